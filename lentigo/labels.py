@@ -1,0 +1,131 @@
+"""Label sets: every class with its code, its names in English and Chinese, and whether it is malignant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from lentigo.errors import DataError, did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLabel:
+    """One class of lesion.
+
+    Attributes:
+        code: short lower-case identifier, used in files and tables.
+        en: plain English name.
+        zh: plain Simplified Chinese name.
+        malignant: True or False where the field agrees, None where it is not known (own data sets).
+    """
+
+    code: str
+    en: str
+    zh: str
+    malignant: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """An ordered set of classes; the order is that of the network's outputs.
+
+    Attributes:
+        name: the set's name, such as ``ham10000``.
+        classes: the classes, in output order.
+    """
+
+    name: str
+    classes: tuple[ClassLabel, ...]
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def __iter__(self) -> Iterator[ClassLabel]:
+        return iter(self.classes)
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The class codes, in output order."""
+        return tuple(c.code for c in self.classes)
+
+    def index(self, code: str) -> int:
+        """Position of a class code in the network's outputs.
+
+        Raises:
+            DataError: the code is not in this set.
+        """
+        try:
+            return self.codes.index(code)
+        except ValueError:
+            raise DataError(f"unknown class {code!r} in label set {self.name}{did_you_mean(code, self.codes)}") from None
+
+    @classmethod
+    def of(cls, name: str, codes: Iterable[str]) -> LabelSet:
+        """A label set for a user's own classes; known codes keep their names, others are named by their code."""
+        known = {c.code: c for s in (HAM10000, ISIC2017, PAD_UFES_20, HYPO) for c in s.classes}
+        return cls(name, tuple(known.get(code, ClassLabel(code, code.replace("_", " "), code)) for code in codes))
+
+
+HAM10000 = LabelSet(
+    "ham10000",
+    (
+        ClassLabel("akiec", "actinic keratosis or Bowen's disease", "光化性角化病或鲍温病", True),
+        ClassLabel("bcc", "basal cell carcinoma", "基底细胞癌", True),
+        ClassLabel("bkl", "benign keratosis", "良性角化病", False),
+        ClassLabel("df", "dermatofibroma", "皮肤纤维瘤", False),
+        ClassLabel("mel", "melanoma", "黑色素瘤", True),
+        ClassLabel("nv", "melanocytic nevus", "黑色素细胞痣", False),
+        ClassLabel("vasc", "vascular lesion", "血管性病变", False),
+    ),
+)
+
+ISIC2017 = LabelSet(
+    "isic2017",
+    (
+        ClassLabel("mel", "melanoma", "黑色素瘤", True),
+        ClassLabel("nv", "melanocytic nevus", "黑色素细胞痣", False),
+        ClassLabel("sk", "seborrheic keratosis", "脂溢性角化病", False),
+    ),
+)
+
+PAD_UFES_20 = LabelSet(
+    "pad_ufes_20",
+    (
+        ClassLabel("ack", "actinic keratosis", "光化性角化病", False),
+        ClassLabel("bcc", "basal cell carcinoma", "基底细胞癌", True),
+        ClassLabel("mel", "melanoma", "黑色素瘤", True),
+        ClassLabel("nev", "nevus", "痣", False),
+        ClassLabel("scc", "squamous cell carcinoma", "鳞状细胞癌", True),
+        ClassLabel("sek", "seborrheic keratosis", "脂溢性角化病", False),
+    ),
+)
+
+HYPO = LabelSet(
+    "hypo",
+    (
+        ClassLabel("vitiligo", "vitiligo", "白癜风", False),
+        ClassLabel("pityriasis_alba", "pityriasis alba", "白色糠疹", False),
+        ClassLabel("pityriasis_versicolor", "pityriasis versicolor", "花斑糠疹", False),
+        ClassLabel("naevus_depigmentosus", "naevus depigmentosus", "无色素痣", False),
+        ClassLabel("naevus_anaemicus", "naevus anaemicus", "贫血痣", False),
+        ClassLabel("guttate_hypomelanosis", "idiopathic guttate hypomelanosis", "特发性点状白斑", False),
+        ClassLabel("postinflammatory_hypopigmentation", "post-inflammatory hypopigmentation", "炎症后色素减退", False),
+        ClassLabel("macular_hypomelanosis", "progressive macular hypomelanosis", "进行性斑状色素减少症", False),
+        ClassLabel("halo_naevus", "halo naevus", "晕痣", False),
+        ClassLabel("piebaldism", "piebaldism", "斑驳病", False),
+    ),
+)
+
+LABEL_SETS: dict[str, LabelSet] = {s.name: s for s in (HAM10000, ISIC2017, PAD_UFES_20, HYPO)}
+
+
+def label_set(name: str) -> LabelSet:
+    """Look up a label set by name.
+
+    Raises:
+        DataError: no set has this name; the message names the nearest.
+    """
+    try:
+        return LABEL_SETS[name]
+    except KeyError:
+        raise DataError(f"unknown label set {name!r}{did_you_mean(name, LABEL_SETS)}") from None

@@ -1,0 +1,28 @@
+"""Shared fixtures: where the real data lies, and a skip that says so where it is absent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the real data sets; skips where it is absent."""
+    folder = Path(os.environ.get("LENTIGO_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"real data not at {folder} (set LENTIGO_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_weights(shared_data: Path) -> Path:
+    """The folder with the ImageNet features; skips where it is absent."""
+    folder = shared_data.parent / "weights"
+    if not folder.is_dir():
+        pytest.skip(f"pretrained weights not at {folder}")
+    return folder

@@ -1,0 +1,7 @@
+"""The command line: one function call a command, errors on one line, results as tables or ``--json``."""
+
+from __future__ import annotations
+
+from lentigo.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,79 @@
+"""The ``lentigo`` command: assembles the commands and turns typed errors into one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from lentigo import __version__
+from lentigo.cli import data, make, use
+from lentigo.errors import LentigoError, MissingExtraError
+
+EPILOG = """
+[bold]Six commands to start with[/bold]
+
+lentigo predict photo.jpg                                           classify an image with the packaged model
+
+lentigo data phantom phantoms                                       render a set of phantoms to play with
+
+lentigo train phantom-demo --data phantoms                          train on it
+
+lentigo evaluate runs/phantom-demo                                  write its report
+
+lentigo export runs/phantom-demo                                    make the bundle that runs anywhere
+
+lentigo doctor                                                      say what is installed and what is missing
+
+[dim]Research use only. lentigo is not a medical device and makes no diagnosis.[/dim]
+"""
+
+app = typer.Typer(
+    name="lentigo",
+    help="Small networks that classify skin-lesion images: train, judge honestly, explain, and run on a phone.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"lentigo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop.", callback=_version, is_eager=True),
+) -> None:
+    """Small networks that classify skin-lesion images: train, judge honestly, explain, and run on a phone."""
+
+
+use.register(app)
+make.register(app)
+app.add_typer(data.app, name="data")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 a check found something, 2 bad input, 130 interrupted."""
+    try:
+        app(args=list(arguments) if arguments is not None else None)
+    except LentigoError as error:
+        _fail(str(error))
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("lentigo"):
+            raise
+        extra = "ray" if error.name == "ray" else "train"
+        _fail(str(MissingExtraError(f"this command (it uses {error.name})", extra)))
+    except BrokenPipeError:  # the reader of a pipe went away, as in `lentigo models | head`
+        sys.stderr.close()
+        sys.exit(0)
+
+
+def _fail(message: str) -> None:
+    print("lentigo: error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)

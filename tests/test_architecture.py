@@ -1,0 +1,98 @@
+"""The house stands: imports run one way, and the use wing never touches torch."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "lentigo"
+
+FLOORS = {
+    "errors": 0, "files": 0, "labels": 0,
+    "losses": 1, "networks": 1, "imaging": 1, "bundle": 1,
+    "inference": 2, "data": 2,
+    "evaluation": 3, "serving": 3, "client": 3,
+    "training": 4,
+    "export": 5,
+    "workflow": 6,
+    "cli": 7,
+}  # fmt: skip
+USE = {"errors", "files", "labels", "imaging", "bundle", "inference", "serving", "client", "cli"}
+MAKE = {"losses", "networks", "data", "evaluation", "training", "export", "workflow"}
+HEAVY = ("torch", "torchvision", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "timm", "kornia", "onnx", "ray")
+
+
+def modules() -> list[Path]:
+    return sorted(p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py" or p.parent != PACKAGE)
+
+
+def part_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    """Absolute names that a module imports; with ``top_level_only`` those that run when it is imported."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes: list[ast.AST] = list(ast.walk(tree))
+    if top_level_only:
+        nodes = []
+        queue: list[ast.AST] = list(tree.body)
+        while queue:
+            node = queue.pop()
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+                continue
+            nodes.append(node)
+            queue.extend(ast.iter_child_nodes(node))
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_down_the_floors(path: Path) -> None:
+    here = part_of(path)
+    assert here in FLOORS, f"{path}: give this part a floor in docs/architecture.md and here"
+    for name in imports(path):
+        if not name.startswith("lentigo."):
+            continue
+        there = name.split(".")[1]
+        if there in ("__version__", here):
+            continue
+        assert there in FLOORS, f"{path} imports {name}, which is no known part"
+        assert FLOORS[there] < FLOORS[here], f"{path} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
+
+
+@pytest.mark.parametrize("path", [p for p in modules() if part_of(p) in USE], ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_the_use_wing_loads_nothing_heavy(path: Path) -> None:
+    for name in imports(path, top_level_only=True):
+        assert name.split(".")[0] not in HEAVY, f"{path} imports {name} when it is imported"
+        assert not (name.startswith("lentigo.") and name.split(".")[1] in MAKE), f"{path} imports {name} from the make wing"
+
+
+@pytest.mark.parametrize(
+    "code", ["import lentigo, lentigo.inference", "import lentigo.cli", "import lentigo.serving", "import lentigo.client"]
+)
+def test_no_torch_in_a_fresh_process(code: str) -> None:
+    program = f"{code}\nimport sys\nprint(sorted(m for m in {HEAVY!r} if m in sys.modules))"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_floors_agree_with_the_page() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for line in page.splitlines():
+        cells = [c.strip() for c in line.strip("|").split("|")]
+        if len(cells) == 2 and cells[0].isdigit():
+            for part in FLOORS:
+                if f"`{part}`" in cells[1]:
+                    assert FLOORS[part] == int(cells[0]), part

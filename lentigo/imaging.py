@@ -1,0 +1,438 @@
+"""Open any image safely, and turn it into a network's input: the one preprocessing contract.
+
+The contract, which every runtime follows (the phone app ports it to the byte, within 1/255 a pixel):
+
+1. Decode the first frame. The content decides the format, never the file name. Embedded colour
+   profiles are ignored: samples are taken as sRGB.
+2. Bring it to 8-bit RGB. 16-bit grey is scaled by 1/257, 16-bit colour keeps its high byte,
+   palettes and CMYK are converted, and transparency is composited on white.
+3. Apply the EXIF orientation.
+4. Resize straight to a square (no crop, no letterbox) with an antialiased bilinear filter. Pillow's
+   resampler is the reference.
+5. Scale to [0, 1] and normalise per channel: ``(x / 255 - mean) / std``.
+
+Only formats on a short list are ever handed to a decoder, and the size in the header is checked
+before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
+from contextlib import ExitStack
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lentigo.errors import ImageError
+
+ImageSource = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
+"""What can be opened: a path, encoded bytes, a binary file, a Pillow image, or an (H, W, 3) uint8 RGB array."""
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+MAX_PIXELS = 100_000_000
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"})
+"""File names that a folder is searched for. A file named directly is opened whatever its name is."""
+
+FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".dcm", ".psd", ".svg"})
+"""Names of image formats that are not read here; a folder search can report them instead of passing over them."""
+
+_ADVICE = "save it as JPEG or PNG first"
+_SNIFF_BYTES = 512
+
+# Format name -> the Pillow plug-in that registers it. Only the one that is needed is imported:
+# safer than Pillow's forty, and quicker on the first image.
+_PLUGINS = {
+    "JPEG": "JpegImagePlugin",
+    "PNG": "PngImagePlugin",
+    "WEBP": "WebPImagePlugin",
+    "BMP": "BmpImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "GIF": "GifImagePlugin",
+}
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"BM", "BMP"),
+)
+
+_FOREIGN: tuple[tuple[bytes, str], ...] = (
+    (b"%PDF", "a PDF document"),
+    (b"8BPS", "a Photoshop file"),
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL image"),
+    (b"\0\0\0\x0cjP  ", "a JPEG 2000 image"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the image itself"),
+)
+
+_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ORIENTATION = 0x0112
+
+
+def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, draft_size: int | None = None) -> Image.Image:
+    """Open and decode an image as 8-bit RGB, upright.
+
+    Args:
+        source: a path, encoded bytes, a binary file, a Pillow image, or an (H, W, 3) uint8 RGB array.
+        max_pixels: the largest width x height that is decoded; checked from the header.
+        draft_size: decode a JPEG at 1/2, 1/4 or 1/8 scale where both sides stay at least this long
+            (the decoder's own DCT scaling; much quicker for photographs). The result is smaller than the
+            original and, once resized, differs slightly from the contract (docs/predict.md has figures).
+
+    Returns:
+        A decoded RGB image that holds no open file (the very image given, where that was upright RGB already).
+
+    Raises:
+        ImageError: missing, unreadable, empty, truncated, damaged, too large, or no image of a known format.
+    """
+    if isinstance(source, Image.Image):
+        return _decode(source, "the image given", max_pixels, None)
+    if isinstance(source, np.ndarray):
+        return _from_array(source, max_pixels)
+    with ExitStack() as stack:
+        if isinstance(source, str | Path):
+            name = str(source)
+            file = stack.enter_context(_open_file(name))
+        elif isinstance(source, bytes | bytearray | memoryview):
+            name, file = "the bytes given", BytesIO(source)
+        elif hasattr(source, "read"):
+            name = str(getattr(source, "name", None) or "the stream given")
+            file = _seekable(source, name)
+        else:
+            kind = type(source).__name__
+            raise ImageError(f"cannot open an image from {kind}; give a path, bytes, a binary file, a Pillow image or a uint8 array")
+        image = stack.enter_context(_identify(file, name))
+        return _decode(image, name, max_pixels, draft_size)
+
+
+def resize(image: Image.Image, size: int) -> Pixels:
+    """Resize straight to a square with Pillow's antialiased bilinear filter: the reference of the contract.
+
+    Args:
+        image: an RGB image, as `open_image` returns it.
+        size: side of the square in pixels.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+    """
+    if image.size != (size, size):
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def normalise(
+    pixels: Pixels, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD, *, out: Floats | None = None
+) -> Floats:
+    """Turn uint8 pixels into a network's input: ``(x / 255 - mean) / std``, channels first.
+
+    Args:
+        pixels: (N, H, W, 3) uint8 RGB.
+        mean: per-channel mean in [0, 1].
+        std: per-channel standard deviation in [0, 1].
+        out: an array to fill instead of a new one, (N, 3, H, W) float32.
+
+    Returns:
+        (N, 3, H, W) float32, contiguous.
+    """
+    if pixels.ndim != 4 or pixels.shape[-1] != 3 or pixels.dtype != np.uint8:
+        raise ImageError(f"pixels must be (N, H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
+    n, height, width, _ = pixels.shape
+    if out is None:
+        out = np.empty((n, 3, height, width), np.float32)
+    for channel in range(3):
+        # One multiply and one subtraction in place: x / (255 std) - mean / std.
+        plane = out[:, channel]  # (N, H, W)
+        np.multiply(pixels[..., channel], np.float32(1.0 / (255.0 * std[channel])), out=plane, dtype=np.float32)
+        np.subtract(plane, np.float32(mean[channel] / std[channel]), out=plane)
+    return out
+
+
+def load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, draft_size: int | None = None) -> Pixels:
+    """Open an image and resize it to the network's square: steps 1 to 4 of the contract.
+
+    Args:
+        source: anything `open_image` takes.
+        size: side of the square in pixels.
+        max_pixels: as in `open_image`.
+        draft_size: as in `open_image`; None keeps to the contract exactly.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+
+    Raises:
+        ImageError: as `open_image`.
+    """
+    return resize(open_image(source, max_pixels=max_pixels, draft_size=draft_size), size)
+
+
+def load_batch(sources: Iterable[ImageSource], size: int, *, pool: Executor | None = None) -> Pixels:
+    """Load several images into one array.
+
+    Args:
+        sources: anything `open_image` takes, one an image.
+        size: side of the square in pixels.
+        pool: decodes in these threads (Pillow lets go of the interpreter lock while it decodes and resizes).
+
+    Returns:
+        (N, size, size, 3) uint8 RGB, in the order of ``sources``.
+
+    Raises:
+        ImageError: as `open_image`, for the first source that cannot be read.
+    """
+    items = list(sources)
+    batch = np.empty((len(items), size, size, 3), np.uint8)
+
+    def fill(index: int) -> None:
+        batch[index] = load(items[index], size)
+
+    run: Callable[..., Iterable[None]] = map if pool is None else pool.map
+    for _ in run(fill, range(len(items))):
+        pass
+    return batch
+
+
+def find_images(path: str | Path) -> list[Path]:
+    """List the images of a folder and its sub-folders, sorted by path.
+
+    Hidden files and folders are passed over, links to folders are not followed.
+
+    Args:
+        path: a folder, or one file, which is returned whatever its name is.
+
+    Returns:
+        Paths that begin with ``path``, in a stable order.
+
+    Raises:
+        ImageError: nothing there, or a folder that cannot be read.
+    """
+    root = Path(path)
+    if root.is_file():
+        return [root]
+    if not root.exists():
+        raise ImageError(f"{root}: no such file or folder")
+
+    def refuse(error: OSError) -> None:
+        raise ImageError(f"{error.filename}: the folder cannot be read ({error.strerror})")
+
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(folder, name) for name in files if is_image_name(name)]
+    return sorted(found)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file name looks like an image that can be read here (hidden files do not)."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  (a name, not a path)
+
+
+def _open_file(name: str) -> BinaryIO:
+    if "://" in name:
+        raise ImageError(f"{name}: an address, not a file; download the image first")
+    try:
+        mode = os.stat(name).st_mode  # noqa: PTH116  (a Path costs more than the call)
+        if stat.S_ISDIR(mode):
+            raise ImageError(f"{name}: a folder, not an image")
+        if not stat.S_ISREG(mode):  # a pipe would block, a device never ends
+            raise ImageError(f"{name}: not a regular file")
+        return open(name, "rb")  # noqa: PTH123  (closed by the caller's stack)
+    except FileNotFoundError:
+        raise ImageError(f"{name}: no such file") from None
+    except PermissionError:
+        raise ImageError(f"{name}: no permission to read it") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name!r}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _seekable(file: BinaryIO, name: str) -> BinaryIO:
+    """A stream rewound to its beginning, or its content where it cannot be rewound."""
+    try:
+        file.seek(0)
+        return file
+    except (AttributeError, OSError, ValueError):
+        try:
+            content = file.read()
+        except (OSError, ValueError) as error:
+            raise ImageError(f"{name}: cannot be read ({error})") from None
+    if not isinstance(content, bytes):
+        raise ImageError(f"{name}: a text stream; open it in binary mode")
+    return BytesIO(content)
+
+
+def sniff(head: bytes) -> str:
+    """Name the format of a file from its first bytes.
+
+    Args:
+        head: the first bytes of the file, 256 or more where it has them.
+
+    Returns:
+        One of JPEG, PNG, WEBP, BMP, TIFF and GIF.
+
+    Raises:
+        ImageError: empty, or anything else; the message says what it looks like.
+    """
+    if not head:
+        raise ImageError("empty (0 bytes); fetch it again")
+    for magic, name in _MAGIC:
+        if head.startswith(magic):
+            return name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp":
+        brands = {head[i : i + 4] for i in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)}
+        if brands & {b"avif", b"avis"}:
+            raise ImageError(f"an AVIF image, which is not read here; {_ADVICE}")
+        if brands & _HEIF_BRANDS:
+            raise ImageError(
+                f"a HEIC photograph, which is not read here; {_ADVICE} (on an iPhone: Settings > Camera > Formats > Most Compatible)"
+            )
+        raise ImageError(f"a video, not an image; {_ADVICE}")
+    if head[128:132] == b"DICM":
+        raise ImageError(f"a DICOM file, which is not read here; {_ADVICE}")
+    for magic, what in _FOREIGN:
+        if head.startswith(magic):
+            raise ImageError(f"{what}, not an image that can be read here; give JPEG, PNG, WebP, BMP, TIFF or GIF")
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<svg", b"<?xml", b"<!doctype", b"<html")):
+        kind = "an SVG drawing" if b"<svg" in text else "a web page or XML"
+        raise ImageError(f"{kind}, not a photograph; give JPEG, PNG, WebP, BMP, TIFF or GIF")
+    raise ImageError("not an image (unknown content); give JPEG, PNG, WebP, BMP, TIFF or GIF")
+
+
+def _identify(file: BinaryIO, name: str) -> Image.Image:
+    """Read the header only, with the one plug-in that the content asks for."""
+    try:
+        head = file.read(_SNIFF_BYTES)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name}: cannot be read ({error})") from None
+    if not isinstance(head, bytes):
+        raise ImageError(f"{name}: a text stream; open it in binary mode")
+    try:
+        kind = sniff(head)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+    try:
+        import_module(f"PIL.{_PLUGINS[kind]}")
+        file.seek(0)
+        return Image.open(file, formats=[kind])
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name}: too large ({error})") from None
+    except Exception as error:  # damaged headers raise nearly anything in the plug-ins
+        raise ImageError(f"{name}: damaged {kind} header ({_reason(error)}); fetch it again") from None
+
+
+def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | None) -> Image.Image:
+    """Check the size, decode, convert to RGB, turn upright."""
+    width, height = image.size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name}: too large ({width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}); scale it down first"
+        )
+    if width * height == 0:
+        raise ImageError(f"{name}: has no pixels ({width} x {height})")
+    try:
+        if draft_size is not None:
+            image.draft(None, (draft_size, draft_size))
+        image.load()
+        orientation = _orientation(image)
+        image = _to_rgb(image, name)
+        method = _TRANSPOSE.get(orientation)
+        if method is not None:
+            image = image.transpose(method)
+            image.info = {}  # the tag has been obeyed; opened again, the image must not turn a second time
+        return image
+    except ImageError:
+        raise
+    except Exception as error:  # damaged data raises nearly anything in the decoders
+        kind = image.format or "image"
+        raise ImageError(f"{name}: truncated or damaged {kind} ({_reason(error)}); fetch it again") from None
+
+
+def _orientation(image: Image.Image) -> int:
+    # Read after load(): Pillow turns a TIFF upright itself and drops the tag. A damaged block means upright.
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:
+        return 1
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _grey(_from_integers(np.asarray(image), name))
+    if image.mode == "F":
+        return _grey(_from_floats(np.asarray(image), name))
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        canvas = Image.new("RGB", rgba.size, (255, 255, 255))
+        canvas.paste(rgba, mask=rgba.getchannel("A"))
+        return canvas
+    if image.mode == "RGB":
+        return image
+    return image.convert("RGB")
+
+
+def _grey(values: Pixels) -> Image.Image:
+    return Image.fromarray(values).convert("RGB")
+
+
+def _from_integers(values: NDArray[Any], name: str) -> Pixels:
+    """16-bit grey to 8-bit: 65535 / 257 = 255 exactly, rounded to nearest."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ImageError(f"{name}: 32-bit samples from {low} to {high} have no known scale; save it with 8 or 16 bits a sample")
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _from_floats(values: NDArray[Any], name: str) -> Pixels:
+    """Floating-point grey in [0, 1] to 8-bit."""
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0.0 and high <= 1.0):  # NaN fails too
+        raise ImageError(f"{name}: floating-point samples from {low:g} to {high:g}, expected 0 to 1; save it with 8 or 16 bits a sample")
+    return np.rint(values * 255.0).astype(np.uint8)
+
+
+def _from_array(array: NDArray[Any], max_pixels: int) -> Image.Image:
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ImageError(f"an image array must be (H, W, 3) uint8 RGB, not {array.shape} {array.dtype}")
+    height, width, _ = array.shape
+    if not 0 < width * height <= max_pixels:
+        raise ImageError(f"the array given: {width} x {height} pixels, expected 1 to {max_pixels:,}")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text[:160] if text else type(error).__name__

@@ -1,0 +1,17 @@
+"""Networks: the papers' own, and what they are compared with, all behind one contract."""
+
+from lentigo.networks import mobilenetv3  # noqa: F401  (registers its networks)
+from lentigo.networks.network import LoadReport, Network, PooledHead
+from lentigo.networks.registry import NetworkInfo, Option, create_network, describe_network, network_names, register_network
+
+__all__ = [
+    "LoadReport",
+    "Network",
+    "NetworkInfo",
+    "Option",
+    "PooledHead",
+    "create_network",
+    "describe_network",
+    "network_names",
+    "register_network",
+]

@@ -1,0 +1,270 @@
+"""Attention layers for small convolutional networks.
+
+Every layer is built as ``Layer(channels, ...)`` and maps (N, C, H, W) to the same shape: it multiplies its
+input by a gate. Means are taken with ``x.mean(dim, keepdim=True)``, which every exporter and memory format handles.
+
+How the gate starts: :func:`gate_layers` names the last layer of each gate; with these at zero the gate is a
+constant, whatever the image (see :func:`make_gate_constant`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops.misc import SqueezeExcitation
+
+
+def make_divisible(value: float, divisor: int = 8) -> int:
+    """Round to the nearest multiple of ``divisor``, never down by more than 10 % (Sandler et al., CVPR 2018)."""
+    rounded = max(divisor, int(value + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * value else rounded
+
+
+class SqueezeExcite(SqueezeExcitation):  # type: ignore[misc]
+    """Squeeze-and-excitation as in MobileNetV3 (Hu et al., CVPR 2018; Howard et al., ICCV 2019).
+
+    torchvision's layer (two 1x1 convolutions with bias, ReLU between, hard sigmoid after) with the width
+    that its MobileNetV3 uses, so that the pretrained keys ``fc1.*`` and ``fc2.*`` fit.
+
+    Args:
+        channels: C of the input.
+        reduction: the hidden width is ``channels // reduction``, rounded to a multiple of 8.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__(channels, make_divisible(channels // reduction), scale_activation=nn.Hardsigmoid)
+
+
+def eca_kernel_size(channels: int, gamma: float = 2.0, offset: float = 1.0) -> int:
+    """Kernel size of ECA: the odd number nearest ``log2(C) / gamma + offset / gamma`` (Wang et al., equation 12)."""
+    size = int(abs((math.log2(channels) + offset) / gamma))
+    return size if size % 2 else size + 1
+
+
+class EfficientChannelAttention(nn.Module):
+    """ECA: one 1-D convolution over the channels' means, without bias (Wang et al., CVPR 2020).
+
+    Args:
+        channels: C of the input.
+        kernel_size: neighbours taken together; from :func:`eca_kernel_size` where None.
+    """
+
+    def __init__(self, channels: int, kernel_size: int | None = None) -> None:
+        super().__init__()
+        size = eca_kernel_size(channels) if kernel_size is None else kernel_size
+        self.conv = nn.Conv1d(1, 1, size, padding=size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W) channel by channel."""
+        pooled = x.mean((2, 3)).unsqueeze(1)  # (N, 1, C)
+        gate = torch.sigmoid(self.conv(pooled)).squeeze(1)  # (N, C)
+        return x * gate[:, :, None, None]
+
+
+class ChannelAttention(nn.Module):
+    """Channel attention of CBAM (Woo et al., ECCV 2018, equation 2).
+
+    One two-layer perceptron without bias, shared by the means and the maxima of the channels; the sum goes
+    through a sigmoid.
+
+    Args:
+        channels: C of the input.
+        reduction: the hidden width is ``channels // reduction``, at least 1.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        hidden = max(1, channels // reduction)
+        self.fc1 = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.activation = nn.ReLU()
+        self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W) channel by channel."""
+        mean = self.activation(self.fc1(x.mean((2, 3), keepdim=True)))  # (N, C / r, 1, 1)
+        peak = self.activation(self.fc1(x.amax((2, 3), keepdim=True)))  # (N, C / r, 1, 1)
+        return x * torch.sigmoid(self.fc2(mean + peak))  # fc2 is linear: one pass serves both
+
+
+class SpatialAttention(nn.Module):
+    """Spatial attention of CBAM (Woo et al., ECCV 2018, equation 3): a convolution over the channel mean and maximum.
+
+    Args:
+        channels: C of the input (any; kept so that every layer is built alike).
+        kernel_size: odd size of the convolution.
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 7) -> None:
+        super().__init__()
+        self.channels = channels
+        self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W) place by place."""
+        summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)  # (N, 2, H, W)
+        return x * torch.sigmoid(self.conv(summary))
+
+
+class CBAM(nn.Module):
+    """CBAM: channel attention, then spatial attention (Woo et al., ECCV 2018).
+
+    Args:
+        channels: C of the input.
+        reduction: of the channel attention.
+        kernel_size: of the spatial attention.
+    """
+
+    def __init__(self, channels: int, reduction: int = 16, kernel_size: int = 7) -> None:
+        super().__init__()
+        self.channel = ChannelAttention(channels, reduction)
+        self.spatial = SpatialAttention(channels, kernel_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W)."""
+        out: Tensor = self.spatial(self.channel(x))
+        return out
+
+
+class CoordinateAttention(nn.Module):
+    """Coordinate attention (Hou, Zhou, Feng, CVPR 2021, equations 4-8).
+
+    Row means and column means pass through one shared 1x1 convolution, then each gives its own gate; the
+    output is ``x * gate_of_the_row * gate_of_the_column``.
+
+    Args:
+        channels: C of the input.
+        reduction: the hidden width is ``channels // reduction``, ...
+        min_channels: ... but at least this.
+    """
+
+    def __init__(self, channels: int, reduction: int = 32, min_channels: int = 8) -> None:
+        super().__init__()
+        hidden = max(min_channels, channels // reduction)
+        self.conv = nn.Conv2d(channels, hidden, 1)
+        self.norm = nn.BatchNorm2d(hidden)
+        self.activation = nn.Hardswish()
+        self.conv_h = nn.Conv2d(hidden, channels, 1)
+        self.conv_w = nn.Conv2d(hidden, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W) by row and column."""
+        height, width = x.shape[2:]
+        rows = x.mean(3, keepdim=True)  # (N, C, H, 1)
+        columns = x.mean(2, keepdim=True).transpose(2, 3)  # (N, C, W, 1)
+        both = self.activation(self.norm(self.conv(torch.cat([rows, columns], dim=2))))  # (N, hidden, H + W, 1)
+        rows, columns = both.split([height, width], dim=2)
+        gate_h = torch.sigmoid(self.conv_h(rows))  # (N, C, H, 1)
+        gate_w = torch.sigmoid(self.conv_w(columns.transpose(2, 3)))  # (N, C, 1, W)
+        return x * gate_h * gate_w
+
+
+class CaCo(nn.Module):
+    """CaCo: CBAM's channel attention, then coordinate attention (Shi et al., 2023).
+
+    Args:
+        channels: C of the input.
+        channel_reduction: of the channel attention.
+        coordinate_reduction: of the coordinate attention.
+    """
+
+    def __init__(self, channels: int, channel_reduction: int = 16, coordinate_reduction: int = 32) -> None:
+        super().__init__()
+        self.channel = ChannelAttention(channels, channel_reduction)
+        self.coordinate = CoordinateAttention(channels, coordinate_reduction)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W)."""
+        out: Tensor = self.coordinate(self.channel(x))
+        return out
+
+
+class SeCo(SqueezeExcite):
+    """SeCo: squeeze-and-excitation kept, coordinate attention after it (the ablation of Shi et al., 2023).
+
+    The SE part keeps its key names, so pretrained SE weights load.
+
+    Args:
+        channels: C of the input.
+        reduction: of the squeeze-and-excitation.
+        coordinate_reduction: of the coordinate attention.
+    """
+
+    def __init__(self, channels: int, reduction: int = 4, coordinate_reduction: int = 32) -> None:
+        super().__init__(channels, reduction)
+        self.coordinate = CoordinateAttention(channels, coordinate_reduction)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W)."""
+        out: Tensor = self.coordinate(super().forward(x))
+        return out
+
+
+class SimAM(nn.Module):
+    """SimAM: attention without parameters, from each place's energy (Yang et al., ICML 2021, equation 5).
+
+    With mean and variance over the H x W places of a channel, ``1 / e* = ((t - mean)^2 + 2 var + 2 lambda) /
+    (4 (var + lambda))`` and the output is ``x * sigmoid(1 / e*)``. The variance divides by H x W - 1, as in the
+    authors' code.
+
+    Args:
+        channels: C of the input (any; kept so that every layer is built alike).
+        strength: lambda, the regulariser.
+    """
+
+    def __init__(self, channels: int, strength: float = 1e-4) -> None:
+        super().__init__()
+        self.channels = channels
+        self.strength = strength
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W) place by place."""
+        squares = (x - x.mean((2, 3), keepdim=True)).square()  # (N, C, H, W)
+        places = max(1, x.shape[2] * x.shape[3] - 1)
+        variance = squares.sum((2, 3), keepdim=True) / places  # (N, C, 1, 1)
+        return x * torch.sigmoid(squares / (4 * (variance + self.strength)) + 0.5)
+
+
+ATTENTIONS: dict[str, type[nn.Module]] = {
+    "none": nn.Identity,
+    "se": SqueezeExcite,
+    "eca": EfficientChannelAttention,
+    "cbam": CBAM,
+    "coordinate": CoordinateAttention,
+    "caco": CaCo,
+    "seco": SeCo,
+    "simam": SimAM,
+}
+"""Every attention by name; each is built with the number of channels."""
+
+
+def gate_layers(attention: nn.Module) -> Iterator[nn.Conv1d | nn.Conv2d]:
+    """The last layer before each sigmoid of an attention's new parts (SeCo's pretrained SE is left alone)."""
+    for module in attention.modules():
+        match module:
+            case EfficientChannelAttention() | SpatialAttention():
+                yield module.conv
+            case ChannelAttention():
+                yield module.fc2
+            case CoordinateAttention():
+                yield module.conv_h
+                yield module.conv_w
+
+
+def make_gate_constant(attention: nn.Module) -> float:
+    """Zero the last layer of every gate, so that each is sigmoid(0) = 1/2 everywhere, whatever the image.
+
+    The layers still learn: a zeroed layer receives gradients, as its input is not zero.
+
+    Returns:
+        The constant by which the new parts now multiply their input: 1/2 a gate.
+    """
+    gates = 0
+    for layer in gate_layers(attention):
+        nn.init.zeros_(layer.weight)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+        gates += 1
+    return float(0.5**gates)

@@ -1,0 +1,135 @@
+"""What every network of lentigo looks like: features, then a pooled head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """What a pretrained file gave to a network.
+
+    Attributes:
+        source: the file, or ``imagenet``.
+        loaded: parameters of the backbone that were loaded.
+        expected: parameters of the backbone that also exist in the architecture of the file.
+        new: parameters of the backbone that start untrained.
+        head: whether the hidden layer of the head was loaded too.
+    """
+
+    source: str
+    loaded: int
+    expected: int
+    new: int
+    head: bool = False
+
+    @property
+    def share(self) -> float:
+        """Loaded over expected parameters, 0 to 1."""
+        return self.loaded / self.expected if self.expected else 0.0
+
+    def __str__(self) -> str:
+        text = f"pretrained: {self.loaded:,} of {self.expected:,} parameters of the backbone ({self.share:.1%}) from {self.source}"
+        return f"{text}; {self.new:,} parameters start new" if self.new else text
+
+
+class PooledHead(nn.Module):
+    """Global average pooling, then one or two linear layers.
+
+    mean over h, w -> [linear -> activation ->] dropout -> linear. Grad-CAM has a closed form for this head.
+
+    Args:
+        channels: C of the feature maps.
+        classes: K, the number of outputs.
+        hidden: width of the hidden layer; None for a single linear layer.
+        activation: after the hidden layer (element by element); ignored without one.
+        dropout: share of the embedding dropped in training, 0 to 1.
+    """
+
+    hidden: nn.Linear | None
+    activation: nn.Module
+    dropout: nn.Dropout
+    output: nn.Linear
+
+    def __init__(
+        self, channels: int, classes: int, *, hidden: int | None = None, activation: nn.Module | None = None, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.hidden = None if hidden is None else nn.Linear(channels, hidden)
+        self.activation = nn.Identity() if hidden is None or activation is None else activation
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(channels if hidden is None else hidden, classes)
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Classify feature maps.
+
+        Args:
+            maps: (N, C, h, w).
+
+        Returns:
+            Logits (N, K) and the embedding (N, D), which is the input of the last layer before dropout.
+        """
+        embedding = maps.mean((2, 3))  # (N, C)
+        if self.hidden is not None:
+            embedding = self.activation(self.hidden(embedding))  # (N, D)
+        return self.output(self.dropout(embedding)), embedding
+
+
+class Network(nn.Module):
+    """A classifier made of a backbone and a head.
+
+    Attributes:
+        name: the registered name it was created by.
+        head: the pooled head; None where the network has another kind (then no closed-form class-activation map).
+        load_report: what the pretrained weights gave; None from scratch.
+    """
+
+    head: PooledHead | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = ""
+        self.load_report: LoadReport | None = None
+
+    @property
+    def loaded_share(self) -> float:
+        """Share of the backbone's known parameters that were loaded: 0 from scratch, 1 with pretrained weights."""
+        return self.load_report.share if self.load_report else 0.0
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Feature maps (N, C, h, w) of normalised images (N, 3, S, S)."""
+        raise TypeError(f"{type(self).__name__} has no features")
+
+    def forward_head(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, K) and embedding (N, D) of feature maps (N, C, h, w)."""
+        if self.head is None:
+            raise TypeError(f"{type(self).__name__} has no pooled head")
+        logits, embedding = self.head(maps)
+        return logits, embedding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, K) of normalised images (N, 3, S, S)."""
+        return self.forward_head(self.forward_features(x))[0]
+
+
+def count_parameters(module: nn.Module, keep: Callable[[str], bool] = lambda name: True) -> int:
+    """Number of parameters, of those whose name ``keep`` accepts."""
+    return sum(p.numel() for name, p in module.named_parameters() if keep(name))
+
+
+def initialise(module: nn.Module) -> None:
+    """Start new layers as torchvision starts MobileNetV3: Kaiming normal (fan out) convolutions, small linear weights, no bias."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv1d | nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out")
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.01)
+            nn.init.zeros_(layer.bias)

@@ -1,0 +1,102 @@
+"""Pretrained weights: read them safely, check that they belong, and say how much was loaded."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum
+
+from lentigo.errors import NetworkError
+from lentigo.networks.network import LoadReport
+
+Pretrained = None | Literal["imagenet"] | Path
+"""From scratch, the library's own ImageNet weights (downloaded), or a file with a state dict."""
+
+
+def read_state_dict(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a file, without unpickling code.
+
+    A file that holds more (a checkpoint with a ``state_dict`` or ``model`` entry) is taken too.
+
+    Raises:
+        NetworkError: the file is missing, damaged, or holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise NetworkError(f"{path}: no such weight file")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise NetworkError(f"{path}: not a readable PyTorch state dict ({reason})") from None
+    if isinstance(content, Mapping):
+        for entry in ("state_dict", "model"):
+            if isinstance(content.get(entry), Mapping):
+                content = content[entry]
+    if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise NetworkError(f"{path}: holds no state dict (a mapping from names to tensors)")
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def torchvision_state_dict(weights: WeightsEnum) -> dict[str, Tensor]:
+    """Torchvision's own weights, from its cache or by download.
+
+    Raises:
+        NetworkError: they are not cached and cannot be downloaded.
+    """
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise NetworkError(
+            f"the ImageNet weights {weights} cannot be downloaded ({error}); pass a file with their state dict instead: pretrained=PATH"
+        ) from None
+    return state
+
+
+def load_pretrained(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    *,
+    source: str,
+    name: str,
+    backbone: str = "features.",
+) -> LoadReport:
+    """Copy a state dict into every layer that still exists; the head follows where its shapes fit.
+
+    Args:
+        network: the network to fill, in place (untouched when the weights are refused).
+        state: the weights, named as in the network.
+        reference: a state dict of the original architecture, named as in the network: what the weights should hold.
+        source: the file's name, for messages.
+        name: the network's name, for messages.
+        backbone: prefix of the backbone's names.
+
+    Returns:
+        How much was loaded.
+
+    Raises:
+        NetworkError: less than all of the backbone that exists in the original architecture is found in ``state``.
+    """
+    target = network.state_dict()
+    parameters = {key for key, _ in network.named_parameters()}
+    wanted = {key for key in target if key.startswith(backbone) and key in reference and reference[key].shape == target[key].shape}
+    found = {key for key in wanted if key in state and state[key].shape == target[key].shape}
+    optional = {key for key in wanted if key.endswith("num_batches_tracked")}
+    expected = sum(target[key].numel() for key in wanted & parameters)
+    loaded = sum(target[key].numel() for key in found & parameters)
+    if missing := sorted(wanted - found - optional):
+        raise NetworkError(
+            f"{source}: these weights are of another architecture than {name}: {loaded:,} of {expected:,} parameters of its backbone "
+            f"({loaded / max(1, expected):.1%}) match by name and shape; {missing[0]!r} is the first of {len(missing)} that do not"
+        )
+    fits = {key for key in target if key in state and state[key].shape == target[key].shape}
+    network.load_state_dict({key: state[key] for key in fits}, strict=False)
+    new = sum(target[key].numel() for key in parameters - fits if key.startswith(backbone))
+    return LoadReport(source, loaded, expected, new, head="head.hidden.weight" in fits)

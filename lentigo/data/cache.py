@@ -1,0 +1,228 @@
+"""Decode once: every image of a data set, resized, in one memory-mapped array on disk.
+
+A cache is two files in the cache folder: ``<key>.npy``, uint8 (N, S, S, 3), and ``<key>.json``, the sidecar that says what it
+holds. The key is a digest of the data (ids in order, labels, sizes, modification times), the image size and the version of
+the preprocessing, so that changed data finds no cache. The array is written under a temporary name, renamed when it is
+whole, and the sidecar comes last; a cache whose sidecar, length or sampled rows disagree is built again. Two processes that
+build the same cache at once write the same content, each under its own temporary name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lentigo.data.samples import Samples
+from lentigo.errors import DataError, ImageError, OutputError
+from lentigo.files import write_text
+from lentigo.imaging import resize
+
+PREPROCESSING = 1
+"""Raised when ``lentigo.imaging`` changes what a decoded, resized image looks like."""
+
+Progress = Callable[[int, int], None]
+_HEADER = 128
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Decoded images.
+
+    Attributes:
+        pixels: (N, size, size, 3) uint8, read-only, mapped from disk; row i is row i of ``samples.frame``.
+        samples: the samples that the rows belong to: those asked for, less the unreadable ones where these were skipped.
+        path: the array's file.
+        unreadable: image id -> reason, for images that were skipped.
+    """
+
+    pixels: NDArray[np.uint8]
+    samples: Samples
+    path: Path
+    unreadable: dict[str, str]
+
+
+def default_directory() -> Path:
+    """Where caches lie: ``LENTIGO_CACHE``, else the platform's cache folder for the user."""
+    if named := os.environ.get("LENTIGO_CACHE"):
+        return Path(named)
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "lentigo" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lentigo"
+
+
+def open_cache(
+    samples: Samples,
+    size: int,
+    directory: str | Path | None = None,
+    *,
+    progress: bool | Progress = True,
+    skip_unreadable: bool = False,
+    workers: int | None = None,
+) -> Cache:
+    """Open the cache of these samples, building it first where there is none.
+
+    Args:
+        samples: what to decode; the splits do not matter.
+        size: side of the square in pixels.
+        directory: where caches lie; :func:`default_directory` where not given.
+        progress: show a bar while building, or a function called with (done, total).
+        skip_unreadable: leave unreadable images out instead of refusing.
+        workers: decoding threads (Pillow lets others run while it decodes); all cores where not given.
+
+    Raises:
+        DataError: images cannot be read; the message counts them and names the first few.
+        OutputError: the disk refuses or is too full.
+    """
+    if size < 1:
+        raise DataError(f"an image size must be at least 1 pixel, found {size}")
+    folder = Path(directory) if directory is not None else default_directory()
+    key = _key(samples, size)
+    array, sidecar = folder / f"{key}.npy", folder / f"{key}.json"
+    unreadable = _check(array, sidecar, samples, size)
+    if unreadable is None:
+        with suppress(OSError):
+            sidecar.unlink(missing_ok=True)
+        unreadable = _build(samples, size, array, sidecar, progress, skip_unreadable, workers or os.cpu_count() or 1)
+    if unreadable and not skip_unreadable:
+        raise _refusal(samples, unreadable)
+    kept = samples.without(unreadable) if unreadable else samples
+    return Cache(np.load(array, mmap_mode="r", allow_pickle=False), kept, array, unreadable)
+
+
+def _key(samples: Samples, size: int) -> str:
+    digest = hashlib.sha256(f"{PREPROCESSING}\n{size}\n{samples.fingerprint}\n".encode())
+    for image, modified in zip(samples.frame["image"], samples.modified(), strict=True):
+        digest.update(f"{image}\t{modified}\n".encode())
+    return f"{samples.name}-{size}-{digest.hexdigest()[:24]}"
+
+
+def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> dict[str, str] | None:
+    """The unreadable images of a whole and fitting cache; None where it must be built."""
+    try:
+        record = json.loads(sidecar.read_text(encoding="utf-8"))
+        unreadable: dict[str, str] = record["unreadable"]
+        shape = (len(samples) - len(unreadable), size, size, 3)
+        if record["preprocessing"] != PREPROCESSING or record["fingerprint"] != samples.fingerprint or tuple(record["shape"]) != shape:
+            return None
+        if array.stat().st_size != _HEADER + int(np.prod(shape)):
+            return None
+        pixels = np.load(array, mmap_mode="r", allow_pickle=False)
+        if pixels.shape != shape or pixels.dtype != np.uint8 or _probe(pixels) != record["probe"]:
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return unreadable
+
+
+def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bool | Progress, skip: bool, workers: int) -> dict[str, str]:
+    rows, needed = len(samples), _HEADER + len(samples) * size * size * 3
+    unreadable: dict[str, str] = {}
+    temporary: Path | None = None
+    try:
+        array.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(array.parent).free
+        if free < needed:
+            raise OutputError(f"{array.parent}: too full for the image cache ({needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free)")
+        handle, name = tempfile.mkstemp(prefix=f".{array.stem}.", suffix=".npy", dir=array.parent)
+        temporary = Path(name)
+        with os.fdopen(handle, "wb") as file, _shown(progress, rows) as tick:
+            file.write(bytes(_HEADER))
+            for row, pixels in enumerate(_decode(samples, size, workers)):
+                if isinstance(pixels, str):
+                    unreadable[str(samples.frame["image"].iloc[row])] = pixels
+                else:
+                    file.write(pixels.tobytes())
+                tick(row + 1, rows)
+            if unreadable and (not skip or len(unreadable) == rows):
+                raise _refusal(samples, unreadable)
+            _write_header(file, rows - len(unreadable), size)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        record = {
+            "preprocessing": PREPROCESSING,
+            "fingerprint": samples.fingerprint,
+            "shape": [rows - len(unreadable), size, size, 3],
+            "probe": _probe(np.load(temporary, mmap_mode="r", allow_pickle=False)),
+            "unreadable": unreadable,
+        }
+        temporary.replace(array)
+        write_text(sidecar, json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise OutputError(f"{array}: the image cache cannot be written ({error.strerror or error})") from None
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    return unreadable
+
+
+def _decode(samples: Samples, size: int, workers: int) -> Iterator[NDArray[np.uint8] | str]:
+    """Decoded images in row order, a reason in the place of an unreadable one; only a few are in memory at a time."""
+
+    def one(row: int) -> NDArray[np.uint8] | str:
+        try:
+            return resize(samples.read(row), size)
+        except ImageError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(workers) as pool:
+        rows = iter(range(len(samples)))
+        pending = [pool.submit(one, row) for row in islice(rows, workers * 8)]
+        pending.reverse()
+        while pending:
+            yield pending.pop().result()
+            for row in islice(rows, 1):
+                pending.insert(0, pool.submit(one, row))
+
+
+def _write_header(file: BinaryIO, rows: int, size: int) -> None:
+    """The .npy 1.0 header, always 128 bytes, so that the number of rows can be filled in last."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, {size}, {size}, 3), }}"
+    file.seek(0)
+    file.write(b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + text.ljust(_HEADER - 11).encode() + b"\n")
+
+
+def _probe(pixels: NDArray[np.uint8]) -> str:
+    """Digest of up to 32 rows, the last among them: finds a file with holes without reading all of it."""
+    digest = hashlib.sha256()
+    for row in np.unique(np.linspace(0, len(pixels) - 1, 32).astype(int)):
+        digest.update(np.ascontiguousarray(pixels[row]).tobytes())
+    return digest.hexdigest()
+
+
+def _refusal(samples: Samples, unreadable: dict[str, str]) -> DataError:
+    first = "; ".join(list(unreadable.values())[:3])
+    more = f" (and {len(unreadable) - 3} more)" if len(unreadable) > 3 else ""
+    return DataError(f"{samples.root}: {len(unreadable)} of {len(samples)} images cannot be read: {first}{more}")
+
+
+@contextmanager
+def _shown(progress: bool | Progress, total: int) -> Iterator[Progress]:
+    if callable(progress):
+        yield progress
+        return
+    if not progress:
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("decoding images", total=total)
+        yield lambda done, total: bar.update(task, completed=done)

@@ -1,0 +1,203 @@
+"""The table of samples: one row an image, with its label, group and split."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from lentigo.errors import DataError, ImageError, did_you_mean
+from lentigo.imaging import open_image
+from lentigo.labels import LabelSet
+
+SPLITS = ("train", "val", "test")
+COLUMNS = ("image", "path", "label", "group", "split", "train_only")
+"""The columns that every frame has, in this order; metadata columns follow."""
+
+
+@dataclass(frozen=True, repr=False)
+class Samples:
+    """A data set as a table, before any image is decoded.
+
+    Attributes:
+        name: the data set's name, such as ``ham10000``.
+        root: the folder that ``path`` is relative to.
+        labels: the classes, in the order of ``targets``.
+        frame: one row an image, index 0..N-1: ``image`` (unique id), ``path`` (relative to ``root``; ``file.npz#array/row``
+            where images lie in an array), ``label`` (class code), ``group`` (lesion or patient; the image id where unknown),
+            ``split`` (``train``, ``val``, ``test`` or empty), ``train_only`` (bool: never in val or test under a grouped
+            protocol), then metadata columns (``age``, ``sex``, ``site``, ...).
+    """
+
+    name: str
+    root: Path
+    labels: LabelSet
+    frame: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        missing = [c for c in COLUMNS if c not in self.frame.columns]
+        if missing:
+            raise DataError(f"{self.name}: the table of samples lacks {', '.join(missing)}")
+        others = [c for c in self.frame.columns if c not in COLUMNS]
+        frame = self.frame[[*COLUMNS, *others]].reset_index(drop=True)
+        for column in COLUMNS[:5]:
+            frame[column] = frame[column].astype(str).astype(object)
+        frame["train_only"] = frame["train_only"].astype(bool)
+        repeated = frame["image"][frame["image"].duplicated()]
+        if len(repeated):
+            raise DataError(f"{self.name}: image ids must be unique; {repeated.iloc[0]!r} is there more than once")
+        for code in frame["label"].unique():
+            self.labels.index(code)
+        for split in frame["split"].unique():
+            if split not in (*SPLITS, ""):
+                raise DataError(f"{self.name}: unknown split {split!r}{did_you_mean(split, SPLITS)}")
+        object.__setattr__(self, "frame", frame)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @cached_property
+    def targets(self) -> NDArray[np.int64]:
+        """Class positions, (N,) int64, in the order of ``labels``."""
+        index = {code: i for i, code in enumerate(self.labels.codes)}
+        return np.asarray(self.frame["label"].map(index), dtype=np.int64)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over the sorted image ids with their labels and sizes in bytes.
+
+        It says which data a result was measured on and moves with the data from machine to machine. No image is decoded:
+        a file that changes but keeps its size keeps the fingerprint (the cache looks at modification times as well).
+        """
+        rows = zip(self.frame["image"], self.frame["label"], self.sizes(), strict=True)
+        digest = hashlib.sha256()
+        for image, label, size in sorted(rows):
+            digest.update(f"{image}\t{label}\t{size}\n".encode())
+        return digest.hexdigest()
+
+    def sizes(self) -> list[int]:
+        """Bytes of each image: of its file, or of its row in an array; -1 where the file is missing."""
+        return [_stat(self.root, path)[0] for path in self.frame["path"]]
+
+    def modified(self) -> list[int]:
+        """Modification time of each image's file in nanoseconds; -1 where it is missing."""
+        return [_stat(self.root, path)[1] for path in self.frame["path"]]
+
+    def counts(self) -> pd.DataFrame:
+        """Images per class (rows, in label order) and split (columns), with totals."""
+        splits = [s for s in (*SPLITS, "") if (self.frame["split"] == s).any()]
+        table = pd.crosstab(self.frame["label"], self.frame["split"]).reindex(index=list(self.labels.codes), columns=splits, fill_value=0)
+        table = table.rename(columns={"": "unassigned"})
+        table["total"] = table.sum(axis=1)
+        table.loc["total"] = table.sum(axis=0)
+        return table.rename_axis(index="class", columns=None).astype(int)
+
+    def subset(self, split: str) -> Samples:
+        """The images of one split, in the same order.
+
+        Raises:
+            DataError: no such split, or no image in it.
+        """
+        if split not in SPLITS:
+            raise DataError(f"unknown split {split!r}{did_you_mean(split, SPLITS)}")
+        chosen = self.frame[self.frame["split"] == split]
+        if chosen.empty:
+            raise DataError(f"{self.name}: no image is in split {split!r}; split the samples first (split_samples)")
+        return replace(self, frame=chosen)
+
+    def without(self, images: Iterable[str]) -> Samples:
+        """The samples without the images of these ids."""
+        return replace(self, frame=self.frame[~self.frame["image"].isin(list(images))])
+
+    def with_split(self, split: pd.Series[str]) -> Samples:
+        """The same samples with other splits.
+
+        Args:
+            split: the split of each image, indexed by image id; every image must be there.
+
+        Raises:
+            DataError: an image has no split, or a split is not one of train, val, test or empty.
+        """
+        assigned = split.reindex(self.frame["image"].tolist())
+        if assigned.isna().any():
+            absent = assigned.index[assigned.isna()]
+            raise DataError(f"{self.name}: no split given for {len(absent)} of {len(self)} images, the first {absent[0]!r}")
+        return replace(self, frame=self.frame.assign(split=assigned.to_numpy()))
+
+    def file(self, row: int) -> Path:
+        """The file that holds the image of a row."""
+        return self.root / str(self.frame["path"].iloc[row]).partition("#")[0]
+
+    def read(self, row: int) -> Image.Image:
+        """Open the image of a row, RGB, EXIF-oriented.
+
+        Raises:
+            ImageError: missing, damaged or no image.
+        """
+        path, _, key = str(self.frame["path"].iloc[row]).partition("#")
+        if not key:
+            return open_image(self.root / path)
+        array, _, position = key.partition("/")
+        try:
+            images = read_array(self.root / path, array)
+        except DataError as error:
+            raise ImageError(str(error)) from None
+        pixels = images[int(position)]
+        if pixels.ndim == 2:
+            pixels = np.repeat(pixels[..., None], 3, axis=-1)  # (H, W) -> (H, W, 3)
+        return Image.fromarray(np.ascontiguousarray(pixels))
+
+    def __repr__(self) -> str:
+        groups = self.frame["group"].nunique()
+        kind = "" if groups == len(self) else f" in {groups:,} groups"
+        only = int(self.frame["train_only"].sum())
+        note = f"; {only:,} for training only" if only else ""
+        body = self.counts().to_string(formatters=dict.fromkeys(self.counts().columns, "{:,}".format))
+        return f"Samples {self.name}: {len(self):,} images{kind}, {len(self.labels)} classes{note} ({self.root})\n{body}"
+
+
+@lru_cache(maxsize=3)  # train, val and test of one file
+def _load_array(path: Path, name: str, modified: int) -> NDArray[np.generic]:
+    with np.load(path, allow_pickle=False) as file:
+        if name not in file.files:
+            raise DataError(f"{path}: has no array {name!r}{did_you_mean(name, file.files)}")
+        loaded: NDArray[np.generic] = file[name]
+        return loaded
+
+
+def read_array(path: Path, name: str) -> NDArray[np.generic]:
+    """Read one array of an ``.npz`` file, never unpickling.
+
+    Raises:
+        DataError: the file is missing, damaged, or has no such array.
+    """
+    try:
+        return _load_array(path, name, path.stat().st_mtime_ns)
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy each raise their own kinds on a damaged archive
+        raise DataError(f"{path}: cannot be read as an .npz file of arrays ({error})") from None
+
+
+def _stat(root: Path, path: str) -> tuple[int, int]:
+    file, _, key = path.partition("#")
+    try:
+        found = (root / file).stat()
+    except OSError:
+        return -1, -1
+    if not key:
+        return found.st_size, found.st_mtime_ns
+    try:
+        images = read_array(root / file, key.partition("/")[0])
+    except DataError:
+        return -1, found.st_mtime_ns
+    return images.nbytes // max(len(images), 1), found.st_mtime_ns

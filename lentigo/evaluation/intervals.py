@@ -1,0 +1,140 @@
+"""Bootstrap 95 % intervals, resampling whole groups (lesions or patients) where they are known.
+
+Images of one lesion are not independent: drawing them one by one makes every interval too narrow. The
+cluster bootstrap draws groups with replacement and keeps each group whole (Davison and Hinkley, *Bootstrap
+Methods and their Application*, 1997, section 3.8). A resample is a vector of weights, how often each image was
+drawn, so every metric is computed for all resamples at once from weighted counts and weighted ranks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lentigo.errors import DataError
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A measured value with its 95 % interval.
+
+    Attributes:
+        value: the value on the data as they are; NaN where the metric is not defined (no image of that class).
+        low: lower end, None where no interval can be given.
+        high: upper end.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def defined(self) -> bool:
+        """Whether the metric exists for these data."""
+        return math.isfinite(self.value)
+
+    def to_dict(self) -> dict[str, float | None]:
+        """``value``, ``low``, ``high``; JSON has no NaN, so an undefined value is None."""
+        return {"value": self.value if self.defined else None, "low": self.low, "high": self.high}
+
+    def text(self, *, percent: bool = True, digits: int = 1, signed: bool = False) -> str:
+        """Plain text such as ``85.2 (82.1 to 88.0)``; an en dash where the value is not defined."""
+        if not self.defined:
+            return "–"
+        scale, sign = (100 if percent else 1), ("+" if signed else "")
+
+        def show(number: float) -> str:
+            return f"{number * scale:{sign}.{digits}f}".replace("-", "−")
+
+        if self.low is None or self.high is None:
+            return show(self.value)
+        return f"{show(self.value)} ({show(self.low)} to {show(self.high)})"
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """A seeded cluster bootstrap over the rows of a table.
+
+    Attributes:
+        members: (N,) int64, the group index of each row.
+        groups: number of groups.
+        resamples: number of resamples.
+        seed: seed of the draws; the same seed gives the same resamples for every metric and every model.
+    """
+
+    members: IntArray
+    groups: int
+    resamples: int
+    seed: int
+
+    @classmethod
+    def of(cls, groups: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Resampling:
+        """A resampling of rows by group.
+
+        Args:
+            groups: (N,) group of each row.
+            resamples: how many; 0 gives values without intervals.
+            seed: seed of the draws.
+
+        Raises:
+            DataError: ``resamples`` is negative.
+        """
+        if resamples < 0:
+            raise DataError(f"resamples must be 0 or more, not {resamples}")
+        names, members = np.unique(np.asarray(groups), return_inverse=True)
+        return cls(members.astype(np.int64).reshape(-1), len(names), resamples, seed)
+
+    def weights(self, *, cells: int = 4_000_000) -> Iterator[FloatArray]:
+        """Row weights, a block of resamples at a time, bounded in memory.
+
+        The very first row of the first block is all ones: the data as they are. So the value and its
+        interval come from one and the same code.
+
+        Args:
+            cells: the largest block, in numbers.
+
+        Yields:
+            (B, N) float64, how often each row was drawn.
+        """
+        generator = np.random.default_rng(self.seed)
+        chance = np.full(self.groups, 1 / self.groups)
+        step = max(1, cells // max(1, len(self.members)))
+        yield np.ones((1, len(self.members)))
+        for start in range(0, self.resamples, step):
+            drawn = generator.multinomial(self.groups, chance, size=min(step, self.resamples - start))  # (B, G)
+            yield drawn[:, self.members].astype(np.float64)
+
+
+def estimate(samples: FloatArray, *, proportion_of: int | None = None) -> Estimate:
+    """The value and its percentile interval.
+
+    Args:
+        samples: (1 + R,) the value on the data, then on each resample; NaN where a resample leaves it undefined.
+        proportion_of: for a share (accuracy, sensitivity, ...), the number of groups it is a share of. Where all
+            or none of them are right every resample agrees and the bootstrap would claim certainty; the exact
+            binomial interval (Clopper and Pearson, 1934) over the groups is given instead.
+
+    Returns:
+        The estimate; without an interval where there are no resamples, or more than half of them are undefined.
+    """
+    value = float(samples[0])
+    drawn = samples[1:]
+    drawn = drawn[np.isfinite(drawn)]
+    if not math.isfinite(value) or len(drawn) == 0 or len(drawn) < (len(samples) - 1) / 2:
+        return Estimate(value)
+    tail = (1 - LEVEL) / 2
+    if proportion_of and value in (0.0, 1.0):
+        bound = tail ** (1 / proportion_of)
+        return Estimate(value, bound, 1.0) if value == 1.0 else Estimate(value, 0.0, 1 - bound)
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Estimate(value, float(low), float(high))

@@ -1,0 +1,266 @@
+"""The classifier: a bundle's graph in ONNX Runtime, with temperature-scaled probabilities."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lentigo.bundle import SPEC, Bundle, Spec
+from lentigo.errors import BundleError, did_you_mean
+from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image, resize
+from lentigo.inference.prediction import Prediction
+from lentigo.labels import LabelSet
+
+DEFAULT = "dermoscopy-7"
+PACKAGED = Path(__file__).resolve().parent.parent / "bundles"
+CHUNK = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the graph says about a batch.
+
+    Attributes:
+        logits: (N, K) float32.
+        probabilities: (N, K) float64, ``softmax(logits / temperature)``.
+        embedding: (N, D) float32, the input of the last linear layer.
+        cam: (N, K, h, w) float32, the exact Grad-CAM of every class; None where the network has no pooled head.
+    """
+
+    logits: Floats
+    probabilities: NDArray[np.float64]
+    embedding: Floats
+    cam: Floats | None
+
+
+def softmax(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Temperature-scaled softmax over the last axis, in float64 (Guo et al., ICML 2017, equation 9).
+
+    Args:
+        logits: (..., K).
+        temperature: above 1 softens, below 1 sharpens.
+
+    Returns:
+        (..., K) float64, summing to 1.
+    """
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    scaled -= scaled.max(axis=-1, keepdims=True)
+    np.exp(scaled, out=scaled)
+    scaled /= scaled.sum(axis=-1, keepdims=True)
+    return scaled
+
+
+class Classifier:
+    """A bundle that is ready to classify; safe to use from several threads at once.
+
+    Args:
+        bundle: an opened, verified bundle.
+        threads: threads of one inference; None takes all cores.
+        spinning: let idle inference threads spin for a while, which answers single images sooner;
+            off where other threads need the cores, as in a stream.
+
+    Attributes:
+        bundle: the bundle.
+        spec: its specification.
+        labels: its classes, in output order.
+        size: side of the input square in pixels.
+
+    Raises:
+        BundleError: the graph cannot be loaded, or is not what the specification says.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, spinning: bool = True) -> None:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        self.bundle = bundle
+        self.spec: Spec = bundle.spec
+        self.labels: LabelSet = self.spec.labels
+        self.size = self.spec.input.size
+        self.threads = threads
+        self._session = _session(bundle, threads, spinning)
+        self._outputs = _check_graph(self._session, bundle)
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        classes = f"{len(spec.classes)} classes ({', '.join(spec.codes)})"
+        return f"Classifier({spec.name} v{spec.version}: {classes}, {self.size} px, {spec.weights})"
+
+    def run(self, pixels: Pixels) -> Outputs:
+        """Classify preprocessed images.
+
+        Args:
+            pixels: (N, size, size, 3) uint8 RGB, as `lentigo.imaging.load` makes them; N may be 0.
+
+        Raises:
+            BundleError: the network answers with NaN or infinity.
+            ValueError: ``pixels`` has another shape or type.
+        """
+        if pixels.ndim != 4 or pixels.shape[1:] != (self.size, self.size, 3) or pixels.dtype != np.uint8:
+            raise ValueError(f"pixels must be (N, {self.size}, {self.size}, 3) uint8, not {pixels.shape} {pixels.dtype}")
+        return self.run_normalised(normalise(pixels, self.spec.input.mean, self.spec.input.std))
+
+    def run_normalised(self, image: Floats) -> Outputs:
+        """Classify what `lentigo.imaging.normalise` returned.
+
+        Args:
+            image: (N, 3, size, size) float32.
+
+        Raises:
+            BundleError: the network answers with NaN or infinity.
+        """
+        try:
+            values = self._session.run(self._outputs, {"image": image})
+        except Exception as error:  # ONNX Runtime's own exception types, whatever went wrong inside
+            raise BundleError(f"{self.bundle.model}: cannot be run ({_first_line(error)})") from None
+        found = dict(zip(self._outputs, values, strict=True))
+        for name, value in found.items():
+            if not np.isfinite(value).all():
+                raise BundleError(f"{self.bundle.path}: the network's {name} holds NaN or infinity; export the bundle again")
+        logits = found["logits"]
+        return Outputs(logits, softmax(logits, self.spec.temperature), found["embedding"], found.get("cam"))
+
+    @overload
+    def predict(self, source: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a sequence of str
+    @overload
+    def predict(self, source: Sequence[ImageSource]) -> list[Prediction]: ...
+
+    def predict(self, source: ImageSource | Sequence[ImageSource]) -> Prediction | list[Prediction]:
+        """Classify one image, or several.
+
+        For folders, archives and long lists use `predict_paths`, which holds a bounded number of images.
+
+        Args:
+            source: a path, encoded bytes, a binary file, a Pillow image, an (H, W, 3) uint8 RGB array,
+                or a list or tuple of these.
+
+        Returns:
+            One prediction, or a list in the order given.
+
+        Raises:
+            ImageError: an image that cannot be read.
+            BundleError: the network answers with NaN or infinity.
+        """
+        if isinstance(source, list | tuple):
+            found: list[Prediction] = []
+            for start in range(0, len(source), CHUNK):
+                found += self._predict(source[start : start + CHUNK])
+            return found
+        return self._predict([source])[0]  # type: ignore[list-item]
+
+    def _predict(self, sources: Sequence[ImageSource]) -> list[Prediction]:
+        pixels = np.empty((len(sources), self.size, self.size, 3), np.uint8)
+        extents: list[tuple[int, int]] = []
+        for i, source in enumerate(sources):
+            image = open_image(source)
+            extents.append(image.size)
+            pixels[i] = resize(image, self.size)
+        outputs = self.run(pixels)
+        return [self.prediction(outputs, i, pixels[i], source, extents[i]) for i, source in enumerate(sources)]
+
+    def prediction(self, outputs: Outputs, index: int, pixels: Pixels, source: ImageSource, extent: tuple[int, int]) -> Prediction:
+        """Wrap one image's outputs.
+
+        Args:
+            outputs: of a batch.
+            index: which of the batch.
+            pixels: (size, size, 3) uint8, what the network saw.
+            source: where the image came from.
+            extent: its (width, height) upright, before resizing.
+        """
+        return Prediction(
+            path=str(source) if isinstance(source, str | Path) else None,
+            model=self.spec.name,
+            labels=self.labels,
+            probabilities=outputs.probabilities[index],
+            logits=outputs.logits[index],
+            embedding=outputs.embedding[index],
+            cam=None if outputs.cam is None else outputs.cam[index],
+            pixels=pixels,
+            extent=extent,
+            source=source,
+        )
+
+
+def load(name_or_path: str | Path = DEFAULT, *, threads: int | None = None) -> Classifier:
+    """Load a classifier by the name of a packaged bundle, or from a folder.
+
+    Args:
+        name_or_path: a packaged bundle's name, a bundle folder, or a run folder that has one.
+        threads: threads of one inference; None takes all cores.
+
+    Raises:
+        BundleError: no such bundle (the message names the nearest), or a damaged one.
+    """
+    return Classifier(find_bundle(name_or_path), threads=threads)
+
+
+def find_bundle(name_or_path: str | Path = DEFAULT) -> Bundle:
+    """Open a bundle by the name of a packaged one, or from a folder; see `load`."""
+    name = str(name_or_path)
+    path = Path(name_or_path)
+    if path.exists() or isinstance(name_or_path, Path) or os.sep in name or name in {".", ".."}:
+        if path.is_file() and path.name == SPEC:
+            path = path.parent
+        return Bundle.open(path)
+    packaged = packaged_bundles()
+    if name not in packaged:
+        hint = did_you_mean(name, packaged) if packaged else "; none is packaged with this installation"
+        raise BundleError(f"no model {name!r}{hint} (or give the path of a bundle or run folder)")
+    return Bundle.open(PACKAGED / name)
+
+
+def packaged_bundles() -> list[str]:
+    """Names of the bundles that come with lentigo, sorted."""
+    return sorted(spec.parent.name for spec in PACKAGED.glob(f"*/{SPEC}"))
+
+
+def _session(bundle: Bundle, threads: int | None, spinning: bool) -> Any:
+    import onnxruntime  # here, since it is most of the cold start
+
+    onnxruntime.disable_telemetry_events()
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3  # errors only
+    options.intra_op_num_threads = threads or 0  # 0: one a physical core
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals slow convolutions down many times
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    try:
+        return onnxruntime.InferenceSession(str(bundle.model), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own exception types, whatever is wrong with the file
+        raise BundleError(f"{bundle.model}: ONNX Runtime cannot load it ({_first_line(error)}); export the bundle again") from None
+
+
+def _check_graph(session: Any, bundle: Bundle) -> list[str]:
+    """The names of the outputs to ask for; refuses a graph that is not what the specification says."""
+    spec = bundle.spec
+    inputs = {i.name: i.shape for i in session.get_inputs()}
+    outputs = {o.name: o.shape for o in session.get_outputs()}
+    expected: dict[str, list[int]] = {"logits": [len(spec.classes)], "embedding": [spec.outputs.embedding]}
+    if spec.outputs.cam is not None:
+        expected["cam"] = [len(spec.classes), *spec.outputs.cam]
+    wrong = _mismatch(inputs, {"image": [3, spec.input.size, spec.input.size]}) or _mismatch(outputs, expected)
+    if wrong:
+        raise BundleError(f"{bundle.model}: {wrong}; the graph and {SPEC} do not belong together")
+    return list(expected)
+
+
+def _mismatch(found: dict[str, Any], expected: dict[str, list[int]]) -> str:
+    for name, shape in expected.items():
+        if name not in found:
+            return f"has no {name!r} (only {', '.join(found)})"
+        # Symbolic dimensions come as text or None and may be anything.
+        pairs = zip(found[name][1:], shape, strict=False)
+        if len(found[name]) != len(shape) + 1 or any(isinstance(a, int) and a != b for a, b in pairs):
+            return f"{name!r} has shape {found[name]}, {SPEC} says {['N', *shape]}"
+    return ""
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

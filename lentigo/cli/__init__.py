@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from lentigo.cli.main import main
+from lentigo.cli.app import main
 
 __all__ = ["main"]

@@ -1,0 +1,7 @@
+"""``python -m lentigo``."""
+
+from __future__ import annotations
+
+from lentigo.cli import main
+
+main()

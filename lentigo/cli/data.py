@@ -1,0 +1,126 @@
+"""``lentigo data``: look at, check, split, fetch and render data sets."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lentigo.cli.output import AsJson, print_json, print_table, say
+
+app = typer.Typer(help="Look at, check, split, fetch and render data sets.", no_args_is_help=True, rich_markup_mode="rich")
+
+
+class Protocol(StrEnum):
+    """How images are divided: by lesion (honest, the default), by image (the paper's), by patient, or as published."""
+
+    lesion = "lesion"
+    image = "image"
+    patient = "patient"
+    official = "official"
+
+
+class Phantoms(StrEnum):
+    """Which phantoms to render."""
+
+    ham10000 = "ham10000"
+    hypo = "hypo"
+
+
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set's folder, a DermaMNIST .npz, or a CSV with path and label.")]
+Layout = Annotated[str | None, typer.Option("--layout", help="ham10000, isic2017, pad_ufes_20, dermamnist, folder or csv; found out when left out.")]
+Seed = Annotated[int, typer.Option(help="Seed.")]
+
+
+@app.command(epilog="[bold]Example[/bold]: lentigo data info phantoms")
+def info(data: Data, layout: Layout = None, as_json: AsJson = False) -> None:
+    """Count the images of each class and print the fingerprint."""
+    from lentigo.data import read_samples
+
+    samples = read_samples(data, layout)
+    counts = {str(code): int(n) for code, n in samples.frame["label"].value_counts().items()}
+    if as_json:
+        facts: dict[str, Any] = {"name": samples.name, "images": len(samples), "groups": int(samples.frame["group"].nunique())}
+        print_json(facts | {"fingerprint": samples.fingerprint, "counts": counts})
+        return
+    say(repr(samples))
+    say(f"fingerprint {samples.fingerprint}")
+
+
+@app.command(epilog="[bold]Example[/bold]: lentigo data audit phantoms --protocol image")
+def audit(
+    data: Data,
+    layout: Layout = None,
+    protocol: Annotated[Protocol, typer.Option(help="Split to check, where the data brings none of its own.")] = Protocol.lesion,
+    split: Annotated[Path | None, typer.Option(help="Check this saved split (CSV) instead.")] = None,
+    seed: Seed = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Find unreadable files, duplicates, groups that straddle splits and label clashes; exit code 1 where a leak is found."""
+    from lentigo.data import audit_samples, load_split, read_samples, split_samples
+
+    samples = read_samples(data, layout)
+    samples = load_split(samples, split) if split else split_samples(samples, protocol.value, seed=seed)
+    found = audit_samples(samples)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        say(str(found))
+    raise typer.Exit(1 if found.leaks else 0)
+
+
+@app.command(epilog="[bold]Example[/bold]: lentigo data split phantoms --protocol lesion --out split.csv")
+def split(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Where the CSV goes (columns image, split).")],
+    layout: Layout = None,
+    protocol: Annotated[Protocol, typer.Option(help="How images are divided.")] = Protocol.lesion,
+    seed: Seed = 0,
+    folds: Annotated[int | None, typer.Option(help="k-fold instead of 8:1:1.")] = None,
+    fold: Annotated[int, typer.Option(help="Which fold is validation (0 to k - 1).")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Divide a data set into training, validation and test, and save the split."""
+    from lentigo.data import kfold_samples, read_samples, save_split, split_samples
+
+    samples = read_samples(data, layout)
+    if folds is None:
+        samples = split_samples(samples, protocol.value, seed=seed)
+    else:
+        samples = kfold_samples(samples, protocol.value, folds=folds, fold=fold, seed=seed)
+    save_split(samples, out)
+    if as_json:
+        print_json({"out": str(out), "protocol": protocol.value, "seed": seed, "counts": samples.counts().to_dict()})
+    else:
+        say(repr(samples))
+        say(f"wrote {out}")
+
+
+@app.command(epilog="[bold]Example[/bold]: lentigo data phantom phantoms --per-class 60")
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    kind: Annotated[Phantoms, typer.Option(help="The 7 dermoscopy classes, or the hypopigmented set.")] = Phantoms.ham10000,
+    per_class: Annotated[int, typer.Option(min=1, help="Images a class.")] = 60,
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Side in pixels.")] = 256,
+    seed: Seed = 0,
+) -> None:
+    """Render dermoscopy-like images, for demos and tests (no accuracy on them means anything)."""
+    from lentigo.data.phantom import write_phantoms
+
+    folder = write_phantoms(out, kind=kind.value, per_class=per_class, size=size, seed=seed, progress=True)
+    say(f"wrote {folder}; try next: lentigo train phantom-demo --data {folder}")
+
+
+@app.command(epilog="[bold]Example[/bold]: lentigo data download ham10000 --out data")
+def download(
+    name: Annotated[str, typer.Argument(help="ham10000, isic2017, pad_ufes_20 or dermamnist.")],
+    out: Annotated[Path, typer.Option(help="Folder to download into.")] = Path("data"),
+    base_url: Annotated[str | None, typer.Option(help="Fetch from this mirror instead of the publisher.")] = None,
+) -> None:
+    """Fetch a public data set, with resume and checksums; read its licence before you use it."""
+    from lentigo.data.download import download_dataset
+
+    folder = download_dataset(name, out, base_url=base_url, progress=True)
+    say(f"ready: {folder}; try next: lentigo data info {folder}")

@@ -1,0 +1,169 @@
+"""The make wing's commands: train, evaluate, compare, export, and look at networks and recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lentigo.cli.data import Protocol
+from lentigo.cli.output import AsJson, print_json, print_table, say
+
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, as in --set optimiser.lr=1e-3; repeat as needed.")]
+DataFolder = Annotated[Path, typer.Option("--data", help="The data set: a folder, .npz or .csv.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of the make wing to ``app``."""
+    app.command(epilog="[bold]Example[/bold]: lentigo train phantom-demo --data phantoms --set epochs=2")(train)
+    app.command(epilog="[bold]Example[/bold]: lentigo evaluate runs/phantom-demo")(evaluate)
+    app.command(epilog="[bold]Example[/bold]: lentigo compare runs/a runs/b --out comparison")(compare)
+    app.command(epilog="[bold]Example[/bold]: lentigo export runs/phantom-demo --out my-bundle")(export)
+    app.command(epilog="[bold]Example[/bold]: lentigo parity my-bundle")(parity)
+    app.command(epilog="[bold]Example[/bold]: lentigo profile mobilenetv3_small_caco --size 224")(profile)
+    app.command(epilog="[bold]Example[/bold]: lentigo models --json")(models)
+    app.command(epilog="[bold]Example[/bold]: lentigo recipes caco-ham10000-cpu")(recipes)
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe's name (see `lentigo recipes`) or a YAML file.")],
+    data: DataFolder,
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe name> when left out.")] = None,
+    overrides: Set = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check recipe, data and network, say what would be trained, and stop.")] = False,
+    devices: Annotated[int, typer.Option(min=1, help="Processes or accelerators on this host.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Hosts.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line an epoch instead of a progress bar.")] = False,
+) -> None:
+    """Train a network by a recipe, on the CPU or a GPU; the run folder holds all it took and gave."""
+    from lentigo.training import describe, load_recipe, train
+
+    chosen = load_recipe(recipe, overrides or ())
+    if dry_run:
+        say(describe(chosen, data))
+        return
+    run = train(chosen, data, out=out, resume=resume, devices=devices, nodes=nodes, progress=not quiet)
+    say(f"run folder: {run}; try next: lentigo evaluate {run}")
+
+
+def evaluate(
+    target: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="A run folder, or a bundle together with --data.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Judge a bundle on this data set.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the report goes; RUN/report when left out.")] = None,
+    split: Annotated[str, typer.Option(help="The part to judge on: test, val, train or all.")] = "test",
+    split_file: Annotated[Path | None, typer.Option(help="A saved split (CSV) to use.")] = None,
+    protocol: Annotated[Protocol | None, typer.Option(help="How the data is divided; the bundle's own when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the report (index.html, plots, metrics.json) of a run, or of a bundle on a data set."""
+    from lentigo.workflow import evaluate as judge
+
+    result = judge(target, data=data, out=out, split=split, split_file=split_file, protocol=protocol.value if protocol else None)
+    if as_json:
+        print_json(result.metrics)
+        return
+    print_table(("metric", "value", "95 % low", "95 % high"), result.headline, title=result.title)
+    say(f"report: {result.index}")
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two or more run folders or prediction files on the same test images.")],
+    out: Annotated[Path | None, typer.Option(help="Also write OUT.md, OUT.csv and OUT.json.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare runs on the same test images: intervals, McNemar's test, paired bootstrap."""
+    from lentigo.evaluation import compare_runs
+
+    result = compare_runs(runs)
+    if out:
+        result.write(out)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        say(result.markdown())
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
+    out: Annotated[Path | None, typer.Option(help="The bundle folder; RUN/bundle when left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="The bundle's name; the recipe's when left out.")] = None,
+    title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
+    weights: Annotated[str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter; refused where it loses accuracy).")] = "fp32",
+    data: Annotated[Path | None, typer.Option("--data", help="The data set, for int8 calibration and its accuracy gate.")] = None,
+) -> None:
+    """Write the bundle of a run: one folder that gives the same answer in Python, over HTTP and in a browser."""
+    from lentigo.export import export_run
+
+    bundle = export_run(run, out, name=name, title=title, weights=weights, data=data)
+    size = bundle.model.stat().st_size / 1e6
+    say(f"bundle: {bundle.path} ({size:.1f} MB); try next: lentigo predict IMAGE --model {bundle.path}")
+
+
+def parity(
+    bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
+    as_json: AsJson = False,
+) -> None:
+    """Check a bundle on its golden vectors in every runtime at hand; exit code 1 where one differs."""
+    from lentigo.export import check_parity
+
+    report = check_parity(bundle)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        say(str(report))
+    raise typer.Exit(0 if report.passed else 1)
+
+
+def profile(
+    network: Annotated[str, typer.Argument(help="A network's name; see `lentigo models`.")],
+    size: Annotated[int, typer.Option(min=32, help="Side of the input in pixels.")] = 224,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a network: parameters, multiply-accumulates, file size, latency on one thread and on all."""
+    from lentigo.networks import create_network, profile_network
+
+    measured = profile_network(create_network(network, classes=classes), size).to_dict()
+    if as_json:
+        print_json({"network": network, **measured})
+    else:
+        print_table(("figure", "value"), list(measured.items()), title=f"{network}, {classes} classes, {size} px")
+
+
+def models(
+    size: Annotated[int, typer.Option(min=32, help="Side of the input for the multiply-accumulates.")] = 224,
+    classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 7,
+    as_json: AsJson = False,
+) -> None:
+    """List every network with its parameters, multiply-accumulates, paper and licence."""
+    from lentigo.networks import list_networks
+
+    rows = list_networks(classes=classes, size=size)
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(list(rows[0]), [list(r.values()) for r in rows], caption="any timm network: timm/NAME")
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="Print this recipe, complete and resolved.")] = None,
+    overrides: Set = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the packaged recipes, or print one."""
+    from lentigo.training import list_recipes, load_recipe, to_yaml
+
+    if name is not None:
+        recipe = load_recipe(name, overrides or ())
+        if as_json:
+            print_json(recipe.model_dump(mode="json"))
+        else:
+            say(to_yaml(recipe))
+        return
+    rows = list_recipes()
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(list(rows[0]), [list(r.values()) for r in rows])

@@ -2,6 +2,7 @@
 
 from lentigo.networks import mobilenetv3  # noqa: F401  (registers its networks)
 from lentigo.networks.network import LoadReport, Network, PooledHead
+from lentigo.networks.profile import Profile, profile_network
 from lentigo.networks.registry import NetworkInfo, Option, create_network, describe_network, network_names, register_network
 
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
     "NetworkInfo",
     "Option",
     "PooledHead",
+    "Profile",
     "create_network",
     "describe_network",
     "network_names",
+    "profile_network",
     "register_network",
 ]

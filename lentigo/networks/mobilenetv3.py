@@ -1,55 +1,76 @@
-"""MobileNetV3-Small with any attention in the place of its squeeze-and-excitation (the CaCo paper's family)."""
+"""MobileNetV3-Small with any attention in the place of its squeeze-and-excitation, and the Hypo paper's variant.
+
+The pretrained SE gates turn out to be almost constants: over images, a channel's gate varies by a few hundredths, while
+channels differ by tenths. Taking SE away without a replacement therefore changes what the pretrained features expect.
+``start="se"`` keeps it: each gate's expected value is worked out from the pretrained weights alone
+(:func:`expected_se_gates`) and multiplied into the convolution that follows.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V3_Small_Weights, mobilenet_v3_small
 from torchvision.ops.misc import SqueezeExcitation
 
+from lentigo.errors import NetworkError
 from lentigo.networks.attention import ATTENTIONS, make_gate_constant
-from lentigo.networks.network import Network, PooledHead, initialise
+from lentigo.networks.network import Network, PooledHead, PooledNetwork, initialise
 from lentigo.networks.pretrained import Pretrained, load_pretrained, read_state_dict, torchvision_state_dict
 from lentigo.networks.registry import register_network
 
-Start = Literal["random", "identity"]
-CACO_PAPER = (
-    "Shi, Fang, Luo, Liu: Skin Tumor Classification Based on Improved MobileNetV3-Small. Computer Systems & Applications 32(12), 2023"
-)
-MOBILENET_PAPER = "Howard et al.: Searching for MobileNetV3. ICCV 2019"
+Start = Literal["random", "identity", "se"]
+LEAKY_SLOPE = 0.01
 
 
-class MobileNetV3(Network):
+class MobileNetV3(PooledNetwork):
     """torchvision's MobileNetV3-Small behind the common head; ``features.*`` keeps torchvision's key names.
 
     Args:
         classes: K, the number of outputs.
         attention: name of the attention (a key of ``ATTENTIONS``) that replaces each of the nine SE modules.
-        start: ``random``, or ``identity`` to begin the new gates at a constant.
+        leaky: LeakyReLU in the place of every ReLU and Hardswish.
+        dilation: dilation 2 in the depthwise convolutions with stride 1 of the last two stages.
+        start: how new attention begins. ``random``: as any layer. ``identity``: at a constant gate, which the next
+            convolution takes back once weights are loaded, so that the features pass as if there were no attention.
+            ``se``: likewise, and the next convolution also takes over the expected value of the pretrained SE gates.
         dropout: before the last layer, 0 to 1.
     """
 
-    def __init__(self, classes: int, *, attention: str = "se", start: Start = "random", dropout: float = 0.2) -> None:
-        super().__init__()
-        base = mobilenet_v3_small(weights=None)
-        self.features: nn.Sequential = base.features
-        self.head = PooledHead(576, classes, hidden=1024, activation=nn.Hardswish(), dropout=dropout)
+    def __init__(
+        self,
+        classes: int,
+        *,
+        attention: str = "se",
+        leaky: bool = False,
+        dilation: bool = False,
+        start: Start = "random",
+        dropout: float = 0.2,
+    ) -> None:
+        activation = nn.LeakyReLU(LEAKY_SLOPE) if leaky else nn.Hardswish()
+        super().__init__(PooledHead(576, classes, hidden=1024, activation=activation, dropout=dropout))
         initialise(self.head)
+        self.start = start
+        self.features: nn.Sequential = mobilenet_v3_small(weights=None).features
+        self._gates: dict[str, float] = {}  # block name -> constant of its new gates, where they have one
         if attention != "se":
-            self._replace_attention(attention, start)
+            self._replace_attention(attention)
+        if leaky:
+            _use_leaky(self.features)
+        if dilation:
+            _dilate(self.features)
 
-    def _replace_attention(self, attention: str, start: Start) -> None:
-        for block in self.features:
-            layers = getattr(block, "block", ())
-            for position, layer in enumerate(layers):
-                if isinstance(layer, SqueezeExcitation):
-                    new = ATTENTIONS[attention](layer.fc1.in_channels)
-                    initialise(new)
-                    if start == "identity":
-                        make_gate_constant(new)
-                    layers[position] = new
+    def _replace_attention(self, attention: str) -> None:
+        for name, block, position in _attention_blocks(self.features):
+            new = ATTENTIONS[attention](block[position].fc1.in_channels)
+            initialise(new)
+            self._gates[name] = 1.0 if self.start == "random" else make_gate_constant(new)
+            block[position] = new
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Feature maps (N, 576, S / 32, S / 32) of normalised images (N, 3, S, S)."""
@@ -57,15 +78,94 @@ class MobileNetV3(Network):
         return maps
 
     def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load torchvision's weights, or a file named as torchvision names them.
+        """Load torchvision's weights, or a file named as torchvision or this class names them.
 
         Raises:
-            NetworkError: the weights cannot be had, or are of another architecture.
+            NetworkError: the weights cannot be had, are of another architecture, or lack the SE that ``start="se"`` needs.
         """
         state = torchvision_state_dict(MobileNet_V3_Small_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
         state = {_rename(key): value for key, value in state.items()}
         reference = mobilenet_v3_small(weights=None).state_dict()
         self.load_report = load_pretrained(self, state, reference, source=str(source), name=name)
+        if self.load_report.new or any(key not in self.state_dict() for key in state if key.startswith("features.")):
+            self._hand_over(state, str(source))  # not this network's own weights
+
+    @torch.no_grad()
+    def _hand_over(self, state: Mapping[str, Tensor], source: str) -> None:
+        """Let the convolution after each new attention take back its constant and, for ``se``, the old gate."""
+        if self.start == "random":
+            return
+        gates = expected_se_gates(state, source) if self.start == "se" else {}
+        for name, block, position in _attention_blocks(self.features):
+            if name not in self._gates:
+                continue
+            factor: Tensor | float = 1.0
+            if not isinstance(block[position], SqueezeExcitation):
+                factor = gates.get(name, factor)
+            project = block[position + 1][0]
+            project.weight.mul_(torch.as_tensor(factor / self._gates[name]).view(1, -1, 1, 1))
+
+
+_ATTENTION_BLOCKS = (1, *range(4, 12))  # all but two of the eleven blocks (Howard et al., table 2)
+
+
+def _attention_blocks(features: nn.Sequential) -> Iterator[tuple[str, Any, int]]:
+    """Each block with attention: its name, its layers, and the attention's place (just before the projection)."""
+    for index in _ATTENTION_BLOCKS:
+        layers = features[index].block
+        assert isinstance(layers, nn.Sequential)
+        yield f"features.{index}.block", layers, len(layers) - 2
+
+
+@torch.no_grad()
+def expected_se_gates(state: Mapping[str, Tensor], source: str = "the state dict") -> dict[str, Tensor]:
+    """The value that each pretrained SE gate takes on an average input, from the weights alone.
+
+    The batch normalisation before an SE gives channel c the distribution N(beta_c, gamma_c^2), to good approximation; the mean of the
+    activation over it is what the SE would see, and its two layers give the gate.
+
+    Args:
+        state: torchvision's MobileNetV3-Small weights, ``features.*``.
+        source: the file's name, for messages.
+
+    Returns:
+        Block name (``features.4.block``) to gate (C,), 0 to 1.
+
+    Raises:
+        NetworkError: the weights have no SE.
+    """
+    base = mobilenet_v3_small(weights=None)
+    missing = [key for key in base.load_state_dict(dict(state), strict=False).missing_keys if ".fc" in key]
+    if missing:
+        raise NetworkError(
+            f"{source}: start='se' needs weights with squeeze-and-excitation, and {missing[0]!r} is missing; use start='identity'"
+        )
+    quantiles = (torch.arange(1024, dtype=torch.float64) + 0.5) / 1024
+    normal = (math.sqrt(2) * torch.erfinv(2 * quantiles - 1)).float()[:, None]  # (1024, 1)
+    gates = {}
+    for name, block, position in _attention_blocks(base.features):
+        _, norm, activation = block[position - 1]
+        seen = activation(norm.bias + norm.weight * normal).mean(0)  # (C,)
+        se = block[position]
+        gates[name] = se.scale_activation(se.fc2(se.activation(se.fc1(seen.view(1, -1, 1, 1))))).flatten()
+    return gates
+
+
+def _use_leaky(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.ReLU | nn.Hardswish):
+            setattr(module, name, nn.LeakyReLU(LEAKY_SLOPE, inplace=True))
+        else:
+            _use_leaky(child)
+
+
+def _dilate(features: nn.Sequential) -> None:
+    depthwise = [layer for layer in features.modules() if isinstance(layer, nn.Conv2d) and layer.groups > 1]
+    strided = [index for index, layer in enumerate(depthwise) if layer.stride == (2, 2)]
+    for layer in depthwise[strided[-2] :]:
+        if layer.stride == (1, 1):
+            layer.dilation = (2, 2)
+            layer.padding = (layer.kernel_size[0] - 1, layer.kernel_size[1] - 1)
 
 
 def _rename(key: str) -> str:
@@ -73,10 +173,20 @@ def _rename(key: str) -> str:
     return key.replace("classifier.0.", "head.hidden.").replace("classifier.3.", "head.output.")
 
 
-def _register(attention: str, title: str, paper: str, link: str) -> None:
-    name = f"mobilenetv3_small_{attention}"
+_LICENCE = "BSD-3-Clause (torchvision)"
+_HOWARD = ("Howard et al.: Searching for MobileNetV3. ICCV 2019", "https://arxiv.org/abs/1905.02244")
+_SHI = (
+    "Shi, Fang, Luo, Liu: Skin Tumor Classification Based on Improved MobileNetV3-Small. Computer Systems & Applications 32(12), 2023",
+    "",
+)
+_GAO = (
+    "Gao, Xiao, Yang: Recognition of Hypopigmented Skin Diseases Based on Improved MobileNetV3-Small. Computer and Modernization 2024(5)",
+    "https://doi.org/10.3969/j.issn.1006-2475.2024.05.021",
+)
 
-    @register_network(name, title=title, paper=paper, link=link, licence="BSD-3-Clause (torchvision)")
+
+def _register(name: str, attention: str, title: str, paper: tuple[str, str]) -> None:
+    @register_network(name, title=title, paper=paper[0], link=paper[1], licence=_LICENCE)
     def build(*, classes: int, pretrained: Pretrained, start: Start = "random", dropout: float = 0.2) -> Network:
         network = MobileNetV3(classes, attention=attention, start=start, dropout=dropout)
         if pretrained is not None:
@@ -84,11 +194,34 @@ def _register(attention: str, title: str, paper: str, link: str) -> None:
         return network
 
 
-_MOBILENET_LINK = "https://arxiv.org/abs/1905.02244"
-_register("none", "MobileNetV3-Small without any attention", MOBILENET_PAPER, _MOBILENET_LINK)
-_register("se", "MobileNetV3-Small as published, with squeeze-and-excitation", MOBILENET_PAPER, _MOBILENET_LINK)
-_register("eca", "MobileNetV3-Small, SE replaced by efficient channel attention", CACO_PAPER, "")
-_register("cbam", "MobileNetV3-Small, SE replaced by CBAM", CACO_PAPER, "")
-_register("coordinate", "MobileNetV3-Small, SE replaced by coordinate attention", CACO_PAPER, "")
-_register("caco", "MobileNetV3-Small, SE replaced by channel and coordinate attention", CACO_PAPER, "")
-_register("seco", "MobileNetV3-Small, coordinate attention after each SE", CACO_PAPER, "")
+_register("mobilenetv3_small", "se", "MobileNetV3-Small as published, with squeeze-and-excitation", _HOWARD)
+_register("mobilenetv3_small_se", "se", "MobileNetV3-Small as published, with squeeze-and-excitation", _HOWARD)
+_register("mobilenetv3_small_none", "none", "MobileNetV3-Small without any attention", _HOWARD)
+_register("mobilenetv3_small_eca", "eca", "MobileNetV3-Small, SE replaced by efficient channel attention", _SHI)
+_register("mobilenetv3_small_cbam", "cbam", "MobileNetV3-Small, SE replaced by CBAM", _SHI)
+_register("mobilenetv3_small_coordinate", "coordinate", "MobileNetV3-Small, SE replaced by coordinate attention", _SHI)
+_register("mobilenetv3_small_caco", "caco", "MobileNetV3-Small, SE replaced by channel and coordinate attention", _SHI)
+_register("mobilenetv3_small_seco", "seco", "MobileNetV3-Small, coordinate attention after each SE", _SHI)
+
+
+@register_network(
+    "mobilenetv3_small_hypo",
+    title="MobileNetV3-Small with ECA, LeakyReLU and dilated convolutions, each switchable",
+    paper=_GAO[0],
+    link=_GAO[1],
+    licence=_LICENCE,
+)
+def _hypo(
+    *,
+    classes: int,
+    pretrained: Pretrained,
+    eca: bool = True,
+    leaky: bool = True,
+    dilation: bool = True,
+    start: Start = "random",
+    dropout: float = 0.2,
+) -> Network:
+    network = MobileNetV3(classes, attention="eca" if eca else "se", leaky=leaky, dilation=dilation, start=start, dropout=dropout)
+    if pretrained is not None:
+        network.load_backbone(pretrained, "mobilenetv3_small_hypo")
+    return network

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -78,7 +78,7 @@ class PooledHead(nn.Module):
         return self.output(self.dropout(embedding)), embedding
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """A classifier made of a backbone and a head.
 
     Attributes:
@@ -99,25 +99,36 @@ class Network(nn.Module):
         """Share of the backbone's known parameters that were loaded: 0 from scratch, 1 with pretrained weights."""
         return self.load_report.share if self.load_report else 0.0
 
+    @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
         """Feature maps (N, C, h, w) of normalised images (N, 3, S, S)."""
-        raise TypeError(f"{type(self).__name__} has no features")
 
+    @abstractmethod
     def forward_head(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Logits (N, K) and embedding (N, D) of feature maps (N, C, h, w)."""
-        if self.head is None:
-            raise TypeError(f"{type(self).__name__} has no pooled head")
-        logits, embedding = self.head(maps)
-        return logits, embedding
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, K) of normalised images (N, 3, S, S)."""
         return self.forward_head(self.forward_features(x))[0]
 
 
-def count_parameters(module: nn.Module, keep: Callable[[str], bool] = lambda name: True) -> int:
-    """Number of parameters, of those whose name ``keep`` accepts."""
-    return sum(p.numel() for name, p in module.named_parameters() if keep(name))
+class PooledNetwork(Network):
+    """A network whose head is a :class:`PooledHead`.
+
+    Args:
+        head: the head, for the backbone's C channels.
+    """
+
+    head: PooledHead
+
+    def __init__(self, head: PooledHead) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward_head(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (N, K) and embedding (N, D) of feature maps (N, C, h, w)."""
+        logits, embedding = self.head(maps)
+        return logits, embedding
 
 
 def initialise(module: nn.Module) -> None:

@@ -1,0 +1,122 @@
+"""What a network costs: parameters, multiply-accumulates, file size and latency."""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lentigo.networks.network import Network
+
+MACS_TOOL = "torch.utils.flop_counter.FlopCounterMode / 2 (convolutions and matrix products)"
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The cost of one network for one image.
+
+    Attributes:
+        name: the network.
+        size: side of the square input, in pixels.
+        classes: K, the number of outputs.
+        parameters: of the whole network, the head included.
+        macs: multiply-accumulates for one image; element-wise layers are not counted.
+        macs_tool: what counted them.
+        bytes: size of the state dict as ``torch.save`` writes it.
+        latency_ms_one_thread: median time for one image on one CPU thread, in milliseconds, in eager PyTorch.
+        latency_ms_all_threads: likewise with all threads.
+        threads: how many "all" is (the CPUs at hand).
+        repeats: timed passes behind each median.
+        torch: version of PyTorch.
+    """
+
+    name: str
+    size: int
+    classes: int
+    parameters: int
+    macs: int
+    macs_tool: str
+    bytes: int
+    latency_ms_one_thread: float
+    latency_ms_all_threads: float
+    threads: int
+    repeats: int
+    torch: str
+
+    def to_dict(self) -> dict[str, object]:
+        """All fields, ready for JSON."""
+        return asdict(self)
+
+
+def profile_network(network: Network, size: int = 224, *, repeats: int = 20, warmup: int = 3) -> Profile:
+    """Measure a network on the CPU; the network itself is left as it was.
+
+    Args:
+        network: any network of the registry.
+        size: side of the square input, in pixels.
+        repeats: timed passes; the median counts.
+        warmup: passes before that.
+
+    Returns:
+        The profile of a batch of one image.
+    """
+    subject = copy.deepcopy(network).to(device="cpu", dtype=torch.float32).eval()
+    image = torch.zeros(1, 3, size, size)
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as counter:
+            logits = subject(image)
+        threads = _available_cpus()
+        with _threads(1):
+            one = _median_ms(subject, image, repeats, warmup)
+        with _threads(threads):
+            every = _median_ms(subject, image, repeats, warmup) if threads > 1 else one
+    buffer = io.BytesIO()
+    torch.save(subject.state_dict(), buffer)
+    return Profile(
+        name=network.name,
+        size=size,
+        classes=int(logits.shape[1]),
+        parameters=sum(p.numel() for p in subject.parameters()),
+        macs=counter.get_total_flops() // 2,
+        macs_tool=MACS_TOOL,
+        bytes=buffer.tell(),
+        latency_ms_one_thread=one,
+        latency_ms_all_threads=every,
+        threads=threads,
+        repeats=repeats,
+        torch=str(torch.__version__),
+    )
+
+
+def _available_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):  # Linux: what a container grants, not what the machine has
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _median_ms(network: Network, image: torch.Tensor, repeats: int, warmup: int) -> float:
+    times = []
+    for index in range(warmup + repeats):
+        start = time.perf_counter()
+        network(image)
+        if index >= warmup:
+            times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times)

@@ -42,6 +42,10 @@ class OutputError(LentigoError):
     """A result that cannot be written where it was asked for."""
 
 
+class ServiceError(LentigoError):
+    """A service that cannot start with the settings given, or cannot be reached or used by a client."""
+
+
 class MissingExtraError(LentigoError):
     """A command whose optional dependencies are not installed."""
 

@@ -14,9 +14,9 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from lentigo.data.progress import Progress, shown
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError, ImageError, OutputError
 from lentigo.files import write_text
@@ -33,7 +34,6 @@ from lentigo.imaging import resize
 PREPROCESSING = 1
 """Raised when ``lentigo.imaging`` changes what a decoded, resized image looks like."""
 
-Progress = Callable[[int, int], None]
 _HEADER = 128
 
 
@@ -138,7 +138,7 @@ def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bo
             raise OutputError(f"{array.parent}: too full for the image cache ({needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free)")
         handle, name = tempfile.mkstemp(prefix=f".{array.stem}.", suffix=".npy", dir=array.parent)
         temporary = Path(name)
-        with os.fdopen(handle, "wb") as file, _shown(progress, rows) as tick:
+        with os.fdopen(handle, "wb") as file, shown(progress, "decoding images", rows) as tick:
             file.write(bytes(_HEADER))
             for row, pixels in enumerate(_decode(samples, size, workers)):
                 if isinstance(pixels, str):
@@ -208,21 +208,3 @@ def _refusal(samples: Samples, unreadable: dict[str, str]) -> DataError:
     first = "; ".join(list(unreadable.values())[:3])
     more = f" (and {len(unreadable) - 3} more)" if len(unreadable) > 3 else ""
     return DataError(f"{samples.root}: {len(unreadable)} of {len(samples)} images cannot be read: {first}{more}")
-
-
-@contextmanager
-def _shown(progress: bool | Progress, total: int) -> Iterator[Progress]:
-    if callable(progress):
-        yield progress
-        return
-    if not progress:
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("decoding images", total=total)
-        yield lambda done, total: bar.update(task, completed=done)

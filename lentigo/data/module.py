@@ -1,0 +1,192 @@
+"""Batches for training: whole batches of stored pixels, in an order that depends on seed and epoch only.
+
+Images are decoded once, into a memory-mapped cache for each size. A batch is one gather from it; there
+is no work per image in Python. Batches are cut from one order for all processes, and each process takes
+every W-th image of a batch, so that a run sees the same batches on any number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from lentigo.data.cache import open_cache
+from lentigo.data.samples import Samples
+from lentigo.errors import DataError
+
+Index = NDArray[np.int64]
+
+
+class Batch(NamedTuple):
+    """One process's share of a batch.
+
+    Attributes:
+        pixels: (N, S, S, 3) uint8 RGB.
+        targets: (N,) int64 class positions.
+        positions: (N,) int64, where these images stand in the batch of all processes.
+        total: images in the batch of all processes.
+    """
+
+    pixels: Tensor
+    targets: Tensor
+    positions: Tensor
+    total: int
+
+
+class _Slice(NamedTuple):
+    rows: Index
+    positions: Index
+    total: int
+
+
+def epoch_order(targets: Index, *, sampling: float, seed: int, epoch: int) -> Index:
+    """Which images an epoch sees, and in what order.
+
+    Args:
+        targets: (N,) class positions of the training images.
+        sampling: 0: each image once. Otherwise a class of n images is drawn in proportion to n^(1 - sampling),
+            N draws in all, and within a class each image as often as any other, give or take one.
+        seed: the run's seed.
+        epoch: from 0.
+
+    Returns:
+        (N,) positions in ``targets``.
+    """
+    generator = np.random.default_rng([seed & 0xFFFFFFFFFFFFFFFF, epoch])
+    order = generator.permutation(len(targets))
+    if sampling == 0:
+        return order
+    counts = np.bincount(targets).astype(np.float64)
+    weights = np.power(counts, -sampling, where=counts > 0, out=np.zeros_like(counts))[targets[order]]
+    # Systematic sampling over the images sorted by class: evenly spaced draws, so counts differ by one at most.
+    by_class = np.argsort(targets[order], kind="stable")
+    edges = np.cumsum(weights[by_class])
+    draws = (np.arange(len(targets)) + generator.random()) * (edges[-1] / len(targets))
+    drawn = order[by_class[np.searchsorted(edges, draws, side="right").clip(max=len(targets) - 1)]]
+    return generator.permutation(drawn)
+
+
+def cut_batches(order: Index, batch: int) -> list[Index]:
+    """Cut an order into nearly equal batches near ``batch`` images, so that no batch is too small to normalise."""
+    return np.array_split(order, max(1, round(len(order) / batch)))
+
+
+class _Slices(Sampler[_Slice]):
+    """Yields this process's share of each batch."""
+
+    def __init__(self, batches: list[Index], rank: int, world: int) -> None:
+        self.batches, self.rank, self.world = batches, rank, world
+
+    def __iter__(self) -> Iterator[_Slice]:
+        for rows in self.batches:
+            positions = np.arange(self.rank, len(rows), self.world)
+            yield _Slice(rows[positions], positions, len(rows))
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class _Images(Dataset[Batch]):
+    """Looks up whole batches."""
+
+    def __init__(self, pixels: NDArray[np.uint8], rows: Index, targets: Index) -> None:
+        self.pixels, self.rows, self.targets = pixels, rows, targets
+
+    def __getitem__(self, part: _Slice) -> Batch:
+        pixels = torch.from_numpy(self.pixels[self.rows[part.rows]])
+        return Batch(pixels, torch.from_numpy(self.targets[part.rows]), torch.from_numpy(part.positions), part.total)
+
+
+class LesionData(pl.LightningDataModule):
+    """Training and validation batches of a split data set.
+
+    Args:
+        samples: the data set, split.
+        size_at: side of the images in each epoch (from 0).
+        epochs: how many epochs there will be.
+        batch: images a step, over all processes.
+        sampling: see ``epoch_order``.
+        seed: of the order.
+        cache: folder of the image caches; None for the user's.
+        workers: processes that fetch batches; 0 fetches in the training process.
+        progress: whether to show a bar while images are decoded.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        *,
+        size_at: Callable[[int], int],
+        epochs: int,
+        batch: int,
+        sampling: float = 0.0,
+        seed: int = 0,
+        cache: Path | None = None,
+        workers: int = 0,
+        progress: bool = True,
+    ) -> None:
+        super().__init__()
+        self.samples = samples
+        self.size_at = size_at
+        self.epochs = epochs
+        self.batch = batch
+        self.sampling = sampling
+        self.seed = seed
+        self.cache = cache
+        self.workers = workers
+        self.progress = progress
+        split = samples.frame["split"].to_numpy()
+        self.rows: dict[str, Index] = {name: np.flatnonzero(split == name) for name in ("train", "val", "test")}
+        for name in ("train", "val"):
+            if len(self.rows[name]) == 0:
+                raise DataError(f"{samples.name}: no image is in {name}; training needs images to learn from and images to be judged by")
+
+    @property
+    def steps(self) -> int:
+        """Steps an epoch."""
+        return len(cut_batches(self.rows["train"], self.batch))
+
+    def prepare_data(self) -> None:
+        """Decode every image at every size, once a host."""
+        for size in sorted({self.size_at(epoch) for epoch in range(self.epochs)}):
+            self.pixels(size)
+
+    def pixels(self, size: int) -> NDArray[np.uint8]:
+        """The decoded images (N, size, size, 3) uint8, memory-mapped; row i is row i of the samples."""
+        return open_cache(self.samples, size, self.cache, progress=self.progress).pixels
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The batches of the trainer's current epoch."""
+        epoch = self._trainer().current_epoch
+        targets = self.samples.targets[self.rows["train"]]
+        order = epoch_order(targets, sampling=self.sampling, seed=self.seed, epoch=epoch)
+        return self._loader("train", self.size_at(epoch), cut_batches(order, self.batch))
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """The validation images in table order, at the size of the current epoch."""
+        batches = cut_batches(np.arange(len(self.rows["val"])), self.batch)
+        return self._loader("val", self.size_at(self._trainer().current_epoch), batches)
+
+    def _loader(self, split: str, size: int, batches: list[Index]) -> DataLoader[Batch]:
+        trainer = self._trainer()
+        rows = self.rows[split]
+        return DataLoader(
+            _Images(self.pixels(size), rows, self.samples.targets[rows]),
+            sampler=_Slices(batches, trainer.global_rank, trainer.world_size),
+            batch_size=None,
+            num_workers=self.workers,
+            pin_memory=trainer.strategy.root_device.type == "cuda",
+        )
+
+    def _trainer(self) -> pl.Trainer:
+        if self.trainer is None:
+            raise RuntimeError("LesionData gives batches to a trainer only: the epoch decides which")
+        return self.trainer

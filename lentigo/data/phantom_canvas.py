@@ -1,0 +1,186 @@
+"""What phantoms are painted with: absorbing layers on skin, and the few shapes that lesions are made of.
+
+A canvas holds maps of what absorbs or covers: melanin (brown), blood (red), deep melanin (blue-grey by the Tyndall effect),
+white (scar, keratin, depigmentation) and keratin (yellow). Colour follows at the end from the Beer-Lambert law,
+``skin * exp(-sum of absorbances)``, so that layers mix as pigments do rather than as paint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+Map = NDArray[np.float32]
+
+MELANIN = np.array([0.52, 0.98, 1.38], np.float32)
+BLOOD = np.array([0.13, 0.95, 0.82], np.float32)
+DEEP = np.array([1.05, 0.66, 0.34], np.float32)
+WHITE = np.array([0.95, 0.91, 0.89], np.float32)
+KERATIN = np.array([0.88, 0.74, 0.46], np.float32)
+TAU = 2 * np.pi
+
+
+def smoothstep(low: float, high: float, values: Map) -> Map:
+    """0 below ``low``, 1 above ``high``, a smooth ramp between (``low`` may be the larger: then it falls)."""
+    t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+class Canvas:
+    """Layers over a square piece of skin.
+
+    Attributes:
+        rng: where every random choice comes from.
+        size: side in pixels.
+        x: (S, S) float32, -1 at the left edge and 1 at the right.
+        y: (S, S) float32, -1 at the top and 1 at the bottom.
+        melanin: absorbance of pigment in the epidermis, (S, S), 0 and up; about 2 is black-brown. May fall below 0: paler than skin.
+        blood: absorbance of vessels and redness; may fall below 0: blanched.
+        deep: absorbance of pigment in the dermis, blue-grey.
+        white: share covered by white, 0 to 1.
+        keratin: share covered by yellow keratin, 0 to 1.
+    """
+
+    def __init__(self, rng: np.random.Generator, size: int) -> None:
+        self.rng = rng
+        self.size = size
+        ticks = np.linspace(-1, 1, size, dtype=np.float32)
+        self.x, self.y = (np.ascontiguousarray(a) for a in np.meshgrid(ticks, ticks))
+        self.melanin, self.blood, self.deep, self.white, self.keratin = np.zeros((5, size, size), np.float32)
+
+    def uniform(self, low: float, high: float) -> float:
+        """A random number in [low, high)."""
+        return float(self.rng.uniform(low, high))
+
+    def chance(self, probability: float) -> bool:
+        """True with this probability."""
+        return bool(self.rng.random() < probability)
+
+    def noise(self, cells: float, octaves: int = 1) -> Map:
+        """Smooth noise, (S, S), mean about 0 and deviation about 1; ``cells`` bumps across, then twice as many an octave."""
+        total = np.zeros((self.size, self.size), np.float32)
+        for octave in range(octaves):
+            count = max(2, round(cells * 2**octave)) + 3
+            grid = Image.fromarray(self.rng.standard_normal((count, count), dtype=np.float32))
+            inner = (1.5, 1.5, count - 1.5, count - 1.5)  # away from the edge, where the spline flattens
+            total += np.asarray(grid.resize((self.size, self.size), Image.Resampling.BICUBIC, box=inner)) * np.float32(0.55**octave)
+        return total * np.float32(1.5 if octaves == 1 else 1.3)
+
+    def lesion(self, radius: float, *, irregularity: float, elongation: float = 0.2, centre: tuple[float, float] = (0, 0)) -> Map:
+        """Depth inside a lesion's outline: 1 at its centre, 0 on the border, below 0 outside.
+
+        Args:
+            radius: mean radius; 1 reaches the canvas edge.
+            irregularity: 0 for an ellipse; 0.1 is a smooth border, 0.3 a notched one.
+            elongation: 0 for round.
+            centre: where it lies.
+        """
+        angle = self.uniform(0, TAU)
+        dx, dy = self.x - np.float32(centre[0]), self.y - np.float32(centre[1])
+        u = (dx * np.cos(angle) + dy * np.sin(angle)) * np.float32(1 + elongation)
+        v = (dy * np.cos(angle) - dx * np.sin(angle)) / np.float32(1 + elongation)
+        distance = np.sqrt(u * u + v * v)
+        theta = np.arctan2(v, u)
+        border = np.full_like(distance, radius)
+        for order in range(2, 7):
+            border += np.float32(radius * irregularity * self.rng.standard_normal() / order**0.7) * np.cos(
+                order * theta + np.float32(self.uniform(0, TAU))
+            )
+        border += self.noise(5 / max(radius, 0.15), 2) * np.float32(radius * irregularity * 0.35)
+        return (1 - distance / np.maximum(border, np.float32(0.25 * radius))).astype(np.float32)
+
+    def lattice(self, spacing: float, warp: float) -> Map:
+        """A honeycomb: 1 on its lines and 0 in its holes.
+
+        Three plane waves at 60 degrees make a hexagonal grid of holes; a smooth warp makes it a living one.
+
+        Args:
+            spacing: distance of the holes; the canvas is 2 wide.
+            warp: displacement of the holes as a share of the spacing; above 0.5 it looks irregular.
+        """
+        angle = self.uniform(0, TAU)
+        bump = 0.35 / spacing
+        u = self.x + self.noise(bump) * np.float32(warp * spacing)
+        v = self.y + self.noise(bump) * np.float32(warp * spacing)
+        wave = np.zeros_like(u)
+        for turn in range(3):
+            direction = angle + turn * np.pi / 3
+            k = TAU / (spacing * 0.866)
+            wave += np.cos(u * np.float32(k * np.cos(direction)) + v * np.float32(k * np.sin(direction)))
+        return smoothstep(0.9, -0.7, wave)
+
+    def spots(self, centres: Sequence[tuple[float, float]], radii: Sequence[float], *, softness: float = 0.35) -> Map:
+        """Round spots, (S, S), 1 inside and 0 outside, slightly uneven; ``softness`` is the share of the radius that fades."""
+        cover = np.zeros((self.size, self.size), np.float32)
+        half = self.size / 2
+        for (cx, cy), radius in zip(centres, radii, strict=True):
+            px, py, reach = (cx + 1) * half, (cy + 1) * half, radius * half
+            margin = reach * 1.5 + 1.5
+            x0, x1 = max(0, int(px - margin)), min(self.size, int(px + margin) + 2)
+            y0, y1 = max(0, int(py - margin)), min(self.size, int(py + margin) + 2)
+            if x0 >= x1 or y0 >= y1:
+                continue
+            dx = np.arange(x0, x1, dtype=np.float32)[None, :] - np.float32(px)
+            dy = np.arange(y0, y1, dtype=np.float32)[:, None] - np.float32(py)
+            turn, stretch = self.uniform(0, TAU), self.uniform(1, 1.35)
+            u, v = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
+            distance = np.sqrt(u * u * np.float32(stretch) + v * v / np.float32(stretch)).astype(np.float32)
+            fade = max(reach * softness, 0.7)  # at least a pixel, or small spots alias
+            patch = np.clip((np.float32(reach) + np.float32(fade / 2) - distance) / np.float32(fade), 0, 1)
+            np.maximum(cover[y0:y1, x0:x1], patch, out=cover[y0:y1, x0:x1])
+        return cover
+
+    def strokes(self, paths: Iterable[Sequence[tuple[float, float]]], widths: Iterable[float | Sequence[float]]) -> Map:
+        """Antialiased lines, (S, S) in 0 to 1; a width (canvas units) a path, or one a segment to taper it."""
+        scale = 3 if self.size <= 200 else 2
+        side = self.size * scale
+        image = Image.new("L", (side, side))
+        draw = ImageDraw.Draw(image)
+        for path, width in zip(paths, widths, strict=True):
+            points = [((px + 1) * side / 2, (py + 1) * side / 2) for px, py in path]
+            if isinstance(width, int | float):
+                draw.line(points, fill=255, width=max(1, round(width * side / 2)), joint="curve")
+                continue
+            for start, end, part in zip(points[:-1], points[1:], width, strict=True):
+                draw.line((start, end), fill=255, width=max(1, round(part * side / 2)))
+        small = image.reduce(scale)
+        return np.asarray(small, dtype=np.float32) / np.float32(255)
+
+    def scatter(self, count: int, within: Map, *, attempts: int = 12) -> list[tuple[float, float]]:
+        """Up to ``count`` random places where ``within`` (S, S) is above 0."""
+        places = np.argwhere(within > 0)
+        if len(places) == 0:
+            return []
+        chosen = places[self.rng.integers(0, len(places), count)] + self.rng.random((count, 2))
+        return [(float(px) / self.size * 2 - 1, float(py) / self.size * 2 - 1) for py, px in chosen]
+
+    def apart(self, places: Sequence[tuple[float, float]], distance: float) -> list[tuple[float, float]]:
+        """The places of a list that keep this distance from those before them."""
+        kept: list[tuple[float, float]] = []
+        for px, py in places:
+            if all((px - qx) ** 2 + (py - qy) ** 2 > distance**2 for qx, qy in kept):
+                kept.append((px, py))
+        return kept
+
+    def colour(self, skin: NDArray[np.float32]) -> NDArray[np.float32]:
+        """All layers over skin of this reflectance (3,): (S, S, 3) float32, about 0 to 1."""
+        absorbed = self.melanin[..., None] * MELANIN + self.blood[..., None] * BLOOD + self.deep[..., None] * DEEP  # (S, S, 3)
+        image = skin * np.exp(-absorbed)
+        for cover, tone in ((self.keratin, KERATIN), (self.white, WHITE)):
+            share = np.clip(cover, 0, 1)[..., None]
+            image += share * (tone * np.float32(0.35) + tone * skin * np.float32(0.7) - image)
+        return image
+
+
+def curl(
+    rng: np.random.Generator, start: tuple[float, float], heading: float, length: float, *, bend: float, steps: int = 14
+) -> list[tuple[float, float]]:
+    """A wandering path of ``steps`` segments; ``bend`` is the deviation of the turning in radians over the whole path."""
+    turning = rng.normal(0, bend / steps) + np.cumsum(rng.normal(0, bend / steps, steps)) * 0.5
+    angles = heading + np.cumsum(np.broadcast_to(turning, steps))
+    xs = start[0] + np.cumsum(np.cos(angles)) * length / steps
+    ys = start[1] + np.cumsum(np.sin(angles)) * length / steps
+    return [start, *zip(xs.tolist(), ys.tolist(), strict=True)]

@@ -1,0 +1,34 @@
+"""Progress of a long job: nothing, a bar on standard error, or a function of the caller's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total); total is 0 where it is not known."""
+
+
+@contextmanager
+def shown(progress: bool | Progress, description: str, total: int, *, size: bool = False) -> Iterator[Progress]:
+    """Yield a function to call with (done, total) as a job goes on.
+
+    Args:
+        progress: True for a bar, False for nothing, or a function to call.
+        description: what the bar says.
+        total: how much there is to do; 0 where it is not known.
+        size: count in bytes, and show the speed.
+    """
+    if callable(progress):
+        yield progress
+    elif not progress:
+        yield lambda done, total: None
+    else:
+        from rich import progress as rich
+        from rich.console import Console
+
+        units = (rich.DownloadColumn(), rich.TransferSpeedColumn()) if size else (rich.MofNCompleteColumn(),)
+        columns = (rich.TextColumn("{task.description}"), rich.BarColumn(), *units, rich.TimeRemainingColumn())
+        with rich.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(description, total=total or None)
+            yield lambda done, total: bar.update(task, completed=done, total=total or None)

@@ -47,6 +47,10 @@ def _check_counts(class_counts: Sequence[int]) -> None:
         )
 
 
+def _precise(logits: Tensor) -> Tensor:
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+
 class Loss(nn.Module):
     """Base of the losses: class weights, which deferred re-weighting switches on later.
 
@@ -91,7 +95,8 @@ class CrossEntropy(Loss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of logits (N, K) and class indices (N,)."""
-        return F.cross_entropy(logits.float(), targets, weight=self.weights_in_use, label_smoothing=self.label_smoothing)
+        logits = _precise(logits)
+        return F.cross_entropy(logits, targets, weight=self.weights_in_use.to(logits.dtype), label_smoothing=self.label_smoothing)
 
 
 class Focal(Loss):
@@ -109,7 +114,7 @@ class Focal(Loss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of logits (N, K) and class indices (N,)."""
-        log_p = F.log_softmax(logits.float(), dim=1).gather(1, targets[:, None]).squeeze(1)  # (N,)
+        log_p = F.log_softmax(_precise(logits), dim=1).gather(1, targets[:, None]).squeeze(1)  # (N,)
         miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)  # 1 - p, exact near p = 1; never 0, for gamma < 1
         return self._weighted_mean(-miss.pow(self.gamma) * log_p, targets)
 
@@ -141,9 +146,9 @@ class LDAM(Loss):
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of logits (N, K) and class indices (N,)."""
-        logits = logits.float()
+        logits = _precise(logits)
         margins = F.one_hot(targets, logits.shape[1]) * self.margins  # (N, K)
-        return F.cross_entropy(self.scale * (logits - margins), targets, weight=self.weights_in_use)
+        return F.cross_entropy(self.scale * (logits - margins), targets, weight=self.weights_in_use.to(logits.dtype))
 
 
 def ldam_margins(class_counts: Sequence[int], max_margin: float) -> Tensor:

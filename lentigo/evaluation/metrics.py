@@ -171,7 +171,7 @@ def evaluate_predictions(
     predicted = calibrated.argmax(axis=1)
     resampling = Resampling.of(table.groups, resamples=resamples, seed=seed)
 
-    counts = _Counts(targets, predicted, classes)
+    counts = Counts(targets, predicted, classes)
     errors = _ProbabilityErrors(calibrated, targets)
     before = None if temperature is None else _ProbabilityErrors(table.probabilities, targets)
     rankings = [Ranking(calibrated[:, k], targets == k) for k in range(classes)]
@@ -357,8 +357,14 @@ class Ranking:
         return np.where(negatives > 0, _share(best, positives), np.nan)
 
 
-class _Counts:
-    """Metrics of the predicted class alone."""
+class Counts:
+    """Metrics of the predicted class alone.
+
+    Args:
+        targets: (N,) int64.
+        predicted: (N,) int64.
+        classes: K.
+    """
 
     def __init__(self, targets: IntArray, predicted: IntArray, classes: int) -> None:
         self.true = np.eye(classes)[targets]  # (N, K)
@@ -366,6 +372,7 @@ class _Counts:
         self.hit = self.true * self.said
 
     def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """Per class (B, K) and overall (B,), for weights (B, N)."""
         total = weights.sum(axis=1, keepdims=True)
         true, said, hit = weights @ self.true, weights @ self.said, weights @ self.hit  # (B, K) each
         sensitivity = _share(hit, true)

@@ -1,0 +1,432 @@
+"""Paired comparison of runs on the same test images.
+
+Two tests a pair, because two runs judged on the same images are not independent:
+
+* McNemar's test, exact binomial, on the images that only one of the two gets right (McNemar, *Psychometrika*
+  12, 1947). It takes images as independent.
+* The paired cluster bootstrap of the difference in accuracy and in balanced accuracy, which keeps all images of a
+  lesion together. Both runs see the same resamples.
+
+With more than two runs, p values are corrected by Holm's method (*Scand. J. Statistics* 6, 1979).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.stats import binomtest
+
+from lentigo.errors import DataError, did_you_mean
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.metrics import Counts, evaluate_predictions
+from lentigo.evaluation.predictions import PredictionTable
+from lentigo.evaluation.runfiles import read_run
+from lentigo.files import write_text
+
+ALPHA = 0.05
+SHOWN = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1", "macro_auc")
+TESTED = ("accuracy", "balanced_accuracy")
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One run in a comparison.
+
+    Attributes:
+        name: what it is called here.
+        source: where it came from; None for a table in memory.
+        facts: protocol, split_seed, seed, network and parameters, as far as they are known.
+        metrics: accuracy, balanced_accuracy, bacc_ovr, macro_f1, macro_auc.
+        log: one row an epoch, where the run has a log.
+    """
+
+    name: str
+    source: Path | None
+    facts: Mapping[str, Any]
+    metrics: dict[str, Estimate]
+    log: pd.DataFrame | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The second run of a pair against the first, in one metric.
+
+    Attributes:
+        metric: ``accuracy`` or ``balanced_accuracy``.
+        estimate: second minus first, -1 to 1, with its paired 95 % interval.
+        p: two-sided p: McNemar's for accuracy, the bootstrap's for balanced accuracy.
+        p_adjusted: the same after Holm's correction over all pairs.
+        real: the corrected p is below 0.05 and the interval leaves out zero.
+    """
+
+    metric: str
+    estimate: Estimate
+    p: float
+    p_adjusted: float
+    real: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two runs, image by image.
+
+    Attributes:
+        first: name of one run.
+        second: name of the other.
+        only_first: images that only the first gets right.
+        only_second: images that only the second gets right.
+        differences: one an entry of accuracy and balanced_accuracy.
+    """
+
+    first: str
+    second: str
+    only_first: int
+    only_second: int
+    differences: dict[str, Difference]
+
+    def verdict(self) -> str:
+        """What may be said about this pair, in plain words."""
+        parts = []
+        for metric, d in self.differences.items():
+            points = d.estimate.value * 100
+            size = f"{abs(points):.1f} points"
+            test = f"95 % interval {_points(d.estimate)}, p {_p(d.p_adjusted, sign=True)}"
+            words = metric.replace("_", " ")
+            if d.real:
+                better, worse = (self.second, self.first) if points > 0 else (self.first, self.second)
+                parts.append(f"in {words}, {better} is better than {worse} by {size} ({test})")
+            else:
+                parts.append(f"in {words}, the difference of {size} is inside the noise ({test})")
+        text = "; ".join(parts)
+        ending = "." if any(d.real for d in self.differences.values()) else ": these data do not show that one is better."
+        return f"{self.first} and {self.second}: {text}{ending}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side, and pair by pair.
+
+    Attributes:
+        runs: in the order they were given.
+        pairs: every pair, or every pair with the reference.
+        images: test images, the same for all.
+        groups: lesions or patients among them.
+        grouped: whether groups hold more than one image.
+        resamples: bootstrap resamples.
+        seed: seed of the bootstrap.
+    """
+
+    runs: tuple[RunResult, ...]
+    pairs: tuple[Pair, ...]
+    images: int
+    groups: int
+    grouped: bool
+    resamples: int
+    seed: int
+
+    def markdown(self) -> str:
+        """The comparison as Markdown: runs, pairs, and what may be said."""
+        facts = [key for key in ("protocol", "split_seed", "seed", "parameters") if any(r.facts.get(key) is not None for r in self.runs)]
+        head = ["run", *(key.replace("_", " ") for key in facts), *(_HEADINGS[m] for m in SHOWN)]
+        rows = [[r.name, *(_fact(r.facts.get(key)) for key in facts), *(r.metrics[m].text() for m in SHOWN)] for r in self.runs]
+        pair_head = ["second − first", "only first right", "only second right", "accuracy", "McNemar p", "balanced accuracy", "bootstrap p"]
+        many = len(self.pairs) > 1
+        pair_rows = []
+        for pair in self.pairs:
+            cells = [f"{pair.second} − {pair.first}", str(pair.only_first), str(pair.only_second)]
+            for metric in TESTED:
+                d = pair.differences[metric]
+                cells += [d.estimate.text(signed=True), _p(d.p) + (f" (Holm {_p(d.p_adjusted)})" if many else "")]
+            pair_rows.append(cells)
+        unit = "lesions or patients" if self.grouped else "images"
+        holm = f" p values in brackets are corrected by Holm's method for {len(self.pairs)} pairs." if many else ""
+        return "\n".join(
+            [
+                f"{self.images} test images in {self.groups} groups. Percent, with 95 % intervals.",
+                "",
+                *_table(head, rows, left=1),
+                "",
+                *_table(pair_head, pair_rows, left=1),
+                "",
+                *(f"- {pair.verdict()}" for pair in self.pairs),
+                "",
+                f"Intervals: percentile bootstrap over {unit}, {self.resamples} resamples, seed {self.seed}, paired between runs. "
+                f"McNemar's test is exact and takes images as independent.{holm} A difference counts as real only where the corrected p is "
+                f"below {ALPHA:g} and the interval leaves out zero. One trained network a run: the spread between training seeds is not in "
+                "these intervals.",
+                "",
+            ]
+        )
+
+    def csv(self) -> str:
+        """The comparison as CSV, one row a figure: kind, first, second, metric, value, low, high, p, p_holm."""
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(["kind", "first", "second", "protocol", "metric", "value", "low", "high", "p", "p_holm"])
+        for run in self.runs:
+            for metric, e in run.metrics.items():
+                writer.writerow(["run", run.name, "", run.facts.get("protocol") or "", metric, *_cells(e), "", ""])
+        for pair in self.pairs:
+            for metric, d in pair.differences.items():
+                row = ["difference", pair.first, pair.second, "", metric, *_cells(d.estimate), f"{d.p:.6g}", f"{d.p_adjusted:.6g}"]
+                writer.writerow(row)
+        return buffer.getvalue()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers, ready for JSON."""
+        return {
+            "images": self.images,
+            "groups": self.groups,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "runs": [
+                {
+                    "name": r.name,
+                    "source": None if r.source is None else str(r.source),
+                    **r.facts,
+                    "metrics": {name: e.to_dict() for name, e in r.metrics.items()},
+                }
+                for r in self.runs
+            ],
+            "pairs": [
+                {
+                    "first": p.first,
+                    "second": p.second,
+                    "only_first_right": p.only_first,
+                    "only_second_right": p.only_second,
+                    "differences": {
+                        name: {**d.estimate.to_dict(), "p": d.p, "p_holm": d.p_adjusted, "real": d.real}
+                        for name, d in p.differences.items()
+                    },
+                    "verdict": p.verdict(),
+                }
+                for p in self.pairs
+            ],
+        }
+
+    def write(self, out: str | Path) -> tuple[Path, ...]:
+        """Write OUT.md, OUT.csv and OUT.json, and OUT_curves.png and .svg where the runs have logs.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
+        written = []
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        for suffix, content in (("md", self.markdown()), ("csv", self.csv()), ("json", text)):
+            path = Path(f"{out}.{suffix}")
+            write_text(path, content)
+            written.append(path)
+        logs = {run.name: run.log for run in self.runs if run.log is not None}
+        if logs:
+            from lentigo.evaluation.plots import save_plot, training_curves
+
+            written += save_plot(training_curves(logs), f"{out}_curves")
+        return tuple(written)
+
+
+def compare_runs(
+    runs: Sequence[str | Path] | Mapping[str, PredictionTable],
+    *,
+    split: str = "test",
+    reference: str | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """Compare two or more runs on the same test images.
+
+    Args:
+        runs: run folders or CSV files of predictions, or tables by name.
+        split: which predictions of the run folders to compare.
+        reference: compare every other run with this one only, instead of every pair; fewer pairs cost less power.
+        resamples: bootstrap resamples, at least 100.
+        seed: seed of the bootstrap.
+
+    Raises:
+        DataError: fewer than two runs, an unknown reference, or runs whose test images, true classes or groups differ.
+    """
+    if len(runs) < 2:
+        raise DataError(f"a comparison needs two runs or more, not {len(runs)}")
+    if resamples < 100:
+        raise DataError(f"a comparison needs at least 100 resamples, not {resamples}")
+    entries = _tables(runs) if isinstance(runs, Mapping) else _folders(runs, split)
+    names = [name for name, *_ in entries]
+    if reference is not None and reference not in names:
+        raise DataError(f"no run named {reference!r} to compare with{did_you_mean(reference, names)}")
+    tables = _align({name: table for name, table, *_ in entries})
+    base = tables[names[0]]
+    resampling = Resampling.of(base.groups, resamples=resamples, seed=seed)
+
+    right = {name: table.probabilities.argmax(axis=1) == table.targets for name, table in tables.items()}
+    counts = {name: Counts(t.targets, t.probabilities.argmax(axis=1), len(t.codes)) for name, t in tables.items()}
+    parts: dict[str, dict[str, list[FloatArray]]] = {name: {metric: [] for metric in TESTED} for name in names}
+    for weights in resampling.weights(cells=500_000):
+        for name in names:
+            block = counts[name].metrics(weights)
+            for metric in TESTED:
+                parts[name][metric].append(block[metric])
+    drawn = {name: {metric: np.concatenate(blocks) for metric, blocks in found.items()} for name, found in parts.items()}
+
+    couples = [(reference, name) for name in names if name != reference] if reference else list(itertools.combinations(names, 2))
+    found: dict[str, list[tuple[Estimate, float]]] = {metric: [] for metric in TESTED}
+    discordant = []
+    for first, second in couples:
+        only_first, only_second = int((right[first] & ~right[second]).sum()), int((right[second] & ~right[first]).sum())
+        discordant.append((only_first, only_second))
+        for metric in TESTED:
+            difference = drawn[second][metric] - drawn[first][metric]
+            p = mcnemar(only_first, only_second) if metric == "accuracy" else bootstrap_p(difference)
+            found[metric].append((estimate(difference), p))
+    adjusted = {metric: holm([p for _, p in values]) for metric, values in found.items()}
+    pairs = tuple(
+        Pair(
+            first,
+            second,
+            *discordant[i],
+            {metric: _difference(metric, *found[metric][i], adjusted[metric][i]) for metric in TESTED},
+        )
+        for i, (first, second) in enumerate(couples)
+    )
+    results = []
+    for name, _, source, facts, log in entries:
+        metrics = evaluate_predictions(tables[name], resamples=resamples, seed=seed).overall
+        results.append(RunResult(name, source, facts, {metric: metrics[metric] for metric in SHOWN}, log))
+    return Comparison(tuple(results), pairs, len(base), resampling.groups, base.grouped, resamples, seed)
+
+
+def mcnemar(only_first: int, only_second: int) -> float:
+    """McNemar's exact two-sided p: are the images that only one run gets right split like fair coins?
+
+    Args:
+        only_first: images that only the first run gets right.
+        only_second: images that only the second gets right.
+    """
+    discordant = only_first + only_second
+    return 1.0 if discordant == 0 else float(binomtest(only_first, discordant, 0.5).pvalue)
+
+
+def bootstrap_p(difference: FloatArray) -> float:
+    """Two-sided p of a bootstrapped difference: twice the share of resamples on the far side of zero.
+
+    Args:
+        difference: (1 + R,), the difference on the data, then on each resample.
+    """
+    drawn = difference[1:][np.isfinite(difference[1:])]
+    # Adding one to both counts keeps p above zero: R resamples cannot show less than 1 / (R + 1).
+    tails = ((drawn <= 0).sum() + 1, (drawn >= 0).sum() + 1)
+    return float(min(1.0, 2 * min(tails) / (len(drawn) + 1)))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction; the order stays.
+
+    Args:
+        p: p values of one family of tests.
+    """
+    corrected = [0.0] * len(p)
+    largest = 0.0
+    for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = largest
+    return corrected
+
+
+_Entry = tuple[str, PredictionTable, Path | None, dict[str, Any], pd.DataFrame | None]
+_HEADINGS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "bacc_ovr": "BACC (one vs rest)",
+    "macro_f1": "macro F1",
+    "macro_auc": "macro AUC",
+}
+
+
+def _tables(runs: Mapping[str, PredictionTable]) -> list[_Entry]:
+    return [(name, table, table.source, {}, None) for name, table in runs.items()]
+
+
+def _folders(runs: Sequence[str | Path], split: str) -> list[_Entry]:
+    entries: list[_Entry] = []
+    paths = [Path(run) for run in runs]
+    read = [read_run(path, split=split) for path in paths]
+    names = [run.name for run in read]
+    if len(set(names)) < len(names):  # the same recipe in two places: tell them apart by their paths
+        names = [str(path) for path in paths]
+    if len(set(names)) < len(names):
+        double = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{double}: given twice; a run cannot be compared with itself")
+    for name, path, run in zip(names, paths, read, strict=True):
+        facts = {key: run.record[key] for key in ("protocol", "split_seed", "seed", "network", "parameters") if key in run.record}
+        entries.append((name, run.test, path, facts, run.log))
+    return entries
+
+
+def _align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
+    """The same images in the same order for every run, or an error that says where they differ."""
+    first, *others = tables
+    base = tables[first]
+    position = {image: i for i, image in enumerate(base.images)}
+    aligned = {first: base}
+    for name in others:
+        table = tables[name]
+        if table.codes != base.codes:
+            raise DataError(f"{name} has classes {', '.join(table.codes)}, {first} has {', '.join(base.codes)}; they cannot be compared")
+        here = set(table.images)
+        strange = [image for image in table.images if image not in position]
+        absent = [image for image in base.images if image not in here]
+        if strange or absent:
+            example = f"{strange[0]} is only in {name}" if strange else f"{absent[0]} is only in {first}"
+            both = len(base) - len(absent)
+            raise DataError(
+                f"{first} and {name} were not judged on the same test images ({len(base)} and {len(table)}, {both} in both; "
+                f"{example}); train them with the same data, protocol and split seed"
+            )
+        order = np.argsort([position[image] for image in table.images], kind="stable")
+        table = table.subset(order)
+        for what, mine, theirs in (("true class", base.targets, table.targets), ("group", base.groups, table.groups)):
+            wrong = np.flatnonzero(mine != theirs)
+            if len(wrong):
+                raise DataError(f"{first} and {name} disagree on the {what} of {len(wrong)} images, the first {base.images[wrong[0]]}")
+        aligned[name] = table
+    return aligned
+
+
+def _difference(metric: str, difference: Estimate, p: float, p_adjusted: float) -> Difference:
+    low, high = difference.low, difference.high
+    apart = low is not None and high is not None and (low > 0 or high < 0)
+    return Difference(metric, difference, p, p_adjusted, bool(apart and p_adjusted < ALPHA))
+
+
+def _points(e: Estimate) -> str:
+    return "not defined" if e.low is None or e.high is None else f"{e.low * 100:+.1f} to {e.high * 100:+.1f}".replace("-", "−")
+
+
+def _p(p: float, *, sign: bool = False) -> str:
+    if p < 0.001:
+        return "< 0.001"
+    return ("= " if sign else "") + (f"{p:.3f}" if p < 0.1 else f"{p:.2f}")
+
+
+def _fact(value: object) -> str:
+    return "–" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _cells(e: Estimate) -> list[str]:
+    return ["" if v is None else f"{v:.6g}" for v in e.to_dict().values()]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """A Markdown table whose first ``left`` columns are text and the rest numbers."""
+    rule = ["---" if i < left else "---:" for i in range(len(head))]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *([c.replace("|", "\\|") for c in row] for row in rows))]

@@ -1,0 +1,382 @@
+"""Plots of saved figures, through matplotlib's object interface: no window, no global state.
+
+Colours are Okabe and Ito's, which people with any common colour-blindness can tell apart; lines are labelled where
+they end rather than in a legend. :func:`save_plot` writes PNG and SVG; :func:`inline_svg` gives an SVG whose
+colours and fonts follow the page around it.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve, roc_curve
+
+from lentigo.evaluation.calibration import reliability
+from lentigo.evaluation.metrics import OperatingResult, risk_coverage
+from lentigo.files import atomic_path
+
+# Okabe and Ito, *Color Universal Design*, 2008; the faint yellow comes last.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5A5A5A", "#A89A00")
+INK, MUTED, GRID, FACE = "#1B1F24", "#5F6973", "#DFE3E8", "#FFFFFF"
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+
+_STYLE: Any = {  # matplotlib lists every key as a literal type
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.8,
+    "lines.solid_capstyle": "round",
+    "savefig.dpi": 200,
+    "svg.hashsalt": "lentigo",  # the same figures give the same file
+}
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def confusion_plot(confusion: IntArray, codes: Sequence[str]) -> Figure:
+    """A confusion matrix, normalised by row, as in CaCo's figure 7.
+
+    Args:
+        confusion: (K, K) counts, rows true and columns predicted.
+        codes: K class codes.
+    """
+    size = len(codes)
+    totals = confusion.sum(axis=1, keepdims=True)
+    shares = np.divide(confusion, totals, out=np.zeros(confusion.shape), where=totals > 0)
+    with mpl.rc_context(_STYLE):
+        side = max(3.6, 0.62 * size + 1.1)
+        figure, axes = _figure(side, side * 0.94)
+        axes.grid(False)
+        axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1.2)
+        for row in range(size):
+            for column in range(size):
+                share = shares[row, column]
+                ink = "white" if share > 0.55 else INK
+                axes.text(column + 0.5, row + 0.43, f"{share * 100:.0f}", ha="center", va="center", color=ink, fontsize=9.5)
+                axes.text(
+                    column + 0.5, row + 0.76, f"{confusion[row, column]}", ha="center", va="center", color=ink, fontsize=6.5, alpha=0.8
+                )
+        axes.set(xlabel="predicted class", ylabel="true class", title="Percent of each true class (count below)")
+        names = [code.upper() if len(code) <= 5 else code.replace("_", " ") for code in codes]
+        long = max(map(len, names)) > 6
+        axes.set_xticks(np.arange(size) + 0.5, names, rotation=40 if long else 0, ha="right" if long else "center")
+        axes.set_yticks(np.arange(size) + 0.5, names)
+        axes.tick_params(length=0, labelcolor=INK)
+        axes.invert_yaxis()
+        axes.set_aspect("equal")
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    return figure
+
+
+def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str], aucs: Mapping[str, float]) -> Figure:
+    """ROC curves, each class against the rest.
+
+    Args:
+        probabilities: (N, K) float64.
+        targets: (N,) int64.
+        codes: K class codes.
+        aucs: class code -> area under its curve; NaN for a class that is not there.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
+        shown = []
+        for k, code in enumerate(codes):
+            if np.isfinite(aucs[code]):
+                false, true, _ = roc_curve(targets == k, probabilities[:, k])
+                axes.plot(false, true, **_line(k))
+                shown.append((aucs[code], k, code))
+        _key(axes, shown, "AUC")
+        axes.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC, each class against the rest")
+        _unit(axes)
+    return figure
+
+
+def precision_recall_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str], areas: Mapping[str, float]) -> Figure:
+    """Precision-recall curves, each class against the rest.
+
+    Args:
+        probabilities: (N, K) float64.
+        targets: (N,) int64.
+        codes: K class codes.
+        areas: class code -> average precision; NaN for a class that is not there.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        shown = []
+        for k, code in enumerate(codes):
+            if np.isfinite(areas[code]):
+                precision, recall, _ = precision_recall_curve(targets == k, probabilities[:, k])
+                axes.plot(recall, precision, drawstyle="steps-post", **_line(k))
+                shown.append((areas[code], k, code))
+        _key(axes, shown, "average\nprecision")
+        axes.set(xlabel="sensitivity (recall)", ylabel="precision", title="Precision and recall, each class against the rest")
+        _unit(axes)
+    return figure
+
+
+def malignant_plot(scores: FloatArray, positive: npt.NDArray[np.bool_], auc: float, points: Sequence[OperatingResult]) -> Figure:
+    """The ROC curve of malignant against benign, with the operating points.
+
+    Args:
+        scores: (N,) summed malignant probability.
+        positive: (N,) bool, truly malignant.
+        auc: area under the curve.
+        points: operating points to mark.
+    """
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
+        false, true, _ = roc_curve(positive, scores)
+        axes.plot(false, true, color=PALETTE[0])
+        axes.fill_between(false, true, color=PALETTE[0], alpha=0.08, linewidth=0)
+        for i, point in enumerate(points):
+            x, y = 1 - point.specificity.value, point.sensitivity.value
+            axes.plot(x, y, "o", color=PALETTE[1], markersize=6, markeredgecolor=FACE, markeredgewidth=1.2)
+            letter = "abcdefgh"[i % 8]
+            axes.annotate(letter, (x, y), xytext=(-5, 5), textcoords="offset points", ha="right", color=PALETTE[1], fontweight="bold")
+            line = f"{letter}: threshold {point.threshold:.2f}, sens. {y * 100:.0f} %, spec. {(1 - x) * 100:.0f} %"
+            axes.text(0.99, 0.12 + 0.06 * (len(points) - 1 - i), line, ha="right", fontsize=8, color=PALETTE[1])
+        axes.text(0.99, 0.045, f"AUC {auc:.3f}", ha="right", color=PALETTE[0], fontweight="bold")
+        axes.set(xlabel="1 − specificity", ylabel="sensitivity", title="Malignant against benign")
+        _unit(axes)
+    return figure
+
+
+def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Figure:
+    """Reliability diagram: how often the answer is right, against how sure it says it is.
+
+    Args:
+        tables: what to call them -> probabilities (N, K), such as before and after temperature scaling.
+        targets: (N,) int64.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.8, 4.0), layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.add_gridspec(2, 1, height_ratios=(4, 1), hspace=0.04)
+        axes, strip = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
+        axes.text(
+            0.30, 0.325, "as sure as right", color=MUTED, fontsize=8, rotation=45, rotation_mode="anchor", transform_rotates_text=True
+        )
+        for i, (name, probabilities) in enumerate(tables.items()):
+            colour = PALETTE[(1, 0)[i] if len(tables) > 1 else 0]
+            bins = reliability(probabilities, targets)
+            full = bins.counts > 0
+            axes.plot(bins.confidence[full], bins.accuracy[full], color=colour, linewidth=1.4, alpha=0.9)
+            sizes = 8 + 110 * bins.counts[full] / len(targets)
+            axes.scatter(bins.confidence[full], bins.accuracy[full], s=sizes, color=colour, edgecolor=FACE, linewidth=0.8, zorder=3)
+            line = f"{name}: ECE {bins.ece * 100:.1f} %"
+            axes.text(0.02, 0.96 - 0.075 * i, line, color=colour, fontweight="bold", va="top", transform=axes.transAxes)
+            strip.stairs(bins.counts / len(targets) * 100, bins.edges, color=colour, linewidth=1.4)
+        axes.set(ylabel="share that is right", title="Reliability (15 equal bins; dot area: images)")
+        axes.tick_params(labelbottom=False)
+        axes.set(xlim=(0, 1), ylim=(0, 1.02))
+        strip.set(xlim=(0, 1), xlabel="confidence (top probability)", ylabel="images, %")
+        strip.set_ylim(bottom=0)
+    return figure
+
+
+def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
+    """Error rate among the most confident share of the images.
+
+    Args:
+        probabilities: (N, K) float64.
+        targets: (N,) int64.
+    """
+    coverage, risk = risk_coverage(probabilities, targets)
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure()
+        axes.plot(coverage * 100, risk * 100, color=PALETTE[0])
+        for wanted in (0.5, 0.8, 1.0):
+            i = min(int(np.searchsorted(coverage, wanted)), len(coverage) - 1)
+            axes.plot(coverage[i] * 100, risk[i] * 100, "o", color=PALETTE[0], markersize=5, markeredgecolor=FACE)
+            axes.annotate(
+                f"{risk[i] * 100:.1f} %",
+                (coverage[i] * 100, risk[i] * 100),
+                xytext=(-3, 6),
+                textcoords="offset points",
+                ha="right",
+                color=PALETTE[0],
+                fontweight="bold",
+            )
+        axes.set(xlabel="coverage: most confident images answered, %", ylabel="wrong among the answered, %", title="Risk and coverage")
+        axes.set(xlim=(0, 102))
+        axes.set_ylim(bottom=0)
+    return figure
+
+
+def training_curves(logs: Mapping[str, pd.DataFrame]) -> Figure:
+    """Loss and accuracy by epoch, as in CaCo's figure 6; one run in detail, or several side by side.
+
+    Args:
+        logs: run name -> ``log.csv`` with ``epoch`` and any of train_loss, val_loss, val_accuracy,
+            val_balanced_accuracy.
+    """
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(9.2, 3.3), layout="constrained")
+        FigureCanvasAgg(figure)
+        loss, accuracy = figure.subplots(1, 2)
+        if len(logs) == 1:
+            (log,) = logs.values()
+            named = {"train_loss": "training", "val_loss": "validation"}
+            losses = [(label, log["epoch"], log[column], i) for i, (column, label) in enumerate(named.items()) if column in log]
+            named = {"val_accuracy": "accuracy", "val_balanced_accuracy": "balanced accuracy"}
+            rates = [(label, log["epoch"], log[column] * 100, i + 2) for i, (column, label) in enumerate(named.items()) if column in log]
+            titles = ("Loss", "Validation, %")
+        else:
+            losses = [(name, g["epoch"], g["val_loss"], i) for i, (name, g) in enumerate(logs.items()) if "val_loss" in g]
+            rates = [(name, g["epoch"], g["val_accuracy"] * 100, i) for i, (name, g) in enumerate(logs.items()) if "val_accuracy" in g]
+            titles = ("Validation loss", "Validation accuracy, %")
+        for axes, lines, title in ((loss, losses, titles[0]), (accuracy, rates, titles[1])):
+            ends = []
+            for label, epochs, values, i in lines:
+                colour = str(_line(i)["color"])
+                axes.plot(epochs, values, color=colour, linewidth=1.5, **({"marker": "o"} if len(epochs) == 1 else {}))
+                filled = values.dropna()
+                if len(filled):
+                    ends.append((float(filled.iloc[-1]), label, colour))
+            axes.set(xlabel="epoch", title=title)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            _label_ends(axes, ends)
+    return figure
+
+
+def save_plot(figure: Figure, stem: str | Path) -> list[Path]:
+    """Write a figure as ``<stem>.png`` and ``<stem>.svg``, atomically.
+
+    Args:
+        figure: the figure.
+        stem: path without suffix.
+
+    Returns:
+        Both paths.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
+    with mpl.rc_context(_STYLE):
+        for path in paths:
+            with atomic_path(path) as temporary:
+                # No date inside: the same figures give the same file.
+                figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return paths
+
+
+def inline_svg(figure: Figure, name: str, description: str) -> str:
+    """A figure as an ``<svg>`` element that follows its page's colours and fonts.
+
+    Args:
+        figure: the figure.
+        name: unique on the page; prefixes every id inside.
+        description: what the plot shows, for those who cannot see it.
+
+    Returns:
+        The element. Ink, grid and series colours are CSS variables: ``--ink``, ``--muted``, ``--grid``, ``--face`` and
+        ``--series-0`` to ``--series-7``.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE | {"svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
+    variables = {INK: "ink", MUTED: "muted", GRID: "grid", FACE: "face"} | {c: f"series-{i}" for i, c in enumerate(PALETTE)}
+    for colour, variable in variables.items():
+        svg = re.sub(re.escape(colour), f"var(--{variable})", svg, flags=re.I)
+    label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
+    # The view box alone decides the shape; the page decides the width.
+    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', rf'<svg \1role="img" aria-label="{label}"', svg, count=1).strip()
+
+
+def _figure(width: float = 4.8, height: float = 4.0) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots()
+
+
+def _line(k: int) -> dict[str, Any]:
+    """Colour and dash of the k-th line; past the palette the dash changes."""
+    return {"color": PALETTE[k % len(PALETTE)], "linestyle": DASHES[k // len(PALETTE) % len(DASHES)]}
+
+
+def _unit(axes: Axes) -> None:
+    axes.set(xlim=(-0.01, 1.01), ylim=(0, 1.02))
+    axes.set_aspect("equal")
+
+
+def _key(axes: Axes, shown: Sequence[tuple[float, int, str]], what: str) -> None:
+    """Names and figures beside the axes, in the colours of their lines, best first."""
+    step = min(0.066, 0.85 / max(1, len(shown)))
+    axes.text(1.03, 1.0, what, fontsize=8, color=MUTED, va="top", transform=axes.transAxes)
+    for i, (value, k, code) in enumerate(sorted(shown, reverse=True)):
+        name = code.replace("_", " ")
+        y = 0.89 - step * i
+        axes.text(
+            1.03, y, f"{value:.3f}  {name}", fontsize=8.5, va="top", color=_line(k)["color"], fontweight="bold", transform=axes.transAxes
+        )
+
+
+def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+    """Write each line's name at the height of its last point, moved apart where they would overlap."""
+    if not ends:
+        return
+    low, high = axes.get_ylim()
+    gap = (high - low) * 0.068
+    ordered = sorted(ends)
+    at = [end[0] for end in ordered]
+    for _ in range(200):  # neighbours that are too close push each other apart by the same amount
+        overlaps = [gap - (upper - lower) for lower, upper in itertools.pairwise(at)]
+        if not overlaps or max(overlaps) < gap * 0.01:
+            break
+        for i, overlap in enumerate(overlaps):
+            if overlap > 0:
+                at[i] -= overlap / 2
+                at[i + 1] += overlap / 2
+    floor = low + gap * 0.3
+    for i, y in enumerate(at):  # and none may slip below the axis, where the ticks are
+        at[i] = max(y, floor)
+        floor = at[i] + gap
+    for y, (label, colour) in zip(at, [end[1:] for end in ordered], strict=True):
+        axes.annotate(
+            label,
+            (1.01, y),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8.5,
+            color=colour,
+            fontweight="bold",
+            annotation_clip=False,
+        )

@@ -1,0 +1,126 @@
+"""What evaluation reads of a run folder: tables, never the network.
+
+A run folder holds ``predictions/test.csv`` and, each of them optional, ``predictions/val.csv``, ``run.json``,
+``log.csv`` and ``predictions/test_maps.npz``. A single CSV of predictions will do as well.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lentigo.errors import DataError
+from lentigo.evaluation.predictions import Maps, PredictionTable, maps_path, read_maps, read_predictions
+from lentigo.labels import ClassLabel, LabelSet
+
+RECORD = "run.json"
+LOG = "log.csv"
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of one run, read and checked.
+
+    Attributes:
+        folder: the run folder (that of the CSV, where only that is there).
+        name: what to call the run.
+        split: the part that ``test`` holds: ``test``, or whichever was asked for.
+        record: ``run.json``, empty where there is none.
+        labels: the classes, in the order of the probability columns.
+        test: the predictions to judge.
+        validation: predictions on the validation part, for the temperature and the thresholds.
+        log: one row an epoch.
+        maps: class-activation maps of ``test``.
+    """
+
+    folder: Path
+    name: str
+    split: str
+    record: Mapping[str, Any]
+    labels: LabelSet
+    test: PredictionTable
+    validation: PredictionTable | None
+    log: pd.DataFrame | None
+    maps: Maps | None
+
+
+def read_run(source: str | Path, *, split: str = "test") -> RunFiles:
+    """Read what a report or a comparison needs.
+
+    Args:
+        source: a run folder, or a CSV of predictions.
+        split: which predictions to judge: ``predictions/<split>.csv``.
+
+    Raises:
+        DataError: nothing there, no such predictions, or a file that is damaged.
+    """
+    path = Path(source)
+    if path.is_dir():
+        folder, predictions = path, path / "predictions" / f"{split}.csv"
+        if not predictions.is_file():
+            there = sorted(p.stem for p in (path / "predictions").glob("*.csv"))
+            hint = f"; it has {', '.join(there)}" if there else "; train to the end first, or name a CSV of predictions"
+            raise DataError(f"{path}: no predictions/{split}.csv in this run folder{hint}")
+    elif path.is_file():
+        folder = path.parent.parent if path.parent.name == "predictions" else path.parent
+        predictions, split = path, path.stem
+    else:
+        raise DataError(f"{path}: no such run folder or file of predictions")
+    record = _record(folder / RECORD)
+    labels = _labels(record, folder / RECORD)
+    codes = None if labels is None else labels.codes
+    test = read_predictions(predictions, codes=codes)
+    beside = predictions.with_name("val.csv")
+    validation = read_predictions(beside, codes=test.codes) if split != "val" and beside.is_file() else None
+    maps = maps_path(predictions)
+    return RunFiles(
+        folder=folder,
+        name=str(record.get("name") or (folder if path.is_dir() else path).resolve().stem),
+        split=split,
+        record=record,
+        labels=labels or LabelSet.of("predictions", test.codes),
+        test=test,
+        validation=validation,
+        log=_log(folder / LOG) if (folder / LOG).is_file() else None,
+        maps=read_maps(maps) if maps.is_file() else None,
+    )
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+    if not isinstance(record, dict):
+        raise DataError(f"{path}: must hold an object of facts about the run")
+    return record
+
+
+def _labels(record: Mapping[str, Any], path: Path) -> LabelSet | None:
+    listed = record.get("labels")
+    if listed is None:
+        return None
+    try:
+        return LabelSet(
+            str(record.get("data") or "classes"),
+            tuple(ClassLabel(str(c["code"]), str(c["en"]), str(c["zh"]), c.get("malignant")) for c in listed),
+        )
+    except (TypeError, KeyError, AttributeError):
+        raise DataError(f"{path}: labels must be a list of objects with code, en, zh and malignant") from None
+
+
+def _log(path: Path) -> pd.DataFrame:
+    try:
+        log = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as CSV ({str(error).splitlines()[0]})") from None
+    if "epoch" not in log.columns:
+        raise DataError(f"{path}: no column epoch; it is not the log of a run")
+    return log

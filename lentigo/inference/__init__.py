@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from lentigo.inference.classifier import DEFAULT, Classifier, Outputs, find_bundle, load, packaged_bundles, softmax
+from lentigo.inference.folder import Summary, predict_paths, stream
 from lentigo.inference.heatmap import overlay, save_heatmap, upsample
 from lentigo.inference.prediction import NOTICE, Prediction
+from lentigo.inference.sources import Item, Sources
+from lentigo.inference.table import Row
 
 __all__ = [
     "DEFAULT",
     "NOTICE",
     "Classifier",
+    "Item",
     "Outputs",
     "Prediction",
+    "Row",
+    "Sources",
+    "Summary",
     "find_bundle",
     "load",
     "overlay",
     "packaged_bundles",
+    "predict_paths",
     "save_heatmap",
     "softmax",
+    "stream",
     "upsample",
 ]

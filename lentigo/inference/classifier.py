@@ -91,6 +91,10 @@ class Classifier:
         classes = f"{len(spec.classes)} classes ({', '.join(spec.codes)})"
         return f"Classifier({spec.name} v{spec.version}: {classes}, {self.size} px, {spec.weights})"
 
+    def single_threaded(self) -> Classifier:
+        """This classifier with one thread an inference, for streams, whose workers each run their own; itself, where that is so."""
+        return self if self.threads == 1 else Classifier(self.bundle, threads=1, spinning=False)
+
     def run(self, pixels: Pixels) -> Outputs:
         """Classify preprocessed images.
 

@@ -1,0 +1,290 @@
+"""Where images come from: files, folders, globs, archives, lists and stored arrays, one lazy item an image."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+import numpy as np
+
+from lentigo.errors import DataError, ImageError
+from lentigo.imaging import FOREIGN_SUFFIXES, ImageSource, is_image_name
+
+MAX_BYTES = 256 * 2**20
+"""The largest archive member that is unpacked."""
+
+_ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+_ARRAYS = (".npy", ".npz")
+_LIST_COLUMNS = ("path", "image")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image to classify, not opened yet, or the reason why there is none.
+
+    Attributes:
+        path: what stands in the results, always valid Unicode: a path; ``archive.zip#inside/name.jpg``;
+            ``array.npy#17``; ``arrays.npz#train_images/17``.
+        source: what `lentigo.imaging.open_image` opens; None where ``error`` is set.
+        key: a relative path, unique in a run, that files about this image (heat maps) are named by.
+        error: why a source could not be read.
+    """
+
+    path: str
+    source: ImageSource | None
+    key: str
+    error: str | None = None
+
+
+class Sources:
+    """A lazy, repeatable sequence of images.
+
+    Args:
+        sources: any of: an image; a folder (searched with its sub-folders, sorted by name; hidden files and
+            links to folders are passed over); a glob such as ``shots/**/*.jpg``; an archive (.zip, .tar,
+            .tar.gz, .tar.bz2, .tar.xz); a .csv with a column ``path`` or ``image`` (relative to the CSV's folder);
+            a .npy or .npz of uint8 images (N, H, W, 3); ``-`` for paths on standard input, one a line.
+
+    Raises:
+        DataError: a .csv that has neither column, or nothing given.
+    """
+
+    def __init__(self, sources: str | Path | Iterable[str | Path]) -> None:
+        given = [sources] if isinstance(sources, str | Path) else list(sources)
+        if not given:
+            raise DataError("nothing to classify; name images, folders, archives, lists, or - for standard input")
+        self._given = [str(source) for source in given]
+        if self._given.count("-") > 1:
+            raise DataError("standard input (-) can be read once only")
+        for source in self._given:
+            if source.lower().endswith(".csv") and Path(source).is_file():
+                _list_column(source)
+        self._keys = _unique([_flat(Path(source).name) or "images" for source in self._given])
+
+    def __iter__(self) -> Iterator[Item]:
+        for source, key in zip(self._given, self._keys, strict=True):
+            yield from self._walk(source, key)
+
+    def count(self) -> int | None:
+        """How many items there will be, or None where only reading would tell (archives, standard input)."""
+        total = 0
+        for source, key in zip(self._given, self._keys, strict=True):
+            lower = source.lower()
+            if source == "-" or (lower.endswith((*_ARCHIVES, *_ARRAYS)) and Path(source).is_file()):
+                return None
+            total += sum(1 for _ in self._walk(source, key))
+        return total
+
+    def _walk(self, source: str, key: str) -> Iterator[Item]:
+        lower = source.lower()
+        if source == "-":
+            yield from _read_lines(sys.stdin)
+        elif Path(source).is_dir():
+            yield from _some(_read_folder(source, "" if len(self._given) == 1 else key), source, key, "no images in this folder")
+        elif not os.path.lexists(source) and glob.has_magic(source):
+            found = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute patterns)
+            matches = (path for path in found if not Path(path).is_dir())
+            yield from _some((_file(path) for path in matches), source, key, "nothing matches this pattern")
+        elif lower.endswith(".zip") and Path(source).is_file():
+            yield from _some(_read_zip(source, key), source, key, "no images in this archive")
+        elif lower.endswith(_ARCHIVES) and Path(source).is_file():
+            yield from _some(_read_tar(source, key), source, key, "no images in this archive")
+        elif lower.endswith(".csv") and Path(source).is_file():
+            yield from _some(_read_list(source), source, key, "no rows in this list")
+        elif lower.endswith(_ARRAYS) and Path(source).is_file():
+            yield from _some(_read_arrays(source, key), source, key, "no uint8 images (N, H, W, 3) in this file")
+        else:
+            yield Item(_unicode(source), source, key)
+
+
+def _some(items: Iterable[Item], source: str, key: str, otherwise: str) -> Iterator[Item]:
+    """The items, or one that says why there are none."""
+    empty = True
+    for item in items:
+        empty = False
+        yield item
+    if empty:
+        yield _failed(source, key, otherwise)
+
+
+def _failed(path: str, key: str, why: str) -> Item:
+    return Item(_unicode(path), None, key, f"{_unicode(path)}: {why}")
+
+
+def _file(path: str) -> Item:
+    return Item(_unicode(path), path, _flat(path))
+
+
+def _wanted(name: str) -> bool:
+    # Formats that cannot be read are wanted too: a row that says so beats silence.
+    return is_image_name(name) or (not name.startswith(".") and PurePosixPath(name).suffix.lower() in FOREIGN_SUFFIXES)
+
+
+def _read_folder(folder: str, key: str) -> Iterator[Item]:
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        yield _failed(folder, key or "folder", f"the folder cannot be read ({error.strerror or error})")
+        return
+    for name, is_folder in found:
+        path, inner = os.path.join(folder, name), f"{key}/{_flat(name)}".lstrip("/")  # noqa: PTH118  (100,000 times)
+        if is_folder:
+            yield from _read_folder(path, inner)
+        elif _wanted(name):
+            yield Item(_unicode(path), path, inner)
+
+
+def _read_lines(lines: Iterable[str]) -> Iterator[Item]:
+    for line in lines:
+        path = line.rstrip("\r\n")
+        if path:
+            yield _file(path)
+
+
+def _list_column(path: str) -> str:
+    """The column of a CSV list that names the images."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # noqa: PTH123
+            header = next(csv.reader(file), [])
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    for wanted in _LIST_COLUMNS:
+        for column in header:
+            if column.strip().lower() == wanted:
+                return column
+    raise DataError(f"{path}: has no column 'path' or 'image'; its columns are: {', '.join(header) or '(none)'}")
+
+
+def _read_list(path: str) -> Iterator[Item]:
+    column = _list_column(path)
+    base = Path(path).parent
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # noqa: PTH123
+            for number, row in enumerate(csv.DictReader(file), start=2):
+                listed = row.get(column)
+                if listed:
+                    yield Item(_unicode(listed), str(base / listed), _flat(listed))
+                else:
+                    yield _failed(f"{path}#{number}", f"row-{number}", "no path in this row")
+    except (OSError, csv.Error) as error:
+        yield _failed(path, "list", f"the list cannot be read to its end ({error})")
+
+
+def _read_zip(path: str, key: str) -> Iterator[Item]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for member in archive.infolist():
+                if member.is_dir() or not _wanted(PurePosixPath(member.filename).name) or "__MACOSX" in member.filename:
+                    continue
+                name, inner = f"{path}#{member.filename}", f"{key}/{_flat(member.filename)}"
+                try:
+                    with archive.open(member) as file:
+                        yield Item(_unicode(name), _bounded(file), inner)
+                except ImageError as error:
+                    yield _failed(name, inner, str(error))
+                except Exception as error:  # wrong password, bad CRC, unknown compression, ...
+                    yield _failed(name, inner, f"cannot be unpacked ({error})")
+    except (OSError, zipfile.BadZipFile) as error:
+        yield _failed(path, key, f"damaged archive ({error})")
+
+
+def _read_tar(path: str, key: str) -> Iterator[Item]:
+    try:
+        with tarfile.open(path, "r|*") as archive:
+            for member in archive:
+                archive.members = []  # type: ignore[attr-defined]  # read once, in order: a list of all would only grow
+                if not member.isfile() or not _wanted(PurePosixPath(member.name).name):
+                    continue
+                name, inner = f"{path}#{member.name}", f"{key}/{_flat(member.name)}"
+                file = archive.extractfile(member)
+                try:
+                    yield Item(_unicode(name), _bounded(file) if file else b"", inner)
+                except ImageError as error:
+                    yield _failed(name, inner, str(error))
+    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
+        yield _failed(path, key, f"damaged archive ({error})")
+    except Exception as error:  # the decompressors' own error types
+        yield _failed(path, key, f"damaged archive ({type(error).__name__}: {error})")
+
+
+def _bounded(file: IO[bytes]) -> bytes:
+    """A member's content, refused where it is larger than `MAX_BYTES` (a packed bomb)."""
+    content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ImageError(f"more than {MAX_BYTES // 2**20} MiB; unpack the archive and look at this file")
+    return content
+
+
+def _read_arrays(path: str, key: str) -> Iterator[Item]:
+    try:
+        with ExitStack() as stack:
+            if path.lower().endswith(".npy"):
+                file: IO[bytes] = stack.enter_context(open(path, "rb"))  # noqa: PTH123
+                yield from _read_array(file, path, f"{path}#", key)
+                return
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            names = [name for name in archive.namelist() if name.endswith(".npy")]
+            for name in names:
+                with archive.open(name) as member:
+                    stem = "" if len(names) == 1 else name.removesuffix(".npy") + "/"
+                    yield from _read_array(member, path, f"{path}#{stem}", f"{key}/{_flat(stem)}".rstrip("/"))
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        yield _failed(path, key, f"damaged array file ({error})")
+
+
+def _read_array(file: IO[bytes], path: str, prefix: str, key: str) -> Iterator[Item]:
+    """Read one stored array image by image, so that memory does not grow with it; nothing is unpickled."""
+    version = np.lib.format.read_magic(file)
+    read_header: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, fortran, dtype = read_header(file)
+    if len(shape) == 3 and shape[-1] == 3:
+        shape = (1, *shape)
+    if dtype != np.uint8 or len(shape) != 4 or shape[-1] != 3:
+        if path.lower().endswith(".npy"):
+            raise ValueError(f"holds {dtype} {shape}, expected uint8 (N, H, W, 3)")
+        return  # targets and the like beside the images of an .npz
+    if fortran:
+        raise ValueError("stored in Fortran order; save np.ascontiguousarray(images)")
+    count, height, width, _ = shape
+    size = height * width * 3
+    if not 0 < size <= MAX_BYTES:
+        raise ValueError(f"images of {width} x {height} pixels")
+    for index in range(count):
+        content = b""
+        while len(content) < size:
+            piece = file.read(size - len(content))
+            if not piece:
+                raise ValueError(f"ends at image {index} of {count}")
+            content += piece
+        pixels = np.frombuffer(content, np.uint8).reshape(height, width, 3)
+        yield Item(_unicode(f"{prefix}{index}"), pixels, f"{key}/{index}")
+
+
+def _unicode(path: str) -> str:
+    """File names need not be valid Unicode; results must be."""
+    return path.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _flat(path: str) -> str:
+    """A relative path that cannot leave the folder it is joined to."""
+    parts = [part for part in _unicode(path).replace("\\", "/").split("/") if part not in {"", "."}]
+    return "/".join("__" if part == ".." else part.replace(":", "_").replace("\0", "_") for part in parts)
+
+
+def _unique(names: list[str]) -> list[str]:
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{seen[name]}-{name}")
+    return result

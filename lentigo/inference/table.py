@@ -1,0 +1,302 @@
+"""Tables of results, written as they come: CSV, JSON Lines, Parquet; a broken-off one can be gone on with.
+
+Rows go to ``<out>.part`` and are flushed chunk by chunk. When all is done, or the user stops, the part
+file becomes the result. After a crash or a full disk the part file is still there, and `resume` takes it up,
+without its last line where that was cut off. Parquet, which cannot be appended to, is made from a CSV part file at the end.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from lentigo.errors import MissingExtraError, OutputError
+from lentigo.files import atomic_path
+
+SUFFIXES = (".csv", ".jsonl", ".parquet")
+_PARQUET_ROWS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image's line in the results.
+
+    Attributes:
+        path: the image.
+        probabilities: one a class; empty where the image could not be read.
+        label: code of the most probable class; empty where there is an error.
+        error: what was wrong with the image; empty where nothing was.
+        reasons: why the answer is "can't tell" (see `Prediction.reasons`); not part of the table.
+    """
+
+    path: str
+    probabilities: tuple[float, ...] = ()
+    label: str = ""
+    error: str = ""
+    reasons: tuple[str, ...] = ()
+
+
+class Table(ABC):
+    """A table of results that is being written; use `open_table` to make one.
+
+    Attributes:
+        path: the result.
+        part: the file that is written meanwhile.
+        codes: the class codes, which are column names.
+        done: how often each path is in the table already (resumed tables only).
+    """
+
+    def __init__(self, path: Path, codes: Sequence[str], *, resume: bool) -> None:
+        self.path = path
+        self.part = path.with_name(path.name + ".part")
+        self.codes = tuple(codes)
+        self.columns = ("path", *self.codes, "label", "error")
+        self.done: Counter[str] = Counter()
+        self._replaces = resume or not path.exists()
+        self._broken = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise OutputError(f"{path}: a folder; name a file, such as {path / 'results.csv'}")
+            fresh = not (resume and self._take_up())
+            self._file = self.part.open("w" if fresh else "a", newline="", encoding="utf-8")
+            if fresh:
+                self._file.write(self._header())
+                self._file.flush()
+        except OSError as error:
+            raise self._refused(error) from None
+
+    def write(self, rows: Sequence[Row]) -> None:
+        """Append rows and hand them to the operating system.
+
+        Raises:
+            OutputError: the disk refuses; what was written before stays and can be resumed.
+        """
+        try:
+            self._file.writelines(self._line(row) for row in rows)
+            self._file.flush()
+        except OSError as error:
+            self._broken = True  # the last line may be cut off: only `resume` may go on from here
+            raise self._refused(error) from None
+
+    def close(self, *, complete: bool = True) -> Path:
+        """Turn the part file into the result.
+
+        A broken-off table (``complete=False``) never takes the place of an older, finished one: it stays the part file.
+
+        Returns:
+            Where the rows are.
+
+        Raises:
+            OutputError: the disk refuses; the part file stays.
+        """
+        try:
+            self._file.close()
+            if self._broken or (not complete and not self._replaces):
+                return self.part
+            self._finish()
+        except OSError as error:
+            raise self._refused(error) from None
+        return self.path
+
+    def _take_up(self) -> bool:
+        """Continue the part file of a crash, or else the result of an earlier run; False where there is neither."""
+        if not self.part.is_file():
+            if not self.path.is_file():
+                return False
+            self._reopen()
+        with self.part.open("r+b") as file:
+            file.truncate(_whole_length(file, quoted=isinstance(self, CsvTable)))
+        if self.part.stat().st_size == 0:
+            return False
+        for path in self._paths():
+            self.done[path] += 1
+        return True
+
+    def _refused(self, error: OSError) -> OutputError:
+        rest = f"; the rows so far are in {self.part}, go on with --resume" if self.part.is_file() and self.part.stat().st_size else ""
+        return OutputError(f"{self.path}: cannot be written ({error.strerror or error}){rest}")
+
+    def _other_columns(self, found: Sequence[str]) -> OutputError:
+        return OutputError(
+            f"{self.path}: holds results of another model (columns {', '.join(found)}; expected {', '.join(self.columns)}); "
+            "choose another --out or do without --resume"
+        )
+
+    def _finish(self) -> None:
+        self.part.replace(self.path)
+
+    def _reopen(self) -> None:
+        """Make a part file of an earlier result. It is moved: from here on the part file is the only copy."""
+        self.path.replace(self.part)
+
+    @abstractmethod
+    def _header(self) -> str: ...
+
+    @abstractmethod
+    def _line(self, row: Row) -> str: ...
+
+    @abstractmethod
+    def _paths(self) -> Iterator[str]:
+        """The paths in the part file.
+
+        Raises:
+            OutputError: it holds other columns.
+        """
+
+
+class CsvTable(Table):
+    """Comma-separated values, with a header."""
+
+    def _header(self) -> str:
+        return _csv_line(self.columns)
+
+    def _line(self, row: Row) -> str:
+        probabilities = [f"{p:.9g}" for p in row.probabilities] or [""] * len(self.codes)
+        return _csv_line((row.path, *probabilities, row.label, row.error))
+
+    def _paths(self) -> Iterator[str]:
+        with self.part.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            if tuple(header) != self.columns:
+                raise self._other_columns(header)
+            for row in reader:
+                yield row[0]
+
+
+class JsonLinesTable(Table):
+    """One JSON object a line with the same keys as the CSV columns; missing values are null."""
+
+    def _header(self) -> str:
+        return ""
+
+    def _line(self, row: Row) -> str:
+        numbers: list[float | None] = [float(f"{p:.9g}") for p in row.probabilities] or [None] * len(self.codes)
+        values = (row.path, *numbers, row.label or None, row.error or None)
+        return json.dumps(dict(zip(self.columns, values, strict=True)), ensure_ascii=False) + "\n"
+
+    def _paths(self) -> Iterator[str]:
+        with self.part.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    record = json.loads(line)
+                    keys = tuple(record)
+                    path = str(record["path"])
+                except (ValueError, TypeError, KeyError):
+                    raise OutputError(f"{self.path}: line {number} is not a result; choose another --out") from None
+                if keys != self.columns:
+                    raise self._other_columns(keys)
+                yield path
+
+
+class ParquetTable(CsvTable):
+    """Parquet, made from the CSV part file when all rows are there."""
+
+    def __init__(self, path: Path, codes: Sequence[str], *, resume: bool) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError:
+            raise MissingExtraError("writing Parquet", "parquet") from None
+        self._arrow: Any = pyarrow
+        self._parquet: Any = pyarrow.parquet
+        super().__init__(path, codes, resume=resume)
+
+    def _finish(self) -> None:
+        text, number = self._arrow.string(), self._arrow.float64()
+        kinds = [text, *[number] * len(self.codes), text, text]
+        schema = self._arrow.schema(list(zip(self.columns, kinds, strict=True)))
+        with atomic_path(self.path) as temporary, self.part.open(newline="", encoding="utf-8") as file:
+            reader = csv.reader(file)
+            next(reader)
+            with self._parquet.ParquetWriter(temporary, schema) as writer:
+                for chunk in _chunks(reader, _PARQUET_ROWS):
+                    columns = [self._column(kind, values) for kind, values in zip(kinds, zip(*chunk, strict=True), strict=True)]
+                    writer.write_table(self._arrow.table(columns, schema=schema))
+        self.part.unlink()
+
+    def _column(self, kind: Any, values: Sequence[str]) -> Any:
+        if kind == self._arrow.float64():
+            return self._arrow.array([float(v) if v else None for v in values], kind)
+        return self._arrow.array([v or None for v in values], kind)
+
+    def _reopen(self) -> None:
+        try:
+            source = self._parquet.ParquetFile(self.path)
+        except (self._arrow.ArrowException, OSError) as error:
+            raise OutputError(f"{self.path}: cannot be read as Parquet ({error}); choose another --out") from None
+        with source, atomic_path(self.part) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            if tuple(source.schema_arrow.names) != self.columns:
+                raise self._other_columns(source.schema_arrow.names)
+            file.write(self._header())
+            for batch in source.iter_batches(_PARQUET_ROWS):
+                for record in batch.to_pylist():
+                    numbers = tuple(record[c] for c in self.codes if record[c] is not None and not math.isnan(record[c]))
+                    file.write(self._line(Row(record["path"], numbers, record["label"] or "", record["error"] or "")))
+
+
+_TABLES: dict[str, type[Table]] = {".csv": CsvTable, ".jsonl": JsonLinesTable, ".parquet": ParquetTable}
+
+
+def open_table(path: str | Path, codes: Sequence[str], *, resume: bool = False) -> Table:
+    """Begin a table of results, or go on with one.
+
+    Args:
+        path: the result; the suffix decides the format: .csv, .jsonl or .parquet.
+        codes: the class codes, in output order.
+        resume: go on with an earlier table of this name; its paths are in `Table.done`.
+
+    Raises:
+        OutputError: another suffix, a disk that refuses, or (resuming) results of another model.
+        MissingExtraError: Parquet without pyarrow.
+    """
+    target = Path(path)
+    kind = _TABLES.get(target.suffix.lower())
+    if kind is None:
+        raise OutputError(f"{target}: results are written as {', '.join(SUFFIXES)}, not {target.suffix or 'a file without a suffix'}")
+    return kind(target, codes, resume=resume)
+
+
+class _Echo:
+    """A file whose `write` returns the text, which is how the csv module formats one line."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+_formatter: Any = csv.writer(_Echo(), lineterminator="\n")
+
+
+def _csv_line(values: Sequence[str]) -> str:
+    line: str = _formatter.writerow(values)
+    return line
+
+
+def _whole_length(file: IO[bytes], *, quoted: bool) -> int:
+    """Length of a part file up to its last whole line (CSV: line feeds inside quotes end no line)."""
+    whole = position = quotes = 0
+    for line in file:
+        position += len(line)
+        quotes += line.count(b'"') if quoted else 0
+        if line.endswith(b"\n") and quotes % 2 == 0:
+            whole = position
+    return whole
+
+
+def _chunks(reader: Iterator[list[str]], size: int) -> Iterator[list[list[str]]]:
+    chunk: list[list[str]] = []
+    for row in reader:
+        chunk.append(row)
+        if len(chunk) == size:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

@@ -54,7 +54,8 @@ class Estimate:
         scale, sign = (100 if percent else 1), ("+" if signed else "")
 
         def show(number: float) -> str:
-            return f"{number * scale:{sign}.{digits}f}".replace("-", "−")
+            rounded = round(number * scale, digits) + 0.0  # no negative zero
+            return f"{rounded:{sign}.{digits}f}".replace("-", "−")
 
         if self.low is None or self.high is None:
             return show(self.value)
@@ -125,7 +126,8 @@ def estimate(samples: FloatArray, *, proportion_of: int | None = None) -> Estima
             binomial interval (Clopper and Pearson, 1934) over the groups is given instead.
 
     Returns:
-        The estimate; without an interval where there are no resamples, or more than half of them are undefined.
+        The estimate; without an interval where there are no resamples, where more than half of them are undefined,
+        or where they all agree.
     """
     value = float(samples[0])
     drawn = samples[1:]
@@ -136,5 +138,7 @@ def estimate(samples: FloatArray, *, proportion_of: int | None = None) -> Estima
     if proportion_of and value in (0.0, 1.0):
         bound = tail ** (1 / proportion_of)
         return Estimate(value, bound, 1.0) if value == 1.0 else Estimate(value, 0.0, 1 - bound)
+    if drawn.min() == drawn.max() == value:  # an AUC of 1 in every resample is no certainty either
+        return Estimate(value)
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))

@@ -337,14 +337,14 @@ class Ranking:
         positives, negatives = true[:, -1], false[:, -1]
         both = np.maximum(true + false, 1)  # a row drawn in no resample so far gains nothing
         precision = np.einsum("bu,bu->b", gained, true / both)
-        return 1 - _share(lost, positives * negatives), _share(precision, positives)
+        return 1 - share(lost, positives * negatives), share(precision, positives)
 
     def risk_area(self, weights: FloatArray) -> FloatArray:
         """Area under the risk-coverage curve, (B,), where positive means wrong."""
         wrong, right = self.cumulate(weights)
         answered = wrong + right
         steps = np.diff(answered, axis=1, prepend=0)
-        return _share(np.einsum("bu,bu->b", steps, wrong / np.maximum(answered, 1)), answered[:, -1])
+        return share(np.einsum("bu,bu->b", steps, wrong / np.maximum(answered, 1)), answered[:, -1])
 
     def sensitivity_at(self, weights: FloatArray, specificity: float) -> FloatArray:
         """The best sensitivity among thresholds of at least this specificity, (B,); NaN where a kind is absent."""
@@ -354,7 +354,14 @@ class Ranking:
         steps = (false <= allowed[:, None]).sum(axis=1)  # false never falls, so these come first
         padded = np.concatenate([np.zeros((len(true), 1)), true], axis=1)
         best = padded[np.arange(len(true)), steps]
-        return np.where(negatives > 0, _share(best, positives), np.nan)
+        return np.where(negatives > 0, share(best, positives), np.nan)
+
+
+def share(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """``part / whole``, NaN where ``whole`` is 0: a metric that a resample leaves undefined."""
+    result = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
+    np.divide(part, whole, out=result, where=whole > 0)
+    return result
 
 
 class Counts:
@@ -375,14 +382,14 @@ class Counts:
         """Per class (B, K) and overall (B,), for weights (B, N)."""
         total = weights.sum(axis=1, keepdims=True)
         true, said, hit = weights @ self.true, weights @ self.said, weights @ self.hit  # (B, K) each
-        sensitivity = _share(hit, true)
-        specificity = _share(total - true - said + hit, total - true)
-        f1 = _share(2 * hit, true + said)
+        sensitivity = share(hit, true)
+        specificity = share(total - true - said + hit, total - true)
+        f1 = share(2 * hit, true + said)
         return {
-            "accuracy": hit.sum(axis=1) / total[:, 0],
+            "accuracy": share(hit.sum(axis=1), total[:, 0]),
             "sensitivity": sensitivity,
             "specificity": specificity,
-            "precision": _share(hit, said),
+            "precision": share(hit, said),
             "f1": f1,
             "balanced_accuracy": _mean(sensitivity),
             "bacc_ovr": _mean((sensitivity + specificity) / 2),
@@ -423,8 +430,8 @@ class _Malignant:
             result[f"malignant/at/{specificity}"] = self.ranking.sensitivity_at(weights, specificity)
         positives, negatives = weights @ self.positive, weights @ (1 - self.positive)
         for name, flagged in self.flagged.items():
-            result[f"malignant/{name}/sensitivity"] = _share(weights @ (self.positive * flagged), positives)
-            result[f"malignant/{name}/specificity"] = _share(weights @ ((1 - self.positive) * (1 - flagged)), negatives)
+            result[f"malignant/{name}/sensitivity"] = share(weights @ (self.positive * flagged), positives)
+            result[f"malignant/{name}/specificity"] = share(weights @ ((1 - self.positive) * (1 - flagged)), negatives)
         return result
 
     def summary(self, drawn: Mapping[str, FloatArray], groups: npt.NDArray[np.str_], chosen_on: str) -> MalignantMetrics:
@@ -447,17 +454,10 @@ class _Malignant:
         )
 
 
-def _share(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """``part / whole``, NaN where ``whole`` is 0."""
-    result = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
-    np.divide(part, whole, out=result, where=whole > 0)
-    return result
-
-
 def _mean(values: FloatArray) -> FloatArray:
     """Mean over the classes that are defined, (B, K) -> (B,); NaN where none is."""
     defined = np.isfinite(values)
-    return _share(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
+    return share(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
 
 
 def _groups_behind(name: str, k: int, table: PredictionTable, predicted: IntArray) -> int | None:

@@ -1,0 +1,261 @@
+"""The same figures for parts of the people: by age band, sex, body site and skin tone.
+
+A subgroup's figure is compared with everybody else's from the same resamples, so its gap has an interval of its
+own. Many subgroups are looked at at once, so one interval in twenty leaves out zero by chance alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lentigo.evaluation.calibration import apply_temperature
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.metrics import Counts, Ranking, check_labels, malignant_score, share
+from lentigo.evaluation.predictions import PredictionTable
+from lentigo.labels import LabelSet
+
+SMALL = 30
+UNKNOWN = "not known"
+
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """Figures of the images that share one property.
+
+    Attributes:
+        attribute: what they are divided by, such as ``age``.
+        value: which part, such as ``60 to 74``.
+        images: number of images.
+        groups: number of lesions or patients.
+        classes: number of classes among them; balanced accuracy is the mean over these only, so it compares poorly
+            between subgroups with different classes.
+        accuracy: share that is right.
+        gap: accuracy here minus accuracy of everybody else.
+        balanced_accuracy: mean recall over the classes that are there.
+        malignant_auc: malignant against benign; NaN where a kind is absent.
+        sensitivity: share of the malignant images found at the operating threshold; NaN without one.
+        specificity: share of the benign images left alone at the operating threshold; NaN without one.
+    """
+
+    attribute: str
+    value: str
+    images: int
+    groups: int
+    classes: int
+    accuracy: Estimate
+    gap: Estimate
+    balanced_accuracy: Estimate
+    malignant_auc: Estimate
+    sensitivity: Estimate
+    specificity: Estimate
+
+    @property
+    def small(self) -> bool:
+        """Whether there are too few images to conclude anything."""
+        return self.images < SMALL
+
+    @property
+    def apart(self) -> bool:
+        """Whether the gap's interval leaves out zero, on enough images."""
+        low, high = self.gap.low, self.gap.high
+        return not self.small and low is not None and high is not None and (low > 0 or high < 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers."""
+        estimates: Mapping[str, Estimate] = {name: getattr(self, name) for name in _MEASURED}
+        return {
+            "attribute": self.attribute,
+            "value": self.value,
+            "images": self.images,
+            "groups": self.groups,
+            "classes": self.classes,
+            "small": self.small,
+            **{name: e.to_dict() for name, e in estimates.items()},
+        }
+
+
+def subgroup_metrics(
+    table: PredictionTable,
+    labels: LabelSet | None = None,
+    *,
+    temperature: float | None = None,
+    threshold: float | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[Subgroup, ...]:
+    """Figures by age band, sex, site and skin tone, as far as the table's metadata has them.
+
+    Columns: ``age`` (years), ``sex``, ``site``, ``fitzpatrick`` (1 to 6, as recorded), ``skin_tone`` (any words) and
+    ``ita`` (individual typology angle in degrees, an estimate from the image). A column in which all images agree is
+    left out.
+
+    Args:
+        table: the predictions.
+        labels: what the classes are; by default looked up by code.
+        temperature: applied to the probabilities first.
+        threshold: operating threshold on the summed malignant probability (after the temperature).
+        resamples: bootstrap resamples.
+        seed: seed of the bootstrap.
+
+    Returns:
+        One entry a subgroup, in order of the columns above, values in their natural order.
+
+    Raises:
+        DataError: ``labels`` has other classes than the table.
+    """
+    known = check_labels(table, labels)
+    probabilities = table.probabilities if temperature is None else apply_temperature(table.probabilities, temperature)
+    scored = malignant_score(probabilities, table.targets, known)
+    parts = [
+        _Part(attribute, value, mask, table, probabilities, scored, threshold)
+        for attribute, values in divisions(table.metadata).items()
+        for value in _ordered(values)
+        if (mask := (values == value).to_numpy()).any()
+    ]
+    if not parts:
+        return ()
+    resampling = Resampling.of(table.groups, resamples=resamples, seed=seed)
+    for weights in resampling.weights(cells=500_000):
+        for part in parts:
+            part.add(weights)
+    return tuple(part.result() for part in parts)
+
+
+def divisions(metadata: pd.DataFrame) -> dict[str, pd.Series[str]]:
+    """The attributes that divide a table, each as one word or band an image (``not known`` where empty).
+
+    Args:
+        metadata: the columns of a table after the probabilities.
+    """
+    found: dict[str, pd.Series[str]] = {}
+    for column, (attribute, divide) in _ATTRIBUTES.items():
+        if column in metadata:
+            values = divide(metadata[column])
+            if values.nunique() > 1:
+                found[attribute] = values
+    return found
+
+
+class _Part:
+    """One subgroup while resamples are drawn."""
+
+    def __init__(
+        self,
+        attribute: str,
+        value: str,
+        mask: BoolArray,
+        table: PredictionTable,
+        probabilities: FloatArray,
+        scored: tuple[FloatArray, BoolArray] | None,
+        threshold: float | None,
+    ) -> None:
+        predicted = probabilities.argmax(axis=1)
+        self.attribute, self.value, self.mask = attribute, value, mask
+        self.right = (predicted == table.targets).astype(np.float64)
+        self.targets, self.groups = table.targets[mask], table.groups[mask]
+        self.counts = Counts(self.targets, predicted[mask], len(table.codes))
+        self.positive = None if scored is None else scored[1][mask]
+        self.ranking = None if scored is None else Ranking(scored[0][mask], scored[1][mask])
+        self.flagged = None if scored is None or threshold is None else scored[0][mask] >= threshold
+        self.drawn: dict[str, list[FloatArray]] = {}
+
+    def add(self, weights: FloatArray) -> None:
+        here, there = weights[:, self.mask], weights[:, ~self.mask]
+        block = self.counts.metrics(here)
+        block["gap"] = block["accuracy"] - share(there @ self.right[~self.mask], there.sum(axis=1))
+        if self.ranking is not None:
+            block["malignant_auc"] = self.ranking.areas(here)[0]
+        if self.flagged is not None and self.positive is not None:
+            sick, well = self.positive, ~self.positive
+            block["malignant_found"] = share(here[:, sick] @ self.flagged[sick], here[:, sick].sum(axis=1))
+            block["benign_spared"] = share(here[:, well] @ ~self.flagged[well], here[:, well].sum(axis=1))
+        for name, source in _MEASURED.items():
+            if source in block:
+                self.drawn.setdefault(name, []).append(block[source])
+
+    def result(self) -> Subgroup:
+        sizes: dict[str, int | None] = {"accuracy": len(np.unique(self.groups))}
+        if self.positive is not None:
+            sizes |= {"sensitivity": len(np.unique(self.groups[self.positive])), "specificity": len(np.unique(self.groups[~self.positive]))}
+        measured = {
+            name: estimate(np.concatenate(self.drawn[name]), proportion_of=sizes.get(name)) if name in self.drawn else Estimate(np.nan)
+            for name in _MEASURED
+        }
+        accuracy, gap = measured["accuracy"], measured["gap"]
+        if accuracy.value in (0.0, 1.0) and gap.defined and accuracy.low is not None and accuracy.high is not None:
+            # All agree here, so only the others' spread would show: take this subgroup's exact interval instead.
+            others = accuracy.value - gap.value
+            measured["gap"] = Estimate(gap.value, accuracy.low - others, accuracy.high - others)
+        return Subgroup(
+            self.attribute,
+            self.value,
+            images=len(self.targets),
+            groups=len(np.unique(self.groups)),
+            classes=len(np.unique(self.targets)),
+            **measured,
+        )
+
+
+# Field of a subgroup -> the drawn figure behind it (the per-class sensitivities share the plain name).
+_MEASURED = {
+    "accuracy": "accuracy",
+    "gap": "gap",
+    "balanced_accuracy": "balanced_accuracy",
+    "malignant_auc": "malignant_auc",
+    "sensitivity": "malignant_found",
+    "specificity": "benign_spared",
+}
+_AGES = ((30, "under 30"), (45, "30 to 44"), (60, "45 to 59"), (75, "60 to 74"), (np.inf, "75 and over"))
+# Del Bino and Bernerd, British Journal of Dermatology 169 (2013): bands of the individual typology angle.
+_ANGLES = ((-30, "dark"), (10, "brown"), (28, "tan"), (41, "intermediate"), (55, "light"), (np.inf, "very light"))
+
+
+def _bands(edges: tuple[tuple[float, str], ...]) -> Callable[[pd.Series[Any]], pd.Series[str]]:
+    """Numbers into named bands; each edge is the first number that is no longer in its band."""
+
+    def divide(column: pd.Series[Any]) -> pd.Series[str]:
+        numbers = pd.to_numeric(column, errors="coerce")
+        bands = pd.cut(numbers, [-np.inf, *(edge for edge, _ in edges)], right=False, labels=[name for _, name in edges])
+        return bands.astype(object).where(bands.notna(), UNKNOWN).astype(str)
+
+    return divide
+
+
+def _words(column: pd.Series[Any]) -> pd.Series[str]:
+    text = column.astype(object).where(column.notna(), "").astype(str).str.strip().str.lower()
+    return text.mask(text.isin(["", "nan", "none", "unknown", "unk", "n/a"]), UNKNOWN)
+
+
+def _types(column: pd.Series[Any]) -> pd.Series[str]:
+    numbers = pd.to_numeric(column, errors="coerce")
+    return numbers.map(lambda n: f"type {n:.0f}" if np.isfinite(n) and n > 0 else UNKNOWN).astype(str)
+
+
+_ATTRIBUTES: dict[str, tuple[str, Callable[[pd.Series[Any]], pd.Series[str]]]] = {
+    "age": ("age", _bands(_AGES)),
+    "sex": ("sex", _words),
+    "site": ("site", _words),
+    "fitzpatrick": ("skin type (Fitzpatrick, as recorded)", _types),
+    "skin_tone": ("skin tone", _words),
+    "ita": ("skin tone (estimated from the image)", _bands(_ANGLES)),
+}
+
+
+def _ordered(values: pd.Series[str]) -> list[str]:
+    """Bands in their natural order, words by how many images they have, the unknown last."""
+    bands = [name for _, name in (*_AGES, *_ANGLES)]
+    counts = values.value_counts()
+
+    def key(value: str) -> tuple[bool, int, int, str]:
+        return value == UNKNOWN, bands.index(value) if value in bands else 0, 0 if value.startswith("type ") else -int(counts[value]), value
+
+    return sorted(counts.index, key=key)

@@ -1,0 +1,19 @@
+"""Export: from a trained run to a bundle that gives the same answer in every runtime."""
+
+from lentigo.export.graph import export_graph
+from lentigo.export.parity import Difference, ParityReport, check_parity
+from lentigo.export.quantize import Variant, check_drop, measure_variant, quantise_int8, store_float16
+from lentigo.export.write import export_run
+
+__all__ = [
+    "Difference",
+    "ParityReport",
+    "Variant",
+    "check_drop",
+    "check_parity",
+    "export_graph",
+    "export_run",
+    "measure_variant",
+    "quantise_int8",
+    "store_float16",
+]

@@ -1,0 +1,373 @@
+"""The model card: what a model is, what it is for, and how well it does, filled from the run that made it.
+
+Sections follow Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019. Every figure comes from the run's files;
+what was not measured is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lentigo.bundle import Spec
+from lentigo.evaluation import Metrics
+from lentigo.evaluation.intervals import Estimate
+from lentigo.export.quantize import MAX_DROP, Variant
+
+Domain = Literal["dermoscopy", "clinical", "phantom"]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is to be said of a data set wherever a model trained on it goes.
+
+    Attributes:
+        title: its full name.
+        licence: its licence, short.
+        source: whom to credit, with a DOI or arXiv number.
+        domain: what its images are.
+        bias: what is known to be missing or over-represented.
+        original: suffix and description of the published files; None where there is only one form.
+    """
+
+    title: str
+    licence: str
+    source: str
+    domain: Domain
+    bias: str
+    original: tuple[str, str] | None = None
+
+
+DATA: dict[str, DataFacts] = {
+    "ham10000": DataFacts(
+        "HAM10000",
+        "CC BY-NC-SA 4.0",
+        "Tschandl P., Rosendahl C., Kittler H., The HAM10000 dataset, Scientific Data 5:180161 (2018), doi 10.7910/DVN/DBW86T",
+        "dermoscopy",
+        "Images come from two centres (Vienna and Queensland), mostly from light skin; two thirds are melanocytic nevi; lesions "
+        "were chosen, and photographs cropped around them. Classes outside the seven do not occur.",
+        (".jpg", "JPEG of 600 x 450 px"),
+    ),
+    "isic2017": DataFacts(
+        "ISIC 2017, part 3",
+        "the challenge's own terms",
+        "Codella N. et al., Skin Lesion Analysis Toward Melanoma Detection: the 2017 ISBI challenge, arXiv 1710.05006",
+        "dermoscopy",
+        "Images come from several centres and devices, mostly from light skin. Melanoma, nevus and seborrheic keratosis only.",
+        (".jpg", "JPEG of up to several thousand pixels"),
+    ),
+    "dermamnist": DataFacts(
+        "DermaMNIST (HAM10000 at low resolution)",
+        "CC BY-NC 4.0",
+        "Yang J. et al., MedMNIST v2, Scientific Data 10:41 (2023), doi 10.1038/s41597-022-01721-8; "
+        "images from HAM10000 (Tschandl et al. 2018)",
+        "dermoscopy",
+        "HAM10000 scaled down; its published split does not keep the images of one lesion together.",
+    ),
+    "pad_ufes_20": DataFacts(
+        "PAD-UFES-20",
+        "CC BY 4.0",
+        "Pacheco A. G. C. et al., PAD-UFES-20, Data in Brief 32:106221 (2020), doi 10.17632/zr7vgbcyr2.1",
+        "clinical",
+        "Smartphone photographs from one state of Brazil. Not every diagnosis was confirmed by biopsy.",
+        (".png", "PNG photographs at full size"),
+    ),
+    "phantoms": DataFacts(
+        "rendered phantoms, not photographs of anyone",
+        "Apache-2.0",
+        "lentigo.data.phantom",
+        "phantom",
+        "Drawn by a program for demonstrations. No accuracy on them says anything about skin.",
+    ),
+}
+"""By the name of the data set's reader; phantoms have a name of their own."""
+
+_MEANING = {
+    "accuracy": ("Accuracy", True),
+    "balanced_accuracy": ("Balanced accuracy (mean recall)", True),
+    "bacc_ovr": ("BACC, each class against the rest", True),
+    "macro_f1": ("Macro F1", True),
+    "macro_auc": ("Macro AUC, each class against the rest", False),
+    "ece": ("Expected calibration error", True),
+    "log_loss": ("Log loss, nats", False),
+    "brier": ("Brier score (0 to 2)", False),
+    "aurc": ("Area under the risk-coverage curve", False),
+}
+
+_PROTOCOL = {
+    "lesion": "grouped by lesion: no lesion has images on two sides, and classes are stratified",
+    "patient": "grouped by patient: no patient has images on two sides, and classes are stratified",
+    "image": "random images: other photographs of a test lesion may be in training, so that figures are too good for new lesions",
+    "official": "the split published with the data",
+}
+
+_DOMAIN = {
+    "dermoscopy": "dermoscopy images (taken through a dermatoscope) of one lesion each, in the centre",
+    "clinical": "close photographs of one skin lesion each, taken without a dermatoscope",
+    "phantom": "rendered phantoms, and nothing else",
+}
+
+
+def write_card(
+    spec: Spec,
+    metrics: Metrics,
+    *,
+    counts: Mapping[str, Mapping[str, int]],
+    facts: DataFacts | None,
+    data_note: str,
+    model_bytes: int,
+    variants: Sequence[Variant] = (),
+) -> str:
+    """Fill the model card.
+
+    Args:
+        spec: the bundle's specification.
+        metrics: of the calibrated model on the test part.
+        counts: class code -> split -> number of images.
+        facts: of the data set; None for a user's own.
+        data_note: one or more sentences on the images as they were read; may be empty.
+        model_bytes: size of ``model.onnx``.
+        variants: other ways to store the weights, measured on validation.
+
+    Returns:
+        The card, Markdown.
+    """
+    sections = [
+        _head(spec, model_bytes),
+        _use(spec),
+        _data(spec, counts, facts, data_note),
+        _training(spec),
+        _results(spec, metrics),
+        _calibration(metrics),
+        _operation(spec, metrics),
+        _limits(spec, facts),
+        _variants(variants),
+        _origin(spec, facts),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _head(spec: Spec, model_bytes: int) -> str:
+    classes = [[f"`{c.code}`", c.en, c.zh, {True: "malignant", False: "benign", None: "not stated"}[c.malignant]] for c in spec.classes]
+    outputs = [f"`logits` (N, {len(spec.classes)})", f"`embedding` (N, {spec.outputs.embedding})"]
+    if spec.outputs.cam is not None:
+        height, width = spec.outputs.cam
+        outputs.append(f"`cam` (N, {len(spec.classes)}, {height}, {width}), exact Grad-CAM of every class")
+    size = spec.input.size
+    lines = [
+        f"# {spec.title}",
+        "**Research use only. Not a medical device: it makes no diagnosis and must not guide care.**",
+        f"`{spec.name}`, version {spec.version}: classifies {_DOMAIN[spec.domain]}.",
+        "## The model",
+        f"- Network: `{spec.network.name}`{_options(spec)}, {spec.network.parameters:,} parameters"
+        + (f", {spec.network.macs / 1e6:,.1f} M multiply-accumulates an image" if spec.network.macs is not None else ""),
+        f"- Input: RGB, resized straight to {size} x {size} px (antialiased bilinear), normalised with mean {_triple(spec.input.mean)} and "
+        f"standard deviation {_triple(spec.input.std)}",
+        f"- Outputs: {'; '.join(outputs)}",
+        f"- File: `model.onnx`, {model_bytes / 1e6:.2f} MB, weights {spec.weights}; runs in ONNX Runtime and in browsers, without torch",
+    ]
+    if spec.outputs.cam is None:
+        lines.append("- No `cam`: the network's head is not a pooled linear one, so there is no closed form of Grad-CAM")
+    body = "\n\n".join(lines[:4]) + "\n\n" + "\n".join(lines[4:])
+    return body + "\n\n" + _table(["Code", "English", "中文", "Kind"], classes)
+
+
+def _use(spec: Spec) -> str:
+    return f"""## Intended use
+
+For research on small classifiers, their calibration and their deployment, on {_DOMAIN[spec.domain]}; for teaching; and as a starting point
+for models trained on one's own data.
+
+Not for diagnosis, triage, screening, self-examination or any decision about a person's health. Not for images of another kind than those
+above, for lesions of other classes (every image is answered with one of the {len(spec.classes)} classes), or for people unlike those in
+the data."""
+
+
+def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts | None, note: str) -> str:
+    origin = spec.provenance
+    named = f"{facts.title} ({facts.source}); licence: {facts.licence}." if facts else f"`{origin.data}`, a data set of the user's own."
+    splits = [split for split in ("train", "val", "test") if any(split in row for row in counts.values())]
+    rows = [[f"`{code}`", *(f"{row.get(split, 0):,}" for split in splits)] for code, row in counts.items()]
+    rows.append(["all", *(f"{sum(row.get(split, 0) for row in counts.values()):,}" for split in splits)])
+    protocol = _PROTOCOL.get(origin.protocol, origin.protocol)
+    parts = [
+        "## Data",
+        named + (f" {note}" if note else ""),
+        f"Split protocol `{origin.protocol}` ({protocol}), seed {origin.split_seed}. "
+        f"Fingerprint `{origin.fingerprint[:16]}`. Training saw `train` only; `val` chose the checkpoint, the temperature and the "
+        "thresholds; `test` is for the figures below only.",
+        _table(["Class", *splits], rows, align="l" + "r" * len(splits)),
+    ]
+    return "\n\n".join(parts)
+
+
+def _training(spec: Spec) -> str:
+    origin = spec.provenance
+    lines = [f"- `{key}`: {value}" for key, value in _flat(origin.recipe) if key not in ("name", "description")]
+    description = str(origin.recipe.get("description") or "")
+    head = f"## Training\n\nRecipe `{origin.recipe.get('name', spec.name)}`{': ' + description if description else ''}"
+    return f"{head}\n\n<details><summary>The whole recipe</summary>\n\n" + "\n".join(lines) + "\n\n</details>"
+
+
+def _results(spec: Spec, metrics: Metrics) -> str:
+    unit = "images" if metrics.groups == metrics.images else "lesions or patients"
+    rows = []
+    for name, (title, percent) in _MEANING.items():
+        if name in metrics.overall:
+            rows.append([title, _text(metrics.overall[name], percent)])
+    if metrics.malignant is not None:
+        rows.append(["AUC, malignant against benign", _text(metrics.malignant.auc, False)])
+        for specificity, found in metrics.malignant.sensitivity_at.items():
+            rows.append([f"Malignant sensitivity at {specificity:.0%} specificity", _text(found, True)])
+    classes = [
+        [f"`{code}`", f"{metrics.support[code]:,}", *(_text(values[name], name != "auc") for name in _PER_CLASS)]
+        for code, values in metrics.per_class.items()
+    ]
+    weights = ""
+    if spec.weights != "fp32":
+        weights = f" They were measured with float32 weights; what {spec.weights} weights change is in the table of stored weights below."
+    return "\n\n".join(
+        [
+            "## Results",
+            f"On the {metrics.images:,} test images ({metrics.groups:,} {unit}), protocol `{spec.provenance.protocol}`, after "
+            f"temperature scaling. In brackets: 95 % intervals ({metrics.resamples:,} bootstrap resamples of {unit}). Percent, unless said "
+            f"otherwise.{weights}",
+            _table(["Measure", "Value"], rows, align="lr"),
+            _table(["Class", "Images", "Sensitivity", "Specificity", "Precision", "F1", "AUC"], classes, align="lrrrrrr"),
+        ]
+    )
+
+
+_PER_CLASS = ("sensitivity", "specificity", "precision", "f1", "auc")
+
+
+def _calibration(metrics: Metrics) -> str:
+    if metrics.temperature is None:
+        return ""
+    names = [name for name in ("ece", "log_loss", "brier") if name in metrics.before_temperature]
+    rows = [
+        [_MEANING[name][0], _text(metrics.before_temperature[name], _MEANING[name][1]), _text(metrics.overall[name], _MEANING[name][1])]
+        for name in names
+    ]
+    return (
+        f"## Calibration\n\nProbabilities are `softmax(logits / {metrics.temperature:.4g})`; the temperature was fitted on the validation "
+        "part (Guo et al., ICML 2017). On the test part:\n\n" + _table(["Measure", "Before", "After"], rows, align="lrr")
+    )
+
+
+def _operation(spec: Spec, metrics: Metrics) -> str:
+    if not spec.operating_points:
+        return ""
+    tested = {p.name: p for p in metrics.malignant.points} if metrics.malignant is not None else {}
+    rows = []
+    for point in spec.operating_points:
+        test = tested.get(point.name)
+        rows.append(
+            [
+                point.name.replace("_", " ") + " %",
+                f"{point.threshold:.4f}",
+                f"{point.sensitivity:.1%} / {point.specificity:.1%}",
+                f"{_text(test.sensitivity, True)} / {_text(test.specificity, True)}" if test else "–",
+            ]
+        )
+    malignant = ", ".join(f"`{c.code}`" for c in spec.classes if c.malignant)
+    return (
+        f"## Operating points\n\nAn image is flagged where the summed probability of {malignant} reaches the threshold. Thresholds were "
+        "chosen on the validation part; what they give on the test part is what to expect.\n\n"
+        + _table(["Aim", "Threshold", "Validation: sensitivity / specificity", "Test: sensitivity / specificity"], rows, align="lrrr")
+    )
+
+
+def _limits(spec: Spec, facts: DataFacts | None) -> str:
+    points = [facts.bias] if facts else ["The data set's own gaps are not known here: say which people, devices and places it comes from."]
+    if spec.provenance.protocol == "image":
+        points.append(
+            "The split lets photographs of one lesion stand on both sides, so the figures overstate how well new lesions are classified."
+        )
+    if spec.domain == "phantom":
+        points.append("Trained on rendered pictures: its answers about a photograph mean nothing.")
+    points += [
+        "Every answer is one of the classes above, however unlike the image is; other lesions, healthy skin and other objects get a class "
+        + ("too, except where the model abstains." if spec.abstention is not None else "too."),
+        "Skin tone, age, sex, body site and device change the accuracy; intervals on small classes are wide.",
+        "Heat maps show which places raised a class's score, not why, and not where a lesion ends."
+        if spec.outputs.cam is not None
+        else "The model gives no heat maps.",
+    ]
+    return "## Limitations\n\n" + "\n".join(f"- {point}" for point in points)
+
+
+def _variants(variants: Sequence[Variant]) -> str:
+    if not variants:
+        return ""
+    reference = next((v for v in variants if v.weights == "fp32"), variants[0])
+    rows = [
+        [
+            v.weights,
+            f"{len(v.content) / 1e6:.2f} MB",
+            f"{v.balanced_accuracy:.2%}",
+            f"{100 * (v.balanced_accuracy - reference.balanced_accuracy):+.2f}".replace("-", "−"),
+            f"{v.latency_ms:.1f} ms",
+            "passes" if reference.balanced_accuracy - v.balanced_accuracy <= MAX_DROP + 1e-12 else "refused",
+        ]
+        for v in variants
+    ]
+    return (
+        f"## Stored weights\n\nOn the {reference.images:,} validation images. The gate lets a variant lose at most {100 * MAX_DROP:g} "
+        "points of balanced accuracy. Latency: median of one image on one thread, on the machine that exported.\n\n"
+        + _table(["Weights", "Size", "Balanced accuracy", "Points", "Latency", "Gate"], rows, align="lrrrrl")
+    )
+
+
+def _origin(spec: Spec, facts: DataFacts | None) -> str:
+    origin = spec.provenance
+    lines = [
+        f"- Command: `{origin.command}`",
+        f"- Hardware: {origin.hardware}; wall time {_duration(origin.wall_seconds)}",
+        f"- Seeds: split {origin.split_seed}, training {origin.seed}",
+        f"- Made {origin.created} with lentigo {origin.lentigo}",
+        f"- Licence of the model: {spec.licence}. Licence of the data: {spec.data_licence}",
+    ]
+    if facts is not None and "NC" in facts.licence:
+        lines.append(
+            "- The data's licence allows non-commercial use only and asks for attribution; take it that the model is bound by it as well"
+        )
+    if origin.notes:
+        lines.append(f"- Notes: {origin.notes}")
+    return "## How it was made\n\n" + "\n".join(lines)
+
+
+def _options(spec: Spec) -> str:
+    chosen = ", ".join(f"{key}={value}" for key, value in spec.network.options.items())
+    return f" ({chosen})" if chosen else ""
+
+
+def _triple(values: Sequence[float]) -> str:
+    return "(" + ", ".join(f"{v:g}" for v in values) + ")"
+
+
+def _text(value: Estimate, percent: bool) -> str:
+    return value.text(percent=percent, digits=1 if percent else 3)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _flat(node: Mapping[str, object], prefix: str = "") -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((prefix + key, value))
+    return rows
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
+    marks = ["---:" if mark == "r" else "---" for mark in (align or "l" * len(header))]
+    lines = [header, marks, *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)

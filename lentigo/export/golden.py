@@ -1,0 +1,90 @@
+"""Golden vectors: inputs and outputs that every runtime of a bundle must reproduce.
+
+The form is in docs/architecture.md, "Golden vectors". The images are phantoms, rendered for the purpose, and as PNG, so that
+no two decoders can differ on them: what is compared is resizing, normalisation, the graph and the temperature.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lentigo.data.phantom import render_phantom
+from lentigo.export.quantize import Weights
+from lentigo.export.session import Session
+from lentigo.imaging import load, normalise
+from lentigo.inference import softmax
+
+FORMAT = 1
+STRIDE = 16
+PIXEL_TOLERANCE = 1
+PROBABILITY_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-3, "int8": 2e-2}
+"""By stored weights: in int8 a last-bit difference of a scale moves a whole level, on another processor."""
+
+# Name, class of the phantom, and width and height in units of the input's side: both axes shrink, both grow, one of each, and strong
+# reduction, where resamplers differ most.
+_CASES = (
+    ("landscape", "nv", 1.5, 1.125),
+    ("portrait", "mel", 1.125, 1.5),
+    ("smaller-than-input", "vasc", 0.45, 0.35),
+    ("narrow", "bkl", 0.6, 1.4),
+    ("large", "bcc", 2.7, 2.0),
+)
+
+
+def make_golden(
+    content: bytes, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], temperature: float, weights: Weights = "fp32"
+) -> bytes:
+    """Run the golden images through a graph and note what goes in and comes out.
+
+    Args:
+        content: the serialised model that the bundle will hold.
+        size: side of the square input, pixels.
+        mean: per-channel mean in [0, 1].
+        std: per-channel standard deviation in [0, 1].
+        temperature: divides the logits before the softmax.
+        weights: how the graph stores its weights; sets the tolerance.
+
+    Returns:
+        The content of ``golden.json``.
+    """
+    session = Session(content, threads=1)
+    cases: list[dict[str, Any]] = []
+    for seed, (name, code, across, down) in enumerate(_CASES):
+        png, width, height = _render(code, seed, round(across * size), round(down * size))
+        pixels = load(png, size)  # (S, S, 3)
+        outputs = session(normalise(pixels[None], mean, std))
+        cam = outputs.get("cam")
+        cases.append(
+            {
+                "name": name,
+                "png": base64.b64encode(png).decode("ascii"),
+                "width": width,
+                "height": height,
+                "pixels": {"stride": STRIDE, "values": pixels[::STRIDE, ::STRIDE].ravel().tolist()},
+                "logits": _numbers(outputs["logits"][0]),
+                "probabilities": _numbers(softmax(outputs["logits"], temperature)[0]),
+                "embedding": _numbers(outputs["embedding"][0]),
+                "cam": None if cam is None else {"shape": list(cam[0].shape), "values": _numbers(cam[0])},
+            }
+        )
+    tolerance = {"pixels": PIXEL_TOLERANCE, "probabilities": PROBABILITY_TOLERANCE[weights]}
+    return (json.dumps({"format": FORMAT, "tolerance": tolerance, "cases": cases}) + "\n").encode("utf-8")
+
+
+def _render(code: str, seed: int, width: int, height: int) -> tuple[bytes, int, int]:
+    phantom = render_phantom(code, seed, max(width, height))
+    image = phantom.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue(), width, height
+
+
+def _numbers(values: np.ndarray[Any, Any]) -> list[float]:
+    """Plain numbers of nine digits, which float32 survives unchanged."""
+    return [float(f"{value:.9g}") for value in values.ravel().tolist()]

@@ -1,0 +1,175 @@
+"""From a trained network to the one ONNX graph that every runtime loads.
+
+The graph holds everything a runtime needs: the logits, the embedding and, where the head is pooled
+and linear, the class-activation maps in closed form (exact Grad-CAM without autograd).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from lentigo import __version__
+from lentigo.errors import BundleError
+from lentigo.files import write_bytes
+from lentigo.networks import Network
+from lentigo.networks.cam import closed_form_cam
+
+OPSET = 18
+"""The oldest opset the exporter writes without a lossy down-conversion; ONNX Runtime and onnxruntime-web (WASM) read it."""
+
+INPUT = "image"
+OUTPUTS = ("logits", "embedding", "cam")
+
+# Wide types that onnxruntime-web runs slowly or not at all; float32 is the only type images and weights may have.
+_REFUSED_TYPES = {onnx.TensorProto.DOUBLE: "float64", onnx.TensorProto.BFLOAT16: "bfloat16"}
+
+
+class DeployedNetwork(nn.Module):
+    """A network together with its explanation: what the graph computes.
+
+    Args:
+        network: the trained network; it is not changed.
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Classify normalised images.
+
+        Args:
+            image: (N, 3, S, S), normalised as the bundle's input specification says.
+
+        Returns:
+            Logits (N, K), embedding (N, D) and, where the network has a pooled head, maps (N, K, h, w) >= 0.
+        """
+        maps = self.network.forward_features(image)  # (N, C, h, w)
+        logits, embedding = self.network.forward_head(maps)  # (N, K), (N, D)
+        if self.network.head is None:
+            return logits, embedding
+        return logits, embedding, closed_form_cam(self.network.head, maps)  # (N, K, h, w)
+
+
+def export_graph(network: Network, size: int, path: str | Path | None = None) -> bytes:
+    """Export a network, its embedding and its closed-form class-activation maps to ONNX.
+
+    Batch normalisation is folded into the convolutions before it, names of source files are removed, and weights stay
+    inside the one file. The input is ``image``, float32 (N, 3, size, size) with any N >= 1; the outputs are ``logits``
+    (N, K), ``embedding`` (N, D) and ``cam`` (N, K, h, w), the last only where ``network.head`` is not None.
+
+    Args:
+        network: the trained network, on any device, in any mode; it is left as it is.
+        size: side of the square input, pixels.
+        path: where to write the file as well; nothing is written when None.
+
+    Returns:
+        The serialised model.
+
+    Raises:
+        BundleError: the exporter cannot express the network in standard operators.
+        OutputError: ``path`` cannot be written.
+    """
+    deployed = DeployedNetwork(copy.deepcopy(network)).to("cpu", torch.float32).eval()
+    outputs = OUTPUTS if network.head is not None else OUTPUTS[:2]
+    # Two images, so that the exporter does not take the batch axis for a constant 1.
+    example = torch.zeros(2, 3, size, size)
+    try:
+        with torch.no_grad(), _quiet():
+            program = torch.onnx.export(
+                deployed,
+                (example,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=list(outputs),
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                external_data=False,
+                optimize=True,
+                verbose=False,
+            )
+    except (torch.onnx.errors.OnnxExporterError, torch.onnx.OnnxExporterError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BundleError(f"{type(network).__name__} at {size} px cannot be exported to ONNX opset {OPSET}: {reason}") from error
+    if program is None:
+        raise BundleError(f"{type(network).__name__} at {size} px: the ONNX exporter returned nothing")
+    model = clean_graph(program.model_proto)
+    check_graph(model)
+    content: bytes = model.SerializeToString()
+    if path is not None:
+        write_bytes(path, content)
+    return content
+
+
+def check_graph(model: onnx.ModelProto) -> None:
+    """Refuse a graph that ONNX Runtime or onnxruntime-web could not run.
+
+    Raises:
+        BundleError: an invalid model, a non-standard operator, a type no browser runs, or weights outside the file.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BundleError(f"the exported graph is not valid ONNX: {error}") from error
+    custom = Counter(f"{node.domain}::{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx"))
+    if custom:
+        raise BundleError(f"the exported graph needs operators outside the ONNX standard: {', '.join(sorted(custom))}")
+    for tensor in model.graph.initializer:
+        if tensor.data_type in _REFUSED_TYPES:
+            raise BundleError(f"the exported graph holds {tensor.name} as {_REFUSED_TYPES[tensor.data_type]}; browsers run float32 only")
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise BundleError(f"the exported graph keeps {tensor.name} in another file; a bundle's model is one file")
+
+
+def output_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
+    """Shapes of a graph's outputs, without the batch axis, by name.
+
+    Args:
+        content: a serialised model as ``export_graph`` returns it.
+    """
+    graph = onnx.load_from_string(content).graph
+    return {output.name: tuple(axis.dim_value for axis in output.type.tensor_type.shape.dim[1:]) for output in graph.output}
+
+
+def clean_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop what exporters note for debugging: source paths of the exporting machine, and about a tenth of the file."""
+    del model.metadata_props[:]
+    del model.graph.metadata_props[:]
+    del model.graph.value_info[:]
+    model.graph.doc_string = model.doc_string = ""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        if isinstance(value, onnx.ValueInfoProto):
+            del value.metadata_props[:]
+        value.doc_string = ""
+    model.graph.name = "lentigo"
+    model.producer_name, model.producer_version = "lentigo", __version__
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress notes off the terminal; its errors still come as exceptions."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

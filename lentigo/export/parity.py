@@ -1,0 +1,212 @@
+"""The parity gate: does a bundle give its golden answers in every runtime at hand?
+
+ONNX Runtime is asked through ``Classifier``, so that decoding, resizing, normalising and the temperature are compared as
+well as the graph; torch is asked where the trained network is at hand. The phone app's tests read the same vectors.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lentigo.bundle import Bundle, Spec
+from lentigo.errors import BundleError
+from lentigo.export.golden import FORMAT
+from lentigo.export.graph import DeployedNetwork
+from lentigo.imaging import load, normalise
+from lentigo.inference import Classifier, softmax
+from lentigo.networks import Network
+from lentigo.training import load_run
+
+Array = np.ndarray[Any, Any]
+Outputs = dict[str, Array | None]
+
+# Float16 storage rounds each weight by up to 2^-11 of itself, which a network adds up to a few thousandths; the accuracy gate judges that.
+_FLOAT16_FACTOR = 20.0
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One quantity of one case in one runtime.
+
+    Attributes:
+        runtime: ``onnxruntime`` or ``torch``.
+        case: the golden case's name.
+        quantity: ``pixels`` (levels of 255), ``probabilities`` (absolute), or ``logits``, ``embedding`` and ``cam`` (relative to the
+            largest golden value).
+        difference: the largest difference; infinite where the shapes differ or the answer is not finite.
+        tolerance: the largest difference allowed.
+    """
+
+    runtime: str
+    case: str
+    quantity: str
+    difference: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is allowed."""
+        return self.difference <= self.tolerance
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What each runtime answered against the golden vectors; prints as a table.
+
+    Attributes:
+        bundle: the bundle's name.
+        differences: every quantity of every case in every runtime that was asked.
+        skipped: runtime -> why it was not asked.
+    """
+
+    bundle: str
+    differences: tuple[Difference, ...]
+    skipped: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every difference is within its tolerance."""
+        return all(d.passed for d in self.differences)
+
+    @property
+    def failures(self) -> tuple[Difference, ...]:
+        """The differences that are not allowed."""
+        return tuple(d for d in self.differences if not d.passed)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for JSON; an infinite difference becomes None."""
+        rows = [
+            {
+                "runtime": d.runtime,
+                "case": d.case,
+                "quantity": d.quantity,
+                "difference": d.difference if np.isfinite(d.difference) else None,
+                "tolerance": d.tolerance,
+                "passed": d.passed,
+            }
+            for d in self.differences
+        ]
+        return {"bundle": self.bundle, "passed": self.passed, "differences": rows, "skipped": self.skipped}
+
+    def __str__(self) -> str:
+        lines = [f"{'runtime':<12} {'case':<20} {'quantity':<14} {'difference':>11} {'allowed':>9}"]
+        for d in self.differences:
+            mark = "" if d.passed else "  FAILS"
+            lines.append(f"{d.runtime:<12} {d.case:<20} {d.quantity:<14} {d.difference:>11.3g} {d.tolerance:>9.3g}{mark}")
+        lines += [f"{runtime:<12} not asked: {why}" for runtime, why in self.skipped.items()]
+        verdict = "gives its golden answers" if self.passed else f"differs from its golden answers in {len(self.failures)} places"
+        return "\n".join([*lines, f"{self.bundle} {verdict}"])
+
+
+def check_parity(bundle: Bundle | str | Path, network: Network | None = None) -> ParityReport:
+    """Compare a bundle with its golden vectors in ONNX Runtime and, where the network is at hand, in torch.
+
+    Args:
+        bundle: a bundle, its folder, or a run folder; a run folder brings its trained network along.
+        network: the trained network the bundle was made from.
+
+    Returns:
+        Every difference; ``passed`` says whether all are allowed.
+
+    Raises:
+        BundleError: no bundle there, a damaged one, or golden vectors of another form.
+    """
+    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+    if network is None and not isinstance(bundle, Bundle) and (Path(bundle) / "checkpoints" / "best.ckpt").is_file():
+        network = load_run(bundle).network()
+    cases, pixel_tolerance, tolerance = _golden(opened)
+    differences: list[Difference] = []
+    skipped: dict[str, str] = {}
+
+    classifier = Classifier(opened)
+    stack = []
+    for case in cases:
+        png = base64.b64decode(case["png"])
+        pixels = load(png, opened.spec.input.size)  # (S, S, 3)
+        stack.append(pixels)
+        stride = int(case["pixels"]["stride"])
+        difference = _largest(pixels[::stride, ::stride].ravel().astype(np.int64), case["pixels"]["values"])
+        differences.append(Difference("onnxruntime", case["name"], "pixels", difference, pixel_tolerance))
+        answer = classifier.predict(png)
+        found: Outputs = {"logits": answer.logits, "probabilities": answer.probabilities, "embedding": answer.embedding, "cam": answer.cam}
+        differences += _compare("onnxruntime", case, found, tolerance)
+    # All at once as well: a graph whose batch axis is not free answers single images only.
+    outputs = classifier.run(np.stack(stack))
+    for row, case in enumerate(cases):
+        value = _largest(outputs.probabilities[row], case["probabilities"])
+        differences.append(Difference("onnxruntime", f"{case['name']} (batch)", "probabilities", value, tolerance))
+
+    if network is None:
+        skipped["torch"] = "the trained network is not at hand (give the run folder)"
+    elif opened.spec.weights == "int8":
+        skipped["torch"] = "int8 arithmetic is not the trained network's; the accuracy gate judges it"
+    else:
+        allowed = tolerance * (_FLOAT16_FACTOR if opened.spec.weights == "fp16" else 1.0)
+        for case, torch_found in zip(cases, _run_torch(network, opened.spec, np.stack(stack)), strict=True):
+            differences += _compare("torch", case, torch_found, allowed)
+    return ParityReport(opened.spec.name, tuple(differences), skipped)
+
+
+def _golden(bundle: Bundle) -> tuple[list[dict[str, Any]], float, float]:
+    """Cases, tolerance of pixels (levels) and of everything else."""
+    golden = bundle.golden
+    try:
+        if golden["format"] != FORMAT:
+            raise BundleError(f"{bundle.path}: golden vectors of format {golden['format']}; this lentigo reads {FORMAT}")
+        cases = list(golden["cases"])
+        tolerances = float(golden["tolerance"]["pixels"]), float(golden["tolerance"]["probabilities"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"{bundle.path}: golden.json is not in the form of docs/architecture.md ({error})") from None
+    if not cases:
+        raise BundleError(f"{bundle.path}: golden.json has no cases; export the bundle again")
+    return cases, *tolerances
+
+
+def _run_torch(network: Network, spec: Spec, pixels: Array) -> list[Outputs]:
+    deployed = DeployedNetwork(copy.deepcopy(network)).to("cpu", torch.float32).eval()
+    with torch.inference_mode():
+        image = torch.from_numpy(normalise(pixels, spec.input.mean, spec.input.std))  # (N, 3, S, S)
+        outputs = [output.numpy() for output in deployed(image)]
+    logits, embedding = outputs[0], outputs[1]
+    cam = outputs[2] if len(outputs) > 2 else None
+    probabilities = softmax(logits, spec.temperature)
+    return [
+        {
+            "logits": logits[row],
+            "probabilities": probabilities[row],
+            "embedding": embedding[row],
+            "cam": None if cam is None else cam[row],
+        }
+        for row in range(len(logits))
+    ]
+
+
+def _compare(runtime: str, case: dict[str, Any], found: Outputs, tolerance: float) -> list[Difference]:
+    rows = []
+    for quantity, value in found.items():
+        expected = case[quantity]
+        if quantity == "cam" and expected is not None:
+            expected = np.asarray(expected["values"]).reshape(expected["shape"])
+        if expected is None and value is None:
+            continue
+        if expected is None or value is None:
+            rows.append(Difference(runtime, case["name"], quantity, float("inf"), tolerance))
+            continue
+        largest = float(np.max(np.abs(expected), initial=0.0))
+        scale = 1.0 if quantity == "probabilities" or largest == 0.0 else largest
+        rows.append(Difference(runtime, case["name"], quantity, _largest(value, expected) / scale, tolerance))
+    return rows
+
+
+def _largest(found: Array, expected: Any) -> float:
+    wanted = np.asarray(expected)
+    if found.shape != wanted.shape or not np.all(np.isfinite(found)):
+        return float("inf")
+    return float(np.max(np.abs(found.astype(np.float64) - wanted), initial=0.0))

@@ -1,0 +1,217 @@
+"""Smaller bundles: weights stored as float16, or convolutions in static int8, behind a gate on validation accuracy.
+
+Both keep the graph's inputs and outputs. ``fp16`` halves the file and changes no arithmetic: each large weight is stored
+as float16 and cast back once, when the session loads. ``int8`` quantises convolutions and their activations per channel
+(Jacob et al., CVPR 2018; scales calibrated on training images); the head, the class-activation maps and the attention
+on pooled features compute in float32, where eight bits would cost more accuracy than they save bytes (stored as float16).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import numpy_helper
+from sklearn.metrics import recall_score
+
+from lentigo.errors import BundleError
+from lentigo.export.graph import INPUT, clean_graph
+from lentigo.export.session import FloatArray, Session
+
+Weights = Literal["fp32", "fp16", "int8"]
+
+MAX_DROP = 0.005
+"""Balanced accuracy (a fraction) that a smaller variant may lose on validation: half a point."""
+
+# Smaller tensors would only add nodes. Vectors (biases, scales of quantisation) need their precision and are few.
+_SMALLEST = 256
+
+
+def store_float16(content: bytes) -> bytes:
+    """Store the large weights of a graph as float16, each followed by a cast to float32.
+
+    Runtimes fold the casts when they load the graph, so that it computes in float32 as before. A tensor that
+    float16 cannot hold (an absolute value above 65504) stays as it is.
+
+    Args:
+        content: a serialised float32 model.
+
+    Returns:
+        The serialised model, about half as large.
+    """
+    model = onnx.load_from_string(content)
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT or len(tensor.dims) < 2 or int(np.prod(tensor.dims)) < _SMALLEST:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if not np.all(np.abs(values) <= np.finfo(np.float16).max):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}.fp16"], [name], name=f"{name}.cast", to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.checker.check_model(model, full_check=True)
+    stored: bytes = model.SerializeToString()
+    return stored
+
+
+def quantise_int8(content: bytes, batches: Iterable[FloatArray]) -> bytes:
+    """Quantise the convolutions of a graph to int8, per output channel, with static activation scales.
+
+    Weights use seven bits of the eight: 8-bit sums saturate on x86 processors without VNNI, and a bundle must answer
+    alike everywhere.
+
+    Args:
+        content: a serialised float32 model.
+        batches: normalised training images, (N, 3, S, S) float32 each; never validation or test images.
+
+    Returns:
+        The serialised model; what is not quantised is stored as float16. About a third as large.
+
+    Raises:
+        BundleError: there is nothing to calibrate on, or no convolution to quantise.
+    """
+    # Slow to import, and wanted only here.
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
+
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(content))
+    chosen = _large_convolutions(model)
+    if not chosen:
+        raise BundleError("int8: the graph has no convolution to quantise; export fp16 instead")
+    reader = _Calibration(batches)
+    add_pre_process_metadata(model)  # shapes are inferred and batch normalisation is folded already
+    with tempfile.TemporaryDirectory(prefix="lentigo-") as folder:
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            model,
+            path,
+            reader,
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_quantize=chosen,
+            per_channel=True,
+            reduce_range=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            # Extremes of single images would stretch the scales: average them over the batches instead.
+            extra_options={"CalibMovingAverage": True},
+        )
+        quantised = onnx.load(path)
+    onnx.checker.check_model(quantised, full_check=True)
+    return store_float16(clean_graph(quantised).SerializeToString())
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to store the weights, with what it costs and saves.
+
+    Attributes:
+        weights: how they are stored.
+        content: the serialised model.
+        balanced_accuracy: on the validation images, in 0 to 1.
+        latency_ms: median time of one image on one thread, milliseconds.
+        images: how many validation images were classified.
+    """
+
+    weights: Weights
+    content: bytes
+    balanced_accuracy: float
+    latency_ms: float
+    images: int
+
+
+def measure_variant(weights: Weights, content: bytes, batches: Iterable[FloatArray], targets: npt.NDArray[np.int64]) -> Variant:
+    """Classify the validation images with a graph, and time it.
+
+    Args:
+        weights: how the graph stores its weights.
+        content: the serialised model.
+        batches: the normalised validation images, in the order of ``targets``.
+        targets: (N,) class indices.
+
+    Raises:
+        BundleError: there are no validation images, or not as many as targets.
+    """
+    session = Session(content, threads=1)
+    predicted = []
+    first: FloatArray | None = None
+    for batch in batches:
+        first = batch[:1] if first is None else first
+        predicted.append(session(batch)["logits"].argmax(axis=1))
+    found = sum(map(len, predicted))
+    if first is None or found != len(targets):
+        raise BundleError(f"{weights}: {found} validation images for {len(targets)} labels; the gate needs every one")
+    accuracy = float(recall_score(targets, np.concatenate(predicted), labels=np.unique(targets), average="macro", zero_division=0))
+    return Variant(weights, content, accuracy, _latency(session, first), len(targets))
+
+
+def check_drop(reference: Variant, variant: Variant, *, max_drop: float = MAX_DROP) -> float:
+    """Refuse a variant that loses too much balanced accuracy on validation.
+
+    Args:
+        reference: the float32 graph.
+        variant: the smaller one, on the same images.
+        max_drop: the largest loss allowed, a fraction (0.005 is half a point).
+
+    Returns:
+        The loss, a fraction; negative where the variant is better.
+
+    Raises:
+        BundleError: the loss is above ``max_drop``; the message holds the figures.
+    """
+    drop = reference.balanced_accuracy - variant.balanced_accuracy
+    if drop > max_drop + 1e-12:
+        raise BundleError(
+            f"{variant.weights} weights are refused: balanced accuracy on {variant.images} validation images falls from "
+            f"{reference.balanced_accuracy:.2%} to {variant.balanced_accuracy:.2%} ({100 * drop:.2f} points; at most "
+            f"{100 * max_drop:.2f} are allowed); export {'fp16 or ' if variant.weights == 'int8' else ''}fp32 instead"
+        )
+    return drop
+
+
+def _large_convolutions(model: onnx.ModelProto) -> list[str]:
+    """Names of the convolutions with fixed weights over maps, not over pooled rows, columns or points."""
+    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in model.graph.value_info}
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type == "Conv" and node.input[1] in constants and min(shapes.get(node.output[0], [0])[2:], default=0) > 1
+    ]
+
+
+def _latency(session: Session, image: FloatArray, *, runs: int = 15) -> float:
+    session(image)
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        session(image)
+        times.append(time.perf_counter() - start)
+    return 1000 * float(np.median(times))
+
+
+class _Calibration:
+    """Hands the calibration images to the quantiser, one batch at a time."""
+
+    def __init__(self, batches: Iterable[FloatArray]) -> None:
+        self._batches: Iterator[FloatArray] = iter(batches)
+        self._first = next(self._batches, None)
+        if self._first is None:
+            raise BundleError("int8: no training images to calibrate on")
+
+    def get_next(self) -> dict[str, FloatArray] | None:
+        """The next batch, or None after the last."""
+        batch, self._first = self._first, None
+        batch = next(self._batches, None) if batch is None else batch
+        return None if batch is None else {INPUT: batch}

@@ -99,13 +99,13 @@ class Classifier:
         """Classify preprocessed images.
 
         Args:
-            pixels: (N, size, size, 3) uint8 RGB, as `lentigo.imaging.load` makes them; N may be 0.
+            pixels: (N, size, size, 3) uint8 RGB, as `lentigo.imaging.load` makes them; N at least 1.
 
         Raises:
             BundleError: the network answers with NaN or infinity.
             ValueError: ``pixels`` has another shape or type.
         """
-        if pixels.ndim != 4 or pixels.shape[1:] != (self.size, self.size, 3) or pixels.dtype != np.uint8:
+        if pixels.ndim != 4 or len(pixels) == 0 or pixels.shape[1:] != (self.size, self.size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"pixels must be (N, {self.size}, {self.size}, 3) uint8, not {pixels.shape} {pixels.dtype}")
         return self.run_normalised(normalise(pixels, self.spec.input.mean, self.spec.input.std))
 
@@ -230,7 +230,7 @@ def _session(bundle: Bundle, threads: int | None, spinning: bool) -> Any:
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = 4  # errors are raised, and told once
     options.intra_op_num_threads = threads or 0  # 0: one a physical core
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals slow convolutions down many times

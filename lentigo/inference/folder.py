@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -118,6 +119,8 @@ def predict_paths(
     began = time.perf_counter()
     table = None if out is None else open_table(out, classifier.labels.codes, resume=resume)
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with an image stands in its row, not on the screen
         if table is not None:
             stack.push(partial(_keep, table))
         bar = stack.enter_context(_bar(items, table)) if progress else None

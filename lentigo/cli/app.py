@@ -14,17 +14,17 @@ from lentigo.errors import LentigoError, MissingExtraError
 EPILOG = """
 [bold]Six commands to start with[/bold]
 
-lentigo predict photo.jpg                                           classify an image with the packaged model
+lentigo predict photo.jpg [dim]· classify an image with the packaged model[/dim]
 
-lentigo data phantom phantoms                                       render a set of phantoms to play with
+lentigo data phantom phantoms [dim]· render a set of images to play with[/dim]
 
-lentigo train phantom-demo --data phantoms                          train on it
+lentigo train phantom-demo --data phantoms [dim]· train on it[/dim]
 
-lentigo evaluate runs/phantom-demo                                  write its report
+lentigo evaluate runs/phantom-demo [dim]· write its report[/dim]
 
-lentigo export runs/phantom-demo                                    make the bundle that runs anywhere
+lentigo export runs/phantom-demo [dim]· make the bundle that runs anywhere[/dim]
 
-lentigo doctor                                                      say what is installed and what is missing
+lentigo doctor [dim]· say what is installed and what is missing[/dim]
 
 [dim]Research use only. lentigo is not a medical device and makes no diagnosis.[/dim]
 """

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from lentigo.cli.output import AsJson, print_json, print_table, say
+from lentigo.cli.output import AsJson, print_json, say
 
 app = typer.Typer(help="Look at, check, split, fetch and render data sets.", no_args_is_help=True, rich_markup_mode="rich")
 
@@ -30,7 +30,9 @@ class Phantoms(StrEnum):
 
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set's folder, a DermaMNIST .npz, or a CSV with path and label.")]
-Layout = Annotated[str | None, typer.Option("--layout", help="ham10000, isic2017, pad_ufes_20, dermamnist, folder or csv; found out when left out.")]
+Layout = Annotated[
+    str | None, typer.Option("--layout", help="ham10000, isic2017, pad_ufes_20, dermamnist, folder or csv; found out when left out.")
+]
 Seed = Annotated[int, typer.Option(help="Seed.")]
 
 

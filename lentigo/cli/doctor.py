@@ -46,7 +46,9 @@ def _package(part: str, name: str, *, extra: str | None, module: str | None = No
             import_module(module or name)
         except Exception as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            return Finding(part, name, "broken", f"{version} cannot be imported ({why}); install a pair of torch and torchvision that belongs together")
+            return Finding(
+                part, name, "broken", f"{version} cannot be imported ({why}); install a pair of torch and torchvision that belongs together"
+            )
     return Finding(part, name, "ok", version)
 
 
@@ -63,7 +65,10 @@ def examine() -> list[Finding]:
     found += [_package("train", name, extra="train") for name in train]
     found += [_package("parquet", "pyarrow", extra="parquet"), _package("ray", "ray", extra="ray")]
     found += [_models(), _page(), _accelerator(), _cache()]
-    found += [_tool("node", "builds the phone app; `make app` brings its own where it is absent"), _tool("chromium", "runs the browser tests")]
+    found += [
+        _tool("node", "builds the phone app; `make app` brings its own where it is absent"),
+        _tool("chromium", "runs the browser tests"),
+    ]
     return found
 
 

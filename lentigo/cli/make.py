@@ -10,7 +10,10 @@ import typer
 from lentigo.cli.data import Protocol
 from lentigo.cli.output import AsJson, print_json, print_table, say
 
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, as in --set optimiser.lr=1e-3; repeat as needed.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, as in --set optimiser.lr=1e-3; repeat as needed."),
+]
 DataFolder = Annotated[Path, typer.Option("--data", help="The data set: a folder, .npz or .csv.")]
 
 
@@ -32,7 +35,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe name> when left out.")] = None,
     overrides: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check recipe, data and network, say what would be trained, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check recipe, data and network, say what would be trained, and stop.")
+    ] = False,
     devices: Annotated[int, typer.Option(min=1, help="Processes or accelerators on this host.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Hosts.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line an epoch instead of a progress bar.")] = False,
@@ -69,7 +74,9 @@ def evaluate(
 
 
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Two or more run folders or prediction files on the same test images.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Two or more run folders or prediction files on the same test images.")
+    ],
     out: Annotated[Path | None, typer.Option(help="Also write OUT.md, OUT.csv and OUT.json.")] = None,
     as_json: AsJson = False,
 ) -> None:

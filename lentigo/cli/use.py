@@ -9,7 +9,6 @@ import typer
 
 from lentigo.cli.output import AsJson, print_json, print_table, say
 
-NOTICE = "research use only, not a medical device"
 Model = Annotated[str, typer.Option("--model", "-m", help="A packaged model's name, a bundle folder or a run folder.")]
 
 
@@ -35,3 +34,124 @@ def doctor(as_json: AsJson = False) -> None:
     else:
         print_table(("part", "what", "state", "detail"), [(f.part, f.name, f.state, f.detail) for f in found])
     raise typer.Exit(0 if healthy(found) else 1)
+
+
+def predict(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Images, folders, globs, archives, lists of paths (.csv), arrays (.npy, .npz), or - for paths on standard input.",
+        ),
+    ],
+    model: Model = "dermoscopy-7",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every row to this .csv, .jsonl or .parquet file.")] = None,
+    heatmaps: Annotated[Path | None, typer.Option(help="Folder for one picture an image: where the model looked.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the table of a run that was stopped.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 8,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when left out.")] = None,
+    fast_decode: Annotated[
+        bool, typer.Option("--fast-decode", help="Decode large JPEGs at reduced scale: quicker, with slightly different probabilities.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Classify images; a broken file becomes a row with an error, and the rest goes on."""
+    from lentigo.cli.predict import Shown
+    from lentigo.inference import load, predict_paths
+
+    classifier = load(model)
+    shown = Shown(classifier.labels, keep=0 if out and not as_json else None if as_json else 50)
+    summary = predict_paths(
+        classifier,
+        sources,
+        out=out,
+        heatmaps=heatmaps,
+        batch=batch,
+        workers=workers,
+        resume=resume,
+        progress=not quiet and not shown.is_one_image(sources),
+        fast_decode=fast_decode,
+        on_row=shown.add,
+    )
+    if as_json:
+        print_json(shown.to_dict(classifier.spec.name, summary))
+    else:
+        shown.print(classifier.spec.name, summary)
+    raise typer.Exit(summary.exit_code)
+
+
+def card(
+    model: Annotated[str, typer.Argument(help="A packaged model's name, a bundle folder or a run folder.")] = "dermoscopy-7",
+    as_json: AsJson = False,
+) -> None:
+    """Print a model's card: what it is for, what it was trained on, how it did, and its limits."""
+    from lentigo.inference import find_bundle
+
+    bundle = find_bundle(model)
+    if as_json:
+        print_json(bundle.spec.model_dump(mode="json"))
+    else:
+        say(bundle.card)
+
+
+def open_app(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
+    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+) -> None:
+    """Serve the phone app on this machine and open it; images never leave the browser."""
+    from lentigo.serving import open_app
+
+    open_app(port=port, browser=browser)
+
+
+def serve(
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", help="A packaged model's name, a bundle folder or a run folder; repeat for more, the first is the default."
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to bind; only this machine can reach the default.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, each with one copy of every model.")] = 1,
+    exact: Annotated[
+        bool, typer.Option("--exact/--fast-decode", help="Decode JPEGs in full, or at reduced scale where that is enough.")
+    ] = True,
+    max_batch: Annotated[int, typer.Option(min=1, help="Most images in one inference.")] = 16,
+    max_delay_ms: Annotated[float, typer.Option(min=0, help="Longest that an image waits for others to join its batch, in ms.")] = 4.0,
+    queue: Annotated[int, typer.Option(min=1, help="Most images waiting in a worker; beyond it requests get 429.")] = 256,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Longest time to an answer, in seconds.")] = 15.0,
+    max_body_mib: Annotated[int, typer.Option(min=1, help="Largest request body, in MiB.")] = 32,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Largest image, in pixels.")] = 50_000_000,
+    keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; LENTIGO_API_KEYS is read too.")] = None,
+    allowed_host: Annotated[list[str] | None, typer.Option(help="Host name that is served; repeat for more, * for any.")] = None,
+    cors_origin: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may read answers; repeat for more.")] = None,
+    audit_log: Annotated[
+        Path | None, typer.Option(help="File that gets a line a request: model version and result hash, never an image.")
+    ] = None,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Serve predictions over HTTP, and the phone app at /."""
+    from lentigo.serving import ServeConfig, serve
+
+    serve(
+        ServeConfig(
+            models=tuple(models or ("dermoscopy-7",)),
+            host=host,
+            port=port,
+            workers=workers,
+            exact=exact,
+            max_batch=max_batch,
+            max_delay_ms=max_delay_ms,
+            queue=queue,
+            deadline_s=deadline,
+            max_body_bytes=max_body_mib * 2**20,
+            max_pixels=max_pixels,
+            keys_file=keys,
+            allowed_hosts=tuple(allowed_host) if allowed_host else None,
+            cors_origins=tuple(cors_origin or ()),
+            audit_log=audit_log,
+            log_level=log_level,  # type: ignore[arg-type]  # ServeConfig refuses what it does not know
+        )
+    )

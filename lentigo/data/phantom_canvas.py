@@ -8,6 +8,7 @@ white (scar, keratin, depigmentation) and keratin (yellow). Colour follows at th
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,8 @@ TAU = 2 * np.pi
 def smoothstep(low: float, high: float, values: Map) -> Map:
     """0 below ``low``, 1 above ``high``, a smooth ramp between (``low`` may be the larger: then it falls)."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    ramp: Map = t * t * (3 - 2 * t)
+    return ramp
 
 
 class Canvas:
@@ -90,7 +92,8 @@ class Canvas:
                 order * theta + np.float32(self.uniform(0, TAU))
             )
         border += self.noise(5 / max(radius, 0.15), 2) * np.float32(radius * irregularity * 0.35)
-        return (1 - distance / np.maximum(border, np.float32(0.25 * radius))).astype(np.float32)
+        depth: Map = (1 - distance / np.maximum(border, np.float32(0.25 * radius))).astype(np.float32)
+        return depth
 
     def lattice(self, spacing: float, warp: float) -> Map:
         """A honeycomb: 1 on its lines and 0 in its holes.
@@ -112,7 +115,9 @@ class Canvas:
             wave += np.cos(u * np.float32(k * np.cos(direction)) + v * np.float32(k * np.sin(direction)))
         return smoothstep(0.9, -0.7, wave)
 
-    def spots(self, centres: Sequence[tuple[float, float]], radii: Sequence[float], *, softness: float = 0.35) -> Map:
+    def spots(
+        self, centres: Sequence[tuple[float, float]], radii: Sequence[float] | NDArray[np.floating[Any]], *, softness: float = 0.35
+    ) -> Map:
         """Round spots, (S, S), 1 inside and 0 outside, slightly uneven; ``softness`` is the share of the radius that fades."""
         cover = np.zeros((self.size, self.size), np.float32)
         half = self.size / 2
@@ -168,7 +173,7 @@ class Canvas:
     def colour(self, skin: NDArray[np.float32]) -> NDArray[np.float32]:
         """All layers over skin of this reflectance (3,): (S, S, 3) float32, about 0 to 1."""
         absorbed = self.melanin[..., None] * MELANIN + self.blood[..., None] * BLOOD + self.deep[..., None] * DEEP  # (S, S, 3)
-        image = skin * np.exp(-absorbed)
+        image: NDArray[np.float32] = skin * np.exp(-absorbed)
         for cover, tone in ((self.keratin, KERATIN), (self.white, WHITE)):
             share = np.clip(cover, 0, 1)[..., None]
             image += share * (tone * np.float32(0.35) + tone * skin * np.float32(0.7) - image)

@@ -211,9 +211,9 @@ def actinic_keratosis(c: Canvas) -> None:
     else:  # Bowen: clusters of coiled vessels
         paths = []
         for px, py in c.apart(c.scatter(60, depth - np.float32(0.1)), 0.09):
-            turn, reach = c.uniform(0, TAU), c.uniform(0.02, 0.032)
+            turn, size = c.uniform(0, TAU), c.uniform(0.02, 0.032)
             steps = np.linspace(0, 1.6 * TAU, 13)
-            paths.append([(px + reach * s / 10 * np.cos(turn + s), py + reach * s / 10 * np.sin(turn + s)) for s in steps])
+            paths.append([(px + size * s / 10 * np.cos(turn + s), py + size * s / 10 * np.sin(turn + s)) for s in steps])
         c.blood += c.strokes(paths, [0.013] * len(paths)) * np.float32(c.uniform(0.9, 1.4))
     if c.chance(0.45):  # rosettes: four bright points about a follicle
         for px, py in c.scatter(int(c.rng.integers(3, 9)), depth - np.float32(0.05)):

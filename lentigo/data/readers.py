@@ -21,6 +21,8 @@ from lentigo.labels import HAM10000, ISIC2017, PAD_UFES_20, LabelSet
 
 Missing = Literal["error", "keep", "skip"]
 
+# One photograph under two lesion ids (HAM10000_metadata.csv), found by the audit: kept together, or the lesion split would leak.
+HAM_SAME_LESION = (("ISIC_0025226", "ISIC_0030074"),)
 HAM_TABLES = ("HAM10000_metadata.csv", "HAM10000_metadata", "HAM10000_metadata.tab")
 ISIC_TABLES = {
     "train": "ISIC-2017_Training_Part3_GroundTruth.csv",
@@ -117,7 +119,8 @@ def detect_layout(path: Path) -> str:
 
 
 def read_ham10000(path: Path, labels: LabelSet | None = None) -> Samples:
-    """HAM10000 (Tschandl et al. 2018): ``HAM10000_metadata.csv`` and the images anywhere below; groups are lesions.
+    """HAM10000 (Tschandl et al. 2018): ``HAM10000_metadata.csv`` and the images anywhere below; groups are lesions
+    (``lesion_id``; two ids of one photograph are joined).
 
     Images named in ``low_resolution.csv`` (where it exists) are for training only.
     """
@@ -126,6 +129,10 @@ def read_ham10000(path: Path, labels: LabelSet | None = None) -> Samples:
     need_columns(table, ("lesion_id", "image_id", "dx"), source)
     frame = _frame(path, table["image_id"], table["dx"].str.lower(), HAM10000, source)
     frame["group"] = table["lesion_id"]
+    lesion = dict(zip(table["image_id"], table["lesion_id"], strict=True))
+    for first, second in HAM_SAME_LESION:
+        if first in lesion and second in lesion:
+            frame.loc[frame["group"] == lesion[second], "group"] = lesion[first]
     low = path / "low_resolution.csv"
     if low.is_file():
         listed = read_table(low)

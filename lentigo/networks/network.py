@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 
@@ -39,7 +40,7 @@ class LoadReport:
 class PooledHead(nn.Module):
     """Global average pooling, then one or two linear layers.
 
-    mean over h, w -> [linear -> activation ->] dropout -> linear. Grad-CAM has a closed form for this head.
+    mean over h, w -> [linear -> [batch norm ->] activation ->] dropout -> linear. Grad-CAM has a closed form for this head.
 
     Args:
         channels: C of the feature maps.
@@ -47,18 +48,30 @@ class PooledHead(nn.Module):
         hidden: width of the hidden layer; None for a single linear layer.
         activation: after the hidden layer (element by element); ignored without one.
         dropout: share of the embedding dropped in training, 0 to 1.
+        norm: after the hidden layer, before the activation; ignored without a hidden layer.
+        bias: whether the hidden layer has one.
     """
 
     hidden: nn.Linear | None
+    norm: nn.Module
     activation: nn.Module
     dropout: nn.Dropout
     output: nn.Linear
 
     def __init__(
-        self, channels: int, classes: int, *, hidden: int | None = None, activation: nn.Module | None = None, dropout: float = 0.0
+        self,
+        channels: int,
+        classes: int,
+        *,
+        hidden: int | None = None,
+        activation: nn.Module | None = None,
+        dropout: float = 0.0,
+        norm: nn.BatchNorm1d | None = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.hidden = None if hidden is None else nn.Linear(channels, hidden)
+        self.hidden = None if hidden is None else nn.Linear(channels, hidden, bias=bias)
+        self.norm = nn.Identity() if hidden is None or norm is None else norm
         self.activation = nn.Identity() if hidden is None or activation is None else activation
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(channels if hidden is None else hidden, classes)
@@ -74,8 +87,14 @@ class PooledHead(nn.Module):
         """
         embedding = maps.mean((2, 3))  # (N, C)
         if self.hidden is not None:
-            embedding = self.activation(self.hidden(embedding))  # (N, D)
+            embedding = self.activation(self.norm(self.hidden(embedding)))  # (N, D)
         return self.output(self.dropout(embedding)), embedding
+
+    def norm_slope(self) -> Tensor:
+        """Derivative (D,) of the hidden layer's batch normalisation in evaluation; ones where there is none."""
+        if isinstance(self.norm, nn.BatchNorm1d) and self.norm.running_var is not None:
+            return self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
+        return torch.ones_like(self.output.weight[0])
 
 
 class Network(nn.Module, ABC):

@@ -22,7 +22,7 @@ Pretrained = None | Literal["imagenet"] | Path
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from a file, without unpickling code.
 
-    A file that holds more (a checkpoint with a ``state_dict`` or ``model`` entry) is taken too.
+    A file that holds more (a checkpoint with a ``state_dict``, ``model`` or ``network`` entry) is taken too.
 
     Raises:
         NetworkError: the file is missing, damaged, or holds something else.
@@ -36,7 +36,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
         raise NetworkError(f"{path}: not a readable PyTorch state dict ({reason})") from None
     if isinstance(content, Mapping):
-        for entry in ("state_dict", "model"):
+        for entry in ("state_dict", "model", "network"):
             if isinstance(content.get(entry), Mapping):
                 content = content[entry]
     if not isinstance(content, Mapping) or not any(isinstance(value, Tensor) for value in content.values()):

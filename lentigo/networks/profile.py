@@ -14,7 +14,9 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from lentigo.errors import NetworkError
 from lentigo.networks.network import Network
+from lentigo.networks.registry import create_network, describe_network, network_names
 
 MACS_TOOL = "torch.utils.flop_counter.FlopCounterMode / 2 (convolutions and matrix products)"
 
@@ -67,12 +69,14 @@ def profile_network(network: Network, size: int = 224, *, repeats: int = 20, war
 
     Returns:
         The profile of a batch of one image.
+
+    Raises:
+        NetworkError: the network does not take images of this size.
     """
     subject = copy.deepcopy(network).to(device="cpu", dtype=torch.float32).eval()
     image = torch.zeros(1, 3, size, size)
+    macs, classes = count_macs(subject, size)
     with torch.inference_mode():
-        with FlopCounterMode(display=False) as counter:
-            logits = subject(image)
         threads = _available_cpus()
         with _threads(1):
             one = _median_ms(subject, image, repeats, warmup)
@@ -83,9 +87,9 @@ def profile_network(network: Network, size: int = 224, *, repeats: int = 20, war
     return Profile(
         name=network.name,
         size=size,
-        classes=int(logits.shape[1]),
+        classes=classes,
         parameters=sum(p.numel() for p in subject.parameters()),
-        macs=counter.get_total_flops() // 2,
+        macs=macs,
         macs_tool=MACS_TOOL,
         bytes=buffer.tell(),
         latency_ms_one_thread=one,
@@ -94,6 +98,41 @@ def profile_network(network: Network, size: int = 224, *, repeats: int = 20, war
         repeats=repeats,
         torch=str(torch.__version__),
     )
+
+
+def count_macs(network: Network, size: int) -> tuple[int, int]:
+    """Multiply-accumulates for one image of ``size`` x ``size`` pixels, and the number of classes.
+
+    Raises:
+        NetworkError: the network does not take images of this size.
+    """
+    device = next(network.parameters()).device
+    try:
+        with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+            logits = network(torch.zeros(1, 3, size, size, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise NetworkError(f"{network.name} does not take images of {size} pixels ({str(error).strip().splitlines()[0]})") from None
+    return counter.get_total_flops() // 2, int(logits.shape[1])
+
+
+def list_networks(*, classes: int = 7, size: int = 224) -> list[dict[str, object]]:
+    """One row a network of the registry: ``network, parameters, macs, paper, licence``.
+
+    Args:
+        classes: K, the number of outputs.
+        size: side of the square input for the multiply-accumulates, in pixels; ``macs`` is None where a network takes no such image.
+    """
+    rows: list[dict[str, object]] = []
+    for name in network_names():
+        info = describe_network(name)
+        network = create_network(name, classes=classes).to("meta").eval()  # shapes without arithmetic
+        try:
+            macs: int | None = count_macs(network, size)[0]
+        except NetworkError:
+            macs = None
+        parameters = sum(p.numel() for p in network.parameters())
+        rows.append({"network": name, "parameters": parameters, "macs": macs, "paper": info.paper, "licence": info.licence})
+    return rows
 
 
 def _available_cpus() -> int:

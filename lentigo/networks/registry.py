@@ -15,6 +15,7 @@ from lentigo.networks.network import Network
 from lentigo.networks.pretrained import Pretrained
 
 Builder = Callable[..., Network]
+Finder = Callable[[str], "tuple[NetworkInfo, Builder]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class NetworkInfo:
 
 
 _REGISTRY: dict[str, tuple[NetworkInfo, Builder]] = {}
+_FAMILIES: dict[str, Finder] = {}
 _RESERVED = ("classes", "pretrained")
 
 
@@ -74,14 +76,25 @@ def register_network(
     def register(builder: Builder) -> Builder:
         if name in _REGISTRY:
             raise ValueError(f"a network named {name!r} is registered already")
-        info = NetworkInfo(name, title, paper, link, licence, input_size, _read_options(builder))
+        info = NetworkInfo(name, title, paper, link, licence, input_size, read_options(builder))
         _REGISTRY[name] = (info, builder)
         return builder
 
     return register
 
 
-def _read_options(builder: Builder) -> dict[str, Option]:
+def register_family(prefix: str) -> Callable[[Finder], Finder]:
+    """Decorate a function that finds any network whose name begins with ``prefix`` (such as ``timm/``)."""
+
+    def register(find: Finder) -> Finder:
+        _FAMILIES[prefix] = find
+        return find
+
+    return register
+
+
+def read_options(builder: Builder) -> dict[str, Option]:
+    """The options of a builder, from its keyword arguments and their annotations."""
     hints = typing.get_type_hints(builder)
     options = {}
     for parameter in inspect.signature(builder).parameters.values():
@@ -110,6 +123,9 @@ def describe_network(name: str) -> NetworkInfo:
 
 
 def _find(name: str) -> tuple[NetworkInfo, Builder]:
+    for prefix, find in _FAMILIES.items():
+        if name.startswith(prefix):
+            return find(name)
     try:
         return _REGISTRY[name]
     except KeyError:
@@ -120,7 +136,7 @@ def create_network(name: str, *, classes: int, pretrained: Pretrained | str = No
     """Build a network.
 
     Args:
-        name: one of :func:`network_names`.
+        name: one of :func:`network_names`, or ``timm/NAME`` for any network of timm.
         classes: K, the number of outputs.
         pretrained: None (from scratch), ``"imagenet"`` (the library's own weights, downloaded), or a file with a state dict.
         **options: the network's own options, as :func:`describe_network` lists them; others are refused.

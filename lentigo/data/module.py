@@ -143,6 +143,7 @@ class LesionData(pl.LightningDataModule):
         self.cache = cache
         self.workers = workers
         self.progress = progress
+        self._opened: dict[int, NDArray[np.uint8]] = {}
         split = samples.frame["split"].to_numpy()
         self.rows: dict[str, Index] = {name: np.flatnonzero(split == name) for name in ("train", "val", "test")}
         for name in ("train", "val"):
@@ -161,7 +162,9 @@ class LesionData(pl.LightningDataModule):
 
     def pixels(self, size: int) -> NDArray[np.uint8]:
         """The decoded images (N, size, size, 3) uint8, memory-mapped; row i is row i of the samples."""
-        return open_cache(self.samples, size, self.cache, progress=self.progress).pixels
+        if size not in self._opened:
+            self._opened[size] = open_cache(self.samples, size, self.cache, progress=self.progress).pixels
+        return self._opened[size]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches of the trainer's current epoch."""

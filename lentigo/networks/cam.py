@@ -1,0 +1,71 @@
+"""Grad-CAM in closed form, for networks whose head is global pooling and one or two linear layers.
+
+Grad-CAM (Selvaraju et al., ICCV 2017, equations 1-2) weighs each feature map by the mean gradient of a
+class's logit. Behind a mean over positions and linear layers that gradient needs no autograd:
+
+    alpha[k, c] = (1 / hw) sum_m W2[k, m] act'(z_m) W1[m, c],    cam_k = relu(sum_c alpha[k, c] A_c)
+
+with feature maps A (C, h, w), z = W1 mean(A) + b1, and W2 the output layer. With one linear layer
+alpha is its weight over hw. Everything here is plain tensor arithmetic, so it traces into ONNX.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lentigo.errors import NetworkError
+from lentigo.networks.network import PooledHead
+
+
+def closed_form_cam(head: PooledHead, maps: Tensor) -> Tensor:
+    """Exact Grad-CAM of every class.
+
+    Args:
+        head: the network's pooled head, as it acts in evaluation (dropout is left out).
+        maps: (N, C, h, w), what the head is given.
+
+    Returns:
+        (N, K, h, w), not negative, in units of the logits: a map is not scaled to [0, 1].
+
+    Raises:
+        NetworkError: the head's activation has no derivative here.
+    """
+    height, width = maps.shape[2:]
+    flat = maps.flatten(2)  # (N, C, hw)
+    output = head.output.weight  # (K, D)
+    if head.hidden is None:
+        cam = torch.matmul(output, flat)  # (N, K, hw)
+    else:
+        z = head.hidden(flat.mean(2))  # (N, D)
+        slope = activation_slope(head.activation, z)  # (N, D)
+        alpha = torch.matmul(output * slope[:, None, :], head.hidden.weight)  # (N, K, C)
+        cam = torch.matmul(alpha, flat)  # (N, K, hw)
+    return torch.relu(cam / (height * width)).unflatten(2, (height, width))
+
+
+def activation_slope(activation: nn.Module, z: Tensor) -> Tensor:
+    """Derivative of an activation, element by element.
+
+    Args:
+        activation: Hardswish, ReLU, LeakyReLU or Identity.
+        z: where.
+
+    Raises:
+        NetworkError: another activation.
+    """
+    match activation:
+        case nn.Identity():
+            return torch.ones_like(z)
+        case nn.ReLU():
+            return (z > 0).to(z.dtype)
+        case nn.LeakyReLU():
+            return torch.where(z > 0, torch.ones_like(z), torch.full_like(z, activation.negative_slope))
+        case nn.Hardswish():
+            # x relu6(x + 3) / 6: slope x / 3 + 1/2 between -3 and 3.
+            inner = torch.where(z < 3, z / 3 + 0.5, torch.ones_like(z))
+            return torch.where(z > -3, inner, torch.zeros_like(z))
+        case _:
+            raise NetworkError(
+                f"no closed-form class-activation map behind {type(activation).__name__}; known: Hardswish, Identity, LeakyReLU, ReLU"
+            )

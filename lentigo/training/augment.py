@@ -1,0 +1,164 @@
+"""Augmentation of a whole batch on its device: one affine warp and one colour matrix an image.
+
+Flips, quarter turns, free rotation, zoom and shift are folded into one matrix, so each image is
+resampled once. Brightness, contrast, saturation and hue are all linear in RGB, so they are folded
+into one 3x3 matrix and an offset. The random numbers come from outside, in one table, so that a
+batch looks the same whatever device, process or resumed run draws it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from kornia.geometry.transform import get_affine_matrix2d, warp_affine
+from torch import Tensor
+
+from lentigo.training.recipe import AugmentRecipe, ColourRecipe
+
+# Columns of the table of draws, all uniform in [0, 1).
+FLIP_H, FLIP_V, TURN, ROTATION, SCALE, SHIFT_X, SHIFT_Y, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(11)
+DRAWS = 11
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+def step_seed(seed: int, *position: int) -> int:
+    """One 63-bit seed for a place in a run, such as (epoch, step)."""
+    return int(np.random.SeedSequence([seed & 0xFFFFFFFFFFFFFFFF, *position]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def draw(count: int, seed: int, *position: int) -> Tensor:
+    """The table of draws of one step.
+
+    Args:
+        count: images in the batch, over all processes.
+        seed: the run's seed.
+        position: the place in the run, such as epoch and step.
+
+    Returns:
+        (count, DRAWS) float32 in [0, 1), on the CPU.
+    """
+    return torch.rand(count, DRAWS, generator=torch.Generator().manual_seed(step_seed(seed, *position)))
+
+
+class Normalise:
+    """Turn stored pixels into the network's input, as ``lentigo.imaging.normalise`` does.
+
+    Args:
+        mean: per channel, of pixels scaled to [0, 1].
+        std: per channel.
+    """
+
+    def __init__(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        self.mean = torch.tensor(mean)
+        self.std = torch.tensor(std)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(N, S, S, 3) uint8 -> (N, 3, S, S) float32, channels last in memory."""
+        x = pixels.to(torch.float32).div_(255)  # (N, S, S, 3)
+        x.sub_(self.mean.to(x.device)).div_(self.std.to(x.device))
+        return x.permute(0, 3, 1, 2)  # (N, 3, S, S)
+
+
+class Augment:
+    """Random changes of a batch, ending in the network's input.
+
+    Args:
+        recipe: which changes, and how strong.
+        normalise: the mapping to the network's input.
+    """
+
+    def __init__(self, recipe: AugmentRecipe, normalise: Normalise) -> None:
+        self.recipe = recipe
+        self.normalise = normalise
+
+    def __call__(self, pixels: Tensor, draws: Tensor) -> Tensor:
+        """Change a batch.
+
+        Args:
+            pixels: (N, S, S, 3) uint8 RGB.
+            draws: (N, DRAWS) uniform in [0, 1); see ``draw``.
+
+        Returns:
+            (N, 3, S, S) float32, normalised, channels last in memory.
+        """
+        size = pixels.shape[1]
+        matrices = affine_matrices(self.recipe, draws, size).to(pixels.device)  # (N, 2, 3)
+        # Dividing by 255 is left to the colour matrix: one pass less over the images.
+        x = warp_affine(pixels.permute(0, 3, 1, 2).to(torch.float32), matrices, (size, size), padding_mode="reflection")  # (N, 3, S, S)
+        matrix, offset = colour_matrices(self.recipe.colour, draws, x.mean((2, 3)).cpu() / 255)  # (N, 3, 3), (N, 3)
+        mean, std = self.normalise.mean, self.normalise.std
+        matrix = matrix / (255 * std[:, None])
+        offset = (offset - mean) / std
+        flat = torch.baddbmm(offset[:, :, None].to(x.device), matrix.to(x.device), x.flatten(2))  # (N, 3, S * S)
+        low, high = (-mean / std).to(x.device), ((1 - mean) / std).to(x.device)
+        flat = torch.minimum(torch.maximum(flat, low[:, None]), high[:, None])
+        return flat.view_as(x).contiguous(memory_format=torch.channels_last)
+
+
+def affine_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor:
+    """Where each pixel goes: the matrices of a batch, in pixels about the image's centre.
+
+    Args:
+        recipe: which changes, and how strong.
+        draws: (N, DRAWS) uniform in [0, 1).
+        size: side of the images.
+
+    Returns:
+        (N, 2, 3) float32, source to destination, for ``kornia``'s ``warp_affine`` with aligned corners.
+    """
+    flip_h = 1 - 2 * (draws[:, FLIP_H] < recipe.flip_horizontal).float()  # -1 flips
+    flip_v = 1 - 2 * (draws[:, FLIP_V] < recipe.flip_vertical).float()
+    angle = _between(draws[:, ROTATION], -recipe.rotation, recipe.rotation)
+    if recipe.quarter_turns:
+        angle = angle + 90 * (draws[:, TURN] * 4).floor()
+    # Zooming in and out by the same factor are equally likely: uniform in the logarithm.
+    zoom = _between(draws[:, SCALE], math.log(recipe.scale[0]), math.log(recipe.scale[1])).exp()
+    shift = _between(draws[:, [SHIFT_X, SHIFT_Y]], -recipe.translation, recipe.translation) * size  # (N, 2)
+    centre = torch.full((len(draws), 2), (size - 1) / 2)
+    matrix: Tensor = get_affine_matrix2d(shift, centre, torch.stack([zoom * flip_h, zoom * flip_v], 1), angle)
+    return matrix[:, :2]
+
+
+def colour_matrices(recipe: ColourRecipe, draws: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
+    """The colour change of each image as ``matrix @ rgb + offset``, rgb in [0, 1].
+
+    In this order: brightness (a factor), contrast (about the image's mean grey), saturation (towards
+    each pixel's grey), hue (rotation of the plane of chrominance, YIQ).
+
+    Args:
+        recipe: how strong.
+        draws: (N, DRAWS) uniform in [0, 1).
+        means: (N, 3) mean colour of each image, in [0, 1].
+
+    Returns:
+        (N, 3, 3) and (N, 3).
+    """
+    luma = torch.tensor(_LUMA)
+    brightness = _between(draws[:, BRIGHTNESS], 1 - recipe.brightness, 1 + recipe.brightness)
+    contrast = _between(draws[:, CONTRAST], 1 - recipe.contrast, 1 + recipe.contrast)
+    saturation = _between(draws[:, SATURATION], 1 - recipe.saturation, 1 + recipe.saturation)[:, None, None]
+    angle = 2 * math.pi * _between(draws[:, HUE], -recipe.hue, recipe.hue)
+    grey = brightness * (means @ luma)  # after brightness
+    offset = ((1 - contrast) * grey)[:, None].expand(-1, 3)
+    to_grey = luma.expand(3, 3)
+    chroma = (saturation * torch.eye(3) + (1 - saturation) * to_grey) @ (brightness * contrast)[:, None, None].mul(torch.eye(3))
+    # A grey offset stays as it is under saturation and hue, whose rows sum to 1.
+    return _hue_rotation(angle) @ chroma, offset
+
+
+def _between(uniform: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * uniform
+
+
+def _hue_rotation(angle: Tensor) -> Tensor:
+    """(N,) radians -> (N, 3, 3): rotate chrominance in YIQ, keep luma and greys."""
+    to_yiq = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+    turn = torch.zeros(len(angle), 3, 3)
+    turn[:, 0, 0] = 1
+    turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()
+    turn[:, 1, 2] = -angle.sin()
+    turn[:, 2, 1] = angle.sin()
+    return torch.linalg.inv(to_yiq) @ turn @ to_yiq

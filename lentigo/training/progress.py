@@ -1,0 +1,134 @@
+"""What a user sees while a run trains: a bar in a terminal, one line an epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from lentigo.data.module import Batch
+from lentigo.training.recipe import Recipe
+from lentigo.training.task import LesionTask, accuracies
+
+
+class TimeLeft:
+    """Estimates the time left of a whole run, whose epochs grow with the image size.
+
+    An epoch's cost is taken as proportional to its pixels.
+
+    Args:
+        recipe: the run's recipe.
+        first: epochs done before this session.
+    """
+
+    def __init__(self, recipe: Recipe, first: int = 0) -> None:
+        self.costs = [recipe.size_at(epoch) ** 2 for epoch in range(recipe.epochs)]
+        self.first = first
+        self.start = time.monotonic()
+
+    def seconds(self, epoch: int, share: float) -> float | None:
+        """Seconds left in epoch ``epoch`` (from 0) of which ``share`` is done; None before anything is."""
+        done = sum(self.costs[self.first : epoch]) + share * self.costs[epoch]
+        if done <= 0:
+            return None
+        return (time.monotonic() - self.start) * (sum(self.costs[self.first :]) - done) / done
+
+
+class RunProgress(pl.Callback):
+    """Shows a run's progress on stderr.
+
+    Args:
+        recipe: the run's recipe.
+        bar: whether a bar is wanted; without a terminal it is one line an epoch in any case.
+        stream: the console; stderr when left out.
+    """
+
+    def __init__(self, recipe: Recipe, *, bar: bool = True, console: Console | None = None) -> None:
+        self.recipe = recipe
+        self.console = console or Console(stderr=True)
+        self.bar = self._make_bar() if bar and self.console.is_terminal else None
+        self.task: TaskID | None = None
+        self.left = TimeLeft(recipe)
+        self.images = 0
+        self.epoch_start = 0.0
+        self.judged = ""
+
+    def say(self, text: str) -> None:
+        """Print one line, above the bar where there is one."""
+        if self.bar is not None:
+            self.console.print(text, highlight=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count."""
+        self.left = TimeLeft(self.recipe, trainer.current_epoch)
+        if self.bar is not None and trainer.is_global_zero:
+            self.bar.start()
+            self.task = self.bar.add_task("", total=1, status="")
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin to count the epoch's images."""
+        self.images, self.epoch_start = 0, time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Move the bar."""
+        self.images += int(batch.total)
+        if self.bar is None or self.task is None or not isinstance(pl_module, LesionTask):
+            return
+        share = (batch_idx + 1) / pl_module.steps
+        accuracy, balanced = accuracies(pl_module.train_confusion.confmat)
+        rate = self.images / (time.monotonic() - self.epoch_start)
+        loss = float(pl_module.train_loss.mean_value / pl_module.train_loss.weight)
+        epoch = trainer.current_epoch
+        status = (
+            f"loss {loss:.4f}  acc {accuracy:.3f}  bacc {balanced:.3f}{self.judged}  "
+            f"{rate:.0f} images/s  {clock(self.left.seconds(epoch, share))} left"
+        )
+        name = f"epoch {epoch + 1}/{self.recipe.epochs} ({self.recipe.size_at(epoch)} px)"
+        self.bar.update(self.task, completed=share, description=name, status=status)
+
+    def epoch_done(self, row: dict[str, float | int], *, best: bool) -> None:
+        """Report an epoch that is on disk.
+
+        Args:
+            row: its row of ``log.csv``.
+            best: whether it is the best so far.
+        """
+        epoch = int(row["epoch"])
+        self.judged = f"  | val acc {row['val_accuracy']:.3f}  bacc {row['val_balanced_accuracy']:.3f} |"
+        self.say(
+            f"epoch {epoch}/{self.recipe.epochs}  {row['size']} px  lr {row['lr']:.2e}  loss {row['train_loss']:.4f}  "
+            f"val loss {row['val_loss']:.4f}  acc {row['val_accuracy']:.4f}  bacc {row['val_balanced_accuracy']:.4f}  "
+            f"{row['images_per_second']:.0f} images/s  {clock(self.left.seconds(epoch - 1, 1.0))} left{'  *' if best else ''}"
+        )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Take the bar away."""
+        self.close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Take the bar away before the message."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar is not None:
+            self.bar.stop()
+
+    def _make_bar(self) -> Progress:
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}"))
+        return Progress(*columns, console=self.console, transient=True)
+
+
+def clock(seconds: float | None) -> str:
+    """Hours, minutes and seconds, such as ``1:02:03``."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole % 3600 // 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"

@@ -1,0 +1,446 @@
+"""Recipes: one experiment as typed, validated data.
+
+A recipe is a YAML file with the sections below. ``load_recipe`` reads one by the name of a packaged
+recipe or by path, applies ``key=value`` overrides, and refuses what it does not know. This module
+needs no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails
+
+from lentigo.errors import RecipeError, did_you_mean
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataRecipe(_Section):
+    """Which images, and how they are split.
+
+    Attributes:
+        protocol: ``image`` (random), ``lesion`` (no lesion on two sides), ``patient`` or ``official``.
+        fractions: shares of train, validation and test.
+        split_seed: seed of the split, apart from the seed of the training.
+        folds: number of folds for cross-validation; None for a single split.
+        fold: which fold is validation, from 0.
+        labels: name of the label set that the data must have; None takes any classes.
+    """
+
+    protocol: Literal["image", "lesion", "patient", "official"] = "lesion"
+    fractions: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
+    split_seed: int = 0
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Annotated[int, Field(ge=0)] = 0
+    labels: str | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataRecipe:
+        if abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError(f"fractions must add up to 1, not {sum(self.fractions):g}")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold must be below folds ({self.folds}); the first fold is 0")
+        return self
+
+
+class NetworkRecipe(_Section):
+    """The network, by its registry name.
+
+    Attributes:
+        name: registry name, such as ``mobilenetv3_small_caco``.
+        options: what the network's builder takes.
+        pretrained: ``none``, ``imagenet``, or the path of a file of weights. Where the environment
+            variable ``LENTIGO_WEIGHTS`` names a file, it stands in for ``imagenet``.
+    """
+
+    name: str = "mobilenetv3_small_caco"
+    options: dict[str, Any] = {}
+    pretrained: str = "imagenet"
+
+    def weights(self) -> None | Literal["imagenet"] | Path:
+        """What ``create_network(pretrained=...)`` takes."""
+        if self.pretrained == "none":
+            return None
+        if self.pretrained == "imagenet":
+            override = os.environ.get("LENTIGO_WEIGHTS")
+            return Path(override) if override else "imagenet"
+        return Path(self.pretrained)
+
+
+class LossRecipe(_Section):
+    """The loss; see ``lentigo.losses.create_loss``."""
+
+    name: Literal["cross_entropy", "focal", "ldam", "joint"] = "joint"
+    weight_exponent: NonNegative = 0.0
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    gamma: NonNegative = 2.0
+    alpha: Fraction = 0.5
+    max_margin: NonNegative = 0.5
+    scale: Positive = 1.0
+    drw_epoch: Annotated[int, Field(ge=0)] | None = None
+
+
+class OptimiserRecipe(_Section):
+    """The optimiser.
+
+    Attributes:
+        name: ``adamw`` or ``adam``.
+        lr: peak learning rate.
+        weight_decay: decoupled for AdamW, L2 for Adam.
+        betas: running-average coefficients.
+        decay_norm_and_bias: whether normalisation parameters and biases decay too (torch's default).
+        head_lr: factor on the learning rate of the classification head, which starts untrained.
+    """
+
+    name: Literal["adamw", "adam"] = "adamw"
+    lr: Positive = 5e-4
+    weight_decay: NonNegative = 5e-2
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    decay_norm_and_bias: bool = True
+    head_lr: Positive = 1.0
+
+
+class ScheduleRecipe(_Section):
+    """The learning rate over time.
+
+    Attributes:
+        name: ``constant``, ``cosine`` (per step, to ``final`` of the peak) or ``plateau``.
+        warmup: epochs of linear warm-up, whole or not.
+        final: cosine only: the last learning rate as a share of the peak.
+        factor: plateau only: the learning rate is multiplied by this...
+        patience: plateau only: ...after so many epochs without better monitored value.
+    """
+
+    name: Literal["constant", "cosine", "plateau"] = "constant"
+    warmup: NonNegative = 0.0
+    final: Fraction = 0.0
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    patience: Annotated[int, Field(ge=0)] = 7
+
+
+class SizeStage(_Section):
+    """From this epoch on (the first is 0), images are squares of this many pixels."""
+
+    from_epoch: Annotated[int, Field(ge=0)]
+    size: Annotated[int, Field(ge=16, le=2048)]
+
+
+class ColourRecipe(_Section):
+    """Random colour change: each factor is drawn from [1 - x, 1 + x]; ``hue`` in turns, from [-x, x]."""
+
+    brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+
+
+class AugmentRecipe(_Section):
+    """Random changes of the training images, drawn for each image anew.
+
+    Attributes:
+        flip_horizontal: probability.
+        flip_vertical: probability.
+        quarter_turns: rotation by a random multiple of 90 degrees.
+        rotation: free rotation, degrees, drawn from [-x, x].
+        scale: smallest and largest zoom, above 1 enlarges.
+        translation: shift as a share of the side, drawn from [-x, x] in both directions.
+        colour: random colour change.
+    """
+
+    flip_horizontal: Fraction = 0.5
+    flip_vertical: Fraction = 0.5
+    quarter_turns: bool = True
+    rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
+    scale: tuple[Positive, Positive] = (1.0, 1.0)
+    translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    colour: ColourRecipe = ColourRecipe()
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, scale: tuple[float, float]) -> tuple[float, float]:
+        if scale[0] > scale[1]:
+            raise ValueError(f"scale is [smallest, largest], not {list(scale)}")
+        return scale
+
+
+class StopRecipe(_Section):
+    """Early stopping: after ``patience`` epochs without better monitored value; None never stops."""
+
+    patience: Annotated[int, Field(ge=1)] | None = None
+
+
+class Recipe(_Section):
+    """One experiment, complete.
+
+    Attributes:
+        name: name of the recipe and, by default, of the run.
+        description: one line for people.
+        data: images and split.
+        network: what is trained.
+        loss: what is minimised.
+        optimiser: how.
+        schedule: learning rate over time.
+        epochs: passes over the training images.
+        batch: images a step, over all processes.
+        sizes: image size over time; validation uses the size of its epoch, predictions the last.
+        ema: decay of the running average of the weights that validation uses and that is kept; 0 for none.
+        precision: ``32``, ``bf16-mixed`` or ``16-mixed``.
+        clip: largest gradient norm; 0 for no clipping.
+        sampling: exponent of balanced sampling: a class of n images is drawn in proportion to
+            n^(1 - sampling): 0 as the data are, 1 every class as often.
+        stop: early stopping.
+        monitor: what picks ``best.ckpt`` and drives plateau and early stopping; only epochs at the
+            last image size are compared.
+        augment: random changes of the training images.
+        seed: seed of weights, order and augmentation.
+        deterministic: ask for deterministic GPU kernels (slower; the CPU is deterministic anyway).
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    description: str = ""
+    data: DataRecipe = DataRecipe()
+    network: NetworkRecipe = NetworkRecipe()
+    loss: LossRecipe = LossRecipe()
+    optimiser: OptimiserRecipe = OptimiserRecipe()
+    schedule: ScheduleRecipe = ScheduleRecipe()
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch: Annotated[int, Field(ge=2)] = 128
+    sizes: Annotated[tuple[SizeStage, ...], Field(min_length=1)] = (SizeStage(from_epoch=0, size=224),)
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    clip: NonNegative = 0.0
+    sampling: Fraction = 0.0
+    stop: StopRecipe = StopRecipe()
+    monitor: Literal["val_balanced_accuracy", "val_accuracy", "val_loss"] = "val_balanced_accuracy"
+    augment: AugmentRecipe = AugmentRecipe()
+    seed: int = 0
+    deterministic: bool = False
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _precision_as_text(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("sizes")
+    @classmethod
+    def _sizes_in_order(cls, sizes: tuple[SizeStage, ...]) -> tuple[SizeStage, ...]:
+        starts = [stage.from_epoch for stage in sizes]
+        if starts[0] != 0 or any(b <= a for a, b in zip(starts, starts[1:], strict=False)):
+            raise ValueError(f"from_epoch must begin with 0 and rise, not {starts}")
+        return sizes
+
+    def size_at(self, epoch: int) -> int:
+        """Side of the square images in an epoch (the first is 0), in pixels."""
+        return next(stage.size for stage in reversed(self.sizes) if stage.from_epoch <= epoch)
+
+    @property
+    def final_size(self) -> int:
+        """Side of the images in the last epoch, in pixels; predictions and export use it."""
+        return self.size_at(self.epochs - 1)
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The complete recipe as YAML, every default spelt out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def recipe_names() -> list[str]:
+    """Names of the packaged recipes, sorted."""
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in files("lentigo").joinpath("recipes").iterdir() if entry.name.endswith(".yaml")
+    )
+
+
+def list_recipes() -> list[dict[str, str | int]]:
+    """What each packaged recipe is, one row a recipe."""
+    recipes = [load_recipe(name) for name in recipe_names()]
+    return [
+        {
+            "recipe": r.name,
+            "network": r.network.name,
+            "loss": r.loss.name,
+            "epochs": r.epochs,
+            "sizes": ", ".join(str(stage.size) for stage in r.sizes),
+            "description": r.description,
+        }
+        for r in recipes
+    ]
+
+
+def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe and apply overrides.
+
+    Args:
+        name_or_path: name of a packaged recipe, or path of a YAML file.
+        overrides: ``key=value`` with dots for sections (``optimiser.lr=1e-3``); values are YAML.
+
+    Raises:
+        RecipeError: no such recipe, not YAML, an unknown key (the nearest is named) or a bad value.
+    """
+    source, text = _find(name_or_path)
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{source}: not valid YAML ({_one_line(error)})") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{source}: a recipe is a mapping of keys to values; see docs/recipes.md")
+    raw.setdefault("name", Path(source).stem)
+    for override in overrides:
+        _apply(raw, override)
+    return parse_recipe(raw, source)
+
+
+def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
+    """Validate a recipe given as plain data.
+
+    Args:
+        raw: the recipe's keys and values.
+        source: what to call it in messages.
+
+    Raises:
+        RecipeError: an unknown key or a bad value; all faults are listed, on one line.
+    """
+    try:
+        return Recipe.model_validate(dict(raw))
+    except ValidationError as error:
+        raise RecipeError(f"{source}: " + "; ".join(dict.fromkeys(_explain(fault) for fault in error.errors()))) from None
+
+
+def recipe_differences(one: Recipe, other: Recipe) -> list[str]:
+    """Dotted keys on which two recipes differ."""
+    left, right = _flatten(one.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
+    return sorted(key for key in left.keys() | right.keys() if left.get(key) != right.get(key))
+
+
+def _find(name_or_path: str | Path) -> tuple[str, str]:
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise RecipeError(f"{path}: cannot be read ({reason})") from None
+    packaged = files("lentigo").joinpath("recipes", f"{name_or_path}.yaml")
+    if len(path.parts) != 1 or not packaged.is_file():
+        raise RecipeError(
+            f"no recipe {str(name_or_path)!r}{did_you_mean(str(name_or_path), recipe_names())} (or give the path of a .yaml file)"
+        )
+    return str(name_or_path), packaged.read_text(encoding="utf-8")
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Set one dotted key in place."""
+    key, separator, text = override.partition("=")
+    if not separator or not key.strip():
+        raise RecipeError(f"override {override!r}: write key=value, such as optimiser.lr=1e-3")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"override {override!r}: the value is not valid YAML ({_one_line(error)})") from None
+    *parents, last = key.strip().split(".")
+    node: Any = raw
+    for depth, part in enumerate(parents):
+        node = _step(node, part, override, ".".join(parents[: depth + 1]))
+    if isinstance(node, list):
+        node[_position(node, last, override)] = value
+    else:
+        node[last] = value
+
+
+def _step(node: Any, part: str, override: str, where: str) -> Any:
+    child = node[_position(node, part, override)] if isinstance(node, list) else node.setdefault(part, {})
+    if child is None:
+        child = {}
+        node[part] = child
+    if not isinstance(child, dict | list):
+        raise RecipeError(f"override {override!r}: {where} is a value ({child!r}), not a section")
+    return child
+
+
+def _position(node: list[Any], part: str, override: str) -> int:
+    if not part.isdigit() or int(part) >= len(node):
+        raise RecipeError(f"override {override!r}: {part!r} is no position in a list of {len(node)}, counted from 0")
+    return int(part)
+
+
+def _explain(fault: ErrorDetails) -> str:
+    """One validation fault as one clause naming the key."""
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        parent = ".".join(key.split(".")[:-1])
+        return f"unknown key {key!r}{_nearest_key(fault['loc'], parent)}"
+    if fault["type"] == "missing":
+        return f"{key}: missing"
+    if fault["type"] == "value_error":
+        return f"{key}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": ")
+    if fault["type"] == "literal_error":
+        choices = [c for c in _literal_choices(str(fault["ctx"]["expected"]))]
+        return f"{key}: {fault['input']!r} is not known{did_you_mean(str(fault['input']), choices)}"
+    message = fault["msg"][0].lower() + fault["msg"][1:]
+    return f"{key}: {message}, not {fault['input']!r}"
+
+
+def _literal_choices(expected: str) -> list[str]:
+    return [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",") if part.strip()]
+
+
+def _nearest_key(location: Iterable[str | int], parent: str) -> str:
+    """Nearest known key: in the same section first, then anywhere in the recipe."""
+    *above, last = [str(part) for part in location]
+    section: Any = Recipe
+    for part in above:
+        section = _section_of(section, part)
+    here = list(section.model_fields)
+    prefix = f"{parent}." if parent else ""
+    if near := difflib.get_close_matches(str(last), here, n=1, cutoff=0.6):
+        return f"; did you mean {prefix + near[0]!r}?"
+    everywhere = {key.rsplit(".", 1)[-1]: key for key in _known_keys(Recipe)}
+    if near := difflib.get_close_matches(str(last), everywhere, n=1, cutoff=0.75):
+        return f"; did you mean {everywhere[near[0]]!r}?"
+    return f"; known{f' in {parent}' if parent else ''}: {', '.join(sorted(here))}"
+
+
+def _section_of(section: type[BaseModel], part: str) -> type[BaseModel]:
+    """The section model under a key; positions in a list stay where they are."""
+    if part.isdigit():
+        return section
+    return _model_in(section.model_fields[part].annotation) or section
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((model for inner in get_args(annotation) if (model := _model_in(inner))), None)
+
+
+def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    keys: list[str] = []
+    for name, field in section.model_fields.items():
+        keys.append(prefix + name)
+        if (model := _model_in(field.annotation)) and name != "sizes":
+            keys.extend(_known_keys(model, f"{prefix}{name}."))
+    return keys
+
+
+def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    return {key: leaf for name, child in node.items() for key, leaf in _flatten(child, f"{prefix}.{name}".lstrip(".")).items()}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

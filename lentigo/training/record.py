@@ -1,0 +1,56 @@
+"""What a run says about itself: hardware, versions, command."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+import lentigo
+
+_PACKAGES = ("torch", "torchvision", "timm", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "pandas", "scikit-learn")
+
+
+def command_line() -> str:
+    """The command that runs, without the folder of the program."""
+    return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
+
+
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def hardware(device: torch.device, devices: int) -> str:
+    """One line: processor, cores, and the accelerator where one was used."""
+    text = f"{_processor()}, {available_cores()} cores"
+    if device.type == "cuda":
+        return f"{devices} x {torch.cuda.get_device_name(device)}; {text}"
+    return text if device.type == "cpu" else f"{device.type}; {text}"
+
+
+def versions() -> dict[str, str]:
+    """Versions of lentigo, Python and the packages that a result may depend on."""
+    found = {"lentigo": lentigo.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,514 @@
+"""A run: train by a recipe into a folder that says everything, can be stopped at any time, and goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import pickle
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pandas as pd
+import torch
+
+from lentigo.data import Samples, kfold_samples, load_split, read_samples, save_split, split_samples
+from lentigo.data.module import LesionData
+from lentigo.errors import DataError, LentigoError, OutputError, TrainingError
+from lentigo.files import atomic_path, write_text
+from lentigo.labels import ClassLabel, LabelSet, label_set
+from lentigo.losses import create_loss
+from lentigo.networks import Network, create_network
+from lentigo.training.predict import write_split_predictions
+from lentigo.training.progress import RunProgress
+from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, to_yaml
+from lentigo.training.record import available_cores, command_line, hardware, versions
+from lentigo.training.task import LesionTask
+
+RECIPE, SPLIT, LOG, RECORD = "recipe.yaml", "split.csv", "log.csv", "run.json"
+LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
+LOG_COLUMNS = (
+    "epoch",
+    "size",
+    "lr",
+    "train_loss",
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "images_per_second",
+    "seconds",
+)
+# Keys in which a resumed run may differ from the recipe it began with.
+_FREE = frozenset({"name", "description", "network.pretrained"})
+
+Row = dict[str, float | int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, opened.
+
+    Attributes:
+        folder: the folder.
+        recipe: the resolved recipe.
+        record: what ``run.json`` says.
+    """
+
+    folder: Path
+    recipe: Recipe
+    record: dict[str, Any]
+
+    @property
+    def labels(self) -> LabelSet:
+        """The classes, in the order of the network's outputs."""
+        return LabelSet(str(self.record["data"]), tuple(ClassLabel(**c) for c in self.record["labels"]))
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """``log.csv``, one row an epoch."""
+        return pd.read_csv(self.folder / LOG)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return bool(self.record["finished"])
+
+    def network(self) -> Network:
+        """The trained network of ``best.ckpt``, in evaluation mode, on the CPU.
+
+        Raises:
+            TrainingError: there is no such checkpoint yet, or it is damaged or of another network.
+        """
+        state = read_checkpoint(self.folder / BEST)
+        network = create_network(self.recipe.network.name, classes=len(self.labels), **self.recipe.network.options)
+        try:
+            network.load_state_dict(state["network"])
+        except (KeyError, RuntimeError):
+            raise TrainingError(
+                f"{self.folder / BEST}: not a checkpoint of {self.recipe.network.name} with {len(self.labels)} classes"
+            ) from None
+        return network.eval()
+
+
+def load_run(folder: str | Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        TrainingError: it is no run folder.
+        RecipeError: its recipe is not valid.
+    """
+    path = Path(folder)
+    try:
+        record: dict[str, Any] = json.loads((path / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise TrainingError(f"{path}: not a run folder (no {RECORD}); lentigo train writes one") from None
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path / RECORD}: cannot be read ({error})") from None
+    return Run(path, load_recipe(path / RECIPE), record)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's plain values and tensors; nothing else is ever unpickled.
+
+    Raises:
+        TrainingError: missing or damaged.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: no such checkpoint; the run has not finished an epoch at its last image size") from None
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path}: damaged, or no checkpoint of lentigo ({_first_line(error)})") from None
+    if not isinstance(state, dict):
+        raise TrainingError(f"{path}: no checkpoint of lentigo")
+    return state
+
+
+def prepare_samples(recipe: Recipe, data: Path) -> Samples:
+    """Read a data set and split it as the recipe says.
+
+    Raises:
+        DataError: the data cannot be read or split, do not fit the recipe's classes, or lack a class in training.
+    """
+    chosen = recipe.data
+    samples = read_samples(data)
+    if chosen.labels is not None:
+        expected = label_set(chosen.labels).codes
+        if samples.labels.codes != expected:
+            raise DataError(
+                f"{data}: the classes are {', '.join(samples.labels.codes)}, but the recipe {recipe.name} is for {', '.join(expected)} "
+                "(data.labels); use data.labels=null to train on other classes"
+            )
+    samples = split_samples(samples, chosen.protocol, fractions=chosen.fractions, seed=chosen.split_seed)
+    if chosen.folds is not None:
+        samples = kfold_samples(samples, chosen.protocol, folds=chosen.folds, fold=chosen.fold, seed=chosen.split_seed)
+    check_classes(samples)
+    return samples
+
+
+def check_classes(samples: Samples) -> None:
+    """Every class must have an image to learn from.
+
+    Raises:
+        DataError: a class has none in training.
+    """
+    present = set(samples.frame["label"][samples.frame["split"] == "train"])
+    missing = [code for code in samples.labels.codes if code not in present]
+    if missing:
+        raise DataError(
+            f"{samples.root}: no training image of class {', '.join(missing)}; every class needs some: add images, or leave the class out"
+        )
+
+
+def describe(recipe: Recipe, data: str | Path) -> str:
+    """What would be trained on what, without training.
+
+    Raises:
+        LentigoError: as ``train`` would.
+    """
+    samples = prepare_samples(recipe, Path(data))
+    network = create_network(recipe.network.name, classes=len(samples.labels), **recipe.network.options)
+    sizes = ", ".join(f"{s.size} px from epoch {s.from_epoch + 1}" for s in recipe.sizes)
+    return "\n".join(
+        (
+            f"recipe {recipe.name}: {recipe.description}",
+            f"{network.name}, {_parameters(network):,} parameters, pretrained: {recipe.network.pretrained}; loss {recipe.loss.name}",
+            f"{recipe.epochs} epochs, batch {recipe.batch}, {sizes}; {recipe.optimiser.name}, {recipe.schedule.name} schedule",
+            f"protocol {recipe.data.protocol}, split seed {recipe.data.split_seed}",
+            repr(samples),
+        )
+    )
+
+
+def train(
+    recipe: Recipe,
+    data: str | Path,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    devices: int = 1,
+    nodes: int = 1,
+    accelerator: str = "auto",
+    progress: bool = True,
+    cache: str | Path | None = None,
+) -> Path:
+    """Train by a recipe, then predict validation and test with the best weights.
+
+    Args:
+        recipe: the experiment.
+        data: the data set, in any layout that ``read_samples`` knows.
+        out: the run folder; ``runs/<recipe name>`` when left out.
+        resume: go on with the run in that folder.
+        devices: accelerators, or processes on a CPU, on this host.
+        nodes: hosts.
+        accelerator: ``auto``, ``cpu`` or ``gpu``.
+        progress: a bar in a terminal; otherwise one line an epoch.
+        cache: folder of decoded images; the user's cache folder when left out.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        DataError: the data cannot be used.
+        RecipeError: the recipe asks for what cannot be.
+        NetworkError: unknown network, or weights that do not belong to it.
+        TrainingError: a run is there already, nothing is there to resume, the loss is no number, or the disk refuses.
+    """
+    started = time.monotonic()
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    first = _is_first_process()
+    if first or resume:
+        _check_folder(folder, recipe, resume=resume)
+    state = read_checkpoint(folder / LAST) if resume and (folder / LAST).is_file() else None
+    if resume and state is not None and load_run(folder).finished:
+        return folder
+    samples = _samples_of(recipe, Path(data), folder, resumed=state is not None)
+    torch.manual_seed(recipe.seed)
+    network = create_network(
+        recipe.network.name,
+        classes=len(samples.labels),
+        pretrained=None if state else recipe.network.weights(),
+        **recipe.network.options,
+    )
+    task, module = _assemble(recipe, samples, network, cache=Path(cache) if cache is not None else None, progress=progress)
+    shown = RunProgress(recipe, bar=progress)
+    keeper = RunKeeper(folder, recipe, shown, started)
+    trainer = _trainer(recipe, [keeper, shown], devices=devices, nodes=nodes, accelerator=accelerator)
+    if first:
+        if state is None:
+            _begin(folder, recipe, samples, network, trainer, data=Path(data))
+        if network.load_report is not None:
+            shown.say(str(network.load_report))
+        shown.say(_headline(recipe, samples, trainer))
+    try:
+        if state is None or not (state["task"]["stopped"] or _epochs_done(state) >= recipe.epochs):
+            trainer.fit(task, module, ckpt_path=str(folder / LAST) if state else None)
+        if trainer.is_global_zero:
+            _finish(folder, recipe, samples, module, trainer.strategy.root_device, started, state)
+    except OutputError as error:
+        kept = folder / LAST
+        raise TrainingError(
+            f"{error}; make room, then go on with --resume" + (f" from the last good checkpoint, {kept}" if kept.is_file() else "")
+        ) from None
+    return folder
+
+
+class RunKeeper(pl.Callback):
+    """Writes the run folder after each epoch: checkpoints first, then the log that speaks of them.
+
+    Args:
+        folder: the run folder.
+        recipe: the run's recipe.
+        shown: told of each epoch.
+        started: when this session began, of ``time.monotonic``.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, shown: RunProgress, started: float) -> None:
+        self.folder = folder
+        self.recipe = recipe
+        self.shown = shown
+        self.started = started
+        self.earlier = 0.0
+        self.history: list[Row] = []
+        self.epoch_start = self.train_end = 0.0
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds this run has taken, over all its sessions."""
+        return self.earlier + time.monotonic() - self.started
+
+    def state_dict(self) -> dict[str, Any]:
+        """The log so far, and the time taken."""
+        return {"history": self.history, "wall_seconds": self.wall_seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the log of a checkpoint."""
+        self.history = list(state_dict["history"])
+        self.earlier = float(state_dict["wall_seconds"])
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self.epoch_start = time.monotonic()
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock of training."""
+        self.train_end = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Judge the epoch and save it."""
+        task, module = pl_module, trainer.datamodule  # type: ignore[attr-defined]
+        if not isinstance(task, LesionTask):
+            raise TypeError("RunKeeper keeps a LesionTask")
+        best = task.judge()
+        epoch, figures = trainer.current_epoch, task.figures
+        row: Row = {
+            "epoch": epoch + 1,
+            "size": self.recipe.size_at(epoch),
+            **{name: figures[name] for name in LOG_COLUMNS[2:7]},
+            "images_per_second": round(len(module.rows["train"]) / (self.train_end - self.epoch_start), 2),
+            "seconds": round(time.monotonic() - self.epoch_start, 2),
+        }
+        self.history.append(row)
+        if best and trainer.is_global_zero:
+            weights = {name: value.detach().cpu() for name, value in task.kept.state_dict().items()}
+            _save(self.folder / BEST, {"format": 1, "network": weights, "epoch": epoch + 1, "figures": row})
+        self._save_last(trainer)
+        if trainer.is_global_zero:
+            _write_log(self.folder / LOG, self.history)
+            _update_record(self.folder, wall_seconds=round(self.wall_seconds, 1), epochs_done=epoch + 1, **({"best": row} if best else {}))
+            self.shown.epoch_done(row, best=best)
+
+    def _save_last(self, trainer: pl.Trainer) -> None:
+        """All processes take part in saving; the first one writes."""
+        if trainer.is_global_zero:
+            with atomic_path(self.folder / LAST) as temporary:
+                trainer.save_checkpoint(temporary)
+        else:
+            trainer.save_checkpoint(self.folder / LAST)
+
+
+def _is_first_process() -> bool:
+    """Whether this is the process that writes; known from the launcher's environment before any group exists."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def _check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+    if not resume:
+        if (folder / RECORD).exists() or (folder / RECIPE).exists():
+            raise TrainingError(f"{folder}: a run is there already; go on with it by --resume, or name another folder with --out")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise TrainingError(f"{folder}: is there already and is not empty; name another folder with --out")
+        return
+    if not (folder / RECIPE).is_file():
+        raise TrainingError(f"{folder}: no run to resume; start one without --resume")
+    differences = [key for key in recipe_differences(recipe, load_recipe(folder / RECIPE)) if key not in _FREE]
+    if differences:
+        raise TrainingError(
+            f"{folder}: the run was begun by another recipe ({', '.join(differences)} differ); resume with the same recipe and --set, "
+            f"such as {folder / RECIPE}, or name another folder with --out"
+        )
+
+
+def _samples_of(recipe: Recipe, data: Path, folder: Path, *, resumed: bool) -> Samples:
+    if not resumed:
+        return prepare_samples(recipe, data)
+    samples = load_split(read_samples(data), folder / SPLIT)
+    begun = load_run(folder).record["fingerprint"]
+    if samples.fingerprint != begun:
+        raise TrainingError(
+            f"{data}: not the data that the run in {folder} was begun with (fingerprint {samples.fingerprint[:12]}…, then {begun[:12]}…)"
+        )
+    return samples
+
+
+def _assemble(recipe: Recipe, samples: Samples, network: Network, *, cache: Path | None, progress: bool) -> tuple[LesionTask, LesionData]:
+    module = LesionData(
+        samples,
+        size_at=recipe.size_at,
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        sampling=recipe.sampling,
+        seed=recipe.seed,
+        cache=cache,
+        progress=progress,
+    )
+    counts = [int(n) for n in torch.bincount(torch.from_numpy(samples.targets[module.rows["train"]]), minlength=len(samples.labels))]
+    options = recipe.loss.model_dump()
+    criterion = create_loss(options.pop("name"), counts, **options)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return LesionTask(network, criterion, recipe, steps=module.steps, classes=len(samples.labels)), module
+
+
+def _trainer(recipe: Recipe, callbacks: list[pl.Callback], *, devices: int, nodes: int, accelerator: str) -> pl.Trainer:
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # The loader gathers whole batches from a memory map: more workers would not help.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    many = devices * nodes > 1
+    gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
+    if recipe.precision == "16-mixed" and not gpu:
+        raise TrainingError("precision 16-mixed needs a GPU; use precision=bf16-mixed or precision=32")
+    if gpu:
+        torch.set_float32_matmul_precision("high")
+    elif "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, available_cores() // devices))
+    try:
+        return pl.Trainer(
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=nodes,
+            strategy="ddp" if many else "auto",
+            max_epochs=recipe.epochs,
+            precision="32-true" if recipe.precision == "32" else recipe.precision,
+            gradient_clip_val=recipe.clip or None,
+            deterministic="warn" if recipe.deterministic else None,
+            benchmark=gpu and not recipe.deterministic,
+            sync_batchnorm=many and gpu,
+            callbacks=callbacks,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+            reload_dataloaders_every_n_epochs=1,
+        )
+    except (pl.utilities.exceptions.MisconfigurationException, RuntimeError) as error:
+        raise TrainingError(f"cannot train on {devices} x {accelerator}: {_first_line(error)}") from None
+
+
+def _begin(folder: Path, recipe: Recipe, samples: Samples, network: Network, trainer: pl.Trainer, *, data: Path) -> None:
+    """Write what is known before the first epoch."""
+    write_text(folder / RECIPE, to_yaml(recipe))
+    save_split(samples, folder / SPLIT)
+    counts = samples.counts()
+    report = network.load_report
+    record = {
+        "name": folder.name,
+        "command": command_line(),
+        "recipe": recipe.name,
+        "network": network.name,
+        "parameters": _parameters(network),
+        "pretrained": None
+        if report is None
+        else {"source": report.source, "share": report.share, "loaded": report.loaded, "expected": report.expected, "new": report.new},
+        "data": samples.name,
+        "data_root": str(data),
+        "fingerprint": samples.fingerprint,
+        "protocol": recipe.data.protocol,
+        "split_seed": recipe.data.split_seed,
+        "seed": recipe.seed,
+        "counts": {str(split): {str(code): int(n) for code, n in column.items()} for split, column in counts.items()},
+        "labels": [{"code": c.code, "en": c.en, "zh": c.zh, "malignant": c.malignant} for c in samples.labels],
+        "size": recipe.final_size,
+        "hardware": hardware(trainer.strategy.root_device, trainer.world_size),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "wall_seconds": 0.0,
+        "epochs_done": 0,
+        "best": None,
+        "finished": False,
+    }
+    _write_record(folder, record)
+
+
+def _headline(recipe: Recipe, samples: Samples, trainer: pl.Trainer) -> str:
+    split = samples.frame["split"].value_counts()
+    parts = ", ".join(f"{int(split.get(name, 0)):,} {name}" for name in ("train", "val", "test"))
+    return f"{recipe.name} on {samples.name} ({recipe.data.protocol} protocol: {parts}), {hardware(trainer.strategy.root_device, trainer.world_size)}"
+
+
+def _finish(
+    folder: Path, recipe: Recipe, samples: Samples, module: LesionData, device: torch.device, started: float, state: dict[str, Any] | None
+) -> None:
+    """Predict with the best weights and close the record."""
+    network = load_run(folder).network().to(device=device, memory_format=torch.channels_last)
+    pixels = module.pixels(recipe.final_size)
+    for split in ("val", "test"):
+        if len(module.rows[split]):
+            path = folder / "predictions" / f"{split}.csv"
+            write_split_predictions(network, samples, pixels, split, path, device=device, batch=recipe.batch)
+    earlier = 0.0 if state is None else float(state["callbacks"]["RunKeeper"]["wall_seconds"])
+    _update_record(folder, wall_seconds=round(earlier + time.monotonic() - started, 1), finished=True)
+
+
+def _epochs_done(state: Mapping[str, Any]) -> int:
+    return len(state["callbacks"]["RunKeeper"]["history"])
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(content, temporary)
+    except LentigoError:
+        raise
+    except RuntimeError as error:  # torch's writer wraps the disk's refusal
+        raise OutputError(f"{path}: cannot be written ({_first_line(error)})") from None
+
+
+def _write_log(path: Path, history: list[Row]) -> None:
+    lines = [",".join(LOG_COLUMNS)]
+    lines += [",".join(str(row[name]) if isinstance(row[name], int) else f"{row[name]:.9g}" for name in LOG_COLUMNS) for row in history]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    write_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def _update_record(folder: Path, **changes: Any) -> None:
+    _write_record(folder, load_run(folder).record | changes)
+
+
+def _parameters(network: Network) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

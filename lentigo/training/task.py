@@ -1,0 +1,226 @@
+"""The learning task: one network, one loss, one optimiser, and the running average that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+from lentigo.data.module import Batch
+from lentigo.errors import TrainingError
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
+from lentigo.losses import Loss
+from lentigo.networks import Network
+from lentigo.training.augment import Augment, Normalise, draw, step_seed
+from lentigo.training.recipe import OptimiserRecipe, Recipe
+from lentigo.training.schedule import Patience, rate_factor
+
+# On a GPU, reading a value back stops the queue of kernels: look for NaN this often, in steps.
+_CHECK_EVERY = 25
+
+
+class LesionTask(pl.LightningModule):
+    """Trains a network by a recipe.
+
+    Validation, and everything after training, uses the running average of the weights where the recipe has one.
+
+    Args:
+        network: what is trained.
+        criterion: what is minimised.
+        recipe: how.
+        steps: optimiser steps an epoch.
+        classes: K.
+
+    Attributes:
+        rate: plateau reductions so far, as a factor on the learning rate.
+        figures: the last epoch's train_loss, val_loss, val_accuracy and val_balanced_accuracy, and lr.
+        patience: follows the monitored value for ``best.ckpt`` and early stopping.
+    """
+
+    def __init__(self, network: Network, criterion: Loss, recipe: Recipe, *, steps: int, classes: int) -> None:
+        super().__init__()
+        self.network = network
+        self.criterion = criterion
+        self.recipe = recipe
+        self.steps = steps
+        self.average = average_of(network, recipe.ema) if recipe.ema else None
+        self.normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
+        self.augment = Augment(recipe.augment, self.normalise)
+        lowest = recipe.monitor.endswith("loss")
+        self.patience, self.plateau = Patience(lowest), Patience(lowest)
+        self.rate = 1.0
+        self.figures: dict[str, float] = {}
+        self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
+        self.train_confusion, self.val_confusion = (MulticlassConfusionMatrix(classes, validate_args=False) for _ in range(2))
+        # Step (from 1) of this epoch whose loss was the first not finite; 0 for none.
+        self.register_buffer("bad_step", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    bad_step: Tensor
+
+    @property
+    def kept(self) -> Network:
+        """The network that is validated and kept: the running average, or the trained network itself."""
+        if self.average is None:
+            return self.network
+        network: Network = self.average.module
+        return network
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimiser; its learning rate is set at each step by ``on_train_batch_start``."""
+        return create_optimiser(self.network, self.recipe.optimiser)
+
+    def on_train_epoch_start(self) -> None:
+        """Tell the loss the epoch, and start counting anew."""
+        self.criterion.set_epoch(self.current_epoch)
+        self.bad_step.zero_()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set the learning rate and the seed of dropout, both by the place in the run."""
+        torch.manual_seed(step_seed(self.recipe.seed, self.current_epoch, batch_idx, self.global_rank, 1))
+        step = self.current_epoch * self.steps + batch_idx
+        factor = self.rate * rate_factor(self.recipe.schedule, step, steps=self.steps, epochs=self.recipe.epochs)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.recipe.optimiser.lr * group["factor"] * factor
+        self.figures["lr"] = self.recipe.optimiser.lr * factor
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Augment, classify, and return the loss."""
+        draws = draw(batch.total, self.recipe.seed, self.current_epoch, batch_idx, 0)[batch.positions.cpu()]
+        with torch.autocast(self.device.type, enabled=False):
+            images = self.augment(batch.pixels, draws)
+        logits = self.network(images)
+        loss: Tensor = self.criterion(logits, batch.targets)
+        self._watch(loss.detach(), batch_idx)
+        self.train_loss.update(loss.detach(), len(batch.targets))
+        self.train_confusion.update(logits.detach().argmax(1), batch.targets)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Move the running average."""
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def on_validation_start(self) -> None:
+        """Refuse to validate, and so to save, after a loss that was not finite."""
+        self._refuse_bad_step()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Judge the network that is kept."""
+        logits = self.kept(self.normalise(batch.pixels))
+        self.val_loss.update(self.criterion(logits, batch.targets), len(batch.targets))
+        self.val_confusion.update(logits.argmax(1), batch.targets)
+
+    def on_validation_epoch_end(self) -> None:
+        """Gather the epoch's figures over all processes."""
+        accuracy, balanced = accuracies(self.val_confusion.compute())
+        self.figures |= {"val_loss": float(self.val_loss.compute()), "val_accuracy": accuracy, "val_balanced_accuracy": balanced}
+        self.figures["train_loss"] = float(self.train_loss.compute())
+        for metric in (self.train_loss, self.train_confusion, self.val_loss, self.val_confusion):
+            metric.reset()
+
+    def judge(self) -> bool:
+        """Compare the epoch with those before it; True where it is the best at the last image size.
+
+        A plateau lowers the learning rate, and the end of the patience stops the trainer.
+        """
+        size = self.recipe.size_at(self.current_epoch)
+        if self.current_epoch and size != self.recipe.size_at(self.current_epoch - 1):
+            self.patience.forget()
+            self.plateau.forget()
+        value = self.figures[self.recipe.monitor]
+        schedule = self.recipe.schedule
+        if schedule.name == "plateau" and not self.plateau.update(value) and self.plateau.waited >= schedule.patience:
+            self.rate *= schedule.factor
+            self.plateau.restart()
+        best = self.patience.update(value)
+        if size != self.recipe.final_size:
+            return False
+        self.trainer.should_stop = self.trainer.should_stop or self.stopped
+        return best
+
+    @property
+    def stopped(self) -> bool:
+        """Whether early stopping has ended the run."""
+        limit = self.recipe.stop.patience
+        return limit is not None and self.patience.waited >= limit
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the task remembers, as plain values."""
+        checkpoint["task"] = {
+            "rate": self.rate,
+            "patience": self.patience.state(),
+            "plateau": self.plateau.state(),
+            "stopped": self.stopped,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take back what the task remembered."""
+        state = checkpoint["task"]
+        self.rate = float(state["rate"])
+        self.patience, self.plateau = Patience.of(state["patience"]), Patience.of(state["plateau"])
+
+    def _watch(self, loss: Tensor, batch_idx: int) -> None:
+        bad = ~torch.isfinite(loss) & (self.bad_step == 0)
+        self.bad_step.copy_(torch.where(bad, batch_idx + 1, self.bad_step))
+        if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
+            self._refuse_bad_step()
+
+    def _refuse_bad_step(self) -> None:
+        if step := int(self.bad_step):
+            raise TrainingError(
+                f"the loss is not a finite number in epoch {self.current_epoch + 1}, step {step} of {self.steps}, at learning rate "
+                f"{self.figures['lr']:.3g}; the last good checkpoint is kept. Try a lower optimiser.lr, schedule.warmup=1, clip=1"
+                + (" or precision=32" if self.recipe.precision != "32" else "")
+            )
+
+
+def average_of(network: Network, decay: float) -> AveragedModel:
+    """A running average of a network's weights and statistics, w' = d w' + (1 - d) w.
+
+    The decay rises to its value: d = min(decay, (1 + n) / (10 + n)) after n steps, so that the first weights are forgotten soon.
+    """
+
+    @torch.no_grad()
+    def update(averages: tuple[Tensor, ...] | list[Tensor], current: tuple[Tensor, ...] | list[Tensor], done: Tensor | int) -> None:
+        steps = int(done)
+        share = 1 - min(decay, (1 + steps) / (10 + steps))
+        if averages[0].is_floating_point():
+            torch._foreach_lerp_(averages, current, share)
+        else:  # counters of batches
+            for average, value in zip(averages, current, strict=True):
+                average.copy_(value)
+
+    model = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    model.requires_grad_(False)
+    return model
+
+
+def create_optimiser(network: Network, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
+    """The optimiser, its parameters grouped by weight decay and by factor on the learning rate."""
+    head = {id(p) for p in network.head.parameters()} if network.head is not None else set()
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in _trained(network.parameters()):
+        decay = recipe.weight_decay if parameter.ndim > 1 or recipe.decay_norm_and_bias else 0.0
+        factor = recipe.head_lr if id(parameter) in head else 1.0
+        groups.setdefault((decay, factor), []).append(parameter)
+    settings = [{"params": p, "weight_decay": d, "factor": f} for (d, f), p in groups.items()]
+    kind = torch.optim.AdamW if recipe.name == "adamw" else torch.optim.Adam
+    return kind(settings, lr=recipe.lr, betas=recipe.betas)
+
+
+def accuracies(confusion: Tensor) -> tuple[float, float]:
+    """Accuracy and balanced accuracy (mean recall over the classes that occur) of a (K, K) table, rows the true classes."""
+    table = confusion.double().cpu()
+    support = table.sum(1)
+    recall = table.diagonal()[support > 0] / support[support > 0]
+    return float(table.diagonal().sum() / table.sum()), float(recall.mean())
+
+
+def _trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    return [p for p in parameters if p.requires_grad]

@@ -1,0 +1,352 @@
+"""The report of a run: one self-contained page, its plots as files, and every figure as JSON.
+
+Everything comes from files of the run folder; no network runs. The page needs no other file and asks no server
+for anything, so that it can be mailed, archived or opened on a phone.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from PIL import Image
+
+import lentigo
+from lentigo.errors import LentigoError
+from lentigo.evaluation import plots
+from lentigo.evaluation.calibration import apply_temperature, fit_temperature
+from lentigo.evaluation.fairness import SMALL, Subgroup, subgroup_metrics
+from lentigo.evaluation.intervals import RESAMPLES
+from lentigo.evaluation.metrics import Metrics, evaluate_predictions, malignant_score, operating_points
+from lentigo.evaluation.predictions import PredictionTable
+from lentigo.evaluation.runfiles import RunFiles, read_run
+from lentigo.files import write_text
+from lentigo.imaging import open_image
+from lentigo.inference.heatmap import overlay
+from lentigo.labels import LabelSet
+
+NOTICE = "Research use only. Not a medical device, and not a diagnosis."
+# What metrics.json takes from run.json; the data's place on this machine stays out.
+FACTS = (
+    *("recipe", "network", "parameters", "data", "fingerprint", "protocol", "split_seed", "seed"),
+    *("command", "hardware", "wall_seconds", "created", "versions"),
+)
+TILE = 256  # longest side of a picture in the gallery, in pixels
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One wrong answer in the gallery.
+
+    Attributes:
+        image: image id.
+        true: code of the true class.
+        said: code of the answer.
+        confidence: probability of the answer.
+        share: probability of the true class.
+        picture: the image as a data URI; None where it cannot be opened.
+        heat: the image with the map of the answer over it, as a data URI; None without a map.
+        note: why there is no picture.
+        about: age, sex and site in words.
+    """
+
+    image: str
+    true: str
+    said: str
+    confidence: float
+    share: float
+    picture: str | None
+    heat: str | None
+    note: str
+    about: str
+
+
+def write_report(
+    source: str | Path,
+    out: str | Path | None = None,
+    *,
+    split: str = "test",
+    title: str | None = None,
+    record: Mapping[str, Any] | None = None,
+    data_root: str | Path | None = None,
+    temperature: float | None = None,
+    thresholds: Mapping[str, float] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    gallery: int = 12,
+) -> Path:
+    """Write ``index.html``, ``metrics.json`` and ``plots/``.
+
+    Args:
+        source: a run folder, or a CSV of predictions.
+        out: the report's folder; ``report/`` in the run folder by default.
+        split: which predictions to judge: ``predictions/<split>.csv``.
+        title: the page's heading; the run's name by default.
+        record: facts about the run that add to ``run.json`` or stand in for it.
+        data_root: the folder that image paths are relative to; by default the one the record names.
+        temperature: applied to the probabilities first. By default it is fitted on ``predictions/val.csv``; without
+            that, the record's; without that, none (a bundle's probabilities have theirs already).
+        thresholds: operating points, name -> threshold. By default chosen on ``predictions/val.csv``; without that, on
+            the same images, and marked so.
+        resamples: bootstrap resamples behind each interval.
+        seed: seed of the bootstrap.
+        gallery: how many wrong answers to show; 0 for none.
+
+    Returns:
+        The path of ``index.html``.
+
+    Raises:
+        DataError: no predictions there, or a file that is damaged.
+        OutputError: the disk refuses.
+    """
+    run = read_run(source, split=split)
+    facts = dict(run.record) | dict(record or {})
+    folder = Path(out) if out is not None else run.folder / "report"
+    if run.validation is not None:
+        if temperature is None:
+            temperature = fit_temperature(run.validation.probabilities, run.validation.targets)
+        if thresholds is None:
+            calibrated = apply_temperature(run.validation.probabilities, temperature)
+            scored = malignant_score(calibrated, run.validation.targets, run.labels)
+            thresholds = {p.name: p.threshold for p in operating_points(*scored)} if scored else None
+    elif temperature is None and isinstance(facts.get("temperature"), int | float):
+        temperature = float(facts["temperature"])
+
+    metrics = evaluate_predictions(
+        run.test, run.labels, resamples=resamples, seed=seed, temperature=temperature, thresholds=thresholds or None
+    )
+    threshold = metrics.malignant.points[0].threshold if metrics.malignant and metrics.malignant.points else None
+    subgroups = subgroup_metrics(run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples, seed=seed)
+    calibrated = run.test.probabilities if temperature is None else apply_temperature(run.test.probabilities, temperature)
+    root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
+    drawn = _plots(run, metrics, calibrated)
+    heading = title or str(facts.get("name") or run.name)
+
+    summary = {
+        "format": 1,
+        "title": heading,
+        "notice": NOTICE,
+        "split": run.split,
+        **{key: facts.get(key) for key in FACTS},
+        "lentigo": lentigo.__version__,
+        "metrics": metrics.to_dict(),
+        "subgroups": [s.to_dict() for s in subgroups],
+    }
+    page = _environment().get_template("report.html.j2").render(
+        title=heading,
+        notice=NOTICE,
+        run=run,
+        facts=_facts(run, facts),
+        protocol=facts.get("protocol"),
+        command=facts.get("command"),
+        metrics=metrics,
+        labels=run.labels,
+        subgroups=_by_attribute(subgroups),
+        apart=[s for s in subgroups if s.apart],
+        small=SMALL,
+        svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure, text) in drawn.items() if name != "confusion"},
+        described={name: text for name, (_, text) in drawn.items()},
+        tiles=worst_errors(run, calibrated, root, gallery),
+        wrong=int((calibrated.argmax(axis=1) != run.test.targets).sum()),
+        version=lentigo.__version__,
+    )  # fmt: skip
+    for name, (figure, _) in drawn.items():
+        plots.save_plot(figure, folder / "plots" / name)
+    write_text(folder / "metrics.json", json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n")
+    write_text(folder / "index.html", page)
+    return folder / "index.html"
+
+
+def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Path, count: int) -> list[Tile]:
+    """The wrong answers that gave the true class the least probability, at most one a lesion.
+
+    Args:
+        run: the run's files; its maps are drawn where it has them.
+        probabilities: (N, K) float64, as shown to a user.
+        root: the folder that paths are relative to; a file stands for the folder it lies in.
+        count: how many at most.
+    """
+    table = run.test
+    said = probabilities.argmax(axis=1)
+    given = probabilities[np.arange(len(table)), table.targets]
+    maps = {} if run.maps is None else dict(zip(run.maps.images.tolist(), run.maps.predicted, strict=True))
+    folder = root if root.is_dir() or not root.is_file() else root.parent
+    tiles: list[Tile] = []
+    seen: set[str] = set()
+    for row in np.argsort(given, kind="stable"):
+        if len(tiles) == count:
+            break
+        group = str(table.groups[row])
+        if said[row] == table.targets[row] or group in seen:
+            continue
+        seen.add(group)
+        image, path = str(table.frame["image"].iloc[row]), str(table.frame["path"].iloc[row])
+        picture, heat, note = _pictures(folder, path, maps.get(image))
+        tiles.append(
+            Tile(
+                image=image,
+                true=table.codes[table.targets[row]],
+                said=table.codes[said[row]],
+                confidence=float(probabilities[row, said[row]]),
+                share=float(given[row]),
+                picture=picture,
+                heat=heat,
+                note=note,
+                about=_about(table, int(row)),
+            )
+        )
+    return tiles
+
+
+def _pictures(root: Path, path: str, cam: npt.NDArray[np.float16] | None) -> tuple[str | None, str | None, str]:
+    """The image and its heat map as data URIs, or why there are none."""
+    try:
+        image = _open(root, path)
+    except LentigoError as error:
+        return None, None, str(error)
+    image.thumbnail((TILE, TILE))
+    heat = None
+    if cam is not None:
+        heat = _data_uri(Image.fromarray(overlay(np.asarray(image), cam.astype(np.float32))))
+    return _data_uri(image), heat, ""
+
+
+def _open(root: Path, path: str) -> Image.Image:
+    """An image of a table: a file, or ``file.npz#array/row``."""
+    file, _, key = path.partition("#")
+    if not key:
+        return open_image(root / file)
+    from lentigo.data.samples import read_array
+
+    array, _, row = key.partition("/")
+    pixels = np.asarray(read_array(root / file, array)[int(row)], dtype=np.uint8)
+    return Image.fromarray(pixels).convert("RGB")
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=82)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _about(table: PredictionTable, row: int) -> str:
+    words = []
+    for column in ("age", "sex", "site"):
+        value = table.frame[column].iloc[row] if column in table.frame else None
+        text = "" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value).strip()
+        if text and text.lower() != "unknown":
+            words.append(f"age {text}" if column == "age" else text)
+    return ", ".join(words)
+
+
+def _plots(run: RunFiles, metrics: Metrics, probabilities: npt.NDArray[np.float64]) -> dict[str, tuple[Figure, str]]:
+    """Every plot with a description in words."""
+    table, codes = run.test, metrics.codes
+    targets = table.targets
+    aucs = {code: values["auc"].value for code, values in metrics.per_class.items()}
+    areas = {code: values["average_precision"].value for code, values in metrics.per_class.items()}
+    reliable = {"before temperature": table.probabilities} if metrics.temperature else {}
+    after = f"after temperature {metrics.temperature:.2f}" if metrics.temperature else "as given"
+    found: dict[str, tuple[Figure, str]] = {
+        "confusion": (plots.confusion_plot(metrics.confusion, codes), "Confusion matrix, normalised by true class."),
+        "roc": (
+            plots.roc_plot(probabilities, targets, codes, aucs),
+            "ROC curves of each class against the rest. " + _list("Area under the curve", aucs),
+        ),
+        "precision_recall": (
+            plots.precision_recall_plot(probabilities, targets, codes, areas),
+            "Precision-recall curves of each class against the rest. " + _list("Average precision", areas),
+        ),
+        "reliability": (
+            plots.reliability_plot(reliable | {after: probabilities}, targets),
+            f"Reliability diagram: share that is right against confidence, in 15 bins. ECE {metrics.overall['ece'].value * 100:.1f} %"
+            + (f", before temperature scaling {metrics.before_temperature['ece'].value * 100:.1f} %." if reliable else "."),
+        ),
+        "risk_coverage": (
+            plots.risk_coverage_plot(probabilities, targets),
+            "Share of wrong answers when only the most confident images are answered, from none to all.",
+        ),
+    }
+    scored = malignant_score(probabilities, targets, run.labels)
+    if metrics.malignant and metrics.malignant.auc.defined and scored:
+        auc = metrics.malignant.auc.value
+        found["malignant"] = (
+            plots.malignant_plot(*scored, auc, metrics.malignant.points),
+            f"ROC curve of malignant against benign, area {auc:.3f}, with the operating points marked.",
+        )
+    if run.log is not None and len(run.log):
+        found["training"] = (
+            plots.training_curves({run.name: run.log}),
+            f"Training and validation loss, and validation accuracy and balanced accuracy, over {len(run.log)} epochs.",
+        )
+    return found
+
+
+def _list(what: str, values: Mapping[str, float]) -> str:
+    return what + ": " + ", ".join(f"{code} {value:.3f}" for code, value in values.items() if np.isfinite(value)) + "."
+
+
+def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the head of the page says about the run, as far as it is known."""
+    said = []
+    for key, name in (
+        ("recipe", "Recipe"),
+        ("network", "Network"),
+        ("parameters", "Parameters"),
+        ("data", "Data"),
+        ("protocol", "Split protocol"),
+        ("split_seed", "Split seed"),
+        ("seed", "Training seed"),
+        ("fingerprint", "Data fingerprint"),
+        ("hardware", "Hardware"),
+        ("wall_seconds", "Wall time"),
+        ("created", "Begun"),
+    ):
+        value = facts.get(key)
+        if value is None:
+            continue
+        match key:
+            case "parameters":
+                text = f"{int(value):,}"
+            case "wall_seconds":
+                text = str(timedelta(seconds=round(float(value))))
+            case "fingerprint":
+                text = str(value)[:16]
+            case _:
+                text = str(value)
+        said.append((name, text))
+    images = f"{len(run.test):,} images"
+    groups = len(np.unique(run.test.groups))
+    said.append(("Judged on", f"{run.split}: {images}" + (f" of {groups:,} lesions or patients" if run.test.grouped else "")))
+    return said
+
+
+def _by_attribute(subgroups: tuple[Subgroup, ...]) -> dict[str, list[Subgroup]]:
+    found: dict[str, list[Subgroup]] = {}
+    for subgroup in subgroups:
+        found.setdefault(subgroup.attribute, []).append(subgroup)
+    return found
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("lentigo.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["words"] = lambda code: str(code).replace("_", " ")
+    environment.globals["name_of"] = _name_of
+    return environment
+
+
+def _name_of(labels: LabelSet, code: str) -> str:
+    return labels.classes[labels.index(code)].en

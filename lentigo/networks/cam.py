@@ -5,8 +5,8 @@ class's logit. Behind a mean over positions and linear layers that gradient need
 
     alpha[k, c] = (1 / hw) sum_m W2[k, m] act'(z_m) W1[m, c],    cam_k = relu(sum_c alpha[k, c] A_c)
 
-with feature maps A (C, h, w), z = W1 mean(A) + b1, and W2 the output layer. With one linear layer
-alpha is its weight over hw. Everything here is plain tensor arithmetic, so it traces into ONNX.
+with feature maps A (C, h, w), z = W1 mean(A) + b1, and W2 the output layer. Batch normalisation of z, where a head has it,
+scales act' in evaluation. With one linear layer alpha is its weight over hw. Everything here is plain tensor arithmetic, so it traces into ONNX.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def closed_form_cam(head: PooledHead, maps: Tensor) -> Tensor:
     if head.hidden is None:
         cam = torch.matmul(output, flat)  # (N, K, hw)
     else:
-        z = head.hidden(flat.mean(2))  # (N, D)
-        slope = activation_slope(head.activation, z)  # (N, D)
+        z = head.norm(head.hidden(flat.mean(2)))  # (N, D)
+        slope = activation_slope(head.activation, z) * head.norm_slope()  # (N, D)
         alpha = torch.matmul(output * slope[:, None, :], head.hidden.weight)  # (N, K, C)
         cam = torch.matmul(alpha, flat)  # (N, K, hw)
-    return torch.relu(cam / (height * width)).unflatten(2, (height, width))
+    return torch.relu(cam / (height * width)).reshape(-1, cam.shape[1], height, width)
 
 
 def activation_slope(activation: nn.Module, z: Tensor) -> Tensor:

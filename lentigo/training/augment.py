@@ -161,4 +161,5 @@ def _hue_rotation(angle: Tensor) -> Tensor:
     turn[:, 1, 1] = turn[:, 2, 2] = angle.cos()
     turn[:, 1, 2] = -angle.sin()
     turn[:, 2, 1] = angle.sin()
-    return torch.linalg.inv(to_yiq) @ turn @ to_yiq
+    rotation: Tensor = torch.linalg.inv(to_yiq) @ turn @ to_yiq
+    return rotation

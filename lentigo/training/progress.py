@@ -14,6 +14,8 @@ from lentigo.data.module import Batch
 from lentigo.training.recipe import Recipe
 from lentigo.training.task import LesionTask, accuracies
 
+_REDRAW = 0.25  # seconds
+
 
 class TimeLeft:
     """Estimates the time left of a whole run, whose epochs grow with the image size.
@@ -56,6 +58,7 @@ class RunProgress(pl.Callback):
         self.images = 0
         self.epoch_start = 0.0
         self.judged = ""
+        self.drawn = 0.0
 
     def say(self, text: str) -> None:
         """Print one line, above the bar where there is one."""
@@ -80,6 +83,10 @@ class RunProgress(pl.Callback):
         self.images += int(batch.total)
         if self.bar is None or self.task is None or not isinstance(pl_module, LesionTask):
             return
+        # Reading values back makes a GPU wait, so not at every step.
+        if time.monotonic() - self.drawn < _REDRAW and batch_idx + 1 < pl_module.steps:
+            return
+        self.drawn = time.monotonic()
         share = (batch_idx + 1) / pl_module.steps
         accuracy, balanced = accuracies(pl_module.train_confusion.confmat)
         rate = self.images / (time.monotonic() - self.epoch_start)
@@ -114,6 +121,8 @@ class RunProgress(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Take the bar away before the message."""
         self.close()
+        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
+            self.say("stopped; go on from the last whole epoch with --resume")
 
     def close(self) -> None:
         """Take the bar away."""

@@ -11,6 +11,7 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -71,7 +72,7 @@ class NetworkRecipe(_Section):
     options: dict[str, Any] = {}
     pretrained: str = "imagenet"
 
-    def weights(self) -> None | Literal["imagenet"] | Path:
+    def weights(self) -> Literal["imagenet"] | Path | None:
         """What ``create_network(pretrained=...)`` takes."""
         if self.pretrained == "none":
             return None
@@ -239,7 +240,7 @@ class Recipe(_Section):
     @classmethod
     def _sizes_in_order(cls, sizes: tuple[SizeStage, ...]) -> tuple[SizeStage, ...]:
         starts = [stage.from_epoch for stage in sizes]
-        if starts[0] != 0 or any(b <= a for a, b in zip(starts, starts[1:], strict=False)):
+        if starts[0] != 0 or any(b <= a for a, b in pairwise(starts)):
             raise ValueError(f"from_epoch must begin with 0 and rise, not {starts}")
         return sizes
 
@@ -388,7 +389,7 @@ def _explain(fault: ErrorDetails) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": ")
     if fault["type"] == "literal_error":
-        choices = [c for c in _literal_choices(str(fault["ctx"]["expected"]))]
+        choices = _literal_choices(str(fault["ctx"]["expected"]))
         return f"{key}: {fault['input']!r} is not known{did_you_mean(str(fault['input']), choices)}"
     message = fault["msg"][0].lower() + fault["msg"][1:]
     return f"{key}: {message}, not {fault['input']!r}"

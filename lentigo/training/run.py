@@ -17,6 +17,7 @@ from typing import Any
 import lightning.pytorch as pl
 import pandas as pd
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lentigo.data import Samples, kfold_samples, load_split, read_samples, save_split, split_samples
 from lentigo.data.module import LesionData
@@ -381,7 +382,7 @@ def _assemble(recipe: Recipe, samples: Samples, network: Network, *, cache: Path
     counts = [int(n) for n in torch.bincount(torch.from_numpy(samples.targets[module.rows["train"]]), minlength=len(samples.labels))]
     options = recipe.loss.model_dump()
     criterion = create_loss(options.pop("name"), counts, **options)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     return LesionTask(network, criterion, recipe, steps=module.steps, classes=len(samples.labels)), module
 
 
@@ -389,6 +390,7 @@ def _trainer(recipe: Recipe, callbacks: list[pl.Callback], *, devices: int, node
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # The loader gathers whole batches from a memory map: more workers would not help.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # lightning 2.6 on torch 2.14
     many = devices * nodes > 1
     gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
     if recipe.precision == "16-mixed" and not gpu:
@@ -418,7 +420,7 @@ def _trainer(recipe: Recipe, callbacks: list[pl.Callback], *, devices: int, node
             use_distributed_sampler=False,
             reload_dataloaders_every_n_epochs=1,
         )
-    except (pl.utilities.exceptions.MisconfigurationException, RuntimeError) as error:
+    except (MisconfigurationException, RuntimeError) as error:
         raise TrainingError(f"cannot train on {devices} x {accelerator}: {_first_line(error)}") from None
 
 
@@ -460,14 +462,15 @@ def _begin(folder: Path, recipe: Recipe, samples: Samples, network: Network, tra
 def _headline(recipe: Recipe, samples: Samples, trainer: pl.Trainer) -> str:
     split = samples.frame["split"].value_counts()
     parts = ", ".join(f"{int(split.get(name, 0)):,} {name}" for name in ("train", "val", "test"))
-    return f"{recipe.name} on {samples.name} ({recipe.data.protocol} protocol: {parts}), {hardware(trainer.strategy.root_device, trainer.world_size)}"
+    machine = hardware(trainer.strategy.root_device, trainer.world_size)
+    return f"{recipe.name} on {samples.name} ({recipe.data.protocol} protocol: {parts}), {machine}"
 
 
 def _finish(
     folder: Path, recipe: Recipe, samples: Samples, module: LesionData, device: torch.device, started: float, state: dict[str, Any] | None
 ) -> None:
     """Predict with the best weights and close the record."""
-    network = load_run(folder).network().to(device=device, memory_format=torch.channels_last)
+    network = load_run(folder).network().to(device).to(memory_format=torch.channels_last)
     pixels = module.pixels(recipe.final_size)
     for split in ("val", "test"):
         if len(module.rows[split]):

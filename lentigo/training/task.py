@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -68,8 +68,7 @@ class LesionTask(pl.LightningModule):
         """The network that is validated and kept: the running average, or the trained network itself."""
         if self.average is None:
             return self.network
-        network: Network = self.average.module
-        return network
+        return cast(Network, self.average.module)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; its learning rate is set at each step by ``on_train_batch_start``."""

@@ -219,7 +219,7 @@ def _results(spec: Spec, metrics: Metrics) -> str:
     if metrics.malignant is not None:
         rows.append(["AUC, malignant against benign", _text(metrics.malignant.auc, False)])
         for specificity, found in metrics.malignant.sensitivity_at.items():
-            rows.append([f"Malignant sensitivity at {specificity:.0%} specificity", _text(found, True)])
+            rows.append([f"Malignant sensitivity at {100 * specificity:g} % specificity", _text(found, True)])
     classes = [
         [f"`{code}`", f"{metrics.support[code]:,}", *(_text(values[name], name != "auc") for name in _PER_CLASS)]
         for code, values in metrics.per_class.items()

@@ -96,10 +96,10 @@ class ParityReport:
         return {"bundle": self.bundle, "passed": self.passed, "differences": rows, "skipped": self.skipped}
 
     def __str__(self) -> str:
-        lines = [f"{'runtime':<12} {'case':<20} {'quantity':<14} {'difference':>11} {'allowed':>9}"]
+        lines = [f"{'runtime':<12} {'case':<28} {'quantity':<14} {'difference':>11} {'allowed':>9}"]
         for d in self.differences:
             mark = "" if d.passed else "  FAILS"
-            lines.append(f"{d.runtime:<12} {d.case:<20} {d.quantity:<14} {d.difference:>11.3g} {d.tolerance:>9.3g}{mark}")
+            lines.append(f"{d.runtime:<12} {d.case:<28} {d.quantity:<14} {d.difference:>11.3g} {d.tolerance:>9.3g}{mark}")
         lines += [f"{runtime:<12} not asked: {why}" for runtime, why in self.skipped.items()]
         verdict = "gives its golden answers" if self.passed else f"differs from its golden answers in {len(self.failures)} places"
         return "\n".join([*lines, f"{self.bundle} {verdict}"])

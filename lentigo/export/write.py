@@ -7,7 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, get_args
 
 import numpy as np
@@ -50,6 +50,7 @@ from lentigo.export.quantize import Variant, Weights, check_drop, measure_varian
 from lentigo.export.session import FloatArray, Session
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.inference import softmax
+from lentigo.labels import HYPO
 from lentigo.networks import Network, profile_network
 from lentigo.training import Run, load_run
 
@@ -59,6 +60,7 @@ CALIBRATION_IMAGES = 256
 # Predictions made on a GPU in bfloat16 differ from float32 on a CPU by up to a few hundredths; another checkpoint differs by far more.
 _ON_FILE_TOLERANCE = 0.05
 _ON_FILE_IMAGES = 32
+PHANTOM = "PHANTOM_"
 _BATCH = 16
 
 
@@ -94,7 +96,7 @@ def export_run(
             accuracy on validation. These two need the images.
         data: the data set of the run; where the run says it was, when left out. Only looked at when it is needed or there.
         version: the bundle's version.
-        domain: what kind of images; known for the published data sets.
+        domain: what kind of images; known for the published data sets and for phantoms, otherwise told from the classes.
         licence: of the model; by default that of the data where it binds, otherwise Apache-2.0.
         notes: a remark for the provenance and the card.
         compare: measure float16 and int8 weights too and put them in the card, whichever are exported. Needs the images.
@@ -119,7 +121,7 @@ def export_run(
     validation = files.validation
     if validation is None:
         raise BundleError(f"{run.folder}: predictions/val.csv is missing; the temperature is fitted on it: train with a validation part")
-    facts = DATA.get(str(run.record["data"]))
+    facts = _facts(run, files.test)
     temperature = fit_temperature(validation.probabilities, validation.targets)
     points = _points(validation, temperature, run)
     metrics = evaluate_predictions(
@@ -140,9 +142,9 @@ def export_run(
         network,
         content,
         name=_name(name or run.recipe.name),
-        title=title or f"{run.recipe.network.name} trained on {facts.title if facts else run.record['data']}",
+        title=title or f"{run.recipe.network.name} trained on {facts.title if facts else 'own images'}",
         version=version,
-        domain=domain or (facts.domain if facts else "dermoscopy"),
+        domain=domain or _domain(facts, run),
         licence=licence or _licence(facts),
         data_licence=f"{facts.licence}; {facts.source}" if facts else "not stated: a data set of the user's own",
         notes=notes,
@@ -206,6 +208,19 @@ def _finished(run: Run) -> RunFiles:
             f"{run.folder}: the run is not finished ({done} of {epochs} epochs); go on with lentigo train --resume, then export"
         )
     return read_run(run.folder)
+
+
+def _facts(run: Run, test: PredictionTable) -> DataFacts | None:
+    """What is known of the run's data; phantoms come in the layout of a real data set and are told by their image ids."""
+    if all(PurePath(image).name.startswith(PHANTOM) for image in test.images.tolist()):
+        return DATA["phantoms"]
+    return DATA.get(str(run.record["data"]))
+
+
+def _domain(facts: DataFacts | None, run: Run) -> Domain:
+    if facts is not None:
+        return facts.domain
+    return "clinical" if set(run.labels.codes) & set(HYPO.codes) else "dermoscopy"
 
 
 def _points(validation: PredictionTable, temperature: float, run: Run) -> tuple[OperatingPoint, ...]:

@@ -1,0 +1,333 @@
+"""What one command does across modules: judge a run, or a bundle on any data set, and write the report."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lentigo.bundle import SPEC, Spec
+from lentigo.data import Samples, kfold_samples, load_split, read_samples, split_samples
+from lentigo.data.progress import Progress, shown
+from lentigo.data.samples import COLUMNS, SPLITS
+from lentigo.errors import DataError, did_you_mean
+from lentigo.evaluation import maps_path, write_maps, write_predictions
+from lentigo.evaluation.report import write_report
+from lentigo.files import write_text
+from lentigo.imaging import resize
+from lentigo.inference import Classifier, find_bundle, softmax
+from lentigo.training import parse_recipe
+from lentigo.training.record import available_cores, command_line, hardware, versions
+
+ALL = "all"
+_CHUNK = 32
+_OWN_LAYOUTS = ("folder", "csv")
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A report that was written.
+
+    Attributes:
+        title: what was judged on what.
+        folder: the folder with the predictions: the run folder, or a new one for a bundle.
+        index: the report's ``index.html``.
+        metrics: the content of ``metrics.json``.
+        headline: rows (measure, value, low, high) of the main figures, as text.
+    """
+
+    title: str
+    folder: Path
+    index: Path
+    metrics: dict[str, Any]
+    headline: list[tuple[str, str, str, str]]
+
+
+def evaluate(
+    target: str | Path,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    split: str = "test",
+    split_file: str | Path | None = None,
+    protocol: str | None = None,
+    progress: bool | Progress = True,
+) -> Evaluation:
+    """Judge a run by its predictions, or a bundle on a data set.
+
+    Args:
+        target: a run folder (without ``data``), or a bundle: a packaged name, its folder, or a run folder that has one.
+        data: a data set, which makes a bundle of ``target``.
+        out: where the report goes; see ``evaluate_run`` and ``evaluate_bundle``.
+        split: ``test``, ``val``, ``train`` or, for a bundle, ``all``.
+        split_file: for a bundle, a saved split.
+        protocol: for a bundle, how the data is divided.
+        progress: for a bundle, show a bar, or a function called with (done, total).
+
+    Raises:
+        DataError: neither a run with predictions nor a bundle with data, or arguments that do not belong together.
+        BundleError: no such bundle, or a damaged one.
+    """
+    if data is not None:
+        return evaluate_bundle(target, data, split=split, split_file=split_file, protocol=protocol, out=out, progress=progress)
+    if (Path(target) / SPEC).is_file() or not Path(target).exists():
+        raise DataError(
+            f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to judge a bundle, give a data set too (--data)"
+        )
+    if split_file is not None or protocol is not None:
+        raise DataError("a run has its own split; split_file and protocol are for a bundle on a data set (--data)")
+    return evaluate_run(target, split=split, out=out)
+
+
+def evaluate_run(run: str | Path, *, split: str = "test", out: str | Path | None = None) -> Evaluation:
+    """Write the report of a run from its predictions on file.
+
+    Args:
+        run: a run folder.
+        split: which predictions to judge, ``predictions/<split>.csv``.
+        out: the report's folder; ``report`` in the run folder when left out.
+
+    Raises:
+        DataError: no run folder, or no such predictions.
+    """
+    folder = Path(run)
+    index = write_report(folder, out, split=split)
+    return _result(f"{folder.resolve().name}, {split}", folder, index)
+
+
+def evaluate_bundle(
+    bundle: str | Path,
+    data: str | Path,
+    *,
+    split: str = "test",
+    split_file: str | Path | None = None,
+    protocol: str | None = None,
+    out: str | Path | None = None,
+    progress: bool | Progress = True,
+) -> Evaluation:
+    """Classify a labelled data set with a bundle, and write predictions and report.
+
+    Which images are judged: those of ``split`` in ``split_file``; else by ``protocol``; else, where the data set is the one that the
+    bundle was trained on (same fingerprint), by the very split of its training; else all of them. The title says which, and how many
+    of the judged images the bundle was trained on where that is known.
+
+    Args:
+        bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
+        data: the data set, in any layout that ``read_samples`` knows.
+        split: ``test``, ``val``, ``train``, or ``all`` for every image.
+        split_file: a saved split, CSV with columns image and split.
+        protocol: ``image``, ``lesion``, ``patient`` or ``official``, with the bundle's seed and fractions.
+        out: the folder for ``predictions/``, ``run.json`` and ``report/``; ``runs/<bundle>-on-<data>`` when left out.
+        progress: show a bar, or a function called with (done, total).
+
+    Raises:
+        BundleError: no such bundle, or a damaged one.
+        DataError: the data cannot be read, hold classes the bundle does not know, or cannot be split so.
+        ImageError: an image cannot be read.
+        OutputError: the disk refuses.
+    """
+    started = time.monotonic()
+    classifier = Classifier(find_bundle(bundle))
+    spec = classifier.spec
+    samples = _read(Path(data), spec)
+    part = _choose(samples, spec, split=split, split_file=split_file, protocol=protocol)
+    folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{samples.name}"
+    # A part of another name is a table of its own beside test.csv, as in a run.
+    table = folder / "predictions" / f"{split}.csv"
+    _predict(classifier, part.samples, table, progress)
+    _write_record(folder, spec, samples, part, Path(data), time.monotonic() - started)
+    title = f"{spec.name} on {samples.name}: {part.description}"
+    index = write_report(
+        table,
+        folder / "report",
+        title=title,
+        temperature=spec.temperature,
+        thresholds={point.name: point.threshold for point in spec.operating_points},
+    )
+    return _result(title, folder, index)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The images to judge, and what is to be said of the choice."""
+
+    samples: Samples
+    protocol: str
+    description: str
+    trained_on: int | None
+
+
+def _read(data: Path, spec: Spec) -> Samples:
+    """The samples, their classes checked against the bundle's and put into its order.
+
+    Raises:
+        DataError: classes that the bundle does not know.
+    """
+    samples = read_samples(data)
+    present = [code for code in samples.labels.codes if (samples.frame["label"] == code).any()]
+    foreign = [code for code in present if code not in spec.codes]
+    if foreign:
+        count = int(samples.frame["label"].isin(foreign).sum())
+        raise DataError(
+            f"{data}: {count:,} of {len(samples):,} images are of classes that {spec.name} does not know ({', '.join(foreign)}"
+            f"{did_you_mean(foreign[0], spec.codes) if samples.name in _OWN_LAYOUTS else ''}); it knows {', '.join(spec.codes)}: "
+            "leave those images out, or rename their classes where they mean the same, in a CSV with columns path and label"
+        )
+    return Samples(samples.name, samples.root, spec.labels, samples.frame)
+
+
+def _choose(samples: Samples, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None) -> _Part:
+    if split not in (*SPLITS, ALL):
+        raise DataError(f"unknown split {split!r}{did_you_mean(split, (*SPLITS, ALL))}")
+    if split_file is not None and protocol is not None:
+        raise DataError("a saved split and a protocol exclude each other; give one of them")
+    own = samples.fingerprint == spec.provenance.fingerprint
+    trained = _split_of_training(samples, spec) if own else None
+    if split_file is not None:
+        divided, named = load_split(samples, split_file), f"by {Path(split_file).name}"
+    elif protocol is not None:
+        divided, named = _divide(samples, spec, protocol), f"protocol {protocol}"
+    elif trained is not None:
+        divided, named = trained, f"protocol {spec.provenance.protocol}, as in training"
+    else:
+        divided, named, split = samples, "not the data of its training", ALL
+    chosen = divided if split == ALL else divided.subset(split)
+    overlap = None
+    if trained is not None:
+        learnt = set(trained.frame["image"][trained.frame["split"] == "train"])
+        overlap = int(chosen.frame["image"].isin(learnt).sum())
+    text = f"all {len(chosen):,} images" if split == ALL else f"{len(chosen):,} {split} images"
+    text += f" ({named})" if split != ALL or trained is None else ""
+    if overlap:
+        text += f"; {overlap:,} of them it was trained on, so that the figures do not hold for new images"
+    used = "all images" if split == ALL else (protocol or ("saved split" if split_file is not None else spec.provenance.protocol))
+    return _Part(chosen, used, text, overlap)
+
+
+def _split_of_training(samples: Samples, spec: Spec) -> Samples:
+    chosen = parse_recipe(spec.provenance.recipe, f"the recipe in {spec.name}").data
+    divided = split_samples(samples, chosen.protocol, fractions=chosen.fractions, seed=chosen.split_seed)
+    if chosen.folds is not None:
+        divided = kfold_samples(divided, chosen.protocol, folds=chosen.folds, fold=chosen.fold, seed=chosen.split_seed)
+    return divided
+
+
+def _divide(samples: Samples, spec: Spec, protocol: str) -> Samples:
+    chosen = parse_recipe(spec.provenance.recipe, f"the recipe in {spec.name}").data
+    return split_samples(samples, protocol, fractions=chosen.fractions, seed=spec.provenance.split_seed)
+
+
+def _predict(classifier: Classifier, samples: Samples, table: Path, progress: bool | Progress) -> None:
+    """Write the predictions and, where the graph has them, the maps of the predicted and the true class."""
+    logits, predicted, target = [], [], []
+    done = 0
+    with shown(progress, f"classifying with {classifier.spec.name}", len(samples)) as tick:
+        for pixels in _stream(samples, classifier.size):
+            outputs = classifier.run(pixels)
+            rows = np.arange(len(pixels))
+            logits.append(outputs.logits)
+            if outputs.cam is not None:
+                predicted.append(outputs.cam[rows, outputs.logits.argmax(axis=1)].astype(np.float16))
+                target.append(outputs.cam[rows, samples.targets[done : done + len(pixels)]].astype(np.float16))
+            done += len(pixels)
+            tick(done, len(samples))
+    frame = samples.frame
+    images = frame["image"].tolist()
+    taken = [*COLUMNS, *(c for c in frame.columns if c in classifier.labels.codes)]
+    write_predictions(
+        table,
+        images=images,
+        paths=frame["path"].tolist(),
+        groups=frame["group"].tolist(),
+        targets=frame["label"].tolist(),
+        probabilities=softmax(np.concatenate(logits)),  # before the temperature, as training writes them
+        codes=classifier.labels.codes,
+        metadata=frame.drop(columns=taken),
+    )
+    if predicted:
+        write_maps(maps_path(table), images=images, predicted=np.concatenate(predicted), target=np.concatenate(target))
+
+
+def _stream(samples: Samples, size: int) -> Iterator[Pixels]:
+    """Decoded chunks (n, size, size, 3) in row order; the next chunk is decoded while one is classified, and no more than that."""
+    chunks = [range(start, min(start + _CHUNK, len(samples))) for start in range(0, len(samples), _CHUNK)]
+    with ThreadPoolExecutor(available_cores()) as pool:
+
+        def begin(rows: range) -> list[Future[Pixels]]:
+            return [pool.submit(lambda row=row: resize(samples.read(row), size)) for row in rows]  # type: ignore[misc]
+
+        waiting = begin(chunks[0])
+        try:
+            for following in [*chunks[1:], range(0)]:
+                current, waiting = waiting, begin(following)
+                yield np.stack([future.result() for future in current])
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _write_record(folder: Path, spec: Spec, samples: Samples, part: _Part, data: Path, seconds: float) -> None:
+    record = {
+        "name": spec.name,
+        "command": command_line(),
+        "recipe": spec.provenance.recipe.get("name", ""),
+        "network": spec.network.name,
+        "parameters": spec.network.parameters,
+        "data": samples.name,
+        "data_root": str(data),
+        "fingerprint": samples.fingerprint,
+        "protocol": part.protocol,
+        "split_seed": spec.provenance.split_seed,
+        "seed": spec.provenance.seed,
+        "hardware": hardware(torch.device("cpu"), 1),
+        "wall_seconds": round(seconds, 1),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "labels": [c.model_dump() for c in spec.classes],
+        "temperature": spec.temperature,
+        "bundle": {"name": spec.name, "version": spec.version, "weights": spec.weights, "model_sha256": spec.files["model.onnx"]},
+        "judged": part.description,
+        "trained_on": part.trained_on,
+    }
+    write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+_HEADLINE = (
+    ("accuracy", "accuracy", True),
+    ("balanced_accuracy", "balanced accuracy (mean recall)", True),
+    ("bacc_ovr", "BACC, each class against the rest", True),
+    ("macro_f1", "macro F1", True),
+    ("macro_auc", "macro AUC", False),
+    ("ece", "expected calibration error", True),
+)
+
+
+def _result(title: str, folder: Path, index: Path) -> Evaluation:
+    metrics: dict[str, Any] = json.loads((index.parent / "metrics.json").read_text(encoding="utf-8"))
+    found = metrics["metrics"]
+    rows = [_row(name, found["overall"][key], percent) for key, name, percent in _HEADLINE]
+    if found["malignant"] is not None:
+        rows.append(_row("AUC, malignant against benign", found["malignant"]["auc"], False))
+        for specificity, value in found["malignant"]["sensitivity_at_specificity"].items():
+            rows.append(_row(f"malignant sensitivity at {100 * float(specificity):g} % specificity", value, True))
+    return Evaluation(title, folder, index, metrics, rows)
+
+
+def _row(name: str, value: dict[str, float | None], percent: bool) -> tuple[str, str, str, str]:
+    def show(number: float | None) -> str:
+        if number is None:
+            return "–"
+        return f"{100 * number:.1f} %" if percent else f"{number:.3f}"
+
+    return name, show(value["value"]), show(value["low"]), show(value["high"])

@@ -180,7 +180,7 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
         targets: (N,) int64.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.8, 4.0), layout="constrained")
+        figure = Figure(figsize=(4.3, 3.8), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.add_gridspec(2, 1, height_ratios=(4, 1), hspace=0.04)
         axes, strip = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
@@ -235,40 +235,43 @@ def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
     return figure
 
 
-def training_curves(logs: Mapping[str, pd.DataFrame]) -> Figure:
+def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
     """Loss and accuracy by epoch, as in CaCo's figure 6; one run in detail, or several side by side.
 
     Args:
         logs: run name -> ``log.csv`` with ``epoch`` and any of train_loss, val_loss, val_accuracy,
             val_balanced_accuracy.
+        panels: ``loss``, ``accuracy`` or both.
     """
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(9.2, 3.3), layout="constrained")
+        figure = Figure(figsize=(4.3 * len(panels), 3.1), layout="constrained")
         FigureCanvasAgg(figure)
-        loss, accuracy = figure.subplots(1, 2)
-        if len(logs) == 1:
-            (log,) = logs.values()
-            named = {"train_loss": "training", "val_loss": "validation"}
-            losses = [(label, log["epoch"], log[column], i) for i, (column, label) in enumerate(named.items()) if column in log]
-            named = {"val_accuracy": "accuracy", "val_balanced_accuracy": "balanced accuracy"}
-            rates = [(label, log["epoch"], log[column] * 100, i + 2) for i, (column, label) in enumerate(named.items()) if column in log]
-            titles = ("Loss", "Validation, %")
-        else:
-            losses = [(name, g["epoch"], g["val_loss"], i) for i, (name, g) in enumerate(logs.items()) if "val_loss" in g]
-            rates = [(name, g["epoch"], g["val_accuracy"] * 100, i) for i, (name, g) in enumerate(logs.items()) if "val_accuracy" in g]
-            titles = ("Validation loss", "Validation accuracy, %")
-        for axes, lines, title in ((loss, losses, titles[0]), (accuracy, rates, titles[1])):
+        for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+            scale = 1 if panel == "loss" else 100
+            if len(logs) == 1:
+                columns, title = _PANELS[panel]
+                ((_, log),) = logs.items()
+                lines = [(label, log, column, i) for column, (label, i) in columns.items() if column in log]
+            else:
+                column, title = ("val_loss", "Validation loss") if panel == "loss" else ("val_accuracy", "Validation accuracy, %")
+                lines = [(name, log, column, i) for i, (name, log) in enumerate(logs.items()) if column in log]
             ends = []
-            for label, epochs, values, i in lines:
-                colour = str(_line(i)["color"])
-                axes.plot(epochs, values, color=colour, linewidth=1.5, **({"marker": "o"} if len(epochs) == 1 else {}))
-                filled = values.dropna()
-                if len(filled):
-                    ends.append((float(filled.iloc[-1]), label, colour))
+            for label, log, column, i in lines:
+                values = (log[column] * scale).dropna()
+                if values.empty:
+                    continue
+                axes.plot(log["epoch"][values.index], values, linewidth=1.5, marker="o" if len(values) == 1 else "", **_line(i))
+                ends.append((float(values.iloc[-1]), label, str(_line(i)["color"])))
             axes.set(xlabel="epoch", title=title)
             axes.xaxis.get_major_locator().set_params(integer=True)
             _label_ends(axes, ends)
     return figure
+
+
+_PANELS = {
+    "loss": ({"train_loss": ("training", 0), "val_loss": ("validation", 1)}, "Loss"),
+    "accuracy": ({"val_accuracy": ("accuracy", 2), "val_balanced_accuracy": ("balanced\naccuracy", 3)}, "Validation, %"),
+}
 
 
 def save_plot(figure: Figure, stem: str | Path) -> list[Path]:
@@ -321,7 +324,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', rf'<svg \1role="img" aria-label="{label}"', svg, count=1).strip()
 
 
-def _figure(width: float = 4.8, height: float = 4.0) -> tuple[Figure, Axes]:
+def _figure(width: float = 4.3, height: float = 3.6) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots()

@@ -72,6 +72,11 @@ class Tile:
     about: str
 
 
+# The page has the confusion matrix as a table and the training curves one by one, which a phone shows better.
+_FILES_ONLY = ("confusion", "training")
+_PAGE_ONLY = ("training_loss", "training_accuracy")
+
+
 def write_report(
     source: str | Path,
     out: str | Path | None = None,
@@ -155,14 +160,14 @@ def write_report(
         subgroups=_by_attribute(subgroups),
         apart=[s for s in subgroups if s.apart],
         small=SMALL,
-        svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure, text) in drawn.items() if name != "confusion"},
-        described={name: text for name, (_, text) in drawn.items()},
+        svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure, text) in drawn.items() if name not in _FILES_ONLY},
         tiles=worst_errors(run, calibrated, root, gallery),
         wrong=int((calibrated.argmax(axis=1) != run.test.targets).sum()),
         version=lentigo.__version__,
     )  # fmt: skip
     for name, (figure, _) in drawn.items():
-        plots.save_plot(figure, folder / "plots" / name)
+        if name not in _PAGE_ONLY:
+            plots.save_plot(figure, folder / "plots" / name)
     write_text(folder / "metrics.json", json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n")
     write_text(folder / "index.html", page)
     return folder / "index.html"
@@ -286,10 +291,10 @@ def _plots(run: RunFiles, metrics: Metrics, probabilities: npt.NDArray[np.float6
             f"ROC curve of malignant against benign, area {auc:.3f}, with the operating points marked.",
         )
     if run.log is not None and len(run.log):
-        found["training"] = (
-            plots.training_curves({run.name: run.log}),
-            f"Training and validation loss, and validation accuracy and balanced accuracy, over {len(run.log)} epochs.",
-        )
+        logs, epochs = {run.name: run.log}, f"over {len(run.log)} epochs."
+        found["training"] = (plots.training_curves(logs), f"Loss and validation accuracy {epochs}")
+        found["training_loss"] = (plots.training_curves(logs, ("loss",)), f"Training and validation loss {epochs}")
+        found["training_accuracy"] = (plots.training_curves(logs, ("accuracy",)), f"Accuracy and balanced accuracy on validation {epochs}")
     return found
 
 
@@ -316,12 +321,14 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         value = facts.get(key)
         if value is None:
             continue
-        match key:
-            case "parameters":
-                text = f"{int(value):,}"
-            case "wall_seconds":
-                text = str(timedelta(seconds=round(float(value))))
-            case "fingerprint":
+        match key, value:
+            case "parameters", int():
+                text = f"{value:,}"
+            case "wall_seconds", int() | float():
+                text = str(timedelta(seconds=round(value)))
+            case "created", _:
+                text = str(value).replace("T", " ").replace("+00:00", " UTC")
+            case "fingerprint", _:
                 text = str(value)[:16]
             case _:
                 text = str(value)

@@ -1,0 +1,88 @@
+/** Golden vectors: inputs and outputs that every runtime must reproduce (`golden.json` of a bundle). */
+
+import * as v from "valibot";
+import { AppError } from "./errors";
+import { argmax } from "./probabilities";
+
+const numbers = v.array(v.number());
+
+const schema = v.object({
+  format: v.literal(1),
+  tolerance: v.object({ pixels: v.number(), probabilities: v.number() }),
+  cases: v.array(
+    v.object({
+      name: v.string(),
+      png: v.string(),
+      width: v.number(),
+      height: v.number(),
+      pixels: v.object({ stride: v.number(), values: numbers }),
+      logits: numbers,
+      probabilities: numbers,
+      embedding: numbers,
+      cam: v.nullable(v.object({ shape: numbers, values: numbers })),
+    }),
+  ),
+});
+
+export type Golden = v.InferOutput<typeof schema>;
+export type GoldenCase = Golden["cases"][number];
+
+/** Largest differences of one case between this runtime and the vectors. */
+export interface GoldenDifference {
+  name: string;
+  pixels: number;
+  probabilities: number;
+  cam: number | null;
+  sameTop: boolean;
+  passed: boolean;
+}
+
+/** @throws AppError: not golden vectors */
+export function parseGolden(text: string): Golden {
+  try {
+    return v.parse(schema, JSON.parse(text));
+  } catch {
+    throw new AppError("goldenInvalid");
+  }
+}
+
+/** The bytes of a case's source image. */
+export function goldenImage(example: GoldenCase): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(example.png), (character) => character.charCodeAt(0));
+}
+
+function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) return Infinity;
+  let largest = 0;
+  for (let i = 0; i < a.length; i++) {
+    const difference = Math.abs(a[i] - b[i]);
+    if (!(difference <= largest)) largest = difference; // NaN counts as a difference
+  }
+  return largest;
+}
+
+/** The pixels at `[::stride, ::stride]` of (size, size, 3). */
+function sample(pixels: Uint8Array, size: number, stride: number): number[] {
+  const values: number[] = [];
+  for (let y = 0; y < size; y += stride) {
+    for (let x = 0; x < size; x += stride) {
+      const at = (y * size + x) * 3;
+      values.push(pixels[at], pixels[at + 1], pixels[at + 2]);
+    }
+  }
+  return values;
+}
+
+/** Compare what this runtime made of a case with what the vectors say. */
+export function compareGolden(
+  golden: Golden,
+  example: GoldenCase,
+  actual: { pixels: Uint8Array; size: number; probabilities: readonly number[]; cam: { values: Float32Array } | null },
+): GoldenDifference {
+  const pixels = largestDifference(sample(actual.pixels, actual.size, example.pixels.stride), example.pixels.values);
+  const probabilities = largestDifference(actual.probabilities, example.probabilities);
+  const sameTop = argmax(actual.probabilities) === argmax(example.probabilities);
+  const cam = example.cam === null || actual.cam === null ? null : largestDifference(actual.cam.values, example.cam.values);
+  const passed = pixels <= golden.tolerance.pixels && probabilities <= golden.tolerance.probabilities && sameTop;
+  return { name: example.name, pixels, probabilities, cam, sameTop, passed };
+}

@@ -1,0 +1,269 @@
+/** Every sentence of the app in English. The other languages have the same keys; the compiler holds them to it. */
+
+const text = {
+  // The frame
+  skip: "Skip to the content",
+  navLabel: "Pages",
+  navCheck: "Check",
+  navNotebook: "Notebook",
+  navModels: "Models",
+  close: "Close",
+  cancel: "Cancel",
+  save: "Save",
+  edit: "Edit",
+  delete: "Delete",
+  apply: "Apply",
+  dismiss: "Dismiss this message",
+  tryAgain: "Try again",
+  listComma: ", ",
+  themeAuto: "Colours: as the device",
+  themeLight: "Colours: light",
+  themeDark: "Colours: dark",
+
+  // The notice
+  noticeTitle: "Before you start",
+  noticeResearch: "lentigo is research software. It is not a medical device, and what it shows is not a diagnosis.",
+  noticeDoctor:
+    "A model can be wrong, also where it is sure. If a spot changes, bleeds or worries you, see a doctor, whatever this app shows.",
+  noticePrivate: "Your photographs stay on this device. The app sends nothing anywhere.",
+  noticeAccept: "I understand",
+  noticeShort: "Research use only. Not a diagnosis, not a medical device.",
+
+  // Check
+  checkTitle: "Look closer at a spot",
+  checkLead: "Add one or more photographs of the same lesion. A small neural network in this page compares them with what it has learned.",
+  choose: "Choose photographs",
+  useCamera: "Use the camera",
+  dropHere: "You can also drop or paste images here.",
+  pointPrivate: "Nothing leaves this device",
+  pointPrivateText: "The model runs in this page, also without a network.",
+  pointHonest: "It says when it can't tell",
+  pointHonestText: "Images unlike those it learned from get no answer.",
+  pointNotebook: "A notebook of your own",
+  pointNotebookText: "Keep a lesion with its dates, and compare them.",
+  photographs: "Photographs of this lesion",
+  photograph: "Photograph {number}",
+  addPhoto: "Add a photograph",
+  removePhoto: "Remove this photograph",
+  camera: "Camera",
+  cropTurn: "Crop and turn",
+  startOver: "Start over",
+  saveToNotebook: "Save to the notebook",
+  classifying: "Looking at the photograph …",
+  waitingForModel: "The photograph is looked at as soon as the model is loaded.",
+  loadingModel: "Loading the model …",
+  noModel: "There is no model on this device yet. Load a bundle from a file on the page “Models”.",
+  took: "Answered in {milliseconds} ms.",
+  madeForDermoscopy: "is made for dermoscopy images, taken through a dermatoscope.",
+  madeForClinical: "is made for ordinary close-up photographs.",
+  madeForPhantom: "was trained on drawn images only: it says nothing about skin.",
+
+  // The answer
+  looksLike: "Looks most like",
+  cannotTell: "Can't tell",
+  reasonUnlike: "This image is unlike those the model learned from. Try a sharp, evenly lit photograph with the lesion in the middle.",
+  malignant: "malignant",
+  meanOf: "Mean of {count} photographs.",
+  meanWithout: "Mean of {count} photographs; {left} left out, since the model can't tell on them.",
+  heatMap: "Where the model looked",
+  heatNone: "This model draws no heat maps.",
+  setOf: "Classes that remain at {coverage} coverage: {names}.",
+  setEmpty: "At {coverage} coverage no class fits well.",
+  shareTitle: "Malignant classes together",
+  shareAbove: "Above the line at {threshold}.",
+  shareBelow: "Below the line at {threshold}.",
+  shareAgainst: "line at {threshold}",
+  shareLine: "Line",
+  sharePoint: "sensitivity {sensitivity}, specificity {specificity}",
+  shareExplain:
+    "On the validation images {sensitivity} of the malignant lesions lay above this line, and {specificity} of the benign ones below it.",
+  hintDark: "The photograph is too dark. Use more light, or the torch.",
+  hintBright: "The photograph is too bright. Turn away from the light, or switch the torch off.",
+  hintBlurred: "The photograph is blurred. Hold still, and let the camera focus.",
+  hintFlat: "There is hardly anything to see. Put the lesion in the middle of the picture.",
+
+  // Crop
+  cropHelp: "Drag the frame and its corners; with the keyboard use the arrow keys. The lesion should fill most of it.",
+  cropMove: "Move the frame",
+  cropTopLeft: "Top left corner",
+  cropTopRight: "Top right corner",
+  cropBottomLeft: "Bottom left corner",
+  cropBottomRight: "Bottom right corner",
+  cropSquare: "Square",
+  cropWhole: "Whole image",
+  turn: "Turn",
+
+  // Camera
+  cameraPicture: "Live picture of the camera",
+  cameraFrame: "Put the lesion into the circle",
+  cameraDark: "Too dark: more light",
+  cameraBright: "Too bright: turn away from the light",
+  cameraStill: "Hold still",
+  cameraBlurred: "Not sharp: move a little away",
+  cameraShoot: "Take the photograph",
+  cameraFlip: "Use the other camera",
+  cameraPhoto: "Camera, {time}",
+  torch: "Torch",
+
+  // Notebook
+  notebookLead: "Lesions you want to follow. Kept on this device only.",
+  notebookEmpty: "Nothing here yet. Check a photograph and save the answer.",
+  searchEmpty: "No case matches.",
+  search: "Search",
+  searchHint: "Title, note, place, class or date",
+  import: "Import",
+  export: "Export",
+  imported: "{count} cases imported.",
+  saved: "Saved on this device.",
+  visitCount: "{count} dates",
+  storageUse: "{used} used on this device, of about {quota} this browser allows.",
+  deleteAll: "Delete all cases",
+  deleteAllText: "Every case and every photograph in the notebook is deleted from this device. Export them first if you may want them again.",
+  deletedAll: "All cases are deleted.",
+  lesion: "Lesion",
+  newLesion: "A new lesion",
+  title: "Title",
+  titleHint: "such as: mole on the left forearm",
+  date: "Date",
+  note: "Note",
+  savePrivate: "Kept on this device only, without the photograph's location and other metadata.",
+  bodySite: "Place on the body",
+  bodyFront: "Front",
+  bodyBack: "Back",
+  siteNone: "No place marked",
+  siteLeft: "Left {part}",
+  siteRight: "Right {part}",
+
+  // One case
+  editCase: "Edit the case",
+  compare: "Compare",
+  compareFirst: "First date",
+  compareSecond: "Second date",
+  compareModels: "Different models answered on these dates: the numbers cannot be compared with each other.",
+  print: "Print or PDF",
+  deleteCase: "Delete this case",
+  deleteCaseText: "The case, all its dates and photographs are deleted from this device.",
+  deletedCase: "The case is deleted.",
+  deleteVisit: "Delete this date",
+  deleteVisitText: "This date and its photographs are deleted from this device.",
+  deletedVisit: "The date is deleted.",
+  caseGone: "This case is not on this device. It may have been deleted.",
+  answeredBy: "Answered by {title}, version {version} ({digest}).",
+
+  // Models
+  modelsLead: "Choose the model that fits how your photographs are taken.",
+  loadModel: "Load from a file",
+  modelLoaded: "{title} is ready.",
+  removeModel: "Remove {title}",
+  fromFile: "Loaded from a file",
+  version: "version {version}",
+  domainDermoscopy: "Dermoscopy",
+  domainClinical: "Close-up photographs",
+  domainPhantom: "Drawn images only",
+  modelCard: "Model card",
+  classes: "Classes",
+  inputSize: "Input",
+  network: "Network",
+  licence: "Licence",
+  dataLicence: "Licence of the data",
+  balancedAccuracy: "Balanced accuracy ({split}, {protocol} protocol)",
+  selfCheck: "Does it compute right here?",
+  selfCheckText: "Runs the model's own test images on this device and compares every number with the reference.",
+  selfCheckRun: "Check now",
+  selfCheckPassed: "All {count} test images agree: pixels within {pixels}, probabilities within {probabilities}.",
+  selfCheckFailed:
+    "This device computes something else: pixels differ by {pixels}, probabilities by {probabilities}. Use another browser, and do not trust answers here.",
+
+  // Updates
+  updateReady: "A new version of lentigo is ready.",
+  updateNow: "Update",
+  updateLater: "Later",
+};
+
+const errors = {
+  unexpected: "Something went wrong ({detail}). Load the page again; what is in the notebook is safe.",
+  workerEnded: "The classification was stopped. Try again.",
+  workerFailed: "The classification stopped working, perhaps for lack of memory ({detail}). Close other pages and try again.",
+
+  imageEmpty: "The file is empty. Choose the photograph again.",
+  imageUnknown: "This is not an image, whatever its name says. Choose a JPEG, PNG or WebP file.",
+  imageDamaged: "The image is damaged or incomplete. Fetch it again or choose another.",
+  imageTooLarge:
+    "The image has {width} × {height} pixels ({megapixels} megapixels); the limit is {limit} megapixels. Scale it down, or photograph at a lower resolution.",
+  imageTiff: "Browsers do not show TIFF images. Save it as JPEG or PNG first.",
+  imageHeic:
+    "This browser cannot decode HEIC photographs. Save it as JPEG first (on an iPhone: Settings > Camera > Formats > Most Compatible).",
+  imageAvif: "This browser cannot decode AVIF images. Save it as JPEG or PNG first.",
+  imageVideo: "This is a video, not an image. Choose a photograph.",
+  imagePdf: "This is a PDF document, not an image. Save the picture as JPEG or PNG first.",
+  tooManyPhotos: "At most {most} photographs of one lesion. Remove some, or start over for another lesion.",
+  canvasUnavailable: "This browser gives no memory for images. Close other pages and try again.",
+  canvasBlocked:
+    "This browser's protection against fingerprinting changes images before the app can read them, so that no answer would be right. Allow this site to read canvas data, or use another browser.",
+
+  cameraRefused: "The camera is not allowed for this site. Allow it in the browser's site settings, or choose a photograph instead.",
+  cameraMissing: "No camera was found. Choose a photograph instead.",
+  cameraBusy: "The camera cannot be opened; another program may be using it. Close that, or choose a photograph instead.",
+  cameraInsecure: "Browsers open the camera on https pages and on this very machine only. Choose a photograph instead.",
+
+  wasmMissing:
+    "This browser has no WebAssembly, which the model needs (the lockdown mode of an iPhone switches it off). Allow it for this site, or use another browser.",
+  wasmBlocked:
+    "WebAssembly, which the model needs, is blocked here ({detail}). Allow it for this site, or use another browser or network.",
+  runtimeUnreachable: "The program that runs the model could not be fetched ({detail}). Check the connection and try again.",
+  noModel: "No model is loaded. Choose one on the page “Models”.",
+  modelUnloadable: "The model cannot be loaded ({detail}). Choose another one, or fetch the bundle again.",
+  modelMismatch: "The model is not what its specification says ({detail}). Export the bundle again.",
+  modelNotFinite: "The model's answer is not a number. Export the bundle again.",
+
+  bundleUnreachable: "A file of the model could not be fetched ({file}). Check the connection and try again.",
+  bundleNotFound: "There is no bundle in here. Choose a zip file with spec.json, model.onnx, MODEL_CARD.md and golden.json, or these files together.",
+  bundleBadZip: "The zip file is damaged. Fetch it again.",
+  bundleTooLarge: "The bundle is larger than 200 MB. Choose a smaller model.",
+  bundleNotJson: "spec.json cannot be read as JSON. Fetch the bundle again.",
+  bundleNotLentigo: "spec.json has no format number: this is no lentigo bundle. Choose another file.",
+  bundleNewer: "The bundle has format {format}, which is newer than this app reads ({known}). Update the app.",
+  bundleInvalid: "spec.json is invalid at “{field}” ({detail}). Export the bundle again.",
+  bundleFileMissing: "{file} is missing from the bundle. Fetch or export the bundle again.",
+  bundleDamaged: "{file} is damaged: its checksum is not the one in spec.json. Fetch or export the bundle again.",
+  goldenInvalid: "The bundle's test images cannot be read. Export the bundle again.",
+
+  storageUnavailable: "This browser keeps no data for this site (a private window, or blocked site data). Checking works; the notebook needs an ordinary window.",
+  storageFull: "The device has no space left for this. Export the notebook and delete old cases, or free space on the device.",
+  storageFailed: "The notebook could not be written ({detail}). Try again; nothing was changed.",
+  importNotJson: "This file cannot be read as JSON. Choose a file that lentigo exported.",
+  importNotNotebook: "This is no lentigo notebook. Choose a file that lentigo exported.",
+  importNewer: "This notebook was written by a newer version. Update the app, then import it again.",
+  importInvalid: "The notebook is invalid at “{field}”; nothing was imported. Export it again.",
+};
+
+const parts = {
+  face: "Face",
+  scalp: "Scalp",
+  neck: "Neck",
+  nape: "Nape",
+  chest: "Chest",
+  abdomen: "Abdomen",
+  groin: "Groin",
+  upperBack: "Upper back",
+  lowerBack: "Lower back",
+  buttocks: "Buttocks",
+  upperArm: "upper arm",
+  forearm: "forearm",
+  hand: "hand",
+  thigh: "thigh",
+  lowerLeg: "lower leg",
+  foot: "foot",
+};
+
+export type TextKey = keyof typeof text;
+export type ErrorKey = keyof typeof errors;
+export type PartKey = keyof typeof parts;
+
+export interface Translation {
+  text: Record<TextKey, string>;
+  errors: Record<ErrorKey, string>;
+  parts: Record<PartKey, string>;
+}
+
+export const en: Translation = { text, errors, parts };

@@ -1,0 +1,74 @@
+/** Sentences in the person's language, numbers and dates in its manner. */
+
+import type { ErrorKey, TextKey, Translation } from "./en";
+import { en } from "./en";
+import { zh } from "./zh";
+import type { PlainError } from "../core/errors";
+import type { Site } from "../notebook/types";
+import { type Language, language } from "../state/preferences";
+
+const translations: Record<Language, Translation> = { en, zh };
+
+export type Params = Record<string, string | number>;
+
+/** Put parameters into a sentence: `{name}` becomes `params.name`. */
+export function fill(sentence: string, params: Params = {}): string {
+  return sentence.replace(/\{(\w+)\}/g, (whole, name: string) => (name in params ? String(params[name]) : whole));
+}
+
+export function t(key: TextKey, params?: Params): string {
+  return fill(translations[language.value].text[key], params);
+}
+
+export function errorText(error: PlainError): string {
+  return fill(translations[language.value].errors[error.key as ErrorKey], error.params);
+}
+
+function locale(): string {
+  return language.value === "zh" ? "zh-CN" : "en-GB";
+}
+
+/** A probability as a percentage; what is small but not zero says so. */
+export function percent(value: number): string {
+  if (value > 0 && value < 0.01) return "< 1 %";
+  return `${Math.round(value * 100)} %`;
+}
+
+/** A threshold or a rate, to a tenth of a percent where that matters. */
+export function finePercent(value: number): string {
+  return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
+}
+
+export function fileSize(bytes: number): string {
+  const megabytes = bytes / 1e6;
+  const digits = megabytes < 10 ? 1 : 0;
+  return `${new Intl.NumberFormat(locale(), { maximumFractionDigits: digits, minimumFractionDigits: digits }).format(megabytes)} MB`;
+}
+
+/** A day given as YYYY-MM-DD. */
+export function dayText(day: string): string {
+  const [year, month, date] = day.split("-").map(Number);
+  return new Intl.DateTimeFormat(locale(), { dateStyle: "medium" }).format(new Date(year, month - 1, date));
+}
+
+/** Today as YYYY-MM-DD in the person's time zone. */
+export function today(): string {
+  const now = new Date();
+  return `${now.getFullYear()}-${String(now.getMonth() + 1).padStart(2, "0")}-${String(now.getDate()).padStart(2, "0")}`;
+}
+
+/** A class's plain name. */
+export function className(label: { en: string; zh: string }): string {
+  const name = language.value === "zh" ? label.zh : label.en;
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}
+
+/** A body site's name, such as "left forearm, front". */
+export function siteName(site: Pick<Site, "region" | "view"> | null): string {
+  if (site === null) return t("siteNone");
+  const [side, part] = site.region.includes(".") ? site.region.split(".") : ["", site.region];
+  const parts = translations[language.value].parts as Record<string, string>;
+  const name = parts[part] ?? part;
+  if (side === "") return name;
+  return t(side === "left" ? "siteLeft" : "siteRight", { part: name });
+}

@@ -1,0 +1,62 @@
+/** From a check to what the notebook keeps of it. */
+
+import type { OperatingPoint, Spec } from "../core/spec";
+import type { ModelEntry } from "../state/models";
+import type { Answer, Photo } from "../state/session";
+import type { Case, Site, Visit, VisitPhoto } from "./types";
+
+const JPEG_QUALITY = 0.9;
+
+/** A new identity. (`crypto.randomUUID` is missing on pages served over plain HTTP.) */
+function identity(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+export function newCase(title: string, site: Site | null): Case {
+  const now = new Date().toISOString();
+  return { id: identity(), title, site, note: "", created: now, updated: now };
+}
+
+interface Visited {
+  caseId: string;
+  date: string;
+  note: string;
+  photos: readonly Photo[];
+  answer: Answer;
+  spec: Spec;
+  entry: ModelEntry;
+  operatingPoint: OperatingPoint | null;
+}
+
+export async function newVisit(from: Visited): Promise<Visit> {
+  const { spec, answer } = from;
+  return {
+    id: identity(),
+    caseId: from.caseId,
+    date: from.date,
+    note: from.note,
+    photos: await Promise.all(from.photos.flatMap((photo) => (photo.analysis === null ? [] : [keepPhoto(photo.analysis)]))),
+    classes: spec.classes.map((label) => ({ ...label })),
+    probabilities: answer.probabilities,
+    malignant: answer.malignant,
+    operatingPoint:
+      from.operatingPoint === null ? null : { name: from.operatingPoint.name, threshold: from.operatingPoint.threshold },
+    abstained: answer.abstained,
+    model: { name: spec.name, version: spec.version, title: spec.title, digest: from.entry.digest },
+    created: new Date().toISOString(),
+  };
+}
+
+async function keepPhoto(analysis: NonNullable<Photo["analysis"]>): Promise<VisitPhoto> {
+  const { picture, probabilities, reasons, cam } = analysis;
+  const canvas = new OffscreenCanvas(picture.width, picture.height);
+  canvas.getContext("2d")!.drawImage(picture, 0, 0);
+  return {
+    image: await canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY }),
+    width: picture.width,
+    height: picture.height,
+    probabilities,
+    reasons,
+    cam: cam === null ? null : { shape: cam.shape, values: Array.from(cam.values, (value) => Number(value.toPrecision(5))) },
+  };
+}

@@ -1,0 +1,119 @@
+/** The notebook as one JSON file, images included: written, and read back with every field checked. */
+
+import * as v from "valibot";
+import { AppError } from "../core/errors";
+import type { CaseWithVisits } from "./cases";
+import type { Visit } from "./types";
+
+const KIND = "lentigo-notebook";
+const VERSION = 1;
+
+const number = v.pipe(v.number(), v.finite());
+const share = v.pipe(number, v.minValue(0), v.maxValue(1));
+const identity = v.pipe(v.string(), v.minLength(1), v.maxLength(100));
+const text = v.pipe(v.string(), v.maxLength(100_000));
+const instant = v.pipe(v.string(), v.isoTimestamp());
+const image = v.pipe(v.string(), v.regex(/^data:image\/(jpeg|png|webp);base64,[A-Za-z0-9+/]+={0,2}$/));
+
+const site = v.object({ region: text, view: v.picklist(["front", "back"]), x: share, y: share });
+
+const photo = v.object({
+  image,
+  width: number,
+  height: number,
+  probabilities: v.array(share),
+  reasons: v.array(v.object({ key: v.picklist(["unlike"]), score: number, threshold: number })),
+  cam: v.nullable(v.object({ shape: v.tuple([number, number, number]), values: v.array(number) })),
+});
+
+const visit = v.object({
+  id: identity,
+  date: v.pipe(v.string(), v.isoDate()),
+  note: text,
+  photos: v.array(photo),
+  classes: v.array(v.object({ code: text, en: text, zh: text, malignant: v.nullable(v.boolean()) })),
+  probabilities: v.array(share),
+  malignant: v.nullable(share),
+  operatingPoint: v.nullable(v.object({ name: text, threshold: number })),
+  abstained: v.boolean(),
+  model: v.object({ name: text, version: text, title: text, digest: text }),
+  created: instant,
+});
+
+const schema = v.object({
+  kind: v.literal(KIND),
+  version: v.literal(VERSION),
+  exported: instant,
+  cases: v.array(
+    v.object({
+      id: identity,
+      title: text,
+      site: v.nullable(site),
+      note: text,
+      created: instant,
+      updated: instant,
+      visits: v.array(visit),
+    }),
+  ),
+});
+
+/** Cases as the text of one file. Built piece by piece, so that no string holds every image at once. */
+export async function exportCases(cases: readonly CaseWithVisits[]): Promise<Blob> {
+  const head = { kind: KIND, version: VERSION, exported: new Date().toISOString() };
+  const pieces: BlobPart[] = [JSON.stringify(head).slice(0, -1), ',"cases":['];
+  for (const [i, one] of cases.entries()) {
+    const visits = await Promise.all(
+      one.visits.map(async ({ caseId: _, ...rest }) => ({
+        ...rest,
+        photos: await Promise.all(rest.photos.map(async (p) => ({ ...p, image: await toDataUrl(p.image) }))),
+      })),
+    );
+    pieces.push(i > 0 ? ",\n" : "\n", new Blob([JSON.stringify({ ...one, visits })]));
+  }
+  pieces.push("\n]}\n");
+  return new Blob(pieces, { type: "application/json" });
+}
+
+/**
+ * Read what `exportCases` wrote.
+ *
+ * @throws AppError: no notebook, a newer version, or a field that is not as it should be
+ */
+export async function importCases(file: Blob): Promise<CaseWithVisits[]> {
+  let raw: unknown;
+  try {
+    raw = JSON.parse(await file.text());
+  } catch {
+    throw new AppError("importNotJson");
+  }
+  const result = v.safeParse(schema, raw);
+  if (!result.success) {
+    const field = v.getDotPath(result.issues[0]) ?? "";
+    if (field === "kind" || field === "") throw new AppError("importNotNotebook");
+    if (field === "version") throw new AppError("importNewer");
+    throw new AppError("importInvalid", { field });
+  }
+  return result.output.cases.map((one) => ({
+    ...one,
+    visits: one.visits.map(
+      (entry): Visit => ({
+        ...entry,
+        caseId: one.id,
+        photos: entry.photos.map((p) => ({ ...p, image: fromDataUrl(p.image) })),
+      }),
+    ),
+  }));
+}
+
+async function toDataUrl(blob: Blob): Promise<string> {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  let binary = "";
+  for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return `data:${blob.type};base64,${btoa(binary)}`;
+}
+
+function fromDataUrl(url: string): Blob {
+  const [head, body] = url.split(",", 2);
+  const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+  return new Blob([bytes], { type: head.slice("data:".length, head.indexOf(";")) });
+}

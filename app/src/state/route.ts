@@ -1,0 +1,28 @@
+/** Where in the app the person is, kept in the address's fragment so that "back" works and no server is asked. */
+
+import { signal } from "@preact/signals";
+
+export type Route = { page: "check" } | { page: "notebook" } | { page: "case"; id: string } | { page: "models" };
+
+export function parseRoute(hash: string): Route {
+  const [page, id] = hash.replace(/^#\/?/, "").split("/");
+  if (page === "notebook") return id ? { page: "case", id: decodeURIComponent(id) } : { page: "notebook" };
+  if (page === "models") return { page: "models" };
+  return { page: "check" };
+}
+
+export function routeHash(route: Route): string {
+  if (route.page === "case") return `#/notebook/${encodeURIComponent(route.id)}`;
+  return `#/${route.page}`;
+}
+
+export const route = signal<Route>(parseRoute(location.hash));
+
+export function go(to: Route): void {
+  location.hash = routeHash(to);
+}
+
+addEventListener("hashchange", () => {
+  route.value = parseRoute(location.hash);
+  scrollTo(0, 0);
+});

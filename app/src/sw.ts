@@ -1,0 +1,74 @@
+/**
+ * The service worker: one cache a version, filled whole before that version is used.
+ *
+ * `PRECACHE` is put in front of this file when the app is packaged (build/package.mjs).
+ */
+
+/// <reference lib="webworker" />
+
+interface Precache {
+  /** Digest over every file of this version. */
+  version: string;
+  /** Addresses relative to the app; `pinned` ones hold a digest, so that the same address is always the same file. */
+  files: { url: string; pinned: boolean }[];
+}
+
+declare const PRECACHE: Precache;
+const worker = self as unknown as ServiceWorkerGlobalScope;
+
+const PREFIX = "lentigo-";
+const CURRENT = PREFIX + PRECACHE.version;
+const MODELS = `${PREFIX}models`; // bundles that were chosen later; not tied to a version of the app
+
+async function fill(): Promise<void> {
+  const cache = await caches.open(CURRENT);
+  await Promise.all(
+    PRECACHE.files.map(async ({ url, pinned }) => {
+      const address = new URL(url, worker.registration.scope).href;
+      const known = pinned ? await caches.match(address) : undefined; // an update fetches only what changed
+      if (known !== undefined) return cache.put(address, known);
+      const response = await fetch(address, { cache: pinned ? "default" : "reload" });
+      if (!response.ok) throw new Error(`${url}: ${response.status}`);
+      await cache.put(address, response);
+    }),
+  );
+}
+
+async function removeOldVersions(): Promise<void> {
+  for (const name of await caches.keys()) {
+    if (name.startsWith(PREFIX) && name !== CURRENT && name !== MODELS) await caches.delete(name);
+  }
+  await worker.clients.claim();
+}
+
+async function answer(request: Request): Promise<Response> {
+  const current = await caches.open(CURRENT);
+  const address = request.mode === "navigate" ? worker.registration.scope : request.url;
+  const cached = (await current.match(address)) ?? (await (await caches.open(MODELS)).match(address));
+  if (cached !== undefined) return cached;
+  const response = await fetch(request);
+  if (response.ok && new URL(request.url).searchParams.has("v")) await keepModelFile(request, response.clone());
+  return response;
+}
+
+/** Keep a bundle's file for use without a network, in the place of its older versions. */
+async function keepModelFile(request: Request, response: Response): Promise<void> {
+  try {
+    const cache = await caches.open(MODELS);
+    for (const older of await cache.keys(request, { ignoreSearch: true })) await cache.delete(older);
+    await cache.put(request, response);
+  } catch {
+    // no space: this model needs the network then
+  }
+}
+
+worker.addEventListener("install", (event) => event.waitUntil(fill()));
+worker.addEventListener("activate", (event) => event.waitUntil(removeOldVersions()));
+worker.addEventListener("message", (event) => {
+  if (event.data === "activate") void worker.skipWaiting();
+});
+worker.addEventListener("fetch", (event) => {
+  const { request } = event;
+  const { scope } = worker.registration;
+  if (request.method === "GET" && request.url.startsWith(scope)) event.respondWith(answer(request));
+});

@@ -1,0 +1,131 @@
+/** The frame around every page: heading, navigation, language and colours, and the standing notice. */
+
+import { t } from "../i18n";
+import { chooseLanguage, chooseTheme, language, noticeRead, readNotice, theme, type Theme } from "../state/preferences";
+import { type Route, route, routeHash } from "../state/route";
+import { CasePage } from "./CasePage";
+import { Check } from "./Check";
+import { Dialog } from "./Dialog";
+import { Icon, type IconName } from "./icons";
+import { Models } from "./Models";
+import { Notebook } from "./Notebook";
+import { Notices } from "./Notices";
+import { UpdatePrompt } from "./UpdatePrompt";
+
+const PAGES = [
+  { page: "check", icon: "check", label: "navCheck" },
+  { page: "notebook", icon: "notebook", label: "navNotebook" },
+  { page: "models", icon: "models", label: "navModels" },
+] as const;
+
+const THEMES: Record<Theme, { next: Theme; icon: IconName; label: "themeAuto" | "themeLight" | "themeDark" }> = {
+  auto: { next: "light", icon: "auto", label: "themeAuto" },
+  light: { next: "dark", icon: "sun", label: "themeLight" },
+  dark: { next: "auto", icon: "moon", label: "themeDark" },
+};
+
+function Navigation() {
+  const current = route.value.page === "case" ? "notebook" : route.value.page;
+  return (
+    <nav class="nav" aria-label={t("navLabel")}>
+      {PAGES.map(({ page, icon, label }) => (
+        <a key={page} href={routeHash({ page })} aria-current={current === page ? "page" : undefined}>
+          <Icon name={icon} />
+          <span>{t(label)}</span>
+        </a>
+      ))}
+    </nav>
+  );
+}
+
+function Head() {
+  const colours = THEMES[theme.value];
+  const other = language.value === "en" ? "zh" : "en";
+  return (
+    <header class="head">
+      <a class="brand" href={routeHash({ page: "check" })}>
+        <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+          <circle cx="16" cy="16" r="14" class="brand-lens" />
+          <path d="M10 15c0-4 3-6.5 7-6 4 .6 6 3.3 5.5 7-.5 4-3.5 7-7 6.6C12 22.2 10 19 10 15Z" class="brand-spot" />
+        </svg>
+        <span>lentigo</span>
+      </a>
+      <Navigation />
+      <div class="head-tools">
+        <button
+          type="button"
+          class="text-button"
+          lang={other === "zh" ? "zh-Hans" : "en"}
+          aria-label={other === "zh" ? "切换为中文" : "Switch to English"}
+          onClick={() => chooseLanguage(other)}
+          data-testid="language"
+        >
+          {other === "zh" ? "中文" : "EN"}
+        </button>
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={t(colours.label)}
+          title={t(colours.label)}
+          onClick={() => chooseTheme(colours.next)}
+          data-testid="theme"
+        >
+          <Icon name={colours.icon} />
+        </button>
+      </div>
+    </header>
+  );
+}
+
+function FirstNotice() {
+  return (
+    <Dialog title={t("noticeTitle")} class="dialog-narrow">
+      <ul class="notice-list">
+        <li>{t("noticeResearch")}</li>
+        <li>{t("noticeDoctor")}</li>
+        <li>{t("noticePrivate")}</li>
+      </ul>
+      <div class="actions">
+        <button type="button" class="button button-primary" onClick={readNotice} data-testid="accept-notice">
+          {t("noticeAccept")}
+        </button>
+      </div>
+    </Dialog>
+  );
+}
+
+function Page({ at }: { at: Route }) {
+  switch (at.page) {
+    case "check":
+      return <Check />;
+    case "notebook":
+      return <Notebook />;
+    case "case":
+      return <CasePage key={at.id} id={at.id} />;
+    case "models":
+      return <Models />;
+  }
+}
+
+export function App() {
+  return (
+    <>
+      <a class="skip" href="#main" onClick={(event) => {
+        event.preventDefault();
+        document.getElementById("main")?.focus();
+      }}>
+        {t("skip")}
+      </a>
+      <Head />
+      <main id="main" tabIndex={-1}>
+        <Page at={route.value} />
+      </main>
+      <footer class="foot">
+        <p>{t("noticeShort")}</p>
+      </footer>
+      <Notices />
+      <UpdatePrompt />
+      {!noticeRead.value && <FirstNotice />}
+    </>
+  );
+}

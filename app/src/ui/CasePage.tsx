@@ -1,0 +1,203 @@
+/** One case: its place, its dates, compared, printed, exported or deleted. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { siteName, t } from "../i18n";
+import { type CaseWithVisits, deleteCase, deleteVisit, readCase, revision, saveCase } from "../notebook/cases";
+import { downloadBlob } from "../notebook/download";
+import { exportCases } from "../notebook/transfer";
+import type { Case } from "../notebook/types";
+import { tellDone, tellError } from "../state/notices";
+import { go, routeHash } from "../state/route";
+import { BodyFigure, BodyMap } from "./BodyMap";
+import { Compare } from "./Compare";
+import { Confirm, Dialog } from "./Dialog";
+import { Icon } from "./icons";
+import { VisitView } from "./VisitView";
+
+/** Run a change of the notebook and tell how it went. */
+async function attempt(work: () => Promise<void>, done?: "deletedCase" | "deletedVisit" | "saved"): Promise<boolean> {
+  try {
+    await work();
+    if (done) tellDone(done);
+    return true;
+  } catch (error) {
+    tellError(error);
+    return false;
+  }
+}
+
+function EditCase({ one, onClose }: { one: Case; onClose: () => void }) {
+  const title = useSignal(one.title);
+  const note = useSignal(one.note);
+  const site = useSignal(one.site);
+  const save = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault();
+    const changed: Case = {
+      id: one.id,
+      created: one.created,
+      updated: new Date().toISOString(),
+      title: title.value || siteName(site.value),
+      note: note.value,
+      site: site.value,
+    };
+    if (await attempt(() => saveCase(changed), "saved")) onClose();
+  };
+  return (
+    <Dialog title={t("editCase")} onClose={onClose} class="dialog-save">
+      <form class="form" onSubmit={(event) => void save(event)}>
+        <label class="field">
+          <span>{t("title")}</span>
+          <input type="text" maxLength={120} value={title.value} onInput={(event) => (title.value = event.currentTarget.value)} />
+        </label>
+        <BodyMap site={site.value} onPick={(picked) => (site.value = picked)} />
+        <label class="field">
+          <span>{t("note")}</span>
+          <textarea rows={4} maxLength={4000} value={note.value} onInput={(event) => (note.value = event.currentTarget.value)} />
+        </label>
+        <div class="actions">
+          <button type="button" class="button" onClick={onClose}>
+            {t("cancel")}
+          </button>
+          <button type="submit" class="button button-primary">
+            {t("save")}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+function Loaded({ one }: { one: CaseWithVisits }) {
+  const comparing = useSignal(false);
+  const editing = useSignal(false);
+  const deleting = useSignal<"case" | { visit: string } | null>(null);
+  const heat = useSignal(0);
+  const hasMaps = one.visits.some((visit) => visit.photos.some((photo) => photo.cam !== null));
+  const remove = async (): Promise<void> => {
+    if (deleting.value === "case") {
+      if (await attempt(() => deleteCase(one.id), "deletedCase")) go({ page: "notebook" });
+    } else if (deleting.value !== null) {
+      const { visit } = deleting.value;
+      await attempt(() => deleteVisit(visit), "deletedVisit");
+    }
+  };
+  return (
+    <div class="page case-page">
+      <a class="back no-print" href={routeHash({ page: "notebook" })}>
+        <Icon name="back" />
+        {t("navNotebook")}
+      </a>
+      <div class="page-head">
+        <div>
+          <h1>{one.title}</h1>
+          <p class="lead">{siteName(one.site)}</p>
+        </div>
+        <div class="actions no-print">
+          <button type="button" class="button" onClick={() => (editing.value = true)}>
+            <Icon name="edit" />
+            {t("edit")}
+          </button>
+          {one.visits.length > 1 && (
+            <button
+              type="button"
+              class="button"
+              aria-pressed={comparing.value}
+              onClick={() => (comparing.value = !comparing.value)}
+              data-testid="compare-button"
+            >
+              <Icon name="compare" />
+              {t("compare")}
+            </button>
+          )}
+          <button type="button" class="button" onClick={() => print()} data-testid="print">
+            <Icon name="print" />
+            {t("print")}
+          </button>
+          <button
+            type="button"
+            class="button"
+            onClick={() => void attempt(async () => downloadBlob(await exportCases([one]), "lentigo-case.json"))}
+          >
+            <Icon name="export" />
+            {t("export")}
+          </button>
+          <button type="button" class="button button-quiet" onClick={() => (deleting.value = "case")} data-testid="delete-case">
+            <Icon name="trash" />
+            {t("delete")}
+          </button>
+        </div>
+      </div>
+      <div class="case-about">
+        {one.site !== null && <BodyFigure view={one.site.view} site={one.site} />}
+        <div>
+          {one.note && <p class="visit-note">{one.note}</p>}
+          {hasMaps && (
+            <label class="heat-slider no-print">
+              <span>{t("heatMap")}</span>
+              <input
+                type="range"
+                min="0"
+                max="100"
+                value={Math.round(heat.value * 100)}
+                onInput={(event) => (heat.value = Number(event.currentTarget.value) / 100)}
+              />
+            </label>
+          )}
+        </div>
+      </div>
+      {comparing.value && one.visits.length > 1 ? (
+        <Compare visits={one.visits} heat={heat.value} />
+      ) : (
+        <ol class="visit-list">
+          {[...one.visits].reverse().map((visit) => (
+            <li key={visit.id}>
+              <VisitView visit={visit} heat={heat.value} />
+              <button
+                type="button"
+                class="button button-quiet no-print"
+                onClick={() => (deleting.value = { visit: visit.id })}
+              >
+                <Icon name="trash" />
+                {t("deleteVisit")}
+              </button>
+            </li>
+          ))}
+        </ol>
+      )}
+      {editing.value && <EditCase one={one} onClose={() => (editing.value = false)} />}
+      {deleting.value !== null && (
+        <Confirm
+          title={t(deleting.value === "case" ? "deleteCase" : "deleteVisit")}
+          text={t(deleting.value === "case" ? "deleteCaseText" : "deleteVisitText")}
+          action={t("delete")}
+          onConfirm={() => void remove()}
+          onClose={() => (deleting.value = null)}
+        />
+      )}
+    </div>
+  );
+}
+
+export function CasePage({ id }: { id: string }) {
+  const one = useSignal<CaseWithVisits | null | undefined>(undefined);
+  useEffect(() => {
+    readCase(id).then(
+      (found) => (one.value = found),
+      (error: unknown) => {
+        tellError(error);
+        one.value = null;
+      },
+    );
+  }, [id, revision.value]);
+  if (one.value === undefined) return null;
+  if (one.value !== null) return <Loaded one={one.value} />;
+  return (
+    <div class="page">
+      <p class="empty">{t("caseGone")}</p>
+      <a class="button" href={routeHash({ page: "notebook" })}>
+        {t("navNotebook")}
+      </a>
+    </div>
+  );
+}

@@ -1,0 +1,69 @@
+/** A modal dialog: the browser's own element, which traps the focus and closes on Escape. */
+
+import type { ComponentChildren } from "preact";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { t } from "../i18n";
+import { Icon } from "./icons";
+
+interface Props {
+  title: string;
+  /** Called on Escape and by the close button; without it the dialog has to be answered. */
+  onClose?: () => void;
+  class?: string;
+  children: ComponentChildren;
+}
+
+export function Dialog({ title, onClose, class: name = "", children }: Props) {
+  const element = useRef<HTMLDialogElement>(null);
+  const titleId = useId();
+  useEffect(() => {
+    const dialog = element.current!;
+    if (!dialog.open) dialog.showModal();
+    return () => dialog.close();
+  }, []);
+  return (
+    <dialog
+      ref={element}
+      class={`dialog ${name}`}
+      aria-labelledby={titleId}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose?.();
+      }}
+    >
+      <header class="dialog-head">
+        <h2 id={titleId}>{title}</h2>
+        {onClose && (
+          <button type="button" class="icon-button" aria-label={t("close")} onClick={onClose}>
+            <Icon name="close" />
+          </button>
+        )}
+      </header>
+      {children}
+    </dialog>
+  );
+}
+
+/** A yes-or-no question before something is lost. */
+export function Confirm(props: { title: string; text: string; action: string; onConfirm: () => void; onClose: () => void }) {
+  return (
+    <Dialog title={props.title} onClose={props.onClose} class="dialog-narrow">
+      <p>{props.text}</p>
+      <div class="actions">
+        <button type="button" class="button" onClick={props.onClose}>
+          {t("cancel")}
+        </button>
+        <button
+          type="button"
+          class="button button-danger"
+          onClick={() => {
+            props.onClose();
+            props.onConfirm();
+          }}
+        >
+          {props.action}
+        </button>
+      </div>
+    </Dialog>
+  );
+}

@@ -1,0 +1,48 @@
+/** The malignant classes together, against an operating point of the model. */
+
+import type { OperatingPoint } from "../core/spec";
+import { finePercent, percent, t } from "../i18n";
+
+interface Props {
+  share: number;
+  points: readonly OperatingPoint[];
+  chosen: OperatingPoint | null;
+  onChoose: (name: string) => void;
+}
+
+export function MalignantShare({ share, points, chosen, onChoose }: Props) {
+  return (
+    <section class="share" data-testid="share">
+      <div class="share-head">
+        <h3>{t("shareTitle")}</h3>
+        <span class="share-value">{percent(share)}</span>
+      </div>
+      <div class="share-track" aria-hidden="true">
+        <span class="share-fill" style={{ transform: `scaleX(${share})` }} />
+        {chosen && <span class="share-line" style={{ left: `${chosen.threshold * 100}%` }} />}
+      </div>
+      {chosen && (
+        <>
+          <p class="share-verdict" data-side={share >= chosen.threshold ? "above" : "below"}>
+            {t(share >= chosen.threshold ? "shareAbove" : "shareBelow", { threshold: finePercent(chosen.threshold) })}
+          </p>
+          {points.length > 1 && (
+            <label class="field field-inline">
+              <span>{t("shareLine")}</span>
+              <select value={chosen.name} onChange={(event) => onChoose(event.currentTarget.value)}>
+                {points.map((point) => (
+                  <option key={point.name} value={point.name}>
+                    {t("sharePoint", { sensitivity: finePercent(point.sensitivity), specificity: finePercent(point.specificity) })}
+                  </option>
+                ))}
+              </select>
+            </label>
+          )}
+          <p class="small">
+            {t("shareExplain", { sensitivity: finePercent(chosen.sensitivity), specificity: finePercent(chosen.specificity) })}
+          </p>
+        </>
+      )}
+    </section>
+  );
+}

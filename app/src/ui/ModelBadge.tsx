@@ -1,0 +1,25 @@
+/** Which model answers, what it was made for, and how long it took. */
+
+import { t } from "../i18n";
+import { model } from "../state/models";
+import { Icon } from "./icons";
+
+const DOMAINS = { dermoscopy: "madeForDermoscopy", clinical: "madeForClinical", phantom: "madeForPhantom" } as const;
+
+export function ModelBadge({ milliseconds }: { milliseconds?: number | undefined }) {
+  const state = model.value;
+  if (state.kind === "failed" || state.kind === "none") return null;
+  return (
+    <div class="badge" data-testid="model-badge" data-state={state.kind}>
+      {state.kind === "ready" ? <Icon name="models" /> : <span class="spinner" />}
+      {state.kind === "ready" ? (
+        <p>
+          <a href="#/models">{state.spec.title}</a> {t(DOMAINS[state.spec.domain])}
+          {milliseconds !== undefined && ` ${t("took", { milliseconds: Math.round(milliseconds) })}`}
+        </p>
+      ) : (
+        <p>{t("loadingModel")}</p>
+      )}
+    </div>
+  );
+}

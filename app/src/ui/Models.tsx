@@ -1,0 +1,181 @@
+/** The models page: choose one, load one from a file, read its card, check it on this device. */
+
+import { useSignal } from "@preact/signals";
+import { useRef } from "preact/hooks";
+import type { GoldenDifference } from "../core/golden";
+import { errorText, fileSize, finePercent, t } from "../i18n";
+import { engine } from "../state/engine";
+import { entries, loadBundle, model, type ModelEntry, removeBundle, retryModel, useModel } from "../state/models";
+import { tellDone, tellError } from "../state/notices";
+import { Icon } from "./icons";
+import { Markdown } from "./Markdown";
+
+const DOMAINS = { dermoscopy: "domainDermoscopy", clinical: "domainClinical", phantom: "domainPhantom" } as const;
+
+function ModelRow({ entry }: { entry: ModelEntry }) {
+  const state = model.value;
+  const inUse = "entry" in state && state.entry?.id === entry.id;
+  return (
+    <li class="model-row" data-testid="model" data-name={entry.name}>
+      <label class="model-choice">
+        <input type="radio" name="model" checked={inUse} onChange={() => void useModel(entry.id)} />
+        <span>
+          <strong>{entry.title}</strong>
+          <span class="small">
+            {[t(DOMAINS[entry.domain]), entry.name, t("version", { version: entry.version }), entry.weights, fileSize(entry.bytes)].join(" · ")}
+          </span>
+          {entry.origin === "device" && <span class="small">{t("fromFile")}</span>}
+        </span>
+      </label>
+      {inUse && state.kind === "loading" && <span class="spinner" role="status" aria-label={t("loadingModel")} />}
+      {entry.origin === "device" && (
+        <button
+          type="button"
+          class="icon-button"
+          aria-label={t("removeModel", { title: entry.title })}
+          onClick={() => void removeBundle(entry)}
+        >
+          <Icon name="trash" />
+        </button>
+      )}
+    </li>
+  );
+}
+
+function SelfCheck() {
+  const running = useSignal(false);
+  const result = useSignal<GoldenDifference[] | null>(null);
+  const run = async (): Promise<void> => {
+    running.value = true;
+    try {
+      result.value = await engine.call("check", null);
+    } catch (error) {
+      tellError(error);
+    } finally {
+      running.value = false;
+    }
+  };
+  const passed = result.value?.every((one) => one.passed) ?? false;
+  return (
+    <section class="panel">
+      <h2>{t("selfCheck")}</h2>
+      <p>{t("selfCheckText")}</p>
+      <div class="actions actions-start">
+        <button type="button" class="button" disabled={running.value} onClick={() => void run()} data-testid="self-check">
+          <Icon name="done" />
+          {t("selfCheckRun")}
+        </button>
+      </div>
+      {result.value !== null && (
+        <p role="status" class={passed ? "check-passed" : "problem"} data-testid="self-check-result" data-passed={passed}>
+          {t(passed ? "selfCheckPassed" : "selfCheckFailed", {
+            count: result.value.length,
+            pixels: Math.max(0, ...result.value.map((one) => one.pixels)),
+            probabilities: Math.max(0, ...result.value.map((one) => one.probabilities)).toExponential(1),
+          })}
+        </p>
+      )}
+    </section>
+  );
+}
+
+function Card() {
+  const state = model.value;
+  if (state.kind === "failed") {
+    return (
+      <div class="problem" role="alert" data-testid="model-problem">
+        <p>{errorText(state.error)}</p>
+        <button type="button" class="button" onClick={() => void retryModel()}>
+          {t("tryAgain")}
+        </button>
+      </div>
+    );
+  }
+  if (state.kind !== "ready") return null;
+  const { spec, card } = state;
+  const rows: [string, string][] = [
+    [t("classes"), String(spec.classes.length)],
+    [t("inputSize"), `${spec.input.size} × ${spec.input.size}`],
+    [t("network"), `${spec.network.name} (${(spec.network.parameters / 1e6).toFixed(2)} M)`],
+    [t("licence"), spec.licence],
+    [t("dataLicence"), spec.data_licence],
+  ];
+  for (const [split, metrics] of Object.entries(spec.metrics)) {
+    const value = metrics["balanced_accuracy"];
+    if (value === undefined) continue;
+    const interval = value.low != null && value.high != null ? ` (${finePercent(value.low)} – ${finePercent(value.high)})` : "";
+    rows.push([t("balancedAccuracy", { split, protocol: spec.provenance.protocol }), finePercent(value.value) + interval]);
+  }
+  return (
+    <>
+      <section class="panel" data-testid="card">
+        <h2>{t("modelCard")}</h2>
+        <dl class="facts">
+          {rows.map(([name, value]) => (
+            <div key={name}>
+              <dt>{name}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
+        </dl>
+        <Markdown text={card} />
+      </section>
+      <SelfCheck key={spec.name} />
+    </>
+  );
+}
+
+export function Models() {
+  const input = useRef<HTMLInputElement>(null);
+  const loading = useSignal(false);
+  const load = async (files: File[]): Promise<void> => {
+    if (files.length === 0) return;
+    loading.value = true;
+    try {
+      const entry = await loadBundle(files);
+      if (model.value.kind === "ready") tellDone("modelLoaded", { title: entry.title });
+    } catch (error) {
+      tellError(error, files[0].name);
+    } finally {
+      loading.value = false;
+    }
+  };
+  return (
+    <div class="page">
+      <div class="page-head">
+        <div>
+          <h1>{t("navModels")}</h1>
+          <p class="lead">{t("modelsLead")}</p>
+        </div>
+        <div class="actions">
+          <button type="button" class="button" disabled={loading.value} onClick={() => input.current!.click()}>
+            <Icon name="import" />
+            {t("loadModel")}
+          </button>
+          <input
+            ref={input}
+            type="file"
+            accept=".zip,.json,.onnx,.md,.npz"
+            multiple
+            hidden
+            data-testid="bundle-input"
+            onChange={(event) => {
+              void load([...(event.currentTarget.files ?? [])]);
+              event.currentTarget.value = "";
+            }}
+          />
+        </div>
+      </div>
+      {entries.value.length === 0 ? (
+        <p class="empty">{t("noModel")}</p>
+      ) : (
+        <ul class="model-list" role="radiogroup" aria-label={t("navModels")}>
+          {entries.value.map((entry) => (
+            <ModelRow key={entry.id} entry={entry} />
+          ))}
+        </ul>
+      )}
+      <Card />
+    </div>
+  );
+}

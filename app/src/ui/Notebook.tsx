@@ -1,0 +1,178 @@
+/** The notebook: every case on this device, found by words, exported, imported and deleted. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { argmax } from "../core/probabilities";
+import { className, dayText, fileSize, percent, siteName, t } from "../i18n";
+import { type CaseWithVisits, deleteEverything, listCases, putCases, revision } from "../notebook/cases";
+import { storageUse } from "../notebook/database";
+import { downloadBlob } from "../notebook/download";
+import { searchCases } from "../notebook/search";
+import { exportCases, importCases } from "../notebook/transfer";
+import { tellDone, tellError } from "../state/notices";
+import { routeHash } from "../state/route";
+import { BlobImage } from "./BlobImage";
+import { Confirm } from "./Dialog";
+import { Icon } from "./icons";
+
+function CaseCard({ one }: { one: CaseWithVisits }) {
+  const last = one.visits.at(-1);
+  const photo = last?.photos[0];
+  const top = last && argmax(last.probabilities);
+  return (
+    <li>
+      <a class="case-card" href={routeHash({ page: "case", id: one.id })} data-testid="case">
+        {photo ? (
+          <BlobImage blob={photo.image} alt="" width={photo.width} height={photo.height} class="case-thumb" />
+        ) : (
+          <span class="case-thumb" />
+        )}
+        <span class="case-words">
+          <strong>{one.title}</strong>
+          <span class="small">{siteName(one.site)}</span>
+          {last && top !== undefined && (
+            <span class="small">
+              {last.abstained ? t("cannotTell") : `${className(last.classes[top])} ${percent(last.probabilities[top])}`}
+            </span>
+          )}
+        </span>
+        <span class="case-dates small">
+          {last && dayText(last.date)}
+          {one.visits.length > 1 && <span>{t("visitCount", { count: one.visits.length })}</span>}
+        </span>
+      </a>
+    </li>
+  );
+}
+
+function Storage({ count }: { count: number }) {
+  const use = useSignal<{ used: number; quota: number } | null>(null);
+  useEffect(() => {
+    void storageUse().then((found) => (use.value = found));
+  }, [count, revision.value]);
+  if (use.value === null) return null;
+  return (
+    <p class="small" data-testid="storage">
+      {t("storageUse", { used: fileSize(use.value.used), quota: fileSize(use.value.quota) })}
+    </p>
+  );
+}
+
+export function Notebook() {
+  const cases = useSignal<CaseWithVisits[] | null>(null);
+  const query = useSignal("");
+  const confirming = useSignal(false);
+  const input = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    listCases().then(
+      (found) => (cases.value = found),
+      (error: unknown) => {
+        tellError(error);
+        cases.value = [];
+      },
+    );
+  }, [revision.value]);
+
+  const exportAll = async (): Promise<void> => {
+    try {
+      downloadBlob(await exportCases(cases.value ?? []), `lentigo-notebook-${new Date().toISOString().slice(0, 10)}.json`);
+    } catch (error) {
+      tellError(error);
+    }
+  };
+  const importFile = async (file: File | undefined): Promise<void> => {
+    if (file === undefined) return;
+    try {
+      const found = await importCases(file);
+      await putCases(found);
+      tellDone("imported", { count: found.length });
+    } catch (error) {
+      tellError(error, file.name);
+    }
+  };
+  const deleteAll = async (): Promise<void> => {
+    try {
+      await deleteEverything();
+      tellDone("deletedAll");
+    } catch (error) {
+      tellError(error);
+    }
+  };
+
+  const all = cases.value;
+  const shown = all === null ? [] : searchCases(all, query.value, (one) => siteName(one.site));
+  return (
+    <div class="page">
+      <div class="page-head">
+        <div>
+          <h1>{t("navNotebook")}</h1>
+          <p class="lead">{t("notebookLead")}</p>
+        </div>
+        <div class="actions">
+          <button type="button" class="button" onClick={() => input.current!.click()}>
+            <Icon name="import" />
+            {t("import")}
+          </button>
+          <input
+            ref={input}
+            type="file"
+            accept="application/json,.json"
+            hidden
+            data-testid="import-input"
+            onChange={(event) => {
+              void importFile(event.currentTarget.files?.[0]);
+              event.currentTarget.value = "";
+            }}
+          />
+          <button type="button" class="button" disabled={!all?.length} onClick={() => void exportAll()} data-testid="export">
+            <Icon name="export" />
+            {t("export")}
+          </button>
+        </div>
+      </div>
+      {all !== null && all.length > 0 && (
+        <label class="search">
+          <span class="visually-hidden">{t("search")}</span>
+          <Icon name="search" />
+          <input
+            type="search"
+            value={query.value}
+            placeholder={t("searchHint")}
+            onInput={(event) => (query.value = event.currentTarget.value)}
+            data-testid="search"
+          />
+        </label>
+      )}
+      {all !== null && shown.length === 0 && (
+        <p class="empty" data-testid="no-cases">
+          {t(all.length === 0 ? "notebookEmpty" : "searchEmpty")}
+        </p>
+      )}
+      <ul class="case-list">
+        {shown.map((one) => (
+          <CaseCard key={one.id} one={one} />
+        ))}
+      </ul>
+      {all !== null && (
+        <div class="page-end">
+          <Storage count={all.length} />
+          {all.length > 0 && (
+            <button type="button" class="button button-quiet" onClick={() => (confirming.value = true)} data-testid="delete-all">
+              <Icon name="trash" />
+              {t("deleteAll")}
+            </button>
+          )}
+        </div>
+      )}
+      {confirming.value && (
+        <Confirm
+          title={t("deleteAll")}
+          text={t("deleteAllText")}
+          action={t("deleteAll")}
+          onConfirm={() => void deleteAll()}
+          onClose={() => (confirming.value = false)}
+        />
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,24 @@
+/** Messages at the edge of the page. */
+
+import { errorText, t } from "../i18n";
+import { dismiss, notices } from "../state/notices";
+import { Icon } from "./icons";
+
+export function Notices() {
+  return (
+    <div class="notices" role="status" aria-live="polite">
+      {notices.value.map((notice) => (
+        <div key={notice.id} class={`notice notice-${notice.kind}`} data-testid={`notice-${notice.kind}`}>
+          <Icon name={notice.kind === "error" ? "warning" : "done"} />
+          <p>
+            {notice.kind === "error" && notice.subject && <strong>{notice.subject}: </strong>}
+            {notice.kind === "error" ? errorText(notice.error) : t(notice.text, notice.params)}
+          </p>
+          <button type="button" class="icon-button" aria-label={t("dismiss")} onClick={() => dismiss(notice.id)}>
+            <Icon name="close" />
+          </button>
+        </div>
+      ))}
+    </div>
+  );
+}

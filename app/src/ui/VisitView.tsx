@@ -1,0 +1,59 @@
+/** One visit as it is kept: photographs with heat map, the answer, the model that gave it. */
+
+import { useEffect, useState } from "preact/hooks";
+import { argmax } from "../core/probabilities";
+import { className, dayText, finePercent, percent, t } from "../i18n";
+import type { Visit, VisitPhoto } from "../notebook/types";
+import { Bars } from "./Bars";
+import { BlobImage } from "./BlobImage";
+import { Viewer } from "./Viewer";
+
+/** A kept photograph with the heat map of a class; a plain image on paper. */
+export function KeptPhoto({ photo, classIndex, heat, label }: { photo: VisitPhoto; classIndex: number; heat: number; label: string }) {
+  const [picture, setPicture] = useState<ImageBitmap | null>(null);
+  useEffect(() => {
+    let bitmap: ImageBitmap | null = null;
+    let current = true;
+    void createImageBitmap(photo.image).then(
+      (decoded) => {
+        if (!current) return decoded.close();
+        bitmap = decoded;
+        setPicture(decoded);
+      },
+      () => setPicture(null), // shown as a broken image below
+    );
+    return () => {
+      current = false;
+      bitmap?.close();
+    };
+  }, [photo]);
+  if (picture === null) return <BlobImage blob={photo.image} alt={label} width={photo.width} height={photo.height} class="kept" />;
+  return <Viewer picture={picture} size={photo} cam={photo.cam} classIndex={classIndex} opacity={heat} label={label} />;
+}
+
+export function VisitView({ visit, heat }: { visit: Visit; heat: number }) {
+  const top = argmax(visit.probabilities);
+  return (
+    <article class="visit" data-testid="visit">
+      <header class="visit-head">
+        <h3>{dayText(visit.date)}</h3>
+        <p>{visit.abstained ? t("cannotTell") : `${className(visit.classes[top])} ${percent(visit.probabilities[top])}`}</p>
+      </header>
+      <div class="visit-photos">
+        {visit.photos.map((photo, i) => (
+          <KeptPhoto key={i} photo={photo} classIndex={top} heat={heat} label={t("photograph", { number: i + 1 })} />
+        ))}
+      </div>
+      <Bars classes={visit.classes} probabilities={visit.probabilities} muted={visit.abstained} />
+      {visit.malignant !== null && !visit.abstained && (
+        <p class="small">
+          {t("shareTitle")}: {percent(visit.malignant)}
+          {visit.operatingPoint !== null && ` · ${t("shareAgainst", { threshold: finePercent(visit.operatingPoint.threshold) })}`}
+        </p>
+      )}
+      {visit.note && <p class="visit-note">{visit.note}</p>}
+      <p class="small">{t("answeredBy", { title: visit.model.title, version: visit.model.version, digest: visit.model.digest.slice(0, 8) })}</p>
+      <p class="small">{t("noticeShort")}</p>
+    </article>
+  );
+}

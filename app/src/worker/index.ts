@@ -1,0 +1,169 @@
+/** The worker: everything that takes longer than a frame. It answers one call after the other. */
+
+import { digest, verifyFile } from "../core/bundle";
+import { AppError, plainError } from "../core/errors";
+import { NO_EDIT } from "../core/geometry";
+import { compareGolden, goldenImage, parseGolden } from "../core/golden";
+import { softmax } from "../core/probabilities";
+import { qualityHints } from "../core/quality";
+import { CARD, GOLDEN, MODEL, parseSpec, SPEC, type Spec } from "../core/spec";
+import { normalise } from "../core/tensor";
+import { createScorer, type Scorer } from "../core/trust";
+import { checkReadBack, decode, toPicture, toSquare } from "./decode";
+import { Network, startRuntime } from "./network";
+import type { Analysis, BundleSource, CallName, Calls, Request, Response } from "./protocol";
+
+const PICTURE_SIDE = 1280;
+
+interface Opened {
+  spec: Spec;
+  source: BundleSource;
+  network: Network;
+  scorer: Scorer;
+}
+
+let opened: Opened | null = null;
+const runtime = startRuntime();
+runtime.catch(() => undefined); // told when a model is asked for
+
+async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
+  const start = performance.now();
+  checkReadBack();
+  const previous = opened;
+  opened = null;
+  await previous?.network.release();
+  const specBytes = await readFile(source, SPEC);
+  if (source.kind === "url" && digest(specBytes) !== source.specDigest) throw new AppError("bundleDamaged", { file: SPEC });
+  const spec = parseSpec(new TextDecoder().decode(specBytes));
+  const [model, card] = await Promise.all([
+    readVerified(source, spec, MODEL),
+    readVerified(source, spec, CARD),
+    runtime,
+  ]);
+  const scorer = await createScorer(spec, (name) => readVerified(source, spec, name));
+  const network = await Network.open(spec, model);
+  opened = { spec, source, network, scorer };
+  return { spec, card: new TextDecoder().decode(card), milliseconds: performance.now() - start };
+}
+
+async function readVerified(source: BundleSource, spec: Spec, name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await readFile(source, name, spec.files[name]);
+  verifyFile(spec, name, bytes);
+  return bytes;
+}
+
+async function readFile(source: BundleSource, name: string, version?: string): Promise<Uint8Array<ArrayBuffer>> {
+  if (source.kind === "files") {
+    if (name === SPEC) return new TextEncoder().encode(source.spec);
+    if (!(name in source.files)) throw new AppError("bundleFileMissing", { file: name });
+    return new Uint8Array(await source.files[name].arrayBuffer());
+  }
+  // The checksum in the address makes every version of a file a new one to caches.
+  const tag = (version ?? source.specDigest).slice(0, 12);
+  let response: globalThis.Response;
+  try {
+    response = await fetch(`${source.base}${name}?v=${tag}`);
+  } catch {
+    throw new AppError("bundleUnreachable", { file: name });
+  }
+  if (!response.ok) throw new AppError("bundleUnreachable", { file: name });
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+function current(): Opened {
+  if (opened === null) throw new AppError("noModel");
+  return opened;
+}
+
+async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<Analysis> {
+  const { spec, network, scorer } = current();
+  const start = performance.now();
+  const decoded = await decode(blob);
+  try {
+    const afterDecode = performance.now();
+    const pixels = toSquare(decoded, edit, spec.input.size);
+    const afterResize = performance.now();
+    const { logits, embedding, cam } = await network.run(normalise(pixels, spec.input.size, spec.input.mean, spec.input.std));
+    const afterInfer = performance.now();
+    const { picture, size } = toPicture(decoded, edit, PICTURE_SIDE);
+    return {
+      probabilities: softmax(logits, spec.temperature),
+      logits: Array.from(logits),
+      embedding: Array.from(embedding),
+      cam,
+      reasons: scorer(logits, embedding),
+      hints: qualityHints(pixels, spec.input.size),
+      picture,
+      size,
+      timing: {
+        decode: afterDecode - start,
+        resize: afterResize - afterDecode,
+        infer: afterInfer - afterResize,
+        total: performance.now() - start,
+      },
+    };
+  } finally {
+    decoded.bitmap.close();
+  }
+}
+
+async function preview({ blob, turns }: Calls["preview"]["request"]): Promise<Calls["preview"]["response"]> {
+  const decoded = await decode(blob);
+  try {
+    return toPicture(decoded, { turns, crop: null }, PICTURE_SIDE);
+  } finally {
+    decoded.bitmap.close();
+  }
+}
+
+async function check(): Promise<Calls["check"]["response"]> {
+  const { spec, source, network } = current();
+  const golden = parseGolden(new TextDecoder().decode(await readVerified(source, spec, GOLDEN)));
+  const { size, mean, std } = spec.input;
+  const differences: Calls["check"]["response"] = [];
+  for (const example of golden.cases) {
+    const decoded = await decode(new Blob([goldenImage(example)], { type: "image/png" }));
+    const pixels = toSquare(decoded, NO_EDIT, size);
+    decoded.bitmap.close();
+    const { logits, cam } = await network.run(normalise(pixels, size, mean, std));
+    differences.push(compareGolden(golden, example, { pixels, size, probabilities: softmax(logits, spec.temperature), cam }));
+  }
+  return differences;
+}
+
+function answer(request: Request): Promise<Calls[CallName]["response"]> {
+  switch (request.name) {
+    case "open":
+      return open(request.request);
+    case "classify":
+      return classify(request.request);
+    case "preview":
+      return preview(request.request);
+    case "check":
+      return check();
+  }
+}
+
+function transferables(value: object): Transferable[] {
+  const list: Transferable[] = [];
+  if ("picture" in value && value.picture instanceof ImageBitmap) list.push(value.picture);
+  return list;
+}
+
+// One call at a time: a session is not reentrant, and two decoded photographs may not fit into a phone's memory.
+let queue: Promise<void> = Promise.resolve();
+self.addEventListener("message", (event: MessageEvent<Request>) => {
+  const request = event.data;
+  queue = queue.then(async () => {
+    let response: Response;
+    let transfer: Transferable[] = [];
+    try {
+      const value = await answer(request);
+      transfer = transferables(value);
+      response = { id: request.id, ok: true, value };
+    } catch (error) {
+      response = { id: request.id, ok: false, error: plainError(error) };
+    }
+    self.postMessage(response, { transfer });
+  });
+});

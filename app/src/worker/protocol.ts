@@ -1,0 +1,58 @@
+/** What the page asks of the worker, and what it gets. */
+
+import type { PlainError } from "../core/errors";
+import type { Edit, Size } from "../core/geometry";
+import type { GoldenDifference } from "../core/golden";
+import type { Hint } from "../core/quality";
+import type { Spec } from "../core/spec";
+import type { Reason } from "../core/trust";
+
+/** Where a bundle's files are. */
+export type BundleSource =
+  | { kind: "url"; /** of the folder, with a trailing slash */ base: string; /** SHA-256 of spec.json */ specDigest: string }
+  | { kind: "files"; spec: string; files: Record<string, Blob> };
+
+/** The graph's class-activation maps. */
+export interface Cams {
+  shape: [classes: number, height: number, width: number];
+  values: Float32Array<ArrayBuffer>;
+}
+
+/** Milliseconds of each step. */
+export interface Timing {
+  decode: number;
+  resize: number;
+  infer: number;
+  total: number;
+}
+
+/** What the model says about one photograph. */
+export interface Analysis {
+  probabilities: number[];
+  logits: number[];
+  embedding: number[];
+  cam: Cams | null;
+  reasons: Reason[];
+  hints: Hint[];
+  /** The part that was classified, scaled down for display. */
+  picture: ImageBitmap;
+  /** Size of that part in the photograph's own pixels. */
+  size: Size;
+  timing: Timing;
+}
+
+export interface Calls {
+  /** Load a bundle; the model that was loaded before is let go. */
+  open: { request: BundleSource; response: { spec: Spec; card: string; milliseconds: number } };
+  classify: { request: { blob: Blob; edit: Edit }; response: Analysis };
+  /** The upright, turned photograph without its crop, scaled down, for the crop editor. */
+  preview: { request: { blob: Blob; turns: number }; response: { picture: ImageBitmap; size: Size } };
+  /** Run the golden vectors of the open bundle on this very device. */
+  check: { request: null; response: GoldenDifference[] };
+}
+
+export type CallName = keyof Calls;
+
+export type Request = { [Name in CallName]: { id: number; name: Name; request: Calls[Name]["request"] } }[CallName];
+
+export type Response = { id: number; ok: true; value: unknown } | { id: number; ok: false; error: PlainError };

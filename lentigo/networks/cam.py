@@ -5,8 +5,9 @@ class's logit. Behind a mean over positions and linear layers that gradient need
 
     alpha[k, c] = (1 / hw) sum_m W2[k, m] act'(z_m) W1[m, c],    cam_k = relu(sum_c alpha[k, c] A_c)
 
-with feature maps A (C, h, w), z = W1 mean(A) + b1, and W2 the output layer. Batch normalisation of z, where a head has it,
-scales act' in evaluation. With one linear layer alpha is its weight over hw. Everything here is plain tensor arithmetic, so it traces into ONNX.
+with feature maps A (C, h, w), z = W1 mean(A) + b1, and W2 the output layer. Batch normalisation of z, where a
+head has it, scales act' in evaluation. With one linear layer alpha is its weight over hw. Everything here is
+plain tensor arithmetic, so it traces into ONNX.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lentigo.errors import NetworkError
+from lentigo.networks.cam import activation_slope
 from lentigo.networks.network import Network, PooledHead
 from lentigo.networks.pretrained import Pretrained, load_pretrained, read_state_dict
 from lentigo.networks.registry import Builder, NetworkInfo, read_options, register_family, register_network
@@ -27,18 +28,26 @@ class TimmNetwork(Network):
         architecture: timm's name.
         classes: K, the number of outputs.
         dropout: before the last layer, 0 to 1.
+
+    Raises:
+        NetworkError: the network has more than one output layer.
     """
+
+    features: Any
 
     def __init__(self, architecture: str, classes: int, dropout: float) -> None:
         import timm
 
         super().__init__()
         self.architecture = architecture
-        self.features: Any = timm.create_model(architecture, pretrained=False, num_classes=classes, drop_rate=dropout)
-        self.head = pooled_head(self.features, dropout)
+        model: Any = timm.create_model(architecture, pretrained=False, num_classes=classes, drop_rate=dropout)
+        self.features = model
+        self.head = pooled_head(model, dropout)
         self._moved: dict[str, str] = {}  # timm's name of a head layer -> ours
         if self.head is not None:
             self._take_head()
+        elif not isinstance(model.get_classifier(), nn.Module):
+            raise NetworkError(f"{PREFIX}{architecture} has several output layers (distillation); lentigo takes networks with one")
 
     def _take_head(self) -> None:
         classifier = self.features.pretrained_cfg["classifier"]
@@ -119,6 +128,8 @@ def pooled_head(model: Any, dropout: float) -> PooledHead | None:
         head = PooledHead(channels, classes, dropout=dropout)
     elif isinstance(conv, nn.Conv2d) and conv.kernel_size == (1, 1) and conv.out_channels == classifier.in_features:
         norm, activation = _norm_and_activation(model)
+        if not _has_slope(activation):
+            return None
         head = PooledHead(
             channels, classes, hidden=conv.out_channels, activation=activation, dropout=dropout, norm=norm, bias=conv.bias is not None
         )
@@ -130,6 +141,14 @@ def pooled_head(model: Any, dropout: float) -> PooledHead | None:
         return None
     head.output = classifier
     return head if _same(model, head, channels) else None
+
+
+def _has_slope(activation: nn.Module) -> bool:
+    try:
+        activation_slope(activation, torch.zeros(1))
+    except NetworkError:
+        return False
+    return True
 
 
 def _norm_and_activation(model: Any) -> tuple[nn.BatchNorm1d | None, nn.Module]:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch import nn
+from torchvision import models
 from torchvision.models import mobilenet_v3_small
 
 from lentigo.errors import NetworkError
 from lentigo.networks import Network, create_network, describe_network, network_names
+from lentigo.networks.attention import SimAM
+from lentigo.networks.ds_resnet import DualScaleBottleneck, DualScaleCascade
 from lentigo.networks.mobilenetv3 import expected_se_gates
 
 # PAPERS: torchvision's 1000-class head and a 7-class head.
@@ -57,38 +64,69 @@ def test_parameter_counts_of_the_paper(attention: str) -> None:
         assert parameters(create_network(f"mobilenetv3_small_{attention}", classes=classes)) == expected
 
 
+# Each network's parameters with 7 classes.
+PARAMETERS = {f"mobilenetv3_small_{name}": seven for name, (_, seven) in COUNTS.items()} | {
+    "mobilenetv3_small": 1_525_031,
+    "mobilenetv3_small_hypo": 1_063_430,
+    "ds_resnet50": 12_280_647,
+    "resnet18": 11_180_103,  # the CaCo paper prints 11.18 M
+    "resnet50": 23_522_375,
+    "shufflenetv2_x2": 5_359_339,  # 5.36 M
+    "ghostnetv2": 4_884_875,
+    "efficientnet_b0": 4_016_515,
+    "efficientnetv2_b0": 5_867_671,
+    "mobilenetv2": 2_232_839,
+    "mobilenetv4_conv_small": 2_501_991,
+    "googlenet": 5_607_079,
+    "inceptionv3": 21_799_911,
+    "vgg16": 134_289_223,
+}
+
+
 @pytest.mark.parametrize("name", network_names())
 def test_contract(name: str) -> None:
     """One batch through every network: shapes, forward == head(features), every parameter learns, same seed same weights."""
-    size = 96 if name in ("inceptionv3",) else 64
+    size = 96 if name == "inceptionv3" else 64
     torch.manual_seed(0)
-    network = create_network(name, classes=3)
+    network = create_network(name, classes=7)
+    start = sums(network)
     assert isinstance(network, Network)
     assert network.name == name
     assert network.load_report is None
     assert network.loaded_share == 0
     assert network.training
+    assert parameters(network) == PARAMETERS[name]
     network.eval()
     x = images(size)
-    maps = network.forward_features(x)
-    logits, embedding = network.forward_head(maps)
-    assert maps.ndim == 4
-    assert logits.shape == (2, 3)
-    assert embedding.ndim == 2
-    torch.testing.assert_close(network(x), logits)
-    if network.head is not None:
-        torch.testing.assert_close(network.head.output(embedding), logits)
-        first = network.head.output if network.head.hidden is None else network.head.hidden
-        assert maps.shape[1] == first.in_features
+    with torch.no_grad():
+        maps = network.forward_features(x)
+        logits, embedding = network.forward_head(maps)
+        assert maps.ndim == 4
+        assert logits.shape == (2, 7)
+        assert embedding.ndim == 2
+        torch.testing.assert_close(network(x), logits)
+        torch.testing.assert_close(network(x.contiguous(memory_format=torch.channels_last)), logits, rtol=1e-3, atol=1e-4)
+        if network.head is None:
+            assert name == "vgg16"
+        else:
+            torch.testing.assert_close(network.head.output(embedding), logits)
+            assert maps.shape[1] == (network.head.output if network.head.hidden is None else network.head.hidden).in_features
     network.train()
     network(images(size, 3)).square().sum().backward()
-    idle = [key for key, p in network.named_parameters() if p.grad is None]
-    assert not idle
+    assert not [key for key, p in network.named_parameters() if p.grad is None]
+    del network
     torch.manual_seed(0)
-    again = create_network(name, classes=3).state_dict()
-    torch.manual_seed(0)
-    once = create_network(name, classes=3).state_dict()
-    assert all(torch.equal(again[key], once[key]) for key in once)
+    assert sums(create_network(name, classes=7)) == start
+
+
+def sums(network: nn.Module) -> dict[str, float]:
+    return {key: value.sum().item() for key, value in network.state_dict().items()}
+
+
+def test_heads_of_the_papers_counts() -> None:
+    """The CaCo paper counts some networks with ImageNet's 1000 classes."""
+    assert parameters(create_network("ghostnetv2", classes=1000)) == 6_156_908  # printed: 6.16 M
+    assert parameters(create_network("efficientnet_b0", classes=1000)) == 5_288_548  # 5.29 M
 
 
 @pytest.mark.parametrize("name", network_names())
@@ -235,8 +273,6 @@ def test_unreadable_weights(tmp_path: Path) -> None:
 
 
 def test_no_code_is_unpickled(tmp_path: Path) -> None:
-    import pickle
-
     class Evil:
         def __reduce__(self) -> tuple[object, tuple[str]]:
             return (Path.touch, (tmp_path / "ran",))  # type: ignore[return-value]
@@ -291,3 +327,159 @@ def test_hypo_switches(eca: bool, leaky: bool, dilation: bool, torchvision_file:
     assert network.loaded_share == 1
     assert parameters(network) == parameters(create_network(f"mobilenetv3_small_{'eca' if eca else 'se'}", classes=10))
     assert network.forward_features(images(96)).shape == (2, 576, 3, 3)
+
+
+BASELINES: dict[str, Callable[..., nn.Module]] = {
+    "resnet18": models.resnet18,
+    "shufflenetv2_x2": models.shufflenet_v2_x2_0,
+    "mobilenetv2": models.mobilenet_v2,
+    "efficientnet_b0": models.efficientnet_b0,
+    "googlenet": partial(models.googlenet, init_weights=True, transform_input=True),  # with its auxiliary classifiers
+    "inceptionv3": partial(models.inception_v3, init_weights=True, transform_input=True),
+}
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baseline_is_torchvision(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every torchvision weight finds its place, and the logits are the same."""
+    torch.manual_seed(1)
+    base = BASELINES[name](weights=None).eval()
+    monkeypatch.setattr("lentigo.networks.baselines.torchvision_state_dict", lambda weights: base.state_dict())
+    network = create_network(name, classes=1000, pretrained="imagenet").eval()
+    assert network.load_report is not None
+    assert network.load_report.share == 1
+    assert network.load_report.new == 0
+    x = images(96)
+    with torch.no_grad():
+        expected = base(x)
+        torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5 * expected.abs().max().item())
+    smaller = create_network(name, classes=3, pretrained="imagenet")
+    assert smaller.load_report == network.load_report
+    assert torch.equal(next(iter(smaller.features.parameters())), next(iter(base.parameters())))
+
+
+def test_weights_of_another_baseline_are_refused(tmp_path: Path, torchvision_file: Path) -> None:
+    for name in ("resnet18", "mobilenetv2", "ds_resnet50", "mobilenetv4_conv_small"):
+        with pytest.raises(NetworkError, match=f"another architecture than {name}: .*%"):
+            create_network(name, classes=3, pretrained=torchvision_file)
+
+
+TIMM = {
+    "ghostnetv2": "ghostnetv2_100",
+    "mobilenetv4_conv_small": "mobilenetv4_conv_small",
+    "efficientnetv2_b0": "tf_efficientnetv2_b0",
+    "timm/resnet10t": "resnet10t",
+    "timm/convnext_atto": "convnext_atto",  # normalises after pooling: no pooled head
+    "timm/vit_tiny_patch16_224": "vit_tiny_patch16_224",  # tokens, not maps
+}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm_network_is_timm(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    base = timm.create_model(TIMM[name]).eval()
+    path = tmp_path / "weights.pt"
+    torch.save(base.state_dict(), path)
+    network = create_network(name, classes=1000, pretrained=path).eval()
+    x = images(224 if "vit" in name else 64, 1)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), base(x))
+    assert (network.head is None) == (name in ("timm/convnext_atto", "timm/vit_tiny_patch16_224"))
+    smaller = create_network(name, classes=3, pretrained=path, dropout=0.3).eval()
+    assert smaller.loaded_share == 1
+    assert smaller(x).shape == (1, 3)
+    torch.save(smaller.state_dict(), path)
+    again = create_network(name, classes=3, pretrained=path).eval()
+    assert torch.equal(again(x), smaller(x))
+    assert describe_network(name).input_size >= 176
+
+
+def test_timm_names() -> None:
+    with pytest.raises(NetworkError, match="timm has no network 'resnt18'; did you mean 'timm/resnet18'"):
+        create_network("timm/resnt18", classes=3)
+    with pytest.raises(NetworkError, match="several output layers"):
+        create_network("timm/levit_128s", classes=3)
+    with pytest.raises(NetworkError, match="no option 'drop'; did you mean 'dropout'"):
+        create_network("timm/resnet10t", classes=3, drop=0.1)
+
+
+def test_timm_offline_says_to_pass_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = timm.create_model
+
+    def refuse(*args: object, pretrained: bool = False, **kwargs: object) -> nn.Module:
+        if pretrained:
+            raise ConnectionError("no route to the hub")
+        return build(*args, **kwargs)
+
+    monkeypatch.setattr("timm.create_model", refuse)
+    with pytest.raises(NetworkError, match=r"resnet10t cannot be downloaded \(no route to the hub\); pass a file"):
+        create_network("timm/resnet10t", classes=3, pretrained="imagenet")
+
+
+@pytest.mark.parametrize("fusion", ["add", "concat"])
+@pytest.mark.parametrize("depthwise", [True, False])
+def test_ds_resnet(depthwise: bool, fusion: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layer counts, loaded share, and that only the layers that still exist are taken."""
+    torch.manual_seed(1)
+    base = models.resnet50(weights=None)
+    monkeypatch.setattr("lentigo.networks.ds_resnet.torchvision_state_dict", lambda weights: base.state_dict())
+    network = create_network("ds_resnet50", classes=3, pretrained="imagenet", depthwise=depthwise, fusion=fusion)
+    blocks = [m for m in network.modules() if isinstance(m, DualScaleBottleneck)]
+    assert [block.conv1.out_channels for block in blocks] == [64] * 3 + [128] * 4 + [256] * 6 + [512] * 3
+    assert sum(isinstance(m, SimAM) for m in network.modules()) == 32
+    widths = [block.conv1.out_channels for block in blocks]
+    dense = sum(9 * w * w + 2 * w for w in widths)  # the 3x3 convolutions and their normalisation
+    expand = sum(4 * w * w + 8 * w for w in widths)
+    kept = parameters(base) - parameters(base.fc) - (dense if depthwise else 0) - (expand if fusion == "concat" else 0)
+    cascade = sum(2 * (9 * w * (1 if depthwise else w) + 2 * w) for w in widths)
+    new = cascade - (0 if depthwise else dense) + (sum(8 * w * w + 8 * w for w in widths) if fusion == "concat" else 0)
+    report = network.load_report
+    assert report is not None
+    assert (report.loaded, report.expected, report.new) == (kept, kept, new)
+    assert torch.equal(blocks[3].conv1.weight, base.layer2[0].conv1.weight)
+    assert torch.equal(blocks[0].downsample[0].weight, base.layer1[0].downsample[0].weight)
+    assert torch.equal(blocks[0].cascade.near[1].running_var, base.layer1[0].bn2.running_var)
+    if not depthwise:
+        assert torch.equal(blocks[15].cascade.near[0].weight, base.layer4[2].conv2.weight)
+    assert network.eval().forward_features(images()).shape == (2, 2048, 2, 2)
+
+
+@pytest.mark.parametrize("fusion", ["add", "concat"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_cascade_against_loops(stride: int, fusion: str) -> None:
+    """Depthwise dilation 1, then dilation 3 on its result, written as sums over the kernel; with an effective reach of 1 + 3."""
+    torch.manual_seed(2)
+    cascade = DualScaleCascade(2, stride=stride, fusion=fusion).eval()
+    x = torch.randn(1, 2, 9, 9)
+
+    def convolve(layer: nn.Sequential, image: torch.Tensor, step: int, dilation: int) -> torch.Tensor:
+        kernel, norm = layer[0].weight, layer[1]
+        side = image.shape[-1]
+        out = torch.zeros(1, 2, -(-side // step), -(-side // step))
+        for c in range(2):
+            for i in range(out.shape[2]):
+                for j in range(out.shape[3]):
+                    for u in range(3):
+                        for v in range(3):
+                            row, column = i * step + (u - 1) * dilation, j * step + (v - 1) * dilation
+                            if 0 <= row < side and 0 <= column < side:
+                                out[0, c, i, j] += kernel[c, 0, u, v].item() * image[0, c, row, column].item()
+        return (out / (1 + norm.eps) ** 0.5).clamp_min(0)  # batch statistics at their start: mean 0, variance 1
+
+    near = convolve(cascade.near, x, stride, 1)
+    far = convolve(cascade.far, near, 1, 3)
+    torch.testing.assert_close(cascade(x), near + far if fusion == "add" else torch.cat([near, far], 1), rtol=1e-4, atol=1e-5)
+
+
+def test_bottleneck_order() -> None:
+    """1x1, SimAM, cascade, SimAM, 1x1, shortcut."""
+    torch.manual_seed(3)
+    base = models.resnet50(weights=None).layer2[0]
+    block = DualScaleBottleneck(base).eval()
+    x = torch.randn(1, 256, 6, 6)
+    hidden = SimAM(128)(torch.relu(base.bn1(base.conv1(x))))
+    near = block.cascade.near(hidden)
+    fused = SimAM(128)(near + block.cascade.far(near))
+    expected = torch.relu(base.bn3(base.conv3(fused)) + base.downsample(x))
+    assert expected.shape == (1, 512, 3, 3)
+    torch.testing.assert_close(block(x), expected)

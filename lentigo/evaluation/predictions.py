@@ -189,18 +189,15 @@ def read_predictions(path: str | Path, *, codes: Sequence[str] | None = None) ->
             twice, or probabilities are no numbers, negative or do not sum to 1.
     """
     source = Path(path)
-    header = _header(source)
+    header, rows = _read_rows(source)
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         hint = did_you_mean(missing[0], header) if len(missing) == 1 else ""
         raise DataError(f"{source}: no column {', '.join(missing)}{hint}; a prediction table starts with {','.join(REQUIRED)}")
-    try:
-        # Everything as text first: a class may be called "nan", an id may look like a number.
-        raw = pd.read_csv(source, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{source}: cannot be read as CSV ({str(error).splitlines()[0]})") from None
-    if raw.empty:
+    if not rows:
         raise DataError(f"{source}: has a header but no rows; predict at least one image")
+    # Everything as text first: a class may be called "nan", an id may look like a number.
+    raw = pd.DataFrame(rows, columns=header, dtype=str)
     if codes is None:
         classes = _find_codes(raw, source)
     else:
@@ -283,10 +280,13 @@ def _text(values: Sequence[str]) -> list[str]:
     return [os.fspath(value) if isinstance(value, os.PathLike) else str(value) for value in values]
 
 
-def _header(source: Path) -> list[str]:
+def _read_rows(source: Path) -> tuple[list[str], list[list[str]]]:
+    """The header and every row as text, each row as long as the header."""
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
+            reader = csv.reader(file)
+            header = next(reader, [])
+            rows = [row for row in reader if row]
     except FileNotFoundError:
         raise DataError(f"{source}: no such file of predictions") from None
     except IsADirectoryError:
@@ -298,7 +298,10 @@ def _header(source: Path) -> list[str]:
     double = sorted({name for name in header if header.count(name) > 1})
     if double:
         raise DataError(f"{source}: column {', '.join(double)} appears more than once")
-    return header
+    uneven = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
+    if uneven is not None:
+        raise DataError(f"{source}: row {uneven + 2} has {len(rows[uneven])} fields, the header has {len(header)}; is the file cut off?")
+    return header, rows
 
 
 def _find_codes(raw: pd.DataFrame, source: Path) -> tuple[str, ...]:
@@ -349,7 +352,8 @@ def _checked(frame: pd.DataFrame, codes: tuple[str, ...], source: Path | None) -
             f"{where}image {frame['image'].iloc[row]!r}: the probabilities of {', '.join(codes)} sum to {sums[row]:.6g}"
             f" (lowest {matrix[row].min():.6g}); each must lie in 0 to 1 and the row must sum to 1 ({len(bad)} of {len(frame)} rows do not)"
         )
-    targets = pd.Categorical(frame["target"], categories=list(codes)).codes.astype(np.int64)
+    positions = {code: k for k, code in enumerate(codes)}
+    targets = np.array([positions.get(code, -1) for code in frame["target"]], dtype=np.int64)
     unknown = np.flatnonzero(targets < 0)
     if len(unknown):
         row = int(unknown[0])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import pickle
 import time
 import warnings
 from collections.abc import Mapping
@@ -124,7 +123,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise TrainingError(f"{path}: no such checkpoint; the run has not finished an epoch at its last image size") from None
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler raises nearly anything on damaged bytes
         raise TrainingError(f"{path}: damaged, or no checkpoint of lentigo ({_first_line(error)})") from None
     if not isinstance(state, dict):
         raise TrainingError(f"{path}: no checkpoint of lentigo")

@@ -40,9 +40,8 @@ export function finePercent(value: number): string {
 }
 
 export function fileSize(bytes: number): string {
-  const megabytes = bytes / 1e6;
-  const digits = megabytes < 10 ? 1 : 0;
-  return `${new Intl.NumberFormat(locale(), { maximumFractionDigits: digits, minimumFractionDigits: digits }).format(megabytes)} MB`;
+  const [unit, factor] = bytes >= 1e9 ? ["GB", 1e9] : bytes >= 1e6 ? ["MB", 1e6] : ["kB", 1e3];
+  return `${new Intl.NumberFormat(locale(), { maximumSignificantDigits: 2 }).format(bytes / Number(factor))} ${unit}`;
 }
 
 /** A day given as YYYY-MM-DD. */

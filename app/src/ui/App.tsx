@@ -1,6 +1,7 @@
 /** The frame around every page: heading, navigation, language and colours, and the standing notice. */
 
 import { t } from "../i18n";
+import { install, installOffer } from "../state/install";
 import { chooseLanguage, chooseTheme, language, noticeRead, readNotice, theme, type Theme } from "../state/preferences";
 import { type Route, route, routeHash } from "../state/route";
 import { CasePage } from "./CasePage";
@@ -122,6 +123,12 @@ export function App() {
       </main>
       <footer class="foot">
         <p>{t("noticeShort")}</p>
+        {installOffer.value && (
+          <button type="button" class="button button-quiet" onClick={() => void install()}>
+            <Icon name="import" />
+            {t("install")}
+          </button>
+        )}
       </footer>
       <Notices />
       <UpdatePrompt />

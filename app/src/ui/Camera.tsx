@@ -77,6 +77,7 @@ export function Camera({ onClose }: { onClose: () => void }) {
   const stream = useSignal<MediaStream | null>(null);
   const facing = useSignal<"environment" | "user">("environment");
   const torch = useSignal<"absent" | "off" | "on">("absent");
+  const ratio = useSignal(4 / 3);
   const hint = useLiveHint(video);
 
   useEffect(() => {
@@ -126,9 +127,17 @@ export function Camera({ onClose }: { onClose: () => void }) {
 
   return (
     <Dialog title={t("camera")} onClose={onClose} class="dialog-camera">
-      <div class="camera">
-        <video ref={video} autoPlay playsInline muted aria-label={t("cameraPicture")} data-testid="video" />
-        <div class="guide" aria-hidden="true" />
+      <div class="camera" style={{ "--ratio": ratio.value }}>
+        <video
+          ref={video}
+          autoPlay
+          playsInline
+          muted
+          aria-label={t("cameraPicture")}
+          onResize={({ currentTarget: { videoWidth, videoHeight } }) => (ratio.value = videoWidth / videoHeight || 4 / 3)}
+          data-testid="video"
+        />
+        <div class="guide" aria-hidden="true" style={{ [ratio.value > 1 ? "height" : "width"]: `${GUIDE * 100}%` }} />
         <p class="camera-hint" role="status" data-testid="camera-hint">
           {t(hint.value)}
         </p>

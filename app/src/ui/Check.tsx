@@ -101,18 +101,28 @@ function Strip({ onEdit }: { onEdit: () => void }) {
         ))}
       </ul>
       <div class="strip-tools">
-        <button type="button" class="button" onClick={onEdit} disabled={selected.value?.analysis == null} data-testid="edit">
+        <button
+          type="button"
+          class="button button-compact"
+          title={t("cropTurn")}
+          onClick={onEdit}
+          disabled={selected.value?.analysis == null}
+          data-testid="edit"
+        >
           <Icon name="crop" />
-          {t("cropTurn")}
+          <span>{t("cropTurn")}</span>
         </button>
         <button
           type="button"
-          class="button"
+          class="button button-compact"
+          title={t("removePhoto")}
           onClick={() => selected.value && removePhoto(selected.value.id)}
-          aria-label={t("removePhoto")}
         >
           <Icon name="trash" />
+          <span>{t("removePhoto")}</span>
         </button>
+        <ChooseButton compact label={t("addPhoto")} />
+        <CameraButton compact label={t("camera")} />
       </div>
     </div>
   );
@@ -175,10 +185,6 @@ function Session() {
       <div class="session-photo">
         {photo && <Figure photo={photo} classIndex={classIndex} />}
         <Strip onEdit={() => (editing.value = true)} />
-        <div class="actions actions-start">
-          <ChooseButton label={t("addPhoto")} />
-          <CameraButton label={t("camera")} />
-        </div>
       </div>
       <div class="session-answer" aria-live="polite" aria-busy={busy.value}>
         <ModelProblem />

@@ -1,7 +1,7 @@
 /** Two dates of one lesion side by side. */
 
 import { useSignal } from "@preact/signals";
-import { dayText, t } from "../i18n";
+import { dayText, percent, t } from "../i18n";
 import type { Visit } from "../notebook/types";
 import { VisitView } from "./VisitView";
 
@@ -13,10 +13,16 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
     { chosen: left, visit: find(left.value, visits[0]), label: t("compareFirst") },
     { chosen: right, visit: find(right.value, visits[visits.length - 1]), label: t("compareSecond") },
   ];
+  const [first, second] = sides.map(({ visit }) => visit);
   const models = new Set(sides.map(({ visit }) => visit.model.digest));
   return (
     <section class="compare" data-testid="compare">
       {models.size > 1 && <p class="problem">{t("compareModels")}</p>}
+      {models.size === 1 && first.malignant !== null && second.malignant !== null && (
+        <p data-testid="compare-share">
+          {t("compareShare", { first: percent(first.malignant), second: percent(second.malignant) })}
+        </p>
+      )}
       <div class="compare-sides">
         {sides.map(({ chosen, visit, label }) => (
           <div key={label}>

@@ -13,18 +13,26 @@ function take(files: Iterable<File>): void {
   if (list.length > 0) void addPhotos(list);
 }
 
+interface ButtonProps {
+  label: string;
+  primary?: boolean;
+  /** Where there is little room: the label is for screen readers and as a tooltip. */
+  compact?: boolean;
+}
+
 /** A button that opens the file dialog. */
-export function ChooseButton({ primary = false, label }: { primary?: boolean; label: string }) {
+export function ChooseButton({ label, primary = false, compact = false }: ButtonProps) {
   const input = useRef<HTMLInputElement>(null);
   return (
     <>
       <button
         type="button"
-        class={`button ${primary ? "button-primary" : ""}`}
+        class={`button ${primary ? "button-primary" : ""} ${compact ? "button-compact" : ""}`}
+        title={compact ? label : undefined}
         onClick={() => input.current!.click()}
       >
         <Icon name={primary ? "image" : "plus"} />
-        {label}
+        <span>{label}</span>
       </button>
       <input
         ref={input}
@@ -42,11 +50,17 @@ export function ChooseButton({ primary = false, label }: { primary?: boolean; la
   );
 }
 
-export function CameraButton({ label }: { label: string }) {
+export function CameraButton({ label, compact = false }: ButtonProps) {
   return (
-    <button type="button" class="button" onClick={() => (cameraOpen.value = true)} data-testid="camera-button">
+    <button
+      type="button"
+      class={`button ${compact ? "button-compact" : ""}`}
+      title={compact ? label : undefined}
+      onClick={() => (cameraOpen.value = true)}
+      data-testid="camera-button"
+    >
       <Icon name="camera" />
-      {label}
+      <span>{label}</span>
     </button>
   );
 }

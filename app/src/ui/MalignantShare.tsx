@@ -18,7 +18,7 @@ export function MalignantShare({ share, points, chosen, onChoose }: Props) {
         <span class="share-value">{percent(share)}</span>
       </div>
       <div class="share-track" aria-hidden="true">
-        <span class="share-fill" style={{ transform: `scaleX(${share})` }} />
+        <span class="share-fill" style={{ "--share": share }} />
         {chosen && <span class="share-line" style={{ left: `${chosen.threshold * 100}%` }} />}
       </div>
       {chosen && (

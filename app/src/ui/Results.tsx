@@ -68,6 +68,7 @@ export function Results({ answer, spec, hints, chosen, onChoose }: Props) {
         </p>
       )}
       <Hints hints={hints} />
+      {answer.abstained && <p class="small">{t("notAnAnswer")}</p>}
       <Bars
         classes={spec.classes}
         probabilities={answer.probabilities}

@@ -25,7 +25,7 @@ from lentigo.evaluation.report import write_report
 from lentigo.files import write_text
 from lentigo.imaging import resize
 from lentigo.inference import Classifier, find_bundle, softmax
-from lentigo.training import parse_recipe
+from lentigo.training.recipe import DataRecipe
 from lentigo.training.record import available_cores, command_line, hardware, versions
 
 ALL = "all"
@@ -216,16 +216,22 @@ def _choose(samples: Samples, spec: Spec, *, split: str, split_file: str | Path 
 
 
 def _split_of_training(samples: Samples, spec: Spec) -> Samples:
-    chosen = parse_recipe(spec.provenance.recipe, f"the recipe in {spec.name}").data
-    divided = split_samples(samples, chosen.protocol, fractions=chosen.fractions, seed=chosen.split_seed)
+    origin = spec.provenance
+    divided = _divide(samples, spec, origin.protocol)
+    chosen = _data_recipe(spec)
     if chosen.folds is not None:
-        divided = kfold_samples(divided, chosen.protocol, folds=chosen.folds, fold=chosen.fold, seed=chosen.split_seed)
+        divided = kfold_samples(divided, origin.protocol, folds=chosen.folds, fold=chosen.fold, seed=origin.split_seed)
     return divided
 
 
 def _divide(samples: Samples, spec: Spec, protocol: str) -> Samples:
-    chosen = parse_recipe(spec.provenance.recipe, f"the recipe in {spec.name}").data
-    return split_samples(samples, protocol, fractions=chosen.fractions, seed=spec.provenance.split_seed)
+    return split_samples(samples, protocol, fractions=_data_recipe(spec).fractions, seed=spec.provenance.split_seed)
+
+
+def _data_recipe(spec: Spec) -> DataRecipe:
+    """How the bundle's data were divided; only the keys known here, since another version may have written more."""
+    stored = spec.provenance.recipe.get("data") or {}
+    return DataRecipe.model_validate({key: stored[key] for key in ("fractions", "folds", "fold") if key in stored})
 
 
 def _predict(classifier: Classifier, samples: Samples, table: Path, progress: bool | Progress) -> None:

@@ -121,6 +121,8 @@ def export_run(
     validation = files.validation
     if validation is None:
         raise BundleError(f"{run.folder}: predictions/val.csv is missing; the temperature is fitted on it: train with a validation part")
+    named = _name(name or run.recipe.name)
+    images = _images_of(run, data, needed=chosen != "fp32" or compare, cache=cache, progress=progress)
     facts = _facts(run, files.test)
     temperature = fit_temperature(validation.probabilities, validation.targets)
     points = _points(validation, temperature, run)
@@ -130,7 +132,6 @@ def export_run(
     network = run.network()
     size = run.recipe.final_size
     content = export_graph(network, size)
-    images = _images_of(run, data, needed=chosen != "fp32" or compare, cache=cache, progress=progress)
     if images is not None:
         _check_on_file(content, images, validation)
     variants = _variants(content, images, chosen, compare=compare) if images is not None else {}
@@ -141,7 +142,7 @@ def export_run(
         run,
         network,
         content,
-        name=_name(name or run.recipe.name),
+        name=named,
         title=title or f"{run.recipe.network.name} trained on {facts.title if facts else 'own images'}",
         version=version,
         domain=domain or _domain(facts, run),

@@ -1,0 +1,53 @@
+"""A finished run on a few phantoms, trained once for all the tests that need one."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lentigo.bundle import Bundle
+from lentigo.data import write_phantoms
+from lentigo.export import export_run
+from lentigo.training import parse_recipe, train
+
+RECIPE = {
+    "name": "tiny-phantoms",
+    "description": "one epoch on a few phantoms",
+    "network": {"name": "mobilenetv3_small_caco", "pretrained": "none"},
+    "data": {"protocol": "lesion", "fractions": [0.5, 0.25, 0.25]},
+    "loss": {"name": "cross_entropy"},
+    "epochs": 1,
+    "batch": 32,
+    "sizes": [{"from_epoch": 0, "size": 64}],
+}
+
+
+@cache
+def _place() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="lentigo-tests-")
+
+
+@cache
+def tiny_data() -> Path:
+    """Phantoms of the seven classes, in the layout of HAM10000."""
+    return write_phantoms(Path(_place().name) / "phantoms", per_class=12, size=48)
+
+
+@cache
+def tiny_cache() -> Path:
+    """Where the decoded phantoms lie."""
+    return Path(_place().name) / "cache"
+
+
+@cache
+def tiny_run() -> Path:
+    """The run folder; copy it before changing anything in it."""
+    return train(parse_recipe(RECIPE), tiny_data(), out=Path(_place().name) / "run", progress=False, accelerator="cpu", cache=tiny_cache())
+
+
+@cache
+def tiny_export() -> Bundle:
+    """The run's bundle, with every variant of its weights in the card."""
+    place = Path(_place().name) / "bundle"
+    return export_run(tiny_run(), place, data=tiny_data(), cache=tiny_cache(), resamples=50, compare=True)

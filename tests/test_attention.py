@@ -201,6 +201,11 @@ def test_simam_has_no_parameters() -> None:
     assert not list(SimAM(C).buffers())
 
 
+def test_simam_does_not_overflow_in_half_precision() -> None:
+    image = torch.tensor([[[[3e4, -3e4], [0.0, 1.0]]]])
+    torch.testing.assert_close(SimAM(1)(image.half()).float(), SimAM(1)(image), rtol=1e-3, atol=1e-3)
+
+
 def test_hidden_widths() -> None:
     assert [CoordinateAttention(c).conv.out_channels for c in (16, 240, 288, 576)] == [8, 8, 9, 18]
     assert [ChannelAttention(c).fc1.out_channels for c in (8, 16, 240)] == [1, 1, 15]
@@ -213,6 +218,10 @@ def test_hidden_widths() -> None:
 )
 def test_constant_gate(layer: type[nn.Module], constant: float, x: Tensor) -> None:
     attention = layer(C).double()
+    for part in attention.modules():
+        if isinstance(part, ChannelAttention):
+            part.fc1.weight.data.abs_()  # the one hidden unit of 16 channels should not be dead
+    x = x.abs()
     assert make_gate_constant(attention) == constant
     torch.testing.assert_close(attention(x), constant * x)
     attention(x).square().sum().backward()

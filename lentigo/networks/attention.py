@@ -221,10 +221,12 @@ class SimAM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W) place by place."""
-        squares = (x - x.mean((2, 3), keepdim=True)).square()  # (N, C, H, W)
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))  # squares and their sum overflow float16
+        squares = (wide - wide.mean((2, 3), keepdim=True)).square()  # (N, C, H, W)
         places = max(1, x.shape[2] * x.shape[3] - 1)
         variance = squares.sum((2, 3), keepdim=True) / places  # (N, C, 1, 1)
-        return x * torch.sigmoid(squares / (4 * (variance + self.strength)) + 0.5)
+        gate = torch.sigmoid(squares / (4 * (variance + self.strength)) + 0.5)
+        return x * gate.to(x.dtype)
 
 
 ATTENTIONS: dict[str, type[nn.Module]] = {

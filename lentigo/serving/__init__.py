@@ -1,0 +1,69 @@
+"""Serving: the same predictions over HTTP, and the phone app. Never imports torch."""
+
+from __future__ import annotations
+
+from lentigo.errors import ServiceError
+from lentigo.serving.config import ServeConfig
+
+__all__ = ["ServeConfig", "ServiceError", "open_app", "serve"]
+
+
+def serve(config: ServeConfig) -> None:
+    """Serve until told to stop (Ctrl-C or SIGTERM); SIGHUP takes up changed bundles and keys.
+
+    Args:
+        config: the settings.
+
+    Raises:
+        BundleError: a model that is missing or damaged.
+        ServiceError: an address that cannot be bound, keys or an audit log that cannot be used.
+    """
+    # Here, so that importing the package stays quick for the commands that do not serve.
+    from lentigo.inference import find_bundle
+    from lentigo.serving import logs
+    from lentigo.serving.auth import read_keys
+    from lentigo.serving.logs import Audit
+    from lentigo.serving.metrics import Board
+    from lentigo.serving.server import announce, listen, run_worker
+
+    logs.configure(config)
+    keys = len(read_keys(config))
+    if config.audit_log is not None:
+        Audit(config.audit_log)
+    for model in config.models:
+        find_bundle(model)
+    with listen(config) as listener:
+        announce(config, listener, keys)
+        if config.workers == 1:
+            run_worker(config, Board(1), 0, listener)
+            return
+        from lentigo.serving.supervisor import Supervisor
+
+        Supervisor(config, listener, Board(config.workers, shared=True)).run()
+
+
+def open_app(*, port: int = 8000, browser: bool = True) -> None:
+    """Hand out the phone app on this machine until Ctrl-C; images never leave the browser.
+
+    Args:
+        port: TCP port; 0 takes a free one.
+        browser: open the page.
+
+    Raises:
+        ServiceError: the port is taken.
+    """
+    import threading
+    import webbrowser
+
+    from lentigo.serving import logs
+    from lentigo.serving.metrics import Board
+    from lentigo.serving.server import address, listen, run_worker
+
+    config = ServeConfig(models=(), port=port, log_level="warning", reload_s=0)
+    logs.configure(config)
+    with listen(config) as listener:
+        url = address(listener)
+        print(f"lentigo's phone app: {url}  (Ctrl-C ends it)", flush=True)
+        if browser:
+            threading.Timer(1.0, webbrowser.open, [url]).start()
+        run_worker(config, Board(1), 0, listener)

@@ -1,0 +1,181 @@
+"""What surrounds every request: id, host check, headers, one log line, metrics, and problems for whatever goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, MutableMapping
+from typing import TYPE_CHECKING, Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lentigo.serving import logs
+from lentigo.serving.limits import ClientGoneError
+from lentigo.serving.metrics import PREDICT, SECONDS
+from lentigo.serving.problems import Problem
+
+if TYPE_CHECKING:
+    from lentigo.serving.service import Service
+
+SECURITY = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
+API_POLICY = (
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+    (b"cache-control", b"no-store"),
+)
+_DISCARD_S, _DISCARD_BYTES = 2.0, 256 * 1024 * 1024
+
+
+class Envelope:
+    """ASGI middleware around the whole application.
+
+    Args:
+        app: the application.
+        service: what the worker serves.
+    """
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        service = self._service
+        exchange = _Exchange(scope, receive, send, service)
+        scope["lentigo.request"] = exchange.id
+        scope["lentigo.notes"] = exchange.notes
+        service.tally.add("lentigo_requests_open")
+        try:
+            _check_host(scope["headers"], service.config.hosts)
+            _check_head(scope, service.config.max_header_bytes)
+            await self._app(scope, exchange.receive, exchange.send)
+        except Problem as problem:
+            await exchange.answer(problem)
+        except ClientGoneError:
+            exchange.status = 0
+        except Exception as error:
+            logs.failure("request failed", error, request_id=exchange.id)
+            await exchange.answer(Problem("internal", "the fault has been logged under the request's id"))
+        finally:
+            service.tally.add("lentigo_requests_open", amount=-1)
+            exchange.record()
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, service: Service) -> None:
+        self.id = logs.request_id(scope["headers"])
+        self.status = 0
+        self.notes: dict[str, Any] = {}
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._service = service
+        self._began = time.perf_counter()
+        self._started = False
+        names = [name for name, _ in scope["headers"]]
+        self._unread = b"content-length" in names or b"transfer-encoding" in names
+        self._asks_first = b"expect" in names
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._asks_first = False
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            self._unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._started = True
+            self.status = message["status"]
+            headers = list(message.get("headers", ()))
+            present = {name.lower() for name, _ in headers}
+            headers += [(name, value) for name, value in (*SECURITY, *API_POLICY) if name not in present]
+            headers.append((b"x-request-id", self.id.encode("ascii")))
+            if self._unread or self._service.draining:
+                headers.append((b"connection", b"close"))
+            message = {**message, "headers": headers}
+        elif self._unread and not message.get("more_body", False):
+            # The answer is complete, the body is not. Closing now would reset the connection and could take the answer
+            # with it: hand the answer over first, and throw away what still comes, for a while.
+            await self._send({**message, "more_body": True})
+            await self._discard()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
+
+    async def answer(self, problem: Problem) -> None:
+        """Send a problem, unless an answer is already under way."""
+        self.notes["problem"] = problem.kind
+        if self._started:
+            return
+        response = problem.response(self.id)
+        try:
+            await response(self._scope, self.receive, self.send)
+        except ClientGoneError:
+            self.status = 0
+
+    async def _discard(self) -> None:
+        if self._asks_first:  # it waits for leave to send its body, and has just been refused
+            return
+        left = _DISCARD_BYTES
+        try:
+            async with asyncio.timeout(_DISCARD_S):
+                while self._unread and left > 0:
+                    message = await self.receive()
+                    left -= len(message.get("body", b""))
+        except TimeoutError:
+            return
+
+    def record(self) -> None:
+        """Count the request and write its log line."""
+        scope, tally = self._scope, self._service.tally
+        route = str(scope.get("lentigo.route") or getattr(scope.get("route"), "path", "other"))
+        seconds = time.perf_counter() - self._began
+        tally.request(route, self.status)
+        if route == PREDICT:
+            tally.observe("lentigo_request_seconds", seconds, SECONDS)
+        kind = self.notes.get("problem")
+        if kind is not None:
+            tally.add("lentigo_problems_total", kind)
+        level = logging.ERROR if self.status >= 500 else logging.INFO
+        logs.event(
+            level,
+            "request",
+            request_id=self.id,
+            method=scope["method"] if scope["method"] in _METHODS else "other",
+            route=route,
+            status=self.status,
+            ms=round(seconds * 1000, 2),
+            **self.notes,
+        )
+
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _check_host(headers: Iterable[tuple[bytes, bytes]], hosts: frozenset[str] | None) -> None:
+    if hosts is None:
+        return
+    for name, value in headers:
+        if name == b"host":
+            given = value.decode("latin-1").strip().lower()
+            bare = given[1:].partition("]")[0] if given.startswith("[") else given.partition(":")[0]
+            if bare not in hosts:
+                raise Problem("misdirected", "this host name is not served here; allow it with allowed_hosts (--allow-host)")
+            return
+
+
+def _check_head(scope: MutableMapping[str, Any], most: int) -> None:
+    size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
+    size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if size > most:
+        raise Problem("head-too-large", f"a request head may have {most:,} bytes")

@@ -1,0 +1,166 @@
+"""Hands out the built phone app, and nothing else that lies on the disk.
+
+The files are listed once; a request is answered from that list or not at all, so no path can lead outside the folder.
+``app.js`` beside ``app.js.br`` or ``app.js.gz`` is sent in the smallest form that the browser takes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+import re
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from starlette.responses import Response
+
+from lentigo.serving.problems import Problem
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+ENCODINGS = ((".br", b"br"), (".gz", b"gzip"))  # the smaller first
+APP_POLICY = (
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'; style-src 'self'; font-src 'self'; manifest-src 'self'; "
+    "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+# Threads in WebAssembly need a page that is isolated from other origins.
+APP_HEADERS = (
+    (b"content-security-policy", APP_POLICY.encode()),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-embedder-policy", b"require-corp"),
+    (b"permissions-policy", b"camera=(self), microphone=(), geolocation=(), payment=(), usb=()"),
+)
+_TYPES = {
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+    ".onnx": "application/octet-stream",
+    ".woff2": "font/woff2",
+    ".map": "application/json",
+}
+_HASHED = re.compile(r"[.-][A-Za-z0-9_-]{8,}\.[a-z0-9]+$")  # as Vite names what never changes
+_CHUNK = 64 * 1024
+_FOREVER, _CHECK = b"public, max-age=31536000, immutable", b"no-cache"
+
+MISSING = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>lentigo</title><meta name="viewport" content="width=device-width"></head>
+<body><h1>lentigo</h1><p>The service is running, but the phone app has not been built. In the repository, run:</p>
+<pre>make app</pre>
+<p>The API is described at <a href="/openapi.json">/openapi.json</a>; <a href="/readyz">/readyz</a> says whether the model is loaded.</p>
+<p>Research use only, not a medical device.</p></body></html>
+"""
+
+
+@dataclass(slots=True)
+class _Asset:
+    path: Path
+    media: bytes
+    cache: bytes
+    forms: dict[bytes, Path] = field(default_factory=dict)
+    tags: dict[bytes, bytes] = field(default_factory=dict)
+
+
+class Handout:
+    """The ASGI application behind every address that is not the API's.
+
+    Args:
+        folder: the built app; a page that says how to build it stands in where there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._assets = _list(folder)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or raise the problem that it is."""
+        path = scope["path"]
+        asset = self._assets.get("/index.html" if path == "/" else path)
+        if asset is None and not (path == "/" and not self._assets):
+            raise Problem("not-found", "nothing is at this address; the API is described at /openapi.json")
+        scope["lentigo.route"] = "app"
+        if scope["method"] not in ("GET", "HEAD"):
+            raise Problem("method-not-allowed", "use GET", headers={"Allow": "GET, HEAD"})
+        if asset is None:
+            missing = Response(MISSING, headers={"Cache-Control": "no-cache"}, media_type="text/html")
+            missing.raw_headers += APP_HEADERS
+            await missing(scope, receive, send)
+            return
+        await self._send(asset, scope, send)
+
+    async def _send(self, asset: _Asset, scope: Scope, send: Send) -> None:
+        headers = dict(scope["headers"])
+        encoding = _choose(asset, headers.get(b"accept-encoding", b""))
+        path = asset.forms[encoding] if encoding else asset.path
+        if encoding not in asset.tags:
+            asset.tags[encoding] = await asyncio.to_thread(_tag, path)
+        tag = asset.tags[encoding]
+        common = [(b"etag", tag), (b"cache-control", asset.cache), (b"vary", b"Accept-Encoding"), *APP_HEADERS]
+        if tag in [t.strip().removeprefix(b"W/") for t in headers.get(b"if-none-match", b"").split(b",")]:
+            await send({"type": "http.response.start", "status": 304, "headers": common})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        try:
+            file = await asyncio.to_thread(path.open, "rb")
+        except OSError:
+            raise Problem("not-found", "the app has been built anew; restart the service") from None
+        with file:
+            left = path.stat().st_size
+            start = [*common, (b"content-type", asset.media), (b"content-length", str(left).encode())]
+            if encoding:
+                start.append((b"content-encoding", encoding))
+            await send({"type": "http.response.start", "status": 200, "headers": start})
+            if scope["method"] == "HEAD":
+                left = 0
+            while left > _CHUNK:
+                chunk = await asyncio.to_thread(file.read, _CHUNK)
+                left -= len(chunk)
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": await asyncio.to_thread(file.read, left)})
+
+
+def _list(folder: Path) -> dict[str, _Asset]:
+    if not (folder / "index.html").is_file():
+        return {}
+    files = {p for p in folder.rglob("*") if p.is_file() and not p.is_symlink() and not p.name.startswith(".")}
+    assets: dict[str, _Asset] = {}
+    for path in sorted(files):
+        if path.suffix in dict(ENCODINGS) and path.with_suffix("") in files:
+            continue
+        url = "/" + path.relative_to(folder).as_posix()
+        media = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        if media.startswith("text/") or media in ("application/json", "application/manifest+json", "image/svg+xml"):
+            media += "; charset=utf-8"
+        cache = _FOREVER if "assets" in path.relative_to(folder).parts[:-1] and _HASHED.search(path.name) else _CHECK
+        asset = _Asset(path, media.encode(), cache)
+        for suffix, name in ENCODINGS:
+            packed = path.with_name(path.name + suffix)
+            if packed in files:
+                asset.forms[name] = packed
+        assets[url] = asset
+    return assets
+
+
+def _choose(asset: _Asset, accepted: bytes) -> bytes:
+    """The first packed form that the client takes; empty for the plain file."""
+    if not asset.forms:
+        return b""
+    taken = set(_accepted(accepted))
+    return next((name for _, name in ENCODINGS if name in asset.forms and name in taken), b"")
+
+
+def _accepted(header: bytes) -> Iterable[bytes]:
+    for entry in header.lower().split(b","):
+        name, _, weight = entry.partition(b";")
+        if weight.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000"):
+            yield name.strip()
+
+
+def _tag(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return b'"' + hashlib.file_digest(file, "sha256").hexdigest()[:32].encode() + b'"'

@@ -1,0 +1,196 @@
+"""Reading a body: every limit is applied while it arrives, and nothing ever touches the disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from lentigo.serving.config import ServeConfig
+from lentigo.serving.problems import Problem
+from lentigo.serving.protocol import TRUNCATED
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+RAW_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
+MULTIPART = "multipart/form-data"
+_PART_HEADERS, _PART_HEADER_BYTES = 8, 1024
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before its request was complete."""
+
+
+class Budget:
+    """Bytes of bodies that are held at once, over all requests of a worker."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.held = 0
+        self.received = 0
+
+    def lease(self) -> Lease:
+        """An account for one request, closed when the request is answered."""
+        return Lease(self)
+
+
+class Lease(AbstractContextManager["Lease"]):
+    """What one request holds of a `Budget`."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._held = 0
+
+    def take(self, count: int) -> None:
+        """Hold more bytes.
+
+        Raises:
+            Problem: all requests together would hold too much.
+        """
+        budget = self._budget
+        if budget.held + count > budget.most:
+            raise Problem("queue-full", "too many bytes of images are being received at once", headers={"Retry-After": "1"})
+        budget.held += count
+        budget.received += count
+        self._held += count
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._budget.held -= self._held
+        self._held = 0
+
+
+async def read_images(scope: MutableMapping[str, Any], receive: Receive, config: ServeConfig, lease: Lease) -> list[bytes]:
+    """Read a request's body into the encoded images that it holds.
+
+    A raw body is one image. In a multipart body every part is one, whatever its name, file name and type.
+
+    Args:
+        scope: the request's ASGI scope.
+        receive: its ASGI channel.
+        config: the limits.
+        lease: where the bytes are booked.
+
+    Returns:
+        One item an image, in the order given; at least one.
+
+    Raises:
+        Problem: a content type that is not taken, a limit that is passed, a body that ends early, no image.
+        ClientGoneError: the connection is gone.
+    """
+    kind, boundary = _content_type(scope["headers"])
+    _check_length(scope["headers"], config)
+    parts: _Parts | None = _Parts(boundary, config) if kind == MULTIPART else None
+    chunks: list[bytes] = []
+    size = 0
+    loop = asyncio.get_running_loop()
+    end = loop.time() + config.body_timeout_s
+    try:
+        async with asyncio.timeout(None) as limit:
+            while True:
+                limit.reschedule(min(end, loop.time() + config.idle_timeout_s))
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGoneError
+                chunk: bytes = message.get("body", b"")
+                size += len(chunk)
+                if size > config.max_body_bytes:
+                    raise _too_large(config)
+                if chunk:
+                    lease.take(len(chunk))
+                    if parts is None:
+                        chunks.append(chunk)
+                    else:
+                        parts.write(chunk)
+                if not message.get("more_body", False):
+                    break
+    except TimeoutError:
+        raise Problem(
+            "too-slow", f"the body must arrive within {config.body_timeout_s:g} s, without a pause of {config.idle_timeout_s:g} s"
+        ) from None
+    if scope.get(TRUNCATED):
+        raise Problem("incomplete-body", f"the connection was closed for sending after {size:,} bytes of body")
+    if parts is not None:
+        return parts.finish()
+    if size == 0:
+        raise Problem("no-image", "the body is empty; send one image, or several as multipart/form-data")
+    return [chunks[0] if len(chunks) == 1 else b"".join(chunks)]
+
+
+class _Parts:
+    """The parts of a multipart body, collected in memory as they arrive."""
+
+    def __init__(self, boundary: bytes, config: ServeConfig) -> None:
+        self._config = config
+        self._files: list[bytearray] = []
+        self._complete = False
+        try:
+            self._parser = MultipartParser(
+                boundary,
+                {"on_part_begin": self._begin, "on_part_data": self._data, "on_end": self._end},
+                max_header_count=_PART_HEADERS,
+                max_header_size=_PART_HEADER_BYTES,
+            )
+        except FormParserError:
+            raise Problem("bad-multipart", "the boundary of the multipart body is too long") from None
+
+    def write(self, chunk: bytes) -> None:
+        try:
+            self._parser.write(chunk)
+        except FormParserError:
+            raise Problem("bad-multipart", "the body does not follow the multipart format (RFC 7578)") from None
+
+    def finish(self) -> list[bytes]:
+        if not self._complete:
+            raise Problem("bad-multipart", "the multipart body has no closing boundary")
+        if not self._files:
+            raise Problem("no-image", "the multipart body has no parts; send each image as one part")
+        return [bytes(file) for file in self._files]
+
+    def _begin(self) -> None:
+        if len(self._files) >= self._config.max_files:
+            raise Problem("too-many-files", f"one request may hold {self._config.max_files} images")
+        self._files.append(bytearray())
+
+    def _data(self, data: bytes, start: int, end: int) -> None:
+        self._files[-1] += data[start:end]
+
+    def _end(self) -> None:
+        self._complete = True
+
+
+def _content_type(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, bytes]:
+    """The media type of the body and its multipart boundary."""
+    given = b""
+    for name, value in headers:
+        if name == b"content-type":
+            given = value
+        elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            raise Problem("unsupported-type", "encoded bodies are not taken; images are compressed already")
+    kind, options = parse_options_header(given)
+    media = kind.decode("latin-1").strip().lower()
+    if media == MULTIPART:
+        boundary = options.get(b"boundary", b"")
+        if not boundary:
+            raise Problem("bad-multipart", "the content type names no boundary")
+        return MULTIPART, boundary
+    if given and not media.startswith(RAW_TYPES):
+        raise Problem(
+            "unsupported-type",
+            "send an image as it is (Content-Type: image/jpeg, image/png, ..., application/octet-stream) or several as multipart/form-data",
+        )
+    return "raw", b""
+
+
+def _check_length(headers: Iterable[tuple[bytes, bytes]], config: ServeConfig) -> None:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > config.max_body_bytes):
+            raise _too_large(config)
+
+
+def _too_large(config: ServeConfig) -> Problem:
+    return Problem("body-too-large", f"a body may have {config.max_body_bytes:,} bytes; scale the image down or send fewer")

@@ -1,0 +1,141 @@
+"""The documents of the API, as OpenAPI shows them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lentigo.inference import NOTICE
+
+
+class Options(BaseModel):
+    """The options of a predict request: its query parameters. Others are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    heatmap: Literal["none", "png", "array"] = Field(
+        "none", description="Where the network looked for its answer: drawn over the image (`png`), or as numbers (`array`)."
+    )
+    top_k: int | None = Field(None, ge=1, le=1000, description="Only the most probable classes; all by default.")
+    model: str | None = Field(None, min_length=1, max_length=128, description="A model of `/v1/models`; the first by default.")
+
+
+class ProblemDocument(BaseModel):
+    """An error, by RFC 9457; `type` is stable, `detail` is for people."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:lentigo:problem:not-an-image"])
+    title: str
+    status: int
+    detail: str
+    request_id: str | None = None
+
+
+class Heatmap(BaseModel):
+    """Where the network looked for one class (its Grad-CAM)."""
+
+    code: str = Field(description="The class: the one answered.")
+    format: Literal["png", "array"]
+    width: int
+    height: int
+    data: str | None = Field(None, description="PNG of the image with the map over it, base64.")
+    values: list[list[float]] | None = Field(None, description="The map itself, rows first, 1 at the hottest place.")
+
+
+class PredictionDocument(BaseModel):
+    """What the network says about one image, or why it says nothing (`error`)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    index: int = Field(description="Which image of the request, from 0.")
+    label: str | None = Field(None, description="Code of the most probable class.")
+    name: str | None = Field(None, description="Its English name.")
+    confidence: float | None = Field(None, description="Its calibrated probability.")
+    malignant: float | None = Field(
+        None, description="Summed probability of the malignant classes, where every class is known to be so or not."
+    )
+    abstained: bool | None = Field(None, description='Whether the answer is "can\'t tell".')
+    reasons: list[str] | None = Field(None, description="Why, in words.")
+    probabilities: dict[str, float] | None = Field(None, description="Calibrated probabilities by class code, the largest first.")
+    width: int | None = None
+    height: int | None = None
+    heatmap: Heatmap | None = None
+    error: ProblemDocument | None = None
+
+
+class ModelIdentity(BaseModel):
+    """The very model that answered."""
+
+    name: str
+    version: str
+    sha256: str = Field(description="SHA-256 of its model.onnx.")
+
+
+class PredictReply(BaseModel):
+    """The answer to a predict request: one item an image, in the order given."""
+
+    request_id: str
+    model: ModelIdentity
+    predictions: list[PredictionDocument]
+    notice: str = NOTICE
+
+
+class ClassDocument(BaseModel):
+    """One class of a model."""
+
+    code: str
+    en: str
+    zh: str
+    malignant: bool | None
+
+
+class ModelDocument(ModelIdentity):
+    """One model that is served."""
+
+    title: str
+    domain: str
+    classes: list[ClassDocument]
+    input_size: int = Field(description="Side of the square that images are resized to, in pixels.")
+    network: str
+    parameters: int
+    weights: str
+    heatmaps: bool = Field(description="Whether it can say where it looked.")
+    licence: str
+    data_licence: str
+
+
+class ModelsReply(BaseModel):
+    """The models that are served."""
+
+    default: str
+    models: list[ModelDocument]
+
+
+class State(BaseModel):
+    """Whether the service lives, or is ready."""
+
+    status: Literal["alive", "ready"]
+    version: str
+
+
+EXAMPLE: dict[str, Any] = {
+    "request_id": "5f0c7c3a9b1de824",
+    "model": {"name": "dermoscopy-7", "version": "1", "sha256": "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"},
+    "predictions": [
+        {
+            "index": 0,
+            "label": "nv",
+            "name": "melanocytic nevus",
+            "confidence": 0.912,
+            "malignant": 0.041,
+            "abstained": False,
+            "reasons": [],
+            "probabilities": {"nv": 0.912, "bkl": 0.047, "mel": 0.033},
+            "width": 600,
+            "height": 450,
+        }
+    ],
+    "notice": NOTICE,
+}

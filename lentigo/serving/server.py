@@ -1,0 +1,168 @@
+"""One worker: uvicorn with the guarded protocol, and an ending that loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import time
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from lentigo import __version__
+from lentigo.errors import ServiceError
+from lentigo.serving import logs
+from lentigo.serving.config import ServeConfig
+from lentigo.serving.metrics import Board
+from lentigo.serving.protocol import guarded
+from lentigo.serving.service import Service, create_app
+
+BACKLOG = 2048
+FAILED = 2
+"""Exit status of a worker that cannot serve at all; starting it again would not help."""
+
+
+class DrainingServer(uvicorn.Server):
+    """A server that stops in three steps.
+
+    Told to stop, it is no longer ready and closes each connection after its next answer, but goes on taking connections and
+    requests for a moment: what clients sent before they could know is answered. Then it takes no more connections, and gives
+    those that are open the same moment. Last it waits for the answers that are under way.
+
+    Args:
+        config: uvicorn's settings.
+        service: what is served.
+    """
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+        self._stop_at: float | None = None
+        service.connections = lambda: len(self.server_state.connections)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; a second Ctrl-C ends at once."""
+        if self._stop_at is not None:
+            if sig == signal.SIGINT:
+                self.should_exit = self.force_exit = True
+            return
+        self._service.draining = True
+        self._stop_at = time.monotonic() + self._service.config.linger_s
+        logs.event(logging.INFO, "stopping")
+
+    def stop(self) -> None:
+        """Begin to stop, as a signal would."""
+        self.handle_exit(signal.SIGTERM, None)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, taking one connection at a time.
+
+        With a backlog of 1 the event loop accepts one connection whenever it comes round, so that a burst spreads over the
+        workers that share the socket; the kernel's own backlog is then set to its real length.
+        """
+        await super().startup(sockets=sockets)
+        for listener in sockets or ():
+            listener.listen(BACKLOG)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: see whether it is time to go."""
+        lingered = self._stop_at is not None and time.monotonic() >= self._stop_at
+        if lingered or self._service.failure is not None:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more connections, answer what has come over those that are open, close."""
+        for server in self.servers:
+            server.close()
+        if not self.force_exit and self._service.failure is None:
+            await asyncio.sleep(self._service.config.linger_s)
+        await super().shutdown(sockets=sockets)
+        logs.event(logging.INFO, "stopped")
+
+
+def listen(config: ServeConfig) -> socket.socket:
+    """Bind the address.
+
+    Raises:
+        ServiceError: it is taken, not one of this machine's, or not allowed.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)  # now, so that a second service on this port is told at once
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ServiceError(f"cannot listen on {config.host} port {config.port} ({error.strerror or error}); try another --port") from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def address(listener: socket.socket) -> str:
+    """The address of a bound socket as a URL."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def announce(config: ServeConfig, listener: socket.socket, keys: int) -> None:
+    """Say where the service is, and warn where it is open to others."""
+    logs.event(
+        logging.INFO, "listening", url=address(listener), workers=config.workers, keys=keys, models=list(config.models), lentigo=__version__
+    )
+    if not config.loopback and not keys:
+        logs.event(logging.WARNING, "open to everybody who can reach this address: no API keys are set", host=config.host)
+
+
+def run_worker(config: ServeConfig, board: Board, worker: int, listener: socket.socket, service: Service | None = None) -> None:
+    """Serve until told to stop.
+
+    Args:
+        config: the settings.
+        board: where the worker counts.
+        worker: its number.
+        listener: the bound socket.
+        service: what it serves; made from the settings where none is given.
+
+    Raises:
+        LentigoError: the model cannot be loaded.
+    """
+    served = service or Service(config, board, worker)
+    settings = uvicorn.Config(
+        create_app(config, served),
+        http=guarded(config),
+        ws="none",
+        loop="asyncio",  # uvloop takes whole bursts of connections into one worker
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # nothing here depends on the client's address
+        server_header=False,
+        backlog=1,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=max(1, round(config.drain_s)),
+        h11_max_incomplete_event_size=config.max_header_bytes,
+    )
+    server = DrainingServer(settings, served)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda number, frame: _reload_soon(served))
+    server.run(sockets=[listener])
+    if served.failure is not None:
+        raise served.failure
+
+
+def _reload_soon(service: Service) -> None:
+    # The handler runs in the main thread, between two steps of the event loop that lives there.
+    with suppress(RuntimeError):  # the loop has ended
+        task = asyncio.get_running_loop().create_task(service.reload())
+        service.tasks.add(task)
+        task.add_done_callback(service.tasks.discard)

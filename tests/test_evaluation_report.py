@@ -18,6 +18,7 @@ from PIL import Image
 from lentigo.errors import DataError, OutputError
 from lentigo.evaluation import evaluate_predictions, fit_temperature, maps_path, read_predictions, read_run, write_report
 from lentigo.evaluation import plots as drawing
+from lentigo.evaluation.report import _cautions, _reassurance
 from lentigo.labels import HAM10000
 
 
@@ -188,6 +189,27 @@ def test_a_bundle_on_other_data_brings_its_own_facts(tmp_path: Path) -> None:
     assert "Split by image." in text
     assert "0.200" in text
     assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("split", "facts", "expected"),
+    [
+        ("test", {"protocol": "lesion"}, "no lesion judged here was seen in training"),
+        ("test", {"protocol": "patient", "trained_on": 0}, "no patient judged here was seen in training"),
+        ("test", {"protocol": "lesion", "trained_on": 12}, "12 of these images were in its training"),
+        ("test", {"protocol": "lesion", "trained_on": None}, None),
+        ("test", {"protocol": "image"}, "Split by image."),
+        ("train", {"protocol": "lesion"}, "Judged on its own training images."),
+        ("val", {"protocol": "official"}, "optimistic"),
+        ("all", {"protocol": "all images", "trained_on": None}, None),
+    ],
+)
+def test_the_page_says_how_far_its_figures_hold(split: str, facts: dict[str, object], expected: str | None) -> None:
+    said = [" ".join(pair) for pair in _cautions(split, facts)] + [_reassurance(split, facts)]
+    text = " ".join(said).strip()
+    assert text == "" if expected is None else expected in text
+    if "was seen in training" in text:
+        assert not _cautions(split, facts)
 
 
 def test_few_classes_unknown_classes_and_no_errors(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def confusion_plot(confusion: IntArray, codes: Sequence[str]) -> Figure:
         axes.set_aspect("equal")
         for spine in axes.spines.values():
             spine.set_visible(False)
-    return figure
+    return _settled(figure)
 
 
 def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str], aucs: Mapping[str, float]) -> Figure:
@@ -118,7 +118,7 @@ def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str],
         _key(axes, shown, "AUC")
         axes.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC, each class against the rest")
         _unit(axes)
-    return figure
+    return _settled(figure)
 
 
 def precision_recall_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str], areas: Mapping[str, float]) -> Figure:
@@ -141,7 +141,7 @@ def precision_recall_plot(probabilities: FloatArray, targets: IntArray, codes: S
         _key(axes, shown, "average\nprecision")
         axes.set(xlabel="sensitivity (recall)", ylabel="precision", title="Precision and recall, each class against the rest")
         _unit(axes)
-    return figure
+    return _settled(figure)
 
 
 def malignant_plot(scores: FloatArray, positive: npt.NDArray[np.bool_], auc: float, points: Sequence[OperatingResult]) -> Figure:
@@ -164,12 +164,12 @@ def malignant_plot(scores: FloatArray, positive: npt.NDArray[np.bool_], auc: flo
             axes.plot(x, y, "o", color=PALETTE[1], markersize=6, markeredgecolor=FACE, markeredgewidth=1.2)
             letter = "abcdefgh"[i % 8]
             axes.annotate(letter, (x, y), xytext=(-5, 5), textcoords="offset points", ha="right", color=PALETTE[1], fontweight="bold")
-            line = f"{letter}: threshold {point.threshold:.2f}, sens. {y * 100:.0f} %, spec. {(1 - x) * 100:.0f} %"
+            line = f"{letter}: from {point.threshold:.2f}, sens. {y * 100:.0f} %, spec. {(1 - x) * 100:.0f} %"
             axes.text(0.99, 0.12 + 0.06 * (len(points) - 1 - i), line, ha="right", fontsize=8, color=PALETTE[1])
         axes.text(0.99, 0.045, f"AUC {auc:.3f}", ha="right", color=PALETTE[0], fontweight="bold")
         axes.set(xlabel="1 − specificity", ylabel="sensitivity", title="Malignant against benign")
         _unit(axes)
-    return figure
+    return _settled(figure)
 
 
 def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Figure:
@@ -203,7 +203,7 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         strip.set(xlim=(0, 1), xlabel="confidence (top probability)", ylabel="images, %")
         strip.set_ylim(bottom=0)
-    return figure
+    return _settled(figure)
 
 
 def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
@@ -232,7 +232,7 @@ def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
         axes.set(xlabel="coverage: most confident images answered, %", ylabel="wrong among the answered, %", title="Risk and coverage")
         axes.set(xlim=(0, 102))
         axes.set_ylim(bottom=0)
-    return figure
+    return _settled(figure)
 
 
 def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
@@ -265,7 +265,7 @@ def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("
             axes.set(xlabel="epoch", title=title)
             axes.xaxis.get_major_locator().set_params(integer=True)
             _label_ends(axes, ends)
-    return figure
+    return _settled(figure)
 
 
 _PANELS = {
@@ -328,6 +328,14 @@ def _figure(width: float = 4.3, height: float = 3.6) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots()
+
+
+def _settled(figure: Figure) -> Figure:
+    """The figure with its layout worked out once, rather than again for each file it is written to."""
+    with mpl.rc_context(_STYLE):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    return figure
 
 
 def _line(k: int) -> dict[str, Any]:

@@ -153,7 +153,8 @@ def write_report(
         notice=NOTICE,
         run=run,
         facts=_facts(run, facts),
-        protocol=facts.get("protocol"),
+        cautions=_cautions(run.split, facts),
+        reassurance=_reassurance(run.split, facts),
         command=facts.get("command"),
         metrics=metrics,
         labels=run.labels,
@@ -333,10 +334,39 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             case _:
                 text = str(value)
         said.append((name, text))
-    images = f"{len(run.test):,} images"
     groups = len(np.unique(run.test.groups))
-    said.append(("Judged on", f"{run.split}: {images}" + (f" of {groups:,} lesions or patients" if run.test.grouped else "")))
+    judged = str(facts.get("judged") or f"{run.split}: {len(run.test):,} images")
+    said.append(("Judged on", judged + (f" of {groups:,} lesions or patients" if run.test.grouped else "")))
     return said
+
+
+def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What makes the figures look better than they are, each with a bold opening."""
+    said = []
+    if facts.get("protocol") == "image":
+        said.append(
+            (
+                "Split by image.",
+                "Other photographs of the same lesions may be in the training part, so these figures are higher than new lesions would "
+                "give. Compare them only with figures under the same protocol.",
+            )
+        )
+    seen = facts.get("trained_on")  # how many of these images; only a bundle's record counts them
+    if isinstance(seen, int) and seen > 0:
+        said.append((f"{seen:,} of these images were in its training.", "The figures do not hold for new images."))
+    elif split == "train":
+        said.append(("Judged on its own training images.", "The figures do not hold for new images."))
+    if split == "val":
+        said.append(("Judged on the validation part.", "The best epoch was chosen on these images, so the figures are optimistic."))
+    return said
+
+
+def _reassurance(split: str, facts: Mapping[str, Any]) -> str:
+    """That nothing judged was trained on, where the facts say so."""
+    protocol = facts.get("protocol")
+    if split not in ("test", "val") or protocol not in ("lesion", "patient") or facts.get("trained_on", 0) != 0:
+        return ""
+    return f"Split by {protocol}: no {protocol} judged here was seen in training."
 
 
 def _by_attribute(subgroups: tuple[Subgroup, ...]) -> dict[str, list[Subgroup]]:

@@ -2,7 +2,8 @@
  * Antialiased bilinear resize, a port of Pillow's resampler (`src/libImaging/Resample.c`).
  *
  * Different resamplers flip top-1 classes, so this one follows the reference to the bit: the triangle filter widened
- * by the scale, 8-bit fixed-point weights, a horizontal pass rounded to 8 bits, then a vertical pass.
+ * by the scale, 8-bit fixed-point weights, a horizontal pass rounded to 8 bits, then a vertical pass. (From version 13
+ * on Pillow takes the two passes of tall images in the other order, which changes a pixel by 1 at most.)
  */
 
 const PRECISION_BITS = 32 - 8 - 2;
@@ -23,6 +24,7 @@ export function triangleWeights(input: number, output: number): Weights {
   const scale = input / output;
   const filterScale = Math.max(scale, 1);
   const support = filterScale; // the triangle filter reaches 1 to either side
+  const reciprocal = 1 / filterScale; // multiplied by, not divided: rounded as the reference rounds
   const taps = Math.ceil(support) * 2 + 1;
   const first = new Int32Array(output);
   const count = new Int32Array(output);
@@ -34,7 +36,7 @@ export function triangleWeights(input: number, output: number): Weights {
     const high = Math.min(Math.trunc(center + support + 0.5), input);
     let sum = 0;
     for (let x = low; x < high; x++) {
-      const distance = Math.abs((x - center + 0.5) / filterScale);
+      const distance = Math.abs((x - center + 0.5) * reciprocal);
       const weight = distance < 1 ? 1 - distance : 0;
       weights[x - low] = weight;
       sum += weight;

@@ -138,10 +138,10 @@ export function Camera({ onClose }: { onClose: () => void }) {
           data-testid="video"
         />
         <div class="guide" aria-hidden="true" style={{ [ratio.value > 1 ? "height" : "width"]: `${GUIDE * 100}%` }} />
-        <p class="camera-hint" role="status" data-testid="camera-hint">
-          {t(hint.value)}
-        </p>
       </div>
+      <p class="camera-hint" role="status" data-testid="camera-hint">
+        {t(hint.value)}
+      </p>
       <div class="camera-tools">
         <button
           type="button"

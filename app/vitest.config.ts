@@ -1,0 +1,11 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: ["tests/**/*.test.ts"],
+    environment: "node",
+    pool: "threads",
+    maxWorkers: 1, // one process: starting more costs longer than the tests take
+    isolate: false,
+  },
+});

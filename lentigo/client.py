@@ -1,0 +1,248 @@
+"""A client of the service, with nothing but the standard library.
+
+    from lentigo.client import Client
+
+    with Client("http://127.0.0.1:8000") as client:
+        print(client.predict("photo.jpg")["label"])
+
+One client holds one connection and is used by one thread; make one for each.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self, overload
+from urllib.parse import quote, urlencode, urlsplit
+
+from lentigo.errors import ImageError, ServiceError
+
+Source = str | Path | bytes | BinaryIO
+"""What can be sent: a path, encoded bytes, or a binary file."""
+
+Document = dict[str, Any]
+"""A JSON document of the API, as /openapi.json describes it."""
+
+_CHUNK = 16  # images a request, the service's own default
+
+
+class ProblemError(ServiceError):
+    """The service refused a request, or failed.
+
+    Attributes:
+        status: the HTTP status.
+        kind: which problem, such as ``not-an-image``; empty where something else than the service answered.
+        document: the whole problem document (RFC 9457).
+    """
+
+    def __init__(self, status: int, document: Document) -> None:
+        self.status = status
+        self.kind = str(document.get("type", "")).rpartition(":")[2]
+        self.document = document
+        super().__init__(f"the service answered {status}: {document.get('detail') or document.get('title') or 'no reason given'}")
+
+
+class Client:
+    """Talks to one service.
+
+    Args:
+        url: where it is, such as ``https://gateway.example.org/lentigo``.
+        api_key: sent as a bearer token.
+        timeout: seconds that a connection and each answer may take.
+        retries: how often to come again after 429 or 503, as late as the service asks; 0 for never.
+
+    Raises:
+        ServiceError: an address that is not http or https.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout: float = 30.0, retries: int = 3) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ServiceError(f"{url!r} is not the address of a service; give one such as http://127.0.0.1:8000")
+        self.url = url.rstrip("/")
+        self._base = parts.path.rstrip("/")
+        self._retries = retries
+        self._headers = {"Accept": "application/json", "User-Agent": "lentigo-client"}
+        if api_key is not None:
+            self._headers["Authorization"] = f"Bearer {api_key}"
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname, parts.port, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; the next call opens another."""
+        self._connection.close()
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str
+        self, source: Source, *, heatmap: Literal["none", "png", "array"] = ..., top_k: int | None = ..., model: str | None = ...
+    ) -> Document: ...
+    @overload
+    def predict(
+        self,
+        source: Sequence[Source],
+        *,
+        heatmap: Literal["none", "png", "array"] = ...,
+        top_k: int | None = ...,
+        model: str | None = ...,
+    ) -> list[Document]: ...
+
+    def predict(
+        self,
+        source: Source | Sequence[Source],
+        *,
+        heatmap: Literal["none", "png", "array"] = "none",
+        top_k: int | None = None,
+        model: str | None = None,
+    ) -> Document | list[Document]:
+        """Classify one image, or several.
+
+        Args:
+            source: an image, or a list or tuple of images; long lists are sent in several requests.
+            heatmap: also where the network looked: drawn over the image, or as numbers.
+            top_k: only the most probable classes.
+            model: one of `models`; the service's default otherwise.
+
+        Returns:
+            The prediction of one image; or a list in the order given, in which an image that cannot be read has an ``error``.
+
+        Raises:
+            ImageError: a file that cannot be read here.
+            ProblemError: the one image was refused, or the service answers with a problem.
+            ServiceError: the service cannot be reached.
+        """
+        options = {"heatmap": heatmap if heatmap != "none" else None, "top_k": top_k, "model": model}
+        query = urlencode({name: value for name, value in options.items() if value is not None})
+        address = f"/v1/predict?{query}" if query else "/v1/predict"
+        if not isinstance(source, list | tuple):
+            reply = self._json("POST", address, _read(source), "application/octet-stream")  # type: ignore[arg-type]
+            document: Document = reply["predictions"][0]
+            return document
+        found: list[Document] = []
+        for start in range(0, len(source), _CHUNK):
+            part = self._predict_list(address, [_read(one) for one in source[start : start + _CHUNK]])
+            found += [{**document, "index": start + i} for i, document in enumerate(part)]
+        return found
+
+    def models(self) -> list[Document]:
+        """The models that are served, the default first."""
+        found: list[Document] = self._json("GET", "/v1/models")["models"]
+        return found
+
+    def card(self, name: str) -> str:
+        """A model's card, Markdown."""
+        return self._call("GET", f"/v1/models/{quote(name, safe='')}/card").decode()
+
+    def metrics(self) -> str:
+        """The service's metrics in the Prometheus text format."""
+        return self._call("GET", "/metrics").decode()
+
+    def ready(self) -> bool:
+        """Whether the service is there and its models are loaded."""
+        try:
+            self._call("GET", "/readyz", patient=False)
+        except ServiceError:
+            return False
+        return True
+
+    def wait(self, seconds: float = 60.0) -> None:
+        """Wait until the service is ready.
+
+        Raises:
+            ServiceError: it is not after ``seconds``.
+        """
+        end = time.monotonic() + seconds
+        while not self.ready():
+            if time.monotonic() > end:
+                raise ServiceError(f"{self.url} is not ready after {seconds:g} s")
+            time.sleep(0.1)
+
+    def _predict_list(self, address: str, images: list[bytes]) -> list[Document]:
+        boundary = secrets.token_hex(16)
+        body = b"".join(
+            b'--%b\r\nContent-Disposition: form-data; name="image"; filename="image"\r\n\r\n%b\r\n' % (boundary.encode(), image)
+            for image in images
+        )
+        try:
+            reply = self._json("POST", address, body + b"--%b--\r\n" % boundary.encode(), f"multipart/form-data; boundary={boundary}")
+        except ProblemError as problem:
+            # Where no image at all can be read, the service refuses the request as a whole.
+            listed = problem.document.get("errors")
+            if listed is None and len(images) == 1 and problem.kind in ("not-an-image", "damaged-image", "image-too-large", "no-image"):
+                listed = [problem.document]
+            if listed is None:
+                raise
+            return [{"index": i, "error": error} for i, error in enumerate(listed)]
+        found: list[Document] = reply["predictions"]
+        return found
+
+    def _json(self, method: str, address: str, body: bytes | None = None, media: str | None = None) -> Document:
+        found: Document = json.loads(self._call(method, address, body, media))
+        return found
+
+    def _call(self, method: str, address: str, body: bytes | None = None, media: str | None = None, *, patient: bool = True) -> bytes:
+        headers = self._headers | ({"Content-Type": media} if media else {})
+        for left in range(self._retries if patient else 0, -1, -1):
+            status, wait, content = self._exchange(method, self._base + address, body, headers)
+            if status < 400:
+                return content
+            if status not in (429, 503) or not left:
+                break
+            time.sleep(min(wait, 30.0))
+        try:
+            document = json.loads(content)
+        except ValueError:
+            document = {}
+        raise ProblemError(status, document if isinstance(document, dict) else {})
+
+    def _exchange(self, method: str, address: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, float, bytes]:
+        kept = self._connection.sock is not None
+        try:
+            return self._once(method, address, body, headers)
+        except (http.client.HTTPException, OSError) as error:
+            self.close()
+            if not kept or isinstance(error, TimeoutError):
+                raise ServiceError(f"{self.url} cannot be reached ({error or type(error).__name__})") from None
+        # The connection had been kept from an earlier call, and the service has closed it since: asking again changes nothing there.
+        try:
+            return self._once(method, address, body, headers)
+        except (http.client.HTTPException, OSError) as error:
+            self.close()
+            raise ServiceError(f"{self.url} cannot be reached ({error or type(error).__name__})") from None
+
+    def _once(self, method: str, address: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, float, bytes]:
+        connection = self._connection
+        # A body that is too large is refused before it has been sent; the answer can be read all the same.
+        with suppress(BrokenPipeError):
+            connection.request(method, address, body, headers)
+        response = connection.getresponse()
+        content = response.read()
+        after = response.headers.get("Retry-After", "")
+        return response.status, float(after) if after.isdigit() else 1.0, content
+
+
+def _read(source: Source) -> bytes:
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, str | Path):
+        try:
+            return Path(source).read_bytes()
+        except OSError as error:
+            raise ImageError(f"{source}: cannot be read ({error.strerror or error})") from None
+    if not hasattr(source, "read"):
+        raise ImageError(f"cannot send {type(source).__name__}; give a path, encoded bytes or a binary file")
+    content = source.read()
+    if not isinstance(content, bytes):
+        raise ImageError("a text stream cannot be sent; open the file in binary mode")
+    return content

@@ -87,6 +87,7 @@ def test_rows_are_matched_by_image_not_by_order() -> None:
     assert (pair.only_first, pair.only_second) == (0, 0)
     assert pair.differences["accuracy"].estimate.value == 0
     assert pair.differences["accuracy"].p == 1
+    assert "right and wrong on the very same images" in pair.verdict()
 
 
 def test_different_test_sets_are_refused() -> None:

@@ -98,6 +98,8 @@ class Pair:
 
     def verdict(self) -> str:
         """What may be said about this pair, in plain words."""
+        if self.only_first == self.only_second == 0:
+            return f"{self.first} and {self.second}: right and wrong on the very same images."
         parts = []
         for metric, d in self.differences.items():
             points = d.estimate.value * 100

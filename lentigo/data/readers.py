@@ -119,10 +119,10 @@ def detect_layout(path: Path) -> str:
 
 
 def read_ham10000(path: Path, labels: LabelSet | None = None) -> Samples:
-    """HAM10000 (Tschandl et al. 2018): ``HAM10000_metadata.csv`` and the images anywhere below; groups are lesions
-    (``lesion_id``; two ids of one photograph are joined).
+    """HAM10000 (Tschandl et al. 2018): ``HAM10000_metadata.csv`` and the images anywhere below.
 
-    Images named in ``low_resolution.csv`` (where it exists) are for training only.
+    Groups are lesions (``lesion_id``; two ids that one photograph carries are joined). Images
+    named in ``low_resolution.csv`` (where it exists) are for training only.
     """
     source = _one_of(path, HAM_TABLES)
     table = read_table(source)

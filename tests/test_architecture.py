@@ -13,16 +13,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "lentigo"
 
 FLOORS = {
-    "errors": 0, "files": 0, "labels": 0,
-    "losses": 1, "networks": 1, "imaging": 1, "bundle": 1,
-    "inference": 2, "data": 2,
-    "evaluation": 3, "serving": 3, "client": 3,
-    "training": 4,
-    "export": 5,
-    "workflow": 6,
-    "cli": 7,
+    "errors": 0,
+    "files": 1, "labels": 1,
+    "losses": 2, "networks": 2, "imaging": 2, "bundle": 2,
+    "inference": 3, "data": 3,
+    "evaluation": 4, "serving": 4, "client": 4,
+    "training": 5,
+    "export": 6,
+    "workflow": 7,
+    "cli": 8,
+    "__main__": 9,
 }  # fmt: skip
-USE = {"errors", "files", "labels", "imaging", "bundle", "inference", "serving", "client", "cli"}
+USE = {"errors", "files", "labels", "imaging", "bundle", "inference", "serving", "client", "cli", "__main__"}
 MAKE = {"losses", "networks", "data", "evaluation", "training", "export", "workflow"}
 HEAVY = ("torch", "torchvision", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "timm", "kornia", "onnx", "ray")
 

@@ -260,6 +260,15 @@ def test_start_from_se_needs_se(tmp_path: Path, torchvision_file: Path) -> None:
     assert create_network("mobilenetv3_small_caco", classes=7, pretrained=path, start="identity").loaded_share == 1
 
 
+def test_norm_momentum() -> None:
+    def momenta(**options: float) -> set[float]:
+        network = create_network("mobilenetv3_small_caco", classes=2, **options)
+        return {m.momentum for m in network.modules() if isinstance(m, nn.BatchNorm2d)}
+
+    assert momenta() == {0.1}
+    assert momenta(norm_momentum=0.01) == {0.01}
+
+
 def test_unreadable_weights(tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match="no such weight file"):
         create_network("mobilenetv3_small_caco", classes=7, pretrained=tmp_path / "absent.pt")

@@ -26,6 +26,7 @@ from lentigo.networks.registry import register_network
 
 Start = Literal["random", "identity", "se"]
 LEAKY_SLOPE = 0.01
+NORM_MOMENTUM = 0.1
 
 
 class MobileNetV3(PooledNetwork):
@@ -40,6 +41,8 @@ class MobileNetV3(PooledNetwork):
             convolution takes back once weights are loaded, so that the features pass as if there were no attention.
             ``se``: likewise, and the next convolution also takes over the expected value of the pretrained SE gates.
         dropout: before the last layer, 0 to 1.
+        norm_momentum: of the running statistics of every batch normalisation, 0 to 1. torchvision's 0.01 suits long training
+            from scratch; after a change of data or attention it lags by hundreds of steps, and evaluation with it.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class MobileNetV3(PooledNetwork):
         dilation: bool = False,
         start: Start = "random",
         dropout: float = 0.2,
+        norm_momentum: float = NORM_MOMENTUM,
     ) -> None:
         activation = nn.LeakyReLU(LEAKY_SLOPE) if leaky else nn.Hardswish()
         super().__init__(PooledHead(576, classes, hidden=1024, activation=activation, dropout=dropout))
@@ -64,6 +68,9 @@ class MobileNetV3(PooledNetwork):
             _use_leaky(self.features)
         if dilation:
             _dilate(self.features)
+        for layer in self.features.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.momentum = norm_momentum
 
     def _replace_attention(self, attention: str) -> None:
         for name, block, position in _attention_blocks(self.features):
@@ -187,8 +194,10 @@ _GAO = (
 
 def _register(name: str, attention: str, title: str, paper: tuple[str, str]) -> None:
     @register_network(name, title=title, paper=paper[0], link=paper[1], licence=_LICENCE)
-    def build(*, classes: int, pretrained: Pretrained, start: Start = "random", dropout: float = 0.2) -> Network:
-        network = MobileNetV3(classes, attention=attention, start=start, dropout=dropout)
+    def build(
+        *, classes: int, pretrained: Pretrained, start: Start = "random", dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM
+    ) -> Network:
+        network = MobileNetV3(classes, attention=attention, start=start, dropout=dropout, norm_momentum=norm_momentum)
         if pretrained is not None:
             network.load_backbone(pretrained, name)
         return network
@@ -220,8 +229,17 @@ def _hypo(
     dilation: bool = True,
     start: Start = "random",
     dropout: float = 0.2,
+    norm_momentum: float = NORM_MOMENTUM,
 ) -> Network:
-    network = MobileNetV3(classes, attention="eca" if eca else "se", leaky=leaky, dilation=dilation, start=start, dropout=dropout)
+    network = MobileNetV3(
+        classes,
+        attention="eca" if eca else "se",
+        leaky=leaky,
+        dilation=dilation,
+        start=start,
+        dropout=dropout,
+        norm_momentum=norm_momentum,
+    )
     if pretrained is not None:
         network.load_backbone(pretrained, "mobilenetv3_small_hypo")
     return network

@@ -271,7 +271,7 @@ def find_near(
         needed = (1 + min_correlation) / 2 if turned else min_correlation
         turned_hashes = perceptual_hash(other) if turned else hashes
         for start in range(0, len(hashes), _BLOCK):
-            # Mirrored or turned by a half, i against j is j against i; by a quarter it is not, so that both orders are looked at.
+            # Turned by a quarter, i against j is not j against i: then both orders are looked at.
             distance = np.bitwise_count(hashes[start : start + _BLOCK, None] ^ turned_hashes[None, :])  # (B, N)
             first, second = np.nonzero(distance <= max_distance)
             keep = first + start != second if turn % 2 else first + start < second
@@ -301,7 +301,7 @@ def perceptual_hash(images: NDArray[np.float32]) -> NDArray[np.uint64]:
 def _turn(unit: NDArray[np.float32], turn: int, mirror: bool) -> NDArray[np.float32]:
     side = INNER.stop - INNER.start
     square = unit.reshape(-1, side, side)
-    return np.rot90(square[:, :, ::-1] if mirror else square, turn, axes=(1, 2)).reshape(len(unit), -1)
+    return np.rot90(square[:, :, ::-1] if mirror else square, turn, axes=(1, 2)).reshape(len(unit), side * side)
 
 
 def _pairs(same: list[str] | tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -212,11 +212,11 @@ def _transfer(
         resumed = part.exists()
         with shown(progress, remote.name, remote.size or 0, size=True) as tick:
             _receive(url, part, tick, pause)
+        part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
         wrong = _mismatch(part, remote, known)
         if wrong is None:
             found = _digest(part, "sha256")
             part.replace(target)
-            part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
             return found
         part.unlink()
         if not (resumed and again):  # only what was pieced together deserves a second try

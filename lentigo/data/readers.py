@@ -34,6 +34,7 @@ ISIC_METADATA = (
     "ISIC-2017_Validation_Data_metadata.csv",
     "ISIC-2017_Test_v2_Data_metadata.csv",
 )
+_SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 ISIC_NAMES = {"melanoma": "mel", "nevus": "nv", "naevus": "nv", "melanocytic nevus": "nv", "seborrheic keratosis": "sk"}
 
 
@@ -217,23 +218,31 @@ def read_dermamnist(path: Path, labels: LabelSet | None = None) -> Samples:
 
 
 def read_folder(path: Path, labels: LabelSet | None = None) -> Samples:
-    """A folder with one sub-folder of images a class; the sub-folder's name is the class code."""
+    """A folder with one sub-folder of images a class; the sub-folder's name is the class code.
+
+    Where the sub-folders are ``train``, ``test`` and perhaps ``val``, the classes are looked for inside them, and the split is kept.
+    """
     if not path.is_dir():
         raise DataError(f"{path}: not a folder")
     rows = []
-    codes = []
-    for folder in _class_folders(path):
+    codes = set()
+    top = _class_folders(path)
+    divided = {"train", "test"} <= {_SPLIT_FOLDERS.get(p.name.lower()) for p in top} <= set(SPLITS)
+    for folder in (inner for p in top for inner in _class_folders(p)) if divided else top:
         files = _images_below(folder)
         if not files:
             raise DataError(f"{folder}: class {folder.name!r} is empty; put images there or remove the folder")
-        codes.append(folder.name)
-        rows += [(file.relative_to(path).as_posix(), folder.name) for file in files]
+        codes.add(folder.name)
+        split = _SPLIT_FOLDERS[folder.parent.name.lower()] if divided else ""
+        rows += [(file.relative_to(path).as_posix(), folder.name, split) for file in files]
     if not rows:
         raise DataError(f"{path}: has no sub-folders of images (one a class)")
-    labels = _labels(path.resolve().name, codes, labels, path)
-    frame = pd.DataFrame(rows, columns=["path", "label"])
+    labels = _labels(path.resolve().name, sorted(codes), labels, path)
+    frame = pd.DataFrame(rows, columns=["path", "label", "split"])
     frame["image"] = frame["group"] = frame["path"]
-    frame["split"], frame["train_only"] = "", False
+    frame["train_only"] = False
+    if divided:
+        frame["official_split"] = frame["split"]
     return _samples("folder", path, labels, frame)
 
 

@@ -159,8 +159,16 @@ class Samples:
         kind = "" if groups == len(self) else f" in {groups:,} groups"
         only = int(self.frame["train_only"].sum())
         note = f"; {only:,} for training only" if only else ""
-        body = self.counts().to_string(formatters=dict.fromkeys(self.counts().columns, "{:,}".format))
-        return f"Samples {self.name}: {len(self):,} images{kind}, {len(self.labels)} classes{note} ({self.root})\n{body}"
+        head = f"Samples {self.name}: {len(self):,} images{kind}, {len(self.labels)} classes{note} ({self.root})"
+        counts = self.counts()
+        rows = [["class", *map(str, counts.columns)]]
+        rows += [[str(code), *(f"{n:,}" for n in row)] for code, row in zip(counts.index, counts.to_numpy(), strict=True)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+            for row in rows
+        ]
+        return "\n".join([head, *lines])
 
 
 @lru_cache(maxsize=3)  # train, val and test of one file

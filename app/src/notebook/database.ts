@@ -24,20 +24,25 @@ let opening: Promise<Database> | null = null;
 
 /** @throws AppError: the browser keeps no database (private window, blocked site data) */
 export function database(): Promise<Database> {
-  opening ??= openDB<Schema>("lentigo", 1, {
-    upgrade(db) {
-      db.createObjectStore("cases", { keyPath: "id" });
-      db.createObjectStore("visits", { keyPath: "id" }).createIndex("case", "caseId");
-      db.createObjectStore("bundles", { keyPath: "name" });
-    },
-    terminated() {
-      opening = null;
-    },
-  }).catch(() => {
+  return (opening ??= open());
+}
+
+async function open(): Promise<Database> {
+  try {
+    return await openDB<Schema>("lentigo", 1, {
+      upgrade(db) {
+        db.createObjectStore("cases", { keyPath: "id" });
+        db.createObjectStore("visits", { keyPath: "id" }).createIndex("case", "caseId");
+        db.createObjectStore("bundles", { keyPath: "name" });
+      },
+      terminated() {
+        opening = null;
+      },
+    });
+  } catch {
     opening = null;
     throw new AppError("storageUnavailable");
-  });
-  return opening;
+  }
 }
 
 /** Put a storage error into words. */

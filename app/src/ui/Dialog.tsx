@@ -17,9 +17,14 @@ export function Dialog({ title, onClose, class: name = "", children }: Props) {
   const element = useRef<HTMLDialogElement>(null);
   const titleId = useId();
   useEffect(() => {
+    const before = document.activeElement;
     const dialog = element.current!;
-    if (!dialog.open) dialog.showModal();
-    return () => dialog.close();
+    dialog.showModal();
+    return () => {
+      dialog.close();
+      // The browser gives the focus back only while the dialog is still in the page.
+      if (before instanceof HTMLElement) queueMicrotask(() => before.isConnected && before.focus());
+    };
   }, []);
   return (
     <dialog
@@ -57,8 +62,8 @@ export function Confirm(props: { title: string; text: string; action: string; on
           type="button"
           class="button button-danger"
           onClick={() => {
-            props.onClose();
             props.onConfirm();
+            props.onClose();
           }}
         >
           {props.action}

@@ -18,7 +18,8 @@ interface Preview {
   size: Size;
 }
 
-type Handle = "move" | "nw" | "ne" | "sw" | "se";
+const HANDLES = ["move", "nw", "ne", "sw", "se"] as const;
+type Handle = (typeof HANDLES)[number];
 
 /** The crop after a handle was dragged by (dx, dy) image pixels. */
 function dragged(start: Crop, handle: Handle, dx: number, dy: number, size: Size): Crop {
@@ -51,7 +52,6 @@ function CropBox({ preview, crop, onCrop }: { preview: Preview; crop: Crop; onCr
 
   const drag = (handle: Handle) => (event: PointerEvent) => {
     event.preventDefault();
-    event.stopPropagation();
     const target = event.currentTarget as HTMLElement;
     target.focus();
     target.setPointerCapture(event.pointerId);
@@ -79,7 +79,6 @@ function CropBox({ preview, crop, onCrop }: { preview: Preview; crop: Crop; onCr
     const by = moves[event.key];
     if (by === undefined) return;
     event.preventDefault();
-    event.stopPropagation();
     onCrop(dragged(crop, handle, by[0], by[1], size));
   };
 
@@ -96,19 +95,14 @@ function CropBox({ preview, crop, onCrop }: { preview: Preview; crop: Crop; onCr
       <canvas ref={canvas} width={picture.width} height={picture.height} role="img" aria-label={t("cropTurn")} />
       <div
         class="crop-frame"
-        role="button"
-        tabIndex={0}
-        aria-label={labels.move}
         style={{
           left: percentOf(crop.x, size.width),
           top: percentOf(crop.y, size.height),
           width: percentOf(crop.width, size.width),
           height: percentOf(crop.height, size.height),
         }}
-        onPointerDown={drag("move")}
-        onKeyDown={nudge("move")}
       >
-        {(["nw", "ne", "sw", "se"] as const).map((handle) => (
+        {HANDLES.map((handle) => (
           <button
             key={handle}
             type="button"

@@ -169,11 +169,13 @@ export function Models() {
       {entries.value.length === 0 ? (
         <p class="empty">{t("noModel")}</p>
       ) : (
-        <ul class="model-list" role="radiogroup" aria-label={t("navModels")}>
-          {entries.value.map((entry) => (
-            <ModelRow key={entry.id} entry={entry} />
-          ))}
-        </ul>
+        <div role="radiogroup" aria-label={t("navModels")}>
+          <ul class="model-list">
+            {entries.value.map((entry) => (
+              <ModelRow key={entry.id} entry={entry} />
+            ))}
+          </ul>
+        </div>
       )}
       <Card />
     </div>

@@ -1,0 +1,1 @@
+export function launchOptions(extra?: string[]): { executablePath?: string; args: string[] };

@@ -1,0 +1,133 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { classify, expect, openApp, save, test } from "./app";
+
+test("a case is saved, found, compared, printed, exported, deleted and imported", async ({ page, url }, info) => {
+  await openApp(page, url);
+  await classify(page, "mel.jpg");
+  await save(page, "Mole on the arm", { site: "front:left.forearm", note: "seen in spring", date: "2024-03-02" });
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Mole on the arm");
+  await expect(page.getByTestId("visit")).toContainText("2 Mar 2024");
+  await expect(page.getByTestId("visit")).toContainText("Melanoma");
+  await expect(page.getByTestId("visit")).toContainText("seen in spring");
+  await expect(page.getByTestId("visit")).toContainText("version 1");
+  await expect(page.getByTestId("visit")).toContainText("Not a diagnosis");
+
+  // A second date of the same lesion, and another lesion.
+  await page.getByRole("link", { name: "Check" }).click();
+  await classify(page, "nv.jpg");
+  await page.getByTestId("save").click();
+  await page.getByTestId("case-choice").selectOption({ label: "Mole on the arm" });
+  await page.getByTestId("save-case").click();
+  await expect(page.getByTestId("visit")).toHaveCount(2);
+  await page.getByTestId("compare-button").click();
+  await expect(page.getByTestId("compare").getByTestId("visit")).toHaveCount(2);
+  await expect(page.getByTestId("compare-share")).toContainText("on the first date");
+  const [first, second] = await page.getByTestId("compare").getByTestId("visit").all();
+  expect((await first.boundingBox())!.y).toBeCloseTo((await second.boundingBox())!.y, 0);
+  await expect(first).toContainText("2 Mar 2024");
+
+  // On paper: the case without the controls.
+  await page.emulateMedia({ media: "print" });
+  await expect(page.getByTestId("print")).toBeHidden();
+  await expect(page.getByRole("navigation")).toBeHidden();
+  await expect(first).toBeVisible();
+  expect((await page.pdf()).length).toBeGreaterThan(10_000);
+  await page.emulateMedia({ media: "screen" });
+  await page.evaluate(() => (window.print = () => document.body.setAttribute("data-printed", "")));
+  await page.getByTestId("print").click();
+  await expect(page.locator("body")).toHaveAttribute("data-printed");
+
+  await page.getByRole("link", { name: "Check" }).click();
+  await classify(page, "bkl.jpg");
+  await save(page, "Spot on the back", { site: "back:upperBack" });
+
+  // Found by title, place, note and class.
+  await page.getByRole("link", { name: "Notebook" }).first().click();
+  await expect(page.getByTestId("case")).toHaveCount(2);
+  await expect(page.getByTestId("storage")).toContainText("used on this device");
+  for (const [query, count] of [["arm", 1], ["upper back", 1], ["SPRING", 1], ["melanoma", 1], ["nothing like it", 0]] as const) {
+    await page.getByTestId("search").fill(query);
+    await expect(page.getByTestId("case")).toHaveCount(count);
+  }
+  await page.getByTestId("search").fill("");
+
+  const [download] = await Promise.all([page.waitForEvent("download"), page.getByTestId("export").click()]);
+  const file = info.outputPath("notebook.json");
+  await download.saveAs(file);
+  const exported = JSON.parse(readFileSync(file, "utf8")) as { cases: { visits: { photos: { image: string }[] }[] }[] };
+  expect(exported.cases).toHaveLength(2);
+  expect(exported.cases.flatMap((one) => one.visits).every((visit) => visit.photos[0].image.startsWith("data:image/jpeg;base64,"))).toBe(true);
+
+  await page.getByTestId("delete-all").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete all cases" }).click();
+  await expect(page.getByTestId("no-cases")).toBeVisible();
+  await page.reload();
+  await expect(page.getByTestId("no-cases")).toBeVisible();
+
+  await page.getByTestId("import-input").setInputFiles(file);
+  await expect(page.getByTestId("case")).toHaveCount(2);
+  await page.getByTestId("import-input").setInputFiles(file); // a second time changes nothing
+  await expect(page.getByTestId("notice-done").nth(1)).toBeVisible();
+  await expect(page.getByTestId("case")).toHaveCount(2);
+  await page.getByTestId("case").filter({ hasText: "Mole on the arm" }).click();
+  await expect(page.getByTestId("visit")).toHaveCount(2);
+  await expect(page.getByTestId("photo").first()).toBeVisible();
+
+  // One date, then the whole case.
+  await page.getByRole("button", { name: "Delete this date" }).first().click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click();
+  await expect(page.getByTestId("visit")).toHaveCount(1);
+  await page.getByTestId("delete-case").click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete", exact: true }).click();
+  await expect(page.getByTestId("case")).toHaveCount(1);
+
+  // A file that is no notebook changes nothing.
+  const wrong = info.outputPath("wrong.json");
+  writeFileSync(wrong, readFileSync(file, "utf8").replace('"abstained":false', '"abstained":"no"'));
+  await page.getByTestId("import-input").setInputFiles(wrong);
+  await expect(page.getByTestId("notice-error")).toContainText("nothing was imported");
+  await expect(page.getByTestId("case")).toHaveCount(1);
+});
+
+test("the place is marked on the drawn body", async ({ page, url }) => {
+  await openApp(page, url);
+  await classify(page, "mel.jpg");
+  await page.getByTestId("save").click();
+  const figure = page.getByRole("img", { name: "Front" });
+  await figure.locator("[data-region='left.thigh']").click();
+  await expect(page.getByTestId("site")).toHaveValue("front:left.thigh");
+  await expect(figure.locator(".body-marker")).toBeVisible();
+  await page.getByTestId("site").selectOption("back:scalp");
+  await expect(figure.locator(".body-marker")).toBeHidden();
+  await page.getByTestId("save-case").click();
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Scalp"); // no title: the place is the title
+});
+
+test("a full device is told, and nothing is half saved", async ({ page, url, context }) => {
+  await openApp(page, url);
+  await classify(page, "mel.jpg");
+  const devtools = await context.newCDPSession(page);
+  await page.getByTestId("save").click();
+  await page.getByTestId("case-title").fill("Too much");
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(url).origin, quotaSize: 1 });
+  await page.getByTestId("save-case").click();
+  await expect(page.getByTestId("notice-error")).toContainText("no space left");
+  await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(url).origin });
+  await page.getByTestId("save-case").click();
+  await expect(page.getByTestId("visit")).toBeVisible();
+  await page.getByRole("link", { name: "Notebook" }).first().click();
+  await expect(page.getByTestId("case")).toHaveCount(1);
+});
+
+test("a browser that keeps nothing is told", async ({ page, url }) => {
+  await page.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("blocked", "SecurityError");
+    };
+  });
+  await openApp(page, url);
+  await classify(page, "mel.jpg");
+  await page.getByTestId("save").click();
+  await expect(page.getByTestId("notice-error")).toContainText("This browser keeps no data for this site");
+  await expect(page.getByTestId("results")).toBeVisible();
+});

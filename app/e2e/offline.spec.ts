@@ -1,0 +1,87 @@
+import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import path from "node:path";
+import { chromium, type Page } from "@playwright/test";
+import { launchOptions } from "../build/chromium.mjs";
+import { serve } from "../build/serve.mjs";
+import { classify, expect, modelReady, openApp, STATIC, test } from "./app";
+
+/** Until the service worker holds everything and answers for the page. */
+async function installed(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    await navigator.serviceWorker.ready;
+    if (navigator.serviceWorker.controller === null) {
+      await new Promise((resolve) => navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true }));
+    }
+  });
+}
+
+test("opens and classifies with the network cut and the server gone", async () => {
+  const { server, url } = await serve(STATIC);
+  const browser = await chromium.launch(launchOptions());
+  const context = await browser.newContext({ locale: "en-GB" });
+  const page = await context.newPage();
+  await openApp(page, url);
+  await installed(page);
+  await context.setOffline(true);
+  server.closeAllConnections();
+  server.close();
+  await page.reload();
+  await modelReady(page);
+  expect(Object.keys(await classify(page, "mel.jpg"))).toHaveLength(7);
+  await page.goto(`${url}#/notebook`);
+  await expect(page.getByTestId("no-cases")).toBeVisible();
+  await browser.close();
+});
+
+test("a new version is offered, and taken when the person says so", async ({}, info) => {
+  const folder = info.outputPath("static");
+  cpSync(STATIC, folder, { recursive: true });
+  const { server, url } = await serve(folder);
+  const browser = await chromium.launch(launchOptions());
+  const page = await browser.newPage({ locale: "en-GB" });
+  await openApp(page, url);
+  await installed(page);
+  await expect(page.getByTestId("update")).toBeHidden();
+  // The next version: another title, and therefore another service worker.
+  for (const name of ["index.html.br", "index.html.gz", "sw.js.br", "sw.js.gz"]) rmSync(path.join(folder, name));
+  const rewrite = (name: string, from: RegExp | string, to: string): void => {
+    const file = path.join(folder, name);
+    const text = readFileSync(file, "utf8");
+    expect(text).toMatch(from);
+    writeFileSync(file, text.replace(from, to));
+  };
+  rewrite("index.html", "<title>lentigo</title>", "<title>lentigo, next</title>");
+  rewrite("sw.js", /"version":"\w+"/, '"version":"next"');
+  await page.evaluate(async () => {
+    await (await navigator.serviceWorker.ready).update();
+  });
+  await expect(page.getByTestId("update")).toContainText("A new version of lentigo is ready");
+  await expect(page).toHaveTitle("lentigo");
+  await page.getByRole("button", { name: "Update", exact: true }).click();
+  await expect(page).toHaveTitle("lentigo, next");
+  expect(await page.evaluate(() => caches.keys())).toEqual(["lentigo-next"]);
+  await browser.close();
+  server.closeAllConnections();
+  server.close();
+});
+
+test("can be installed: manifest, icons and a start page", async ({ page, url, request }) => {
+  await page.goto(url);
+  const manifest = (await (await request.get(`${url}manifest.webmanifest`)).json()) as {
+    name: string;
+    display: string;
+    icons: { src: string; sizes: string; type: string }[];
+  };
+  expect(manifest.display).toBe("standalone");
+  for (const { src, sizes, type } of manifest.icons) {
+    const response = await request.get(url + src);
+    expect(response.headers()["content-type"]).toBe(type);
+    if (type === "image/png") {
+      const png = await response.body();
+      expect(`${png.readUInt32BE(16)}x${png.readUInt32BE(20)}`).toBe(sizes);
+    }
+  }
+  const devtools = await page.context().newCDPSession(page);
+  const { errors } = await devtools.send("Page.getAppManifest");
+  expect(errors).toEqual([]);
+});

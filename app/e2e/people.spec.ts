@@ -1,0 +1,144 @@
+/** Language, colours, keyboard, screen readers, small screens, reduced motion, privacy. */
+
+import AxeBuilder from "@axe-core/playwright";
+import type { Page } from "@playwright/test";
+import { classify, expect, openApp, save, test } from "./app";
+
+async function noSeriousViolations(page: Page, where: string): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
+  expect(serious.map(({ id, nodes }) => `${where}: ${id} at ${nodes.map((node) => node.target.join(" ")).join("; ")}`)).toEqual([]);
+}
+
+/** Nothing is wider than the window. */
+async function fitsSideways(page: Page, where: string): Promise<void> {
+  const beyond = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  expect(beyond, where).toBeLessThanOrEqual(0);
+}
+
+const looks = [
+  { name: "desktop, English, light", viewport: { width: 1280, height: 800 }, locale: "en-GB", colorScheme: "light" },
+  { name: "360 x 640, Chinese, dark", viewport: { width: 360, height: 640 }, locale: "zh-CN", colorScheme: "dark" },
+] as const;
+
+for (const { name, ...look } of looks) {
+  test.describe(name, () => {
+    test.use({ ...look, contextOptions: { reducedMotion: "reduce" } });
+
+    test("axe finds nothing serious on any page, and nothing is wider than the window", async ({ page, url }) => {
+      const look = async (where: string): Promise<void> => {
+        await noSeriousViolations(page, where);
+        await fitsSideways(page, where);
+      };
+      await page.goto(url);
+      await look("notice");
+      await page.getByTestId("accept-notice").click();
+      await look("welcome");
+      await classify(page, "mel.jpg");
+      await look("answer");
+      await page.getByTestId("edit").click();
+      await expect(page.locator(".crop canvas")).toBeVisible();
+      await look("crop");
+      await page.getByTestId("apply-crop").click();
+      await page.getByTestId("save").click();
+      await look("save");
+      await page.keyboard.press("Escape");
+      await save(page, "M", { site: "front:face" });
+      await look("case");
+      await page.goto(`${url}#/notebook`);
+      await expect(page.getByTestId("case")).toBeVisible();
+      await look("notebook");
+      await page.goto(`${url}#/models`);
+      await expect(page.getByTestId("card")).toBeVisible();
+      await look("models");
+      await page.goto(`${url}#/check`);
+      await classify(page, "green.png");
+      await look("can't tell");
+    });
+  });
+}
+
+test("English and Chinese are switched and remembered", async ({ page, url }) => {
+  await openApp(page, url);
+  await classify(page, "mel.jpg");
+  await page.getByTestId("language").click();
+  await expect(page.locator("html")).toHaveAttribute("lang", "zh-Hans");
+  await expect(page.getByTestId("headline")).toContainText("黑色素瘤");
+  await expect(page.getByTestId("results")).toContainText("不是诊断");
+  await expect(page.getByTestId("share")).toContainText("高于界线");
+  for (const link of ["记录", "模型", "检查"]) await expect(page.getByRole("link", { name: link })).toBeVisible();
+  // Nothing English is left on the page but names.
+  const english = await page.locator("main, nav, footer").allInnerTexts();
+  expect(english.join(" ").match(/\b(the|and|of|photograph|save|model)\b/gi)).toBeNull();
+  await page.reload();
+  await expect(page.locator("html")).toHaveAttribute("lang", "zh-Hans");
+  await page.getByTestId("language").click();
+  await expect(page.locator("html")).toHaveAttribute("lang", "en");
+});
+
+test("light and dark follow the device, or the person", async ({ page, url }) => {
+  await page.emulateMedia({ colorScheme: "dark" });
+  await openApp(page, url);
+  const ground = (): Promise<string> => page.locator("body").evaluate((body) => getComputedStyle(body).backgroundColor);
+  const dark = await ground();
+  await page.getByTestId("theme").click();
+  const light = await ground();
+  expect(light).not.toBe(dark);
+  await page.reload();
+  expect(await ground()).toBe(light);
+  await page.getByTestId("theme").click();
+  expect(await ground()).toBe(dark);
+});
+
+test("works from the keyboard alone", async ({ page, url }) => {
+  await openApp(page, url);
+  await page.keyboard.press("Tab");
+  await expect(page.getByRole("link", { name: "Skip to the content" })).toBeFocused();
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("main")).toBeFocused();
+  await page.keyboard.press("Tab");
+  await expect(page.getByRole("button", { name: "Choose photographs" })).toBeFocused();
+  const [chooser] = await Promise.all([page.waitForEvent("filechooser"), page.keyboard.press("Enter")]);
+  expect(chooser.isMultiple()).toBe(true);
+  await classify(page, "mel.jpg");
+  await page.getByTestId("edit").focus();
+  await page.keyboard.press("Enter");
+  await expect(page.getByRole("dialog")).toBeVisible();
+  await page.keyboard.press("Escape");
+  await expect(page.getByRole("dialog")).toBeHidden();
+  await expect(page.getByTestId("edit")).toBeFocused();
+  await page.getByTestId("heat-slider").focus();
+  await page.keyboard.press("End");
+  await expect(page.getByTestId("heat")).toHaveCSS("opacity", "1");
+});
+
+test("reduced motion stops what moves", async ({ page, url }) => {
+  await page.emulateMedia({ reducedMotion: "reduce" });
+  await openApp(page, url);
+  await classify(page, "mel.jpg");
+  const moving = await page.evaluate(() =>
+    document.getAnimations().filter((animation) => Number(animation.effect?.getComputedTiming().duration) > 10).length,
+  );
+  expect(moving).toBe(0);
+});
+
+test("the page may not send anything anywhere", async ({ page, url, watched }) => {
+  await openApp(page, url);
+  const policy = await page.locator("meta[http-equiv='Content-Security-Policy']").getAttribute("content");
+  expect(policy).toContain("default-src 'none'");
+  expect(policy).toContain("connect-src 'self'");
+  expect(policy).not.toContain("'unsafe-inline'");
+  expect(policy).not.toContain("'unsafe-eval'");
+  const sent = await page.evaluate(async () => {
+    const image = new Promise((resolve) => {
+      const element = new Image();
+      element.onload = () => resolve("loaded");
+      element.onerror = () => resolve("refused");
+      element.src = "https://example.org/pixel.png";
+    });
+    const request = fetch("https://example.org/collect", { method: "POST", body: "x" }).then(() => "sent", () => "refused");
+    return Promise.all([image, request]);
+  });
+  expect(sent).toEqual(["refused", "refused"]);
+  expect(watched.foreign).toEqual([]);
+});

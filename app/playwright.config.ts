@@ -1,0 +1,21 @@
+import { defineConfig } from "@playwright/test";
+import { launchOptions } from "./build/chromium.mjs";
+
+export default defineConfig({
+  testDir: "e2e",
+  globalSetup: "./e2e/setup.ts",
+  outputDir: "test-results",
+  fullyParallel: false,
+  workers: 1,
+  forbidOnly: true,
+  reporter: [["list"]],
+  timeout: 120_000,
+  expect: { timeout: 20_000 },
+  use: {
+    locale: "en-GB",
+    viewport: { width: 1100, height: 800 },
+    launchOptions: launchOptions(["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]),
+    serviceWorkers: "block", // offline.spec.ts has them; elsewhere they would only fill caches anew for every test
+    trace: "off",
+  },
+});

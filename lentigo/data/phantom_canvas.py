@@ -105,7 +105,7 @@ class Canvas:
             warp: displacement of the holes as a share of the spacing; above 0.5 it looks irregular.
         """
         angle = self.uniform(0, TAU)
-        bump = 0.35 / spacing
+        bump = 0.4 / spacing
         u = self.x + self.noise(bump) * np.float32(warp * spacing)
         v = self.y + self.noise(bump) * np.float32(warp * spacing)
         wave = np.zeros_like(u)
@@ -113,7 +113,7 @@ class Canvas:
             direction = angle + turn * np.pi / 3
             k = TAU / (spacing * 0.866)
             wave += np.cos(u * np.float32(k * np.cos(direction)) + v * np.float32(k * np.sin(direction)))
-        return smoothstep(0.9, -0.7, wave)
+        return smoothstep(0.7, -0.8, wave + self.noise(0.6 / spacing) * np.float32(0.35 + 0.3 * warp))
 
     def spots(
         self, centres: Sequence[tuple[float, float]], radii: Sequence[float] | NDArray[np.floating[Any]], *, softness: float = 0.35
@@ -133,6 +133,10 @@ class Canvas:
             turn, stretch = self.uniform(0, TAU), self.uniform(1, 1.35)
             u, v = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
             distance = np.sqrt(u * u * np.float32(stretch) + v * v / np.float32(stretch)).astype(np.float32)
+            if reach > 3:  # large enough to see that nothing living is a disc
+                theta = np.arctan2(v, u)
+                lobes = np.cos(2 * theta + np.float32(self.uniform(0, TAU))) + np.cos(3 * theta + np.float32(self.uniform(0, TAU)))
+                distance *= 1 + np.float32(0.045) * lobes
             fade = max(reach * softness, 0.7)  # at least a pixel, or small spots alias
             patch = np.clip((np.float32(reach) + np.float32(fade / 2) - distance) / np.float32(fade), 0, 1)
             np.maximum(cover[y0:y1, x0:x1], patch, out=cover[y0:y1, x0:x1])

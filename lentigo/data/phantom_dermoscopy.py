@@ -40,7 +40,7 @@ def nevus(c: Canvas) -> None:
     core = np.float32(c.uniform(-0.3, 0.45))  # darker or lighter in the middle, always symmetric
     body = mask * (1 + core * smoothstep(0.1, 0.8, depth))
     if pattern == "network":
-        lines = c.lattice(c.uniform(0.085, 0.13), c.uniform(0.12, 0.28)) * smoothstep(0, 0.2, depth)
+        lines = c.lattice(c.uniform(0.085, 0.13), c.uniform(0.25, 0.45)) * smoothstep(0, 0.2, depth)
         c.melanin += dark * body * (0.45 + np.float32(c.uniform(0.55, 1.0)) * lines)
     elif pattern == "globules":
         step = c.uniform(0.1, 0.15)
@@ -179,7 +179,7 @@ def dermatofibroma(c: Canvas) -> None:
     inner = c.uniform(0.42, 0.66)
     scar = smoothstep(inner - 0.12, inner + 0.14, depth + np.float32(0.05) * c.noise(5, 2))
     dark = _pigment(c, 0.25, 1.15)
-    lines = c.lattice(c.uniform(0.065, 0.085), c.uniform(0.12, 0.25))
+    lines = c.lattice(c.uniform(0.065, 0.085), c.uniform(0.2, 0.3))
     c.melanin += dark * mask * (1 - scar) * (0.4 + np.float32(0.75) * lines)
     _flush(c, mask)
     c.white += scar * np.float32(c.uniform(0.3, 0.65)) * np.clip(0.85 + np.float32(0.25) * c.noise(9, 2), 0.2, 1.2)
@@ -221,10 +221,10 @@ def actinic_keratosis(c: Canvas) -> None:
             petals = [(px + 0.026 * np.cos(turn + k * TAU / 4), py + 0.026 * np.sin(turn + k * TAU / 4)) for k in range(4)]
             c.white += np.float32(0.8) * c.spots(petals, [0.013] * 4, softness=0.5)
     if c.chance(0.65):  # scale: torn white and yellow flakes
-        flakes = smoothstep(0.75, 1.15, c.noise(7, 3)) * smoothstep(0, 0.3, depth)
-        edge = np.float32(c.uniform(0.45, 0.8))
-        c.white += flakes * edge
-        c.keratin += smoothstep(0.9, 1.5, c.noise(5, 2)) * smoothstep(0, 0.3, depth) * np.float32(0.5)
+        patch = smoothstep(0.2, 1.2, c.noise(3)) * smoothstep(0, 0.3, depth)
+        flakes = smoothstep(0.1, 0.9, c.noise(11, 3)) * patch
+        c.white += flakes * np.float32(c.uniform(0.4, 0.75))
+        c.keratin += smoothstep(0.3, 1.3, c.noise(8, 3)) * patch * np.float32(c.uniform(0.2, 0.6))
 
 
 def vascular(c: Canvas) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -72,7 +73,7 @@ class Server:
     def await_event(self, name: str, count: int = 1, seconds: float = 30.0) -> list[dict[str, Any]]:
         end = time.monotonic() + seconds
         while len(found := self.events(name)) < count:
-            assert time.monotonic() < end, f"no {name!r} in the log:\n{self.log.read_text()}"
+            assert time.monotonic() < end, f"no {name!r} in the log:\n{self.log.read_text()[-2000:]}"
             time.sleep(0.05)
         return found
 
@@ -143,10 +144,15 @@ def exchange(server: Server, *pieces: bytes, pause: float = 0.0, half_close: boo
 
 
 def receive_all(connection: socket.socket) -> bytes:
+    """Everything up to the end of the connection, or of an answer that announces it."""
     found = b""
     try:
         while piece := connection.recv(65536):
             found += piece
+            head, gap, body = found.partition(b"\r\n\r\n")
+            length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+            if gap and length and b"\r\nconnection: close" in head.lower() and len(body) >= int(length[1]):
+                break
     except ConnectionResetError:
         pass
     return found

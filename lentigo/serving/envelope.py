@@ -28,6 +28,8 @@ API_POLICY = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"cache-control", b"no-store"),
 )
+_CLOSING = frozenset({"bad-request", "head-too-large", "too-slow", "incomplete-body"})
+"""Problems after which the rest of the connection is not worth reading."""
 _DISCARD_S, _DISCARD_BYTES = 2.0, 256 * 1024 * 1024
 
 
@@ -101,7 +103,7 @@ class _Exchange:
             present = {name.lower() for name, _ in headers}
             headers += [(name, value) for name, value in (*SECURITY, *API_POLICY) if name not in present]
             headers.append((b"x-request-id", self.id.encode("ascii")))
-            if self._unread or self._service.draining:
+            if (self._unread or self._service.draining) and b"connection" not in present:
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
         elif self._unread and not message.get("more_body", False):
@@ -118,6 +120,8 @@ class _Exchange:
         if self._started:
             return
         response = problem.response(self.id)
+        if problem.kind in _CLOSING:
+            response.headers["connection"] = "close"
         try:
             await response(self._scope, self.receive, self.send)
         except ClientGoneError:
@@ -146,7 +150,7 @@ class _Exchange:
         kind = self.notes.get("problem")
         if kind is not None:
             tally.add("lentigo_problems_total", kind)
-        level = logging.ERROR if self.status >= 500 else logging.INFO
+        level = logging.INFO if self.status < 500 else logging.ERROR if self.status == 500 else logging.WARNING
         logs.event(
             level,
             "request",
@@ -175,6 +179,11 @@ def _check_host(headers: Iterable[tuple[bytes, bytes]], hosts: frozenset[str] | 
 
 
 def _check_head(scope: MutableMapping[str, Any], most: int) -> None:
+    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+        # RFC 9112, section 6.1: a gateway in front could see another body here, and with it a request hidden in this one.
+        raise Problem("bad-request", "a body has either a length or a transfer encoding, not both")
+    if scope["http_version"] not in ("1.0", "1.1"):
+        raise Problem("bad-request", "this service speaks HTTP/1.1")
     size = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     size += sum(len(name) + len(value) + 4 for name, value in scope["headers"])
     if size > most:

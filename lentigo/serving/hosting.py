@@ -105,12 +105,6 @@ class ModelHost:
             self._seen[source] = loaded.signature
         self.ready.set()
 
-    async def watch(self) -> None:
-        """Look for changed bundles again and again."""
-        while True:
-            await asyncio.sleep(self._config.reload_s)
-            await self.reload()
-
     async def reload(self, *, again: bool = False) -> None:
         """Take up bundles that have changed on disk; requests that run on the old ones are answered by them.
 

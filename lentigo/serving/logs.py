@@ -36,13 +36,13 @@ def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return secrets.token_hex(8)
 
 
-def event(level: int, name: str, **values: Any) -> None:
+def event(level: int, name: str, /, **values: Any) -> None:
     """Log one event with its values."""
     if logger.isEnabledFor(level):
         logger.log(level, name, extra={"values": values})
 
 
-def failure(name: str, error: BaseException, **values: Any) -> None:
+def failure(name: str, error: BaseException, /, **values: Any) -> None:
     """Log an unexpected error: its type and where it arose, not its message, which could repeat content."""
     frames = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in traceback.extract_tb(error.__traceback__)]
     event(logging.ERROR, name, error=type(error).__name__, where=frames[-8:], **values)

@@ -16,6 +16,7 @@ from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 
 TRUNCATED = "lentigo.truncated"
+_DISCARD_S = 1.0
 _LEAST_TAKEN = 4096  # bytes of its answer that a slow client must take in each pause it is given
 
 
@@ -29,12 +30,14 @@ class GuardedProtocol(H11Protocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = 0
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it when there are too many."""
         super().connection_made(transport)
         if len(self.connections) > self.settings.max_connections:
-            self._refuse(Problem("too-many-connections", "too many connections are open; come again in a moment"))
+            transport.write(Problem("too-many-connections", "too many connections are open; come again in a moment").wire())
+            transport.close()
             return
         self._start_head_timer()
 
@@ -46,10 +49,12 @@ class GuardedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come; the clock of a head runs from its first byte (of the first: from the connection)."""
+        if self._refused:
+            return
         before = self.cycle
         waiting = before is None or before.response_complete
         super().data_received(data)
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
         if self.cycle is not before:
             self._stop_head_timer()
@@ -59,9 +64,20 @@ class GuardedProtocol(H11Protocol):
             if self._head_timer is None:
                 self._start_head_timer()
 
+    def on_response_complete(self) -> None:
+        """Go on to the next request; the head of one that has begun to arrive has its time, too."""
+        before = self.cycle
+        super().on_response_complete()
+        if self.cycle is before and not self._refused and not self.transport.is_closing():
+            self._head_bytes = len(self.conn.trailing_data[0])
+            if self._head_bytes and self._head_timer is None:
+                self._start_head_timer()
+
     def eof_received(self) -> bool:  # type: ignore[override]
         """The client has shut its sending side: answer what was asked before, then close."""
         cycle = self.cycle
+        if self._refused:
+            return False
         if cycle is None or cycle.response_complete:
             if self._head_bytes:
                 self._refuse(Problem("bad-request", "the request head ended early"))
@@ -100,11 +116,28 @@ class GuardedProtocol(H11Protocol):
         self._stop_write_timer()
         super().resume_writing()
 
-    def _refuse(self, problem: Problem) -> None:
-        self._stop_head_timer()
-        if not self.transport.is_closing():
-            self.transport.write(problem.wire())
+    def shutdown(self) -> None:
+        """The server stops: close unless an answer is under way."""
+        if self._refused:
             self.transport.close()
+        else:
+            super().shutdown()
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer with a problem and close.
+
+        Closing while the client still sends would reset the connection, and could take the answer with it: the sending side
+        is closed first, and what still comes is thrown away for a moment.
+        """
+        self._stop_head_timer()
+        self._unset_keepalive_if_required()
+        if self._refused or self.transport.is_closing():
+            return
+        self._refused = True
+        self.transport.write(problem.wire())
+        self.transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(_DISCARD_S, self.transport.close)
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.settings.header_timeout_s, self._head_too_slow)

@@ -76,12 +76,21 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more connections, answer what has come over those that are open, close."""
+        waiting = [connection for listener in sockets or () for connection in _take_waiting(listener)]
         for server in self.servers:
             server.close()
+        for connection in waiting:
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
         if not self.force_exit and self._service.failure is None:
             await asyncio.sleep(self._service.config.linger_s)
         await super().shutdown(sockets=sockets)
         logs.event(logging.INFO, "stopped")
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=asyncio.get_running_loop()
+        )
+        return made
 
 
 def listen(config: ServeConfig) -> socket.socket:
@@ -158,6 +167,16 @@ def run_worker(config: ServeConfig, board: Board, worker: int, listener: socket.
     server.run(sockets=[listener])
     if served.failure is not None:
         raise served.failure
+
+
+def _take_waiting(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait in the kernel, which would be reset when the socket is closed."""
+    waiting = []
+    with suppress(OSError):  # none is left
+        while True:
+            waiting.append(listener.accept()[0])
+            waiting[-1].setblocking(False)
+    return waiting
 
 
 def _reload_soon(service: Service) -> None:

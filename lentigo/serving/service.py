@@ -220,6 +220,10 @@ class Service:
             self.failure = error
             logs.event(logging.ERROR, "model cannot be loaded", error=str(error))
             return
+        except Exception as error:
+            self.failure = ServiceError(f"the models cannot be loaded ({type(error).__name__})")
+            logs.failure("model cannot be loaded", error)
+            return
         logs.event(
             logging.INFO, "ready", models=[m.classifier.spec.name for m in self.host.models], seconds=round(time.perf_counter() - began, 2)
         )
@@ -238,11 +242,13 @@ class Service:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.config.reload_s)
-            signature = self._keys_signature()
-            if signature != self._keys_seen:
-                self._reload_keys()
-            if self.host.ready.is_set():
-                await self.host.reload()
+            try:
+                if self._keys_signature() != self._keys_seen:
+                    self._reload_keys()
+                if self.host.ready.is_set():
+                    await self.host.reload()
+            except Exception as error:  # one bad turn must not end the watch
+                logs.failure("watching failed", error)
 
     def _keyring(self) -> Keyring:
         return Keyring(read_keys(self.config), self.board.clock, self.config.rate, self.config.burst)

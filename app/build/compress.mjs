@@ -1,4 +1,4 @@
-/** Brotli and gzip copies beside every file, so that a server only has to choose. Kept between builds: the best Brotli is slow. */
+/** Brotli and gzip copies beside every file, so that a server only has to choose. Kept between builds. */
 
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
@@ -12,35 +12,34 @@ const COMPRESSIBLE = /\.(html|js|css|json|svg|wasm|webmanifest|onnx|md)$/;
 const WORTH_IT = 1024; // bytes; below, a copy saves nothing
 
 const ENCODERS = {
-  br: (bytes, quality) =>
+  // Quality 11 would save another 0.4 MB of the WebAssembly, and take half a minute.
+  br: (bytes) =>
     promisify(brotliCompress)(bytes, {
       params: {
-        [constants.BROTLI_PARAM_QUALITY]: quality === "best" ? 11 : 5,
+        [constants.BROTLI_PARAM_QUALITY]: 9,
         [constants.BROTLI_PARAM_LGWIN]: 24,
         [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
       },
     }),
-  gz: (bytes, quality) => promisify(gzip)(bytes, { level: quality === "best" ? 9 : 6 }),
+  gz: (bytes) => promisify(gzip)(bytes, { level: 9 }),
 };
 
-async function compress(bytes, kind, quality) {
-  const kept = path.join(CACHE, `${sha256(bytes)}.${quality}.${kind}`);
+async function compress(bytes, kind) {
+  const kept = path.join(CACHE, `${sha256(bytes)}.${kind}`);
   const before = await readFile(kept).catch(() => null);
   if (before !== null) return before;
-  const small = await ENCODERS[kind](bytes, quality);
+  const small = await ENCODERS[kind](bytes);
   await mkdir(CACHE, { recursive: true });
   await writeFile(kept, small);
   return small;
 }
 
-export async function compressAll(out, quality) {
-  if (quality === "none") return;
-  if (quality !== "best" && quality !== "fast") throw new Error(`LENTIGO_APP_COMPRESS is ${quality}; give best, fast or none`);
+export async function compressAll(out) {
   for (const name of await readdir(out, { recursive: true })) {
     if (!COMPRESSIBLE.test(name)) continue;
     const file = path.join(out, name);
     const bytes = await readFile(file);
     if (bytes.length < WORTH_IT) continue;
-    for (const kind of Object.keys(ENCODERS)) await writeFile(`${file}.${kind}`, await compress(bytes, kind, quality));
+    for (const kind of Object.keys(ENCODERS)) await writeFile(`${file}.${kind}`, await compress(bytes, kind));
   }
 }

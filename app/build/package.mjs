@@ -1,8 +1,7 @@
 /**
  * Complete what Vite built: the bundles, the icons, the service worker, and compressed copies of every file.
  *
- * Environment: LENTIGO_APP_OUT (the built app), LENTIGO_BUNDLES (a folder of bundles), LENTIGO_APP_COMPRESS
- * ("best", the default; "fast"; or "none").
+ * Environment: LENTIGO_APP_OUT (the built app), LENTIGO_BUNDLES (a folder of bundles).
  */
 
 import { readFile } from "node:fs/promises";
@@ -20,7 +19,7 @@ const bundles = path.resolve(app, process.env.LENTIGO_BUNDLES ?? "../lentigo/bun
 await drawIcons(path.join(app, "public/icon.svg"), out);
 const packaged = await copyBundles(bundles, path.join(out, "bundles"));
 const precached = await writeServiceWorker(path.join(app, "src/sw.ts"), out, packaged);
-await compressAll(out, process.env.LENTIGO_APP_COMPRESS ?? "best");
+await compressAll(out);
 await writeSizes();
 
 /** Say what a first load costs. */

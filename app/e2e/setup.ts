@@ -10,6 +10,6 @@ export default function build(): void {
   execFileSync("npm", ["run", "--silent", "build"], {
     cwd: app,
     stdio: ["ignore", "ignore", "inherit"],
-    env: { ...process.env, LENTIGO_APP_OUT: STATIC, LENTIGO_BUNDLES: BUNDLES, LENTIGO_APP_COMPRESS: "fast" },
+    env: { ...process.env, LENTIGO_APP_OUT: STATIC, LENTIGO_BUNDLES: BUNDLES },
   });
 }

@@ -67,7 +67,9 @@ class Summary:
         return 2 if self.images and self.failed == self.images else 0
 
     def __str__(self) -> str:
-        parts = [f"{self.images:,} images in {self.seconds:.1f} s ({self.images_per_second:.0f} images/s)"]
+        parts = [f"{self.images:,} {'image' if self.images == 1 else 'images'} in {self.seconds:.1f} s"]
+        if self.images >= 100:  # of fewer, starting up is most of the time
+            parts[0] += f" ({self.images_per_second:.0f} images/s)"
         if self.failed:
             parts.append(f"{self.failed:,} failed")
         if self.skipped:

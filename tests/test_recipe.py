@@ -53,9 +53,9 @@ def test_resolved_recipe_reads_back_the_same(tmp_path: Path) -> None:
 
 def test_overrides_are_yaml_with_dots() -> None:
     recipe = load_recipe(
-        "caco-ham10000-cpu",
+        "caco-ham10000",
         [
-            "optimiser.lr=5e-4",
+            "optimiser.lr=2e-4",
             "network.options.start=random",
             "sizes.0.size=64",
             "augment.colour.hue=0",
@@ -63,12 +63,12 @@ def test_overrides_are_yaml_with_dots() -> None:
             "stop.patience=null",
         ],
     )
-    assert recipe.optimiser.lr == 5e-4
+    assert recipe.optimiser.lr == 2e-4
     assert recipe.network.options == {"start": "random"}
     assert recipe.size_at(0) == 64
     assert recipe.augment.colour.hue == 0
     assert recipe.precision == "32"
-    assert recipe_differences(recipe, load_recipe("caco-ham10000-cpu")) == [
+    assert recipe_differences(recipe, load_recipe("caco-ham10000")) == [
         "augment.colour.hue",
         "network.options.start",
         "optimiser.lr",
@@ -81,7 +81,7 @@ def test_overrides_are_yaml_with_dots() -> None:
     [
         ("epocs=3", ["'epocs'", "did you mean 'epochs'"]),
         ("lr=1", ["'lr'", "did you mean 'optimiser.lr'"]),
-        ("optimiser.momentum=1", ["'optimiser.momentum'", "known in optimiser", "weight_decay"]),
+        ("optimiser.nesterov=1", ["'optimiser.nesterov'", "known in optimiser", "weight_decay"]),
         ("augment.color.hue=0", ["did you mean 'augment.colour'"]),
         ("sizes.0.sise=3", ["did you mean 'sizes.0.size'"]),
         ("loss.name=jont", ["loss.name", "did you mean 'joint'"]),

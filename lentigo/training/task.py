@@ -8,6 +8,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # 1d, 2d and synchronised
 from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
@@ -56,6 +57,7 @@ class LesionTask(pl.LightningModule):
         self.patience, self.plateau = Patience(lowest), Patience(lowest)
         self.rate = 1.0
         self.figures: dict[str, float] = {}
+        self.norms: list[tuple[BatchNorm, float]] = []  # with their lasting momentum
         self.train_loss, self.val_loss = MeanMetric(), MeanMetric()
         self.train_confusion, self.val_confusion = (MulticlassConfusionMatrix(classes, validate_args=False) for _ in range(2))
         # Step (from 1) of this epoch whose loss was the first not finite; 0 for none.
@@ -74,15 +76,24 @@ class LesionTask(pl.LightningModule):
         """The optimiser; its learning rate is set at each step by ``on_train_batch_start``."""
         return create_optimiser(self.network, self.recipe.optimiser)
 
+    def on_train_start(self) -> None:
+        """Find the layers with running statistics, which the strategy may have replaced."""
+        layers = [layer for layer in self.network.modules() if isinstance(layer, BatchNorm) and layer.momentum is not None]
+        self.norms = [(layer, self.recipe.norm_momentum or float(layer.momentum or 0)) for layer in layers]
+
     def on_train_epoch_start(self) -> None:
         """Tell the loss the epoch, and start counting anew."""
         self.criterion.set_epoch(self.current_epoch)
         self.bad_step.zero_()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Set the learning rate and the seed of dropout, both by the place in the run."""
+        """Set the learning rate, the seed of dropout and the momentum of normalisation, all by the place in the run."""
         torch.manual_seed(step_seed(self.recipe.seed, self.current_epoch, batch_idx, self.global_rank, 1))
         step = self.current_epoch * self.steps + batch_idx
+        # At first the plain mean over the batches so far: behind thirty layers, even a small rest of the initial
+        # statistics (0 and 1) leaves nothing of the signal.
+        for layer, momentum in self.norms:
+            layer.momentum = max(momentum, 1 / (step + 1))
         factor = self.rate * rate_factor(self.recipe.schedule, step, steps=self.steps, epochs=self.recipe.epochs)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.recipe.optimiser.lr * group["factor"] * factor

@@ -1,0 +1,95 @@
+"""A run that is killed and resumed ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tiny_training import LOG, cache_folder, data, run_into, whole_run
+
+from lentigo.training import load_run
+from lentigo.training.run import BEST, LAST, read_checkpoint
+
+# Trains, and kills itself without warning in the middle of its third epoch.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tiny_training import recipe
+from lentigo.training import train
+from lentigo.training.task import LesionTask
+
+step = LesionTask.training_step
+
+def dies(task, batch, index):
+    if task.current_epoch == 2 and index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(task, batch, index)
+
+LesionTask.training_step = dies
+out, data, cache = map(Path, sys.argv[1:])
+train(recipe(), data, out=out, accelerator="cpu", progress=False, cache=cache)
+"""
+
+
+def test_killed_run_resumes_to_the_same_result(tmp_path: Path) -> None:
+    whole = whole_run()
+    out = tmp_path / "run"
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(out), str(data()), str(cache_folder())],
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(pd.read_csv(out / "log.csv")) == 2
+    assert read_checkpoint(out / LAST)["epoch"] == 1
+    before = load_run(out).record
+    assert not before["finished"]
+
+    run_into(out, resume=True)
+
+    ours, theirs = load_run(out), load_run(whole)
+    assert ours.log[LOG].to_csv() == theirs.log[LOG].to_csv()
+    for name in ("predictions/val.csv", "predictions/test.csv", "recipe.yaml", "split.csv"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    one, other = read_checkpoint(out / BEST)["network"], read_checkpoint(whole / BEST)["network"]
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert ours.finished
+    assert ours.record["created"] == before["created"]
+    assert ours.record["wall_seconds"] > before["wall_seconds"]
+    assert ours.record["best"]["epoch"] == theirs.record["best"]["epoch"]
+
+
+def test_run_killed_between_training_and_predicting(tmp_path: Path) -> None:
+    """All epochs are on disk but no predictions: resuming only predicts."""
+    whole = whole_run()
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
+    shutil.rmtree(out / "predictions")
+    record = json.loads((out / "run.json").read_text()) | {"finished": False}
+    (out / "run.json").write_text(json.dumps(record))
+    run_into(out, resume=True)
+    assert load_run(out).finished
+    assert (out / "log.csv").read_bytes() == (whole / "log.csv").read_bytes()
+    for split in ("val", "test"):
+        assert (out / f"predictions/{split}.csv").read_bytes() == (whole / f"predictions/{split}.csv").read_bytes()
+
+
+def test_run_killed_before_its_first_checkpoint(tmp_path: Path) -> None:
+    """Nothing is lost, so resuming starts anew in the same folder."""
+    whole = whole_run()
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
+    for name in ("checkpoints", "predictions"):
+        shutil.rmtree(out / name)
+    (out / "log.csv").unlink()
+    run_into(out, resume=True)
+    assert load_run(out).log[LOG].equals(load_run(whole).log[LOG])

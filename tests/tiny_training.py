@@ -1,0 +1,66 @@
+"""A few small pictures in three classes, a recipe that uses every part of training, and one whole run of it."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tiny_data import folder
+
+from lentigo.training import Recipe, parse_recipe, train
+
+RECIPE: dict[str, Any] = {
+    "name": "tiny",
+    "description": "every part of training on a few small pictures",
+    "data": {"protocol": "image", "fractions": [0.6, 0.2, 0.2]},
+    "network": {"name": "mobilenetv3_small_caco", "pretrained": "none"},
+    "loss": {"name": "joint", "weight_exponent": 0.5, "drw_epoch": 2},
+    "optimiser": {"lr": 2e-3, "decay_norm_and_bias": False, "head_lr": 2.0},
+    "schedule": {"name": "plateau", "warmup": 0.5, "patience": 0},
+    "epochs": 4,
+    "batch": 8,
+    "sizes": [{"from_epoch": 0, "size": 32}, {"from_epoch": 2, "size": 40}],
+    "ema": 0.9,
+    "clip": 1.0,
+    "sampling": 0.5,
+    "monitor": "val_loss",
+    "augment": {"rotation": 30, "scale": [0.8, 1.25], "translation": 0.1, "colour": {"brightness": 0.2, "hue": 0.02}},
+}
+
+LOG = ["epoch", "size", "lr", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy"]
+"""The columns of a log that do not depend on the clock."""
+
+
+def recipe(**changes: Any) -> Recipe:
+    """The recipe with some of its top-level keys replaced."""
+    return parse_recipe(RECIPE | changes)
+
+
+@cache
+def _place() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="lentigo-tests-")
+
+
+@cache
+def data() -> Path:
+    """Pictures of three classes, 40 in all."""
+    return folder(Path(_place().name) / "data", {"naevus": 20, "melanoma": 12, "wart": 8}, size=40)
+
+
+@cache
+def cache_folder() -> Path:
+    """Where the decoded pictures lie."""
+    return Path(_place().name) / "cache"
+
+
+def run_into(out: Path, chosen: Recipe | None = None, *, source: Path | None = None, resume: bool = False) -> Path:
+    """Train on the CPU."""
+    return train(chosen or recipe(), source or data(), out=out, resume=resume, accelerator="cpu", progress=False, cache=cache_folder())
+
+
+@cache
+def whole_run() -> Path:
+    """A run that nothing broke; copy it before changing anything in it."""
+    return run_into(Path(_place().name) / "run")

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_nothing_readable_is_an_error_even_when_skipping(samples: Samples, tmp_p
 
 
 def test_a_full_disk_is_an_output_error(samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: os.statvfs_result and type("U", (), {"free": 100})())
+    monkeypatch.setattr(cache_module.shutil, "disk_usage", lambda path: SimpleNamespace(free=100))
     with pytest.raises(OutputError, match="too full for the image cache"):
         opened(samples, tmp_path / "cache")
     monkeypatch.undo()

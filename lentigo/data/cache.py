@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -181,12 +182,10 @@ def _decode(samples: Samples, size: int, workers: int) -> Iterator[NDArray[np.ui
 
     with ThreadPoolExecutor(workers) as pool:
         rows = iter(range(len(samples)))
-        pending = [pool.submit(one, row) for row in islice(rows, workers * 8)]
-        pending.reverse()
+        pending = deque(pool.submit(one, row) for row in islice(rows, workers * 8))
         while pending:
-            yield pending.pop().result()
-            for row in islice(rows, 1):
-                pending.insert(0, pool.submit(one, row))
+            yield pending.popleft().result()
+            pending.extend(pool.submit(one, row) for row in islice(rows, 1))
 
 
 def _write_header(file: BinaryIO, rows: int, size: int) -> None:

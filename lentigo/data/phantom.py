@@ -224,10 +224,13 @@ def _photograph(image: NDArray[np.float32], rng: np.random.Generator, size: int,
 def _view(image: NDArray[np.float32], rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     """A turned, mirrored, shifted and zoomed part of the canvas, (S, S, 3); it never reaches over the canvas edge."""
     side = image.shape[0]
-    turn = int(rng.integers(4)) * np.pi / 2 + float(rng.normal(0, 0.07))
+    tilt = float(rng.uniform(-0.12, 0.12))
+    turn = int(rng.integers(4)) * np.pi / 2 + tilt
     mirror = 1 if rng.random() < 0.5 else -1
-    zoom = float(rng.uniform(0.72, 0.88)) * side / size
-    cx, cy = side / 2 + rng.normal(0, 0.02, 2) * side
+    share = float(rng.uniform(0.72, 0.88))  # of the canvas side
+    room = (1 - share * (np.cos(tilt) + np.sin(abs(tilt)))) / 2
+    cx, cy = (0.5 + rng.uniform(-room, room, 2)) * side
+    zoom = share * side / size
     cos, sin, half = np.cos(turn) * zoom, np.sin(turn) * zoom, size / 2
     matrix = (cos * mirror, -sin, cx - (cos * mirror - sin) * half, sin * mirror, cos, cy - (sin * mirror + cos) * half)
     canvas = Image.fromarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8))
@@ -241,7 +244,8 @@ def _bubbles(c: Canvas) -> NDArray[np.float32]:
     state = c.rng.bit_generator.state
     outer = c.spots(places, sizes)
     c.rng.bit_generator.state = state  # the inner rim has the shape of the outer
-    return np.float32(0.25) * np.clip(outer - c.spots(places, sizes * 0.75), 0, 1)
+    rings: NDArray[np.float32] = np.float32(0.25) * np.clip(outer - c.spots(places, sizes * 0.75), 0, 1)
+    return rings
 
 
 def _ruler(c: Canvas) -> NDArray[np.float32]:

@@ -118,12 +118,15 @@ def macular_hypomelanosis(c: Canvas) -> None:
 
 def halo_naevus(c: Canvas) -> None:
     """Halo naevus: a brown naevus in the middle of a round white ring."""
-    for _ in range(2 if c.chance(0.2) else 1):
-        centre = _centre(c, 0.3)
+    side = c.uniform(0, TAU)
+    away = c.uniform(0.35, 0.5) * np.array([np.cos(side), np.sin(side)])
+    centres = [tuple(away), tuple(-away)] if c.chance(0.2) else [_centre(c, 0.3)]
+    for centre in centres:  # all halos before any naevus: they may touch
         halo = c.lesion(c.uniform(0.35, 0.6), irregularity=0.04, elongation=c.uniform(0, 0.15), centre=centre)
         ring = smoothstep(-0.02, c.uniform(0.06, 0.15), halo)
         _pale(c, ring, c.uniform(0.8, 1.0))
         c.white += ring * np.float32(c.uniform(0, 0.25))
+    for centre in centres:
         naevus = smoothstep(0, 0.3, c.lesion(c.uniform(0.1, 0.24), irregularity=0.07, centre=centre))
         c.melanin += naevus * np.float32(c.uniform(0.5, 1.3)) * (1 + np.float32(0.15) * c.noise(20, 2))
         c.blood += naevus * np.float32(c.uniform(0, 0.5))

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lentigo.serving import logs
 from lentigo.serving.limits import ClientGoneError
-from lentigo.serving.metrics import PREDICT, SECONDS
+from lentigo.serving.metrics import PREDICT, ROUTES, SECONDS
 from lentigo.serving.problems import Problem
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ class _Exchange:
     def record(self) -> None:
         """Count the request and write its log line."""
         scope, tally = self._scope, self._service.tally
-        route = str(scope.get("lentigo.route") or getattr(scope.get("route"), "path", "other"))
+        known = scope["path"] if scope["path"] in ROUTES else "other"
+        route = str(scope.get("lentigo.route") or getattr(scope.get("route"), "path", known))
         seconds = time.perf_counter() - self._began
         tally.request(route, self.status)
         if route == PREDICT:

@@ -175,7 +175,7 @@ def _check_host(headers: Iterable[tuple[bytes, bytes]], hosts: frozenset[str] | 
             given = value.decode("latin-1").strip().lower()
             bare = given[1:].partition("]")[0] if given.startswith("[") else given.partition(":")[0]
             if bare not in hosts:
-                raise Problem("misdirected", "this host name is not served here; allow it with allowed_hosts (--allow-host)")
+                raise Problem("misdirected", "this host name is not served here; allow it with --allowed-host")
             return
 
 

@@ -55,7 +55,7 @@ def info(data: Data, layout: Layout = None, as_json: AsJson = False) -> None:
 def audit(
     data: Data,
     layout: Layout = None,
-    protocol: Annotated[Protocol, typer.Option(help="Split to check, where the data brings none of its own.")] = Protocol.lesion,
+    protocol: Annotated[Protocol | None, typer.Option(help="Split to check; the published one where there is one, else by lesion.")] = None,
     split: Annotated[Path | None, typer.Option(help="Check this saved split (CSV) instead.")] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -63,9 +63,13 @@ def audit(
     """Find unreadable files, duplicates, groups that straddle splits and label clashes; exit code 1 where a leak is found."""
     from lentigo.data import audit_samples, load_split, read_samples, split_samples
 
-    samples = read_samples(data, layout)
-    samples = load_split(samples, split) if split else split_samples(samples, protocol.value, seed=seed)
-    found = audit_samples(samples)
+    samples = read_samples(data, layout, missing="keep")  # missing files are part of what is found
+    if split is not None:
+        samples = load_split(samples, split)
+    else:
+        published = "official_split" in samples.frame.columns
+        samples = split_samples(samples, (protocol or (Protocol.official if published else Protocol.lesion)).value, seed=seed)
+    found = audit_samples(samples, progress=not as_json)
     if as_json:
         print_json(found.to_dict())
     else:

@@ -129,7 +129,6 @@ def test_training_learns(tmp_path: Path) -> None:
             Image.fromarray((np.asarray(colour) + noise).clip(0, 255).astype(np.uint8)).save(path)
     chosen = recipe(
         epochs=6,
-        norm_momentum=0.1,
         sizes=[{"from_epoch": 0, "size": 32}],
         loss={"name": "cross_entropy"},
         schedule={"name": "cosine", "warmup": 1},

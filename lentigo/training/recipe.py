@@ -201,9 +201,6 @@ class Recipe(_Section):
         batch: images a step, over all processes.
         sizes: image size over time; validation uses the size of its epoch, predictions the last.
         ema: decay of the running average of the weights that validation uses and that is kept; 0 for none.
-        norm_momentum: share of a new batch in the running statistics of batch normalisation; None keeps the network's
-            own, which is 0.01 for MobileNetV3: too slow for a run of a few hundred steps. The first steps count more, so that
-            the statistics a network begins with are forgotten at once.
         precision: ``32``, ``bf16-mixed`` or ``16-mixed``.
         clip: largest gradient norm; 0 for no clipping.
         sampling: exponent of balanced sampling: a class of n images is drawn in proportion to
@@ -227,7 +224,6 @@ class Recipe(_Section):
     batch: Annotated[int, Field(ge=2)] = 128
     sizes: Annotated[tuple[SizeStage, ...], Field(min_length=1)] = (SizeStage(from_epoch=0, size=224),)
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    norm_momentum: Annotated[float, Field(gt=0, le=1)] | None = None
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     clip: NonNegative = 0.0
     sampling: Fraction = 0.0

@@ -78,8 +78,9 @@ class LesionTask(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Find the layers with running statistics, which the strategy may have replaced."""
-        layers = [layer for layer in self.network.modules() if isinstance(layer, BatchNorm) and layer.momentum is not None]
-        self.norms = [(layer, self.recipe.norm_momentum or float(layer.momentum or 0)) for layer in layers]
+        for layer in self.network.modules():
+            if isinstance(layer, BatchNorm) and layer.momentum is not None:
+                self.norms.append((layer, layer.momentum))
 
     def on_train_epoch_start(self) -> None:
         """Tell the loss the epoch, and start counting anew."""

@@ -35,10 +35,11 @@ async function policyOf(folder) {
  * @param folder the built app
  * @param options.port 0 takes a free one
  * @param options.policy replaces the page's own Content-Security-Policy
- * @returns the server and its address
+ * @returns the server, its address, and a count of the bytes of every body it sent
  */
 export async function serve(folder, { port = 0, policy } = {}) {
   const csp = `${policy ?? (await policyOf(folder))}; frame-ancestors 'none'`;
+  let sent = 0;
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
     const file = path.join(folder, path.normalize(decodeURIComponent(pathname)), pathname.endsWith("/") ? "index.html" : "");
@@ -66,12 +67,22 @@ export async function serve(folder, { port = 0, policy } = {}) {
         break;
       }
     }
-    response.writeHead(200, { ...headers, "content-length": (await stat(body)).size });
-    if (request.method === "HEAD") response.end();
-    else createReadStream(body).pipe(response);
+    const { size, mtimeMs } = await stat(body);
+    headers.etag = `"${size}-${mtimeMs}"`;
+    if (request.headers["if-none-match"] === headers.etag) {
+      response.writeHead(304, headers).end();
+      return;
+    }
+    response.writeHead(200, { ...headers, "content-length": size });
+    if (request.method === "HEAD") {
+      response.end();
+      return;
+    }
+    sent += size;
+    createReadStream(body).pipe(response);
   });
   await new Promise((resolve) => server.listen(port, "127.0.0.1", resolve));
-  return { server, url: `http://127.0.0.1:${server.address().port}/` };
+  return { server, url: `http://127.0.0.1:${server.address().port}/`, sent: () => sent };
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -65,11 +65,11 @@ test("several photographs are averaged; those the model can't tell are left out"
     expect(Math.abs(mean[code] - half)).toBeLessThan(1e-3);
   });
   await choose(page, "green.png");
-  await expect(page.getByTestId("averaged")).toContainText("1 left out");
+  await expect(page.getByTestId("averaged")).toHaveText("Photographs in the mean: 2. Left out, since the model can't tell on them: 1.");
   expect(await shown(page)).toEqual(mean);
   await page.getByRole("button", { name: "Photograph 2" }).click();
   await page.getByRole("button", { name: "Remove this photograph" }).click();
-  await expect(page.getByTestId("averaged")).toContainText("Mean of 1 photographs");
+  await expect(page.getByTestId("averaged")).toContainText("Photographs in the mean: 1.");
 });
 
 test("an image unlike the training images gets no answer, with the reason", async ({ page, url }) => {

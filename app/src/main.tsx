@@ -3,11 +3,13 @@
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import "./styles/index.css";
+import { engine } from "./state/engine";
 import { startOffline } from "./state/offline";
 import { model, startModels } from "./state/models";
 import { classifyAll, forgetAnswers } from "./state/session";
 import { App } from "./ui/App";
 
+engine.start();
 render(<App />, document.getElementById("app")!);
 
 // Photographs that came in before the model did, or that another model answered, are (again) classified.

@@ -43,15 +43,19 @@ describe("abstention", () => {
     expect(energy(one.logits)).toBeCloseTo(one.energy, 10);
   });
 
-  test("fires above the threshold only", async () => {
-    const scorer = await createScorer(spec, () => Promise.reject(new Error("needs no file")));
+  test("fires above the threshold only", () => {
+    const scorer = createScorer(spec);
     expect(scorer(expected["mel.jpg"].logits, [])).toEqual([]);
     expect(scorer(expected["green.png"].logits, [])).toMatchObject([{ key: "unlike" }]);
   });
 
-  test("a bundle without a threshold never abstains", async () => {
-    const scorer = await createScorer({ ...spec, abstention: null }, () => Promise.reject(new Error("needs no file")));
-    expect(scorer([0, 0, 0, 0, 0, 0, 0], [])).toEqual([]);
+  test("a bundle without a threshold never abstains", () => {
+    expect(createScorer({ ...spec, abstention: null })([0, 0, 0, 0, 0, 0, 0], [])).toEqual([]);
+  });
+
+  test("a score that this app cannot compute is refused, never passed over", () => {
+    const abstention = { ...spec.abstention!, score: "knn" as const };
+    expect(() => createScorer({ ...spec, abstention })).toThrowError("bundleNewScore");
   });
 });
 
@@ -94,7 +98,7 @@ describe("quality", () => {
     expect(keys(paint((x, y) => 10 + 40 * checks(x, y)))).toEqual(["dark"]);
     expect(keys(paint((x, y) => 215 + 40 * checks(x, y)))).toEqual(["bright"]);
     expect(keys(paint(() => 128))).toEqual(["flat"]);
-    expect(keys(paint((x) => 128 + 60 * Math.sin(x / 12)))).toEqual(["blurred"]);
+    expect(keys(paint((x) => 128 + 60 * Math.sin(x / 16)))).toEqual(["blurred"]);
   });
   test("luma and movement", () => {
     expect([...luma([255, 255, 255, 0, 255, 0])]).toEqual([255, expect.closeTo(149.685, 2)]);

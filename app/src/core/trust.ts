@@ -23,14 +23,12 @@ export function energy(logits: ArrayLike<number>, temperature = 1): number {
 /**
  * The scorer that a bundle asks for.
  *
- * @param readFile reads a verified file of the bundle
- * @throws AppError: a score that this app does not know, or parameters that it cannot read
+ * @throws AppError: a score that this app does not know
  */
-export async function createScorer(spec: Spec, readFile: (name: string) => Promise<Uint8Array>): Promise<Scorer> {
+export function createScorer(spec: Spec): Scorer {
   const { abstention } = spec;
   if (abstention === null) return () => [];
-  if (abstention.score !== "energy") throw new AppError("bundleInvalid", { field: "abstention.score", detail: abstention.score });
-  void readFile;
+  if (abstention.score !== "energy") throw new AppError("bundleNewScore", { score: abstention.score });
   return (logits) => {
     const score = energy(logits);
     return score > abstention.threshold ? [{ key: "unlike", score, threshold: abstention.threshold }] : [];

@@ -30,18 +30,23 @@ function locale(): string {
 
 /** A probability as a percentage; what is small but not zero says so. */
 export function percent(value: number): string {
-  if (value > 0 && value < 0.01) return "< 1 %";
-  return `${Math.round(value * 100)} %`;
+  if (value > 0 && value < 0.01) return `<${gap()}1${gap()}%`;
+  return `${Math.round(value * 100)}${gap()}%`;
+}
+
+/** Between a number and its unit: Chinese sets none, English a space that does not break. */
+function gap(): string {
+  return language.value === "zh" ? "" : "\u00a0";
 }
 
 /** A threshold or a rate, to a tenth of a percent where that matters. */
 export function finePercent(value: number): string {
-  return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)} %`;
+  return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)}${gap()}%`;
 }
 
 export function fileSize(bytes: number): string {
   const [unit, factor] = bytes >= 1e9 ? ["GB", 1e9] : bytes >= 1e6 ? ["MB", 1e6] : ["kB", 1e3];
-  return `${new Intl.NumberFormat(locale(), { maximumSignificantDigits: 2 }).format(bytes / Number(factor))} ${unit}`;
+  return `${new Intl.NumberFormat(locale(), { maximumSignificantDigits: 2 }).format(bytes / Number(factor))}\u00a0${unit}`;
 }
 
 /** A day given as YYYY-MM-DD. */

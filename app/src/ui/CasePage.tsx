@@ -73,6 +73,7 @@ function Loaded({ one }: { one: CaseWithVisits }) {
   const editing = useSignal(false);
   const deleting = useSignal<"case" | { visit: string } | null>(null);
   const heat = useSignal(0);
+  const place = siteName(one.site);
   const hasMaps = one.visits.some((visit) => visit.photos.some((photo) => photo.cam !== null));
   const remove = async (): Promise<void> => {
     if (deleting.value === "case") {
@@ -88,64 +89,65 @@ function Loaded({ one }: { one: CaseWithVisits }) {
         <Icon name="back" />
         {t("navNotebook")}
       </a>
-      <div class="page-head">
+      <div class="case-head">
         <div>
           <h1>{one.title}</h1>
-          <p class="lead">{siteName(one.site)}</p>
-        </div>
-        <div class="actions no-print">
-          <button type="button" class="button" onClick={() => (editing.value = true)}>
-            <Icon name="edit" />
-            {t("edit")}
-          </button>
-          {one.visits.length > 1 && (
+          {place !== one.title && <p class="lead">{place}</p>}
+          {one.note && <p class="visit-note">{one.note}</p>}
+          <div class="actions actions-start case-tools no-print">
+            {one.visits.length > 1 && (
+              <button
+                type="button"
+                class="button"
+                aria-pressed={comparing.value}
+                onClick={() => (comparing.value = !comparing.value)}
+                data-testid="compare-button"
+              >
+                <Icon name="compare" />
+                {t("compare")}
+              </button>
+            )}
+            <button type="button" class="button button-small-screen" onClick={() => (editing.value = true)}>
+              <Icon name="edit" />
+              <span>{t("edit")}</span>
+            </button>
+            <button type="button" class="button button-small-screen" onClick={() => print()} data-testid="print">
+              <Icon name="print" />
+              <span>{t("print")}</span>
+            </button>
             <button
               type="button"
-              class="button"
-              aria-pressed={comparing.value}
-              onClick={() => (comparing.value = !comparing.value)}
-              data-testid="compare-button"
+              class="button button-small-screen"
+              onClick={() => void attempt(async () => downloadBlob(await exportCases([one]), "lentigo-case.json"))}
             >
-              <Icon name="compare" />
-              {t("compare")}
+              <Icon name="export" />
+              <span>{t("export")}</span>
             </button>
-          )}
-          <button type="button" class="button" onClick={() => print()} data-testid="print">
-            <Icon name="print" />
-            {t("print")}
-          </button>
-          <button
-            type="button"
-            class="button"
-            onClick={() => void attempt(async () => downloadBlob(await exportCases([one]), "lentigo-case.json"))}
-          >
-            <Icon name="export" />
-            {t("export")}
-          </button>
-          <button type="button" class="button button-quiet" onClick={() => (deleting.value = "case")} data-testid="delete-case">
-            <Icon name="trash" />
-            {t("delete")}
-          </button>
+            <button
+              type="button"
+              class="button button-small-screen"
+              onClick={() => (deleting.value = "case")}
+              data-testid="delete-case"
+            >
+              <Icon name="trash" />
+              <span>{t("delete")}</span>
+            </button>
+          </div>
         </div>
-      </div>
-      <div class="case-about">
         {one.site !== null && <BodyFigure view={one.site.view} site={one.site} />}
-        <div>
-          {one.note && <p class="visit-note">{one.note}</p>}
-          {hasMaps && (
-            <label class="heat-slider no-print">
-              <span>{t("heatMap")}</span>
-              <input
-                type="range"
-                min="0"
-                max="100"
-                value={Math.round(heat.value * 100)}
-                onInput={(event) => (heat.value = Number(event.currentTarget.value) / 100)}
-              />
-            </label>
-          )}
-        </div>
       </div>
+      {hasMaps && (
+        <label class="heat-slider no-print">
+          <span>{t("heatMap")}</span>
+          <input
+            type="range"
+            min="0"
+            max="100"
+            value={Math.round(heat.value * 100)}
+            onInput={(event) => (heat.value = Number(event.currentTarget.value) / 100)}
+          />
+        </label>
+      )}
       {comparing.value && one.visits.length > 1 ? (
         <Compare visits={one.visits} heat={heat.value} />
       ) : (

@@ -14,7 +14,8 @@ export function ModelBadge({ milliseconds }: { milliseconds?: number | undefined
       {state.kind === "ready" ? <Icon name="models" /> : <span class="spinner" />}
       {state.kind === "ready" ? (
         <p>
-          <a href="#/models">{state.spec.title}</a> {t(DOMAINS[state.spec.domain])}
+          <a href="#/models">{state.spec.title}</a>
+          {t(DOMAINS[state.spec.domain])}
           {milliseconds !== undefined && ` ${t("took", { milliseconds: Math.round(milliseconds) })}`}
         </p>
       ) : (

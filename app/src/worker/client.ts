@@ -15,7 +15,7 @@ export class Engine {
   private readonly waiting = new Map<number, Waiting>();
 
   call<Name extends CallName>(name: Name, request: Calls[Name]["request"]): Promise<Calls[Name]["response"]> {
-    const worker = (this.worker ??= this.start());
+    const worker = (this.worker ??= this.create());
     const id = this.next++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
@@ -31,7 +31,12 @@ export class Engine {
     this.waiting.clear();
   }
 
-  private start(): Worker {
+  /** Start the worker ahead of the first call: its runtime loads meanwhile. */
+  start(): void {
+    this.worker ??= this.create();
+  }
+
+  private create(): Worker {
     const worker = new Worker(new URL("./index.ts", import.meta.url), { type: "module" });
     worker.addEventListener("message", ({ data }: MessageEvent<Response>) => {
       const waiting = this.waiting.get(data.id);

@@ -40,7 +40,7 @@ async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
     readVerified(source, spec, CARD),
     runtime,
   ]);
-  const scorer = await createScorer(spec, (name) => readVerified(source, spec, name));
+  const scorer = createScorer(spec);
   const network = await Network.open(spec, model);
   opened = { spec, source, network, scorer };
   return { spec, card: new TextDecoder().decode(card), milliseconds: performance.now() - start };

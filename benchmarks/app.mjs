@@ -1,0 +1,206 @@
+/**
+ * What the phone app costs: first load, start on a slow machine, layout shift, time of a classification, memory.
+ *
+ * Build the app first (make app), then: node benchmarks/app.mjs [--static FOLDER] [--out FILE]
+ *
+ * The slow machine is a real one: every process that runs the page (its worker and WebAssembly included) is stopped
+ * three quarters of the time. Chromium's own throttling would slow down the page's main thread alone.
+ */
+
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import os from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { launchOptions } from "../app/build/chromium.mjs";
+import { serve } from "../app/build/serve.mjs";
+
+const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
+const { chromium } = createRequire(path.join(root, "app/package.json"))("@playwright/test");
+const { values } = parseArgs({
+  options: {
+    static: { type: "string", default: path.join(root, "lentigo/serving/static") },
+    out: { type: "string", default: path.join(root, "benchmarks/app.json") },
+  },
+});
+
+const SLOWDOWN = 4;
+const CLASSIFICATIONS = 60;
+const WARM_UP = 5;
+const STARTS = 3;
+
+const median = (numbers) => percentile(numbers, 0.5);
+const percentile = (numbers, share) => [...numbers].sort((a, b) => a - b)[Math.floor(share * (numbers.length - 1))];
+const rounded = (value, digits = 0) => Number(value.toFixed(digits));
+
+/** Stop the processes that run pages for a share of the time; returns what ends that. */
+async function slowDown(browser, factor) {
+  if (factor === 1) return () => undefined;
+  const devtools = await browser.newBrowserCDPSession();
+  const period = 24; // milliseconds
+  let processes = new Set();
+  const look = async () => {
+    const { processInfo } = await devtools.send("SystemInfo.getProcessInfo").catch(() => ({ processInfo: [] }));
+    processes = new Set(processInfo.filter(({ type }) => type === "renderer").map(({ id }) => id));
+  };
+  const signal = (name) => {
+    for (const id of processes) {
+      try {
+        process.kill(id, name);
+      } catch {
+        processes.delete(id); // ended
+      }
+    }
+  };
+  await look();
+  const looking = setInterval(look, 50);
+  const stopping = setInterval(() => {
+    signal("SIGSTOP");
+    setTimeout(() => signal("SIGCONT"), period * (1 - 1 / factor));
+  }, period);
+  return () => {
+    clearInterval(looking);
+    clearInterval(stopping);
+    signal("SIGCONT");
+  };
+}
+
+/** Open the app in a fresh browser with empty caches. */
+async function start(url, factor) {
+  const browser = await chromium.launch(launchOptions());
+  const page = await browser.newPage({ viewport: { width: 360, height: 640 }, deviceScaleFactor: 2, locale: "en-GB" });
+  await page.addInitScript(() => {
+    localStorage.setItem("lentigo.notice", "read");
+    globalThis.seen = { shift: 0, blocked: 0, paint: 0 };
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.seen.shift += entry.value;
+    }).observe({ type: "layout-shift", buffered: true });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) globalThis.seen.blocked += Math.max(0, entry.duration - 50);
+    }).observe({ type: "longtask", buffered: true });
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) globalThis.seen.paint = entry.startTime;
+    }).observe({ type: "largest-contentful-paint", buffered: true });
+  });
+  const release = await slowDown(browser, factor);
+  const began = performance.now();
+  await page.goto(url, { waitUntil: "commit" });
+  await page.getByRole("button", { name: "Choose photographs" }).waitFor();
+  const page_ms = performance.now() - began;
+  await page.locator("[data-testid=model-badge][data-state=ready]").waitFor();
+  const usable = performance.now() - began;
+  release();
+  const seen = await page.evaluate(() => ({
+    ...globalThis.seen,
+    first: performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0,
+  }));
+  return { browser, page, figures: { page: page_ms, usable, seen } };
+}
+
+async function measureStart(url, factor) {
+  const runs = [];
+  for (let i = 0; i < STARTS; i++) {
+    const { browser, figures } = await start(url, factor);
+    runs.push(figures);
+    await browser.close();
+  }
+  return {
+    slowdown: factor,
+    first_contentful_paint_ms: rounded(median(runs.map((run) => run.seen.first))),
+    largest_contentful_paint_ms: rounded(median(runs.map((run) => run.seen.paint))),
+    page_ready_ms: rounded(median(runs.map((run) => run.page))),
+    usable_ms: rounded(median(runs.map((run) => run.usable))),
+    total_blocking_ms: rounded(median(runs.map((run) => run.seen.blocked))),
+    layout_shift: rounded(Math.max(...runs.map((run) => run.seen.shift)), 4),
+  };
+}
+
+/** A seeded picture of a size, as JPEG, made in the page. */
+function picture(page, width, height) {
+  return page.evaluate(
+    async ([w, h]) => {
+      const canvas = new OffscreenCanvas(w, h);
+      const context = canvas.getContext("2d");
+      const skin = context.createRadialGradient(w / 2, h / 2, h / 8, w / 2, h / 2, h / 2);
+      skin.addColorStop(0, "#5a3423");
+      skin.addColorStop(1, "#d9a58a");
+      context.fillStyle = skin;
+      context.fillRect(0, 0, w, h);
+      let seed = 1;
+      for (let i = 0; i < 3000; i++) {
+        seed = (seed * 1103515245 + 12345) % 2 ** 31;
+        context.fillStyle = `rgb(${seed % 200} ${(seed >> 8) % 120} 60 / 30%)`;
+        context.fillRect(((seed >> 4) % 1000) * (w / 1000), ((seed >> 12) % 1000) * (h / 1000), w / 80, h / 120);
+      }
+      const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
+      globalThis.photo = new File([blob], `${w}x${h}.jpg`, { type: "image/jpeg" });
+      return blob.size;
+    },
+    [width, height],
+  );
+}
+
+/** Choose the picture and wait for the answer on the page: once, in milliseconds, with the worker's own figure. */
+function classifyOnce(page) {
+  return page.evaluate(async () => {
+    document.querySelector("[data-testid=start-over]")?.click();
+    while (document.querySelector("[data-testid=results]")) await new Promise((resolve) => requestAnimationFrame(resolve));
+    const input = document.querySelector("[data-testid=file-input]");
+    const data = new DataTransfer();
+    data.items.add(globalThis.photo);
+    input.files = data.files;
+    const began = performance.now();
+    const shown = new Promise((resolve) => {
+      new MutationObserver((_, observer) => {
+        if (!document.querySelector("[data-testid=results]")) return;
+        observer.disconnect();
+        resolve(performance.now() - began);
+      }).observe(document.getElementById("app"), { childList: true, subtree: true });
+    });
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+    const total = await shown;
+    const words = document.querySelector("[data-testid=model-badge]").textContent;
+    return { total, worker: Number(/(\d+) ms/.exec(words)[1]) };
+  });
+}
+
+async function measureClassification(page, width, height, runs) {
+  const bytes = await picture(page, width, height);
+  const totals = [];
+  const workers = [];
+  for (let i = 0; i < runs + WARM_UP; i++) {
+    const { total, worker } = await classifyOnce(page);
+    if (i < WARM_UP) continue;
+    totals.push(total);
+    workers.push(worker);
+  }
+  return {
+    image: `${width}x${height} JPEG, ${rounded(bytes / 1000)} kB`,
+    runs,
+    file_to_answer_ms: { p50: rounded(median(totals), 1), p95: rounded(percentile(totals, 0.95), 1) },
+    in_worker_ms: { p50: median(workers), p95: percentile(workers, 0.95) },
+  };
+}
+
+const { server, url, sent } = await serve(path.resolve(values.static));
+const index = JSON.parse(readFileSync(path.join(values.static, "bundles/index.json"), "utf8"));
+if (index.default === null) throw new Error("no bundle is packaged: put one into lentigo/bundles and build the app again");
+
+const { browser, page } = await start(url, 1);
+await page.evaluate(() => navigator.serviceWorker.ready); // has fetched what makes the app work offline
+const transferred = sent();
+const version = browser.version();
+const result = {
+  machine: `${os.cpus()[0].model.trim()}, ${os.cpus().length} cores, load ${os.loadavg()[0].toFixed(1)}`,
+  chromium: version,
+  model: index.bundles.find((bundle) => bundle.name === index.default),
+  first_load: { transferred_mb: rounded(transferred / 1e6, 2) },
+  classification: [await measureClassification(page, 600, 450, CLASSIFICATIONS), await measureClassification(page, 4000, 3000, 10)],
+};
+await browser.close();
+result.start = [await measureStart(url, 1), await measureStart(url, SLOWDOWN)];
+server.close();
+
+writeFileSync(values.out, `${JSON.stringify(result, null, 2)}\n`);
+console.log(JSON.stringify(result, null, 2));

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pytest
+
 from lentigo.bundle import Bundle
 from lentigo.data import write_phantoms
-from lentigo.export import export_run
+from lentigo.export import write
+from lentigo.export.quantize import quantise_int8
+from lentigo.export.session import FloatArray
 from lentigo.training import parse_recipe, train
 
 RECIPE = {
@@ -50,4 +55,16 @@ def tiny_run() -> Path:
 def tiny_export() -> Bundle:
     """The run's bundle, with every variant of its weights in the card."""
     place = Path(_place().name) / "bundle"
-    return export_run(tiny_run(), place, data=tiny_data(), cache=tiny_cache(), resamples=50, compare=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(write, "quantise_int8", remembered_int8)
+        return write.export_run(tiny_run(), place, data=tiny_data(), cache=tiny_cache(), resamples=50, compare=True)
+
+
+_quantised: dict[bytes, bytes] = {}
+
+
+def remembered_int8(content: bytes, batches: Sequence[FloatArray]) -> bytes:
+    """``quantise_int8``, once a graph: it tries every convolution by itself, which takes seconds."""
+    if content not in _quantised:
+        _quantised[content] = quantise_int8(content, batches)
+    return _quantised[content]

@@ -98,8 +98,8 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
                 optimize=True,
                 verbose=False,
             )
-    except (torch.onnx.errors.OnnxExporterError, torch.onnx.OnnxExporterError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except torch.onnx.errors.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise BundleError(f"{type(network).__name__} at {size} px cannot be exported to ONNX opset {OPSET}: {reason}") from error
     if program is None:
         raise BundleError(f"{type(network).__name__} at {size} px: the ONNX exporter returned nothing")

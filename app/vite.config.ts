@@ -34,6 +34,6 @@ export default defineConfig({
     assetsInlineLimit: 0, // no data: addresses
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
-    chunkSizeWarningLimit: 2000,
+    rolldownOptions: { checks: { pluginTimings: false } },
   },
 });

@@ -47,7 +47,7 @@ test("blocked WebAssembly is told, and allowed again it works", async ({ page, u
   await page.getByRole("link", { name: "Notebook" }).click();
   await expect(page.getByTestId("no-cases")).toBeVisible(); // the rest of the app works
   await page.getByRole("link", { name: "Check" }).click();
-  await page.unroute("**/*");
+  await page.unrouteAll({ behavior: "wait" });
   await problem.getByRole("button", { name: "Try again" }).click();
   await modelReady(page);
 });

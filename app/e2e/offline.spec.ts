@@ -5,6 +5,8 @@ import { launchOptions } from "../build/chromium.mjs";
 import { serve } from "../build/serve.mjs";
 import { classify, expect, modelReady, openApp, STATIC, test } from "./app";
 
+test.use({ serviceWorkers: "allow" });
+
 /** Until the service worker holds everything and answers for the page. */
 async function installed(page: Page): Promise<void> {
   await page.evaluate(async () => {

@@ -98,12 +98,14 @@ def export(
     name: Annotated[str | None, typer.Option(help="The bundle's name; the recipe's when left out.")] = None,
     title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
     weights: Annotated[str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter; refused where it loses accuracy).")] = "fp32",
-    data: Annotated[Path | None, typer.Option("--data", help="The data set, for int8 calibration and its accuracy gate.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The data set, for the accuracy gate of fp16 and int8.")] = None,
+    variants: Annotated[bool, typer.Option("--compare", help="Measure fp16 and int8 too, and put the figures in the card.")] = False,
+    notes: Annotated[str, typer.Option(help="A remark for the card.")] = "",
 ) -> None:
     """Write the bundle of a run: one folder that gives the same answer in Python, over HTTP and in a browser."""
     from lentigo.export import export_run
 
-    bundle = export_run(run, out, name=name, title=title, weights=weights, data=data)
+    bundle = export_run(run, out, name=name, title=title, weights=weights, data=data, compare=variants, notes=notes, progress=True)
     size = bundle.model.stat().st_size / 1e6
     say(f"bundle: {bundle.path} ({size:.1f} MB); try next: lentigo predict IMAGE --model {bundle.path}")
 

@@ -133,7 +133,7 @@ def test_the_file_is_plain_and_private(tmp_path: Path) -> None:
 
 
 # One network of each kind of block; tracing takes seconds each, so the others are exported on demand.
-KINDS = ("mobilenetv3_small_se", "mobilenetv3_small_hypo", "mobilenetv4_conv_small", "resnet18")
+KINDS = ("mobilenetv3_small_hypo", "mobilenetv4_conv_small", "resnet18")
 EVERY = bool(os.environ.get("LENTIGO_TEST_EVERY_NETWORK"))
 
 

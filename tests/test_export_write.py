@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_run import remembered_int8, tiny_cache, tiny_data, tiny_export, tiny_run
+from tiny_run import quick_int8, tiny_cache, tiny_data, tiny_export, tiny_run
 
 import lentigo.export.write as write
 from lentigo.bundle import Bundle
@@ -38,7 +38,7 @@ def trace_once(bundle: Bundle) -> Iterator[None]:
     """Tracing a network takes seconds; the runs here differ in their files, never in their weights."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "export_graph", lambda network, size: bundle.model.read_bytes())
-        patch.setattr(write, "quantise_int8", remembered_int8)
+        patch.setattr(write, "quantise_int8", quick_int8)
         yield
 
 

@@ -26,12 +26,14 @@ from lentigo.serving.service import Service, create_app
 
 _PROGRAM = """
 import sys
+import lentigo.serving.supervisor
 from pathlib import Path, PosixPath
 from lentigo.errors import LentigoError
 from lentigo.serving import ServeConfig, serve
 
 if __name__ == "__main__":
     settings = eval(sys.argv[1])
+    lentigo.serving.supervisor.HUNG_S = settings.pop("hung_s", lentigo.serving.supervisor.HUNG_S)
     try:
         serve(ServeConfig(**settings))
     except LentigoError as error:

@@ -196,14 +196,18 @@ def test_a_killed_worker_is_replaced_while_the_others_go_on(pair: Server) -> Non
     assert found['lentigo_requests_total{route="/v1/predict",status="200"}'] > counted  # counters never fall
 
 
-def test_workers_stop_when_their_supervisor_is_killed(tmp_path: Path, bundle: Path) -> None:
-    with running(tmp_path, models=(str(bundle),), workers=2) as server:
+def test_a_hung_worker_is_replaced_and_none_outlives_its_supervisor(tmp_path: Path, bundle: Path) -> None:
+    with running(tmp_path, models=(str(bundle),), workers=2, hung_s=4.0) as server:
         server.await_event("ready", 2)
-        workers = workers_of(server)
+        victim = workers_of(server)[0]
+        os.kill(victim, signal.SIGSTOP)
+        assert server.await_event("worker hangs")[0]["pid"] == victim
+        server.await_event("ready", 3)
+        assert not alive(victim)
         server.process.kill()
         server.process.wait(10)
         end = time.monotonic() + 15
-        while any(alive(pid) for pid in workers):
+        while any(alive(pid) for pid in workers_of(server)):
             assert time.monotonic() < end
             time.sleep(0.1)
 

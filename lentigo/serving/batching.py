@@ -223,5 +223,6 @@ class Batcher:
                 item.future.cancel()
             elif isinstance(result, Exception) and not isinstance(result, Problem):
                 item.future.set_exception(result)
+                item.future.exception()  # of several images of one request only the first is awaited
             else:
                 item.future.set_result(result)

@@ -32,7 +32,6 @@ class Budget:
     def __init__(self, most: int) -> None:
         self.most = most
         self.held = 0
-        self.received = 0
 
     def lease(self) -> Lease:
         """An account for one request, closed when the request is answered."""
@@ -44,7 +43,7 @@ class Lease(AbstractContextManager["Lease"]):
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
-        self._held = 0
+        self.held = 0
 
     def take(self, count: int) -> None:
         """Hold more bytes.
@@ -56,12 +55,11 @@ class Lease(AbstractContextManager["Lease"]):
         if budget.held + count > budget.most:
             raise Problem("queue-full", "too many bytes of images are being received at once", headers={"Retry-After": "1"})
         budget.held += count
-        budget.received += count
-        self._held += count
+        self.held += count
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._budget.held -= self._held
-        self._held = 0
+        self._budget.held -= self.held
+        self.held = 0
 
 
 async def read_images(scope: MutableMapping[str, Any], receive: Receive, config: ServeConfig, lease: Lease) -> list[bytes]:

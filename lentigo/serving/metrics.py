@@ -126,9 +126,9 @@ class Board:
         """Count one worker that had to be replaced."""
         self.memory[_RESTARTS] += 1
 
-    def silence(self, worker: int) -> float:
-        """Seconds since a worker's event loop last ran."""
-        return time.monotonic() - self.memory[_HEAD + worker * _ROW + _CHECKED]
+    def last_beat(self, worker: int) -> float:
+        """When a worker's event loop last ran, by the monotonic clock; 0 for never."""
+        return self.memory[_HEAD + worker * _ROW + _CHECKED]
 
     def expose(self, info: Sequence[dict[str, str]] = ()) -> str:
         """All metrics as text.

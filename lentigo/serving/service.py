@@ -125,11 +125,10 @@ class Service:
             return await self._answer(scope["lentigo.request"], key, images, options)
 
     async def _read(self, request: Request, lease: Lease) -> list[bytes]:
-        before = self.budget.received
         try:
             return await read_images(request.scope, request.receive, self.config, lease)
         finally:
-            self.tally.add("lentigo_received_bytes_total", amount=max(0, self.budget.received - before))
+            self.tally.add("lentigo_received_bytes_total", amount=lease.held)
 
     async def _answer(self, request: str, key: Key | None, images: list[bytes], options: Options) -> Response:
         deadline = asyncio.get_running_loop().time() + self.config.deadline_s

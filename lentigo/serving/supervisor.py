@@ -25,6 +25,8 @@ from lentigo.serving.server import FAILED, run_worker
 
 HUNG_S = 30.0
 """Seconds after which a worker whose event loop does not run is replaced."""
+START_S = 120.0
+"""Seconds that a worker may take until its event loop runs for the first time."""
 _YOUNG_S, _MOST_YOUNG = 10.0, 5
 _LOOK_S = 0.1
 
@@ -81,7 +83,9 @@ class Supervisor:
         worker = self._workers[number]
         age = time.monotonic() - self._started[number]
         if worker.is_alive():
-            if age > HUNG_S and self._board.silence(number) > HUNG_S:
+            beat = self._board.last_beat(number)
+            silence = time.monotonic() - beat if beat > self._started[number] else age - (START_S - HUNG_S)
+            if silence > HUNG_S:
                 logs.event(logging.ERROR, "worker hangs", number=number, pid=worker.pid)
                 worker.kill()
                 worker.join()

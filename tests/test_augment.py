@@ -9,7 +9,19 @@ import pytest
 import torch
 
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
-from lentigo.training.augment import DRAWS, HUE, SCALE, TURN, Augment, Normalise, affine_matrices, colour_matrices, draw, step_seed
+from lentigo.training.augment import (
+    DRAWS,
+    HUE,
+    SCALE,
+    TURN,
+    Augment,
+    Normalise,
+    affine_matrices,
+    colour_matrices,
+    draw,
+    mixup_share,
+    step_seed,
+)
 from lentigo.training.recipe import AugmentRecipe, ColourRecipe
 
 SIZE = 24
@@ -92,6 +104,14 @@ def test_strong_augmentation_stays_in_range(pixels: torch.Tensor) -> None:
     assert float(back.min()) >= -1e-5
     assert float(back.max()) <= 1 + 1e-5
     assert not close(changed, TO_INPUT(pixels))
+
+
+def test_mixup_shares_follow_their_distribution() -> None:
+    assert mixup_share(0, 0, 1, 2) == 1
+    shares = np.array([mixup_share(1.0, 0, step) for step in range(2000)])  # Beta(1, 1) is uniform
+    assert shares.min() >= 0.5
+    assert shares.mean() == pytest.approx(0.75, abs=0.01)
+    assert mixup_share(1.0, 0, 3) == mixup_share(1.0, 0, 3)
 
 
 def apply(recipe: ColourRecipe, draws: torch.Tensor, colour: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:

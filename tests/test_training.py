@@ -27,7 +27,7 @@ from tiny_training import LOG, RECIPE, cache_folder, data, recipe, run_into, who
 from torch import nn
 
 from lentigo.data import load_split, open_cache, read_samples
-from lentigo.data.module import _Slices, cut_batches, epoch_order
+from lentigo.data.module import Batch, _Slices, cut_batches, epoch_order
 from lentigo.errors import DataError, NetworkError, RecipeError, TrainingError
 from lentigo.evaluation import maps_path, read_maps, read_predictions
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
@@ -369,6 +369,18 @@ def test_running_statistics_forget_their_start(tmp_path: Path) -> None:
     variances = torch.stack([value.mean() for name, value in state.items() if name.endswith("running_var")])
     assert not torch.isclose(variances, torch.ones(())).any()
     assert float(variances.max()) < 100
+
+
+def test_mixup_blends_images_and_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = small_task(augment={"mixup": 0.2, "flip_horizontal": 0, "flip_vertical": 0, "quarter_turns": False})
+    monkeypatch.setattr("lentigo.training.task.mixup_share", lambda *place: 0.7)
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
+    targets = torch.tensor([0, 1, 2, 0])
+    found = task.eval().training_step(Batch(pixels, targets, torch.arange(4), 4), 0)
+    images = task.normalise(pixels)
+    logits = task.network(0.7 * images + 0.3 * images.flip(0))
+    expected = 0.7 * nn.functional.cross_entropy(logits, targets) + 0.3 * nn.functional.cross_entropy(logits, targets.flip(0))
+    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-3)
 
 
 def test_accuracies_are_scikit_learns() -> None:

@@ -98,6 +98,20 @@ class Augment:
         return flat.view_as(x).contiguous(memory_format=torch.channels_last)
 
 
+def mixup_share(alpha: float, seed: int, *position: int) -> float:
+    """Share of the first image in a mixup of two, in [0.5, 1], Beta(alpha, alpha) folded at one half; 1 where alpha is 0.
+
+    Args:
+        alpha: parameter of the Beta distribution.
+        seed: the run's seed.
+        position: the place in the run, such as epoch and step.
+    """
+    if alpha == 0:
+        return 1.0
+    share = float(np.random.default_rng(step_seed(seed, *position)).beta(alpha, alpha))
+    return max(share, 1 - share)
+
+
 def affine_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor:
     """Where each pixel goes: the matrices of a batch, in pixels about the image's centre.
 

@@ -162,6 +162,8 @@ class AugmentRecipe(_Section):
         scale: smallest and largest zoom, above 1 enlarges.
         translation: shift as a share of the side, drawn from [-x, x] in both directions.
         colour: random colour change.
+        mixup: parameter of the Beta distribution of mixup (Zhang et al., ICLR 2018); 0 for none. Each batch is blended
+            with itself turned round, and so is its loss.
     """
 
     flip_horizontal: Fraction = 0.5
@@ -171,6 +173,7 @@ class AugmentRecipe(_Section):
     scale: tuple[Positive, Positive] = (1.0, 1.0)
     translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     colour: ColourRecipe = ColourRecipe()
+    mixup: NonNegative = 0.0
 
     @field_validator("scale")
     @classmethod

@@ -18,7 +18,7 @@ from lentigo.errors import TrainingError
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.losses import Loss
 from lentigo.networks import Network
-from lentigo.training.augment import Augment, Normalise, draw, step_seed
+from lentigo.training.augment import Augment, Normalise, draw, mixup_share, step_seed
 from lentigo.training.recipe import OptimiserRecipe, Recipe
 from lentigo.training.schedule import Patience, rate_factor
 
@@ -105,8 +105,13 @@ class LesionTask(pl.LightningModule):
         draws = draw(batch.total, self.recipe.seed, self.current_epoch, batch_idx, 0)[batch.positions.cpu()]
         with torch.autocast(self.device.type, enabled=False):
             images = self.augment(batch.pixels, draws)
+        share = mixup_share(self.recipe.augment.mixup, self.recipe.seed, self.current_epoch, batch_idx, 2)
+        if share < 1:
+            images = torch.lerp(images.flip(0), images, share)
         logits = self.network(images)
         loss: Tensor = self.criterion(logits, batch.targets)
+        if share < 1:
+            loss = share * loss + (1 - share) * self.criterion(logits, batch.targets.flip(0))
         self._watch(loss.detach(), batch_idx)
         self.train_loss.update(loss.detach(), len(batch.targets))
         self.train_confusion.update(logits.detach().argmax(1), batch.targets)

@@ -145,7 +145,8 @@ function picture(page, width, height) {
 function classifyOnce(page) {
   return page.evaluate(async () => {
     document.querySelector("[data-testid=start-over]")?.click();
-    while (document.querySelector("[data-testid=results]")) await new Promise((resolve) => requestAnimationFrame(resolve));
+    while (document.querySelector("[data-testid=results]"))
+      await new Promise((resolve) => requestAnimationFrame(resolve));
     const input = document.querySelector("[data-testid=file-input]");
     const data = new DataTransfer();
     data.items.add(globalThis.photo);
@@ -185,7 +186,8 @@ async function measureClassification(page, width, height, runs) {
 
 const { server, url, sent } = await serve(path.resolve(values.static));
 const index = JSON.parse(readFileSync(path.join(values.static, "bundles/index.json"), "utf8"));
-if (index.default === null) throw new Error("no bundle is packaged: put one into lentigo/bundles and build the app again");
+if (index.default === null)
+  throw new Error("no bundle is packaged: put one into lentigo/bundles and build the app again");
 
 const { browser, page } = await start(url, 1);
 await page.evaluate(() => navigator.serviceWorker.ready); // has fetched what makes the app work offline
@@ -196,7 +198,10 @@ const result = {
   chromium: version,
   model: index.bundles.find((bundle) => bundle.name === index.default),
   first_load: { transferred_mb: rounded(transferred / 1e6, 2) },
-  classification: [await measureClassification(page, 600, 450, CLASSIFICATIONS), await measureClassification(page, 4000, 3000, 10)],
+  classification: [
+    await measureClassification(page, 600, 450, CLASSIFICATIONS),
+    await measureClassification(page, 4000, 3000, 10),
+  ],
 };
 await browser.close();
 result.start = [await measureStart(url, 1), await measureStart(url, SLOWDOWN)];

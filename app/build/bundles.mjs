@@ -19,7 +19,8 @@ async function readBundles(folder) {
   for (const entry of entries.sort((a, b) => a.name.localeCompare(b.name))) {
     if (!entry.isDirectory() || entry.name.startsWith(".")) continue;
     const text = await readFile(path.join(folder, entry.name, "spec.json")).catch(() => null);
-    if (text !== null) found.push({ path: path.join(folder, entry.name), text, spec: JSON.parse(text.toString("utf8")) });
+    if (text !== null)
+      found.push({ path: path.join(folder, entry.name), text, spec: JSON.parse(text.toString("utf8")) });
   }
   return found;
 }

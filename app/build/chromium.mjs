@@ -2,7 +2,12 @@
 
 import { existsSync } from "node:fs";
 
-const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome", "/usr/bin/google-chrome-stable"];
+const PLACES = [
+  "/usr/bin/chromium",
+  "/usr/bin/chromium-browser",
+  "/usr/bin/google-chrome",
+  "/usr/bin/google-chrome-stable",
+];
 
 export function launchOptions(extra = []) {
   const executablePath = process.env.LENTIGO_CHROMIUM ?? PLACES.find((place) => existsSync(place));

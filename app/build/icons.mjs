@@ -8,7 +8,10 @@ import { initWasm, Resvg } from "@resvg/resvg-wasm";
 /** Full bleed, and the drawing within the circle that every launcher keeps. */
 function maskable(svg) {
   return svg
-    .replace(/<rect[^>]*\/>/, '<rect width="512" height="512" fill="#0d5f57"/><g transform="translate(51 51) scale(.8)">')
+    .replace(
+      /<rect[^>]*\/>/,
+      '<rect width="512" height="512" fill="#0d5f57"/><g transform="translate(51 51) scale(.8)">',
+    )
     .replace("</svg>", "</g></svg>");
 }
 

@@ -32,5 +32,7 @@ async function writeSizes() {
     brotli += (await readFile(`${full}.br`).catch(() => readFile(full))).length;
   }
   const names = packaged.bundles.map((bundle) => bundle.name).join(", ") || "none";
-  console.log(`bundles: ${names}; first load ${(brotli / 1e6).toFixed(2)} MB compressed, ${(plain / 1e6).toFixed(2)} MB plain`);
+  console.log(
+    `bundles: ${names}; first load ${(brotli / 1e6).toFixed(2)} MB compressed, ${(plain / 1e6).toFixed(2)} MB plain`,
+  );
 }

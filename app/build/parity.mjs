@@ -18,7 +18,9 @@ const FILES = ["spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { static: { type: "string", default: fileURLToPath(new URL("../../lentigo/serving/static", import.meta.url)) } },
+  options: {
+    static: { type: "string", default: fileURLToPath(new URL("../../lentigo/serving/static", import.meta.url)) },
+  },
 });
 const [bundle, ...images] = positionals;
 if (bundle === undefined) {
@@ -47,7 +49,9 @@ try {
     answers[image] = await page
       .getByTestId("bars")
       .locator("li")
-      .evaluateAll((rows) => Object.fromEntries(rows.map((row) => [row.dataset.code, Number(row.dataset.probability)])));
+      .evaluateAll((rows) =>
+        Object.fromEntries(rows.map((row) => [row.dataset.code, Number(row.dataset.probability)])),
+      );
     await page.getByTestId("start-over").click();
   }
   console.log(JSON.stringify({ golden: golden === "true", images: answers }));

@@ -68,7 +68,8 @@ for (const [look, options] of Object.entries(LOOKS)) {
   await page.getByTestId("save-case").click();
   await page.getByTestId("compare-button").click();
   await page.getByTestId("compare").waitFor();
-  for (const notice of (await page.getByTestId("notice-done").all()).reverse()) await notice.getByRole("button").click();
+  for (const notice of (await page.getByTestId("notice-done").all()).reverse())
+    await notice.getByRole("button").click();
   await page.mouse.wheel(0, options.viewport.height / 4);
   await shoot("compare");
   await context.close();

@@ -42,7 +42,11 @@ export async function serve(folder, { port = 0, policy } = {}) {
   let sent = 0;
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, "http://localhost");
-    const file = path.join(folder, path.normalize(decodeURIComponent(pathname)), pathname.endsWith("/") ? "index.html" : "");
+    const file = path.join(
+      folder,
+      path.normalize(decodeURIComponent(pathname)),
+      pathname.endsWith("/") ? "index.html" : "",
+    );
     const found = file.startsWith(folder) ? await stat(file).catch(() => null) : null;
     if (found === null || !found.isFile()) {
       response.writeHead(404).end();
@@ -60,7 +64,10 @@ export async function serve(folder, { port = 0, policy } = {}) {
     };
     const accepted = request.headers["accept-encoding"] ?? "";
     let body = file;
-    for (const [encoding, suffix] of [["br", ".br"], ["gzip", ".gz"]]) {
+    for (const [encoding, suffix] of [
+      ["br", ".br"],
+      ["gzip", ".gz"],
+    ]) {
       if (accepted.includes(encoding) && (await stat(file + suffix).catch(() => null))) {
         body = file + suffix;
         headers["content-encoding"] = encoding;
@@ -86,7 +93,9 @@ export async function serve(folder, { port = 0, policy } = {}) {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const folder = path.resolve(process.argv[2] ?? fileURLToPath(new URL("../../lentigo/serving/static", import.meta.url)));
+  const folder = path.resolve(
+    process.argv[2] ?? fileURLToPath(new URL("../../lentigo/serving/static", import.meta.url)),
+  );
   const { url } = await serve(folder, { port: Number(process.argv[3] ?? 8000) });
   console.log(`${folder} at ${url}`);
 }

@@ -33,7 +33,9 @@ async function filesToCache(out, packaged) {
 
 export async function writeServiceWorker(source, out, packaged) {
   const files = await filesToCache(out, packaged);
-  const digests = await Promise.all(files.map(async ({ url, file }) => url + sha256(await readFile(path.join(out, file)))));
+  const digests = await Promise.all(
+    files.map(async ({ url, file }) => url + sha256(await readFile(path.join(out, file)))),
+  );
   const { code } = await transformWithOxc(await readFile(source, "utf8"), source);
   const version = sha256(code + digests.join("\n")).slice(0, 16);
   const list = { version, files: files.map(({ url, pinned }) => ({ url, pinned })) };

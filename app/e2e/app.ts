@@ -72,7 +72,9 @@ export async function shown(page: Page): Promise<Record<string, number>> {
   return page
     .getByTestId("bars")
     .locator("li")
-    .evaluateAll((rows) => Object.fromEntries(rows.map((row) => [row.dataset["code"], Number(row.dataset["probability"])])));
+    .evaluateAll((rows) =>
+      Object.fromEntries(rows.map((row) => [row.dataset["code"], Number(row.dataset["probability"])])),
+    );
 }
 
 /** Classify one photograph afresh. */
@@ -84,7 +86,11 @@ export async function classify(page: Page, name: string): Promise<Record<string,
 }
 
 /** Save the answer that is shown, as a new case. */
-export async function save(page: Page, title: string, details: { site?: string; note?: string; date?: string } = {}): Promise<void> {
+export async function save(
+  page: Page,
+  title: string,
+  details: { site?: string; note?: string; date?: string } = {},
+): Promise<void> {
   await page.getByTestId("save").click();
   await page.getByTestId("case-title").fill(title);
   if (details.site) await page.getByTestId("site").selectOption(details.site);

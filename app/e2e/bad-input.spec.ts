@@ -37,7 +37,10 @@ test("more photographs than one lesion can have", async ({ page, url }) => {
 test("blocked WebAssembly is told, and allowed again it works", async ({ page, url }) => {
   await page.route("**/*", async (route) => {
     const response = await route.fetch();
-    const headers = { ...response.headers(), "content-security-policy": "default-src 'self'; img-src 'self' blob: data:" };
+    const headers = {
+      ...response.headers(),
+      "content-security-policy": "default-src 'self'; img-src 'self' blob: data:",
+    };
     await route.fulfill({ response, headers });
   });
   await page.addInitScript(() => localStorage.setItem("lentigo.notice", "read"));
@@ -56,7 +59,10 @@ test("a browser without WebAssembly is told", async ({ page, url }) => {
   // The worker is where it is missed: take it away there.
   await page.route("**/assets/index-*.js", async (route) => {
     const response = await route.fetch();
-    await route.fulfill({ response, body: `if (!globalThis.document) delete globalThis.WebAssembly;\n${await response.text()}` });
+    await route.fulfill({
+      response,
+      body: `if (!globalThis.document) delete globalThis.WebAssembly;\n${await response.text()}`,
+    });
   });
   await page.addInitScript(() => localStorage.setItem("lentigo.notice", "read"));
   await page.goto(url);

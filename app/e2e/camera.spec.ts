@@ -31,11 +31,15 @@ test("the torch is offered where the camera has one", async ({ page, url }) => {
   const torch = page.getByRole("button", { name: "Torch" });
   await torch.click();
   await expect(torch).toHaveAttribute("aria-pressed", "true");
-  expect(await page.evaluate(() => (window as unknown as { applied: unknown }).applied)).toEqual({ advanced: [{ torch: true }] });
+  expect(await page.evaluate(() => (window as unknown as { applied: unknown }).applied)).toEqual({
+    advanced: [{ torch: true }],
+  });
 });
 
 test("a refused camera is told, and a file can still be chosen", async ({ url }) => {
-  const browser = await chromium.launch(launchOptions(["--use-fake-device-for-media-stream", "--deny-permission-prompts"]));
+  const browser = await chromium.launch(
+    launchOptions(["--use-fake-device-for-media-stream", "--deny-permission-prompts"]),
+  );
   const page = await browser.newPage({ locale: "en-GB" });
   await openApp(page, url);
   await page.getByTestId("camera-button").click();

@@ -5,14 +5,16 @@ import { choose, classify, expect, openApp, photoPath, shown, test } from "./app
 const CODES = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"];
 
 function agrees(actual: Record<string, number>, name: string): void {
-  CODES.forEach((code, i) => expect(Math.abs(actual[code] - expected[name].probabilities[i]), `${name} ${code}`).toBeLessThan(1e-3));
+  CODES.forEach((code, i) =>
+    expect(Math.abs(actual[code] - expected[name].probabilities[i]), `${name} ${code}`).toBeLessThan(1e-3),
+  );
 }
 
 test("the first start asks to read the notice, and only the first", async ({ page, url }) => {
   await page.goto(url);
   const notice = page.getByRole("dialog", { name: "Before you start" });
   await expect(notice).toContainText("not a medical device");
-  await page.keyboard.press("Escape");
+  for (let i = 0; i < 3; i++) await page.keyboard.press("Escape");
   await expect(notice).toBeVisible();
   await page.getByTestId("accept-notice").click();
   await expect(notice).toBeHidden();
@@ -65,7 +67,9 @@ test("several photographs are averaged; those the model can't tell are left out"
     expect(Math.abs(mean[code] - half)).toBeLessThan(1e-3);
   });
   await choose(page, "green.png");
-  await expect(page.getByTestId("averaged")).toHaveText("Photographs in the mean: 2. Left out, since the model can't tell on them: 1.");
+  await expect(page.getByTestId("averaged")).toHaveText(
+    "Photographs in the mean: 2. Left out, since the model can't tell on them: 1.",
+  );
   expect(await shown(page)).toEqual(mean);
   await page.getByRole("button", { name: "Photograph 2" }).click();
   await page.getByRole("button", { name: "Remove this photograph" }).click();
@@ -82,7 +86,10 @@ test("an image unlike the training images gets no answer, with the reason", asyn
   await expect(page.getByTestId("hints")).toContainText("hardly anything to see");
 });
 
-test("the heat map covers the photograph as strongly as the slider says, for the class chosen", async ({ page, url }) => {
+test("the heat map covers the photograph as strongly as the slider says, for the class chosen", async ({
+  page,
+  url,
+}) => {
   await openApp(page, url);
   await classify(page, "mel.jpg");
   const heat = page.getByTestId("heat");

@@ -20,7 +20,9 @@ test(`${IMAGES} images in a row with flat memory`, async ({ url }) => {
     await page.evaluate(() => (globalThis as unknown as { gc: () => void }).gc());
     const { processInfo } = await devtools.send("SystemInfo.getProcessInfo");
     const renderers = processInfo.filter(({ type }) => type === "renderer");
-    const kilobytes = renderers.map(({ id }) => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, "utf8"))![1]));
+    const kilobytes = renderers.map(({ id }) =>
+      Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, "utf8"))![1]),
+    );
     return kilobytes.reduce((sum, value) => sum + value, 0) / 1024;
   };
 

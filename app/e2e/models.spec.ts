@@ -8,14 +8,21 @@ const FILES = ["spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"];
 
 /** The bundle "alpha" under another name, as somebody else's would come. */
 function otherBundle(change: (files: Record<string, Uint8Array>) => void = () => undefined): Uint8Array {
-  const files: Record<string, Uint8Array> = Object.fromEntries(FILES.map((name) => [name, bytesOf(BUNDLES, "alpha", name)]));
+  const files: Record<string, Uint8Array> = Object.fromEntries(
+    FILES.map((name) => [name, bytesOf(BUNDLES, "alpha", name)]),
+  );
   const spec = JSON.parse(new TextDecoder().decode(files["spec.json"])) as Record<string, unknown>;
-  files["spec.json"] = new TextEncoder().encode(JSON.stringify({ ...spec, name: "gamma", title: "Somebody's network" }));
+  files["spec.json"] = new TextEncoder().encode(
+    JSON.stringify({ ...spec, name: "gamma", title: "Somebody's network" }),
+  );
   change(files);
   return zipSync(Object.fromEntries(Object.entries(files).map(([name, bytes]) => [`gamma/${name}`, bytes])));
 }
 
-test("another bundle is chosen: other classes, no heat map, and the photographs are classified again", async ({ page, url }) => {
+test("another bundle is chosen: other classes, no heat map, and the photographs are classified again", async ({
+  page,
+  url,
+}) => {
   await openApp(page, url);
   expect(Object.keys(await classify(page, "mel.jpg"))).toHaveLength(7);
   await page.getByRole("link", { name: "Models" }).click();
@@ -24,7 +31,9 @@ test("another bundle is chosen: other classes, no heat map, and the photographs 
   await expect(page.getByTestId("card")).toContainText("6");
   await page.getByRole("link", { name: "Check" }).click();
   await modelReady(page);
-  await expect.poll(async () => Object.keys(await shown(page)).sort()).toEqual(["ack", "bcc", "mel", "nev", "scc", "sek"]);
+  await expect
+    .poll(async () => Object.keys(await shown(page)).sort())
+    .toEqual(["ack", "bcc", "mel", "nev", "scc", "sek"]);
   await expect(page.getByTestId("heat")).toBeHidden();
   await expect(page.getByText("This model draws no heat maps.")).toBeVisible();
   await page.reload(); // remembered
@@ -80,9 +89,18 @@ test("bad bundles are refused in words, and the model in use stays", async ({ pa
     await expect(notice).toContainText("bad.zip");
     await notice.getByRole("button").click();
   };
-  await refuse(otherBundle((files) => (files["model.onnx"] = files["model.onnx"].slice(0, -1))), "model.onnx is damaged");
-  await refuse(otherBundle((files) => delete files["golden.json"]), "golden.json is missing");
-  await refuse(otherBundle((files) => (files["spec.json"] = new TextEncoder().encode('{"format": 9}'))), "newer than this app reads");
+  await refuse(
+    otherBundle((files) => (files["model.onnx"] = files["model.onnx"].slice(0, -1))),
+    "model.onnx is damaged",
+  );
+  await refuse(
+    otherBundle((files) => delete files["golden.json"]),
+    "golden.json is missing",
+  );
+  await refuse(
+    otherBundle((files) => (files["spec.json"] = new TextEncoder().encode('{"format": 9}'))),
+    "newer than this app reads",
+  );
   await refuse(otherBundle().slice(0, 500), "zip file is damaged");
   await refuse(new TextEncoder().encode("hello"), "no bundle in here");
   await expect(page.getByTestId("model")).toHaveCount(2);

@@ -45,7 +45,13 @@ test("a case is saved, found, compared, printed, exported, deleted and imported"
   await page.getByRole("link", { name: "Notebook" }).first().click();
   await expect(page.getByTestId("case")).toHaveCount(2);
   await expect(page.getByTestId("storage")).toContainText("used on this device");
-  for (const [query, count] of [["arm", 1], ["upper back", 1], ["SPRING", 1], ["melanoma", 1], ["nothing like it", 0]] as const) {
+  for (const [query, count] of [
+    ["arm", 1],
+    ["upper back", 1],
+    ["SPRING", 1],
+    ["melanoma", 1],
+    ["nothing like it", 0],
+  ] as const) {
     await page.getByTestId("search").fill(query);
     await expect(page.getByTestId("case")).toHaveCount(count);
   }
@@ -56,7 +62,11 @@ test("a case is saved, found, compared, printed, exported, deleted and imported"
   await download.saveAs(file);
   const exported = JSON.parse(readFileSync(file, "utf8")) as { cases: { visits: { photos: { image: string }[] }[] }[] };
   expect(exported.cases).toHaveLength(2);
-  expect(exported.cases.flatMap((one) => one.visits).every((visit) => visit.photos[0].image.startsWith("data:image/jpeg;base64,"))).toBe(true);
+  expect(
+    exported.cases
+      .flatMap((one) => one.visits)
+      .every((visit) => visit.photos[0].image.startsWith("data:image/jpeg;base64,")),
+  ).toBe(true);
 
   await page.getByTestId("delete-all").click();
   await page.getByRole("dialog").getByRole("button", { name: "Delete all cases" }).click();

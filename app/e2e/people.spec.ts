@@ -7,7 +7,9 @@ import { classify, expect, openApp, save, test } from "./app";
 async function noSeriousViolations(page: Page, where: string): Promise<void> {
   const { violations } = await new AxeBuilder({ page }).analyze();
   const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-  expect(serious.map(({ id, nodes }) => `${where}: ${id} at ${nodes.map((node) => node.target.join(" ")).join("; ")}`)).toEqual([]);
+  expect(
+    serious.map(({ id, nodes }) => `${where}: ${id} at ${nodes.map((node) => node.target.join(" ")).join("; ")}`),
+  ).toEqual([]);
 }
 
 /** Nothing is wider than the window. */
@@ -125,8 +127,10 @@ test("reduced motion stops what moves", async ({ page, url }) => {
   await page.emulateMedia({ reducedMotion: "reduce" });
   await openApp(page, url);
   await classify(page, "mel.jpg");
-  const moving = await page.evaluate(() =>
-    document.getAnimations().filter((animation) => Number(animation.effect?.getComputedTiming().duration) > 10).length,
+  const moving = await page.evaluate(
+    () =>
+      document.getAnimations().filter((animation) => Number(animation.effect?.getComputedTiming().duration) > 10)
+        .length,
   );
   expect(moving).toBe(0);
 });
@@ -145,7 +149,10 @@ test("the page may not send anything anywhere", async ({ page, url, watched }) =
       element.onerror = () => resolve("refused");
       element.src = "https://example.org/pixel.png";
     });
-    const request = fetch("https://example.org/collect", { method: "POST", body: "x" }).then(() => "sent", () => "refused");
+    const request = fetch("https://example.org/collect", { method: "POST", body: "x" }).then(
+      () => "sent",
+      () => "refused",
+    );
     return Promise.all([image, request]);
   });
   expect(sent).toEqual(["refused", "refused"]);

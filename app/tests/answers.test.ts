@@ -19,7 +19,12 @@ describe("probabilities", () => {
   });
 
   test("the mean of several photographs, and the first of equals", () => {
-    expect(meanOf([[1, 0], [0.5, 0.5]])).toEqual([0.75, 0.25]);
+    expect(
+      meanOf([
+        [1, 0],
+        [0.5, 0.5],
+      ]),
+    ).toEqual([0.75, 0.25]);
     expect(argmax([0.4, 0.4, 0.2])).toBe(0);
   });
 

@@ -7,7 +7,8 @@ import { BUNDLES, bytesOf, textOf } from "./fixtures";
 const NAMES = ["spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"];
 const folder = (name: string): Record<string, Uint8Array<ArrayBuffer>> =>
   Object.fromEntries(NAMES.map((file) => [file, bytesOf(BUNDLES, name, file)]));
-const zipped = (files: Record<string, Uint8Array>): File => new File([zipSync(files) as Uint8Array<ArrayBuffer>], "bundle.zip");
+const zipped = (files: Record<string, Uint8Array>): File =>
+  new File([zipSync(files) as Uint8Array<ArrayBuffer>], "bundle.zip");
 const spec = JSON.parse(textOf(BUNDLES, "alpha", "spec.json")) as Record<string, unknown>;
 
 describe("a bundle from files", () => {
@@ -25,13 +26,21 @@ describe("a bundle from files", () => {
   test("a changed byte is noticed", async () => {
     const files = folder("alpha");
     files["model.onnx"][100] ^= 1;
-    await expect(readBundle([zipped(files)])).rejects.toMatchObject({ key: "bundleDamaged", params: { file: "model.onnx" } });
+    await expect(readBundle([zipped(files)])).rejects.toMatchObject({
+      key: "bundleDamaged",
+      params: { file: "model.onnx" },
+    });
   });
 
   test("a missing file, another archive, a broken archive and no bundle", async () => {
     const { "golden.json": _, ...rest } = folder("alpha");
-    await expect(readBundle([zipped(rest)])).rejects.toMatchObject({ key: "bundleFileMissing", params: { file: "golden.json" } });
-    await expect(readBundle([zipped({ "readme.txt": strToU8("hello") })])).rejects.toMatchObject({ key: "bundleNotFound" });
+    await expect(readBundle([zipped(rest)])).rejects.toMatchObject({
+      key: "bundleFileMissing",
+      params: { file: "golden.json" },
+    });
+    await expect(readBundle([zipped({ "readme.txt": strToU8("hello") })])).rejects.toMatchObject({
+      key: "bundleNotFound",
+    });
     await expect(readBundle([new File(["PK\x03\x04 broken"], "a.zip")])).rejects.toMatchObject({ key: "bundleBadZip" });
     await expect(readBundle([new File(["text"], "a.txt")])).rejects.toMatchObject({ key: "bundleNotFound" });
   });
@@ -59,7 +68,12 @@ describe("spec.json", () => {
 
   test("fields left out take the defaults of the format", () => {
     const { weights: _w, conformal: _c, operating_points: _o, abstention: _a, ...least } = spec;
-    expect(parseSpec(JSON.stringify(least))).toMatchObject({ weights: "fp32", conformal: null, operating_points: [], abstention: null });
+    expect(parseSpec(JSON.stringify(least))).toMatchObject({
+      weights: "fp32",
+      conformal: null,
+      operating_points: [],
+      abstention: null,
+    });
   });
 
   test.each([
@@ -76,7 +90,9 @@ describe("spec.json", () => {
   });
 
   test("an invalid field is named", () => {
-    expect(refused({ input: { ...(spec["input"] as object), size: 8 } })).toMatchObject({ params: { field: "input.size" } });
+    expect(refused({ input: { ...(spec["input"] as object), size: 8 } })).toMatchObject({
+      params: { field: "input.size" },
+    });
   });
 
   test("no JSON at all", () => {

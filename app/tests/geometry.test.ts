@@ -1,7 +1,10 @@
 import { expect, test } from "vitest";
 import { type Affine, centreSquare, clampCrop, NO_EDIT, orientedSize, placement, turnCrop } from "../src/core/geometry";
 
-const apply = ([a, b, c, d, e, f]: Affine, x: number, y: number): [number, number] => [a * x + c * y + e, b * x + d * y + f];
+const apply = ([a, b, c, d, e, f]: Affine, x: number, y: number): [number, number] => [
+  a * x + c * y + e,
+  b * x + d * y + f,
+];
 
 /** Where the centre of a stored pixel lands. */
 const lands = (transform: Affine, x: number, y: number): [number, number] => {
@@ -25,7 +28,10 @@ test.each([
   const { transform, size } = placement(STORED, orientation, NO_EDIT);
   expect(size).toEqual(orientedSize(orientation, STORED));
   expect(lands(transform, 0, 0)).toEqual(target);
-  for (const [u, v] of [[0, 0], [4, 2]]) {
+  for (const [u, v] of [
+    [0, 0],
+    [4, 2],
+  ]) {
     const [x, y] = lands(transform, u, v);
     expect(x >= 0 && x < size.width && y >= 0 && y < size.height).toBe(true);
   }

@@ -27,35 +27,38 @@ function decodePng(bytes: Uint8Array): { rgba: Uint8ClampedArray; width: number;
   return { rgba: channels === 4 ? new Uint8ClampedArray(pixels) : opaque(pixels), width, height };
 }
 
-describe.each(bundleFolders().map((folder) => ({ name: path.basename(folder), folder })))("bundle $name", ({ folder }) => {
-  const spec = parseSpec(textOf(folder, SPEC));
+describe.each(bundleFolders().map((folder) => ({ name: path.basename(folder), folder })))(
+  "bundle $name",
+  ({ folder }) => {
+    const spec = parseSpec(textOf(folder, SPEC));
 
-  test("every file has the checksum of the specification", () => {
-    for (const name of Object.keys(spec.files)) verifyFile(spec, name, bytesOf(folder, name));
-  });
+    test("every file has the checksum of the specification", () => {
+      for (const name of Object.keys(spec.files)) verifyFile(spec, name, bytesOf(folder, name));
+    });
 
-  test("reproduces its golden vectors", async () => {
-    const golden = parseGolden(textOf(folder, GOLDEN));
-    const network = await Network.open(spec, bytesOf(folder, MODEL));
-    expect(golden.cases.length).toBeGreaterThan(0);
-    for (const example of golden.cases) {
-      const { rgba, width, height } = decodePng(goldenImage(example));
-      const { size, mean, std } = spec.input;
-      const pixels = resizeToSquare(rgba, width, height, size);
-      const { logits, embedding, cam } = await network.run(normalise(pixels, size, mean, std));
-      const difference = compareGolden(golden, example, {
-        pixels,
-        size,
-        probabilities: softmax(logits, spec.temperature),
-        cam,
-      });
-      expect(difference).toMatchObject({ sameTop: true, passed: true });
-      expect(difference.probabilities).toBeLessThan(1e-3);
-      expect(embedding.length).toBe(spec.outputs.embedding);
-    }
-    await network.release();
-  });
-});
+    test("reproduces its golden vectors", async () => {
+      const golden = parseGolden(textOf(folder, GOLDEN));
+      const network = await Network.open(spec, bytesOf(folder, MODEL));
+      expect(golden.cases.length).toBeGreaterThan(0);
+      for (const example of golden.cases) {
+        const { rgba, width, height } = decodePng(goldenImage(example));
+        const { size, mean, std } = spec.input;
+        const pixels = resizeToSquare(rgba, width, height, size);
+        const { logits, embedding, cam } = await network.run(normalise(pixels, size, mean, std));
+        const difference = compareGolden(golden, example, {
+          pixels,
+          size,
+          probabilities: softmax(logits, spec.temperature),
+          cam,
+        });
+        expect(difference).toMatchObject({ sameTop: true, passed: true });
+        expect(difference.probabilities).toBeLessThan(1e-3);
+        expect(embedding.length).toBe(spec.outputs.embedding);
+      }
+      await network.release();
+    });
+  },
+);
 
 test("a graph that is not what the specification says is refused in words", async () => {
   const folder = bundleFolders()[0];

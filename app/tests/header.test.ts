@@ -21,16 +21,27 @@ describe("size and orientation", () => {
   });
 
   test("a JPEG without EXIF", async () => {
-    expect(await readHeader(photo("mel.jpg"))).toMatchObject({ format: "jpeg", width: 400, height: 300, orientation: 1 });
+    expect(await readHeader(photo("mel.jpg"))).toMatchObject({
+      format: "jpeg",
+      width: 400,
+      height: 300,
+      orientation: 1,
+    });
   });
 
   test("a bitmap, a GIF, and the forms of WebP", async () => {
     const bytes = (...values: (number | string)[]) =>
-      new Blob([new Uint8Array(values.flatMap((v) => (typeof v === "string" ? [...v].map((c) => c.charCodeAt(0)) : [v])))]);
+      new Blob([
+        new Uint8Array(values.flatMap((v) => (typeof v === "string" ? [...v].map((c) => c.charCodeAt(0)) : [v]))),
+      ]);
     const zeros = Array<number>(40).fill(0);
     const bmp = ["BM", ...Array<number>(16).fill(0), 7, 0, 0, 0, 0xf7, 0xff, 0xff, 0xff, ...zeros]; // height -9: top-down
     expect(await readHeader(bytes(...bmp))).toMatchObject({ format: "bmp", width: 7, height: 9 });
-    expect(await readHeader(bytes("GIF89a", 5, 1, 2, 0, ...zeros))).toMatchObject({ format: "gif", width: 261, height: 2 });
+    expect(await readHeader(bytes("GIF89a", 5, 1, 2, 0, ...zeros))).toMatchObject({
+      format: "gif",
+      width: 261,
+      height: 2,
+    });
     const lossy = ["RIFF", 0, 0, 0, 0, "WEBPVP8 ", ...Array<number>(10).fill(0), 0x58, 2, 0xc2, 1, ...zeros];
     expect(await readHeader(bytes(...lossy))).toMatchObject({ format: "webp", width: 600, height: 450 });
   });
@@ -62,7 +73,9 @@ describe("what is refused, and with which sentence", () => {
 
   test("one pixel below the limit passes", async () => {
     const png = new DataView(new ArrayBuffer(64));
-    [0x89504e47, 0x0d0a1a0a, 13, 0x49484452, 10_000, MAX_PIXELS / 10_000 - 1].forEach((v, i) => png.setUint32(4 * i, v));
+    [0x89504e47, 0x0d0a1a0a, 13, 0x49484452, 10_000, MAX_PIXELS / 10_000 - 1].forEach((v, i) =>
+      png.setUint32(4 * i, v),
+    );
     expect(await readHeader(new Blob([png]))).toMatchObject({ width: 10_000, height: 9_999 });
   });
 });

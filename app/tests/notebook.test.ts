@@ -1,6 +1,15 @@
 import "fake-indexeddb/auto";
 import { beforeEach, describe, expect, test } from "vitest";
-import { type CaseWithVisits, deleteCase, deleteEverything, deleteVisit, listCases, putCases, readCase, saveVisit } from "../src/notebook/cases";
+import {
+  type CaseWithVisits,
+  deleteCase,
+  deleteEverything,
+  deleteVisit,
+  listCases,
+  putCases,
+  readCase,
+  saveVisit,
+} from "../src/notebook/cases";
 import { storageError } from "../src/notebook/database";
 import { searchCases } from "../src/notebook/search";
 import { exportCases, importCases } from "../src/notebook/transfer";
@@ -103,7 +112,11 @@ describe("export and import", () => {
       expect(text).toContain(from);
       return new Blob([text.replace(from, to)]);
     };
-    const keyOf = (blob: Blob): Promise<unknown> => importCases(blob).then(() => null, (error: { key: string }) => error.key);
+    const keyOf = (blob: Blob): Promise<unknown> =>
+      importCases(blob).then(
+        () => null,
+        (error: { key: string }) => error.key,
+      );
     expect(await keyOf(new Blob([text.slice(0, -40)]))).toBe("importNotJson");
     expect(await keyOf(new Blob(["[1, 2]"]))).toBe("importNotNotebook");
     expect(await keyOf(altered("lentigo-notebook", "other"))).toBe("importNotNotebook");

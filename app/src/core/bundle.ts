@@ -26,7 +26,9 @@ export function verifyFile(spec: Spec, name: string, bytes: Uint8Array): void {
  *
  * @throws AppError: no bundle in there, an invalid specification, a missing or a damaged file
  */
-export async function readBundle(chosen: readonly File[]): Promise<{ spec: Spec; specText: string; files: BundleFiles }> {
+export async function readBundle(
+  chosen: readonly File[],
+): Promise<{ spec: Spec; specText: string; files: BundleFiles }> {
   if (chosen.reduce((sum, file) => sum + file.size, 0) > MAX_BUNDLE_BYTES) throw new AppError("bundleTooLarge");
   const found: BundleFiles = {};
   for (const file of chosen) {

@@ -75,7 +75,10 @@ export function placement(stored: Size, orientation: number, edit: Edit): { tran
   const turn = orientationTransform(TURN_AS_ORIENTATION[edit.turns % 4], upright);
   const crop = clampCrop(edit.crop, turned);
   const oriented = compose(turn, orientationTransform(orientation, stored));
-  return { transform: compose([1, 0, 0, 1, -crop.x, -crop.y], oriented), size: { width: crop.width, height: crop.height } };
+  return {
+    transform: compose([1, 0, 0, 1, -crop.x, -crop.y], oriented),
+    size: { width: crop.width, height: crop.height },
+  };
 }
 
 /** A crop in whole pixels inside the image, at least one pixel a side; null is the whole image. */

@@ -84,7 +84,8 @@ export function compareGolden(
   // Of classes that are as likely as each other within the tolerance any may be the first.
   const top = example.probabilities[argmax(actual.probabilities)];
   const sameTop = top >= Math.max(...example.probabilities) - golden.tolerance.probabilities;
-  const cam = example.cam === null || actual.cam === null ? null : largestDifference(actual.cam.values, example.cam.values);
+  const cam =
+    example.cam === null || actual.cam === null ? null : largestDifference(actual.cam.values, example.cam.values);
   const passed = pixels <= golden.tolerance.pixels && probabilities <= golden.tolerance.probabilities && sameTop;
   return { name: example.name, pixels, probabilities, cam, sameTop, passed };
 }

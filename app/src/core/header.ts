@@ -142,7 +142,7 @@ async function jpeg(blob: Blob): Promise<ImageHeader> {
 
 async function png(blob: Blob, head: Window): Promise<ImageHeader> {
   const size = { format: "png" as const, width: head.u32(16), height: head.u32(20) };
-  for (let at = 8; at + 8 <= blob.size; ) {
+  for (let at = 8; at + 8 <= blob.size;) {
     const lead = head.has(at, 8) ? head : await Window.of(blob, at, 8);
     const length = lead.u32(at);
     if (lead.text(at + 4, 4) === "eXIf") {
@@ -164,7 +164,7 @@ async function webp(blob: Blob, head: Window): Promise<ImageHeader> {
   }
   if (kind !== "VP8X") throw new AppError("imageDamaged");
   const size = { format: "webp" as const, width: head.u24(24) + 1, height: head.u24(27) + 1 };
-  for (let at = 12; at + 8 <= blob.size; ) {
+  for (let at = 12; at + 8 <= blob.size;) {
     const lead = head.has(at, 14) ? head : await Window.of(blob, at, 14);
     const length = lead.u32(at + 4, true);
     if (lead.text(at, 4) === "EXIF") {
@@ -178,7 +178,11 @@ async function webp(blob: Blob, head: Window): Promise<ImageHeader> {
 }
 
 /** The orientation in a TIFF block; a damaged block means upright. */
-function exifOrientation(block: Window, start: number, length: number): Pick<ImageHeader, "orientation" | "orientationAt"> {
+function exifOrientation(
+  block: Window,
+  start: number,
+  length: number,
+): Pick<ImageHeader, "orientation" | "orientationAt"> {
   const upright = { orientation: 1, orientationAt: null };
   if (!block.has(start, 8)) return upright;
   const order = block.text(start, 2);

@@ -33,6 +33,8 @@ export function malignantShare(probabilities: readonly number[], classes: readon
 export function predictionSet(probabilities: readonly number[], spec: Spec): number[] | null {
   if (spec.conformal === null) return null;
   const { quantiles } = spec.conformal;
-  const members = spec.classes.map((_, i) => i).filter((i) => probabilities[i] >= 1 - (quantiles[spec.classes[i].code] ?? 1));
+  const members = spec.classes
+    .map((_, i) => i)
+    .filter((i) => probabilities[i] >= 1 - (quantiles[spec.classes[i].code] ?? 1));
   return members.sort((i, j) => probabilities[j] - probabilities[i]);
 }

@@ -62,7 +62,13 @@ function clip8(value: number): number {
  * @param rgba   (rows, weights.input, 4)
  * @param target (height, weights.output, 3); rows `row`, `row + 1`, ... are filled
  */
-export function resizeRows(rgba: Uint8ClampedArray, rows: number, weights: Weights, target: Uint8Array, row: number): void {
+export function resizeRows(
+  rgba: Uint8ClampedArray,
+  rows: number,
+  weights: Weights,
+  target: Uint8Array,
+  row: number,
+): void {
   const { input, output, taps, first, count, fixed } = weights;
   let out = row * output * 3;
   for (let y = 0; y < rows; y++) {
@@ -105,7 +111,12 @@ export function resizeColumns(rgb: Uint8Array, width: number, weights: Weights):
 }
 
 /** Resize a whole RGBA image straight to a square: (height, width, 4) -> (size, size, 3). */
-export function resizeToSquare(rgba: Uint8ClampedArray, width: number, height: number, size: number): Uint8Array<ArrayBuffer> {
+export function resizeToSquare(
+  rgba: Uint8ClampedArray,
+  width: number,
+  height: number,
+  size: number,
+): Uint8Array<ArrayBuffer> {
   const narrow = new Uint8Array(height * size * 3);
   resizeRows(rgba, height, triangleWeights(width, size), narrow, 0);
   return resizeColumns(narrow, size, triangleWeights(height, size));

@@ -27,7 +27,9 @@ const schema = v.strictObject({
   title: v.string(),
   domain: v.optional(v.picklist(["dermoscopy", "clinical", "phantom"]), "dermoscopy"),
   classes: v.pipe(
-    v.array(v.strictObject({ code: v.string(), en: v.string(), zh: v.string(), malignant: v.nullish(v.boolean(), null) })),
+    v.array(
+      v.strictObject({ code: v.string(), en: v.string(), zh: v.string(), malignant: v.nullish(v.boolean(), null) }),
+    ),
     v.minLength(2),
   ),
   input: v.strictObject({

@@ -31,7 +31,8 @@ const text = {
 
   // Check
   checkTitle: "Look closer at a spot",
-  checkLead: "Add one or more photographs of the same lesion. A small neural network in this page compares them with what it has learned.",
+  checkLead:
+    "Add one or more photographs of the same lesion. A small neural network in this page compares them with what it has learned.",
   choose: "Choose photographs",
   useCamera: "Use the camera",
   dropHere: "You can also drop or paste images here.",
@@ -61,7 +62,8 @@ const text = {
   // The answer
   looksLike: "Looks most like",
   cannotTell: "Can't tell",
-  reasonUnlike: "This image is unlike those the model learned from. Try a sharp, evenly lit photograph with the lesion in the middle.",
+  reasonUnlike:
+    "This image is unlike those the model learned from. Try a sharp, evenly lit photograph with the lesion in the middle.",
   notAnAnswer: "These numbers are not an answer; they only show what the model would have said.",
   install: "Install on this device",
   malignant: "malignant",
@@ -120,7 +122,8 @@ const text = {
   visitCount: "{count} dates",
   storageUse: "{used} used on this device, of about {quota} this browser allows.",
   deleteAll: "Delete all cases",
-  deleteAllText: "Every case and every photograph in the notebook is deleted from this device. Export them first if you may want them again.",
+  deleteAllText:
+    "Every case and every photograph in the notebook is deleted from this device. Export them first if you may want them again.",
   deletedAll: "All cases are deleted.",
   lesion: "Lesion",
   newLesion: "A new lesion",
@@ -186,7 +189,8 @@ const text = {
 const errors = {
   unexpected: "Something went wrong ({detail}). Load the page again; what is in the notebook is safe.",
   workerEnded: "The classification was stopped. Try again.",
-  workerFailed: "The classification stopped working, perhaps for lack of memory ({detail}). Close other pages and try again.",
+  workerFailed:
+    "The classification stopped working, perhaps for lack of memory ({detail}). Close other pages and try again.",
 
   imageEmpty: "The file is empty. Choose the photograph again.",
   imageUnknown: "This is not an image, whatever its name says. Choose a JPEG, PNG or WebP file.",
@@ -204,36 +208,43 @@ const errors = {
   canvasBlocked:
     "This browser's protection against fingerprinting changes images before the app can read them, so that no answer would be right. Allow this site to read canvas data, or use another browser.",
 
-  cameraRefused: "The camera is not allowed for this site. Allow it in the browser's site settings, or choose a photograph instead.",
+  cameraRefused:
+    "The camera is not allowed for this site. Allow it in the browser's site settings, or choose a photograph instead.",
   cameraMissing: "No camera was found. Choose a photograph instead.",
-  cameraBusy: "The camera cannot be opened; another program may be using it. Close that, or choose a photograph instead.",
+  cameraBusy:
+    "The camera cannot be opened; another program may be using it. Close that, or choose a photograph instead.",
   cameraInsecure: "Browsers open the camera on https pages and on this very machine only. Choose a photograph instead.",
 
   wasmMissing:
     "This browser has no WebAssembly, which the model needs (the lockdown mode of an iPhone switches it off). Allow it for this site, or use another browser.",
   wasmBlocked:
     "WebAssembly, which the model needs, is blocked here ({detail}). Allow it for this site, or use another browser or network.",
-  runtimeUnreachable: "The program that runs the model could not be fetched ({detail}). Check the connection and try again.",
+  runtimeUnreachable:
+    "The program that runs the model could not be fetched ({detail}). Check the connection and try again.",
   noModel: "No model is loaded. Choose one on the page “Models”.",
   modelUnloadable: "The model cannot be loaded ({detail}). Choose another one, or fetch the bundle again.",
   modelMismatch: "The model is not what its specification says ({detail}). Export the bundle again.",
   modelNotFinite: "The model's answer is not a number. Export the bundle again.",
 
   bundleUnreachable: "A file of the model could not be fetched ({file}). Check the connection and try again.",
-  bundleNotFound: "There is no bundle in here. Choose a zip file with spec.json, model.onnx, MODEL_CARD.md and golden.json, or these files together.",
+  bundleNotFound:
+    "There is no bundle in here. Choose a zip file with spec.json, model.onnx, MODEL_CARD.md and golden.json, or these files together.",
   bundleBadZip: "The zip file is damaged. Fetch it again.",
   bundleTooLarge: "The bundle is larger than 200 MB. Choose a smaller model.",
   bundleNotJson: "spec.json cannot be read as JSON. Fetch the bundle again.",
   bundleNotLentigo: "spec.json has no format number: this is no lentigo bundle. Choose another file.",
   bundleNewer: "The bundle has format {format}, which is newer than this app reads ({known}). Update the app.",
   bundleInvalid: "spec.json is invalid at “{field}” ({detail}). Export the bundle again.",
-  bundleNewScore: "The bundle decides when to abstain by “{score}”, which this app cannot compute. Update the app, or choose another model.",
+  bundleNewScore:
+    "The bundle decides when to abstain by “{score}”, which this app cannot compute. Update the app, or choose another model.",
   bundleFileMissing: "{file} is missing from the bundle. Fetch or export the bundle again.",
   bundleDamaged: "{file} is damaged: its checksum is not the one in spec.json. Fetch or export the bundle again.",
   goldenInvalid: "The bundle's test images cannot be read. Export the bundle again.",
 
-  storageUnavailable: "This browser keeps no data for this site (a private window, or blocked site data). Checking works; the notebook needs an ordinary window.",
-  storageFull: "The device has no space left for this. Export the notebook and delete old cases, or free space on the device.",
+  storageUnavailable:
+    "This browser keeps no data for this site (a private window, or blocked site data). Checking works; the notebook needs an ordinary window.",
+  storageFull:
+    "The device has no space left for this. Export the notebook and delete old cases, or free space on the device.",
   storageFailed: "The notebook could not be written ({detail}). Try again; nothing was changed.",
   importNotJson: "This file cannot be read as JSON. Choose a file that lentigo exported.",
   importNotNotebook: "This is no lentigo notebook. Choose a file that lentigo exported.",

@@ -166,7 +166,8 @@ export const zh: Translation = {
     selfCheckText: "在本设备上运行模型自带的测试图像，并将每个数值与参考值比较。",
     selfCheckRun: "立即检查",
     selfCheckPassed: "全部 {count} 张测试图像一致：像素相差不超过 {pixels}，概率相差不超过 {probabilities}。",
-    selfCheckFailed: "本设备的计算结果不同：像素相差 {pixels}，概率相差 {probabilities}。请换用其他浏览器，不要相信这里的结果。",
+    selfCheckFailed:
+      "本设备的计算结果不同：像素相差 {pixels}，概率相差 {probabilities}。请换用其他浏览器，不要相信这里的结果。",
 
     updateReady: "lentigo 有新版本可用。",
     updateNow: "更新",
@@ -180,7 +181,8 @@ export const zh: Translation = {
     imageEmpty: "文件是空的。请重新选择照片。",
     imageUnknown: "无论文件名如何，这不是图像。请选择 JPEG、PNG 或 WebP 文件。",
     imageDamaged: "图像已损坏或不完整。请重新获取或选择另一张。",
-    imageTooLarge: "图像为 {width} × {height} 像素（{megapixels} 百万像素），上限为 {limit} 百万像素。请缩小图像，或用较低分辨率拍摄。",
+    imageTooLarge:
+      "图像为 {width} × {height} 像素（{megapixels} 百万像素），上限为 {limit} 百万像素。请缩小图像，或用较低分辨率拍摄。",
     imageTiff: "浏览器不能显示 TIFF 图像。请先另存为 JPEG 或 PNG。",
     imageHeic: "此浏览器无法解码 HEIC 照片。请先另存为 JPEG（iPhone：设置 > 相机 > 格式 > 兼容性最佳）。",
     imageAvif: "此浏览器无法解码 AVIF 图像。请先另存为 JPEG 或 PNG。",
@@ -188,7 +190,8 @@ export const zh: Translation = {
     imagePdf: "这是 PDF 文档，不是图像。请先将图片另存为 JPEG 或 PNG。",
     tooManyPhotos: "同一处皮损最多 {most} 张照片。请移除一些，或为另一处皮损重新开始。",
     canvasUnavailable: "此浏览器没有为图像提供内存。请关闭其他页面后重试。",
-    canvasBlocked: "此浏览器的防指纹保护会在应用读取之前改变图像，结果将不可信。请允许本站读取画布数据，或换用其他浏览器。",
+    canvasBlocked:
+      "此浏览器的防指纹保护会在应用读取之前改变图像，结果将不可信。请允许本站读取画布数据，或换用其他浏览器。",
 
     cameraRefused: "本站未获准使用相机。请在浏览器的网站设置中允许，或改为选择照片。",
     cameraMissing: "没有找到相机。请改为选择照片。",
@@ -204,7 +207,8 @@ export const zh: Translation = {
     modelNotFinite: "模型的输出不是有效数值。请重新导出模型包。",
 
     bundleUnreachable: "无法获取模型文件（{file}）。请检查网络后重试。",
-    bundleNotFound: "这里没有模型包。请选择含有 spec.json、model.onnx、MODEL_CARD.md 和 golden.json 的 zip 文件，或同时选择这些文件。",
+    bundleNotFound:
+      "这里没有模型包。请选择含有 spec.json、model.onnx、MODEL_CARD.md 和 golden.json 的 zip 文件，或同时选择这些文件。",
     bundleBadZip: "zip 文件已损坏。请重新获取。",
     bundleTooLarge: "模型包超过 200 MB。请选择较小的模型。",
     bundleNotJson: "spec.json 不是有效的 JSON。请重新获取模型包。",

@@ -78,7 +78,11 @@ export function deleteCase(id: string): Promise<void> {
     const transaction = db.transaction(["cases", "visits"], "readwrite");
     const visits = transaction.objectStore("visits");
     const keys = await visits.index("case").getAllKeys(id);
-    await Promise.all([transaction.objectStore("cases").delete(id), ...keys.map((key) => visits.delete(key)), transaction.done]);
+    await Promise.all([
+      transaction.objectStore("cases").delete(id),
+      ...keys.map((key) => visits.delete(key)),
+      transaction.done,
+    ]);
   });
 }
 
@@ -86,7 +90,11 @@ export function deleteEverything(): Promise<void> {
   return change(async () => {
     const db = await database();
     const transaction = db.transaction(["cases", "visits"], "readwrite");
-    await Promise.all([transaction.objectStore("cases").clear(), transaction.objectStore("visits").clear(), transaction.done]);
+    await Promise.all([
+      transaction.objectStore("cases").clear(),
+      transaction.objectStore("visits").clear(),
+      transaction.done,
+    ]);
   });
 }
 

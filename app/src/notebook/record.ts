@@ -35,12 +35,16 @@ export async function newVisit(from: Visited): Promise<Visit> {
     caseId: from.caseId,
     date: from.date,
     note: from.note,
-    photos: await Promise.all(from.photos.flatMap((photo) => (photo.analysis === null ? [] : [keepPhoto(photo.analysis)]))),
+    photos: await Promise.all(
+      from.photos.flatMap((photo) => (photo.analysis === null ? [] : [keepPhoto(photo.analysis)])),
+    ),
     classes: spec.classes.map((label) => ({ ...label })),
     probabilities: answer.probabilities,
     malignant: answer.malignant,
     operatingPoint:
-      from.operatingPoint === null ? null : { name: from.operatingPoint.name, threshold: from.operatingPoint.threshold },
+      from.operatingPoint === null
+        ? null
+        : { name: from.operatingPoint.name, threshold: from.operatingPoint.threshold },
     abstained: answer.abstained,
     model: { name: spec.name, version: spec.version, title: spec.title, digest: from.entry.digest },
     created: new Date().toISOString(),
@@ -57,6 +61,9 @@ async function keepPhoto(analysis: NonNullable<Photo["analysis"]>): Promise<Visi
     height: picture.height,
     probabilities,
     reasons,
-    cam: cam === null ? null : { shape: cam.shape, values: Array.from(cam.values, (value) => Number(value.toPrecision(5))) },
+    cam:
+      cam === null
+        ? null
+        : { shape: cam.shape, values: Array.from(cam.values, (value) => Number(value.toPrecision(5))) },
   };
 }

@@ -11,7 +11,11 @@ function haystack(one: CaseWithVisits, siteName: string): string {
   return [one.title, one.note, siteName, ...visits].join("\n").toLowerCase();
 }
 
-export function searchCases(cases: readonly CaseWithVisits[], query: string, siteName: (one: CaseWithVisits) => string): CaseWithVisits[] {
+export function searchCases(
+  cases: readonly CaseWithVisits[],
+  query: string,
+  siteName: (one: CaseWithVisits) => string,
+): CaseWithVisits[] {
   const words = query.toLowerCase().split(/\s+/).filter(Boolean);
   return cases.filter((one) => {
     const text = haystack(one, siteName(one));

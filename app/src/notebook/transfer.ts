@@ -95,13 +95,11 @@ export async function importCases(file: Blob): Promise<CaseWithVisits[]> {
   }
   return result.output.cases.map((one) => ({
     ...one,
-    visits: one.visits.map(
-      (entry): Visit => ({
-        ...entry,
-        caseId: one.id,
-        photos: entry.photos.map((p) => ({ ...p, image: fromDataUrl(p.image) })),
-      }),
-    ),
+    visits: one.visits.map((entry): Visit => ({
+      ...entry,
+      caseId: one.id,
+      photos: entry.photos.map((p) => ({ ...p, image: fromDataUrl(p.image) })),
+    })),
   }));
 }
 

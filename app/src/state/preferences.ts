@@ -9,10 +9,7 @@ export type Theme = "auto" | "light" | "dark";
 function initialLanguage(): Language {
   const stored = readSetting("language");
   if (stored === "en" || stored === "zh") return stored;
-  return navigator.languages.some((tag) => tag.toLowerCase().startsWith("zh")) &&
-    !navigator.language.toLowerCase().startsWith("en")
-    ? "zh"
-    : "en";
+  return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
 
 function initialTheme(): Theme {

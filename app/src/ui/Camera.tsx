@@ -41,7 +41,12 @@ function guideSquare(video: HTMLVideoElement) {
   const frame = { width: video.videoWidth, height: video.videoHeight };
   const { width } = centreSquare(frame);
   const side = Math.round(width * GUIDE);
-  return { x: Math.floor((frame.width - side) / 2), y: Math.floor((frame.height - side) / 2), width: side, height: side };
+  return {
+    x: Math.floor((frame.width - side) / 2),
+    y: Math.floor((frame.height - side) / 2),
+    width: side,
+    height: side,
+  };
 }
 
 /** Looks at the guide's square a few times a second and says what is wrong with it. */
@@ -134,7 +139,9 @@ export function Camera({ onClose }: { onClose: () => void }) {
           playsInline
           muted
           aria-label={t("cameraPicture")}
-          onResize={({ currentTarget: { videoWidth, videoHeight } }) => (ratio.value = videoWidth / videoHeight || 4 / 3)}
+          onResize={({ currentTarget: { videoWidth, videoHeight } }) =>
+            (ratio.value = videoWidth / videoHeight || 4 / 3)
+          }
           data-testid="video"
         />
         <div class="guide" aria-hidden="true" style={{ [ratio.value > 1 ? "height" : "width"]: `${GUIDE * 100}%` }} />

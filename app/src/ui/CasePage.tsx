@@ -48,12 +48,22 @@ function EditCase({ one, onClose }: { one: Case; onClose: () => void }) {
       <form class="form" onSubmit={(event) => void save(event)}>
         <label class="field">
           <span>{t("title")}</span>
-          <input type="text" maxLength={120} value={title.value} onInput={(event) => (title.value = event.currentTarget.value)} />
+          <input
+            type="text"
+            maxLength={120}
+            value={title.value}
+            onInput={(event) => (title.value = event.currentTarget.value)}
+          />
         </label>
         <BodyMap site={site.value} onPick={(picked) => (site.value = picked)} />
         <label class="field">
           <span>{t("note")}</span>
-          <textarea rows={4} maxLength={4000} value={note.value} onInput={(event) => (note.value = event.currentTarget.value)} />
+          <textarea
+            rows={4}
+            maxLength={4000}
+            value={note.value}
+            onInput={(event) => (note.value = event.currentTarget.value)}
+          />
         </label>
         <div class="actions">
           <button type="button" class="button" onClick={onClose}>

@@ -11,13 +11,13 @@ import { Editor } from "./Editor";
 import { Icon } from "./icons";
 import { CameraButton, cameraOpen, ChooseButton, DropArea } from "./Intake";
 import { ModelBadge } from "./ModelBadge";
-import { Results } from "./Results";
+import { answerInWords, Results } from "./Results";
 import { SaveDialog } from "./SaveDialog";
 import { Thumbnail } from "./Thumbnail";
 import { Viewer } from "./Viewer";
 
 /** How strongly the heat map covers the photograph; the same for every photograph. */
-const heat = signal(0.45);
+const heat = signal(0.6);
 
 function Welcome() {
   return (
@@ -186,7 +186,10 @@ function Session() {
         {photo && <Figure photo={photo} classIndex={classIndex} />}
         <Strip onEdit={() => (editing.value = true)} />
       </div>
-      <div class="session-answer" aria-live="polite" aria-busy={busy.value}>
+      <div class="session-answer" aria-busy={busy.value}>
+        <p class="visually-hidden" aria-live="polite">
+          {result !== null && spec !== null && !busy.value && answerInWords(result, spec)}
+        </p>
         <ModelProblem />
         {result !== null && spec !== null && (
           <>
@@ -198,7 +201,12 @@ function Session() {
               onChoose={(index) => (chosen.value = index)}
             />
             <div class="actions actions-start">
-              <button type="button" class="button button-primary" onClick={() => (saving.value = true)} data-testid="save">
+              <button
+                type="button"
+                class="button button-primary"
+                onClick={() => (saving.value = true)}
+                data-testid="save"
+              >
                 <Icon name="save" />
                 {t("saveToNotebook")}
               </button>

@@ -20,7 +20,11 @@ export function Dialog({ title, onClose, class: name = "", children }: Props) {
     const before = document.activeElement;
     const dialog = element.current!;
     dialog.showModal();
+    // Browsers close a dialog on the second Escape whatever the page says: then it is open again, or really closed.
+    const closed = (): void => (onClose ? onClose() : dialog.showModal());
+    dialog.addEventListener("close", closed);
     return () => {
+      dialog.removeEventListener("close", closed);
       dialog.close();
       // The browser gives the focus back only while the dialog is still in the page.
       if (before instanceof HTMLElement) queueMicrotask(() => before.isConnected && before.focus());
@@ -50,7 +54,13 @@ export function Dialog({ title, onClose, class: name = "", children }: Props) {
 }
 
 /** A yes-or-no question before something is lost. */
-export function Confirm(props: { title: string; text: string; action: string; onConfirm: () => void; onClose: () => void }) {
+export function Confirm(props: {
+  title: string;
+  text: string;
+  action: string;
+  onConfirm: () => void;
+  onClose: () => void;
+}) {
   return (
     <Dialog title={props.title} onClose={props.onClose} class="dialog-narrow">
       <p>{props.text}</p>

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { centreSquare, clampCrop, type Crop, type Size, turnCrop } from "../core/geometry";
+import { centreSquare, clampCrop, type Crop, type Size, turnCrop, turnedSize } from "../core/geometry";
 import { t } from "../i18n";
 import { engine } from "../state/engine";
 import { tellError } from "../state/notices";
@@ -15,7 +15,9 @@ const STEP = 0.02; // of the longer side, for each press of an arrow key
 
 interface Preview {
   picture: ImageBitmap;
+  /** In the photograph's own pixels, after these turns. */
   size: Size;
+  turns: number;
 }
 
 const HANDLES = ["move", "nw", "ne", "sw", "se"] as const;
@@ -91,7 +93,11 @@ function CropBox({ preview, crop, onCrop }: { preview: Preview; crop: Crop; onCr
     se: t("cropBottomRight"),
   };
   return (
-    <div ref={box} class="crop" style={{ aspectRatio: `${size.width} / ${size.height}`, "--ratio": size.width / size.height }}>
+    <div
+      ref={box}
+      class="crop"
+      style={{ aspectRatio: `${size.width} / ${size.height}`, "--ratio": size.width / size.height }}
+    >
       <canvas ref={canvas} width={picture.width} height={picture.height} role="img" aria-label={t("cropTurn")} />
       <div
         class="crop-frame"
@@ -123,12 +129,13 @@ export function Editor({ photo, onClose }: { photo: Photo; onClose: () => void }
   const crop = useSignal<Crop | null>(photo.edit.crop);
   useEffect(() => {
     let current = true;
+    const asked = turns.value;
     engine
-      .call("preview", { blob: photo.blob, turns: turns.value })
+      .call("preview", { blob: photo.blob, turns: asked })
       .then((loaded) => {
         if (!current) return loaded.picture.close();
         preview.value?.picture.close();
-        preview.value = loaded;
+        preview.value = { ...loaded, turns: asked };
       })
       .catch((error: unknown) => {
         tellError(error, photo.name);
@@ -140,49 +147,48 @@ export function Editor({ photo, onClose }: { photo: Photo; onClose: () => void }
   }, [turns.value]);
   useEffect(() => () => preview.value?.picture.close(), []);
 
+  // The size is known at once; the turned picture comes a moment later.
+  const shown = preview.value;
+  const size = shown && turnedSize((turns.value - shown.turns + 4) % 4, shown.size);
   const turn = (): void => {
-    const size = preview.value?.size;
-    if (size === undefined) return;
-    if (crop.value !== null) crop.value = turnCrop(crop.value, size);
+    if (crop.value !== null && size !== null) crop.value = turnCrop(crop.value, size);
     turns.value = (turns.value + 1) % 4;
   };
   const apply = (): void => {
-    const size = preview.value?.size;
-    if (size === undefined) return;
-    const whole = clampCrop(null, size);
+    if (size === null) return;
     const chosen = clampCrop(crop.value, size);
-    const same = chosen.width === whole.width && chosen.height === whole.height;
-    void editPhoto(photo.id, { turns: turns.value, crop: same ? null : chosen });
+    const isWhole = chosen.width === size.width && chosen.height === size.height;
+    void editPhoto(photo.id, { turns: turns.value, crop: isWhole ? null : chosen });
     onClose();
   };
-  const loaded = preview.value;
   return (
     <Dialog title={t("cropTurn")} onClose={onClose} class="dialog-wide">
       <div class="crop-stage">
-        {loaded ? (
-          <CropBox preview={loaded} crop={clampCrop(crop.value, loaded.size)} onCrop={(next) => (crop.value = next)} />
+        {shown?.turns === turns.value ? (
+          <CropBox preview={shown} crop={clampCrop(crop.value, shown.size)} onCrop={(next) => (crop.value = next)} />
         ) : (
           <span class="spinner" />
         )}
       </div>
       <p class="small">{t("cropHelp")}</p>
       <div class="actions">
-        <button type="button" class="button" onClick={turn} data-testid="turn">
+        <button type="button" class="button" disabled={!size} onClick={turn} data-testid="turn">
           <Icon name="turn" />
           {t("turn")}
         </button>
         <button
           type="button"
           class="button"
-          onClick={() => loaded && (crop.value = centreSquare(loaded.size))}
+          disabled={!size}
+          onClick={() => size && (crop.value = centreSquare(size))}
           data-testid="square"
         >
           {t("cropSquare")}
         </button>
-        <button type="button" class="button" onClick={() => (crop.value = null)}>
+        <button type="button" class="button" disabled={!size} onClick={() => (crop.value = null)}>
           {t("cropWhole")}
         </button>
-        <button type="button" class="button button-primary" onClick={apply} data-testid="apply-crop">
+        <button type="button" class="button button-primary" disabled={!size} onClick={apply} data-testid="apply-crop">
           {t("apply")}
         </button>
       </div>

@@ -32,14 +32,20 @@ export function MalignantShare({ share, points, chosen, onChoose }: Props) {
               <select value={chosen.name} onChange={(event) => onChoose(event.currentTarget.value)}>
                 {points.map((point) => (
                   <option key={point.name} value={point.name}>
-                    {t("sharePoint", { sensitivity: finePercent(point.sensitivity), specificity: finePercent(point.specificity) })}
+                    {t("sharePoint", {
+                      sensitivity: finePercent(point.sensitivity),
+                      specificity: finePercent(point.specificity),
+                    })}
                   </option>
                 ))}
               </select>
             </label>
           )}
           <p class="small">
-            {t("shareExplain", { sensitivity: finePercent(chosen.sensitivity), specificity: finePercent(chosen.specificity) })}
+            {t("shareExplain", {
+              sensitivity: finePercent(chosen.sensitivity),
+              specificity: finePercent(chosen.specificity),
+            })}
           </p>
         </>
       )}

@@ -5,7 +5,10 @@ import type { ComponentChild } from "preact";
 
 /** `marked` escapes a few characters for HTML; here text stays text. */
 function unescape(text: string): string {
-  return text.replace(/&(amp|lt|gt|quot|#39);/g, (_, name: string) => ({ amp: "&", lt: "<", gt: ">", quot: '"', "#39": "'" })[name]!);
+  return text.replace(
+    /&(amp|lt|gt|quot|#39);/g,
+    (_, name: string) => ({ amp: "&", lt: "<", gt: ">", quot: '"', "#39": "'" })[name]!,
+  );
 }
 
 function inline(tokens: readonly Token[] | undefined): ComponentChild[] {
@@ -31,7 +34,9 @@ function inline(tokens: readonly Token[] | undefined): ComponentChild[] {
       case "image":
         return (token as Tokens.Image).text;
       default:
-        return "tokens" in token && token.tokens ? inline(token.tokens) : unescape("text" in token ? String(token.text) : token.raw);
+        return "tokens" in token && token.tokens
+          ? inline(token.tokens)
+          : unescape("text" in token ? String(token.text) : token.raw);
     }
   });
 }

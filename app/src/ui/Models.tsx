@@ -22,7 +22,13 @@ function ModelRow({ entry }: { entry: ModelEntry }) {
         <span>
           <strong>{entry.title}</strong>
           <span class="small">
-            {[t(DOMAINS[entry.domain]), entry.name, t("version", { version: entry.version }), entry.weights, fileSize(entry.bytes)].join(" · ")}
+            {[
+              t(DOMAINS[entry.domain]),
+              entry.name,
+              t("version", { version: entry.version }),
+              entry.weights,
+              fileSize(entry.bytes),
+            ].join(" · ")}
           </span>
           {entry.origin === "device" && <span class="small">{t("fromFile")}</span>}
         </span>
@@ -61,13 +67,24 @@ function SelfCheck() {
       <h2>{t("selfCheck")}</h2>
       <p>{t("selfCheckText")}</p>
       <div class="actions actions-start">
-        <button type="button" class="button" disabled={running.value} onClick={() => void run()} data-testid="self-check">
+        <button
+          type="button"
+          class="button"
+          disabled={running.value}
+          onClick={() => void run()}
+          data-testid="self-check"
+        >
           <Icon name="done" />
           {t("selfCheckRun")}
         </button>
       </div>
       {result.value !== null && (
-        <p role="status" class={passed ? "check-passed" : "problem"} data-testid="self-check-result" data-passed={passed}>
+        <p
+          role="status"
+          class={passed ? "check-passed" : "problem"}
+          data-testid="self-check-result"
+          data-passed={passed}
+        >
           {t(passed ? "selfCheckPassed" : "selfCheckFailed", {
             count: result.value.length,
             pixels: Math.max(0, ...result.value.map((one) => one.pixels)),
@@ -103,8 +120,12 @@ function Card() {
   for (const [split, metrics] of Object.entries(spec.metrics)) {
     const value = metrics["balanced_accuracy"];
     if (value === undefined) continue;
-    const interval = value.low != null && value.high != null ? ` (${finePercent(value.low)} – ${finePercent(value.high)})` : "";
-    rows.push([t("balancedAccuracy", { split, protocol: spec.provenance.protocol }), finePercent(value.value) + interval]);
+    const interval =
+      value.low != null && value.high != null ? ` (${finePercent(value.low)} – ${finePercent(value.high)})` : "";
+    rows.push([
+      t("balancedAccuracy", { split, protocol: spec.provenance.protocol }),
+      finePercent(value.value) + interval,
+    ]);
   }
   return (
     <>

@@ -75,7 +75,10 @@ export function Notebook() {
 
   const exportAll = async (): Promise<void> => {
     try {
-      downloadBlob(await exportCases(cases.value ?? []), `lentigo-notebook-${new Date().toISOString().slice(0, 10)}.json`);
+      downloadBlob(
+        await exportCases(cases.value ?? []),
+        `lentigo-notebook-${new Date().toISOString().slice(0, 10)}.json`,
+      );
     } catch (error) {
       tellError(error);
     }
@@ -124,7 +127,13 @@ export function Notebook() {
               event.currentTarget.value = "";
             }}
           />
-          <button type="button" class="button" disabled={!all?.length} onClick={() => void exportAll()} data-testid="export">
+          <button
+            type="button"
+            class="button"
+            disabled={!all?.length}
+            onClick={() => void exportAll()}
+            data-testid="export"
+          >
             <Icon name="export" />
             {t("export")}
           </button>
@@ -157,7 +166,12 @@ export function Notebook() {
         <div class="page-end">
           <Storage count={all.length} />
           {all.length > 0 && (
-            <button type="button" class="button button-quiet" onClick={() => (confirming.value = true)} data-testid="delete-all">
+            <button
+              type="button"
+              class="button button-quiet"
+              onClick={() => (confirming.value = true)}
+              data-testid="delete-all"
+            >
               <Icon name="trash" />
               {t("deleteAll")}
             </button>

@@ -26,6 +26,13 @@ export function Hints({ hints }: { hints: readonly Hint[] }) {
   );
 }
 
+/** The answer in one sentence, for screen readers to say when it comes. */
+export function answerInWords(answer: Answer, spec: Spec): string {
+  if (answer.abstained) return `${t("cannotTell")}: ${t("reasonUnlike")}`;
+  const top = argmax(answer.probabilities);
+  return `${t("looksLike")} ${className(spec.classes[top])}, ${percent(answer.probabilities[top])}. ${t("noticeShort")}`;
+}
+
 function Headline({ answer, spec }: { answer: Answer; spec: Spec }) {
   if (answer.abstained) {
     return (

@@ -48,7 +48,10 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
     saving.value = true;
     try {
       const before = known.value.find((one) => one.id === target.value);
-      const { visits: _, ...existing } = before ?? { ...newCase(title.value || siteName(site.value), site.value), visits: [] };
+      const { visits: _, ...existing } = before ?? {
+        ...newCase(title.value || siteName(site.value), site.value),
+        visits: [],
+      };
       const visit = await newVisit({
         caseId: existing.id,
         date: date.value,
@@ -77,7 +80,11 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
         {known.value.length > 0 && (
           <label class="field">
             <span>{t("lesion")}</span>
-            <select value={target.value} onChange={(event) => (target.value = event.currentTarget.value)} data-testid="case-choice">
+            <select
+              value={target.value}
+              onChange={(event) => (target.value = event.currentTarget.value)}
+              data-testid="case-choice"
+            >
               <option value={NEW}>{t("newLesion")}</option>
               {known.value.map((one) => (
                 <option key={one.id} value={one.id}>

@@ -9,7 +9,17 @@ import { BlobImage } from "./BlobImage";
 import { Viewer } from "./Viewer";
 
 /** A kept photograph with the heat map of a class; a plain image on paper. */
-export function KeptPhoto({ photo, classIndex, heat, label }: { photo: VisitPhoto; classIndex: number; heat: number; label: string }) {
+export function KeptPhoto({
+  photo,
+  classIndex,
+  heat,
+  label,
+}: {
+  photo: VisitPhoto;
+  classIndex: number;
+  heat: number;
+  label: string;
+}) {
   const [picture, setPicture] = useState<ImageBitmap | null>(null);
   useEffect(() => {
     let bitmap: ImageBitmap | null = null;
@@ -27,7 +37,8 @@ export function KeptPhoto({ photo, classIndex, heat, label }: { photo: VisitPhot
       bitmap?.close();
     };
   }, [photo]);
-  if (picture === null) return <BlobImage blob={photo.image} alt={label} width={photo.width} height={photo.height} class="kept" />;
+  if (picture === null)
+    return <BlobImage blob={photo.image} alt={label} width={photo.width} height={photo.height} class="kept" />;
   return <Viewer picture={picture} size={photo} cam={photo.cam} classIndex={classIndex} opacity={heat} label={label} />;
 }
 
@@ -37,7 +48,9 @@ export function VisitView({ visit, heat }: { visit: Visit; heat: number }) {
     <article class="visit" data-testid="visit">
       <header class="visit-head">
         <h3>{dayText(visit.date)}</h3>
-        <p>{visit.abstained ? t("cannotTell") : `${className(visit.classes[top])} ${percent(visit.probabilities[top])}`}</p>
+        <p>
+          {visit.abstained ? t("cannotTell") : `${className(visit.classes[top])} ${percent(visit.probabilities[top])}`}
+        </p>
       </header>
       <div class="visit-photos">
         {visit.photos.map((photo, i) => (
@@ -48,11 +61,18 @@ export function VisitView({ visit, heat }: { visit: Visit; heat: number }) {
       {visit.malignant !== null && !visit.abstained && (
         <p class="small">
           {t("shareTitle")}: {percent(visit.malignant)}
-          {visit.operatingPoint !== null && ` · ${t("shareAgainst", { threshold: finePercent(visit.operatingPoint.threshold) })}`}
+          {visit.operatingPoint !== null &&
+            ` · ${t("shareAgainst", { threshold: finePercent(visit.operatingPoint.threshold) })}`}
         </p>
       )}
       {visit.note && <p class="visit-note">{visit.note}</p>}
-      <p class="small">{t("answeredBy", { title: visit.model.title, version: visit.model.version, digest: visit.model.digest.slice(0, 8) })}</p>
+      <p class="small">
+        {t("answeredBy", {
+          title: visit.model.title,
+          version: visit.model.version,
+          digest: visit.model.digest.slice(0, 8),
+        })}
+      </p>
       <p class="small">{t("noticeShort")}</p>
     </article>
   );

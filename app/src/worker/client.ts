@@ -44,7 +44,9 @@ export class Engine {
       if (data.ok) waiting?.resolve(data.value as never);
       else waiting?.reject(new AppError(data.error.key, data.error.params));
     });
-    worker.addEventListener("error", (event) => this.stop(new AppError("workerFailed", { detail: event.message ?? "" })));
+    worker.addEventListener("error", (event) =>
+      this.stop(new AppError("workerFailed", { detail: event.message ?? "" })),
+    );
     return worker;
   }
 }

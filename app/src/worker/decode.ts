@@ -60,7 +60,11 @@ export function toSquare({ bitmap, orientation }: Decoded, edit: Edit, size: num
 }
 
 /** Draw the edited part for display, its longer side at most `longest` pixels. */
-export function toPicture({ bitmap, orientation }: Decoded, edit: Edit, longest: number): { picture: ImageBitmap; size: Size } {
+export function toPicture(
+  { bitmap, orientation }: Decoded,
+  edit: Edit,
+  longest: number,
+): { picture: ImageBitmap; size: Size } {
   const { transform, size } = placement(bitmap, orientation, edit);
   const scale = Math.min(1, longest / Math.max(size.width, size.height));
   const context = opaqueCanvas({

@@ -33,7 +33,8 @@ async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
   opened = null;
   await previous?.network.release();
   const specBytes = await readFile(source, SPEC);
-  if (source.kind === "url" && digest(specBytes) !== source.specDigest) throw new AppError("bundleDamaged", { file: SPEC });
+  if (source.kind === "url" && digest(specBytes) !== source.specDigest)
+    throw new AppError("bundleDamaged", { file: SPEC });
   const spec = parseSpec(new TextDecoder().decode(specBytes));
   const [model, card] = await Promise.all([
     readVerified(source, spec, MODEL),
@@ -83,7 +84,9 @@ async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<A
     const afterDecode = performance.now();
     const pixels = toSquare(decoded, edit, spec.input.size);
     const afterResize = performance.now();
-    const { logits, embedding, cam } = await network.run(normalise(pixels, spec.input.size, spec.input.mean, spec.input.std));
+    const { logits, embedding, cam } = await network.run(
+      normalise(pixels, spec.input.size, spec.input.mean, spec.input.std),
+    );
     const afterInfer = performance.now();
     const { picture, size } = toPicture(decoded, edit, PICTURE_SIDE);
     return {
@@ -126,7 +129,9 @@ async function check(): Promise<Calls["check"]["response"]> {
     const pixels = toSquare(decoded, NO_EDIT, size);
     decoded.bitmap.close();
     const { logits, cam } = await network.run(normalise(pixels, size, mean, std));
-    differences.push(compareGolden(golden, example, { pixels, size, probabilities: softmax(logits, spec.temperature), cam }));
+    differences.push(
+      compareGolden(golden, example, { pixels, size, probabilities: softmax(logits, spec.temperature), cam }),
+    );
   }
   return differences;
 }

@@ -89,7 +89,11 @@ export class Network {
     }
     const take = (name: string, shape: number[]): Float32Array<ArrayBuffer> => {
       const { dims, data } = results[name] as Tensor;
-      if (dims.length !== shape.length + 1 || shape.some((side, i) => dims[i + 1] !== side) || !(data instanceof Float32Array)) {
+      if (
+        dims.length !== shape.length + 1 ||
+        shape.some((side, i) => dims[i + 1] !== side) ||
+        !(data instanceof Float32Array)
+      ) {
         throw new AppError("modelMismatch", { detail: `${name} [${dims.join(", ")}]` });
       }
       if (!data.every(Number.isFinite)) throw new AppError("modelNotFinite");

@@ -9,7 +9,11 @@ import type { Reason } from "../core/trust";
 
 /** Where a bundle's files are. */
 export type BundleSource =
-  | { kind: "url"; /** of the folder, with a trailing slash */ base: string; /** SHA-256 of spec.json */ specDigest: string }
+  | {
+      kind: "url";
+      /** of the folder, with a trailing slash */ base: string;
+      /** SHA-256 of spec.json */ specDigest: string;
+    }
   | { kind: "files"; spec: string; files: Record<string, Blob> };
 
 /** The graph's class-activation maps. */

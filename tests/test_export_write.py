@@ -298,3 +298,16 @@ def test_exporting_again_replaces_the_bundle(copy: Path) -> None:
     assert again.spec.version == "2"
     assert "exported twice" in again.card
     assert again.model.read_bytes() == (first.path / "model.onnx").read_bytes()
+
+
+def test_a_published_data_set_brings_its_licence_and_its_caveats(copy: Path) -> None:
+    for name in ("val", "test"):
+        path = copy / "predictions" / f"{name}.csv"
+        path.write_text(path.read_text().replace("PHANTOM_", "ISIC_").replace(".jpg", ".webp"))
+    bundle = export_run(copy, resamples=0)
+    assert bundle.spec.domain == "dermoscopy"
+    assert bundle.spec.licence.startswith("CC BY-NC-SA 4.0")
+    assert "10.7910/DVN/DBW86T" in bundle.spec.data_licence
+    assert "re-encoded copies (WEBP) of the originals (JPEG of 600 x 450 px)" in bundle.card
+    assert "non-commercial use only" in bundle.card
+    assert "rendered phantoms" not in bundle.card

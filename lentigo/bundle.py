@@ -188,8 +188,7 @@ class Bundle:
             found = _sha256(folder / name)
             if found != expected:
                 raise BundleError(
-                    f"{folder / name}: damaged (SHA-256 {found[:12]}…, spec.json says {expected[:12]}…); "
-                    "fetch or export the bundle again"
+                    f"{folder / name}: damaged (SHA-256 {found[:12]}…, spec.json says {expected[:12]}…); fetch or export the bundle again"
                 )
         return cls(folder, spec)
 

@@ -80,7 +80,8 @@ import sys
 from lentigo.serving import ServeConfig, serve
 
 if __name__ == "__main__":
-    serve(ServeConfig(models=(sys.argv[1],), port=int(sys.argv[2]), workers=int(sys.argv[3]), exact=sys.argv[4] == "exact", log_format="json"))
+    model, port, workers, decode = sys.argv[1:]
+    serve(ServeConfig(models=(model,), port=int(port), workers=int(workers), exact=decode == "exact", log_format="json"))
 """
 
 
@@ -222,7 +223,7 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.stop():
-            self.result.statuses[0] += 1  # never an answer
+            self.result.statuses[0] += 1  # no answer: no server here closes a connection that it has not announced to close
         if not self.done.done():
             self.done.set_result(None)
 
@@ -304,12 +305,39 @@ class Case:
         return rounds[len(rounds) // 2]
 
 
-def cases(stack: ExitStack, work: Path, model: str) -> list[Case]:
+def random_bundle(folder: Path) -> Path:
+    """A bundle of MobileNetV3-CaCo with random weights: speed does not depend on them."""
+    import torch
+
+    from lentigo.bundle import ClassSpec, InputSpec, NetworkSpec, OutputSpec, Provenance, Spec, write_bundle
+    from lentigo.export.graph import export_graph
+    from lentigo.labels import HAM10000
+    from lentigo.networks import create_network
+
+    torch.manual_seed(0)
+    network = create_network("mobilenetv3_small_caco", classes=len(HAM10000)).eval()
+    spec = Spec(
+        name="random",
+        title="Random weights, for timing only",
+        classes=tuple(ClassSpec(code=c.code, en=c.en, zh=c.zh, malignant=c.malignant) for c in HAM10000),
+        input=InputSpec(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+        outputs=OutputSpec(embedding=1024, cam=(7, 7)),
+        network=NetworkSpec(name="mobilenetv3_small_caco", parameters=sum(p.numel() for p in network.parameters())),
+        provenance=Provenance(command="benchmarks/serving.py", recipe={}, data="none", fingerprint="", protocol="", split_seed=0, seed=0,
+                              hardware="", wall_seconds=0, created=date.today().isoformat(), lentigo=version("lentigo")),
+        licence="Apache-2.0",
+        data_licence="none",
+    )  # fmt: skip
+    files = {"model.onnx": export_graph(network, 224), "MODEL_CARD.md": b"", "golden.json": b'{"format": 1, "cases": []}'}
+    return write_bundle(folder, spec, files).path
+
+
+def cases(stack: ExitStack, work: Path, model: str | None) -> list[Case]:
     import onnx
 
     from lentigo.inference import find_bundle
 
-    bundle = find_bundle(model)
+    bundle = find_bundle(model or random_bundle(work / "random"))
     spec = bundle.spec
     onnx.utils.extract_model(bundle.model, work / "peer.onnx", ["image"], ["logits"])  # what a plain export would compute
     facts = {"mean": spec.input.mean, "std": spec.input.std, "size": spec.input.size, "temperature": spec.temperature, "codes": spec.codes}
@@ -365,8 +393,9 @@ def report(found: list[Case], clients: tuple[int, ...], overload: Result | None,
     lines = ["## Service", "", head, ""]
     base = found[0]
     for count in clients:
+        name = "1 client" if count == 1 else f"{count} clients"
         lines += [
-            f"| {count} client{'s' if count > 1 else ''} | requests/s | against the first | p50 ms | p95 ms | p99 ms | CPU ms a request | not 200 |",
+            f"| {name} | requests/s | against the first | p50 ms | p95 ms | p99 ms | CPU ms a request | not 200 |",
             "|---|---:|---:|---:|---:|---:|---:|---|",
         ]
         for case in found:
@@ -415,7 +444,7 @@ def write(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", default="dermoscopy-7", help="a packaged model, a bundle folder or a run folder")
+    parser.add_argument("--model", help="a packaged model, a bundle or a run folder; MobileNetV3-CaCo with random weights by default")
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
@@ -433,8 +462,9 @@ def main() -> None:
         single = next((case for case in found if "lentigo**, 1 worker" in case.title), None)
         overload = load(single.server, single.requests, OVERLOAD, seconds=options.seconds) if single else None
         points = memory(single, options.requests) if single and options.requests else []
+    network = options.model or "MobileNetV3-CaCo with random weights, 224 px"
     head = (
-        f"48 rendered 600x450 JPEGs ({options.model}); closed loop over kept connections, load generator on the same machine. {machine()}. "
+        f"48 rendered 600x450 JPEGs, {network}; closed loop over kept connections, load generator on the same machine. {machine()}. "
         f"Load average before: {busy:.1f} (what else the machine does makes all wall times worse; ratios and CPU times count).\n"
         f"Command: `python benchmarks/serving.py {' '.join(a for a in sys.argv[1:])}`. Median of {options.rounds} rounds of "
         f"{options.seconds:g} s each; ratios are taken round by round."

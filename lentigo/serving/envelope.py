@@ -31,6 +31,7 @@ API_POLICY = (
 _CLOSING = frozenset({"bad-request", "head-too-large", "too-slow", "incomplete-body"})
 """Problems after which the rest of the connection is not worth reading."""
 _DISCARD_S, _DISCARD_BYTES = 2.0, 256 * 1024 * 1024
+_SMALL_S, _SMALL_BYTES = 0.5, 1024 * 1024
 
 
 class Envelope:
@@ -84,9 +85,13 @@ class _Exchange:
         self._service = service
         self._began = time.perf_counter()
         self._started = False
-        names = [name for name, _ in scope["headers"]]
-        self._unread = b"content-length" in names or b"transfer-encoding" in names
-        self._asks_first = b"expect" in names
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        self._announced = int(length) if length.isdigit() and len(length) < 18 else 1 << 60
+        if b"transfer-encoding" in headers:
+            self._announced = 1 << 60
+        self._unread = self._announced > 0
+        self._asks_first = b"expect" in headers
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -110,7 +115,7 @@ class _Exchange:
             # The answer is complete, the body is not. Closing now would reset the connection and could take the answer
             # with it: hand the answer over first, and throw away what still comes, for a while.
             await self._send({**message, "more_body": True})
-            await self._discard()
+            await self._discard(_DISCARD_S, _DISCARD_BYTES)
             message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
@@ -119,6 +124,9 @@ class _Exchange:
         self.notes["problem"] = problem.kind
         if self._started:
             return
+        if self._unread and self._announced <= _SMALL_BYTES:
+            # Reading what is left of a small body costs less than the new connection that closing this one would.
+            await self._discard(_SMALL_S, _SMALL_BYTES)
         response = problem.response(self.id)
         if problem.kind in _CLOSING:
             response.headers["connection"] = "close"
@@ -127,12 +135,11 @@ class _Exchange:
         except ClientGoneError:
             self.status = 0
 
-    async def _discard(self) -> None:
-        if self._asks_first:  # it waits for leave to send its body, and has just been refused
+    async def _discard(self, seconds: float, left: int) -> None:
+        if self._asks_first:  # it waits for leave to send its body, and is being refused
             return
-        left = _DISCARD_BYTES
         try:
-            async with asyncio.timeout(_DISCARD_S):
+            async with asyncio.timeout(seconds):
                 while self._unread and left > 0:
                     message = await self.receive()
                     left -= len(message.get("body", b""))

@@ -8,7 +8,7 @@ The contract, which every runtime follows (the phone app ports it to the byte, w
    palettes and CMYK are converted, and transparency is composited on white.
 3. Apply the EXIF orientation.
 4. Resize straight to a square (no crop, no letterbox) with an antialiased bilinear filter. Pillow's
-   resampler is the reference.
+   resampler is the reference, the width first, then the height.
 5. Scale to [0, 1] and normalise per channel: ``(x / 255 - mean) / std``.
 
 Only formats on a short list are ever handed to a decoder, and the size in the header is checked
@@ -148,7 +148,11 @@ def resize(image: Image.Image, size: int) -> Pixels:
     Returns:
         (size, size, 3) uint8 RGB.
     """
-    if image.size != (size, size):
+    # One call a pass fixes their order: Pillow 13 takes the passes of tall images the other way round than older
+    # versions, and the rounding to 8 bits between them would make the pixels depend on the version.
+    if image.width != size:
+        image = image.resize((size, image.height), Image.Resampling.BILINEAR)
+    if image.height != size:
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8)
 

@@ -226,6 +226,12 @@ def test_resize_is_antialiased_bilinear_to_a_square() -> None:
     assert load(image, 16).shape == (16, 16, 3)
 
 
+def test_resize_takes_the_width_first_whatever_the_version_of_pillow() -> None:
+    tall = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 60, 3), np.uint8))
+    narrowed = tall.resize((16, 300), Image.Resampling.BILINEAR)
+    assert np.array_equal(resize(tall, 16), np.asarray(narrowed.resize((16, 16), Image.Resampling.BILINEAR)))
+
+
 @settings(max_examples=30, deadline=None)
 @given(arrays(np.uint8, st.tuples(st.integers(0, 3), st.integers(1, 5), st.integers(1, 5), st.just(3))))
 def test_normalise_follows_the_formula(pixels: np.ndarray) -> None:

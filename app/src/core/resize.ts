@@ -2,8 +2,7 @@
  * Antialiased bilinear resize, a port of Pillow's resampler (`src/libImaging/Resample.c`).
  *
  * Different resamplers flip top-1 classes, so this one follows the reference to the bit: the triangle filter widened
- * by the scale, 8-bit fixed-point weights, a horizontal pass rounded to 8 bits, then a vertical pass. (From version 13
- * on Pillow takes the two passes of tall images in the other order, which changes a pixel by 1 at most.)
+ * by the scale, 8-bit fixed-point weights, a horizontal pass rounded to 8 bits, then a vertical pass.
  */
 
 const PRECISION_BITS = 32 - 8 - 2;

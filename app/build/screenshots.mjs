@@ -37,6 +37,15 @@ const LOOKS = {
   "phone-zh": { ...PHONE, locale: "zh-CN", colorScheme: "light" },
 };
 
+// Each page in one look at least, each look with an answer.
+const PICTURES = new Set([
+  ...Object.keys(LOOKS).map((look) => `answer-${look}`),
+  "welcome-phone-en-dark",
+  "welcome-desktop-en",
+  "compare-phone-zh",
+  "compare-desktop-zh-dark",
+]);
+
 await mkdir(values.out, { recursive: true });
 const { server, url } = await serve(path.resolve(values.static));
 const browser = await chromium.launch(launchOptions());
@@ -44,6 +53,8 @@ for (const [look, options] of Object.entries(LOOKS)) {
   const context = await browser.newContext({ ...options, reducedMotion: "reduce", serviceWorkers: "block" });
   const page = await context.newPage();
   const shoot = async (name) => {
+    if (!PICTURES.has(`${name}-${look}`)) return;
+    await page.waitForTimeout(500); // scrolled and painted
     await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
     await page.screenshot({ path: path.join(values.out, `app-${name}-${look}.jpg`), type: "jpeg", quality: 82 });
   };

@@ -7,6 +7,7 @@ import colorsys
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.training.augment import (
@@ -16,10 +17,10 @@ from lentigo.training.augment import (
     TURN,
     Augment,
     Normalise,
-    affine_matrices,
     colour_matrices,
     draw,
     mixup_share,
+    sampling_matrices,
     step_seed,
 )
 from lentigo.training.recipe import AugmentRecipe, ColourRecipe
@@ -60,7 +61,7 @@ def test_flips_are_flips(pixels: torch.Tensor, key: str, axis: int) -> None:
 
 
 def test_flips_have_their_probability(pixels: torch.Tensor) -> None:
-    matrices = affine_matrices(AugmentRecipe(**(STILL | {"flip_horizontal": 0.3})), draw(4000, 1, 0), SIZE)
+    matrices = sampling_matrices(AugmentRecipe(**(STILL | {"flip_horizontal": 0.3})), draw(4000, 1, 0), SIZE)
     assert float((matrices[:, 0, 0] < 0).float().mean()) == pytest.approx(0.3, abs=0.03)
     assert bool((matrices[:, 1, 1] > 0).all())
 
@@ -98,6 +99,15 @@ def test_a_share_of_a_batch_is_changed_as_in_the_whole(pixels: torch.Tensor) -> 
     assert torch.allclose(augment(pixels[own], draws[own]), augment(pixels, draws)[own], atol=1e-5)
 
 
+def test_everything_happens_on_the_device() -> None:
+    """A pretended GPU refuses to mix with tensors of another device."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        pixels = torch.empty(6, SIZE, SIZE, 3, dtype=torch.uint8, device="cuda")
+        for images in (Augment(STRONG, TO_INPUT)(pixels, draw(6, 0, 0)), TO_INPUT(pixels)):
+            assert images.device.type == "cuda"
+            assert images.shape == (6, 3, SIZE, SIZE)
+
+
 def test_strong_augmentation_stays_in_range(pixels: torch.Tensor) -> None:
     changed = Augment(STRONG, TO_INPUT)(pixels, draw(6, 0, 0))
     back = changed * torch.tensor(IMAGENET_STD).view(3, 1, 1) + torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
@@ -115,8 +125,8 @@ def test_mixup_shares_follow_their_distribution() -> None:
 
 
 def apply(recipe: ColourRecipe, draws: torch.Tensor, colour: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
-    matrix, offset = colour_matrices(recipe, draws, mean)
-    return (matrix @ colour[:, :, None]).squeeze(2) + offset
+    matrix, grey = colour_matrices(recipe, draws)
+    return (matrix @ colour[:, :, None]).squeeze(2) + (grey * (mean @ torch.tensor([0.299, 0.587, 0.114])))[:, None]
 
 
 def test_colour_against_the_plain_steps() -> None:

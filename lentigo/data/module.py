@@ -31,19 +31,16 @@ class Batch(NamedTuple):
     Attributes:
         pixels: (N, S, S, 3) uint8 RGB.
         targets: (N,) int64 class positions.
-        positions: (N,) int64, where these images stand in the batch of all processes.
         total: images in the batch of all processes.
     """
 
     pixels: Tensor
     targets: Tensor
-    positions: Tensor
     total: int
 
 
 class _Slice(NamedTuple):
     rows: Index
-    positions: Index
     total: int
 
 
@@ -87,8 +84,7 @@ class _Slices(Sampler[_Slice]):
 
     def __iter__(self) -> Iterator[_Slice]:
         for rows in self.batches:
-            positions = np.arange(self.rank, len(rows), self.world)
-            yield _Slice(rows[positions], positions, len(rows))
+            yield _Slice(rows[self.rank :: self.world], len(rows))
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -102,7 +98,7 @@ class _Images(Dataset[Batch]):
 
     def __getitem__(self, part: _Slice) -> Batch:
         pixels = torch.from_numpy(self.pixels[self.rows[part.rows]])
-        return Batch(pixels, torch.from_numpy(self.targets[part.rows]), torch.from_numpy(part.positions), part.total)
+        return Batch(pixels, torch.from_numpy(self.targets[part.rows]), part.total)
 
 
 class LesionData(pl.LightningDataModule):

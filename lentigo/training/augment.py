@@ -3,7 +3,8 @@
 Flips, quarter turns, free rotation, zoom and shift are folded into one matrix, so each image is
 resampled once. Brightness, contrast, saturation and hue are all linear in RGB, so they are folded
 into one 3x3 matrix and an offset. The random numbers come from outside, in one table, so that a
-batch looks the same whatever device, process or resumed run draws it.
+batch looks the same whatever device, process or resumed run draws it. The matrices are made on the CPU
+and sent over; nothing is read back, so a GPU never waits.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import math
 
 import numpy as np
 import torch
-from kornia.geometry.transform import get_affine_matrix2d, warp_affine
+import torch.nn.functional as F
+from kornia.geometry.conversions import normalize_homography
+from kornia.geometry.transform import get_affine_matrix2d
 from torch import Tensor
 
 from lentigo.training.recipe import AugmentRecipe, ColourRecipe
@@ -79,21 +82,21 @@ class Augment:
 
         Args:
             pixels: (N, S, S, 3) uint8 RGB.
-            draws: (N, DRAWS) uniform in [0, 1); see ``draw``.
+            draws: (N, DRAWS) uniform in [0, 1), on the CPU; see ``draw``.
 
         Returns:
             (N, 3, S, S) float32, normalised, channels last in memory.
         """
-        size = pixels.shape[1]
-        matrices = affine_matrices(self.recipe, draws, size).to(pixels.device)  # (N, 2, 3)
-        # Dividing by 255 is left to the colour matrix: one pass less over the images.
-        x = warp_affine(pixels.permute(0, 3, 1, 2).to(torch.float32), matrices, (size, size), padding_mode="reflection")  # (N, 3, S, S)
-        matrix, offset = colour_matrices(self.recipe.colour, draws, x.mean((2, 3)).cpu() / 255)  # (N, 3, 3), (N, 3)
+        device, size = pixels.device, pixels.shape[1]
+        x = pixels.permute(0, 3, 1, 2).to(torch.float32)  # (N, 3, S, S), 0 to 255: dividing is left to the colour matrix
+        grid = F.affine_grid(sampling_matrices(self.recipe, draws, size).to(device), list(x.shape), align_corners=True)
+        x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=True)
+        matrix, grey = colour_matrices(self.recipe.colour, draws)  # (N, 3, 3), (N,)
         mean, std = self.normalise.mean, self.normalise.std
-        matrix = matrix / (255 * std[:, None])
-        offset = (offset - mean) / std
-        flat = torch.baddbmm(offset[:, :, None].to(x.device), matrix.to(x.device), x.flatten(2))  # (N, 3, S * S)
-        low, high = (-mean / std).to(x.device), ((1 - mean) / std).to(x.device)
+        offset = grey.to(device) * (x.mean((2, 3)) @ torch.tensor(_LUMA).to(device)) / 255  # (N,)
+        offset = (offset[:, None] - mean.to(device)) / std.to(device)  # (N, 3)
+        flat = torch.baddbmm(offset[:, :, None], (matrix / (255 * std[:, None])).to(device), x.flatten(2))  # (N, 3, S * S)
+        low, high = (-mean / std).to(device), ((1 - mean) / std).to(device)  # black and white
         flat = torch.minimum(torch.maximum(flat, low[:, None]), high[:, None])
         return flat.view_as(x).contiguous(memory_format=torch.channels_last)
 
@@ -112,8 +115,8 @@ def mixup_share(alpha: float, seed: int, *position: int) -> float:
     return max(share, 1 - share)
 
 
-def affine_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor:
-    """Where each pixel goes: the matrices of a batch, in pixels about the image's centre.
+def sampling_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor:
+    """Where each pixel comes from: the matrices of a batch.
 
     Args:
         recipe: which changes, and how strong.
@@ -121,7 +124,7 @@ def affine_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor:
         size: side of the images.
 
     Returns:
-        (N, 2, 3) float32, source to destination, for ``kornia``'s ``warp_affine`` with aligned corners.
+        (N, 2, 3) float32, from places in the new image to places in the old, both in [-1, 1] with aligned corners.
     """
     flip_h = 1 - 2 * (draws[:, FLIP_H] < recipe.flip_horizontal).float()  # -1 flips
     flip_v = 1 - 2 * (draws[:, FLIP_V] < recipe.flip_vertical).float()
@@ -132,12 +135,13 @@ def affine_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor:
     zoom = _between(draws[:, SCALE], math.log(recipe.scale[0]), math.log(recipe.scale[1])).exp()
     shift = _between(draws[:, [SHIFT_X, SHIFT_Y]], -recipe.translation, recipe.translation) * size  # (N, 2)
     centre = torch.full((len(draws), 2), (size - 1) / 2)
-    matrix: Tensor = get_affine_matrix2d(shift, centre, torch.stack([zoom * flip_h, zoom * flip_v], 1), angle)
-    return matrix[:, :2]
+    forward: Tensor = get_affine_matrix2d(shift, centre, torch.stack([zoom * flip_h, zoom * flip_v], 1), angle)  # (N, 3, 3), pixels
+    backward: Tensor = torch.linalg.inv(normalize_homography(forward, (size, size), (size, size)))
+    return backward[:, :2]
 
 
-def colour_matrices(recipe: ColourRecipe, draws: Tensor, means: Tensor) -> tuple[Tensor, Tensor]:
-    """The colour change of each image as ``matrix @ rgb + offset``, rgb in [0, 1].
+def colour_matrices(recipe: ColourRecipe, draws: Tensor) -> tuple[Tensor, Tensor]:
+    """The colour change of each image as ``matrix @ rgb + grey * g``, where g is the grey of the image's mean colour.
 
     In this order: brightness (a factor), contrast (about the image's mean grey), saturation (towards
     each pixel's grey), hue (rotation of the plane of chrominance, YIQ).
@@ -145,22 +149,17 @@ def colour_matrices(recipe: ColourRecipe, draws: Tensor, means: Tensor) -> tuple
     Args:
         recipe: how strong.
         draws: (N, DRAWS) uniform in [0, 1).
-        means: (N, 3) mean colour of each image, in [0, 1].
 
     Returns:
-        (N, 3, 3) and (N, 3).
+        ``matrix`` (N, 3, 3) and ``grey`` (N,), the share of the mean grey that is added to all three channels.
     """
-    luma = torch.tensor(_LUMA)
     brightness = _between(draws[:, BRIGHTNESS], 1 - recipe.brightness, 1 + recipe.brightness)
     contrast = _between(draws[:, CONTRAST], 1 - recipe.contrast, 1 + recipe.contrast)
     saturation = _between(draws[:, SATURATION], 1 - recipe.saturation, 1 + recipe.saturation)[:, None, None]
     angle = 2 * math.pi * _between(draws[:, HUE], -recipe.hue, recipe.hue)
-    grey = brightness * (means @ luma)  # after brightness
-    offset = ((1 - contrast) * grey)[:, None].expand(-1, 3)
-    to_grey = luma.expand(3, 3)
-    chroma = (saturation * torch.eye(3) + (1 - saturation) * to_grey) @ (brightness * contrast)[:, None, None].mul(torch.eye(3))
-    # A grey offset stays as it is under saturation and hue, whose rows sum to 1.
-    return _hue_rotation(angle) @ chroma, offset
+    saturate = saturation * torch.eye(3) + (1 - saturation) * torch.tensor(_LUMA).expand(3, 3)
+    # A grey stays as it is under saturation and hue, so what contrast adds needs no turning.
+    return (brightness * contrast)[:, None, None] * (_hue_rotation(angle) @ saturate), (1 - contrast) * brightness
 
 
 def _between(uniform: Tensor, low: float, high: float) -> Tensor:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from copy import deepcopy
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # 1d, 2d and synchronised
-from torch.optim.swa_utils import AveragedModel
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
@@ -50,7 +50,7 @@ class LesionTask(pl.LightningModule):
         self.criterion = criterion
         self.recipe = recipe
         self.steps = steps
-        self.average = average_of(network, recipe.ema) if recipe.ema else None
+        self.average = RunningAverage(network, recipe.ema) if recipe.ema else None
         self.normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
         self.augment = Augment(recipe.augment, self.normalise)
         lowest = recipe.monitor.endswith("loss")
@@ -68,9 +68,7 @@ class LesionTask(pl.LightningModule):
     @property
     def kept(self) -> Network:
         """The network that is validated and kept: the running average, or the trained network itself."""
-        if self.average is None:
-            return self.network
-        return cast(Network, self.average.module)
+        return self.network if self.average is None else self.average.module
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; its learning rate is set at each step by ``on_train_batch_start``."""
@@ -102,7 +100,8 @@ class LesionTask(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Augment, classify, and return the loss."""
-        draws = draw(batch.total, self.recipe.seed, self.current_epoch, batch_idx, 0)[batch.positions.cpu()]
+        # Drawn for the batch of all processes; this one holds every W-th image of it.
+        draws = draw(batch.total, self.recipe.seed, self.current_epoch, batch_idx, 0)[self.global_rank :: self.trainer.world_size]
         with torch.autocast(self.device.type, enabled=False):
             images = self.augment(batch.pixels, draws)
         share = mixup_share(self.recipe.augment.mixup, self.recipe.seed, self.current_epoch, batch_idx, 2)
@@ -120,7 +119,7 @@ class LesionTask(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Move the running average."""
         if self.average is not None:
-            self.average.update_parameters(self.network)
+            self.average.update(self.network, self.current_epoch * self.steps + batch_idx)
 
     def on_validation_start(self) -> None:
         """Refuse to validate, and so to save, after a loss that was not finite."""
@@ -196,25 +195,43 @@ class LesionTask(pl.LightningModule):
             )
 
 
-def average_of(network: Network, decay: float) -> AveragedModel:
+class RunningAverage(nn.Module):
     """A running average of a network's weights and statistics, w' = d w' + (1 - d) w.
 
-    The decay rises to its value: d = min(decay, (1 + n) / (10 + n)) after n steps, so that the first weights are forgotten soon.
+    The decay rises to its value: d = min(decay, n / (9 + n)) after n steps, so that the first weights are forgotten at once
+    and the next ones soon. PyTorch's ``AveragedModel`` reads its counter back at each step, which a GPU has to wait for.
+
+    Args:
+        network: the network to follow.
+        decay: d, 0 to 1.
+
+    Attributes:
+        module: the averaged network.
     """
 
-    @torch.no_grad()
-    def update(averages: tuple[Tensor, ...] | list[Tensor], current: tuple[Tensor, ...] | list[Tensor], done: Tensor | int) -> None:
-        steps = int(done)
-        share = 1 - min(decay, (1 + steps) / (10 + steps))
-        if averages[0].is_floating_point():
-            torch._foreach_lerp_(averages, current, share)
-        else:  # counters of batches
-            for average, value in zip(averages, current, strict=True):
-                average.copy_(value)
+    module: Network
 
-    model = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
-    model.requires_grad_(False)
-    return model
+    def __init__(self, network: Network, decay: float) -> None:
+        super().__init__()
+        self.module = deepcopy(network).requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: Network, done: int) -> None:
+        """Move towards the network's present weights.
+
+        Args:
+            network: the network that is followed, whose layers are those it had at the beginning.
+            done: steps done before this one.
+        """
+        share = 1 - min(self.decay, done / (9 + done))
+        averages, current = self._tensors(self.module), self._tensors(network)
+        torch._foreach_lerp_(averages, current, share)
+
+    @staticmethod
+    def _tensors(network: Network) -> list[Tensor]:
+        # Counters of batches are no averages; nothing reads them.
+        return [t for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()]
 
 
 def create_optimiser(network: Network, recipe: OptimiserRecipe) -> torch.optim.Optimizer:

@@ -114,6 +114,7 @@ function Card() {
     [t("classes"), String(spec.classes.length)],
     [t("inputSize"), `${spec.input.size} × ${spec.input.size}`],
     [t("network"), `${spec.network.name} (${(spec.network.parameters / 1e6).toFixed(2)} M)`],
+    [t("canAbstain"), t(spec.abstention === null ? "no" : "yes")],
     [t("licence"), spec.licence],
     [t("dataLicence"), spec.data_licence],
   ];

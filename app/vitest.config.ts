@@ -7,5 +7,6 @@ export default defineConfig({
     pool: "threads",
     maxWorkers: 1, // one process: starting more costs longer than the tests take
     isolate: false,
+    testTimeout: 30_000, // a busy machine is slow, not wrong
   },
 });

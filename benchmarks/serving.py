@@ -4,7 +4,7 @@
     python benchmarks/serving.py --requests 20000 --write   # also memory over 20,000 requests; puts the tables into benchmarks/README.md
 
 All servers get the same network and the same pictures, from the same load generator on the same machine: a closed loop of
-1, 8, 64 and 256 clients that each keep one connection. Cases are measured in turn, several rounds, and the median round counts, so
+1, 8, 64 and 256 clients that each keep one connection. Cases are measured in turn, several rounds, and the median of each figure counts, so
 that what else the machine does falls on all. CPU time a request is the servers' own; it hardly depends on the rest.
 The peer answers with probabilities only; lentigo's network also computes heat map and embedding, and its service checks,
 counts and logs every request. Needs the make wing (for rendering pictures and cutting the peer's graph).
@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -300,9 +300,9 @@ class Case:
     requests: list[bytes]
     results: dict[int, list[Result]] = field(default_factory=dict)
 
-    def median(self, clients: int) -> Result:
-        rounds = sorted(self.results[clients], key=lambda result: result.rate)
-        return rounds[len(rounds) // 2]
+    def median(self, clients: int, figure: Callable[[Result], float]) -> float:
+        """The middle of a figure over the rounds."""
+        return statistics.median(figure(result) for result in self.results[clients])
 
 
 def random_bundle(folder: Path) -> Path:
@@ -399,7 +399,6 @@ def report(found: list[Case], clients: tuple[int, ...], overload: Result | None,
             "|---|---:|---:|---:|---:|---:|---:|---|",
         ]
         for case in found:
-            result = case.median(count)
             others = Counter[int]()
             for each in case.results[count]:
                 others += each.statuses
@@ -407,8 +406,9 @@ def report(found: list[Case], clients: tuple[int, ...], overload: Result | None,
             bad = ", ".join(f"{n} x {status or 'no answer'}" for status, n in sorted(others.items())) or "-"
             ratio = statistics.median(a.rate / b.rate for a, b in zip(case.results[count], base.results[count], strict=True))
             lines.append(
-                f"| {case.title} | {result.rate:.0f} | {ratio:.2f} x | {result.percentile(0.5):.0f} | {result.percentile(0.95):.0f} | "
-                f"{result.percentile(0.99):.0f} | {result.cpu_ms:.2f} | {bad} |"
+                f"| {case.title} | {case.median(count, lambda r: r.rate):.0f} | {ratio:.2f} x | "
+                f"{case.median(count, lambda r: r.percentile(0.5)):.0f} | {case.median(count, lambda r: r.percentile(0.95)):.0f} | "
+                f"{case.median(count, lambda r: r.percentile(0.99)):.0f} | {case.median(count, lambda r: r.cpu_ms):.2f} | {bad} |"
             )
         lines.append("")
     if overload is not None:
@@ -445,8 +445,8 @@ def write(text: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", help="a packaged model, a bundle or a run folder; MobileNetV3-CaCo with random weights by default")
-    parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
     parser.add_argument("--requests", type=int, default=0, help="also measure memory over so many requests")
     parser.add_argument("--only", default="", help="only the cases whose title holds this (the first always)")
@@ -466,8 +466,8 @@ def main() -> None:
     head = (
         f"48 rendered 600x450 JPEGs, {network}; closed loop over kept connections, load generator on the same machine. {machine()}. "
         f"Load average before: {busy:.1f} (what else the machine does makes all wall times worse; ratios and CPU times count).\n"
-        f"Command: `python benchmarks/serving.py {' '.join(a for a in sys.argv[1:])}`. Median of {options.rounds} rounds of "
-        f"{options.seconds:g} s each; ratios are taken round by round."
+        f"Command: `python benchmarks/serving.py {' '.join(a for a in sys.argv[1:])}`. The median of each figure over "
+        f"{options.rounds} rounds of {options.seconds:g} s; ratios are taken within each round."
     )
     text = report(found, clients, overload, points, head)
     print(text)

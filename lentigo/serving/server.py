@@ -157,7 +157,7 @@ def run_worker(config: ServeConfig, board: Board, worker: int, listener: socket.
         proxy_headers=False,  # nothing here depends on the client's address
         server_header=False,
         backlog=1,
-        timeout_keep_alive=30,
+        timeout_keep_alive=75,  # longer than gateways keep theirs, so that these close first
         timeout_graceful_shutdown=max(1, round(config.drain_s)),
         h11_max_incomplete_event_size=config.max_header_bytes,
     )

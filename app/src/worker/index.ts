@@ -170,5 +170,7 @@ self.addEventListener("message", (event: MessageEvent<Request>) => {
       response = { id: request.id, ok: false, error: plainError(error) };
     }
     self.postMessage(response, { transfer });
+    // After the page knows that the model is there: a photograph may already wait behind this.
+    if (request.name === "open") await opened?.network.warmUp().catch(() => undefined); // told with the first photograph
   });
 });

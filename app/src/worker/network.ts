@@ -9,6 +9,8 @@ import type { Cams } from "./protocol";
 // A graph of one Identity node: loading it starts the runtime while the weights are still on their way.
 const SMALLEST_GRAPH = "CAg6NwoQCgFhEgFiIghJZGVudGl0eRIBZ1oPCgFhEgoKCAgBEgQKAggBYg8KAWISCgoICAESBAoCCAFCBAoAEA0=";
 
+const OPTIONS: InferenceSession.SessionOptions = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
+
 /** What the graph says about one image. */
 export interface Outputs {
   logits: Float32Array<ArrayBuffer>; // (K,)
@@ -29,7 +31,7 @@ export async function startRuntime(): Promise<void> {
   env.logLevel = "error";
   try {
     const bytes = Uint8Array.from(atob(SMALLEST_GRAPH), (character) => character.charCodeAt(0));
-    const session = await InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+    const session = await InferenceSession.create(bytes, OPTIONS);
     await session.release();
   } catch (error) {
     const detail = firstLine(error);
@@ -46,30 +48,28 @@ export class Network {
   ) {}
 
   /**
-   * Load a graph and run it once, so that the first photograph does not wait for the set-up.
+   * Load a graph.
    *
    * @throws AppError: ONNX Runtime cannot load it, or it is not what the specification says
    */
   static async open(spec: Spec, model: Uint8Array): Promise<Network> {
     let session: InferenceSession;
     try {
-      session = await InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
+      session = await InferenceSession.create(model, OPTIONS);
     } catch (error) {
       throw new AppError("modelUnloadable", { detail: firstLine(error) });
     }
-    const names = spec.outputs.cam === null ? ["logits", "embedding"] : ["logits", "embedding", "cam"];
-    const network = new Network(session, spec, names);
-    try {
-      const missing = names.find((name) => !session.outputNames.includes(name));
-      if (!session.inputNames.includes("image") || missing !== undefined) {
-        throw new AppError("modelMismatch", { detail: missing ?? "image" });
-      }
-      await network.run(new Float32Array(3 * spec.input.size ** 2));
-    } catch (error) {
+    const { size } = spec.input;
+    const classes = spec.classes.length;
+    const outputs: Record<string, number[]> = { logits: [classes], embedding: [spec.outputs.embedding] };
+    if (spec.outputs.cam !== null) outputs["cam"] = [classes, ...spec.outputs.cam];
+    const detail =
+      mismatch(session.inputMetadata, { image: [3, size, size] }) ?? mismatch(session.outputMetadata, outputs);
+    if (detail !== null) {
       await session.release();
-      throw error;
+      throw new AppError("modelMismatch", { detail });
     }
-    return network;
+    return new Network(session, spec, Object.keys(outputs));
   }
 
   /**
@@ -112,9 +112,30 @@ export class Network {
     }
   }
 
+  /** Run once on nothing, so that the first photograph does not wait until the code is compiled. */
+  async warmUp(): Promise<void> {
+    await this.run(new Float32Array(3 * this.spec.input.size ** 2));
+  }
+
   release(): Promise<void> {
     return this.session.release();
   }
+}
+
+/** What is missing or has another shape than expected, behind the batch; null where nothing is. */
+function mismatch(
+  found: readonly InferenceSession.ValueMetadata[],
+  expected: Record<string, readonly number[]>,
+): string | null {
+  for (const [name, shape] of Object.entries(expected)) {
+    const value = found.find((candidate) => candidate.name === name);
+    if (value === undefined || !value.isTensor) return name;
+    const sides = value.shape.slice(1); // symbolic ones come as text and may be anything
+    const wrong =
+      sides.length !== shape.length || sides.some((side, i) => typeof side === "number" && side !== shape[i]);
+    if (wrong) return `${name} [${value.shape.join(", ")}]`;
+  }
+  return null;
 }
 
 function firstLine(error: unknown): string {

@@ -39,6 +39,17 @@ def class_weights(class_counts: Sequence[int], exponent: float) -> Tensor:
     return (weights / weights.mean()).float()
 
 
+def log_priors(class_counts: Sequence[int]) -> Tensor:
+    """Logarithm of each class's share of the training images, (K,) float32.
+
+    Raises:
+        RecipeError: a class has no image.
+    """
+    _check_counts(class_counts)
+    counts = torch.tensor(class_counts, dtype=torch.float64)
+    return (counts / counts.sum()).log().float()
+
+
 def _check_counts(class_counts: Sequence[int]) -> None:
     empty = [index for index, count in enumerate(class_counts) if count < 1]
     if empty:
@@ -87,15 +98,20 @@ class CrossEntropy(Loss):
         weights: (K,) weight of each class.
         drw_epoch: see :class:`Loss`.
         label_smoothing: share of the target spread over all classes, 0 to 1.
+        shift: (K,) added to the logits in training only: ``tau log prior`` for logit adjustment (Menon et al., ICLR 2021,
+            equation 10), whose plain argmax then aims at balanced accuracy. None for none.
     """
 
-    def __init__(self, weights: Tensor, drw_epoch: int | None = None, *, label_smoothing: float = 0.0) -> None:
+    shift: Tensor
+
+    def __init__(self, weights: Tensor, drw_epoch: int | None = None, *, label_smoothing: float = 0.0, shift: Tensor | None = None) -> None:
         super().__init__(weights, drw_epoch)
         self.label_smoothing = label_smoothing
+        self.register_buffer("shift", torch.zeros_like(weights) if shift is None else shift, persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of logits (N, K) and class indices (N,)."""
-        logits = _precise(logits)
+        logits = _precise(logits) + self.shift
         return F.cross_entropy(logits, targets, weight=self.weights_in_use.to(logits.dtype), label_smoothing=self.label_smoothing)
 
 
@@ -214,6 +230,7 @@ def create_loss(
     max_margin: float = 0.5,
     scale: float = 1.0,
     drw_epoch: int | None = None,
+    logit_adjustment: float = 0.0,
 ) -> Loss:
     """Build a loss by name.
 
@@ -227,6 +244,7 @@ def create_loss(
         max_margin: of LDAM and joint.
         scale: of LDAM and joint.
         drw_epoch: deferred re-weighting from this epoch on (it needs ``weight_exponent`` above 0).
+        logit_adjustment: tau of :func:`log_priors`, of cross-entropy only; 0 for none, 1 for balanced error.
 
     Returns:
         The loss; call ``set_epoch`` at each epoch's start where ``drw_epoch`` is given.
@@ -246,12 +264,15 @@ def create_loss(
         )
     if label_smoothing and name != "cross_entropy":
         raise RecipeError(f"label_smoothing belongs to cross_entropy, not to {name}")
+    if logit_adjustment and name != "cross_entropy":
+        raise RecipeError(f"logit_adjustment belongs to cross_entropy, not to {name}")
     if drw_epoch is not None and weight_exponent == 0:
         raise RecipeError("drw_epoch defers the class weights, and there are none: set weight_exponent above 0 as well")
     weights = class_weights(class_counts, weight_exponent)
     match name:
         case "cross_entropy":
-            return CrossEntropy(weights, drw_epoch, label_smoothing=label_smoothing)
+            shift = logit_adjustment * log_priors(class_counts) if logit_adjustment else None
+            return CrossEntropy(weights, drw_epoch, label_smoothing=label_smoothing, shift=shift)
         case "focal":
             return Focal(weights, drw_epoch, gamma=gamma)
         case "ldam":

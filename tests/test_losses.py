@@ -144,6 +144,14 @@ def test_deferred_reweighting_switches_on_at_its_epoch(name: str) -> None:
         torch.testing.assert_close(deferred(logits, targets), expected)
 
 
+@pytest.mark.parametrize("tau", [0.5, 1.0])
+def test_logit_adjustment_equals_the_slow_version(tau: float) -> None:
+    logits, targets = batch()
+    shifted = [[v + tau * math.log(n / sum(COUNTS)) for v, n in zip(row, COUNTS, strict=True)] for row in logits.tolist()]
+    expected = slow_cross_entropy(shifted, targets.tolist(), [1.0] * len(COUNTS), 0.0)
+    assert create_loss("cross_entropy", COUNTS, logit_adjustment=tau)(logits, targets).item() == pytest.approx(expected, rel=1e-6)
+
+
 def test_losses_leave_no_trace_in_checkpoints() -> None:
     assert not create_loss("joint", COUNTS, weight_exponent=1.0, drw_epoch=1).state_dict()
 
@@ -157,6 +165,7 @@ def test_losses_leave_no_trace_in_checkpoints() -> None:
         ("ldam", {"scale": 0.0}, "scale above 0"),
         ("cross_entropy", {"label_smoothing": 1.0}, "label_smoothing should be"),
         ("focal", {"label_smoothing": 0.1}, "belongs to cross_entropy"),
+        ("ldam", {"logit_adjustment": 1.0}, "belongs to cross_entropy"),
         ("focal", {"drw_epoch": 2}, "set weight_exponent above 0"),
     ],
 )

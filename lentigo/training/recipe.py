@@ -95,6 +95,23 @@ class LossRecipe(_Section):
     max_margin: NonNegative = 0.5
     scale: Positive = 1.0
     drw_epoch: Annotated[int, Field(ge=0)] | None = None
+    logit_adjustment: NonNegative = 0.0
+
+
+class DistilRecipe(_Section):
+    """Learning from trained networks as well as from the labels (Hinton et al. 2015).
+
+    Student and teachers see the same augmented images (Beyer et al., CVPR 2022), at the size of the epoch.
+
+    Attributes:
+        teachers: run folders, whose mean softmax is the target; none for no distillation.
+        weight: share of the distillation term in the loss; the rest is the loss on the labels.
+        temperature: of both softmaxes; the term is multiplied by its square.
+    """
+
+    teachers: tuple[str, ...] = ()
+    weight: Fraction = 0.5
+    temperature: Positive = 2.0
 
 
 class OptimiserRecipe(_Section):
@@ -198,6 +215,7 @@ class Recipe(_Section):
         data: images and split.
         network: what is trained.
         loss: what is minimised.
+        distil: trained networks to learn from, too.
         optimiser: how.
         schedule: learning rate over time.
         epochs: passes over the training images.
@@ -221,6 +239,7 @@ class Recipe(_Section):
     data: DataRecipe = DataRecipe()
     network: NetworkRecipe = NetworkRecipe()
     loss: LossRecipe = LossRecipe()
+    distil: DistilRecipe = DistilRecipe()
     optimiser: OptimiserRecipe = OptimiserRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()
     epochs: Annotated[int, Field(ge=1)] = 100

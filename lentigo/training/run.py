@@ -25,6 +25,7 @@ from lentigo.files import atomic_path, write_text
 from lentigo.labels import ClassLabel, LabelSet, label_set
 from lentigo.losses import create_loss
 from lentigo.networks import Network, create_network
+from lentigo.training.distil import Teachers, check_teacher
 from lentigo.training.predict import write_split_predictions
 from lentigo.training.progress import RunProgress
 from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, to_yaml
@@ -382,7 +383,29 @@ def _assemble(recipe: Recipe, samples: Samples, network: Network, *, cache: Path
     options = recipe.loss.model_dump()
     criterion = create_loss(options.pop("name"), counts, **options)
     network.to(memory_format=torch.channels_last)
-    return LesionTask(network, criterion, recipe, steps=module.steps, classes=len(samples.labels)), module
+    teachers = _teachers(recipe, samples)
+    return LesionTask(network, criterion, recipe, steps=module.steps, classes=len(samples.labels), teachers=teachers), module
+
+
+def _teachers(recipe: Recipe, samples: Samples) -> Teachers | None:
+    runs = [load_run(folder) for folder in recipe.distil.teachers]
+    for run in runs:
+        check_teacher(run.folder, run.labels, samples.labels)
+        _check_unseen(run, samples)
+    return Teachers([run.network() for run in runs], recipe.distil) if runs else None
+
+
+def _check_unseen(teacher: Run, samples: Samples) -> None:
+    """A teacher that learnt from this run's validation or test images would pass its knowledge of them on."""
+    split = samples.frame.set_index("image")["split"]
+    taught = pd.read_csv(teacher.folder / SPLIT, dtype=str, keep_default_na=False).set_index("image")["split"]
+    common = taught.index.intersection(split.index)
+    leaked = common[((taught[common] == "train") & split[common].isin(["val", "test"])).to_numpy()]
+    if len(leaked):
+        raise TrainingError(
+            f"{teacher.folder}: this teacher was trained on {len(leaked):,} of the images that validate or test this run, the first "
+            f"{leaked[0]!r}; a teacher must be trained on the same split (data.protocol, data.split_seed)"
+        )
 
 
 def _trainer(recipe: Recipe, callbacks: list[pl.Callback], *, devices: int, nodes: int, accelerator: str) -> pl.Trainer:

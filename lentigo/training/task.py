@@ -19,6 +19,7 @@ from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.losses import Loss
 from lentigo.networks import Network
 from lentigo.training.augment import Augment, Normalise, draw, mixup_share, step_seed
+from lentigo.training.distil import Teachers
 from lentigo.training.recipe import OptimiserRecipe, Recipe
 from lentigo.training.schedule import Patience, rate_factor
 
@@ -37,6 +38,7 @@ class LesionTask(pl.LightningModule):
         recipe: how.
         steps: optimiser steps an epoch.
         classes: K.
+        teachers: trained networks to learn from as well.
 
     Attributes:
         rate: plateau reductions so far, as a factor on the learning rate.
@@ -44,8 +46,11 @@ class LesionTask(pl.LightningModule):
         patience: follows the monitored value for ``best.ckpt`` and early stopping.
     """
 
-    def __init__(self, network: Network, criterion: Loss, recipe: Recipe, *, steps: int, classes: int) -> None:
+    def __init__(
+        self, network: Network, criterion: Loss, recipe: Recipe, *, steps: int, classes: int, teachers: Teachers | None = None
+    ) -> None:
         super().__init__()
+        self.teachers = teachers
         self.network = network
         self.criterion = criterion
         self.recipe = recipe
@@ -75,7 +80,9 @@ class LesionTask(pl.LightningModule):
         return create_optimiser(self.network, self.recipe.optimiser)
 
     def on_train_start(self) -> None:
-        """Find the layers with running statistics, which the strategy may have replaced."""
+        """Find the layers with running statistics, which the strategy may have replaced, and bring the teachers along."""
+        if self.teachers is not None:
+            self.teachers.to(self.device)
         for layer in self.network.modules():
             if isinstance(layer, BatchNorm) and layer.momentum is not None:
                 self.norms.append((layer, layer.momentum))
@@ -111,6 +118,8 @@ class LesionTask(pl.LightningModule):
         loss: Tensor = self.criterion(logits, batch.targets)
         if share < 1:
             loss = share * loss + (1 - share) * self.criterion(logits, batch.targets.flip(0))
+        if self.teachers is not None:
+            loss = (1 - self.teachers.weight) * loss + self.teachers.weight * self.teachers.loss(logits, images)
         self._watch(loss.detach(), batch_idx)
         self.train_loss.update(loss.detach(), len(batch.targets))
         self.train_confusion.update(logits.detach().argmax(1), batch.targets)

@@ -1,0 +1,64 @@
+"""Knowledge distillation: learning what trained networks say of the very images that the student sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lentigo.errors import TrainingError
+from lentigo.labels import LabelSet
+from lentigo.networks import Network
+from lentigo.training.recipe import DistilRecipe
+
+
+class Teachers:
+    """Trained networks whose mean softmax the student learns (Hinton et al. 2015; Beyer et al., CVPR 2022).
+
+    No module, so that the teachers' weights stay out of the student's checkpoints.
+
+    Args:
+        networks: trained networks with the student's classes.
+        recipe: temperature and weight of the term.
+    """
+
+    def __init__(self, networks: Sequence[Network], recipe: DistilRecipe) -> None:
+        self.networks = [network.eval().requires_grad_(False).to(memory_format=torch.channels_last) for network in networks]
+        self.weight = recipe.weight
+        self.temperature = recipe.temperature
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks."""
+        for network in self.networks:
+            network.to(device)
+
+    @torch.no_grad()
+    def targets(self, images: Tensor) -> Tensor:
+        """The teachers' mean softmax at the temperature, (N, K), of images (N, 3, S, S)."""
+        return torch.stack([F.softmax(network(images).float() / self.temperature, dim=1) for network in self.networks]).mean(0)
+
+    def loss(self, logits: Tensor, images: Tensor) -> Tensor:
+        """``T^2 KL(teachers || student)``, averaged over the batch.
+
+        Args:
+            logits: (N, K), the student's.
+            images: (N, 3, S, S), what the student saw.
+        """
+        student = F.log_softmax(logits.float() / self.temperature, dim=1)
+        return self.temperature**2 * F.kl_div(student, self.targets(images), reduction="batchmean")
+
+
+def check_teacher(folder: Path, teacher: LabelSet, student: LabelSet) -> None:
+    """Refuse a teacher of other classes.
+
+    Raises:
+        TrainingError: its classes, or their order, are not the student's.
+    """
+    if teacher.codes != student.codes:
+        raise TrainingError(
+            f"{folder}: a teacher for {', '.join(teacher.codes)}, but the data has {', '.join(student.codes)}; "
+            "distil.teachers must know the same classes in the same order"
+        )

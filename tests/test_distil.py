@@ -1,0 +1,81 @@
+"""Distillation: the term against a slow version, what a student learns, and teachers that must be refused."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from tiny_training import recipe, run_into, whole_run
+
+from lentigo.errors import TrainingError
+from lentigo.networks import create_network
+from lentigo.training import load_run
+from lentigo.training.distil import Teachers
+from lentigo.training.recipe import DistilRecipe
+
+
+def teachers(temperature: float) -> Teachers:
+    torch.manual_seed(0)
+    networks = [create_network("mobilenetv3_small_none", classes=3) for _ in range(2)]
+    return Teachers(networks, DistilRecipe(temperature=temperature))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_loss_equals_a_slow_version(temperature: float) -> None:
+    group = teachers(temperature)
+    images, logits = torch.randn(4, 3, 32, 32), torch.randn(4, 3)
+    said = [network(images).detach() for network in group.networks]
+
+    def softmax(row: list[float]) -> list[float]:
+        raised = [math.exp(value / temperature) for value in row]
+        return [value / sum(raised) for value in raised]
+
+    total = 0.0
+    for i in range(4):
+        each = [softmax(scores[i].tolist()) for scores in said]
+        target = [sum(values) / len(values) for values in zip(*each, strict=True)]
+        student = softmax(logits[i].tolist())
+        total += sum(p * (math.log(p) - math.log(q)) for p, q in zip(target, student, strict=True))
+    assert group.loss(logits, images).item() == pytest.approx(temperature**2 * total / 4, rel=1e-4)
+
+
+def test_teachers_never_learn() -> None:
+    group = teachers(2.0)
+    logits = torch.randn(4, 3, requires_grad=True)
+    group.loss(logits, torch.randn(4, 3, 32, 32)).backward()  # type: ignore[no-untyped-call]
+    assert logits.grad is not None
+    assert all(p.grad is None for network in group.networks for p in network.parameters())
+    assert not any(network.training for network in group.networks)
+
+
+def test_student_follows_its_teacher(tmp_path: Path) -> None:
+    distil = {"teachers": [str(whole_run())], "weight": 1.0, "temperature": 1.0}
+    changes = {"epochs": 6, "sizes": [{"from_epoch": 0, "size": 40}], "loss": {"name": "cross_entropy"}, "monitor": "val_loss"}
+    student = run_into(tmp_path / "student", recipe(distil=distil, **changes))
+    log = load_run(student).log
+    assert log["train_loss"].iloc[-1] < log["train_loss"].iloc[0]
+    checkpoint = torch.load(student / "checkpoints" / "last.ckpt", weights_only=True)
+    assert not any("teacher" in key for key in checkpoint["state_dict"])
+
+
+def test_teacher_of_other_images_or_classes_is_refused(tmp_path: Path) -> None:
+    taught = tmp_path / "teacher"
+    shutil.copytree(whole_run(), taught)
+    distil = {"teachers": [str(taught)]}
+    split = pd.read_csv(taught / "split.csv", dtype=str)
+    held_out = split.index[split["split"] == "test"][0]
+    split.loc[held_out, "split"] = "train"
+    split.to_csv(taught / "split.csv", index=False)
+    with pytest.raises(TrainingError, match=r"trained on 1 of the images that validate or test this run.*the same split"):
+        run_into(tmp_path / "a", recipe(distil=distil))
+    record = (taught / "run.json").read_text().replace('"code": "melanoma"', '"code": "mole"')
+    (taught / "run.json").write_text(record)
+    with pytest.raises(TrainingError, match=r"a teacher for mole, naevus, wart, but the data has melanoma, naevus, wart"):
+        run_into(tmp_path / "b", recipe(distil=distil))
+    with pytest.raises(TrainingError, match="not a run folder"):
+        run_into(tmp_path / "c", recipe(distil={"teachers": [str(tmp_path / "nobody")]}))
+    assert not any((tmp_path / name).exists() for name in "abc")

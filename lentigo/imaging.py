@@ -258,6 +258,27 @@ def find_images(path: str | Path) -> list[Path]:
     return sorted(found)
 
 
+def read_file(path: str | Path, limit: int) -> bytes:
+    """The content of a regular file, still encoded.
+
+    Args:
+        path: the file.
+        limit: the most bytes that are read.
+
+    Raises:
+        ImageError: as `open_image` for a file that is missing, not to be read or no file; or a larger one.
+    """
+    name = str(path)
+    try:
+        with _open_file(name) as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise ImageError(f"{name}: cannot be read ({error})") from None
+    if len(content) > limit:
+        raise ImageError(f"{name}: more than {limit // 2**20} MiB; look at this file")
+    return content
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file name looks like an image that can be read here (hidden files do not)."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  (a name, not a path)

@@ -16,7 +16,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of the use wing to ``app``."""
     app.command(
         epilog="[bold]Examples[/bold]: lentigo predict photo.jpg\n\nlentigo predict folder --out out.csv --heatmaps maps\n\n"
-        "lentigo predict 'scans/*.png' archive.zip --out out.parquet"
+        "lentigo predict 'scans/*.png' archive.zip --out out.parquet\n\n"
+        "lentigo predict s3://bucket/folder --engine ray --out out.parquet"
     )(predict)
     app.command(epilog="[bold]Example[/bold]: lentigo serve --port 8000")(serve)
     app.command(name="app", epilog="[bold]Example[/bold]: lentigo app")(open_app)
@@ -41,7 +42,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Images, folders, globs, archives, lists of paths (.csv), arrays (.npy, .npz), or - for paths on standard input.",
+            help="Images, folders, globs, archives, lists of paths (.csv), arrays (.npy, .npz), or - for paths on standard input; with --engine ray also s3://, gs:// and file:// addresses.",
         ),
     ],
     model: Model = "dermoscopy-7",
@@ -53,6 +54,7 @@ def predict(
     fast_decode: Annotated[
         bool, typer.Option("--fast-decode", help="Decode large JPEGs at reduced scale: quicker, with slightly different probabilities.")
     ] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray: Ray Data on a cluster or on this machine (extra ray).")] = "local",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,6 +75,7 @@ def predict(
         progress=not quiet and not shown.is_one_image(sources),
         fast_decode=fast_decode,
         on_row=shown.add,
+        engine=engine,
     )
     if as_json:
         print_json(shown.to_dict(classifier.spec.name, summary))

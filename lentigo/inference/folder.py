@@ -25,9 +25,10 @@ from types import TracebackType
 import numpy as np
 from PIL import Image
 
-from lentigo.errors import BundleError, ImageError, OutputError
+from lentigo.errors import BundleError, DataError, ImageError, OutputError, did_you_mean
 from lentigo.imaging import Floats, Pixels, normalise, open_image, resize
 from lentigo.inference.classifier import Classifier
+from lentigo.inference.distributed import ray_stream
 from lentigo.inference.heatmap import save_heatmap
 from lentigo.inference.sources import Item, Sources
 from lentigo.inference.table import Row, Table, open_table
@@ -91,6 +92,7 @@ def predict_paths(
     progress: bool = True,
     fast_decode: bool = False,
     on_row: Callable[[Row], None] | None = None,
+    engine: str = "local",
 ) -> Summary:
     """Classify images as a bounded stream; broken files become rows with an error and the rest goes on.
 
@@ -106,17 +108,22 @@ def predict_paths(
         progress: show a progress bar on standard error.
         fast_decode: decode large JPEGs at reduced scale (quicker; probabilities differ slightly, see docs/predict.md).
         on_row: called with every row, in order.
+        engine: ``local``, or ``ray`` for a cluster and for addresses (see `lentigo.inference.distributed`).
 
     Returns:
         Counts and throughput.
 
     Raises:
+        MissingExtraError: the engine is not installed.
         OutputError: the table or a heat map cannot be written; the rows so far stay and can be resumed.
         DataError: a list without a column of paths, or no sources.
         BundleError: the network exports no maps although heat maps are asked for, or answers with NaN.
         KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table.
     """
-    items = Sources(sources)
+    engines = {"local": stream, "ray": ray_stream}
+    if engine not in engines:
+        raise DataError(f"unknown engine {engine!r}{did_you_mean(engine, engines)}")
+    items = Sources(sources, remote=engine == "ray")
     summary = Summary()
     began = time.perf_counter()
     table = None if out is None else open_table(out, classifier.labels.codes, resume=resume)
@@ -127,7 +134,7 @@ def predict_paths(
             stack.push(partial(_keep, table))
         bar = stack.enter_context(_bar(items, table)) if progress else None
         wanted = _undone(items, table, summary)
-        chunks = stream(classifier, wanted, heatmaps=heatmaps, batch=batch, workers=workers, fast_decode=fast_decode)
+        chunks = engines[engine](classifier, wanted, heatmaps=heatmaps, batch=batch, workers=workers, fast_decode=fast_decode)
         for rows in stack.enter_context(closing(chunks)):
             if table is not None:
                 table.write(rows)
@@ -171,7 +178,7 @@ def stream(
     if heatmaps is not None and classifier.spec.outputs.cam is None:
         raise BundleError(f"model {classifier.spec.name} exports no class-activation maps: do without heat maps")
     threads = workers or cpu_count()
-    worker = _Worker(classifier.single_threaded(), batch, None if heatmaps is None else Path(heatmaps), fast_decode)
+    worker = Worker(classifier.single_threaded(), batch, None if heatmaps is None else Path(heatmaps), fast_decode)
     feed = iter(items)
     pending: deque[Future[list[Row]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="lentigo-predict")
@@ -194,10 +201,17 @@ def cpu_count() -> int:
         return os.cpu_count() or 1
 
 
-class _Worker:
-    """Takes a chunk of images the whole way; one object serves all threads, each with buffers of its own."""
+class Worker:
+    """Takes a chunk of images the whole way; one object serves all threads, each with buffers of its own.
 
-    def __init__(self, classifier: Classifier, batch: int, heatmaps: Path | None, fast_decode: bool) -> None:
+    Args:
+        classifier: the model, with one thread an inference.
+        batch: the most images of a chunk.
+        heatmaps: a folder for one picture an image.
+        fast_decode: decode large JPEGs at reduced scale.
+    """
+
+    def __init__(self, classifier: Classifier, batch: int, heatmaps: Path | None = None, fast_decode: bool = False) -> None:
         self.classifier = classifier
         self.batch = batch
         self.heatmaps = heatmaps
@@ -205,6 +219,7 @@ class _Worker:
         self._local = threading.local()
 
     def __call__(self, chunk: Sequence[Item]) -> list[Row]:
+        """The rows of a chunk, in its order."""
         pixels, floats = self._buffers()
         rows: list[Row | None] = []
         pictures: list[Pixels] = []

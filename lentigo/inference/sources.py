@@ -18,6 +18,7 @@ import numpy as np
 
 from lentigo.errors import DataError, ImageError
 from lentigo.imaging import FOREIGN_SUFFIXES, ImageSource, is_image_name
+from lentigo.inference.remote import is_address, list_images
 
 MAX_BYTES = 256 * 2**20
 """The largest archive member that is unpacked."""
@@ -53,12 +54,14 @@ class Sources:
             links to folders are passed over); a glob such as ``shots/**/*.jpg``; an archive (.zip, .tar,
             .tar.gz, .tar.bz2, .tar.xz); a .csv with a column ``path`` or ``image`` (relative to the CSV's folder);
             a .npy or .npz of uint8 images (N, H, W, 3); ``-`` for paths on standard input, one a line.
+        remote: addresses (``s3://``, ``gs://``, ``file://``) are taken too; archives and arrays are not, since their images have
+            no address of their own that another machine could read.
 
     Raises:
-        DataError: a .csv that has neither column, or nothing given.
+        DataError: a .csv that has neither column, nothing given, or a kind of source that ``remote`` rules out.
     """
 
-    def __init__(self, sources: str | Path | Iterable[str | Path]) -> None:
+    def __init__(self, sources: str | Path | Iterable[str | Path], *, remote: bool = False) -> None:
         given = [sources] if isinstance(sources, str | Path) else list(sources)
         if not given:
             raise DataError("nothing to classify; name images, folders, archives, lists, or - for standard input")
@@ -66,6 +69,12 @@ class Sources:
         if self._given.count("-") > 1:
             raise DataError("standard input (-) can be read once only")
         for source in self._given:
+            if is_address(source) and not remote and not source.startswith(("http://", "https://")):
+                raise DataError(
+                    f"{source}: an address, not a path; add --engine ray (pip install 'lentigo[ray]'), or download the images first"
+                )
+            if remote and source.lower().endswith((*_ARCHIVES, *_ARRAYS)) and (is_address(source) or Path(source).is_file()):
+                raise DataError(f"{source}: archives and arrays are read without --engine ray only; unpack it, or leave the engine out")
             if source.lower().endswith(".csv") and Path(source).is_file():
                 _list_column(source)
         self._keys = _unique([_flat(Path(source).name) or "images" for source in self._given])
@@ -79,7 +88,7 @@ class Sources:
         total = 0
         for source, key in zip(self._given, self._keys, strict=True):
             lower = source.lower()
-            if source == "-" or (lower.endswith((*_ARCHIVES, *_ARRAYS)) and Path(source).is_file()):
+            if source == "-" or is_address(source) or (lower.endswith((*_ARCHIVES, *_ARRAYS)) and Path(source).is_file()):
                 return None
             total += sum(1 for _ in self._walk(source, key))
         return total
@@ -88,6 +97,8 @@ class Sources:
         lower = source.lower()
         if source == "-":
             yield from _read_lines(sys.stdin)
+        elif is_address(source) and not source.startswith(("http://", "https://")):
+            yield from _some((_file(address) for address in list_images(source, _wanted)), source, key, "no images in this folder")
         elif Path(source).is_dir():
             yield from _some(_read_folder(source, "" if len(self._given) == 1 else key), source, key, "no images in this folder")
         elif not os.path.lexists(source) and glob.has_magic(source):

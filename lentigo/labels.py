@@ -102,17 +102,17 @@ PAD_UFES_20 = LabelSet(
 
 HYPO = LabelSet(
     "hypo",
-    (
-        ClassLabel("vitiligo", "vitiligo", "白癜风", False),
+    (  # in the order that folders named so are read
+        ClassLabel("guttate_hypomelanosis", "idiopathic guttate hypomelanosis", "特发性点状白斑", False),
+        ClassLabel("halo_naevus", "halo naevus", "晕痣", False),
+        ClassLabel("macular_hypomelanosis", "progressive macular hypomelanosis", "进行性斑状色素减少症", False),
+        ClassLabel("naevus_anaemicus", "naevus anaemicus", "贫血痣", False),
+        ClassLabel("naevus_depigmentosus", "naevus depigmentosus", "无色素痣", False),
+        ClassLabel("piebaldism", "piebaldism", "斑驳病", False),
         ClassLabel("pityriasis_alba", "pityriasis alba", "白色糠疹", False),
         ClassLabel("pityriasis_versicolor", "pityriasis versicolor", "花斑糠疹", False),
-        ClassLabel("naevus_depigmentosus", "naevus depigmentosus", "无色素痣", False),
-        ClassLabel("naevus_anaemicus", "naevus anaemicus", "贫血痣", False),
-        ClassLabel("guttate_hypomelanosis", "idiopathic guttate hypomelanosis", "特发性点状白斑", False),
         ClassLabel("postinflammatory_hypopigmentation", "post-inflammatory hypopigmentation", "炎症后色素减退", False),
-        ClassLabel("macular_hypomelanosis", "progressive macular hypomelanosis", "进行性斑状色素减少症", False),
-        ClassLabel("halo_naevus", "halo naevus", "晕痣", False),
-        ClassLabel("piebaldism", "piebaldism", "斑驳病", False),
+        ClassLabel("vitiligo", "vitiligo", "白癜风", False),
     ),
 )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lentigo.data.audit import Audit, audit_samples
+    from lentigo.data.balance import balance_training
     from lentigo.data.cache import Cache, open_cache
     from lentigo.data.download import DATASETS, download_dataset
     from lentigo.data.phantom import add_hair, render_phantom, write_phantoms
@@ -27,6 +28,7 @@ __all__ = [
     "Samples",
     "add_hair",
     "audit_samples",
+    "balance_training",
     "download_dataset",
     "kfold_samples",
     "load_split",
@@ -41,6 +43,7 @@ __all__ = [
 _HOME = {
     "Audit": "audit",
     "audit_samples": "audit",
+    "balance_training": "balance",
     "Cache": "cache",
     "open_cache": "cache",
     "DATASETS": "download",

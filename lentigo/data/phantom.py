@@ -46,7 +46,7 @@ CLINICAL: dict[str, Callable[[Canvas], None]] = {
     "piebaldism": clinical.piebaldism,
 }
 
-KINDS: dict[str, tuple[str, ...]] = {"ham10000": tuple(DERMOSCOPY), "hypo": tuple(CLINICAL)}
+KINDS: dict[str, tuple[str, ...]] = {"ham10000": tuple(DERMOSCOPY), "hypo": tuple(sorted(CLINICAL))}
 """Sets that can be written, with their classes."""
 
 _RECIPES = DERMOSCOPY | CLINICAL

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from lentigo.data.variant import Variant
 from lentigo.errors import DataError, ImageError, did_you_mean
 from lentigo.imaging import open_image
 from lentigo.labels import LabelSet
@@ -20,6 +21,8 @@ from lentigo.labels import LabelSet
 SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "path", "label", "group", "split", "train_only")
 """The columns that every frame has, in this order; metadata columns follow."""
+VARIANT = "variant"
+"""The column that says how a copy was made (``lentigo.data.balance``); empty for an image as it is, absent without copies."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -75,16 +78,24 @@ class Samples:
 
         It says which data a result was measured on and moves with the data from machine to machine. No image is decoded:
         a file that changes but keeps its size keeps the fingerprint (the cache looks at modification times as well).
+        Copies made for balancing are no data of their own and do not count.
         """
-        rows = zip(self.frame["image"], self.frame["label"], self.sizes(), strict=True)
+        rows = zip(self.frame["image"][~self.copies], self.frame["label"][~self.copies], self.sizes(~self.copies), strict=True)
         digest = hashlib.sha256()
         for image, label, size in sorted(rows):
             digest.update(f"{image}\t{label}\t{size}\n".encode())
         return digest.hexdigest()
 
-    def sizes(self) -> list[int]:
-        """Bytes of each image: of its file, or of its row in an array; -1 where the file is missing."""
-        return [_stat(self.root, path)[0] for path in self.frame["path"]]
+    @cached_property
+    def copies(self) -> NDArray[np.bool_]:
+        """(N,) which rows are copies made for balancing."""
+        if VARIANT not in self.frame.columns:
+            return np.zeros(len(self), dtype=bool)
+        return np.asarray(self.frame[VARIANT] != "", dtype=bool)
+
+    def sizes(self, rows: NDArray[np.bool_] | None = None) -> list[int]:
+        """Bytes of each image (or of the chosen ones): of its file, or of its row in an array; -1 where the file is missing."""
+        return [_stat(self.root, path)[0] for path in (self.frame["path"] if rows is None else self.frame["path"][rows])]
 
     def modified(self) -> list[int]:
         """Modification time of each image's file in nanoseconds; -1 where it is missing."""
@@ -136,11 +147,15 @@ class Samples:
         return self.root / str(self.frame["path"].iloc[row]).partition("#")[0]
 
     def read(self, row: int) -> Image.Image:
-        """Open the image of a row, RGB, EXIF-oriented.
+        """Open the image of a row, RGB, EXIF-oriented; for a copy, turned, mirrored and zoomed as it says.
 
         Raises:
             ImageError: missing, damaged or no image.
         """
+        image = self._open(row)
+        return Variant.of(str(self.frame[VARIANT].iloc[row])).apply(image) if self.copies[row] else image
+
+    def _open(self, row: int) -> Image.Image:
         path, _, key = str(self.frame["path"].iloc[row]).partition("#")
         if not key:
             return open_image(self.root / path)

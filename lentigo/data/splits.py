@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lentigo.data.samples import SPLITS, Samples
+from lentigo.data.balance import add_copies, restore_copies
+from lentigo.data.samples import SPLITS, VARIANT, Samples
 from lentigo.data.tables import need_columns, read_table
 from lentigo.errors import DataError, did_you_mean
 from lentigo.files import atomic_path
 
-PROTOCOLS = ("image", "lesion", "patient", "official")
+PROTOCOLS = ("image", "lesion", "patient", "official", "augmented")
 
 
 def split_samples(samples: Samples, protocol: str, *, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> Samples:
@@ -30,7 +31,9 @@ def split_samples(samples: Samples, protocol: str, *, fractions: Sequence[float]
         protocol: ``image``: random, stratified by class, groups ignored (the paper's protocol; ``train_only`` is ignored
             as well). ``lesion`` (``patient`` is the same): every group on one side, stratified by class, and a group with
             a ``train_only`` image in training. ``official``: as published (column ``official_split``); where validation
-            was not published, it is taken from training by group.
+            was not published, it is taken from training by group. ``augmented``: the classes are filled up with turned,
+            mirrored and zoomed copies first, then images and copies are split at random, so that copies of one image lie on
+            both sides. That leaks; it is how DS-ResNet50's paper seems to have measured, and for nothing else.
         fractions: shares of training, validation and test; they sum to 1.
         seed: the same seed gives the same split.
 
@@ -44,7 +47,9 @@ def split_samples(samples: Samples, protocol: str, *, fractions: Sequence[float]
     _check_protocol(protocol)
     if protocol == "official":
         return _official(samples, shares, seed)
-    if protocol == "image":
+    if protocol == "augmented" and not samples.copies.any():
+        samples = add_copies(samples, np.ones(len(samples), dtype=bool), seed)
+    if protocol in ("image", "augmented"):
         parts = _spread_images(samples, np.arange(len(samples)), shares, seed)
     else:
         parts = _spread_groups(samples, np.arange(len(samples)), shares, seed, home=0)
@@ -75,24 +80,29 @@ def kfold_samples(samples: Samples, protocol: str, *, folds: int, fold: int, see
     split = samples.frame["split"].to_numpy(dtype=object)
     rows = np.flatnonzero(split != "test")
     shares = np.full(folds, 1 / folds)
-    parts = _spread_images(samples, rows, shares, seed) if protocol == "image" else _spread_groups(samples, rows, shares, seed, home=None)
+    parts = (
+        _spread_images(samples, rows, shares, seed)
+        if protocol in ("image", "augmented")
+        else _spread_groups(samples, rows, shares, seed, home=None)
+    )
     folded = split.copy()
     folded[rows] = np.where(parts == fold, "val", "train")
     return _assign(samples, folded)
 
 
 def save_split(samples: Samples, path: str | Path) -> None:
-    """Write the split as CSV with the columns ``image`` and ``split``, atomically.
+    """Write the split as CSV with the columns ``image`` and ``split``, and ``variant`` where there are copies, atomically.
 
     Raises:
         OutputError: the disk refuses.
     """
     with atomic_path(path) as temporary:
-        samples.frame[["image", "split"]].to_csv(temporary, index=False)
+        columns = ["image", "split", VARIANT] if samples.copies.any() else ["image", "split"]
+        samples.frame[columns].to_csv(temporary, index=False)
 
 
 def load_split(samples: Samples, path: str | Path) -> Samples:
-    """Apply a split that was saved by :func:`save_split`.
+    """Apply a split that was saved by :func:`save_split`; copies that it names are made anew.
 
     Raises:
         DataError: the file cannot be read, lacks a column, names another split, or is of other images.
@@ -101,6 +111,8 @@ def load_split(samples: Samples, path: str | Path) -> Samples:
     need_columns(table, ("image", "split"), path)
     if table["image"].duplicated().any():
         raise DataError(f"{path}: image {table['image'][table['image'].duplicated()].iloc[0]!r} is there more than once")
+    if VARIANT in table.columns and not samples.copies.any():
+        samples = restore_copies(samples, table, path)
     named, own = set(table["image"]), set(samples.frame["image"])
     for extra, text in ((named - own, "that are not in the data"), (own - named, "of the data left out")):
         if extra:

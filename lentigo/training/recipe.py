@@ -36,20 +36,24 @@ class DataRecipe(_Section):
     """Which images, and how they are split.
 
     Attributes:
-        protocol: ``image`` (random), ``lesion`` (no lesion on two sides), ``patient`` or ``official``.
+        protocol: ``image`` (random), ``lesion`` (no lesion on two sides), ``patient``, ``official``, or ``augmented`` (random,
+            after copies were made; it leaks by design).
         fractions: shares of train, validation and test.
         split_seed: seed of the split, apart from the seed of the training.
         folds: number of folds for cross-validation; None for a single split.
         fold: which fold is validation, from 0.
         labels: name of the label set that the data must have; None takes any classes.
+        balance: ``offline`` fills up every class of the training part to the size of the largest with turned, mirrored and
+            zoomed copies, the same in every epoch; losses still see the counts without copies.
     """
 
-    protocol: Literal["image", "lesion", "patient", "official"] = "lesion"
+    protocol: Literal["image", "lesion", "patient", "official", "augmented"] = "lesion"
     fractions: tuple[Fraction, Fraction, Fraction] = (0.8, 0.1, 0.1)
     split_seed: int = 0
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Annotated[int, Field(ge=0)] = 0
     labels: str | None = None
+    balance: Literal["none", "offline"] = "none"
 
     @model_validator(mode="after")
     def _consistent(self) -> DataRecipe:

@@ -18,9 +18,9 @@ import pandas as pd
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from lentigo.data import Samples, kfold_samples, load_split, read_samples, save_split, split_samples
+from lentigo.data import Samples, balance_training, kfold_samples, load_split, read_samples, save_split, split_samples
 from lentigo.data.module import LesionData
-from lentigo.errors import DataError, LentigoError, OutputError, TrainingError
+from lentigo.errors import DataError, LentigoError, OutputError, TrainingError, did_you_mean
 from lentigo.files import atomic_path, write_text
 from lentigo.labels import ClassLabel, LabelSet, label_set
 from lentigo.losses import create_loss
@@ -142,14 +142,18 @@ def prepare_samples(recipe: Recipe, data: Path) -> Samples:
     if chosen.labels is not None:
         expected = label_set(chosen.labels).codes
         if samples.labels.codes != expected:
+            strange = {code: did_you_mean(code, expected) for code in samples.labels.codes if code not in expected}
+            near = "".join(f"; {code!r} is none of these{hint}" for code, hint in strange.items() if hint.startswith("; did"))
             raise DataError(
                 f"{data}: the classes are {', '.join(samples.labels.codes)}, but the recipe {recipe.name} is for {', '.join(expected)} "
-                "(data.labels); use data.labels=null to train on other classes"
+                f"(data.labels={chosen.labels}){near}; use --set data.labels=null to train on other classes"
             )
     samples = split_samples(samples, chosen.protocol, fractions=chosen.fractions, seed=chosen.split_seed)
     if chosen.folds is not None:
         samples = kfold_samples(samples, chosen.protocol, folds=chosen.folds, fold=chosen.fold, seed=chosen.split_seed)
     check_classes(samples)
+    if chosen.balance == "offline" and chosen.protocol != "augmented":  # which has balanced all of them
+        samples = balance_training(samples, chosen.split_seed)
     return samples
 
 
@@ -379,7 +383,9 @@ def _assemble(recipe: Recipe, samples: Samples, network: Network, *, cache: Path
         cache=cache,
         progress=progress,
     )
-    counts = [int(n) for n in torch.bincount(torch.from_numpy(samples.targets[module.rows["train"]]), minlength=len(samples.labels))]
+    # Copies are left out: a rare class stays rare to the loss that weighs it or gives it a margin.
+    learnt = (samples.frame["split"].to_numpy() == "train") & ~samples.copies
+    counts = [int(n) for n in torch.bincount(torch.from_numpy(samples.targets[learnt]), minlength=len(samples.labels))]
     options = recipe.loss.model_dump()
     criterion = create_loss(options.pop("name"), counts, **options)
     network.to(memory_format=torch.channels_last)
@@ -467,6 +473,7 @@ def _begin(folder: Path, recipe: Recipe, samples: Samples, network: Network, tra
         "protocol": recipe.data.protocol,
         "split_seed": recipe.data.split_seed,
         "seed": recipe.seed,
+        "copies": int(samples.copies.sum()),
         "counts": {str(split): {str(code): int(n) for code, n in column.items()} for split, column in counts.items()},
         "labels": [{"code": c.code, "en": c.en, "zh": c.zh, "malignant": c.malignant} for c in samples.labels],
         "size": recipe.final_size,

@@ -29,7 +29,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lentigo.errors import ImageError
 
@@ -459,5 +459,7 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> Image.Image:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, UnidentifiedImageError):  # its text is the address of the open file
+        return "its first bytes do not make sense"
     text = " ".join(str(error).split())
     return text[:160] if text else type(error).__name__

@@ -1,7 +1,7 @@
 """Attention layers for small convolutional networks.
 
 Every layer is built as ``Layer(channels, ...)`` and maps (N, C, H, W) to the same shape: it multiplies its
-input by a gate. Means are taken with ``x.mean(dim, keepdim=True)``, which every exporter and memory format handles.
+input by a gate. Means over all places are taken with ``x.mean((2, 3), keepdim=True)``, whose gradient is deterministic everywhere.
 
 How the gate starts: :func:`gate_layers` names the last layer of each gate; with these at zero the gate is a
 constant, whatever the image (see :func:`make_gate_constant`).
@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.misc import SqueezeExcitation
 
@@ -82,11 +83,15 @@ class ChannelAttention(nn.Module):
         self.activation = nn.ReLU()
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Gate (N, C, H, W) channel by channel."""
+    def gate(self, x: Tensor) -> Tensor:
+        """The gate of each channel, (N, C, 1, 1) in (0, 1)."""
         mean = self.activation(self.fc1(x.mean((2, 3), keepdim=True)))  # (N, C / r, 1, 1)
         peak = self.activation(self.fc1(x.amax((2, 3), keepdim=True)))  # (N, C / r, 1, 1)
-        return x * torch.sigmoid(self.fc2(mean + peak))  # fc2 is linear: one pass serves both
+        return torch.sigmoid(self.fc2(mean + peak))  # fc2 is linear: one pass serves both
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Gate (N, C, H, W) channel by channel."""
+        return x * self.gate(x)
 
 
 class SpatialAttention(nn.Module):
@@ -128,6 +133,16 @@ class CBAM(nn.Module):
         return out
 
 
+def row_means(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, H, 1). As pooling, which runtimes do in their own memory layout; the mean of one axis they do slowly."""
+    return F.avg_pool2d(x, (1, x.shape[3]))
+
+
+def column_means(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, 1, W)."""
+    return F.avg_pool2d(x, (x.shape[2], 1))
+
+
 class CoordinateAttention(nn.Module):
     """Coordinate attention (Hou, Zhou, Feng, CVPR 2021, equations 4-8).
 
@@ -149,20 +164,24 @@ class CoordinateAttention(nn.Module):
         self.conv_h = nn.Conv2d(hidden, channels, 1)
         self.conv_w = nn.Conv2d(hidden, channels, 1)
 
+    def gates(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+        """The gates of rows (N, C, H, 1) and columns (N, C, 1, W), in (0, 1), from their means of the same shapes."""
+        sizes = [rows.shape[2], columns.shape[3]]
+        both = torch.cat([rows, columns.transpose(2, 3)], dim=2)  # (N, C, H + W, 1)
+        rows, columns = self.activation(self.norm(self.conv(both))).split(sizes, dim=2)  # (N, hidden, H or W, 1)
+        return torch.sigmoid(self.conv_h(rows)), torch.sigmoid(self.conv_w(columns.transpose(2, 3)))
+
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W) by row and column."""
-        height, width = x.shape[2:]
-        rows = x.mean(3, keepdim=True)  # (N, C, H, 1)
-        columns = x.mean(2, keepdim=True).transpose(2, 3)  # (N, C, W, 1)
-        both = self.activation(self.norm(self.conv(torch.cat([rows, columns], dim=2))))  # (N, hidden, H + W, 1)
-        rows, columns = both.split([height, width], dim=2)
-        gate_h = torch.sigmoid(self.conv_h(rows))  # (N, C, H, 1)
-        gate_w = torch.sigmoid(self.conv_w(columns.transpose(2, 3)))  # (N, C, 1, W)
+        gate_h, gate_w = self.gates(row_means(x), column_means(x))
         return x * gate_h * gate_w
 
 
 class CaCo(nn.Module):
     """CaCo: CBAM's channel attention, then coordinate attention (Shi et al., 2023).
+
+    The channel gate is the same at every place, so it passes through the means of rows and columns: two products with the
+    large input do instead of three.
 
     Args:
         channels: C of the input.
@@ -177,8 +196,9 @@ class CaCo(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W)."""
-        out: Tensor = self.coordinate(self.channel(x))
-        return out
+        gate = self.channel.gate(x)  # (N, C, 1, 1)
+        gate_h, gate_w = self.coordinate.gates(gate * row_means(x), gate * column_means(x))
+        return x * (gate * gate_h) * gate_w
 
 
 class SeCo(SqueezeExcite):

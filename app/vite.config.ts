@@ -26,7 +26,8 @@ const contentSecurityPolicy: Plugin = {
 export default defineConfig({
   base: "./",
   plugins: [contentSecurityPolicy],
-  worker: { format: "es" },
+  // Under a name of its own, so that the parity check of a bundle finds it (lentigo/export/browser.py).
+  worker: { format: "es", rolldownOptions: { output: { entryFileNames: "assets/worker-[hash].js" } } },
   build: {
     outDir: process.env["LENTIGO_APP_OUT"] ?? "../lentigo/serving/static",
     emptyOutDir: true,

@@ -57,12 +57,9 @@ test("blocked WebAssembly is told, and allowed again it works", async ({ page, u
 
 test("a browser without WebAssembly is told", async ({ page, url }) => {
   // The worker is where it is missed: take it away there.
-  await page.route("**/assets/index-*.js", async (route) => {
+  await page.route("**/assets/worker-*.js", async (route) => {
     const response = await route.fetch();
-    await route.fulfill({
-      response,
-      body: `if (!globalThis.document) delete globalThis.WebAssembly;\n${await response.text()}`,
-    });
+    await route.fulfill({ response, body: `delete globalThis.WebAssembly;\n${await response.text()}` });
   });
   await page.addInitScript(() => localStorage.setItem("lentigo.notice", "read"));
   await page.goto(url);
@@ -70,16 +67,14 @@ test("a browser without WebAssembly is told", async ({ page, url }) => {
 });
 
 test("a browser that changes canvas pixels is told", async ({ page, url }) => {
-  await page.route("**/assets/index-*.js", async (route) => {
+  await page.route("**/assets/worker-*.js", async (route) => {
     const response = await route.fetch();
-    const noise = `if (!globalThis.document) {
-      const real = OffscreenCanvasRenderingContext2D.prototype.getImageData;
+    const noise = `const real = OffscreenCanvasRenderingContext2D.prototype.getImageData;
       OffscreenCanvasRenderingContext2D.prototype.getImageData = function (...where) {
         const image = real.apply(this, where);
         for (let i = 0; i < image.data.length; i++) image.data[i] ^= 64;
         return image;
-      };
-    }\n`;
+      };\n`;
     await route.fulfill({ response, body: noise + (await response.text()) });
   });
   await page.addInitScript(() => localStorage.setItem("lentigo.notice", "read"));

@@ -27,7 +27,11 @@ test("another bundle is chosen: other classes, no heat map, and the photographs 
   expect(Object.keys(await classify(page, "mel.jpg"))).toHaveLength(7);
   await page.getByRole("link", { name: "Models" }).click();
   await expect(page.getByTestId("card")).toContainText("Random weights");
-  await page.getByTestId("model").filter({ hasText: "beta" }).getByRole("radio").check();
+  const beta = page.getByTestId("model").filter({ hasText: "beta" });
+  await expect(beta).toContainText("Drawn images, 6 classes"); // what it is for, and what it tells apart
+  await expect(beta).toContainText("says nothing about skin");
+  await expect(beta).toContainText("Squamous cell carcinoma");
+  await beta.getByRole("radio").check();
   await expect(page.getByTestId("card")).toContainText("6");
   await page.getByRole("link", { name: "Check" }).click();
   await modelReady(page);
@@ -39,6 +43,23 @@ test("another bundle is chosen: other classes, no heat map, and the photographs 
   await page.reload(); // remembered
   await modelReady(page);
   expect(Object.keys(await classify(page, "nv.jpg"))).toHaveLength(6);
+});
+
+test("a model that cannot be fetched leaves the one in use", async ({ page, url }) => {
+  await openApp(page, url);
+  await page.getByRole("link", { name: "Models" }).click();
+  await page.route("**/beta/model.onnx*", (route) => route.abort());
+  const [alpha, beta] = [page.getByTestId("model").first(), page.getByTestId("model").nth(1)];
+  await beta.getByRole("radio").check();
+  const notice = page.getByTestId("notice-error").filter({ hasText: "could not be fetched (model.onnx)" });
+  await expect(notice).toContainText("Drawn images, 6 classes");
+  await expect(alpha.getByRole("radio")).toBeChecked();
+  await page.getByRole("link", { name: "Check" }).click();
+  expect(Object.keys(await classify(page, "mel.jpg"))).toHaveLength(7);
+  await page.unroute("**/beta/model.onnx*");
+  await page.getByRole("link", { name: "Models" }).click();
+  await beta.getByRole("radio").check();
+  await expect(page.getByTestId("card")).toContainText("6");
 });
 
 test("the golden vectors are reproduced in this browser", async ({ page, url }) => {

@@ -6,21 +6,22 @@ import "./styles/index.css";
 import { engine } from "./state/engine";
 import { startOffline } from "./state/offline";
 import { model, startModels } from "./state/models";
-import { classifyAll, forgetAnswers } from "./state/session";
+import { classifyWaiting, forgetAnswers } from "./state/session";
 import { App } from "./ui/App";
 
 engine.start();
 render(<App />, document.getElementById("app")!);
 
-// Photographs that came in before the model did, or that another model answered, are (again) classified.
+// Photographs that came in while no model was there, or that another model answered, are (again) classified.
 let answering: string | null = null;
 effect(() => {
   const state = model.value;
-  if (state.kind !== "ready" || state.entry.digest === answering) return;
+  if (state.kind !== "ready") return;
+  const another = state.entry.digest !== answering;
   answering = state.entry.digest;
   queueMicrotask(() => {
-    forgetAnswers();
-    void classifyAll();
+    if (another) forgetAnswers();
+    void classifyWaiting();
   });
 });
 

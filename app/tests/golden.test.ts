@@ -48,12 +48,32 @@ describe.each(bundleFolders().map((folder) => ({ name: path.basename(folder), fo
         const difference = compareGolden(golden, example, {
           pixels,
           size,
+          logits,
           probabilities: softmax(logits, spec.temperature),
-          cam,
+          embedding,
+          cam: cam?.values ?? null,
         });
-        expect(difference).toMatchObject({ sameTop: true, passed: true });
-        expect(difference.probabilities).toBeLessThan(1e-3);
-        expect(embedding.length).toBe(spec.outputs.embedding);
+        expect(difference).toMatchObject({ name: example.name, passed: true });
+        for (const quantity of ["probabilities", "logits", "embedding", "cam"] as const)
+          expect(difference[quantity], quantity).toBeLessThan(1e-3);
+        // Another answer in any quantity is found.
+        const right = {
+          pixels,
+          size,
+          logits,
+          probabilities: example.probabilities,
+          embedding,
+          cam: cam?.values ?? null,
+        };
+        const wrong = [
+          { pixels: pixels.map((value) => value ^ 4) },
+          { logits: logits.map((value) => value * 1.01) },
+          { probabilities: example.probabilities.map((value) => value + 0.002) },
+          { embedding: embedding.slice(1) },
+          { cam: cam === null ? new Float32Array(1) : null },
+        ];
+        expect(compareGolden(golden, example, right).passed).toBe(true);
+        for (const one of wrong) expect(compareGolden(golden, example, { ...right, ...one }).passed).toBe(false);
       }
       await network.release();
     });

@@ -77,8 +77,7 @@ const text = {
   shareAbove: "Above the line at {threshold}.",
   shareBelow: "Below the line at {threshold}.",
   shareAgainst: "line at {threshold}",
-  shareLine: "Line",
-  sharePoint: "sensitivity {sensitivity}, specificity {specificity}",
+  shareLine: "Line for a sensitivity of",
   shareExplain:
     "On the validation images {sensitivity} of the malignant lesions lay above this line, and {specificity} of the benign ones below it.",
   hintDark: "The photograph is too dark. Use more light, or the torch.",
@@ -129,6 +128,7 @@ const text = {
   newLesion: "A new lesion",
   title: "Title",
   titleHint: "such as: mole on the left forearm",
+  untitled: "Lesion, first seen {date}",
   date: "Date",
   note: "Note",
   savePrivate: "Kept on this device only, without the photograph's location and other metadata.",
@@ -158,6 +158,8 @@ const text = {
 
   // Models
   modelsLead: "Choose the model that fits how your photographs are taken.",
+  modelName: "{domain}, {count} classes",
+  tellsApart: "Tells apart: {names}.",
   loadModel: "Load from a file",
   modelLoaded: "{title} is ready.",
   removeModel: "Remove {title}",
@@ -165,7 +167,7 @@ const text = {
   version: "version {version}",
   domainDermoscopy: "Dermoscopy",
   domainClinical: "Close-up photographs",
-  domainPhantom: "Drawn images only",
+  domainPhantom: "Drawn images",
   modelCard: "Model card",
   classes: "Classes",
   inputSize: "Input",

@@ -28,9 +28,10 @@ function locale(): string {
   return language.value === "zh" ? "zh-CN" : "en-GB";
 }
 
-/** A probability as a percentage; what is small but not zero says so. */
+/** A probability as a percentage; what is nearly none or nearly all, but not quite, says so. */
 export function percent(value: number): string {
   if (value > 0 && value < 0.01) return `<${gap()}1${gap()}%`;
+  if (value > 0.99 && value < 1) return `>${gap()}99${gap()}%`;
   return `${Math.round(value * 100)}${gap()}%`;
 }
 
@@ -65,6 +66,11 @@ export function today(): string {
 export function className(label: { en: string; zh: string }): string {
   const name = language.value === "zh" ? label.zh : label.en;
   return name.charAt(0).toUpperCase() + name.slice(1);
+}
+
+/** The title of a lesion that was given none: its place, or else its first day. */
+export function untitled(site: Site | null, day: string): string {
+  return site === null ? t("untitled", { date: dayText(day) }) : siteName(site);
 }
 
 /** A body site's name, such as "left forearm, front". */

@@ -5,6 +5,7 @@ import * as v from "valibot";
 import { digest, readBundle } from "../core/bundle";
 import { AppError, type PlainError, plainError } from "../core/errors";
 import { parseSpec, type Spec } from "../core/spec";
+import { t } from "../i18n";
 import { database, storageError, type StoredBundle } from "../notebook/database";
 import type { BundleSource } from "../worker/protocol";
 import { engine } from "./engine";
@@ -20,6 +21,7 @@ const packagedSchema = v.object({
       version: v.string(),
       domain: v.picklist(["dermoscopy", "clinical", "phantom"]),
       weights: v.string(),
+      classes: v.array(v.object({ en: v.string(), zh: v.string() })),
       bytes: v.number(),
       specDigest: v.string(),
     }),
@@ -35,6 +37,8 @@ export interface ModelEntry {
   version: string;
   domain: Spec["domain"];
   weights: string;
+  /** Plain names of the classes it tells apart. */
+  classes: { en: string; zh: string }[];
   bytes: number;
   /** SHA-256 of its spec.json. */
   digest: string;
@@ -46,6 +50,8 @@ export type ModelState =
   | { kind: "loading"; entry: ModelEntry }
   | { kind: "ready"; entry: ModelEntry; spec: Spec; card: string }
   | { kind: "failed"; entry: ModelEntry | null; error: PlainError };
+
+const DOMAIN_NAMES = { dermoscopy: "domainDermoscopy", clinical: "domainClinical", phantom: "domainPhantom" } as const;
 
 export const entries = signal<ModelEntry[]>([]);
 export const model = signal<ModelState>({ kind: "starting" });
@@ -107,6 +113,7 @@ function entryOf(stored: StoredBundle): ModelEntry {
     version: spec.version,
     domain: spec.domain,
     weights: spec.weights,
+    classes: spec.classes.map(({ en, zh }) => ({ en, zh })),
     bytes: Object.values(stored.files).reduce((sum, file) => sum + file.size, 0),
     digest: stored.digest,
   };
@@ -121,9 +128,20 @@ async function sourceOf(entry: ModelEntry): Promise<BundleSource> {
   return { kind: "files", spec: stored.spec, files: stored.files };
 }
 
+/** What a model is called: the person's own by its title, those that came with the app by what they are for. */
+export function modelName(entry: ModelEntry): string {
+  if (entry.origin === "device") return entry.title;
+  return t("modelName", { domain: t(DOMAIN_NAMES[entry.domain]), count: entry.classes.length });
+}
+
+const ENDED: ReadonlySet<string> = new Set(["workerEnded", "workerFailed"]); // the worker is gone, and its model with it
+
 let latest = 0; // of several choices in a row only the last is shown
 
-/** Load a model and use it from now on. */
+/** What the worker holds. */
+let loaded: Extract<ModelState, { kind: "ready" }> | null = null;
+
+/** Load a model and use it from now on; where that fails, the model in use stays. */
 export async function useModel(id: string): Promise<void> {
   const entry = entries.value.find((candidate) => candidate.id === id);
   if (entry === undefined) return;
@@ -131,17 +149,23 @@ export async function useModel(id: string): Promise<void> {
   model.value = { kind: "loading", entry };
   try {
     const { spec, card } = await engine.call("open", await sourceOf(entry));
+    loaded = { kind: "ready", entry, spec, card };
     if (turn !== latest) return;
     writeSetting("model", id);
-    model.value = { kind: "ready", entry, spec, card };
+    model.value = loaded;
   } catch (error) {
-    if (turn === latest) model.value = { kind: "failed", entry, error: plainError(error) };
+    const plain = plainError(error);
+    if (ENDED.has(plain.key)) loaded = null;
+    if (turn !== latest) return;
+    if (loaded !== null) tellError(error, modelName(entry));
+    model.value = loaded ?? { kind: "failed", entry, error: plain };
   }
 }
 
 /** Start over with a fresh worker: a runtime that failed to start cannot be started again in the same one. */
 export async function retryModel(): Promise<void> {
   engine.stop();
+  loaded = null;
   await startModels();
 }
 
@@ -180,6 +204,7 @@ export async function removeBundle(entry: ModelEntry): Promise<void> {
   entries.value = entries.value.filter((other) => other.id !== entry.id);
   const inUse = "entry" in model.value && model.value.entry?.id === entry.id;
   if (!inUse) return;
+  loaded = null;
   const next = entries.value[0];
   if (next === undefined) model.value = { kind: "none" };
   else await useModel(next.id);

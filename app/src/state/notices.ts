@@ -27,6 +27,7 @@ export function tellError(error: unknown, subject?: string): void {
 
 export function tellDone(text: TextKey, params: Record<string, string | number> = {}): void {
   const id = next++;
-  notices.value = [...notices.value.slice(-3), { id, kind: "done", text, params }];
+  const others = notices.value.filter((notice) => notice.kind === "error" || notice.text !== text);
+  notices.value = [...others.slice(-3), { id, kind: "done", text, params }];
   setTimeout(() => dismiss(id), LASTS);
 }

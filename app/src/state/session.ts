@@ -86,9 +86,9 @@ export async function addPhotos(files: readonly { blob: Blob; name: string; edit
   await Promise.all(added.map((photo) => classify(photo.id)));
 }
 
-/** Classify (again) what is in the session, for instance with another model. */
-export async function classifyAll(): Promise<void> {
-  await Promise.all(photos.value.map((photo) => classify(photo.id)));
+/** Classify what has no answer yet, for instance since its model has only just been loaded. */
+export async function classifyWaiting(): Promise<void> {
+  await Promise.all(photos.value.filter(({ analysis }) => analysis === null).map((photo) => classify(photo.id)));
 }
 
 async function classify(id: number): Promise<void> {

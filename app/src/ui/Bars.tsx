@@ -9,14 +9,20 @@ interface Props {
   /** Highlighted class. */
   chosen?: number;
   onChoose?: (index: number) => void;
+  /** Positions of the classes from the first bar to the last; the most probable first where none is given. */
+  order?: readonly number[] | undefined;
   muted?: boolean;
 }
 
-export function Bars({ classes, probabilities, chosen, onChoose, muted = false }: Props) {
-  const order = classes.map((_, i) => i).sort((i, j) => probabilities[j] - probabilities[i]);
+/** Positions of probabilities, the largest first. */
+export function byProbability(probabilities: readonly number[]): number[] {
+  return probabilities.map((_, i) => i).sort((i, j) => probabilities[j] - probabilities[i]);
+}
+
+export function Bars({ classes, probabilities, chosen, onChoose, order, muted = false }: Props) {
   return (
     <ol class={`bars ${muted ? "bars-muted" : ""}`} data-testid="bars">
-      {order.map((i) => {
+      {(order ?? byProbability(probabilities)).map((i) => {
         const content = (
           <>
             <span class="bar-name">

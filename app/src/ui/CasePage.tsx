@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { siteName, t } from "../i18n";
+import { siteName, t, untitled } from "../i18n";
 import { type CaseWithVisits, deleteCase, deleteVisit, readCase, revision, saveCase } from "../notebook/cases";
 import { downloadBlob } from "../notebook/download";
 import { exportCases } from "../notebook/transfer";
@@ -37,7 +37,7 @@ function EditCase({ one, onClose }: { one: Case; onClose: () => void }) {
       id: one.id,
       created: one.created,
       updated: new Date().toISOString(),
-      title: title.value || siteName(site.value),
+      title: title.value.trim() || untitled(site.value, one.created.slice(0, 10)),
       note: note.value,
       site: site.value,
     };
@@ -102,7 +102,7 @@ function Loaded({ one }: { one: CaseWithVisits }) {
       <div class="case-head">
         <div>
           <h1>{one.title}</h1>
-          {place !== one.title && <p class="lead">{place}</p>}
+          {one.site !== null && place !== one.title && <p class="lead">{place}</p>}
           {one.note && <p class="visit-note">{one.note}</p>}
           <div class="actions actions-start case-tools no-print">
             {one.visits.length > 1 && (

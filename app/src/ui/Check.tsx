@@ -9,6 +9,7 @@ import { answer, busy, type Photo, photos, removePhoto, selected, selectedId, st
 import { Camera } from "./Camera";
 import { Editor } from "./Editor";
 import { Icon } from "./icons";
+import { Lens } from "./Lens";
 import { CameraButton, cameraOpen, ChooseButton, DropArea } from "./Intake";
 import { ModelBadge } from "./ModelBadge";
 import { answerInWords, Results } from "./Results";
@@ -21,16 +22,19 @@ const heat = signal(0.6);
 
 function Welcome() {
   return (
-    <DropArea class="welcome">
-      <div class="welcome-words">
-        <h1>{t("checkTitle")}</h1>
-        <p class="lead">{t("checkLead")}</p>
-        <div class="actions actions-start">
-          <ChooseButton primary label={t("choose")} />
-          <CameraButton label={t("useCamera")} />
+    <DropArea class="start">
+      <div class="welcome">
+        <div class="welcome-words">
+          <h1>{t("checkTitle")}</h1>
+          <p class="lead">{t("checkLead")}</p>
+          <div class="actions actions-start">
+            <ChooseButton primary label={t("choose")} />
+            <CameraButton label={t("useCamera")} />
+          </div>
+          <p class="small welcome-drop">{t("dropHere")}</p>
+          <ModelBadge />
         </div>
-        <p class="small welcome-drop">{t("dropHere")}</p>
-        <ModelBadge />
+        <Lens />
       </div>
       <ul class="points">
         <li>

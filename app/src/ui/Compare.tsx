@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { dayText, percent, t } from "../i18n";
 import type { Visit } from "../notebook/types";
+import { byProbability } from "./Bars";
 import { VisitView } from "./VisitView";
 
 export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: number }) {
@@ -15,6 +16,7 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
   ];
   const [first, second] = sides.map(({ visit }) => visit);
   const models = new Set(sides.map(({ visit }) => visit.model.digest));
+  const order = models.size === 1 ? byProbability(second.probabilities) : undefined; // so that equal rows can be compared
   return (
     <section class="compare" data-testid="compare">
       {models.size > 1 && <p class="problem">{t("compareModels")}</p>}
@@ -36,7 +38,7 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
                 ))}
               </select>
             </label>
-            <VisitView visit={visit} heat={heat} />
+            <VisitView visit={visit} heat={heat} order={order} />
           </div>
         ))}
       </div>

@@ -27,19 +27,20 @@ export function MalignantShare({ share, points, chosen, onChoose }: Props) {
             {t(share >= chosen.threshold ? "shareAbove" : "shareBelow", { threshold: finePercent(chosen.threshold) })}
           </p>
           {points.length > 1 && (
-            <label class="field field-inline">
-              <span>{t("shareLine")}</span>
-              <select value={chosen.name} onChange={(event) => onChoose(event.currentTarget.value)}>
-                {points.map((point) => (
-                  <option key={point.name} value={point.name}>
-                    {t("sharePoint", {
-                      sensitivity: finePercent(point.sensitivity),
-                      specificity: finePercent(point.specificity),
-                    })}
-                  </option>
-                ))}
-              </select>
-            </label>
+            <fieldset class="segments">
+              <legend>{t("shareLine")}</legend>
+              {points.map((point) => (
+                <label key={point.name}>
+                  <input
+                    type="radio"
+                    name="operating-point"
+                    checked={point.name === chosen.name}
+                    onChange={() => onChoose(point.name)}
+                  />
+                  <span>{finePercent(point.sensitivity)}</span>
+                </label>
+              ))}
+            </fieldset>
           )}
           <p class="small">
             {t("shareExplain", {

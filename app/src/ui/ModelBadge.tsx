@@ -1,10 +1,14 @@
 /** Which model answers, what it was made for, and how long it took. */
 
 import { t } from "../i18n";
-import { model } from "../state/models";
+import { model, modelName } from "../state/models";
 import { Icon } from "./icons";
 
-const DOMAINS = { dermoscopy: "madeForDermoscopy", clinical: "madeForClinical", phantom: "madeForPhantom" } as const;
+export const MADE_FOR = {
+  dermoscopy: "madeForDermoscopy",
+  clinical: "madeForClinical",
+  phantom: "madeForPhantom",
+} as const;
 
 export function ModelBadge({ milliseconds }: { milliseconds?: number | undefined }) {
   const state = model.value;
@@ -14,8 +18,8 @@ export function ModelBadge({ milliseconds }: { milliseconds?: number | undefined
       {state.kind === "ready" ? <Icon name="models" /> : <span class="spinner" />}
       {state.kind === "ready" ? (
         <p>
-          <a href="#/models">{state.spec.title}</a>
-          {t(DOMAINS[state.spec.domain])}
+          <a href="#/models">{modelName(state.entry)}</a>
+          {t(MADE_FOR[state.spec.domain])}
           {milliseconds !== undefined && ` ${t("took", { milliseconds: Math.round(milliseconds) })}`}
         </p>
       ) : (

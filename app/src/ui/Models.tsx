@@ -3,14 +3,22 @@
 import { useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import type { GoldenDifference } from "../core/golden";
-import { errorText, fileSize, finePercent, t } from "../i18n";
+import { className, errorText, fileSize, finePercent, t } from "../i18n";
 import { engine } from "../state/engine";
-import { entries, loadBundle, model, type ModelEntry, removeBundle, retryModel, useModel } from "../state/models";
+import {
+  entries,
+  loadBundle,
+  model,
+  type ModelEntry,
+  modelName,
+  removeBundle,
+  retryModel,
+  useModel,
+} from "../state/models";
 import { tellDone, tellError } from "../state/notices";
 import { Icon } from "./icons";
 import { Markdown } from "./Markdown";
-
-const DOMAINS = { dermoscopy: "domainDermoscopy", clinical: "domainClinical", phantom: "domainPhantom" } as const;
+import { MADE_FOR } from "./ModelBadge";
 
 function ModelRow({ entry }: { entry: ModelEntry }) {
   const state = model.value;
@@ -20,17 +28,18 @@ function ModelRow({ entry }: { entry: ModelEntry }) {
       <label class="model-choice">
         <input type="radio" name="model" checked={inUse} onChange={() => void useModel(entry.id)} />
         <span>
-          <strong>{entry.title}</strong>
-          <span class="small">
+          <strong>{modelName(entry)}</strong>
+          <span>{t(MADE_FOR[entry.domain])}</span>
+          <span class="small">{t("tellsApart", { names: entry.classes.map(className).join(t("listComma")) })}</span>
+          <span class="small model-facts">
             {[
-              t(DOMAINS[entry.domain]),
+              entry.origin === "device" ? t("fromFile") : entry.title,
               entry.name,
               t("version", { version: entry.version }),
               entry.weights,
               fileSize(entry.bytes),
             ].join(" · ")}
           </span>
-          {entry.origin === "device" && <span class="small">{t("fromFile")}</span>}
         </span>
       </label>
       {inUse && state.kind === "loading" && <span class="spinner" role="status" aria-label={t("loadingModel")} />}
@@ -38,7 +47,7 @@ function ModelRow({ entry }: { entry: ModelEntry }) {
         <button
           type="button"
           class="icon-button"
-          aria-label={t("removeModel", { title: entry.title })}
+          aria-label={t("removeModel", { title: modelName(entry) })}
           onClick={() => void removeBundle(entry)}
         >
           <Icon name="trash" />
@@ -155,7 +164,8 @@ export function Models() {
     loading.value = true;
     try {
       const entry = await loadBundle(files);
-      if (model.value.kind === "ready") tellDone("modelLoaded", { title: entry.title });
+      if (model.value.kind === "ready" && model.value.entry === entry)
+        tellDone("modelLoaded", { title: modelName(entry) });
     } catch (error) {
       tellError(error, files[0].name);
     } finally {

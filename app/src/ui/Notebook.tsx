@@ -29,7 +29,7 @@ function CaseCard({ one }: { one: CaseWithVisits }) {
         )}
         <span class="case-words">
           <strong>{one.title}</strong>
-          <span class="small">{siteName(one.site)}</span>
+          {one.site !== null && siteName(one.site) !== one.title && <span class="small">{siteName(one.site)}</span>}
           {last && top !== undefined && (
             <span class="small">
               {last.abstained ? t("cannotTell") : `${className(last.classes[top])} ${percent(last.probabilities[top])}`}

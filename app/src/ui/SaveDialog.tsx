@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Spec } from "../core/spec";
-import { siteName, t, today } from "../i18n";
+import { t, today, untitled } from "../i18n";
 import { type CaseWithVisits, listCases, saveVisit } from "../notebook/cases";
 import { newCase, newVisit } from "../notebook/record";
 import type { Site } from "../notebook/types";
@@ -49,7 +49,7 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
     try {
       const before = known.value.find((one) => one.id === target.value);
       const { visits: _, ...existing } = before ?? {
-        ...newCase(title.value || siteName(site.value), site.value),
+        ...newCase(title.value.trim() || untitled(site.value, date.value), site.value),
         visits: [],
       };
       const visit = await newVisit({

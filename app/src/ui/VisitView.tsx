@@ -42,7 +42,14 @@ export function KeptPhoto({
   return <Viewer picture={picture} size={photo} cam={photo.cam} classIndex={classIndex} opacity={heat} label={label} />;
 }
 
-export function VisitView({ visit, heat }: { visit: Visit; heat: number }) {
+interface Props {
+  visit: Visit;
+  heat: number;
+  /** Order of the bars; by probability where none is given. */
+  order?: readonly number[] | undefined;
+}
+
+export function VisitView({ visit, heat, order }: Props) {
   const top = argmax(visit.probabilities);
   return (
     <article class="visit" data-testid="visit">
@@ -57,23 +64,25 @@ export function VisitView({ visit, heat }: { visit: Visit; heat: number }) {
           <KeptPhoto key={i} photo={photo} classIndex={top} heat={heat} label={t("photograph", { number: i + 1 })} />
         ))}
       </div>
-      <Bars classes={visit.classes} probabilities={visit.probabilities} muted={visit.abstained} />
-      {visit.malignant !== null && !visit.abstained && (
+      <Bars classes={visit.classes} probabilities={visit.probabilities} order={order} muted={visit.abstained} />
+      <div class="visit-words">
+        {visit.malignant !== null && !visit.abstained && (
+          <p class="small">
+            {t("shareTitle")}: {percent(visit.malignant)}
+            {visit.operatingPoint !== null &&
+              ` · ${t("shareAgainst", { threshold: finePercent(visit.operatingPoint.threshold) })}`}
+          </p>
+        )}
+        {visit.note && <p class="visit-note">{visit.note}</p>}
         <p class="small">
-          {t("shareTitle")}: {percent(visit.malignant)}
-          {visit.operatingPoint !== null &&
-            ` · ${t("shareAgainst", { threshold: finePercent(visit.operatingPoint.threshold) })}`}
+          {t("answeredBy", {
+            title: visit.model.title,
+            version: visit.model.version,
+            digest: visit.model.digest.slice(0, 8),
+          })}
         </p>
-      )}
-      {visit.note && <p class="visit-note">{visit.note}</p>}
-      <p class="small">
-        {t("answeredBy", {
-          title: visit.model.title,
-          version: visit.model.version,
-          digest: visit.model.digest.slice(0, 8),
-        })}
-      </p>
-      <p class="small">{t("noticeShort")}</p>
+        <p class="small">{t("noticeShort")}</p>
+      </div>
     </article>
   );
 }

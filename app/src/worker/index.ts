@@ -29,9 +29,6 @@ runtime.catch(() => undefined); // told when a model is asked for
 async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
   const start = performance.now();
   checkReadBack();
-  const previous = opened;
-  opened = null;
-  await previous?.network.release();
   const specBytes = await readFile(source, SPEC);
   if (source.kind === "url" && digest(specBytes) !== source.specDigest)
     throw new AppError("bundleDamaged", { file: SPEC });
@@ -43,6 +40,8 @@ async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
   ]);
   const scorer = createScorer(spec);
   const network = await Network.open(spec, model);
+  // Only now: where anything above fails, the model that was open stays.
+  await opened?.network.release();
   opened = { spec, source, network, scorer };
   return { spec, card: new TextDecoder().decode(card), milliseconds: performance.now() - start };
 }
@@ -128,9 +127,10 @@ async function check(): Promise<Calls["check"]["response"]> {
     const decoded = await decode(new Blob([goldenImage(example)], { type: "image/png" }));
     const pixels = toSquare(decoded, NO_EDIT, size);
     decoded.bitmap.close();
-    const { logits, cam } = await network.run(normalise(pixels, size, mean, std));
+    const { logits, embedding, cam } = await network.run(normalise(pixels, size, mean, std));
+    const probabilities = softmax(logits, spec.temperature);
     differences.push(
-      compareGolden(golden, example, { pixels, size, probabilities: softmax(logits, spec.temperature), cam }),
+      compareGolden(golden, example, { pixels, size, logits, probabilities, embedding, cam: cam?.values ?? null }),
     );
   }
   return differences;

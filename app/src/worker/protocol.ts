@@ -46,7 +46,7 @@ export interface Analysis {
 }
 
 export interface Calls {
-  /** Load a bundle; the model that was loaded before is let go. */
+  /** Load a bundle in the place of the one before, which stays where that fails. */
   open: { request: BundleSource; response: { spec: Spec; card: string; milliseconds: number } };
   classify: { request: { blob: Blob; edit: Edit }; response: Analysis };
   /** The upright, turned photograph without its crop, scaled down, for the crop editor. */

@@ -13,7 +13,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any
@@ -22,6 +22,8 @@ import numpy as np
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from lentigo import __version__
@@ -362,14 +364,6 @@ def create_app(config: ServeConfig, service: Service | None = None) -> FastAPI:
     app.state.service = served
     secured: dict[str, Any] = {"security": [{}, {"bearer": []}, {"apiKey": []}]}
 
-    @app.post(
-        metrics.PREDICT,
-        summary="Classify one image, or several",
-        response_model=PredictReply,
-        responses={200: {"content": {"application/json": {"example": EXAMPLE}}}, **_responses(*_PREDICT_PROBLEMS)},
-        openapi_extra=_predict_body(),
-        tags=["predict"],
-    )
     async def predict(request: Request, options: Annotated[Options, Query()]) -> Response:
         """The body is one encoded image, or multipart/form-data with one part an image.
 
@@ -377,6 +371,18 @@ def create_app(config: ServeConfig, service: Service | None = None) -> FastAPI:
         Of several images each is answered by itself: one that cannot be read has an `error` in the place of its answer.
         """
         return await served.predict(request, options)
+
+    app.router.add_api_route(
+        metrics.PREDICT,
+        predict,
+        methods=["POST"],
+        summary="Classify one image, or several",
+        response_model=PredictReply,
+        responses={200: {"content": {"application/json": {"example": EXAMPLE}}}, **_responses(*_PREDICT_PROBLEMS)},
+        openapi_extra=_predict_body(),
+        tags=["predict"],
+        route_class_override=_DirectRoute,
+    )
 
     @app.get(
         "/v1/models",
@@ -463,7 +469,27 @@ def create_app(config: ServeConfig, service: Service | None = None) -> FastAPI:
     return app
 
 
-def _invalid_options(error: RequestValidationError) -> Problem:
+class _DirectRoute(APIRoute):
+    """A route of (request, options), called without FastAPI's solving of dependencies: that costs as much as the rest of a request."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Read the options as FastAPI does, and call the endpoint."""
+        endpoint = self.endpoint
+        none_given = Options.model_validate({})
+
+        async def handle(request: Request) -> Response:
+            query = request.scope["query_string"]
+            try:
+                options = Options.model_validate(dict(request.query_params)) if query else none_given
+            except ValidationError as error:
+                raise _invalid_options(error) from None
+            answer: Response = await endpoint(request, options)
+            return answer
+
+        return handle
+
+
+def _invalid_options(error: RequestValidationError | ValidationError) -> Problem:
     first = error.errors()[0]
     name = str(first["loc"][-1])[:80]
     if first["type"] == "extra_forbidden":

@@ -18,14 +18,15 @@ FLOORS = {
     "losses": 2, "networks": 2, "imaging": 2, "bundle": 2,
     "inference": 3, "data": 3,
     "evaluation": 4, "serving": 4, "client": 4,
-    "training": 5,
+    "training": 5, "stress": 5,
     "export": 6,
     "workflow": 7,
-    "cli": 8,
-    "__main__": 9,
+    "reproduce": 8,
+    "cli": 9,
+    "__main__": 10,
 }  # fmt: skip
 USE = {"errors", "files", "labels", "imaging", "bundle", "inference", "serving", "client", "cli", "__main__"}
-MAKE = {"losses", "networks", "data", "evaluation", "training", "export", "workflow"}
+MAKE = {"losses", "networks", "data", "evaluation", "training", "stress", "export", "workflow", "reproduce"}
 HEAVY = ("torch", "torchvision", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "timm", "kornia", "onnx", "ray")
 
 

@@ -20,13 +20,20 @@ DataFolder = Annotated[Path, typer.Option("--data", help="The data set: a folder
 def register(app: typer.Typer) -> None:
     """Add the commands of the make wing to ``app``."""
     app.command(epilog="[bold]Example[/bold]: lentigo train phantom-demo --data phantoms --set epochs=2")(train)
-    app.command(epilog="[bold]Example[/bold]: lentigo evaluate runs/phantom-demo")(evaluate)
+    app.command(
+        epilog="[bold]Examples[/bold]: lentigo evaluate runs/phantom-demo\n\nlentigo evaluate dermoscopy-7 --data HAM10000 --stress --stress-limit 500"
+    )(evaluate)
     app.command(epilog="[bold]Example[/bold]: lentigo compare runs/a runs/b --out comparison")(compare)
     app.command(epilog="[bold]Example[/bold]: lentigo export runs/phantom-demo --out my-bundle")(export)
     app.command(epilog="[bold]Example[/bold]: lentigo parity my-bundle")(parity)
     app.command(epilog="[bold]Example[/bold]: lentigo profile mobilenetv3_small_caco --size 224")(profile)
     app.command(epilog="[bold]Example[/bold]: lentigo models --json")(models)
     app.command(epilog="[bold]Example[/bold]: lentigo recipes caco-ham10000-cpu")(recipes)
+    app.command(
+        epilog="[bold]Examples[/bold]: lentigo reproduce\n\nlentigo reproduce caco-table5 --data HAM10000 --dry-run\n\n"
+        "lentigo reproduce caco-table5 --data HAM10000 --protocol lesion --budget small"
+    )(reproduce)
+    app.command(epilog="[bold]Example[/bold]: lentigo sweep caco-ham10000-cpu --data HAM10000 --seeds 3 --folds 5 --jobs 2")(sweep)
 
 
 def train(
@@ -60,12 +67,28 @@ def evaluate(
     split: Annotated[str, typer.Option(help="The part to judge on: test, val, train or all.")] = "test",
     split_file: Annotated[Path | None, typer.Option(help="A saved split (CSV) to use.")] = None,
     protocol: Annotated[Protocol | None, typer.Option(help="How the data is divided; the bundle's own when left out.")] = None,
+    stress: Annotated[
+        bool,
+        typer.Option(
+            "--stress", help="Also judge degraded images (blur, noise, JPEG, brightness, rotation, hair) and check the heat maps."
+        ),
+    ] = False,
+    stress_limit: Annotated[int | None, typer.Option(min=1, help="For --stress, no more images than this, drawn at random.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the report (index.html, plots, metrics.json) of a run, or of a bundle on a data set."""
     from lentigo.workflow import evaluate as judge
 
-    result = judge(target, data=data, out=out, split=split, split_file=split_file, protocol=protocol.value if protocol else None)
+    result = judge(
+        str(target),  # a name may be a packaged bundle's
+        data=data,
+        out=out,
+        split=split,
+        split_file=split_file,
+        protocol=protocol.value if protocol else None,
+        stress=stress,
+        limit=stress_limit,
+    )
     if as_json:
         print_json(result.metrics)
         return
@@ -176,3 +199,82 @@ def recipes(
         print_json(rows)
     else:
         print_table(list(rows[0]), [list(r.values()) for r in rows])
+
+
+def reproduce(
+    table: Annotated[str | None, typer.Argument(help="Which table; all are listed when left out.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The data set; may be left out with --collect.")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(help="How the data is divided: image, lesion, patient, official or augmented; the table's own when left out."),
+    ] = None,
+    budget: Annotated[
+        str,
+        typer.Option(
+            help="How far training is scaled to this machine, the same for every row: small, medium, paper, or a YAML file of recipe keys."
+        ),
+    ] = "small",
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with seeds from 0.")] = 3,
+    rows: Annotated[
+        list[str] | None,
+        typer.Option("--rows", "--row", metavar="NAME", help="Only this row, by its slug or its printed name; repeat as needed."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the table goes: <table>-<protocol>.json, .md and two plots.")] = Path("results"),
+    runs: Annotated[Path, typer.Option(help="Where the run folders lie.")] = Path("runs/reproduce"),
+    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; each gets its share of the cores.")] = 1,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="auto: a row without ImageNet weights at hand starts from scratch and is marked; imagenet: it is not run; scratch: every row."
+        ),
+    ] = "auto",
+    collect: Annotated[bool, typer.Option("--collect", help="Make the table of the runs at hand; train nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which runs are at hand and which would be trained, and stop.")] = False,
+    cost: Annotated[bool, typer.Option("--cost/--no-cost", help="Measure file size and latency of each network.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Regenerate a table of the papers: reuse or train its runs, and write it with intervals beside the printed figures."""
+    from lentigo.reproduce import Plan, list_tables, reproduce
+
+    if table is None:
+        listed = list_tables()
+        if as_json:
+            print_json(listed)
+        else:
+            print_table(list(listed[0]), [list(row.values()) for row in listed], caption="lentigo reproduce TABLE --data DATA")
+        return
+    result = reproduce(
+        table, data=data, protocol=protocol, budget=budget, seeds=seeds, rows=rows or (), out=out, runs=runs, jobs=jobs, weights=weights, collect=collect, dry_run=dry_run, cost=cost
+    )  # fmt: skip
+    if isinstance(result, Plan):
+        say(result.describe())
+        return
+    say(result.json.read_text(encoding="utf-8") if as_json else f"table: {result.markdown}; figures: {result.json}")
+    _report(result.failed, "the table is written without them")
+
+
+def sweep(
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe's name (see `lentigo recipes`) or a YAML file.")],
+    data: DataFolder,
+    overrides: Set = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
+    folds: Annotated[int | None, typer.Option(min=2, help="Cross-validate in so many folds; the test part stays apart.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; each gets its share of the cores.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Where runs and summary go; runs/sweep/<recipe name> when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a recipe with several seeds, and folds where wanted, side by side; summarise mean, deviation and interval."""
+    from lentigo.reproduce import sweep
+
+    result = sweep(recipe, data, overrides=overrides or (), seeds=seeds, folds=folds, jobs=jobs, out=out)
+    say(result.json.read_text(encoding="utf-8") if as_json else f"summary: {result.markdown}; figures: {result.json}")
+    _report(result.failed, "the summary is of the others")
+
+
+def _report(failed: tuple[str, ...], rest: str) -> None:
+    """End with one line and exit code 2 where runs could not be used; what could be is written by now."""
+    from lentigo.errors import TrainingError
+
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise TrainingError(f"{len(failed)} run{'s' if len(failed) > 1 else ''} could not be used, {rest}: {failed[0]}{more}")

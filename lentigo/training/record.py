@@ -17,8 +17,10 @@ _PACKAGES = ("torch", "torchvision", "timm", "lightning", "torchmetrics", "korni
 
 
 def command_line() -> str:
-    """The command that runs, without the folder of the program."""
-    return shlex.join([Path(sys.argv[0]).name or "python", *sys.argv[1:]])
+    """The command that runs, without the folder of the program; ``python -m lentigo`` is named as its script is."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name or "python", *sys.argv[1:]])
 
 
 def available_cores() -> int:

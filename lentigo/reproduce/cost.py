@@ -1,0 +1,103 @@
+"""What a network costs: counted once, timed as it would run on a machine without PyTorch, and kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lentigo.export import export_graph
+from lentigo.export.session import Session
+from lentigo.files import write_text
+from lentigo.networks import create_network
+from lentigo.networks.profile import count_macs
+from lentigo.training.recipe import NetworkRecipe
+from lentigo.training.record import hardware
+
+REPEATS, WARMUP = 40, 5
+_LIMIT = 20.0  # seconds of timing; large networks get fewer repeats
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of one network for one image.
+
+    Attributes:
+        parameters: with the head for ``classes``.
+        paper_parameters: with the head that the paper counts; None where it is the same.
+        macs: multiply-accumulates at ``size``; convolutions and matrix products.
+        bytes: size of the ONNX graph, float32.
+        latency_ms: median time for one image in ONNX Runtime on one CPU thread.
+        size: side of the image, in pixels.
+        classes: K.
+        repeats: timed passes behind the median.
+        hardware: where it was timed.
+    """
+
+    parameters: int
+    paper_parameters: int | None
+    macs: int
+    bytes: int
+    latency_ms: float
+    size: int
+    classes: int
+    repeats: int
+    hardware: str
+
+
+def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | None, size: int, folder: Path) -> Cost:
+    """Measure a network, or read what was measured on this machine before.
+
+    Args:
+        network: name and options.
+        classes: K.
+        paper_classes: size of the head with which the paper counts parameters.
+        size: side of the image, in pixels.
+        folder: where measurements are kept.
+
+    Raises:
+        NetworkError: the network cannot be built, or does not take images of this size.
+        BundleError: it cannot be exported.
+    """
+    machine = hardware(torch.device("cpu"), 1)
+    asked = [network.name, network.options, classes, paper_classes, size, machine]
+    path = folder / f"{network.name.replace('/', '_')}-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]}.json"
+    try:
+        return Cost(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):  # not measured yet, or not readable: measure
+        pass
+    model = create_network(network.name, classes=classes, **network.options).eval()
+    content = export_graph(model, size)
+    latency, repeats = _latency(content, size)
+    paper = None
+    if paper_classes is not None and paper_classes != classes:
+        with torch.device("meta"):
+            paper = _parameters(create_network(network.name, classes=paper_classes, **network.options))
+    cost = Cost(_parameters(model), paper, count_macs(model, size)[0], len(content), latency, size, classes, repeats, machine)
+    write_text(path, json.dumps(asdict(cost), indent=2) + "\n")
+    return cost
+
+
+def _latency(content: bytes, size: int) -> tuple[float, int]:
+    session = Session(content, threads=1)
+    image = np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)
+    times: list[float] = []
+    began = time.perf_counter()
+    for index in range(WARMUP + REPEATS):
+        start = time.perf_counter()
+        session(image)
+        if index >= WARMUP:
+            times.append((time.perf_counter() - start) * 1000)
+        if times and time.perf_counter() - began > _LIMIT:
+            break
+    return statistics.median(times), len(times)
+
+
+def _parameters(network: torch.nn.Module) -> int:
+    return sum(p.numel() for p in network.parameters())

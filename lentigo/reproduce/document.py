@@ -1,0 +1,357 @@
+"""A table's result as a page of Markdown, in figures and in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lentigo.reproduce.result import PRINTED, spread_of_seeds
+
+_NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "bacc_ovr": "BACC (one against the rest)"}
+_STARTS = {"imagenet": "ImageNet", "scratch": "scratch", None: "–"}
+
+
+def to_markdown(result: Mapping[str, Any], figures: Sequence[str]) -> str:
+    """The page.
+
+    Args:
+        result: of ``build_result``.
+        figures: file names of the plots beside it.
+    """
+    rows = [row for row in result["rows"] if "class" not in row]
+    titles = {row["slug"]: row["name"] for row in rows}
+    budget = result["budget"]
+    parts = [
+        f"# {result['table']}, `{result['protocol']}` protocol: {result['title'].lower()}",
+        "",
+        f"{result['paper']}, on {result['data']}: {result['test']['images']:,} test images in {result['test']['groups']:,} groups. "
+        f"{_seeds(result)} Budget `{budget['name']}`, the same for every row"
+        + (
+            f": {', '.join(f'{key} = {_short(value)}' for key, value in budget['values'].items())}."
+            if budget["values"]
+            else ": as printed."
+        ),
+        *_marks(result, rows),
+        "",
+        *_classes_table(result),
+        *_main_table(rows),
+        "",
+        *_interval_note(result),
+        "",
+        "## What these figures say",
+        "",
+        " ".join(what_it_says(result)),
+        "",
+        "## Against the reference",
+        "",
+        *_pairs_table(result, titles),
+        "",
+        "## Recall by class",
+        "",
+        *_recall_table(result, rows),
+        "",
+        "## Cost",
+        "",
+        *_cost_table(rows),
+        "",
+        *(f"![{name}]({name})" for name in figures),
+        "",
+        "## Where this comes from",
+        "",
+        *_provenance(result, rows),
+        "",
+    ]
+    return "\n".join(parts)
+
+
+def what_it_says(result: Mapping[str, Any]) -> list[str]:
+    """Plain sentences, each made from the figures."""
+    rows = {row["slug"]: row for row in result["rows"] if "class" not in row}
+    names = {slug: row["name"] for slug, row in rows.items()}
+    said = []
+    for metric in ("accuracy", "balanced_accuracy"):
+        if (order := result["order"][metric]) is not None:
+            said += _say_order(order, metric, names)
+    said += _say_classes(result)
+    said += _say_rare(result, names)
+    inside = {m: [row["printed_inside"][m] for row in rows.values() if row["measured"] and m in row["printed_inside"]] for m in PRINTED}
+    counted = [
+        f"{sum(found)} of {len(found)} rows for {_NAMES[m]}"
+        for m, values in inside.items()
+        if (found := [v for v in values if v is not None])
+    ]
+    if counted:
+        said.append(f"The printed figure lies inside the measured interval in {', '.join(counted)}.")
+    if result["budget"]["name"] != "paper":
+        said.append("Training was shorter and on smaller images than the paper's: read the order of the rows, not their level.")
+    if result["mixed_start"]:
+        said.append(
+            "Rows that start from ImageNet weights and rows that start from scratch stand in this table; "
+            "their differences are not the networks' own."
+        )
+    if len(result["seeds"]) > 1 and not result["complete"]:
+        said.append("Not every run is there yet.")
+    return said
+
+
+def _say_order(order: Mapping[str, Any], metric: str, names: Mapping[str, str]) -> list[str]:
+    def listed(pairs: Sequence[Sequence[str]]) -> str:
+        return "; ".join(f"{names[a]} above {names[b]}" for a, b in pairs)
+
+    name = _NAMES[metric]
+    said = [
+        f"By {name} the paper ranks {', '.join(names[s] for s in order['printed'])}; "
+        f"here the means rank {', '.join(names[s] for s in order['measured'])}."
+    ]
+    if order["pairs"]:
+        text = f"Of the {order['pairs']} pairs that the paper tells apart"
+        text += f" and that start alike ({order['pairs_of_mixed_start']} do not)" if order["pairs_of_mixed_start"] else ""
+        text += f", {len(order['hold'])} hold"
+        text += f" ({listed(order['hold'])})" if order["hold"] else ""
+        text += f", {len(order['reversed'])} are reversed"
+        text += f" (the paper has {listed(order['reversed'])}; here it is the other way round)" if order["reversed"] else ""
+        said.append(f"{text}, and {len(order['inside_the_noise'])} cannot be told apart within the intervals.")
+    return said
+
+
+def _say_classes(result: Mapping[str, Any]) -> list[str]:
+    said = []
+    for row in result["rows"]:
+        if "class" in row and row["measured"]:
+            values = [
+                f"{key} {row['printed'][key]:.2f} printed, {_estimate(row['measured'][key], percent=False)} here" for key in row["printed"]
+            ]
+            said.append(f"{row['name']}: {'; '.join(values)}.")
+    return said
+
+
+def _say_rare(result: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    found = result["recall_of_rare_classes"]
+    if not found:
+        return []
+    clear, open_ = [], 0
+    for one in found:
+        if one["low"] is None or one["low"] <= 0 <= one["high"]:
+            open_ += 1
+        else:
+            clear.append(f"{one['class']} with {names[one['slug']]} {_points(one)}")
+    text = f"Recall of the rare classes against {names[result['reference']]}, in points: "
+    text += f"{'; '.join(clear)}; " if clear else ""
+    return [f"{text}{open_} of {len(found)} differences have an interval that holds zero (not corrected for their number)."]
+
+
+def _seeds(result: Mapping[str, Any]) -> str:
+    seeds = result["seeds"]
+    return (
+        f"Seeds {', '.join(map(str, seeds))}."
+        if len(seeds) > 1
+        else f"One seed ({seeds[0]}): the spread between seeds is not in the intervals."
+    )
+
+
+def _marks(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    marks = []
+    if result["mixed_start"]:
+        scratch = [row["name"] for row in rows if row["start"] == "scratch"]
+        marks += [
+            "",
+            f"**Mixed starts**: {', '.join(scratch)} started from scratch, the others from ImageNet weights. Compare like with like.",
+        ]
+    for row in rows:
+        if row["missing"]:
+            marks += ["", f"**{row['name']}**: {'; '.join(row['missing'])}."]
+    return marks
+
+
+def _main_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    head = [
+        "row",
+        "start",
+        "seeds",
+        "accuracy, printed",
+        "accuracy",
+        "BACC, printed",
+        "balanced accuracy",
+        "BACC, one against the rest",
+        "macro F1",
+    ]
+    head.append("sd over seeds (accuracy, balanced)")
+    lines = []
+    for row in rows:
+        measured, printed = row["measured"], row["printed"]
+        cells = [
+            row["name"],
+            _STARTS.get(row["start"], str(row["start"])),
+            ", ".join(map(str, row["seeds"])) or "–",
+            _number(printed.get("accuracy")),
+        ]
+        cells.append(_estimate(measured and measured["accuracy"]))
+        cells += [
+            _number(printed.get("bacc")),
+            *(_estimate(measured and measured[m]) for m in ("balanced_accuracy", "bacc_ovr", "macro_f1")),
+        ]
+        spread = [spread_of_seeds(row, m) for m in ("accuracy", "balanced_accuracy")] if measured else [None]
+        cells.append(", ".join("–" if s is None else f"{s * 100:.1f}" for s in spread))
+        lines.append(cells)
+    return markdown_table(head, lines, left=2)
+
+
+def _classes_table(result: Mapping[str, Any]) -> list[str]:
+    rows = [row for row in result["rows"] if "class" in row]
+    if not rows:
+        return []
+    head = ["class"]
+    for title in ("P", "R", "F1"):
+        head += [f"{title}, printed", title]
+    lines = []
+    for row in rows:
+        cells = [f"{row['name']} (`{row['class']}`)"]
+        for key in ("precision", "sensitivity", "f1"):
+            cells += [f"{row['printed'][key]:.2f}", _estimate(row["measured"] and row["measured"][key], percent=False)]
+        lines.append(cells)
+    return [*markdown_table(head, lines, left=1), ""]
+
+
+def _interval_note(result: Mapping[str, Any]) -> list[str]:
+    interval = result["interval"]
+    unit = "lesions or patients" if result["test"]["grouped"] else "images"
+    return [
+        f"Percent. In brackets 95 % intervals: hierarchical bootstrap over {unit} and seeds, {interval['resamples']:,} resamples, "
+        f"seed {interval['seed']}. `balanced accuracy` is the mean recall; `BACC, one against the rest` is the paper's equation 11 "
+        "averaged over the classes. The printed BACC stands beside both and belongs to neither for certain."
+    ]
+
+
+def _pairs_table(result: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    if not result["pairs"]:
+        return ["No other row to compare with the reference."]
+    head = [
+        "row − " + names[result["reference"]],
+        "seeds",
+        "accuracy",
+        "p (Holm)",
+        "balanced accuracy",
+        "p (Holm)",
+        "BACC, one against the rest",
+        "p (Holm)",
+    ]
+    head.append("McNemar p, each seed")
+    lines = []
+    for pair in result["pairs"]:
+        cells = [names[pair["second"]] + (" (mixed start)" if pair["mixed_start"] else ""), ", ".join(map(str, pair["seeds"]))]
+        for metric in PRINTED:
+            d = pair["differences"][metric]
+            cells += [_estimate(d, signed=True) + (" **\\***" if d["real"] else ""), f"{_p(d['p'])} ({_p(d['p_holm'])})"]
+        cells.append(", ".join(_p(p) for p in pair["mcnemar"].values()))
+        lines.append(cells)
+    return [
+        *markdown_table(head, lines, left=1),
+        "",
+        "Points. The same lesions and seeds on both sides. **\\***: the corrected p is below 0.05 and the interval leaves out zero. "
+        "McNemar's test takes images as independent and holds for one trained network each.",
+    ]
+
+
+def _recall_table(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    present = [row for row in rows if row["measured"]]
+    codes = list(present[0]["per_class"])
+    rare = {one["class"] for one in result["recall_of_rare_classes"]}
+    lines = [[row["name"], *(_estimate(row["per_class"][code]["sensitivity"]) for code in codes)] for row in present]
+    table = markdown_table(["row", *(f"**{code}**" if code in rare else code for code in codes)], lines, left=1)
+    if not rare:
+        return table
+    names = {row["slug"]: row["name"] for row in rows}
+    classes = sorted(rare)
+    differences: dict[str, dict[str, str]] = {}
+    for one in result["recall_of_rare_classes"]:
+        differences.setdefault(one["slug"], {})[one["class"]] = _estimate(one, signed=True)
+    lines = [[names[slug], *(values.get(code, "–") for code in classes)] for slug, values in differences.items()]
+    head = [f"rare classes, row − {names[result['reference']]}", *classes]
+    return [*table, "", *markdown_table(head, lines, left=1)]
+
+
+def _cost_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    head = [
+        "row",
+        "parameters",
+        "printed, M",
+        "counted as printed, M",
+        "MACs, M",
+        "ONNX file, MB",
+        "one image on one CPU thread, ms",
+        "training, min",
+        "notes",
+    ]
+    lines = []
+    for row in rows:
+        printed, paper, cost = row["printed"].get("parameters"), row.get("parameters_as_printed"), row.get("cost")
+        as_printed = "–" if paper is None else f"{paper['parameters'] / 1e6:.2f} ({paper['classes']} classes)"
+        measured = [f"{cost['macs'] / 1e6:,.1f}", f"{cost['bytes'] / 1e6:.1f}", f"{cost['latency_ms']:.1f}"] if cost else ["–"] * 3
+        minutes = f"{row['wall_seconds'] / 60:.0f}" if row["measured"] else "–"
+        parameters = f"{row['parameters']:,}" if "parameters" in row else "–"
+        lines.append([row["name"], parameters, _number(printed, 2), as_printed, *measured, minutes, row["notes"]])
+    sizes = {row["cost"]["size"] for row in rows if row.get("cost")}
+    machines = sorted({row["cost"]["hardware"] for row in rows if row.get("cost")})
+    note = (
+        f"Multiply-accumulates and latency at {', '.join(map(str, sizes))} px; latency in ONNX Runtime on {'; '.join(machines)}, median."
+        if sizes
+        else ""
+    )
+    return [*markdown_table(head, lines, left=1), "", f"{note} Training: wall time of all seeds together.".strip()]
+
+
+def _provenance(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    origin = result["provenance"]
+    split = origin["split"]
+    counts = "; ".join(f"{name} {column['total']:,}" for name, column in split["counts"].items() if name != "total")
+    weights = sorted({row["weights"]["source"] for row in rows if row.get("weights")})
+    return [
+        f"- command: `{origin['command']}`",
+        f"- data: {result['data']}, fingerprint `{origin['fingerprint']}`",
+        f"- split: `{split['protocol']}`, seed {split['split_seed']}; {counts}",
+        f"- recipe `{result['budget']['recipe']}`, budget `{result['budget']['name']}`"
+        + (f"; ImageNet weights: {', '.join(weights)}" if weights else ""),
+        f"- hardware: {'; '.join(origin['hardware'])}",
+        f"- wall time of all runs: {origin['wall_seconds'] / 3600:.1f} h, {origin['runs_created'][0]} to {origin['runs_created'][1]}",
+        f"- versions: {', '.join(f'{k} {v}' for k, v in origin['versions'].items())}",
+    ]
+
+
+def _estimate(e: Mapping[str, Any] | None, *, percent: bool = True, signed: bool = False) -> str:
+    if not e or e["value"] is None:
+        return "–"
+    scale, digits, sign = (100, 1, "+" if signed else "") if percent else (1, 2, "")
+
+    def text(value: float) -> str:
+        return f"{round(value * scale, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
+
+    return text(e["value"]) + (f" ({text(e['low'])} to {text(e['high'])})" if e["low"] is not None else "")
+
+
+def show(share: float) -> str:
+    """A share as percent with one decimal."""
+    return f"{share * 100:.1f}"
+
+
+def _points(e: Mapping[str, Any]) -> str:
+    return _estimate(e, signed=True)
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(v, dict) and "size" in v for v in value):
+        return " then ".join(f"{v['size']} px" + (f" from epoch {v['from_epoch'] + 1}" if v["from_epoch"] else "") for v in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+    """A Markdown table whose first ``left`` columns are text and the rest numbers."""
+    rule = ["---" if i < left else "---:" for i in range(len(head))]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *([c.replace("|", "\\|") for c in row] for row in rows))]

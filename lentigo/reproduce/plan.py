@@ -1,0 +1,147 @@
+"""Which runs a table or a sweep needs, and what lies in their folders already."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lentigo.errors import LentigoError, NetworkError
+from lentigo.networks import create_network
+from lentigo.training.recipe import Recipe, load_recipe, recipe_differences
+from lentigo.training.run import RECIPE, load_run
+
+WEIGHTS = "LENTIGO_WEIGHTS"
+Start = Literal["imagenet", "scratch"]
+# A run by a recipe that differs in these alone is the same run.
+_FREE = frozenset({"description"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that is wanted.
+
+    Attributes:
+        title: for people, such as ``caco-joint seed 1``.
+        base: the recipe that it starts from, as ``lentigo train`` takes it.
+        overrides: ``key=value``.
+        recipe: both together, resolved.
+        folder: the run folder.
+        environment: changes of the environment; None removes a variable.
+    """
+
+    title: str
+    base: str
+    overrides: tuple[str, ...]
+    recipe: Recipe
+    folder: Path
+    environment: Mapping[str, str | None] = field(default_factory=dict)
+
+    def command(self, data: Path, *, resume: bool) -> list[str]:
+        """The command that trains it."""
+        words = [sys.executable, "-m", "lentigo", "train", self.base, "--data", str(data), "--out", str(self.folder), "--quiet"]
+        for override in self.overrides:
+            words += ["--set", override]
+        return [*words, "--resume"] if resume else words
+
+    def epochs_done(self) -> int:
+        """Epochs on disk."""
+        try:
+            return max(0, len((self.folder / "log.csv").read_text(encoding="utf-8").splitlines()) - 1)
+        except OSError:
+            return 0
+
+
+@dataclass(frozen=True)
+class State:
+    """What lies in the folder of a job.
+
+    Attributes:
+        kind: ``done`` (reused), ``begun`` (resumed), ``absent`` (trained), or ``blocked`` (something else is there; never touched).
+        reason: why it is blocked.
+    """
+
+    kind: Literal["done", "begun", "absent", "blocked"]
+    reason: str = ""
+
+
+def inspect(job: Job, fingerprint: str | None) -> State:
+    """Look into the folder of a job.
+
+    Args:
+        job: what is wanted there.
+        fingerprint: of the data; None where the data are not at hand.
+    """
+    folder = job.folder
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return State("absent")
+    if not (folder / RECIPE).is_file():
+        return State("blocked", f"{folder}: is there and is no run folder; move it away")
+    try:
+        differences = [key for key in recipe_differences(job.recipe, load_recipe(folder / RECIPE)) if key not in _FREE]
+        if differences:
+            return State(
+                "blocked", f"{folder}: holds a run by another recipe ({', '.join(differences)} differ); move it away, or use --runs"
+            )
+        if not (folder / "run.json").is_file():
+            return State("begun")
+        record = load_run(folder).record
+        begun_on = str(record["fingerprint"])
+        finished = bool(record["finished"])
+    except (LentigoError, KeyError, TypeError) as error:
+        reason = str(error) if isinstance(error, LentigoError) else f"{folder / 'run.json'}: is no record of a run"
+        return State("blocked", f"{reason}; the run folder is damaged: move it away to train it anew")
+    if fingerprint is not None and begun_on != fingerprint:
+        return State("blocked", f"{folder}: was trained on other data (fingerprint {begun_on[:12]}…, now {fingerprint[:12]}…); use --runs")
+    if not finished:
+        return State("begun")
+    if not (folder / "predictions" / "test.csv").is_file():
+        return State("blocked", f"{folder}: has no predictions/test.csv; the run folder is damaged: move it away to train it anew")
+    return State("done")
+
+
+def find_weights(recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
+    """Whether a network's ImageNet weights are at hand: in the file that LENTIGO_WEIGHTS names, or from its library.
+
+    Returns:
+        ``imagenet`` or ``scratch``, the change of the environment that it takes (the file may be another network's), and why
+        it is ``scratch``.
+
+    Raises:
+        NetworkError: no such network, or options that it does not take.
+    """
+    chosen = recipe.network
+    create_network(chosen.name, classes=2, **chosen.options)
+    reasons = []
+    changes: list[dict[str, str | None]] = [{}, {WEIGHTS: None}] if os.environ.get(WEIGHTS) else [{}]
+    for environment in changes:
+        weights = "imagenet" if environment else chosen.weights()
+        try:
+            create_network(chosen.name, classes=2, pretrained=weights, **chosen.options)
+        except NetworkError as error:
+            reasons.append(str(error))
+        else:
+            return "imagenet", environment, ""
+    return "scratch", {}, reasons[-1]
+
+
+class WeightsAtHand:
+    """``find_weights``, asked once a network.
+
+    Args:
+        find: what to ask.
+    """
+
+    def __init__(self, find: Callable[[Recipe], tuple[Start, Mapping[str, str | None], str]] = find_weights) -> None:
+        self._find = find
+        self._known: dict[str, tuple[Start, Mapping[str, str | None], str]] = {}
+
+    def __call__(self, recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
+        """See ``find_weights``."""
+        key = recipe.network.model_dump_json()
+        if key not in self._known:
+            self._known[key] = self._find(recipe)
+        return self._known[key]

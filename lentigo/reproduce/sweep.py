@@ -1,0 +1,226 @@
+"""What ``lentigo sweep`` does: one recipe over seeds and folds, side by side, and a table of what came out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lentigo.data import read_samples
+from lentigo.errors import DataError, LentigoError, RecipeError
+from lentigo.evaluation import PredictionTable, RunFiles, read_run
+from lentigo.evaluation.intervals import RESAMPLES
+from lentigo.files import write_text
+from lentigo.reproduce.document import markdown_table, show
+from lentigo.reproduce.measure import OVERALL, Figures, Measured
+from lentigo.reproduce.plan import Job, State, inspect
+from lentigo.reproduce.pool import run_jobs, say_line
+from lentigo.training.recipe import Recipe, load_recipe
+from lentigo.training.record import command_line
+from lentigo.training.run import prepare_samples
+
+_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "bacc_ovr": "BACC (one against the rest)",
+    "macro_f1": "macro F1",
+}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep that was summarised.
+
+    Attributes:
+        json: the figures.
+        markdown: the page.
+        failed: one line for each run that could not be trained or used; the summary is of the others.
+    """
+
+    json: Path
+    markdown: Path
+    failed: tuple[str, ...] = ()
+
+
+def sweep(
+    recipe: str,
+    data: Path,
+    *,
+    overrides: Sequence[str] = (),
+    seeds: int = 3,
+    folds: int | None = None,
+    jobs: int = 1,
+    out: Path | None = None,
+    resamples: int = RESAMPLES,
+    say: Callable[[str], None] = say_line,
+) -> Sweep:
+    """Train a recipe with several seeds, on every fold of a cross-validation where that is wanted, and summarise.
+
+    Args:
+        recipe: name of a packaged recipe, or path of a YAML file.
+        data: the data set.
+        overrides: ``key=value``.
+        seeds: how many; they count from 0.
+        folds: folds of a cross-validation, at least 2; the test part stays apart from it. None: one split.
+        jobs: runs side by side.
+        out: where the run folders and the summary go; ``runs/sweep/<recipe name>`` when left out.
+        resamples: bootstrap resamples.
+        say: told one line a step.
+
+    Raises:
+        RecipeError: the recipe cannot be used, or sets what the sweep sets.
+        DataError: the data cannot be used, such as a class with fewer images than there are folds, or no run came to its end.
+    """
+    taken = [o for o in overrides if o.partition("=")[0].strip() in ("seed", "data.folds", "data.fold")]
+    if taken:
+        raise RecipeError(f"a sweep sets {', '.join(taken)} itself; use --seeds and --folds")
+    base = load_recipe(recipe, overrides)
+    place = out if out is not None else Path("runs") / "sweep" / base.name
+    wanted: dict[tuple[int, int], tuple[Job, State]] = {}
+    fingerprint = read_samples(data).fingerprint
+    for seed in range(seeds):
+        for fold in range(folds or 1):
+            job = _job(recipe, overrides, place, seed, fold if folds else None, folds)
+            wanted[seed, fold] = (job, inspect(job, fingerprint))
+    for fold in range(folds or 1):  # before anything is trained: a class may be too small for the folds
+        prepare_samples(wanted[0, fold][0].recipe, data)
+    failed = {job.folder: state.reason for job, state in wanted.values() if state.kind == "blocked"}
+    for reason in failed.values():
+        say(f"not used: {reason}")
+    failed |= run_jobs(list(wanted.values()), data, folder=place, jobs=jobs, say=say)
+    runs: dict[tuple[int, int], RunFiles] = {}
+    for key, (job, _) in wanted.items():
+        if job.folder not in failed:
+            try:
+                runs[key] = read_run(job.folder)
+            except LentigoError as error:
+                failed[job.folder] = str(error)
+    if not runs:
+        raise DataError(f"{place}: no run came to its end: {next(iter(failed.values()), 'none was begun')}")
+    result = _summary(base, runs, folds, resamples)
+    write_text(place / "sweep.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    write_text(place / "sweep.md", _markdown(result))
+    return Sweep(place / "sweep.json", place / "sweep.md", tuple(failed.values()))
+
+
+def _job(recipe: str, overrides: Sequence[str], place: Path, seed: int, fold: int | None, folds: int | None) -> Job:
+    own = [f"seed={seed}"] if fold is None else [f"seed={seed}", f"data.folds={folds}", f"data.fold={fold}"]
+    changes = (*overrides, *own)
+    title = f"seed {seed}" if fold is None else f"seed {seed}, fold {fold}"
+    folder = place / (f"seed{seed}" if fold is None else f"seed{seed}-fold{fold}")
+    return Job(title, recipe, changes, load_recipe(recipe, changes), folder)
+
+
+def _summary(recipe: Recipe, runs: Mapping[tuple[int, int], RunFiles], folds: int | None, resamples: int) -> dict[str, Any]:
+    # Each run is a draw of its own: the seed of its weights, and with folds the part that it did not learn from.
+    numbered = {number: run for number, (_, run) in enumerate(sorted(runs.items()))}
+    test = Measured({"test": {number: run.test for number, run in numbered.items()}}, resamples=resamples).figures("test")
+    first = next(iter(runs.values()))
+    seeds = sorted({seed for seed, _ in runs})
+    result: dict[str, Any] = {
+        "format": 1,
+        "recipe": recipe.name,
+        "network": recipe.network.name,
+        "protocol": recipe.data.protocol,
+        "seeds": seeds,
+        "folds": folds,
+        "test_images": len(first.test),
+        "test": _figures(test),
+        "runs": [
+            {"folder": str(run.folder), "seed": seed, "fold": fold if folds else None, "test": test.per_seed[number]}
+            for number, ((seed, fold), run) in enumerate(sorted(runs.items()))
+        ],
+        "provenance": {
+            "command": command_line(),
+            "fingerprint": first.record.get("fingerprint"),
+            "hardware": sorted({str(run.record.get("hardware")) for run in runs.values()}),
+            "wall_seconds": round(sum(float(run.record.get("wall_seconds", 0)) for run in runs.values()), 1),
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        },
+        "cross_validation": None,
+    }
+    if folds:
+        whole = {s: pooled for s in seeds if (pooled := _out_of_fold([runs.get((s, f)) for f in range(folds)])) is not None}
+        if whole:
+            figures = Measured({"folds": whole}, resamples=resamples).figures("folds")
+            result["cross_validation"] = {"images": len(next(iter(whole.values()))), "seeds": sorted(whole), **_figures(figures)}
+    return result
+
+
+def _out_of_fold(runs: Sequence[RunFiles | None]) -> PredictionTable | None:
+    """The validation predictions of all folds as one table: each image judged by the one network that did not learn from it."""
+    tables = [run.validation for run in runs if run is not None and run.validation is not None]
+    if len(tables) < len(runs):
+        return None
+    return PredictionTable(
+        pd.concat([t.frame for t in tables], ignore_index=True),
+        tables[0].codes,
+        np.concatenate([t.probabilities for t in tables]),
+        np.concatenate([t.targets for t in tables]),
+        np.concatenate([t.groups for t in tables]),
+    )
+
+
+def _figures(figures: Figures) -> dict[str, Any]:
+    values = {metric: [run[metric] for run in figures.per_seed.values()] for metric in OVERALL}
+    return {
+        "figures": {
+            metric: {
+                "mean": float(np.mean(values[metric])),
+                "sd": float(np.std(values[metric], ddof=1)) if len(values[metric]) > 1 else None,
+                **{end: e for end, e in figures.overall[metric].to_dict().items() if end != "value"},
+            }
+            for metric in OVERALL
+        },
+        "per_class": {code: {name: e.to_dict() for name, e in found.items()} for code, found in figures.per_class.items()},
+        "confusion": figures.confusion.tolist(),
+    }
+
+
+def _markdown(result: Mapping[str, Any]) -> str:
+    cross = result["cross_validation"]
+    folds = f", {result['folds']} folds" if result["folds"] else ""
+    head = ["figure", "test: mean", "sd over runs", "95 %"]
+    head += ["out of fold: mean", "sd over seeds", "95 %"] if cross else []
+    lines = []
+    for metric in OVERALL:
+        cells = [_NAMES[metric]]
+        for part in (result["test"], cross) if cross else (result["test"],):
+            f = part["figures"][metric]
+            interval = "–" if f["low"] is None else f"{show(f['low'])} to {show(f['high'])}"
+            cells += [show(f["mean"]), "–" if f["sd"] is None else show(f["sd"]), interval]
+        lines.append(cells)
+    each = [
+        [str(run["seed"]), "–" if run["fold"] is None else str(run["fold"]), *(show(run["test"][m]) for m in OVERALL), f"`{run['folder']}`"]
+        for run in result["runs"]
+    ]
+    origin = result["provenance"]
+    notes = "Percent. Intervals: hierarchical bootstrap over lesions (or patients, or images where neither is known) and runs."
+    if cross:
+        notes += (
+            f" Out of fold: the {cross['images']:,} images apart from the test part, each judged by the network that did not learn from "
+            "it; the epoch was chosen on these same images, which flatters."
+        )
+    return "\n".join(
+        [
+            f"# {result['recipe']}: {len(result['seeds'])} seeds{folds}",
+            "",
+            f"`{result['network']}`, `{result['protocol']}` protocol, {result['test_images']:,} test images, {len(result['runs'])} runs.",
+            "",
+            *markdown_table(head, lines, left=1),
+            "",
+            notes,
+            "",
+            *markdown_table(["seed", "fold", *(_NAMES[m] for m in OVERALL), "run"], each, left=0),
+            "",
+            f"Command `{origin['command']}`; data fingerprint `{origin['fingerprint']}`; {'; '.join(origin['hardware'])}; "
+            f"{origin['wall_seconds'] / 60:.0f} minutes in all runs together.",
+            "",
+        ]
+    )

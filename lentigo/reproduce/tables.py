@@ -1,0 +1,238 @@
+"""The papers' tables and the budgets, as typed data; needs no torch."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from lentigo.errors import RecipeError, did_you_mean
+from lentigo.training.recipe import Recipe, load_recipe
+
+Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Values = dict[str, Any]
+# A row is a network and a loss; whatever else changed with it would make the comparison unfair.
+_OF_A_ROW = ("network.", "loss.")
+SCRATCH = "-scratch"
+"""Ends the slug of a row that starts from scratch because its ImageNet weights are not at hand."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Printed(_Section):
+    """What the paper prints for a row.
+
+    Attributes:
+        accuracy: percent.
+        bacc: the paper's balanced accuracy, percent.
+        parameters: millions.
+    """
+
+    accuracy: float | None = None
+    bacc: float | None = None
+    parameters: float | None = None
+
+
+class PrintedClass(_Section):
+    """What the paper prints for one class of a row, as shares.
+
+    Attributes:
+        name: the class as the paper names it.
+        precision: P.
+        sensitivity: R, the recall.
+        f1: F1.
+    """
+
+    name: str
+    precision: float
+    sensitivity: float
+    f1: float
+
+
+class Row(_Section):
+    """One row of a table.
+
+    Attributes:
+        name: as printed.
+        slug: names the run folders.
+        set: dotted keys of the recipe and their values; of the network and the loss only.
+        start: ``imagenet`` or ``scratch`` where the row is about it; ``auto`` takes ImageNet weights where they are at hand.
+        printed: the paper's figures.
+        classes: class code -> the paper's figures of that class; each becomes a line of the table.
+        paper_classes: size of the head with which the paper counts parameters; None for the data's own.
+        notes: what a reader must know about this row.
+    """
+
+    name: str
+    slug: Slug
+    set: Values = {}
+    start: Literal["auto", "imagenet", "scratch"] = "auto"
+    printed: Printed = Printed()
+    classes: dict[str, PrintedClass] = {}
+    paper_classes: int | None = None
+    notes: str = ""
+
+
+class Table(_Section):
+    """One table of a paper.
+
+    Attributes:
+        name: what the command calls it.
+        title: what it compares.
+        paper: whose table it is.
+        recipe: packaged recipe that every row starts from.
+        family: which budgets hold.
+        data: the data set, for people.
+        protocols: how the data may be split, the default first.
+        reference: slug of the row that the others are tested against.
+        set: keys that all rows set.
+        rare: classes to call out.
+        paper_classes: for rows that do not say.
+        profile_size: side of the images for multiply-accumulates and latency, in pixels.
+        rows: the rows, as printed.
+    """
+
+    name: str
+    title: str
+    paper: str
+    recipe: str
+    family: str
+    data: str
+    protocols: Annotated[tuple[str, ...], Field(min_length=1)]
+    reference: Slug
+    set: Values = {}
+    rare: tuple[str, ...] = ()
+    paper_classes: int | None = None
+    profile_size: int = 224
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        slugs = [row.slug for row in self.rows]
+        if len(set(slugs)) < len(slugs):
+            raise ValueError("slugs must be unique")
+        if self.reference not in slugs:
+            raise ValueError(f"reference {self.reference!r} is no row")
+        for values in (self.set, *(row.set for row in self.rows)):
+            for key in values:
+                if not key.startswith(_OF_A_ROW):
+                    raise ValueError(f"a row may not set {key!r}: network and loss only, or the comparison would not be fair")
+        return self
+
+    def row(self, slug: str) -> Row:
+        """A row by its slug."""
+        return next(row for row in self.rows if row.slug == slug)
+
+    def choose(self, names: list[str] | None) -> tuple[Row, ...]:
+        """Rows by slug or by name as printed; all where none is named.
+
+        Raises:
+            RecipeError: no such row; the nearest is named.
+        """
+        if not names:
+            return self.rows
+        found = []
+        for name in names:
+            row = next((r for r in self.rows if name in (r.slug, r.name)), None)
+            if row is None:
+                known = [row.slug for row in self.rows]
+                raise RecipeError(f"table {self.name} has no row {name!r}{did_you_mean(name, known)}")
+            found.append(row)
+        return tuple(row for row in self.rows if row in found)
+
+
+class Budget(_Section):
+    """How far training is scaled to a machine: changes of the recipe, the same for every row.
+
+    Attributes:
+        name: ``small``, ``medium``, ``paper``, or the name of a file.
+        values: dotted keys and their values.
+    """
+
+    name: Slug
+    values: Values
+
+
+def table_names() -> list[str]:
+    """Names of the tables, sorted."""
+    return sorted(e.name.removesuffix(".yaml") for e in files(__package__).joinpath("tables").iterdir() if e.name.endswith(".yaml"))
+
+
+def list_tables() -> list[dict[str, str | int]]:
+    """One line a table: name, paper, what it compares, rows, data, protocols."""
+    tables = [load_table(name) for name in table_names()]
+    return [
+        {"table": t.name, "paper": t.paper, "compares": t.title, "rows": len(t.rows), "data": t.data, "protocols": ", ".join(t.protocols)}
+        for t in tables
+    ]
+
+
+def load_table(name: str) -> Table:
+    """A packaged table.
+
+    Raises:
+        RecipeError: no such table; the nearest is named.
+    """
+    if name not in table_names():
+        raise RecipeError(f"no table {name!r}{did_you_mean(name, table_names())}")
+    text = files(__package__).joinpath("tables", f"{name}.yaml").read_text(encoding="utf-8")
+    return Table.model_validate({"name": name, **yaml.safe_load(text)})
+
+
+def load_budget(name: str, family: str) -> Budget:
+    """A packaged budget by name, or one from a YAML file of dotted keys and values.
+
+    Raises:
+        RecipeError: no such budget, or a file that cannot be used.
+    """
+    packaged: dict[str, Values] = yaml.safe_load(files(__package__).joinpath("budgets.yaml").read_text(encoding="utf-8"))[family]
+    if Path(name).suffix not in (".yaml", ".yml"):
+        if name not in packaged:
+            raise RecipeError(f"no budget {name!r}{did_you_mean(name, packaged)} (or give the path of a .yaml file)")
+        return Budget(name=name, values=packaged[name])
+    try:
+        values = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{name}: cannot be read as a budget ({' '.join(str(error).split())})") from None
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise RecipeError(f"{name}: a budget is a mapping of dotted keys of the recipe to values, such as `epochs: 6`")
+    unfair = [key for key in values if key.split(".")[0] in ("network", "loss", "name", "seed")]
+    if unfair:
+        raise RecipeError(f"{name}: a budget may not set {', '.join(unfair)}; the rows of the table do")
+    try:
+        return Budget(name=Path(name).stem, values=values)
+    except ValidationError:
+        raise RecipeError(f"{name}: name the file in small letters, digits, dots, dashes and underscores; it names a folder") from None
+
+
+def overrides_of(table: Table, row: Row, budget: Budget, *, protocol: str, seed: int, scratch: bool) -> list[str]:
+    """The ``--set`` arguments that turn the table's recipe into one run of a row."""
+    values: Values = {"name": slug_of(row, scratch), **table.set, **row.set}
+    if scratch:
+        values["network.pretrained"] = "none"
+    values |= {"data.protocol": protocol, "seed": seed, **budget.values}
+    return [f"{key}={_flow(value)}" for key, value in values.items()]
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
+
+
+def slug_of(row: Row, scratch: bool) -> str:
+    """The row's slug, marked where it starts from scratch."""
+    return row.slug + SCRATCH if scratch and not row.slug.endswith(SCRATCH) else row.slug
+
+
+def recipe_of(table: Table, overrides: list[str]) -> Recipe:
+    """The resolved recipe of one run.
+
+    Raises:
+        RecipeError: a budget's key or value is none of a recipe.
+    """
+    return load_recipe(table.recipe, overrides)

@@ -135,12 +135,15 @@ def export(
 
 def parity(
     bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
+    browser: Annotated[
+        bool | None, typer.Option("--browser/--no-browser", help="Ask the built app in Chromium too; where both are there when left out.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle on its golden vectors in every runtime at hand; exit code 1 where one differs."""
     from lentigo.export import check_parity
 
-    report = check_parity(bundle)
+    report = check_parity(bundle, browser=browser)
     if as_json:
         print_json(report.to_dict())
     else:

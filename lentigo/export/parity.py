@@ -1,7 +1,8 @@
 """The parity gate: does a bundle give its golden answers in every runtime at hand?
 
 ONNX Runtime is asked through ``Classifier``, so that decoding, resizing, normalising and the temperature are compared as
-well as the graph; torch is asked where the trained network is at hand. The phone app's tests read the same vectors.
+well as the graph; torch is asked where the trained network is at hand, the phone app's own worker where there are the built
+app and Chromium.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 
 from lentigo.bundle import Bundle, Spec
 from lentigo.errors import BundleError
+from lentigo.export.browser import BrowserUnavailableError, ask_browser
 from lentigo.export.golden import FORMAT
 from lentigo.export.graph import DeployedNetwork
 from lentigo.imaging import load, normalise
@@ -36,10 +38,10 @@ class Difference:
     """One quantity of one case in one runtime.
 
     Attributes:
-        runtime: ``onnxruntime`` or ``torch``.
+        runtime: ``onnxruntime``, ``torch`` or ``browser``.
         case: the golden case's name.
         quantity: ``pixels`` (levels of 255), ``probabilities`` (absolute), or ``logits``, ``embedding`` and ``cam`` (relative to the
-            largest golden value).
+            largest golden value), or ``answer`` for a bundle that the browser cannot open at all.
         difference: the largest difference; infinite where the shapes differ or the answer is not finite.
         tolerance: the largest difference allowed.
     """
@@ -100,23 +102,24 @@ class ParityReport:
         for d in self.differences:
             mark = "" if d.passed else "  FAILS"
             lines.append(f"{d.runtime:<12} {d.case:<28} {d.quantity:<14} {d.difference:>11.3g} {d.tolerance:>9.3g}{mark}")
-        lines += [f"{runtime:<12} not asked: {why}" for runtime, why in self.skipped.items()]
+        lines += [f"{runtime:<12} not checked: {why}" for runtime, why in self.skipped.items()]
         verdict = "gives its golden answers" if self.passed else f"differs from its golden answers in {len(self.failures)} places"
         return "\n".join([*lines, f"{self.bundle} {verdict}"])
 
 
-def check_parity(bundle: Bundle | str | Path, network: Network | None = None) -> ParityReport:
-    """Compare a bundle with its golden vectors in ONNX Runtime and, where the network is at hand, in torch.
+def check_parity(bundle: Bundle | str | Path, network: Network | None = None, *, browser: bool | None = None) -> ParityReport:
+    """Compare a bundle with its golden vectors in ONNX Runtime, and in torch and a browser where they are at hand.
 
     Args:
         bundle: a bundle, its folder, or a run folder; a run folder brings its trained network along.
         network: the trained network the bundle was made from.
+        browser: ask the built app in Chromium; None does so where both are there, True asks for them.
 
     Returns:
         Every difference; ``passed`` says whether all are allowed.
 
     Raises:
-        BundleError: no bundle there, a damaged one, or golden vectors of another form.
+        BundleError: no bundle there, a damaged one, golden vectors of another form, or a browser that was asked for and is not there.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     if network is None and not isinstance(bundle, Bundle) and (Path(bundle) / "checkpoints" / "best.ckpt").is_file():
@@ -151,7 +154,25 @@ def check_parity(bundle: Bundle | str | Path, network: Network | None = None) ->
         allowed = tolerance * (_FLOAT16_FACTOR if opened.spec.weights == "fp16" else 1.0)
         for case, torch_found in zip(cases, _run_torch(network, opened.spec, np.stack(stack)), strict=True):
             differences += _compare("torch", case, torch_found, allowed)
+
+    if browser is False:
+        skipped["browser"] = "not asked for"
+    else:
+        try:
+            differences += _in_browser(opened, pixel_tolerance, tolerance)
+        except BrowserUnavailableError as error:
+            if browser:
+                raise BundleError(f"{opened.path}: cannot be checked in a browser: {error}") from None
+            skipped["browser"] = str(error)
     return ParityReport(opened.spec.name, tuple(differences), skipped)
+
+
+def _in_browser(bundle: Bundle, pixel_tolerance: float, tolerance: float) -> list[Difference]:
+    return [
+        Difference("browser", case.name, quantity, difference, pixel_tolerance if quantity == "pixels" else tolerance)
+        for case in ask_browser(bundle)
+        for quantity, difference in case.differences.items()
+    ]
 
 
 def _golden(bundle: Bundle) -> tuple[list[dict[str, Any]], float, float]:

@@ -37,8 +37,8 @@ format: setup ## format the Python code
 	$(PYTHON_BIN) -m ruff check --fix $(SOURCES)
 	$(PYTHON_BIN) -m ruff format $(SOURCES)
 
-audit: setup ## known vulnerabilities in what is installed
-	$(PYTHON_BIN) -m pip install --quiet pip-audit && $(PYTHON_BIN) -m pip_audit
+audit: setup ## known vulnerabilities in what is installed and in the app; part of make test
+	$(PYTHON_BIN) scripts/audit.py
 
 clean: ## remove what was built, not what was trained
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache lentigo/serving/static

@@ -19,3 +19,5 @@ fi
 echo "== Python tests"
 # One thread a worker: two workers share two cores.
 OMP_NUM_THREADS=1 $python -m pytest -n 2 --dist loadfile
+echo "== audit of the dependencies"
+$python scripts/audit.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,12 +20,16 @@ from lentigo.bundle import SPEC, Spec
 from lentigo.data import Samples, kfold_samples, load_split, read_samples, split_samples
 from lentigo.data.progress import Progress, shown
 from lentigo.data.samples import COLUMNS, SPLITS
-from lentigo.errors import DataError, did_you_mean
-from lentigo.evaluation import maps_path, write_maps, write_predictions
+from lentigo.data.skin import estimate_angle
+from lentigo.errors import BundleError, DataError, did_you_mean
+from lentigo.evaluation import maps_path, read_run, write_maps, write_predictions
 from lentigo.evaluation.report import write_report
+from lentigo.evaluation.stress import RECORD as STRESS_RECORD
+from lentigo.evaluation.stress import stress_folder
 from lentigo.files import write_text
 from lentigo.imaging import resize
 from lentigo.inference import Classifier, find_bundle, softmax
+from lentigo.stress import run_stress, write_skin
 from lentigo.training.recipe import DataRecipe
 from lentigo.training.record import available_cores, command_line, hardware, versions
 
@@ -62,6 +67,8 @@ def evaluate(
     split: str = "test",
     split_file: str | Path | None = None,
     protocol: str | None = None,
+    stress: bool = False,
+    limit: int | None = None,
     progress: bool | Progress = True,
 ) -> Evaluation:
     """Judge a run by its predictions, or a bundle on a data set.
@@ -73,35 +80,54 @@ def evaluate(
         split: ``test``, ``val``, ``train`` or, for a bundle, ``all``.
         split_file: for a bundle, a saved split.
         protocol: for a bundle, how the data is divided.
-        progress: for a bundle, show a bar, or a function called with (done, total).
+        stress: also classify degraded images and images with parts deleted, for the report's robustness section; a run needs its
+            bundle for that.
+        limit: no more images than this for ``stress``, drawn at random.
+        progress: where images are classified, show a bar, or a function called with (done, total).
 
     Raises:
         DataError: neither a run with predictions nor a bundle with data, or arguments that do not belong together.
         BundleError: no such bundle, or a damaged one.
     """
     if data is not None:
-        return evaluate_bundle(target, data, split=split, split_file=split_file, protocol=protocol, out=out, progress=progress)
+        return evaluate_bundle(
+            target, data, split=split, split_file=split_file, protocol=protocol, out=out, stress=stress, limit=limit, progress=progress
+        )
     if (Path(target) / SPEC).is_file() or not Path(target).exists():
         raise DataError(
             f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to judge a bundle, give a data set too (--data)"
         )
     if split_file is not None or protocol is not None:
         raise DataError("a run has its own split; split_file and protocol are for a bundle on a data set (--data)")
-    return evaluate_run(target, split=split, out=out)
+    return evaluate_run(target, split=split, out=out, stress=stress, limit=limit, progress=progress)
 
 
-def evaluate_run(run: str | Path, *, split: str = "test", out: str | Path | None = None) -> Evaluation:
+def evaluate_run(
+    run: str | Path,
+    *,
+    split: str = "test",
+    out: str | Path | None = None,
+    stress: bool = False,
+    limit: int | None = None,
+    progress: bool | Progress = True,
+) -> Evaluation:
     """Write the report of a run from its predictions on file.
 
     Args:
         run: a run folder.
         split: which predictions to judge, ``predictions/<split>.csv``.
         out: the report's folder; ``report`` in the run folder when left out.
+        stress: first classify degraded images with the run's bundle, see `evaluate`.
+        limit: no more images than this for ``stress``.
+        progress: for ``stress``, show a bar, or a function called with (done, total).
 
     Raises:
-        DataError: no run folder, or no such predictions.
+        DataError: no run folder, or no such predictions; for ``stress``, no bundle.
+        ImageError: for ``stress``, an image that is not where the run says.
     """
     folder = Path(run)
+    if stress:
+        _stress_run(folder, split, limit, progress)
     index = write_report(folder, out, split=split)
     return _result(f"{folder.resolve().name}, {split}", folder, index)
 
@@ -114,6 +140,8 @@ def evaluate_bundle(
     split_file: str | Path | None = None,
     protocol: str | None = None,
     out: str | Path | None = None,
+    stress: bool = False,
+    limit: int | None = None,
     progress: bool | Progress = True,
 ) -> Evaluation:
     """Classify a labelled data set with a bundle, and write predictions and report.
@@ -129,6 +157,8 @@ def evaluate_bundle(
         split_file: a saved split, CSV with columns image and split.
         protocol: ``image``, ``lesion``, ``patient`` or ``official``, with the bundle's seed and fractions.
         out: the folder for ``predictions/``, ``run.json`` and ``report/``; ``runs/<bundle>-on-<data>`` when left out.
+        stress: also classify degraded images, see `evaluate`.
+        limit: no more images than this for ``stress``.
         progress: show a bar, or a function called with (done, total).
 
     Raises:
@@ -145,7 +175,10 @@ def evaluate_bundle(
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{samples.name}"
     # A part of another name is a table of its own beside test.csv, as in a run.
     table = folder / "predictions" / f"{split}.csv"
+    _clear_stress(table, spec)
     _predict(classifier, part.samples, table, progress)
+    if stress:
+        run_stress(classifier, part.samples, stress_folder(table), limit=limit, facts=_stress_facts(spec), progress=progress)
     _write_record(folder, spec, samples, part, Path(data), time.monotonic() - started)
     title = f"{spec.name} on {samples.name}: {part.description}"
     index = write_report(
@@ -156,6 +189,44 @@ def evaluate_bundle(
         thresholds={point.name: point.threshold for point in spec.operating_points},
     )
     return _result(title, folder, index)
+
+
+def _stress_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:
+    """Degrade the very images of a run's table, and classify them with its bundle."""
+    files = read_run(run, split=split)
+    try:
+        classifier = Classifier(find_bundle(run))
+    except BundleError as error:
+        raise DataError(
+            f"{run}: degraded images are classified by the run's bundle ({error}); write it first: lentigo export {run}"
+        ) from None
+    table, root = files.test, files.record.get("data_root")
+    if root is None:
+        raise DataError(f"{run}: run.json does not say where the images are (data_root); judge the bundle on them instead (--data)")
+    frame = table.frame.rename(columns={"target": "label"}).assign(split=split, train_only=False)
+    samples = Samples(str(files.record.get("data") or run.name), Path(str(root)), classifier.labels, frame.drop(columns=list(table.codes)))
+    predictions = run / "predictions" / f"{split}.csv"
+    run_stress(classifier, samples, stress_folder(predictions), limit=limit, facts=_stress_facts(classifier.spec), progress=progress)
+
+
+def _stress_facts(spec: Spec) -> dict[str, Any]:
+    return {
+        "command": command_line(),
+        "bundle": {"name": spec.name, "version": spec.version, "weights": spec.weights, "model_sha256": spec.files["model.onnx"]},
+        "hardware": hardware(torch.device("cpu"), 1),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _clear_stress(table: Path, spec: Spec) -> None:
+    """Take away what another model answered to degraded images, which would stand in this one's report."""
+    folder = stress_folder(table)
+    try:
+        kept: Any = json.loads((folder / STRESS_RECORD).read_text(encoding="utf-8"))["bundle"]["model_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kept = None
+    if kept != spec.files["model.onnx"]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -237,11 +308,13 @@ def _data_recipe(spec: Spec) -> DataRecipe:
 def _predict(classifier: Classifier, samples: Samples, table: Path, progress: bool | Progress) -> None:
     """Write the predictions and, where the graph has them, the maps of the predicted and the true class."""
     logits, predicted, target = [], [], []
+    angles: list[float] = []
     done = 0
     with shown(progress, f"classifying with {classifier.spec.name}", len(samples)) as tick:
         for pixels in _stream(samples, classifier.size):
             outputs = classifier.run(pixels)
             rows = np.arange(len(pixels))
+            angles += [estimate_angle(one) for one in pixels]
             logits.append(outputs.logits)
             if outputs.cam is not None:
                 predicted.append(outputs.cam[rows, outputs.logits.argmax(axis=1)].astype(np.float16))
@@ -261,6 +334,7 @@ def _predict(classifier: Classifier, samples: Samples, table: Path, progress: bo
         codes=classifier.labels.codes,
         metadata=frame.drop(columns=taken),
     )
+    write_skin(stress_folder(table), images, angles)
     if predicted:
         write_maps(maps_path(table), images=images, predicted=np.concatenate(predicted), target=np.concatenate(target))
 

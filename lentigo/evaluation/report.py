@@ -10,7 +10,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.metrics import Metrics, evaluate_predictions, malignant_score, operating_points
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import RunFiles, read_run
+from lentigo.evaluation.stress import read_stress, with_skin
+from lentigo.evaluation.stress_plots import degradation_plot
 from lentigo.files import write_text
 from lentigo.imaging import open_image
 from lentigo.inference.heatmap import overlay
@@ -116,6 +118,7 @@ def write_report(
         OutputError: the disk refuses.
     """
     run = read_run(source, split=split)
+    run = replace(run, test=with_skin(run.test))
     facts = dict(run.record) | dict(record or {})
     folder = Path(out) if out is not None else run.folder / "report"
     if run.validation is not None:
@@ -135,7 +138,8 @@ def write_report(
     subgroups = subgroup_metrics(run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples, seed=seed)
     calibrated = run.test.probabilities if temperature is None else apply_temperature(run.test.probabilities, temperature)
     root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
-    drawn = _plots(run, metrics, calibrated)
+    stress = read_stress(run.test, resamples=resamples, seed=seed)
+    drawn = _plots(run, metrics, calibrated) | {f"stress_{c.corruption.name}": degradation_plot(c) for c in stress.curves}
     heading = title or str(facts.get("name") or run.name)
 
     summary = {
@@ -147,6 +151,7 @@ def write_report(
         "lentigo": lentigo.__version__,
         "metrics": metrics.to_dict(),
         "subgroups": [s.to_dict() for s in subgroups],
+        "stress": stress.to_dict() if stress else None,
     }
     page = _environment().get_template("report.html.j2").render(
         title=heading,
@@ -161,6 +166,7 @@ def write_report(
         subgroups=_by_attribute(subgroups),
         apart=[s for s in subgroups if s.apart],
         small=SMALL,
+        stress=stress,
         svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure, text) in drawn.items() if name not in _FILES_ONLY},
         tiles=worst_errors(run, calibrated, root, gallery),
         wrong=int((calibrated.argmax(axis=1) != run.test.targets).sum()),

@@ -82,7 +82,7 @@ def parse_keys(text: str, where: str) -> list[Key]:
             match = _ENTRY.match(entry.strip())
             if match is None:
                 raise ServiceError(
-                    f"{where}, line {number}: not an entry name:sha256[:images a minute]; make one with lentigo.serving.auth"
+                    f"{where}, line {number}: not an entry name:sha256[:images a minute]; make one with: python -m lentigo.serving.auth NAME"
                 )
             rate = float(match["rate"]) if match["rate"] else None
             if rate == 0:
@@ -106,7 +106,8 @@ def read_keys(config: ServeConfig) -> list[Key]:
         try:
             listed = config.keys_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise ServiceError(f"{config.keys_file}: the key file cannot be read ({error})") from None
+            why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is no text"
+            raise ServiceError(f"{config.keys_file}: the key file cannot be read ({why})") from None
         if not parse_keys(listed, str(config.keys_file)):
             # An emptied file must not open the service to everybody.
             raise ServiceError(f"{config.keys_file}: holds no key; add one, or leave the option out to serve without keys")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -112,7 +113,14 @@ def listen(config: ServeConfig) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise ServiceError(f"cannot listen on {config.host} port {config.port} ({error.strerror or error}); try another --port") from None
+        why = (error.strerror or str(error)).lower()
+        if error.errno == errno.EADDRINUSE:
+            advice = "another service has it; stop that one, or give another --port"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            advice = "give a --port above 1023"
+        else:
+            advice = "give a --host of this machine: 127.0.0.1 for itself alone, 0.0.0.0 for every network it is in"
+        raise ServiceError(f"cannot listen on {config.host} port {config.port} ({why}); {advice}") from None
     listener.set_inheritable(True)
     return listener
 

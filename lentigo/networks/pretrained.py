@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Literal
 from urllib.error import URLError
@@ -52,7 +53,7 @@ def torchvision_state_dict(weights: WeightsEnum) -> dict[str, Tensor]:
     """
     try:
         state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    except (URLError, OSError, RuntimeError) as error:
+    except (URLError, HTTPException, OSError, RuntimeError) as error:
         raise NetworkError(
             f"the ImageNet weights {weights} cannot be downloaded ({error}); pass a file with their state dict instead: pretrained=PATH"
         ) from None

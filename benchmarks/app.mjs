@@ -1,7 +1,8 @@
 /**
  * What the phone app costs: first load, start on a slow machine, layout shift, time of a classification, memory.
  *
- * Build the app first (make app), then: node benchmarks/app.mjs [--static FOLDER] [--out FILE]
+ * Build the app first (make app), then: node benchmarks/app.mjs [--static FOLDER] [--out FILE] [--write]
+ * --write puts a table into benchmarks/README.md.
  *
  * The slow machine is a real one: every process that runs the page (its worker and WebAssembly included) is stopped
  * three quarters of the time. Chromium's own throttling would slow down the page's main thread alone.
@@ -21,7 +22,8 @@ const { chromium } = createRequire(path.join(root, "app/package.json"))("@playwr
 const { values } = parseArgs({
   options: {
     static: { type: "string", default: path.join(root, "lentigo/serving/static") },
-    out: { type: "string", default: path.join(root, "benchmarks/app.json") },
+    out: { type: "string" },
+    write: { type: "boolean", default: false },
   },
 });
 
@@ -184,6 +186,50 @@ async function measureClassification(page, width, height, runs) {
   };
 }
 
+function modelOf({ bundles, default: name }) {
+  const { version, weights, bytes } = bundles.find((bundle) => bundle.name === name);
+  return { name, version, weights, megabytes: rounded(bytes / 1e6, 2) };
+}
+
+/** The figures as a table, with what the app is meant to reach. */
+function table({ machine, chromium, model, first_load, classification, start: [plain, slow] }) {
+  const [small, large] = classification;
+  const both = ({ file_to_answer_ms: file, in_worker_ms: worker }) =>
+    `${file.p50} (p95 ${file.p95}); in the worker ${worker.p50}`;
+  const rows = [
+    ["first load, compressed, model included, MB", first_load.transferred_mb, "under 8"],
+    ["first contentful paint, ms", plain.first_contentful_paint_ms, ""],
+    ["usable (model loaded), ms", plain.usable_ms, ""],
+    [`usable on a machine slowed ${slow.slowdown} times, ms`, slow.usable_ms, "under 3000"],
+    [`first contentful paint there, ms`, slow.first_contentful_paint_ms, ""],
+    ["main thread blocked while starting, there, ms", slow.total_blocking_ms, ""],
+    ["layout shift (CLS), the larger of both", Math.max(plain.layout_shift, slow.layout_shift), "0"],
+    [`file to answer, ${small.image}, p50 ms`, both(small), "under 60"],
+    [`file to answer, ${large.image}, p50 ms`, both(large), ""],
+  ];
+  return [
+    "## Phone app",
+    "",
+    `${model.name} (${model.weights}, ${model.megabytes} MB with its test images), headless Chromium ${chromium}, ${machine}.`,
+    "Command: `node benchmarks/app.mjs --write`. Starts: the median of " + STARTS + ", each with empty caches.",
+    "",
+    "| | measured | aim |",
+    "|---|---|---|",
+    ...rows.map((cells) => `| ${cells.join(" | ")} |`),
+  ].join("\n");
+}
+
+function writeTable(text) {
+  const file = path.join(root, "benchmarks/README.md");
+  const [begin, end] = ["<!-- app:begin -->", "<!-- app:end -->"];
+  const old = readFileSync(file, "utf8");
+  const block = `${begin}\n${text}\n${end}`;
+  const known = old.includes(begin) && old.includes(end);
+  const head = known ? old.slice(0, old.indexOf(begin)) : `${old.trimEnd()}\n\n`;
+  const rest = known ? old.slice(old.indexOf(end) + end.length) : "\n";
+  writeFileSync(file, head + block + rest);
+}
+
 const { server, url, sent } = await serve(path.resolve(values.static));
 const index = JSON.parse(readFileSync(path.join(values.static, "bundles/index.json"), "utf8"));
 if (index.default === null)
@@ -196,7 +242,7 @@ const version = browser.version();
 const result = {
   machine: `${os.cpus()[0].model.trim()}, ${os.cpus().length} cores, load ${os.loadavg()[0].toFixed(1)}`,
   chromium: version,
-  model: index.bundles.find((bundle) => bundle.name === index.default),
+  model: modelOf(index),
   first_load: { transferred_mb: rounded(transferred / 1e6, 2) },
   classification: [
     await measureClassification(page, 600, 450, CLASSIFICATIONS),
@@ -207,5 +253,6 @@ await browser.close();
 result.start = [await measureStart(url, 1), await measureStart(url, SLOWDOWN)];
 server.close();
 
-writeFileSync(values.out, `${JSON.stringify(result, null, 2)}\n`);
-console.log(JSON.stringify(result, null, 2));
+if (values.out) writeFileSync(values.out, `${JSON.stringify(result, null, 2)}\n`);
+if (values.write) writeTable(table(result));
+console.log(values.write ? table(result) : JSON.stringify(result, null, 2));

@@ -29,7 +29,7 @@ def degradation_plot(curve: Curve) -> tuple[Figure, str]:
             axes.axvline(i, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
         for label, colour, estimates in (
             ("accuracy", PALETTE[0], [point.accuracy for point in curve.points]),
-            ("balanced\naccuracy", PALETTE[1], [point.balanced_accuracy for point in curve.points]),
+            ("balanced", PALETTE[1], [point.balanced_accuracy for point in curve.points]),
         ):
             values = np.array([e.value for e in estimates]) * 100
             low = np.array([e.value if e.low is None else e.low for e in estimates]) * 100

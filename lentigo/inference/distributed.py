@@ -79,7 +79,7 @@ def ray_stream(
     blocks = _listing(items)
     if not blocks:
         return
-    files = {name: (classifier.bundle.path / name).read_bytes() for name in (SPEC, *classifier.bundle.spec.files)}
+    files = _content(classifier.bundle)
     draft = classifier.size if fast_decode else None
     with _cluster() as cores:
         options: dict[str, Any] = {"batch_format": "pyarrow", "num_cpus": 1}
@@ -129,6 +129,13 @@ def _cluster() -> Iterator[int]:
     finally:
         if mine:
             ray.shutdown()
+
+
+def _content(bundle: Bundle) -> dict[str, bytes]:
+    try:
+        return {name: (bundle.path / name).read_bytes() for name in (SPEC, *bundle.spec.files)}
+    except OSError as error:
+        raise BundleError(f"{error.filename}: cannot be read ({error.strerror}); fetch or export the bundle again") from None
 
 
 def _listing(items: Iterable[Item]) -> list[Any]:

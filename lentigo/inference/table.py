@@ -104,6 +104,8 @@ class Table(ABC):
             self._finish()
         except OSError as error:
             raise self._refused(error) from None
+        except OutputError as error:
+            raise OutputError(f"{error}{self._kept()}") from None
         return self.path
 
     def _take_up(self) -> bool:
@@ -121,8 +123,11 @@ class Table(ABC):
         return True
 
     def _refused(self, error: OSError) -> OutputError:
-        rest = f"; the rows so far are in {self.part}, go on with --resume" if self.part.is_file() and self.part.stat().st_size else ""
-        return OutputError(f"{self.path}: cannot be written ({error.strerror or error}){rest}")
+        return OutputError(f"{self.path}: cannot be written ({error.strerror or error}){self._kept()}")
+
+    def _kept(self) -> str:
+        there = self.part.is_file() and self.part.stat().st_size
+        return f"; the rows so far are in {self.part}, go on with --resume" if there else ""
 
     def _other_columns(self, found: Sequence[str]) -> OutputError:
         return OutputError(

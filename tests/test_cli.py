@@ -21,6 +21,7 @@ from lentigo.cli import main
 COMMANDS = [
     ["predict"], ["serve"], ["app"], ["card"], ["doctor"], ["train"], ["evaluate"], ["compare"], ["export"], ["parity"], ["profile"],
     ["models"], ["recipes"], ["data", "info"], ["data", "audit"], ["data", "split"], ["data", "phantom"], ["data", "download"],
+    ["reproduce"], ["sweep"],
 ]  # fmt: skip
 
 
@@ -86,7 +87,8 @@ def test_predict_shows_a_table_and_writes_every_row(
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     codes = json.loads((bundle / "spec.json").read_text(encoding="utf-8"))["classes"]
-    assert list(rows[0]) == ["path", *(c["code"] for c in codes), "label", "error"]
+    named = ["label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error"]
+    assert list(rows[0]) == ["path", *(c["code"] for c in codes), *named]
     assert [Path(r["path"]).name for r in rows] == ["0.png", "1.png", "2.png"]
     for row in rows:
         assert sum(float(row[c["code"]]) for c in codes) == pytest.approx(1, abs=1e-6)

@@ -233,11 +233,14 @@ def _plan_row(plan: Plan, row: Row, folder: Path, weights: str, at_hand: Weights
         return every(scratch=True)
     pretrained = every(scratch=False)
     kinds = {state.kind for _, state in pretrained.jobs.values()}
-    if collect:
+    if kinds <= {"done", "blocked"}:
+        return pretrained
+    if row.start == "auto" and weights == "auto" and kinds == {"absent"}:
         from_scratch = every(scratch=True)
         other = {state.kind for _, state in from_scratch.jobs.values()}
-        return from_scratch if row.start == "auto" and kinds == {"absent"} and other != {"absent"} else pretrained
-    if kinds <= {"done", "blocked"}:
+        if other == {"done"} or (collect and other != {"absent"}):  # begun so, and there is no need to look for weights again
+            return from_scratch
+    if collect:
         return pretrained
     start, environment, reason = at_hand(next(iter(pretrained.jobs.values()))[0].recipe)
     if start == "imagenet":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -115,6 +116,7 @@ def find_weights(recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
     """
     chosen = recipe.network
     create_network(chosen.name, classes=2, **chosen.options)
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # where timm's weights come from; it reports each try
     reasons = []
     changes: list[dict[str, str | None]] = [{}, {WEIGHTS: None}] if os.environ.get(WEIGHTS) else [{}]
     for environment in changes:
@@ -122,7 +124,7 @@ def find_weights(recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
         try:
             create_network(chosen.name, classes=2, pretrained=weights, **chosen.options)
         except NetworkError as error:
-            reasons.append(str(error))
+            reasons.append(str(error).partition(";")[0])
         else:
             return "imagenet", environment, ""
     return "scratch", {}, reasons[-1]

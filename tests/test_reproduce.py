@@ -23,7 +23,7 @@ from lentigo.cli import main
 from lentigo.data import read_samples
 from lentigo.errors import DataError, NetworkError, RecipeError
 from lentigo.evaluation import Estimate, make_predictions, write_predictions
-from lentigo.labels import HAM10000
+from lentigo.labels import HAM10000, ISIC2017
 from lentigo.networks import create_network, describe_network
 from lentigo.reproduce import command, load_table, plan, reproduce, table_names
 from lentigo.reproduce.document import _say_classes
@@ -197,15 +197,17 @@ SHARES = {"se-cross_entropy": 0.55, "caco-cross_entropy": 0.75, "caco-focal": 0.
 
 def fake_run(folder: Path, slug: str, seed: int, share: float, *, table: str = "caco-table4", scratch: bool = False) -> None:
     chosen = load_table(table)
-    overrides = overrides_of(chosen, chosen.row(slug), load_budget("small", "caco"), protocol="lesion", seed=seed, scratch=scratch)
+    labels = ISIC2017 if chosen.family == "dsresnet50" else HAM10000
+    protocol = chosen.protocols[0]
+    overrides = overrides_of(chosen, chosen.row(slug), load_budget("small", chosen.family), protocol=protocol, seed=seed, scratch=scratch)
     recipe = recipe_of(chosen, overrides)
-    place = folder / "small" / "lesion" / f"{recipe.name}-seed{seed}"
+    place = folder / "small" / protocol / f"{recipe.name}-seed{seed}"
     place.mkdir(parents=True)
     (place / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
     lines = ["epoch,size,lr,train_loss,val_loss,val_accuracy,val_balanced_accuracy,images_per_second,seconds"]
     lines += [f"{e},96,0.001,{1 / e},{1.1 / e},{share * e / 6:.4f},{share * e / 7:.4f},100,10" for e in range(1, 7)]
     (place / "log.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    table_ = table_of(share, seed, images=420, codes=HAM10000.codes)
+    table_ = table_of(share, seed, images=420, codes=labels.codes)
     write_predictions(
         place / "predictions" / "test.csv",
         images=table_.images.tolist(),
@@ -216,11 +218,11 @@ def fake_run(folder: Path, slug: str, seed: int, share: float, *, table: str = "
         codes=table_.codes,
     )
     record = {
-        "name": place.name, "fingerprint": "f" * 64, "data": "ham10000", "finished": True, "split_seed": 0, "protocol": "lesion",
+        "name": place.name, "fingerprint": "f" * 64, "data": labels.name, "finished": True, "split_seed": 0, "protocol": "lesion",
         "hardware": "a machine", "wall_seconds": 60.0, "created": "2026-01-01T00:00:00+00:00", "parameters": 1,
         "pretrained": None if scratch else {"source": "/somewhere/weights.pt", "share": 1.0, "loaded": 1, "expected": 1, "new": 1},
         "counts": {"train": {"total": 80}, "test": {"total": 420}},
-        "labels": [{"code": c.code, "en": c.en, "zh": c.zh, "malignant": c.malignant} for c in HAM10000],
+        "labels": [{"code": c.code, "en": c.en, "zh": c.zh, "malignant": c.malignant} for c in labels],
     }  # fmt: skip
     (place / "run.json").write_text(json.dumps(record), encoding="utf-8")
 
@@ -342,6 +344,20 @@ def test_nothing_at_hand(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> 
     code, _, errors = call(capsys, "reproduce", "caco-table4")
     assert code == 2
     assert "--data" in errors
+
+
+def test_a_table_printed_class_by_class(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    fake_run(tmp_path / "runs", "ds_resnet50-focal", 0, 0.8, table="dsresnet50-table2")
+    assert collect(capsys, tmp_path / "runs", tmp_path, "--seeds", 1, table="dsresnet50-table2") == (0, "")
+    result = json.loads((tmp_path / "dsresnet50-table2-official.json").read_text(encoding="utf-8"))
+    classes = {row["name"]: row for row in result["rows"] if "class" in row}
+    assert list(classes) == ["MEL", "MN", "SK"]
+    assert classes["SK"]["printed"] == {"precision": 0.96, "sensitivity": 0.88, "f1": 0.92}
+    network = next(row for row in result["rows"] if "class" not in row)
+    assert classes["MN"]["measured"]["sensitivity"] == network["per_class"]["nv"]["sensitivity"]
+    page = (tmp_path / "dsresnet50-table2-official.md").read_text(encoding="utf-8")
+    assert "| SK (`sk`) | 0.96 |" in page
+    assert "MEL: precision 0.88 printed" in page
 
 
 def test_figures_class_by_class() -> None:

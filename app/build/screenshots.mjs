@@ -42,6 +42,7 @@ const PICTURES = new Set([
   ...Object.keys(LOOKS).map((look) => `answer-${look}`),
   "welcome-phone-en-dark",
   "welcome-desktop-en",
+  "models-desktop-en",
   "compare-phone-zh",
   "compare-desktop-zh-dark",
 ]);
@@ -70,6 +71,10 @@ for (const [look, options] of Object.entries(LOOKS)) {
   await page.getByTestId("case-date").fill("2024-03-02");
   await page.getByTestId("save-case").click();
   await page.getByTestId("visit").waitFor();
+  await page.goto(`${url}#/models`);
+  await page.getByTestId("card").waitFor();
+  for (const notice of await page.getByTestId("notice-done").all()) await notice.getByRole("button").click();
+  await shoot("models");
   await page.goto(`${url}#/check`);
   await page.getByTestId("file-input").first().setInputFiles(second);
   await page.getByTestId("results").waitFor();

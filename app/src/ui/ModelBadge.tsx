@@ -2,6 +2,7 @@
 
 import { t } from "../i18n";
 import { model, modelName } from "../state/models";
+import { language } from "../state/preferences";
 import { Icon } from "./icons";
 
 export const MADE_FOR = {
@@ -20,7 +21,12 @@ export function ModelBadge({ milliseconds }: { milliseconds?: number | undefined
         <p>
           <a href="#/models">{modelName(state.entry)}</a>
           {t(MADE_FOR[state.spec.domain])}
-          {milliseconds !== undefined && ` ${t("took", { milliseconds: Math.round(milliseconds) })}`}
+          {milliseconds !== undefined && (
+            <>
+              {language.value === "en" && " " /* Chinese sets no space between sentences */}
+              {t("took", { milliseconds: Math.round(milliseconds) })}
+            </>
+          )}
         </p>
       ) : (
         <p>{t("loadingModel")}</p>

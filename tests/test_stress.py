@@ -14,6 +14,7 @@ from evaluation_tables import table, write_table
 from PIL import Image
 from tiny_bundle import blob_image, tiny_bundle
 
+from lentigo.cli import main
 from lentigo.data import read_samples, render_phantom
 from lentigo.data.corruptions import CORRUPTIONS, corrupt
 from lentigo.errors import DataError
@@ -53,7 +54,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def judged(classifier: Classifier, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with predictions, stress files and report."""
     out = tmp_path_factory.mktemp("judged") / "out"
-    evaluate(classifier.bundle.path, data=data, out=out, stress=True, progress=False)
+    with pytest.raises(SystemExit) as stopped:
+        main(["evaluate", str(classifier.bundle.path), "--data", str(data), "--out", str(out), "--stress"])
+    assert not stopped.value.code
     return out
 
 

@@ -256,6 +256,7 @@ def _gather(row: RowPlan, failed: dict[Path, str], *, collect: bool) -> RowRuns:
     """Read the finished runs of a row; what cannot be read goes to ``failed``."""
     runs: dict[int, RunFiles] = {}
     missing = [row.refused] if row.refused else []
+    absent: list[str] = []
     for seed, (job, _) in row.jobs.items():
         if job.folder not in failed and inspect(job, None).kind == "done":
             try:
@@ -265,7 +266,9 @@ def _gather(row: RowPlan, failed: dict[Path, str], *, collect: bool) -> RowRuns:
         if job.folder in failed:
             missing.append(f"seed {seed} not used: {failed[job.folder]}")
         elif seed not in runs:
-            missing.append(f"seed {seed} not run yet" if collect else f"seed {seed} not run")
+            absent.append(str(seed))
+    if absent:
+        missing.append(f"seed{'s' if len(absent) > 1 else ''} {', '.join(absent)} not run" + (" yet" if collect else ""))
     return RowRuns(row.row, row.slug, runs, tuple(missing))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import statistics
 import time
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from lentigo.files import write_text
 from lentigo.networks import create_network
 from lentigo.networks.profile import count_macs
 from lentigo.training.recipe import NetworkRecipe
-from lentigo.training.record import hardware
+from lentigo.training.record import available_cores, hardware
 
 REPEATS, WARMUP = 40, 5
 _LIMIT = 20.0  # seconds of timing; large networks get fewer repeats
@@ -38,6 +39,7 @@ class Cost:
         classes: K.
         repeats: timed passes behind the median.
         hardware: where it was timed.
+        busy: whether the machine had other work, so that the time is too long; it is measured again where the machine is free.
     """
 
     parameters: int
@@ -49,6 +51,7 @@ class Cost:
     classes: int
     repeats: int
     hardware: str
+    busy: bool
 
 
 def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | None, size: int, folder: Path) -> Cost:
@@ -68,8 +71,11 @@ def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | N
     machine = hardware(torch.device("cpu"), 1)
     asked = [network.name, network.options, classes, paper_classes, size, machine]
     path = folder / f"{network.name.replace('/', '_')}-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]}.json"
+    busy = _busy()
     try:
-        return Cost(**json.loads(path.read_text(encoding="utf-8")))
+        known = Cost(**json.loads(path.read_text(encoding="utf-8")))
+        if busy or not known.busy:
+            return known
     except (OSError, ValueError, TypeError):  # not measured yet, or not readable: measure
         pass
     model = create_network(network.name, classes=classes, **network.options).eval()
@@ -79,9 +85,17 @@ def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | N
     if paper_classes is not None and paper_classes != classes:
         with torch.device("meta"):
             paper = _parameters(create_network(network.name, classes=paper_classes, **network.options))
-    cost = Cost(_parameters(model), paper, count_macs(model, size)[0], len(content), latency, size, classes, repeats, machine)
+    cost = Cost(_parameters(model), paper, count_macs(model, size)[0], len(content), latency, size, classes, repeats, machine, busy)
     write_text(path, json.dumps(asdict(cost), indent=2) + "\n")
     return cost
+
+
+def _busy() -> bool:
+    """Whether other processes leave less than a core free, by the load of the last minute."""
+    try:
+        return os.getloadavg()[0] > available_cores() - 1 + 0.25
+    except OSError:  # not known on this system
+        return False
 
 
 def _latency(content: bytes, size: int) -> tuple[float, int]:

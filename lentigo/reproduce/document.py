@@ -297,6 +297,8 @@ def _cost_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         if sizes
         else ""
     )
+    if busy := [row["name"] for row in rows if row.get("cost") and row["cost"]["busy"]]:
+        note += f" The machine had other work while these were timed, so do not compare them: {', '.join(busy)}."
     return [*markdown_table(head, lines, left=1), "", f"{note} Training: wall time of all seeds together.".strip()]
 
 

@@ -361,13 +361,15 @@ def test_cors_is_off_unless_an_origin_is_allowed(served: Run) -> None:
 def test_other_host_names_are_refused_on_loopback(served: Run) -> None:
     async def test(client: httpx.AsyncClient, service: Service) -> None:
         for host in ("localhost:8000", "127.0.0.1", "[::1]:80"):
-            assert (await client.get("/healthz", headers={"Host": host})).status_code == 200
-        rebound = await client.get("/healthz", headers={"Host": "rebound.example:8000"})
+            assert (await client.get("/v1/models", headers={"Host": host})).status_code == 200
+        rebound = await client.get("/v1/models", headers={"Host": "rebound.example:8000"})
         assert problem_of(rebound)["status"] == 421
+        for probe in ("/healthz", "/readyz"):  # of a container, whose address is its host name
+            assert (await client.get(probe, headers={"Host": "10.1.2.3:8000"})).status_code == 200
 
     async def named(client: httpx.AsyncClient, service: Service) -> None:
-        assert (await client.get("/healthz", headers={"Host": "Skin.Example.org"})).status_code == 200
-        assert (await client.get("/healthz")).status_code == 421
+        assert (await client.get("/v1/models", headers={"Host": "Skin.Example.org"})).status_code == 200
+        assert (await client.get("/v1/models")).status_code == 421
 
     served(test)
     served(named, allowed_hosts=("skin.example.org",))

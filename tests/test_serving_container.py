@@ -97,6 +97,7 @@ def container(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     command = json.loads(only("ENTRYPOINT")) + json.loads(only("CMD"))
     assert command[command.index("--port") + 1] == PORT
     command = [part.replace(PORT, str(port)) for part in command] + ["--model", str(tiny_bundle(folder / "tiny", size=32).path)]
+    command += ["--allowed-host", "gateway.example.org"]  # as the Dockerfile's head says; the health check still gets through
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment(), cwd=folder, stdout=log, stderr=log)
     try:
@@ -121,7 +122,9 @@ def test_its_commands_run(tmp_path: Path) -> None:
             assert process.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < end, (tmp_path / "log").read_text()
             time.sleep(0.2)
-        assert httpx.get(f"http://127.0.0.1:{port}/healthz", headers={"Host": "any.example"}).status_code == 200
+        for host, status in (("gateway.example.org", 200), ("other.example.org", 421)):
+            assert httpx.get(f"http://127.0.0.1:{port}/v1/models", headers={"Host": host}).status_code == status
+            assert httpx.get(f"http://127.0.0.1:{port}/healthz", headers={"Host": host}).status_code == 200
         process.send_signal(signal.Signals[only("STOPSIGNAL")])
         assert process.wait(20) == 0
     assert healthcheck(port) != 0

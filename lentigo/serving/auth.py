@@ -82,7 +82,7 @@ def parse_keys(text: str, where: str) -> list[Key]:
             match = _ENTRY.match(entry.strip())
             if match is None:
                 raise ServiceError(
-                    f"{where}, line {number}: not an entry name:sha256[:images a minute]; make one with: python -m lentigo.serving.auth NAME"
+                    f"{where}, line {number}: not an entry name:sha256[:images a minute]; make one: python -m lentigo.serving.auth NAME"
                 )
             rate = float(match["rate"]) if match["rate"] else None
             if rate == 0:

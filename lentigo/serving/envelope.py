@@ -57,7 +57,8 @@ class Envelope:
         scope["lentigo.notes"] = exchange.notes
         service.tally.add("lentigo_requests_open")
         try:
-            _check_host(scope["headers"], service.config.hosts)
+            if scope["path"] not in _PROBED:
+                _check_host(scope["headers"], service.config.hosts)
             _check_head(scope, service.config.max_header_bytes)
             await self._app(scope, exchange.receive, exchange.send)
         except Problem as problem:
@@ -171,6 +172,8 @@ class _Exchange:
         )
 
 
+_PROBED = frozenset({"/healthz", "/readyz"})
+"""Asked by the address of a container, not by a name; they say nothing but whether it lives."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

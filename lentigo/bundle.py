@@ -16,14 +16,15 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lentigo.errors import BundleError, OutputError
 from lentigo.labels import ClassLabel, LabelSet
 
-FORMAT = 1
+FORMAT = 2
+"""Written. Format 1 is read as well: it had no ``atypicality``, and so no abstention."""
 SPEC, MODEL, CARD, GOLDEN = "spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"
 
 
@@ -54,10 +55,11 @@ class InputSpec(_Model):
 
 
 class OutputSpec(_Model):
-    """The graph's outputs: ``logits`` (N, K); ``embedding`` (N, D); ``cam`` (N, K, h, w) where it exists."""
+    """The graph's outputs: ``logits`` (N, K); ``embedding`` (N, D); ``cam`` (N, K, h, w) and ``atypicality`` (N,) where they exist."""
 
     embedding: int
     cam: tuple[int, int] | None = None
+    atypicality: bool = False
 
 
 class NetworkSpec(_Model):
@@ -69,24 +71,40 @@ class NetworkSpec(_Model):
     macs: int | None = None
 
 
-class Abstention(_Model):
-    """When to answer "can't tell": an out-of-distribution score above its threshold.
+class Separation(_Model):
+    """How well ``atypicality`` tells other pictures from validation images.
 
-    Scores and the arrays they need are defined in ``lentigo.inference.trust``; ``parameters`` holds
-    plain numbers only, larger arrays lie in the bundle file named by ``file`` (``.npz`` without pickles).
+    ``fpr`` is the share of them that passes the threshold which lets 95 % of the validation images pass.
     """
 
-    score: Literal["energy", "mahalanobis", "knn"]
+    images: int
+    auroc: float
+    fpr: float
+
+
+class Abstention(_Model):
+    """When to answer "can't tell": where the graph's output ``atypicality`` is above the threshold.
+
+    The score itself is nodes of the graph; its name is for people. ``accepted`` is the share of the ``images`` validation images
+    that pass, ``measured`` what was found on sets of other pictures, by name.
+    """
+
+    score: str
     threshold: float
-    parameters: dict[str, Any] = {}
-    file: str | None = None
+    accepted: float
+    images: int
+    measured: dict[str, Separation] = {}
 
 
 class Conformal(_Model):
-    """Split-conformal prediction sets: classes whose probability reaches ``1 - quantile`` of theirs."""
+    """Split-conformal prediction sets: classes whose probability reaches ``1 - quantile`` of theirs.
+
+    ``pooled`` names the classes with too few validation images for a quantile of their own, which share one.
+    """
 
     coverage: float = Field(gt=0, lt=1)
     quantiles: dict[str, float]
+    pooled: tuple[str, ...] = ()
 
 
 class OperatingPoint(_Model):
@@ -146,6 +164,12 @@ class Spec(_Model):
     licence: str
     data_licence: str
     files: dict[str, str] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.abstention is not None and not self.outputs.atypicality:
+            raise ValueError("abstention needs the graph's output atypicality")
+        return self
 
     @property
     def labels(self) -> LabelSet:

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 out=lentigo/serving/static
 stamp=$out/.built-from
 wanted=$( (cat scripts/build_app.sh app/*.json app/*.ts app/index.html
-  find app/src app/public app/build lentigo/bundles -type f 2>/dev/null | LC_ALL=C sort | xargs cat) | cksum)
+  find app/src app/public app/build lentigo/bundles lentigo/inference/quality.json -type f 2>/dev/null | LC_ALL=C sort | xargs cat) | cksum)
 if [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then exit 0; fi
 
 use_node

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_run import quick_int8, tiny_cache, tiny_data, tiny_export, tiny_run
+from tiny_run import quick_int8, tiny_cache, tiny_data, tiny_export, tiny_graph, tiny_run
 
 import lentigo.export.write as write
 from lentigo.bundle import Bundle
@@ -34,10 +34,10 @@ def bundle() -> Bundle:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def trace_once(bundle: Bundle) -> Iterator[None]:
+def trace_once() -> Iterator[None]:
     """Tracing a network takes seconds; the runs here differ in their files, never in their weights."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "export_graph", lambda network, size: bundle.model.read_bytes())
+        patch.setattr(write, "export_graph", lambda network, size: tiny_graph())
         patch.setattr(write, "quantise_int8", quick_int8)
         yield
 
@@ -119,7 +119,8 @@ def test_golden_vectors_are_in_the_form_of_the_contract(bundle: Bundle) -> None:
     assert any(max(w, h) < 64 for w, h in shapes)  # must be enlarged
     assert any(min(w, h) > 120 for w, h in shapes)
     for case in golden["cases"]:
-        assert set(case) == {"name", "png", "width", "height", "pixels", "logits", "probabilities", "embedding", "cam"}
+        outputs = {"logits", "probabilities", "embedding", "cam", "atypicality", "quality"}
+        assert set(case) == {"name", "png", "width", "height", "pixels", *outputs}
         assert case["pixels"]["stride"] == 16
         assert len(case["pixels"]["values"]) == 4 * 4 * 3
         assert len(case["embedding"]) == 1024
@@ -132,7 +133,8 @@ def test_parity_in_onnx_runtime_and_torch(run: Path, bundle: Bundle, tmp_path: P
     report = check_parity(bundle, load_run(run).network())
     assert report.passed
     assert {d.runtime for d in report.differences} == {"onnxruntime", "torch"}
-    assert {d.quantity for d in report.differences} == {"pixels", "logits", "probabilities", "embedding", "cam"}
+    outputs = {"logits", "probabilities", "embedding", "cam", "atypicality"}
+    assert {d.quantity for d in report.differences} == {"pixels", "quality", *outputs}
     assert "gives its golden answers" in str(report)
     assert "torch" in check_parity(bundle.path).skipped
     # A run folder brings its network along.
@@ -199,7 +201,7 @@ def test_a_bundle_that_fails_its_golden_answers_is_not_written(run: Path, tmp_pa
 
     monkeypatch.setattr(write, "make_golden", wrong)
     with pytest.raises(BundleError, match=r"does not give its golden answers and is not written: 2 of .* the worst logits of 'landscape'"):
-        export_run(run, tmp_path / "out" / "bundle", resamples=0)
+        export_run(run, tmp_path / "out" / "bundle", resamples=0, cache=tiny_cache())
     assert not (tmp_path / "out").exists()
 
 
@@ -273,7 +275,7 @@ def test_arguments_that_do_not_fit(run: Path, tmp_path: Path) -> None:
         export_run(run, tmp_path / "b", data=other, resamples=0)
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot write the bundle"):
-        export_run(run, tmp_path / "file" / "b", resamples=0)
+        export_run(run, tmp_path / "file" / "b", resamples=0, cache=tiny_cache())
     assert not (tmp_path / "b").exists()
 
 
@@ -291,9 +293,9 @@ def test_predictions_of_another_checkpoint_are_found_out(copy: Path, tmp_path: P
 
 
 def test_exporting_again_replaces_the_bundle(copy: Path) -> None:
-    first = export_run(copy, resamples=0)
+    first = export_run(copy, resamples=0, cache=tiny_cache())
     assert first.path == copy / "bundle"
-    again = export_run(copy, resamples=0, version="2", notes="exported twice")
+    again = export_run(copy, resamples=0, cache=tiny_cache(), version="2", notes="exported twice")
     assert again.path == first.path
     assert again.spec.version == "2"
     assert "exported twice" in again.card
@@ -304,7 +306,13 @@ def test_a_published_data_set_brings_its_licence_and_its_caveats(copy: Path) -> 
     for name in ("val", "test"):
         path = copy / "predictions" / f"{name}.csv"
         path.write_text(path.read_text().replace("PHANTOM_", "ISIC_").replace(".jpg", ".webp"))
-    bundle = export_run(copy, resamples=0)
+    record = json.loads((copy / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(record | {"data_root": str(copy / "gone")}))
+    with pytest.warns(UserWarning, match="without the images of the run the bundle cannot abstain"):
+        bundle = export_run(copy, resamples=0)
+    assert bundle.spec.abstention is None
+    assert not bundle.spec.outputs.atypicality
+    assert bundle.spec.conformal is not None
     assert bundle.spec.domain == "dermoscopy"
     assert bundle.spec.licence.startswith("CC BY-NC-SA 4.0")
     assert "10.7910/DVN/DBW86T" in bundle.spec.data_licence

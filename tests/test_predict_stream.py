@@ -26,7 +26,8 @@ from lentigo.inference import Classifier, Row, Sources, predict_paths, stream
 from lentigo.inference.table import open_table
 
 CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-COLUMNS = ["path", *CODES, "label", "error"]
+ANSWER = ["label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error"]
+COLUMNS = ["path", *CODES, *ANSWER]
 
 
 @pytest.fixture(scope="module")

@@ -33,6 +33,7 @@ from lentigo.bundle import (
     write_bundle,
 )
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, load_batch, normalise
+from lentigo.inference.quality import measure_quality
 from lentigo.labels import HAM10000, LabelSet
 
 CHANNELS, EMBEDDING, PATCH = 8, 12, 8
@@ -66,14 +67,14 @@ def tiny_bundle(
         temperature: of the softmax.
         cam: False for a network without a pooled head: the graph then has no ``cam``.
         poison: a value (NaN, infinity) to put into the last bias, for tests of bad models.
-        abstention: passed on to the spec, as are the next two.
+        abstention: passed on to the spec, as are the next two; with one, the graph has an ``atypicality``: the free energy.
         conformal: see `abstention`.
         operating_points: see `abstention`.
         files: further files for the bundle.
     """
     if labels is None:
         labels = HAM10000 if classes == 7 else LabelSet.of("own", [f"class_{i}" for i in range(classes)])
-    model = _graph(len(labels), size, seed, cam, poison)
+    model = _graph(len(labels), size, seed, cam, poison, abstention is not None)
     content = model.SerializeToString()
     spec = Spec(
         name=name,
@@ -81,7 +82,9 @@ def tiny_bundle(
         domain="phantom",
         classes=tuple(ClassSpec(code=c.code, en=c.en, zh=c.zh, malignant=c.malignant) for c in labels),
         input=InputSpec(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD),
-        outputs=OutputSpec(embedding=EMBEDDING, cam=(size // PATCH, size // PATCH) if cam else None),
+        outputs=OutputSpec(
+            embedding=EMBEDDING, cam=(size // PATCH, size // PATCH) if cam else None, atypicality=abstention is not None
+        ),
         network=NetworkSpec(name="tiny", parameters=sum(int(np.prod(t.dims)) for t in model.graph.initializer)),
         temperature=temperature,
         abstention=abstention,
@@ -129,7 +132,7 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _graph(classes: int, size: int, seed: int, cam: bool, poison: float | None) -> onnx.ModelProto:
+def _graph(classes: int, size: int, seed: int, cam: bool, poison: float | None, atypicality: bool) -> onnx.ModelProto:
     rng = np.random.default_rng(seed)
     grid = size // PATCH
     bias = rng.normal(0, 0.3, classes).astype(np.float32)
@@ -177,6 +180,13 @@ def _graph(classes: int, size: int, seed: int, cam: bool, poison: float | None) 
             helper.make_node("Reshape", ["cam3", "square"], ["cam"]),
         ]
         outputs.append(helper.make_tensor_value_info("cam", TensorProto.FLOAT, ["N", classes, grid, grid]))
+    if atypicality:
+        constants["classes_axis"] = np.array([1], np.int64)
+        nodes += [
+            helper.make_node("ReduceLogSumExp", ["logits", "classes_axis"], ["evidence"], keepdims=0),
+            helper.make_node("Neg", ["evidence"], ["atypicality"]),
+        ]
+        outputs.append(helper.make_tensor_value_info("atypicality", TensorProto.FLOAT, ["N"]))
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -200,7 +210,7 @@ def _golden(content: bytes, spec: Spec) -> dict[str, Any]:
     probabilities = scaled / scaled.sum(1, keepdims=True)
     cases = []
     for i, image in enumerate(images):
-        cam = arrays.get("cam")
+        cam, atypicality = arrays.get("cam"), arrays.get("atypicality")
         cases.append(
             {
                 "name": f"blob-{i}",
@@ -211,6 +221,8 @@ def _golden(content: bytes, spec: Spec) -> dict[str, Any]:
                 "logits": arrays["logits"][i].tolist(),
                 "probabilities": probabilities[i].tolist(),
                 "embedding": arrays["embedding"][i].tolist(),
+                "atypicality": None if atypicality is None else float(atypicality[i]),
+                "quality": measure_quality(pixels[i]).to_dict(),
                 "cam": None if cam is None else {"shape": list(cam[i].shape), "values": cam[i].ravel().tolist()},
             }
         )

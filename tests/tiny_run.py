@@ -12,9 +12,9 @@ import pytest
 
 from lentigo.bundle import Bundle
 from lentigo.data import write_phantoms
-from lentigo.export import quantize, write
+from lentigo.export import graph, quantize, write
 from lentigo.export.session import FloatArray
-from lentigo.training import parse_recipe, train
+from lentigo.training import load_run, parse_recipe, train
 
 RECIPE = {
     "name": "tiny-phantoms",
@@ -52,11 +52,18 @@ def tiny_run() -> Path:
 
 
 @cache
+def tiny_graph() -> bytes:
+    """The run's network as a graph: tracing takes seconds."""
+    return graph.export_graph(load_run(tiny_run()).network(), 64)
+
+
+@cache
 def tiny_export() -> Bundle:
     """The run's bundle, with every variant of its weights in the card."""
     place = Path(_place().name) / "bundle"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(write, "quantise_int8", quick_int8)
+        patch.setattr(write, "export_graph", lambda network, size: tiny_graph())
         return write.export_run(tiny_run(), place, data=tiny_data(), cache=tiny_cache(), resamples=50, compare=True)
 
 

@@ -1,10 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { classMap, colourise, enlarge } from "../src/core/heatmap";
 import { argmax, malignantShare, meanOf, predictionSet, softmax } from "../src/core/probabilities";
-import { hintsFor, luma, measureQuality, meanDifference } from "../src/core/quality";
+import { findFault, luma, meanDifference, measureQuality, type Quality } from "../src/core/quality";
 import { parseSpec } from "../src/core/spec";
-import { createScorer, energy } from "../src/core/trust";
-import { BUNDLES, expected, textOf } from "./fixtures";
+import { judge } from "../src/core/trust";
+import { BUNDLES, expected, fromBase64, opaque, textOf } from "./fixtures";
 
 const spec = parseSpec(textOf(BUNDLES, "alpha", "spec.json"));
 
@@ -36,7 +36,7 @@ describe("probabilities", () => {
 
   test("the prediction set holds what reaches its threshold, the likeliest first", () => {
     const quantiles = Object.fromEntries(spec.classes.map(({ code }) => [code, 0.8]));
-    const conformal = { ...spec, conformal: { coverage: 0.9, quantiles } };
+    const conformal = { ...spec, conformal: { coverage: 0.9, quantiles, pooled: [] } };
     expect(predictionSet([0.3, 0.1, 0.02, 0.02, 0.5, 0.03, 0.03], conformal)).toEqual([4, 0]);
     expect(predictionSet([0.15, 0.15, 0.14, 0.14, 0.14, 0.14, 0.14], conformal)).toEqual([]);
     expect(predictionSet([1, 0, 0, 0, 0, 0, 0], { ...spec, conformal: null })).toBeNull();
@@ -44,23 +44,32 @@ describe("probabilities", () => {
 });
 
 describe("abstention", () => {
-  test.each(Object.entries(expected))("energy of %s is Python's", (_, one) => {
-    expect(energy(one.logits)).toBeCloseTo(one.energy, 10);
+  test.each(Object.entries(expected))("%s is judged as in Python", (_, one) => {
+    const pixels = fromBase64(one.pixels);
+    const quality = measureQuality(pixels, spec.input.size);
+    for (const [name, value] of Object.entries(one.quality)) {
+      expect(Math.abs(quality[name as keyof Quality] - value)).toBeLessThan(1e-3 * Math.max(1, value));
+    }
+    const { reasons, hints } = judge(spec, one.atypicality, pixels);
+    expect([reasons.length, hints.length]).toEqual([one.reasons, one.hints]);
   });
 
   test("fires above the threshold only", () => {
-    const scorer = createScorer(spec);
-    expect(scorer(expected["mel.jpg"].logits, [])).toEqual([]);
-    expect(scorer(expected["green.png"].logits, [])).toMatchObject([{ key: "unlike" }]);
+    const pixels = fromBase64(expected["mel.jpg"].pixels);
+    const { threshold } = spec.abstention!;
+    expect(judge(spec, threshold, pixels).reasons).toEqual([]);
+    expect(judge(spec, threshold + 0.01, pixels).reasons).toEqual([
+      { key: "unlike", score: threshold + 0.01, threshold },
+    ]);
   });
 
-  test("a bundle without a threshold never abstains", () => {
-    expect(createScorer({ ...spec, abstention: null })([0, 0, 0, 0, 0, 0, 0], [])).toEqual([]);
+  test("a bundle without a threshold never abstains for being unlike", () => {
+    expect(judge({ ...spec, abstention: null }, 1e9, fromBase64(expected["mel.jpg"].pixels)).reasons).toEqual([]);
   });
 
-  test("a score that this app cannot compute is refused, never passed over", () => {
-    const abstention = { ...spec.abstention!, score: "knn" as const };
-    expect(() => createScorer({ ...spec, abstention })).toThrowError("bundleNewScore");
+  test("an image that cannot be judged is refused whatever the model", () => {
+    const flat = judge({ ...spec, abstention: null }, null, new Uint8Array(3 * spec.input.size ** 2).fill(128));
+    expect(flat).toEqual({ reasons: [{ key: "flat" }], hints: [] });
   });
 });
 
@@ -90,23 +99,35 @@ describe("heat maps", () => {
 });
 
 describe("quality", () => {
-  const SIDE = 64;
-  const paint = (value: (x: number, y: number) => number): Float32Array =>
-    Float32Array.from({ length: SIDE * SIDE }, (_, i) => value(i % SIDE, Math.floor(i / SIDE)));
-  const keys = (grey: Float32Array): string[] => hintsFor(measureQuality(grey, SIDE)).map((hint) => hint.key);
+  const SIDE = 70;
+  const paint = (value: (x: number, y: number) => number): Uint8Array =>
+    Uint8Array.from({ length: 3 * SIDE * SIDE }, (_, i) => {
+      const pixel = Math.floor(i / 3);
+      return value(pixel % SIDE, Math.floor(pixel / SIDE));
+    });
+  const faults = (pixels: Uint8Array): (string | null)[] => {
+    const quality = measureQuality(pixels, SIDE);
+    return [findFault(quality, SIDE, "refuse"), findFault(quality, SIDE, "hint")];
+  };
   const checks = (x: number, y: number): number => ((x >> 3) + (y >> 3)) % 2;
 
-  test("a sharp picture in good light gets no hint", () => {
-    expect(keys(paint((x, y) => 90 + 80 * checks(x, y)))).toEqual([]);
+  test("a sharp picture in good light has no fault", () => {
+    expect(faults(paint((x, y) => 90 + 80 * checks(x, y)))).toEqual([null, null]);
   });
-  test("dark, bright, flat and blurred are told apart", () => {
-    expect(keys(paint((x, y) => 10 + 40 * checks(x, y)))).toEqual(["dark"]);
-    expect(keys(paint((x, y) => 215 + 40 * checks(x, y)))).toEqual(["bright"]);
-    expect(keys(paint(() => 128))).toEqual(["flat"]);
-    expect(keys(paint((x) => 128 + 60 * Math.sin(x / 16)))).toEqual(["blurred"]);
+  test("dark, bright, flat and blurred are told apart, in two levels", () => {
+    expect(faults(paint((x, y) => 10 + 40 * checks(x, y)))).toEqual(["dark", "dark"]);
+    expect(faults(paint((x, y) => 40 + 40 * checks(x, y)))).toEqual([null, "dark"]);
+    expect(faults(paint((x, y) => 230 + 25 * checks(x, y)))).toEqual(["bright", "bright"]);
+    expect(faults(paint((x, y) => 200 + 40 * checks(x, y)))).toEqual([null, "bright"]);
+    expect(faults(paint(() => 128))).toEqual(["flat", "flat"]);
+    expect(faults(paint((x) => 128 + 60 * Math.sin(x / 16)))).toEqual(["blurred", "blurred"]);
+  });
+  test("an image with a fourth channel is measured alike", () => {
+    const pixels = paint((x, y) => x + y);
+    expect(measureQuality(opaque(pixels), SIDE, 4)).toEqual(measureQuality(pixels, SIDE));
   });
   test("luma and movement", () => {
-    expect([...luma([255, 255, 255, 0, 255, 0])]).toEqual([255, expect.closeTo(149.685, 2)]);
+    expect([...luma([255, 255, 255, 0, 255, 0])]).toEqual([255, expect.closeTo(149.414, 2)]);
     expect([...luma([0, 0, 0, 255], 4)]).toEqual([0]);
     expect(meanDifference(new Float32Array([1, 2]), new Float32Array([3, 2]))).toBe(1);
   });

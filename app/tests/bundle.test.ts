@@ -77,7 +77,8 @@ describe("spec.json", () => {
   });
 
   test.each([
-    [{ format: 2 }, "bundleNewer"],
+    [{ format: 3 }, "bundleNewer"],
+    [{ outputs: { ...(spec["outputs"] as object), atypicality: false } }, "bundleInvalid"],
     [{ format: undefined }, "bundleNotLentigo"],
     [{ surprise: 1 }, "bundleInvalid"],
     [{ temperature: 0 }, "bundleInvalid"],

@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Quality } from "../src/core/quality";
 
 export const FIXTURES = fileURLToPath(new URL("./fixtures/", import.meta.url));
 export const PHOTOS = path.join(FIXTURES, "photos");
@@ -12,7 +13,11 @@ const PACKAGED = fileURLToPath(new URL("../../lentigo/bundles/", import.meta.url
 /** What Python answers about a photograph. */
 export interface Expected {
   pixels: string;
-  energy: number;
+  atypicality: number;
+  quality: Quality;
+  /** How many of either Python finds. */
+  reasons: number;
+  hints: number;
   probabilities: number[];
   logits: number[];
 }

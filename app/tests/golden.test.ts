@@ -8,6 +8,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { verifyFile } from "../src/core/bundle";
 import { compareGolden, goldenImage, parseGolden } from "../src/core/golden";
 import { softmax } from "../src/core/probabilities";
+import { measureQuality } from "../src/core/quality";
 import { resizeToSquare } from "../src/core/resize";
 import { GOLDEN, MODEL, parseSpec, SPEC } from "../src/core/spec";
 import { normalise } from "../src/core/tensor";
@@ -44,7 +45,8 @@ describe.each(bundleFolders().map((folder) => ({ name: path.basename(folder), fo
         const { rgba, width, height } = decodePng(goldenImage(example));
         const { size, mean, std } = spec.input;
         const pixels = resizeToSquare(rgba, width, height, size);
-        const { logits, embedding, cam } = await network.run(normalise(pixels, size, mean, std));
+        const { logits, embedding, cam, atypicality } = await network.run(normalise(pixels, size, mean, std));
+        const quality = measureQuality(pixels, size);
         const difference = compareGolden(golden, example, {
           pixels,
           size,
@@ -52,9 +54,11 @@ describe.each(bundleFolders().map((folder) => ({ name: path.basename(folder), fo
           probabilities: softmax(logits, spec.temperature),
           embedding,
           cam: cam?.values ?? null,
+          atypicality,
+          quality,
         });
         expect(difference).toMatchObject({ name: example.name, passed: true });
-        for (const quantity of ["probabilities", "logits", "embedding", "cam"] as const)
+        for (const quantity of ["probabilities", "logits", "embedding", "cam", "atypicality", "quality"] as const)
           expect(difference[quantity], quantity).toBeLessThan(1e-3);
         // Another answer in any quantity is found.
         const right = {
@@ -64,6 +68,8 @@ describe.each(bundleFolders().map((folder) => ({ name: path.basename(folder), fo
           probabilities: example.probabilities,
           embedding,
           cam: cam?.values ?? null,
+          atypicality,
+          quality,
         };
         const wrong = [
           { pixels: pixels.map((value) => value ^ 4) },
@@ -71,6 +77,9 @@ describe.each(bundleFolders().map((folder) => ({ name: path.basename(folder), fo
           { probabilities: example.probabilities.map((value) => value + 0.002) },
           { embedding: embedding.slice(1) },
           { cam: cam === null ? new Float32Array(1) : null },
+          { atypicality: (atypicality ?? 1) * 1.01 },
+          // Bundles of format 1 hold no measures of quality.
+          ...(example.quality === null ? [] : [{ quality: { ...quality, brightness: quality.brightness * 1.02 } }]),
         ];
         expect(compareGolden(golden, example, right).passed).toBe(true);
         for (const one of wrong) expect(compareGolden(golden, example, { ...right, ...one }).passed).toBe(false);

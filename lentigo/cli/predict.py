@@ -42,7 +42,13 @@ class Shown:
 
     def to_dict(self, model: str, summary: Summary) -> dict[str, Any]:
         """All rows with named probabilities, and the counts."""
-        counts = {"images": summary.images, "failed": summary.failed, "skipped": summary.skipped, "seconds": summary.seconds}
+        counts = {
+            "images": summary.images,
+            "failed": summary.failed,
+            "abstained": summary.abstained,
+            "skipped": summary.skipped,
+            "seconds": summary.seconds,
+        }
         rows = [{**asdict(row), "probabilities": dict(zip(self.labels.codes, row.probabilities, strict=False))} for row in self.rows]
         return {
             "model": model,
@@ -75,4 +81,6 @@ class Shown:
         answer = self.labels.classes[self.labels.index(row.label)].en
         if row.reasons:
             answer = "can't tell: " + "; ".join(row.reasons)
+        elif row.hints:
+            answer += f" ({'; '.join(row.hints)})"
         return [row.path, answer, f"{100 * max(row.probabilities):.1f}", *(f"{100 * p:.1f}" for p in row.probabilities)]

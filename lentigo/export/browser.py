@@ -30,7 +30,7 @@ from lentigo.serving.config import STATIC
 
 CHROMIUM = "LENTIGO_CHROMIUM"
 """Environment variable: path of a Chromium, or ``none`` to leave the browser out."""
-QUANTITIES = ("pixels", "logits", "probabilities", "embedding", "cam")
+QUANTITIES = ("pixels", "logits", "probabilities", "embedding", "cam", "atypicality", "quality")
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".json": "application/json", ".html": "text/html; charset=utf-8"}
@@ -58,7 +58,7 @@ await tell(opened.ok ? await call(1, "check", null) : opened);
 # What says something about this machine or the built app rather than about the bundle.
 _NOT_THE_BUNDLE = {
     "wasmMissing", "wasmBlocked", "runtimeUnreachable", "canvasBlocked", "canvasUnavailable", "workerFailed", "workerEnded", "unexpected",
-    "bundleUnreachable", "bundleNewer", "bundleNewScore", "bundleInvalid",
+    "bundleUnreachable", "bundleNewer", "bundleInvalid",
 }  # fmt: skip
 
 
@@ -223,5 +223,6 @@ def _cases(found: dict[str, Any]) -> list[BrowserCase]:
         return [BrowserCase(why[:120], {"answer": float("inf")})]
     # JSON has no infinity: a difference that is none became null.
     return [
-        BrowserCase(str(one["name"]), {q: float("inf") if one[q] is None else float(one[q]) for q in QUANTITIES}) for one in found["value"]
+        BrowserCase(str(one["name"]), {q: float("inf") if one[q] is None else float(one[q]) for q in QUANTITIES if q in one})
+        for one in found["value"]
     ]

@@ -12,6 +12,7 @@ from typing import Literal
 
 from lentigo.bundle import Spec
 from lentigo.evaluation import Metrics
+from lentigo.evaluation.conformal import SMALLEST, Coverage
 from lentigo.evaluation.intervals import Estimate
 from lentigo.export.quantize import MAX_DROP, Variant
 
@@ -118,6 +119,7 @@ def write_card(
     data_note: str,
     model_bytes: int,
     variants: Sequence[Variant] = (),
+    coverage: Coverage | None = None,
 ) -> str:
     """Fill the model card.
 
@@ -129,6 +131,7 @@ def write_card(
         data_note: one or more sentences on the images as they were read; may be empty.
         model_bytes: size of ``model.onnx``.
         variants: other ways to store the weights, measured on validation.
+        coverage: of the prediction sets on the test part.
 
     Returns:
         The card, Markdown.
@@ -141,6 +144,8 @@ def write_card(
         _results(spec, metrics),
         _calibration(metrics),
         _operation(spec, metrics),
+        _sets(spec, coverage),
+        _abstention(spec),
         _limits(spec, facts),
         _variants(variants),
         _origin(spec, facts),
@@ -154,6 +159,8 @@ def _head(spec: Spec, model_bytes: int) -> str:
     if spec.outputs.cam is not None:
         height, width = spec.outputs.cam
         outputs.append(f"`cam` (N, {len(spec.classes)}, {height}, {width}), exact Grad-CAM of every class")
+    if spec.outputs.atypicality:
+        outputs.append("`atypicality` (N,), how unlike the training images an image is (1 is the middle of them)")
     size = spec.input.size
     lines = [
         f"# {spec.title}",
@@ -276,6 +283,37 @@ def _operation(spec: Spec, metrics: Metrics) -> str:
         f"## Operating points\n\nAn image is flagged where the summed probability of {malignant} reaches the threshold. Thresholds were "
         "chosen on the validation part; what they give on the test part is what to expect.\n\n"
         + _table(["Aim", "Threshold", "Validation: sensitivity / specificity", "Test: sensitivity / specificity"], rows, align="lrrr")
+    )
+
+
+def _sets(spec: Spec, coverage: Coverage | None) -> str:
+    if spec.conformal is None or coverage is None:
+        return ""
+    rows = [[f"`{code}`", f"{1 - spec.conformal.quantiles[code]:.4f}", _text(found, True)] for code, found in coverage.per_class.items()]
+    rows.append(["all", "", _text(coverage.overall, True)])
+    shared = f" {', '.join(f'`{c}`' for c in coverage.pooled)} have fewer than {SMALLEST} and share one." if coverage.pooled else ""
+    return (
+        f"## Prediction sets\n\nBesides the likeliest class an answer names every class whose probability reaches the class's threshold, "
+        f"so that the true class is among them {coverage.aim:.0%} of the time (split-conformal, one quantile a class on its validation "
+        f"images; Sadinle, Lei and Wasserman, JASA 2019).{shared} On the test part a set holds {coverage.size:.2f} classes on average; "
+        f"{coverage.single:.0%} hold one, {coverage.empty:.0%} none.\n\n"
+        + _table(["Class", "Threshold", "Test: sets that hold it, %"], rows, align="lrr")
+    )
+
+
+def _abstention(spec: Spec) -> str:
+    rule = spec.abstention
+    if rule is None:
+        return (
+            "## Abstention\n\nThe model has no score for images unlike its training images. Images that are too dark, too bright, "
+            'blurred or empty are answered "can\'t tell".'
+        )
+    rows = [[name, f"{found.images:,}", f"{found.fpr:.1%}", f"{found.auroc:.3f}"] for name, found in rule.measured.items()]
+    return (
+        f'## Abstention\n\nThe model answers "can\'t tell" where `atypicality` is above {rule.threshold:.4g} ({rule.score}, '
+        f"on the embedding; {rule.accepted:.0%} of the {rule.images:,} validation images are below), and where the image is too dark, too "
+        "bright, blurred or empty. How many pictures of other things pass the first of these all the same:\n\n"
+        + _table(["Pictures made by a program", "Number", "Pass", "AUROC"], rows, align="lrrr")
     )
 
 

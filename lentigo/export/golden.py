@@ -12,13 +12,15 @@ import json
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from lentigo.data.phantom import render_phantom
+from lentigo.export.atypicality import OUTPUT
 from lentigo.export.quantize import Weights
 from lentigo.export.session import Session
 from lentigo.imaging import load, normalise
 from lentigo.inference import softmax
+from lentigo.inference.quality import measure_quality
 
 FORMAT = 1
 STRIDE = 16
@@ -59,7 +61,7 @@ def make_golden(
         png, width, height = _render(code, seed, round(across * size), round(down * size))
         pixels = load(png, size)  # (S, S, 3)
         outputs = session(normalise(pixels[None], mean, std))
-        cam = outputs.get("cam")
+        cam, atypicality = outputs.get("cam"), outputs.get(OUTPUT)
         cases.append(
             {
                 "name": name,
@@ -70,6 +72,8 @@ def make_golden(
                 "logits": _numbers(outputs["logits"][0]),
                 "probabilities": _numbers(softmax(outputs["logits"], temperature)[0]),
                 "embedding": _numbers(outputs["embedding"][0]),
+                "atypicality": None if atypicality is None else _numbers(atypicality)[0],
+                "quality": {name: _number(value) for name, value in measure_quality(pixels).to_dict().items()},
                 "cam": None if cam is None else {"shape": list(cam[0].shape), "values": _numbers(cam[0])},
             }
         )
@@ -80,6 +84,7 @@ def make_golden(
 def _render(code: str, seed: int, width: int, height: int) -> tuple[bytes, int, int]:
     phantom = render_phantom(code, seed, max(width, height))
     image = phantom.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    image = ImageOps.posterize(image, 4)  # without the noise of the last bits a third of the size
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue(), width, height
@@ -87,4 +92,8 @@ def _render(code: str, seed: int, width: int, height: int) -> tuple[bytes, int, 
 
 def _numbers(values: np.ndarray[Any, Any]) -> list[float]:
     """Plain numbers of nine digits, which float32 survives unchanged."""
-    return [float(f"{value:.9g}") for value in values.ravel().tolist()]
+    return [_number(value) for value in values.ravel().tolist()]
+
+
+def _number(value: float) -> float:
+    return float(f"{value:.9g}")

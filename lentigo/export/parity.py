@@ -23,6 +23,7 @@ from lentigo.export.golden import FORMAT
 from lentigo.export.graph import DeployedNetwork
 from lentigo.imaging import load, normalise
 from lentigo.inference import Classifier, softmax
+from lentigo.inference.quality import measure_quality
 from lentigo.networks import Network
 from lentigo.training import load_run
 
@@ -31,6 +32,10 @@ Outputs = dict[str, Array | None]
 
 # Float16 storage rounds each weight by up to 2^-11 of itself, which a network adds up to a few thousandths; the accuracy gate judges that.
 _FLOAT16_FACTOR = 20.0
+
+
+QUALITY_TOLERANCE = 1e-2
+"""Measures of quality may differ as much as pixels that are one level apart make them."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,11 @@ def check_parity(bundle: Bundle | str | Path, network: Network | None = None, *,
         differences.append(Difference("onnxruntime", case["name"], "pixels", difference, pixel_tolerance))
         answer = classifier.predict(png)
         found: Outputs = {"logits": answer.logits, "probabilities": answer.probabilities, "embedding": answer.embedding, "cam": answer.cam}
+        found["atypicality"] = None if answer.atypicality is None else np.asarray(answer.atypicality)
         differences += _compare("onnxruntime", case, found, tolerance)
+        if "quality" in case:  # bundles of format 1 have none
+            value = _quality_difference(measure_quality(pixels).to_dict(), case["quality"])
+            differences.append(Difference("onnxruntime", case["name"], "quality", value, QUALITY_TOLERANCE))
     # All at once as well: a graph whose batch axis is not free answers single images only.
     outputs = classifier.run(np.stack(stack))
     for row, case in enumerate(cases):
@@ -168,8 +177,9 @@ def check_parity(bundle: Bundle | str | Path, network: Network | None = None, *,
 
 
 def _in_browser(bundle: Bundle, pixel_tolerance: float, tolerance: float) -> list[Difference]:
+    tolerances = {"pixels": pixel_tolerance, "quality": QUALITY_TOLERANCE}
     return [
-        Difference("browser", case.name, quantity, difference, pixel_tolerance if quantity == "pixels" else tolerance)
+        Difference("browser", case.name, quantity, difference, tolerances.get(quantity, tolerance))
         for case in ask_browser(bundle)
         for quantity, difference in case.differences.items()
     ]
@@ -212,7 +222,7 @@ def _run_torch(network: Network, spec: Spec, pixels: Array) -> list[Outputs]:
 def _compare(runtime: str, case: dict[str, Any], found: Outputs, tolerance: float) -> list[Difference]:
     rows = []
     for quantity, value in found.items():
-        expected = case[quantity]
+        expected = case.get(quantity)
         if quantity == "cam" and expected is not None:
             expected = np.asarray(expected["values"]).reshape(expected["shape"])
         if expected is None and value is None:
@@ -224,6 +234,13 @@ def _compare(runtime: str, case: dict[str, Any], found: Outputs, tolerance: floa
         scale = 1.0 if quantity == "probabilities" or largest == 0.0 else largest
         rows.append(Difference(runtime, case["name"], quantity, _largest(value, expected) / scale, tolerance))
     return rows
+
+
+def _quality_difference(found: dict[str, float], expected: dict[str, float]) -> float:
+    """Largest difference of a measure, relative to the golden one where that is above 1."""
+    if set(found) != set(expected):
+        return float("inf")
+    return max(abs(value - expected[name]) / max(abs(expected[name]), 1.0) for name, value in found.items())
 
 
 def _largest(found: Array, expected: Any) -> float:

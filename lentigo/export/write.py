@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, get_args
@@ -18,8 +19,10 @@ from lentigo.bundle import (
     CARD,
     GOLDEN,
     MODEL,
+    Abstention,
     Bundle,
     ClassSpec,
+    Conformal,
     InputSpec,
     Interval,
     NetworkSpec,
@@ -30,6 +33,7 @@ from lentigo.bundle import (
     write_bundle,
 )
 from lentigo.data import Samples, load_split, open_cache, read_samples
+from lentigo.data.progress import shown
 from lentigo.errors import BundleError, DataError, did_you_mean
 from lentigo.evaluation import (
     Metrics,
@@ -40,6 +44,7 @@ from lentigo.evaluation import (
     malignant_score,
     operating_points,
 )
+from lentigo.evaluation.conformal import Coverage, fit_conformal, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES, Estimate
 from lentigo.evaluation.runfiles import RunFiles, read_run
 from lentigo.export.card import DATA, DataFacts, Domain, write_card
@@ -48,6 +53,7 @@ from lentigo.export.graph import export_graph, output_shapes
 from lentigo.export.parity import ParityReport, check_parity
 from lentigo.export.quantize import Variant, Weights, check_drop, measure_variant, quantise_int8, store_float16
 from lentigo.export.session import FloatArray, Session
+from lentigo.export.trust import SMALLEST, add_abstention, collect_features
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.inference import softmax
 from lentigo.labels import HYPO
@@ -83,9 +89,11 @@ def export_run(
 ) -> Bundle:
     """Write the bundle of a finished run.
 
-    Temperature and operating points are fitted on the run's validation predictions, figures and intervals measured on its
-    test predictions. The bundle appears only once it gives its golden answers in every runtime at hand; until then, and
-    where anything fails, what was at ``out`` stays.
+    Temperature, operating points and prediction sets are fitted on the run's validation predictions, figures and intervals measured on
+    its test predictions. Where the images are at hand, the graph also gets a score of how unlike the training images an image is.
+
+    The bundle appears only once it gives its golden answers in every runtime at hand; until then, and where anything fails, what was
+    at ``out`` stays.
 
     Args:
         run_folder: a finished run.
@@ -94,7 +102,7 @@ def export_run(
         title: one line for people.
         weights: ``fp32``; ``fp16`` (half the size) or ``int8``, both refused where they lose more than half a point of balanced
             accuracy on validation. These two need the images.
-        data: the data set of the run; where the run says it was, when left out. Only looked at when it is needed or there.
+        data: the data set of the run; where the run says it was, when left out. Without it there is no abstention, and a warning.
         version: the bundle's version.
         domain: what kind of images; known for the published data sets and for phantoms, otherwise told from the classes.
         licence: of the model; by default that of the data where it binds, otherwise Apache-2.0.
@@ -123,9 +131,12 @@ def export_run(
         raise BundleError(f"{run.folder}: predictions/val.csv is missing; the temperature is fitted on it: train with a validation part")
     named = _name(name or run.recipe.name)
     images = _images_of(run, data, needed=chosen != "fp32" or compare, cache=cache, progress=progress)
+    if images is None:
+        warnings.warn(f"{run.folder}: without the images of the run the bundle cannot abstain; say where they are (--data)", stacklevel=2)
     facts = _facts(run, files.test)
     temperature = fit_temperature(validation.probabilities, validation.targets)
     points = _points(validation, temperature, run)
+    conformal = fit_conformal(apply_temperature(validation.probabilities, temperature), validation.targets, run.labels.codes)
     metrics = evaluate_predictions(
         files.test, run.labels, resamples=resamples, temperature=temperature, thresholds={p.name: p.threshold for p in points}
     )
@@ -138,6 +149,10 @@ def export_run(
     if chosen != "fp32":
         check_drop(variants["fp32"], variants[chosen])
         content = variants[chosen].content
+    abstention = None
+    if images is not None and len(images.rows("val")) >= SMALLEST:
+        phantoms = run.labels.codes if facts is DATA["phantoms"] else ()
+        content, abstention = _abstention(content, images, phantoms, progress=progress)
     spec = _spec(
         run,
         network,
@@ -152,8 +167,19 @@ def export_run(
         weights=chosen,
         temperature=temperature,
         points=points,
+        conformal=conformal,
+        abstention=abstention,
         metrics=metrics,
     )
+    coverage = measure_coverage(
+        apply_temperature(files.test.probabilities, temperature),
+        files.test.targets,
+        files.test.groups,
+        conformal,
+        run.labels.codes,
+        resamples=resamples,
+    )
+    spec = spec.model_copy(update={"metrics": spec.metrics | coverage_metrics(spec.metrics, coverage)})
     card = write_card(
         spec,
         metrics,
@@ -162,6 +188,7 @@ def export_run(
         data_note=_data_note(facts, files.test, images),
         model_bytes=len(content),
         variants=tuple(variants.values()),
+        coverage=coverage,
     )
     golden = make_golden(content, size=size, mean=spec.input.mean, std=spec.input.std, temperature=temperature, weights=chosen)
     parts = {MODEL: content, CARD: card.encode("utf-8"), GOLDEN: golden}
@@ -236,8 +263,10 @@ def _images_of(run: Run, data: str | Path | None, *, needed: bool, cache: str | 
         BundleError: they are needed and not there.
         DataError: they are not the run's.
     """
-    place = Path(data) if data is not None else Path(str(run.record.get("data_root", "")))
-    if data is None and not needed:
+    recorded = str(run.record.get("data_root") or "")
+    place = Path(data if data is not None else recorded)
+    wanted = needed or data is not None
+    if not wanted and not (recorded and place.exists()):
         return None
     if not place.exists():
         raise BundleError(
@@ -245,12 +274,24 @@ def _images_of(run: Run, data: str | Path | None, *, needed: bool, cache: str | 
         )
     samples = read_samples(place)
     if samples.fingerprint != run.record["fingerprint"]:
+        if not wanted:
+            return None
         raise DataError(
             f"{place}: not the data that {run.folder} was trained on (fingerprint {samples.fingerprint[:12]}…, "
             f"the run's is {str(run.record['fingerprint'])[:12]}…)"
         )
     samples = load_split(samples, run.folder / "split.csv")
     return _Images(samples, open_cache(samples, run.recipe.final_size, cache, progress=progress).pixels)
+
+
+def _abstention(content: bytes, images: _Images, phantoms: Sequence[str], *, progress: bool) -> tuple[bytes, Abstention]:
+    """The graph with its score of how unlike the training images an image is, and the entry of the specification."""
+    rows = images.rows("train")
+    with shown(progress, "reading the training images", len(rows)) as tick:
+        train = collect_features(Session(content), images.batches(rows), lambda done: tick(done, len(rows)))
+    validation = images.batches(images.rows("val"))
+    size = images.pixels.shape[1]
+    return add_abstention(content, train, images.samples.targets[rows], validation, phantoms=phantoms, size=size)
 
 
 def _check_on_file(content: bytes, images: _Images, validation: PredictionTable) -> None:
@@ -315,6 +356,8 @@ def _spec(
     weights: Weights,
     temperature: float,
     points: tuple[OperatingPoint, ...],
+    conformal: Conformal,
+    abstention: Abstention | None,
     metrics: Metrics,
 ) -> Spec:
     record, recipe = run.record, run.recipe
@@ -328,10 +371,14 @@ def _spec(
         domain=domain,
         classes=tuple(ClassSpec(code=c.code, en=c.en, zh=c.zh, malignant=c.malignant) for c in run.labels),
         input=InputSpec(size=recipe.final_size, mean=IMAGENET_MEAN, std=IMAGENET_STD),
-        outputs=OutputSpec(embedding=shapes["embedding"][0], cam=None if cam is None else (cam[1], cam[2])),
+        outputs=OutputSpec(
+            embedding=shapes["embedding"][0], cam=None if cam is None else (cam[1], cam[2]), atypicality=abstention is not None
+        ),
         network=NetworkSpec(name=recipe.network.name, options=recipe.network.options, parameters=profile.parameters, macs=profile.macs),
         weights=weights,
         temperature=temperature,
+        abstention=abstention,
+        conformal=conformal,
         operating_points=points,
         metrics=spec_metrics(metrics),
         provenance=Provenance(
@@ -366,6 +413,12 @@ def spec_metrics(metrics: Metrics) -> dict[str, dict[str, Interval]]:
         overall["malignant_auc"] = metrics.malignant.auc
         overall |= {f"malignant_sensitivity_at_specificity_{at:.2f}": value for at, value in metrics.malignant.sensitivity_at.items()}
     return {"test": _intervals(overall)} | {f"test/{code}": _intervals(values) for code, values in metrics.per_class.items()}
+
+
+def coverage_metrics(metrics: Mapping[str, dict[str, Interval]], coverage: Coverage) -> dict[str, dict[str, Interval]]:
+    """The entries of ``spec.metrics`` with ``coverage`` added, in total and by class; undefined ones are left out."""
+    found = {"test": coverage.overall} | {f"test/{code}": value for code, value in coverage.per_class.items()}
+    return {name: metrics[name] | _intervals({"coverage": value}) for name, value in found.items() if name in metrics}
 
 
 def _intervals(values: Mapping[str, Estimate]) -> dict[str, Interval]:

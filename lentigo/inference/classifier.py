@@ -15,6 +15,7 @@ from lentigo.bundle import SPEC, Bundle, Spec
 from lentigo.errors import BundleError, did_you_mean
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image, resize
 from lentigo.inference.prediction import Prediction
+from lentigo.inference.verdict import Verdict, judge
 from lentigo.labels import LabelSet
 
 DEFAULT = "dermoscopy-7"
@@ -31,12 +32,14 @@ class Outputs:
         probabilities: (N, K) float64, ``softmax(logits / temperature)``.
         embedding: (N, D) float32, the input of the last linear layer.
         cam: (N, K, h, w) float32, the exact Grad-CAM of every class; None where the network has no pooled head.
+        atypicality: (N,) float32, how unlike the training images each is; None where the bundle has no such score.
     """
 
     logits: Floats
     probabilities: NDArray[np.float64]
     embedding: Floats
     cam: Floats | None
+    atypicality: Floats | None = None
 
 
 def softmax(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -127,7 +130,7 @@ class Classifier:
             if not np.isfinite(value).all():
                 raise BundleError(f"{self.bundle.path}: the network's {name} holds NaN or infinity; export the bundle again")
         logits = found["logits"]
-        return Outputs(logits, softmax(logits, self.spec.temperature), found["embedding"], found.get("cam"))
+        return Outputs(logits, softmax(logits, self.spec.temperature), found["embedding"], found.get("cam"), found.get("atypicality"))
 
     @overload
     def predict(self, source: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a sequence of str
@@ -177,6 +180,7 @@ class Classifier:
             source: where the image came from.
             extent: its (width, height) upright, before resizing.
         """
+        verdict = self.judge(outputs, index, pixels)
         return Prediction(
             path=str(source) if isinstance(source, str | Path) else None,
             model=self.spec.name,
@@ -187,8 +191,24 @@ class Classifier:
             cam=None if outputs.cam is None else outputs.cam[index],
             pixels=pixels,
             extent=extent,
+            reasons=verdict.reasons,
+            hints=verdict.hints,
+            atypicality=verdict.atypicality,
+            prediction_set=verdict.prediction_set,
+            operating_points=dict(verdict.operating_points),
             source=source,
         )
+
+    def judge(self, outputs: Outputs, index: int, pixels: Pixels) -> Verdict:
+        """What is to be said of one image's outputs besides its probabilities.
+
+        Args:
+            outputs: of a batch.
+            index: which of the batch.
+            pixels: (size, size, 3) uint8, what the network saw.
+        """
+        atypicality = None if outputs.atypicality is None else float(outputs.atypicality[index])
+        return judge(self.spec, outputs.probabilities[index].tolist(), atypicality, pixels)
 
 
 def load(name_or_path: str | Path = DEFAULT, *, threads: int | None = None) -> Classifier:
@@ -249,6 +269,8 @@ def _check_graph(session: Any, bundle: Bundle) -> list[str]:
     expected: dict[str, list[int]] = {"logits": [len(spec.classes)], "embedding": [spec.outputs.embedding]}
     if spec.outputs.cam is not None:
         expected["cam"] = [len(spec.classes), *spec.outputs.cam]
+    if spec.outputs.atypicality:
+        expected["atypicality"] = []
     wrong = _mismatch(inputs, {"image": [3, spec.input.size, spec.input.size]}) or _mismatch(outputs, expected)
     if wrong:
         raise BundleError(f"{bundle.model}: {wrong}; the graph and {SPEC} do not belong together")

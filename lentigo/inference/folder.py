@@ -32,6 +32,7 @@ from lentigo.inference.distributed import ray_stream
 from lentigo.inference.heatmap import save_heatmap
 from lentigo.inference.sources import Item, Sources
 from lentigo.inference.table import Row, Table, open_table
+from lentigo.inference.verdict import judge
 
 BATCH = 8
 HEATMAP_SIZE = 512
@@ -44,6 +45,7 @@ class Summary:
     Attributes:
         images: rows made in this run, failed ones too.
         failed: rows with an error.
+        abstained: rows whose answer is "can't tell".
         skipped: images left out because a resumed table had them already.
         labels: how often each class was the most probable.
         seconds: wall time.
@@ -52,6 +54,7 @@ class Summary:
 
     images: int = 0
     failed: int = 0
+    abstained: int = 0
     skipped: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -73,6 +76,8 @@ class Summary:
             parts[0] += f" ({self.images_per_second:.0f} images/s)"
         if self.failed:
             parts.append(f"{self.failed:,} failed")
+        if self.abstained:
+            parts.append(f"can't tell {self.abstained:,}")
         if self.skipped:
             parts.append(f"{self.skipped:,} done before")
         if self.out is not None:
@@ -99,8 +104,8 @@ def predict_paths(
     Args:
         classifier: the model.
         sources: what `lentigo.inference.sources.Sources` takes: images, folders, globs, archives, lists, arrays.
-        out: a table, written as results come: .csv, .jsonl or .parquet, with the columns ``path``, one a class code
-            (its probability), ``label`` and ``error``.
+        out: a table, written as results come: .csv, .jsonl or .parquet, with the columns ``path``, one a class code (its
+            probability), and those of `lentigo.inference.table.Row`.
         heatmaps: a folder for one picture an image, with the evidence for its most probable class drawn over it.
         batch: images in one inference.
         workers: threads that decode and infer; None takes all cores.
@@ -141,6 +146,7 @@ def predict_paths(
             for row in rows:
                 summary.images += 1
                 summary.failed += bool(row.error)
+                summary.abstained += bool(row.reasons)
                 if row.label:
                     summary.labels[row.label] += 1
                 if on_row is not None:
@@ -243,8 +249,11 @@ class Worker:
             outputs = self.classifier.run_normalised(normalise(pixels[:read], spec.input.mean, spec.input.std, out=floats[:read]))
             best = outputs.probabilities.argmax(axis=1).tolist()
             places = [i for i, row in enumerate(rows) if row is None]
-            for place, probabilities, index in zip(places, outputs.probabilities.tolist(), best, strict=True):
-                rows[place] = Row(chunk[place].path, tuple(probabilities), spec.classes[index].code)
+            atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
+            answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
+            for number, (place, probabilities, index) in enumerate(answers):
+                verdict = judge(spec, probabilities, None if atypical is None else atypical[number], pixels[number])
+                rows[place] = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
             if self.heatmaps is not None and outputs.cam is not None:
                 for place, picture, cam, index in zip(places, pictures, outputs.cam, best, strict=True):
                     save_heatmap(self.heatmaps / f"{chunk[place].key}.jpg", picture, cam[index])

@@ -37,6 +37,11 @@ class Prediction:
         pixels: (S, S, 3) uint8, what the network saw.
         extent: the image's (width, height), upright.
         reasons: why the answer is "can't tell", in words; empty where it stands.
+        hints: what could be better about the image, in words.
+        atypicality: how unlike the training images it is, which are 1 in the middle; None where the bundle has no such score.
+        prediction_set: codes of the classes that hold the true one with the bundle's coverage, the likeliest first (it may be
+            empty); None where the bundle has none.
+        operating_points: name -> whether `malignant` reaches the threshold.
         source: where the image came from, to draw on the original.
     """
 
@@ -50,6 +55,10 @@ class Prediction:
     pixels: Pixels
     extent: tuple[int, int]
     reasons: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    atypicality: float | None = None
+    prediction_set: tuple[str, ...] | None = None
+    operating_points: dict[str, bool] = field(default_factory=dict)
     source: ImageSource | None = field(default=None, compare=False)
 
     @cached_property
@@ -163,6 +172,10 @@ class Prediction:
             "malignant": self.malignant,
             "abstained": self.abstained,
             "reasons": list(self.reasons),
+            "hints": list(self.hints),
+            "atypicality": self.atypicality,
+            "prediction_set": None if self.prediction_set is None else list(self.prediction_set),
+            "operating_points": dict(self.operating_points),
             "probabilities": dict(zip(self.labels.codes, self.probabilities.tolist(), strict=True)),
             "logits": dict(zip(self.labels.codes, self.logits.tolist(), strict=True)),
             "width": self.extent[0],
@@ -199,7 +212,11 @@ class Prediction:
         head = name + (f"can't tell: {'; '.join(self.reasons)}" if self.abstained else f"{best.en} ({best.code}) {self.confidence:.1%}")
         lines = [head]
         if self.malignant is not None:
-            lines.append(f"  malignant classes together {self.malignant:.1%}")
+            above = [name.replace("_", " ") + " %" for name, reached in self.operating_points.items() if reached]
+            lines.append(f"  malignant classes together {self.malignant:.1%}" + (f", above {', '.join(above)}" if above else ""))
+        if self.prediction_set is not None and not self.abstained:
+            lines.append(f"  prediction set: {', '.join(self.prediction_set) or 'empty, no class is likely enough'}")
+        lines += [f"  hint: {hint}" for hint in self.hints]
         width = max(len(code) for code in self.labels.codes)
         for label, p in self.top(len(self.labels)):
             lines.append(f"  {label.code:<{width}} {p:6.1%} {'█' * round(30 * p):<30} {label.en}".rstrip())

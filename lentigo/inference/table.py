@@ -19,6 +19,7 @@ from typing import IO, Any
 
 from lentigo.errors import MissingExtraError, OutputError
 from lentigo.files import atomic_path
+from lentigo.inference.verdict import Verdict
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _PARQUET_ROWS = 16_384
@@ -32,15 +33,59 @@ class Row:
         path: the image.
         probabilities: one a class; empty where the image could not be read.
         label: code of the most probable class; empty where there is an error.
+        malignant_share: summed probability of the malignant classes; None where that is not known of every class.
+        flagged: names of the operating points that it reaches.
+        prediction_set: codes of the classes in the conformal set, the likeliest first; None where the model has none.
+        atypicality: how unlike the training images it is; None where the model has no such score.
+        reasons: why the answer is "can't tell"; empty where it stands.
+        hints: what could be better about the image.
         error: what was wrong with the image; empty where nothing was.
-        reasons: why the answer is "can't tell" (see `Prediction.reasons`); not part of the table.
     """
 
     path: str
     probabilities: tuple[float, ...] = ()
     label: str = ""
-    error: str = ""
+    malignant_share: float | None = None
+    flagged: tuple[str, ...] = ()
+    prediction_set: tuple[str, ...] | None = None
+    atypicality: float | None = None
     reasons: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    error: str = ""
+
+    @classmethod
+    def of(cls, path: str, probabilities: Sequence[float], label: str, verdict: Verdict) -> Row:
+        """The row of an image that was classified."""
+        return cls(
+            path,
+            tuple(probabilities),
+            label,
+            verdict.malignant,
+            tuple(name for name, reached in verdict.operating_points if reached),
+            verdict.prediction_set,
+            verdict.atypicality,
+            verdict.reasons,
+            verdict.hints,
+        )
+
+    def cells(self, classes: int) -> tuple[float | str | None, ...]:
+        """The values in the order of the columns; several in one cell are joined with ``"; "``, what is missing is None.
+
+        Args:
+            classes: how many probability columns there are.
+        """
+        numbers = self.probabilities or (None,) * classes
+        joined = (_joined(self.flagged), _joined(self.prediction_set), self.atypicality, _joined(self.reasons), _joined(self.hints))
+        return (self.path, *numbers, self.label or None, self.malignant_share, *joined, self.error or None)
+
+
+COLUMNS = ("label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error")
+"""What comes after the probabilities."""
+NUMBERS = ("malignant_share", "atypicality")
+
+
+def _joined(values: Sequence[str] | None) -> str | None:
+    return "; ".join(values) if values else None
 
 
 class Table(ABC):
@@ -57,7 +102,7 @@ class Table(ABC):
         self.path = path
         self.part = path.with_name(path.name + ".part")
         self.codes = tuple(codes)
-        self.columns = ("path", *self.codes, "label", "error")
+        self.columns = ("path", *self.codes, *COLUMNS)
         self.done: Counter[str] = Counter()
         self._replaces = resume or not path.exists()
         self._broken = False
@@ -164,8 +209,7 @@ class CsvTable(Table):
         return _csv_line(self.columns)
 
     def _line(self, row: Row) -> str:
-        probabilities = [f"{p:.9g}" for p in row.probabilities] or [""] * len(self.codes)
-        return _csv_line((row.path, *probabilities, row.label, row.error))
+        return _csv_line([_text(value) for value in row.cells(len(self.codes))])
 
     def _paths(self) -> Iterator[str]:
         with self.part.open(newline="", encoding="utf-8") as file:
@@ -184,8 +228,7 @@ class JsonLinesTable(Table):
         return ""
 
     def _line(self, row: Row) -> str:
-        numbers: list[float | None] = [float(f"{p:.9g}") for p in row.probabilities] or [None] * len(self.codes)
-        values = (row.path, *numbers, row.label or None, row.error or None)
+        values = [float(_text(value)) if isinstance(value, float) else value for value in row.cells(len(self.codes))]
         return json.dumps(dict(zip(self.columns, values, strict=True)), ensure_ascii=False) + "\n"
 
     def _paths(self) -> Iterator[str]:
@@ -217,7 +260,7 @@ class ParquetTable(CsvTable):
 
     def _finish(self) -> None:
         text, number = self._arrow.string(), self._arrow.float64()
-        kinds = [text, *[number] * len(self.codes), text, text]
+        kinds = [text, *[number] * len(self.codes), *(number if name in NUMBERS else text for name in COLUMNS)]
         schema = self._arrow.schema(list(zip(self.columns, kinds, strict=True)))
         with atomic_path(self.path) as temporary, self.part.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
@@ -244,8 +287,7 @@ class ParquetTable(CsvTable):
             file.write(self._header())
             for batch in source.iter_batches(_PARQUET_ROWS):
                 for record in batch.to_pylist():
-                    numbers = tuple(record[c] for c in self.codes if record[c] is not None and not math.isnan(record[c]))
-                    file.write(self._line(Row(record["path"], numbers, record["label"] or "", record["error"] or "")))
+                    file.write(_csv_line([_text(record[name]) for name in self.columns]))
 
 
 _TABLES: dict[str, type[Table]] = {".csv": CsvTable, ".jsonl": JsonLinesTable, ".parquet": ParquetTable}
@@ -268,6 +310,12 @@ def open_table(path: str | Path, codes: Sequence[str], *, resume: bool = False) 
     if kind is None:
         raise OutputError(f"{target}: results are written as {', '.join(SUFFIXES)}, not {target.suffix or 'a file without a suffix'}")
     return kind(target, codes, resume=resume)
+
+
+def _text(value: float | str | None) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.9g}"
+    return value or ""
 
 
 class _Echo:

@@ -2,6 +2,7 @@
 
 import * as v from "valibot";
 import { AppError } from "./errors";
+import type { Quality } from "./quality";
 
 const numbers = v.array(v.number());
 
@@ -19,6 +20,12 @@ const schema = v.object({
       probabilities: numbers,
       embedding: numbers,
       cam: v.nullable(v.object({ shape: numbers, values: numbers })),
+      // Bundles of format 1 have neither of these.
+      atypicality: v.nullish(v.number(), null),
+      quality: v.nullish(
+        v.object({ brightness: v.number(), burnt: v.number(), structure: v.number(), sharpness: v.number() }),
+        null,
+      ),
     }),
   ),
 });
@@ -36,6 +43,9 @@ export interface GoldenDifference {
   logits: number;
   embedding: number;
   cam: number;
+  atypicality: number;
+  /** relative to the golden value of each measure, where that is above 1 */
+  quality: number;
   passed: boolean;
 }
 
@@ -47,7 +57,12 @@ export interface GoldenAnswer {
   probabilities: ArrayLike<number>;
   embedding: ArrayLike<number>;
   cam: ArrayLike<number> | null;
+  atypicality: number | null;
+  quality: Quality;
 }
+
+// As much as pixels that are one level apart make the measures differ.
+const QUALITY_TOLERANCE = 1e-2;
 
 /** @throws AppError: not golden vectors */
 export function parseGolden(text: string): Golden {
@@ -90,6 +105,16 @@ function relativeDifference(a: ArrayLike<number>, golden: readonly number[]): nu
   return largestDifference(a, golden) / (largest || 1);
 }
 
+function listed(value: number | null): number[] {
+  return value === null ? [] : [value];
+}
+
+function qualityDifference(actual: Quality, golden: Quality | null): number {
+  if (golden === null) return 0;
+  const names = Object.keys(golden) as (keyof Quality)[];
+  return Math.max(...names.map((name) => Math.abs(actual[name] - golden[name]) / Math.max(Math.abs(golden[name]), 1)));
+}
+
 /** Compare what this runtime made of a case with what the vectors say. */
 export function compareGolden(golden: Golden, example: GoldenCase, actual: GoldenAnswer): GoldenDifference {
   const pixels = largestDifference(sample(actual.pixels, actual.size, example.pixels.stride), example.pixels.values);
@@ -98,9 +123,13 @@ export function compareGolden(golden: Golden, example: GoldenCase, actual: Golde
     logits: relativeDifference(actual.logits, example.logits),
     embedding: relativeDifference(actual.embedding, example.embedding),
     cam: relativeDifference(actual.cam ?? [], example.cam?.values ?? []),
+    atypicality: relativeDifference(listed(actual.atypicality), listed(example.atypicality)),
   };
+  const quality = qualityDifference(actual.quality, example.quality);
   const { tolerance } = golden;
   const passed =
-    pixels <= tolerance.pixels && Object.values(figures).every((figure) => figure <= tolerance.probabilities);
-  return { name: example.name, pixels, ...figures, passed };
+    pixels <= tolerance.pixels &&
+    quality <= QUALITY_TOLERANCE &&
+    Object.values(figures).every((figure) => figure <= tolerance.probabilities);
+  return { name: example.name, pixels, ...figures, quality, passed };
 }

@@ -3,7 +3,8 @@
 import * as v from "valibot";
 import { AppError } from "./errors";
 
-export const FORMAT = 1;
+/** The newest format that is read; 1 had no atypicality, and so no abstention. */
+export const FORMAT = 2;
 export const MODEL = "model.onnx";
 export const CARD = "MODEL_CARD.md";
 export const GOLDEN = "golden.json";
@@ -21,7 +22,7 @@ const interval = v.strictObject({
 });
 
 const schema = v.strictObject({
-  format: v.literal(FORMAT),
+  format: v.pipe(number, v.integer(), v.minValue(1), v.maxValue(FORMAT)),
   name: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]*$/)),
   version: v.optional(v.string(), "1"),
   title: v.string(),
@@ -41,6 +42,7 @@ const schema = v.strictObject({
   outputs: v.strictObject({
     embedding: v.pipe(number, v.integer()),
     cam: v.nullish(v.tuple([number, number]), null),
+    atypicality: v.optional(v.boolean(), false),
   }),
   network: v.strictObject({
     name: v.string(),
@@ -52,10 +54,11 @@ const schema = v.strictObject({
   temperature: v.optional(positive, 1),
   abstention: v.nullish(
     v.strictObject({
-      score: v.picklist(["energy", "mahalanobis", "knn"]),
+      score: v.string(),
       threshold: number,
-      parameters: v.optional(plain, {}),
-      file: v.nullish(v.string(), null),
+      accepted: number,
+      images: number,
+      measured: v.optional(v.record(v.string(), v.strictObject({ images: number, auroc: number, fpr: number })), {}),
     }),
     null,
   ),
@@ -63,6 +66,7 @@ const schema = v.strictObject({
     v.strictObject({
       coverage: v.pipe(number, v.gtValue(0), v.ltValue(1)),
       quantiles: v.record(v.string(), number),
+      pooled: v.optional(v.array(v.string()), []),
     }),
     null,
   ),
@@ -114,6 +118,9 @@ export function parseSpec(text: string): Spec {
   if (!result.success) {
     const issue = result.issues[0];
     throw new AppError("bundleInvalid", { field: v.getDotPath(issue) ?? SPEC, detail: issue.message });
+  }
+  if (result.output.abstention !== null && !result.output.outputs.atypicality) {
+    throw new AppError("bundleInvalid", { field: "abstention", detail: "atypicality" });
   }
   for (const name of [MODEL, CARD, GOLDEN]) {
     if (!(name in result.output.files)) throw new AppError("bundleFileMissing", { file: name });

@@ -1,36 +1,38 @@
-/** When to answer "can't tell": the out-of-distribution score of the bundle against its threshold. */
+/** When to answer "can't tell": an image that cannot be judged, or one unlike those the model learned from. */
 
-import { AppError } from "./errors";
+import { type Fault, findFault, type Hint, measureQuality } from "./quality";
 import type { Spec } from "./spec";
 
-/** Why the answer is "can't tell" (`reasons` of the translations). */
+/** Why the answer is "can't tell". */
 export interface Reason {
-  key: "unlike";
-  score: number;
-  threshold: number;
+  key: Fault | "unlike";
+  /** Of `unlike`: the graph's atypicality and the bundle's threshold. */
+  score?: number;
+  threshold?: number;
 }
 
-/** Reasons to abstain from an answer with these logits (K,) and this embedding (D,); empty where it stands. */
-export type Scorer = (logits: ArrayLike<number>, embedding: ArrayLike<number>) => Reason[];
-
-/** Free energy, `-T log sum exp(logits / T)` (Liu et al., NeurIPS 2020): high where no class has support. */
-export function energy(logits: ArrayLike<number>, temperature = 1): number {
-  const values = Array.from(logits, (logit) => logit / temperature);
-  const top = Math.max(...values);
-  return -temperature * (top + Math.log(values.reduce((sum, value) => sum + Math.exp(value - top), 0)));
+export interface Verdict {
+  reasons: Reason[];
+  hints: Hint[];
 }
 
 /**
- * The scorer that a bundle asks for.
+ * Reasons to abstain, and hints, as `lentigo.inference.verdict` finds them.
  *
- * @throws AppError: a score that this app does not know
+ * @param atypicality of the graph; null where it has no such output
+ * @param pixels (size, size, 3) uint8, what the network saw
  */
-export function createScorer(spec: Spec): Scorer {
-  const { abstention } = spec;
-  if (abstention === null) return () => [];
-  if (abstention.score !== "energy") throw new AppError("bundleNewScore", { score: abstention.score });
-  return (logits) => {
-    const score = energy(logits);
-    return score > abstention.threshold ? [{ key: "unlike", score, threshold: abstention.threshold }] : [];
-  };
+export function judge(spec: Spec, atypicality: number | null, pixels: Uint8Array): Verdict {
+  const { size } = spec.input;
+  const quality = measureQuality(pixels, size);
+  const reasons: Reason[] = [];
+  const hints: Hint[] = [];
+  const refused = findFault(quality, size, "refuse");
+  const noted = findFault(quality, size, "hint");
+  if (refused !== null) reasons.push({ key: refused });
+  else if (noted !== null) hints.push({ key: noted });
+  if (spec.abstention !== null && atypicality !== null && atypicality > spec.abstention.threshold) {
+    reasons.push({ key: "unlike", score: atypicality, threshold: spec.abstention.threshold });
+  }
+  return { reasons, hints };
 }

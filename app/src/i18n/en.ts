@@ -240,8 +240,6 @@ const errors = {
   bundleNotLentigo: "spec.json has no format number: this is no lentigo bundle. Choose another file.",
   bundleNewer: "The bundle has format {format}, which is newer than this app reads ({known}). Update the app.",
   bundleInvalid: "spec.json is invalid at “{field}” ({detail}). Export the bundle again.",
-  bundleNewScore:
-    "The bundle decides when to abstain by “{score}”, which this app cannot compute. Update the app, or choose another model.",
   bundleFileMissing: "{file} is missing from the bundle. Fetch or export the bundle again.",
   bundleDamaged: "{file} is damaged: its checksum is not the one in spec.json. Fetch or export the bundle again.",
   goldenInvalid: "The bundle's test images cannot be read. Export the bundle again.",

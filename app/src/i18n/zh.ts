@@ -220,7 +220,6 @@ export const zh: Translation = {
     bundleNotLentigo: "spec.json 没有格式编号，不是 lentigo 模型包。请选择其他文件。",
     bundleNewer: "模型包的格式为 {format}，比本应用可读的（{known}）新。请更新应用。",
     bundleInvalid: "spec.json 在“{field}”处无效（{detail}）。请重新导出模型包。",
-    bundleNewScore: "此模型包以“{score}”决定何时不作答，本应用无法计算。请更新应用，或选择其他模型。",
     bundleFileMissing: "模型包中缺少 {file}。请重新获取或导出模型包。",
     bundleDamaged: "{file} 已损坏：校验和与 spec.json 不符。请重新获取或导出模型包。",
     goldenInvalid: "无法读取模型包的测试图像。请重新导出模型包。",

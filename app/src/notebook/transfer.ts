@@ -17,12 +17,18 @@ const image = v.pipe(v.string(), v.regex(/^data:image\/(jpeg|png|webp);base64,[A
 
 const site = v.object({ region: text, view: v.picklist(["front", "back"]), x: share, y: share });
 
+const reason = v.object({
+  key: v.picklist(["unlike", "dark", "bright", "flat", "blurred"]),
+  score: v.exactOptional(number),
+  threshold: v.exactOptional(number),
+});
+
 const photo = v.object({
   image,
   width: number,
   height: number,
   probabilities: v.array(share),
-  reasons: v.array(v.object({ key: v.picklist(["unlike"]), score: number, threshold: number })),
+  reasons: v.array(reason),
   cam: v.nullable(v.object({ shape: v.tuple([number, number, number]), values: v.array(number) })),
 });
 

@@ -12,6 +12,12 @@ import { MalignantShare } from "./MalignantShare";
 
 const HINTS = { dark: "hintDark", bright: "hintBright", blurred: "hintBlurred", flat: "hintFlat" } as const;
 
+const REASONS = { ...HINTS, unlike: "reasonUnlike" } as const;
+
+function reasonsInWords(answer: Answer): string[] {
+  return answer.reasons.map((reason) => t(REASONS[reason.key]));
+}
+
 export function Hints({ hints }: { hints: readonly Hint[] }) {
   if (hints.length === 0) return null;
   return (
@@ -28,7 +34,7 @@ export function Hints({ hints }: { hints: readonly Hint[] }) {
 
 /** The answer in one sentence, for screen readers to say when it comes. */
 export function answerInWords(answer: Answer, spec: Spec): string {
-  if (answer.abstained) return `${t("cannotTell")}: ${t("reasonUnlike")}`;
+  if (answer.abstained) return `${t("cannotTell")}: ${reasonsInWords(answer).join(" ")}`;
   const top = argmax(answer.probabilities);
   return `${t("looksLike")} ${className(spec.classes[top])}, ${percent(answer.probabilities[top])}. ${t("noticeShort")}`;
 }
@@ -38,7 +44,9 @@ function Headline({ answer, spec }: { answer: Answer; spec: Spec }) {
     return (
       <div class="headline headline-unsure" data-testid="abstained">
         <h2>{t("cannotTell")}</h2>
-        <p>{t("reasonUnlike")}</p>
+        {reasonsInWords(answer).map((text) => (
+          <p key={text}>{text}</p>
+        ))}
       </div>
     );
   }

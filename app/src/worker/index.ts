@@ -5,10 +5,10 @@ import { AppError, plainError } from "../core/errors";
 import { NO_EDIT } from "../core/geometry";
 import { compareGolden, goldenImage, parseGolden } from "../core/golden";
 import { softmax } from "../core/probabilities";
-import { qualityHints } from "../core/quality";
+import { measureQuality } from "../core/quality";
 import { CARD, GOLDEN, MODEL, parseSpec, SPEC, type Spec } from "../core/spec";
 import { normalise } from "../core/tensor";
-import { createScorer, type Scorer } from "../core/trust";
+import { judge } from "../core/trust";
 import { checkReadBack, decode, toPicture, toSquare } from "./decode";
 import { Network, startRuntime } from "./network";
 import type { Analysis, BundleSource, CallName, Calls, Request, Response } from "./protocol";
@@ -19,7 +19,6 @@ interface Opened {
   spec: Spec;
   source: BundleSource;
   network: Network;
-  scorer: Scorer;
 }
 
 let opened: Opened | null = null;
@@ -38,11 +37,10 @@ async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
     readVerified(source, spec, CARD),
     runtime,
   ]);
-  const scorer = createScorer(spec);
   const network = await Network.open(spec, model);
   // Only now: where anything above fails, the model that was open stays.
   await opened?.network.release();
-  opened = { spec, source, network, scorer };
+  opened = { spec, source, network };
   return { spec, card: new TextDecoder().decode(card), milliseconds: performance.now() - start };
 }
 
@@ -76,14 +74,14 @@ function current(): Opened {
 }
 
 async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<Analysis> {
-  const { spec, network, scorer } = current();
+  const { spec, network } = current();
   const start = performance.now();
   const decoded = await decode(blob);
   try {
     const afterDecode = performance.now();
     const pixels = toSquare(decoded, edit, spec.input.size);
     const afterResize = performance.now();
-    const { logits, embedding, cam } = await network.run(
+    const { logits, embedding, cam, atypicality } = await network.run(
       normalise(pixels, spec.input.size, spec.input.mean, spec.input.std),
     );
     const afterInfer = performance.now();
@@ -93,8 +91,7 @@ async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<A
       logits: Array.from(logits),
       embedding: Array.from(embedding),
       cam,
-      reasons: scorer(logits, embedding),
-      hints: qualityHints(pixels, spec.input.size),
+      ...judge(spec, atypicality, pixels),
       picture,
       size,
       timing: {
@@ -127,10 +124,19 @@ async function check(): Promise<Calls["check"]["response"]> {
     const decoded = await decode(new Blob([goldenImage(example)], { type: "image/png" }));
     const pixels = toSquare(decoded, NO_EDIT, size);
     decoded.bitmap.close();
-    const { logits, embedding, cam } = await network.run(normalise(pixels, size, mean, std));
+    const { logits, embedding, cam, atypicality } = await network.run(normalise(pixels, size, mean, std));
     const probabilities = softmax(logits, spec.temperature);
     differences.push(
-      compareGolden(golden, example, { pixels, size, logits, probabilities, embedding, cam: cam?.values ?? null }),
+      compareGolden(golden, example, {
+        pixels,
+        size,
+        logits,
+        probabilities,
+        embedding,
+        cam: cam?.values ?? null,
+        atypicality,
+        quality: measureQuality(pixels, size),
+      }),
     );
   }
   return differences;

@@ -16,6 +16,8 @@ export interface Outputs {
   logits: Float32Array<ArrayBuffer>; // (K,)
   embedding: Float32Array<ArrayBuffer>; // (D,)
   cam: Cams | null;
+  /** How unlike the training images the image is; null where the graph does not say. */
+  atypicality: number | null;
 }
 
 /**
@@ -63,6 +65,7 @@ export class Network {
     const classes = spec.classes.length;
     const outputs: Record<string, number[]> = { logits: [classes], embedding: [spec.outputs.embedding] };
     if (spec.outputs.cam !== null) outputs["cam"] = [classes, ...spec.outputs.cam];
+    if (spec.outputs.atypicality) outputs["atypicality"] = [];
     const detail =
       mismatch(session.inputMetadata, { image: [3, size, size] }) ?? mismatch(session.outputMetadata, outputs);
     if (detail !== null) {
@@ -105,6 +108,7 @@ export class Network {
         logits: take("logits", [classes]),
         embedding: take("embedding", [this.spec.outputs.embedding]),
         cam: cam === null ? null : { shape: [classes, ...cam], values: take("cam", [classes, ...cam]) },
+        atypicality: this.spec.outputs.atypicality ? take("atypicality", [])[0] : null,
       };
     } finally {
       for (const name of this.names) results[name].dispose();

@@ -1,0 +1,150 @@
+"""Prediction sets that hold the true class with a chosen probability.
+
+Split-conformal prediction (Vovk et al., 2005) with the score ``1 - p(true class)`` and a quantile for each class (Mondrian), so that rare
+classes are covered as often as common ones: the least ambiguous sets of Sadinle, Lei and Wasserman, JASA 2019. Classes with fewer than 20
+calibration images are pooled and share a quantile; where even the pool is smaller, the quantile over all images is taken. The promise is
+about new images like the calibration images, on average over draws of both: it holds for lesions like those, not for other cameras.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lentigo.bundle import Conformal
+from lentigo.errors import DataError
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.metrics import share
+
+COVERAGE = 0.9
+SMALLEST = 20
+"""Calibration images that a class needs for a quantile of its own."""
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def fit_conformal(probabilities: FloatArray, targets: IntArray, codes: tuple[str, ...], *, coverage: float = COVERAGE) -> Conformal:
+    """Quantiles of the score ``1 - p(true class)`` for sets of this coverage.
+
+    Args:
+        probabilities: (N, K) of the calibration images, calibrated as they will be shown.
+        targets: (N,) their true classes.
+        codes: the K class codes.
+        coverage: how often a set is to hold the true class, above 0 and below 1.
+
+    Raises:
+        DataError: no calibration images, or a coverage out of range.
+    """
+    if not 0 < coverage < 1:
+        raise DataError(f"a coverage is above 0 and below 1, such as 0.9, not {coverage}")
+    if len(targets) == 0 or len(targets) != len(probabilities):
+        raise DataError(f"prediction sets need labelled calibration images; got {len(probabilities)} rows and {len(targets)} targets")
+    scores = 1 - probabilities[np.arange(len(targets)), targets]
+    counts = np.bincount(targets, minlength=len(codes))
+    small = counts < SMALLEST
+    pool = scores[small[targets]]
+    shared = _quantile(pool if len(pool) >= SMALLEST else scores, coverage)
+    quantiles = {code: shared if small[k] else _quantile(scores[targets == k], coverage) for k, code in enumerate(codes)}
+    return Conformal(coverage=coverage, quantiles=quantiles, pooled=tuple(code for k, code in enumerate(codes) if small[k]))
+
+
+def prediction_sets(probabilities: FloatArray, conformal: Conformal, codes: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Which classes are in the set of each image, (N, K).
+
+    Args:
+        probabilities: (N, K), calibrated as at `fit_conformal`.
+        conformal: the quantiles.
+        codes: the K class codes.
+    """
+    result: npt.NDArray[np.bool_] = probabilities >= 1 - np.array([conformal.quantiles.get(code, 1.0) for code in codes])
+    return result
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often prediction sets hold the true class, and how large they are.
+
+    Attributes:
+        aim: the coverage that was chosen.
+        overall: share of the images whose set holds the true class.
+        per_class: the same by class code; NaN where a class has no image.
+        size: mean number of classes in a set.
+        single: share of the sets with one class.
+        empty: share of the sets without any.
+        pooled: classes that share a quantile.
+    """
+
+    aim: float
+    overall: Estimate
+    per_class: dict[str, Estimate]
+    size: float
+    single: float
+    empty: float
+    pooled: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """As plain numbers."""
+        return {
+            "aim": self.aim,
+            "overall": self.overall.to_dict(),
+            "per_class": {code: e.to_dict() for code, e in self.per_class.items()},
+            "size": self.size,
+            "single": self.single,
+            "empty": self.empty,
+            "pooled": list(self.pooled),
+        }
+
+
+def measure_coverage(
+    probabilities: FloatArray,
+    targets: IntArray,
+    groups: npt.ArrayLike,
+    conformal: Conformal,
+    codes: tuple[str, ...],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Coverage:
+    """Verify prediction sets on labelled images that took no part in the calibration.
+
+    Args:
+        probabilities: (N, K), calibrated as at `fit_conformal`.
+        targets: (N,) true classes.
+        groups: (N,) lesion or patient of each image.
+        conformal: the quantiles.
+        codes: the K class codes.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+    """
+    sets = prediction_sets(probabilities, conformal, codes)
+    covered = sets[np.arange(len(targets)), targets].astype(np.float64)
+    of_class = np.eye(len(codes))[targets]  # (N, K)
+    names = np.asarray(groups)
+    found = []
+    for weights in Resampling.of(names, resamples=resamples, seed=seed).weights():  # (B, N)
+        overall = share(weights @ covered, weights.sum(axis=1))
+        classes = share(weights @ (of_class * covered[:, None]), weights @ of_class)
+        found.append(np.column_stack([overall, classes]))
+    drawn = np.concatenate(found)
+    sizes = sets.sum(axis=1)
+    return Coverage(
+        aim=conformal.coverage,
+        overall=estimate(drawn[:, 0], proportion_of=len(np.unique(names))),
+        per_class={code: estimate(drawn[:, 1 + k], proportion_of=len(np.unique(names[targets == k]))) for k, code in enumerate(codes)},
+        size=float(sizes.mean()),
+        single=float((sizes == 1).mean()),
+        empty=float((sizes == 0).mean()),
+        pooled=conformal.pooled,
+    )
+
+
+def _quantile(scores: FloatArray, coverage: float) -> float:
+    """The ``ceil((n + 1) coverage)``-th smallest score; 1, which admits everything, where there are too few to promise it."""
+    place = math.ceil((len(scores) + 1) * coverage)
+    if place > len(scores):
+        return 1.0
+    return min(1.0, float(np.partition(scores, place - 1)[place - 1]) + 1e-12)  # so that rounding in 1 - quantile keeps that score in

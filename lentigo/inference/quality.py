@@ -1,0 +1,124 @@
+"""Is this a photograph that can be judged at all: exposure, sharpness, and whether anything stands out.
+
+Measured on the very pixels that the network sees. ``quality.json`` holds the thresholds, for this module and for the phone app alike; the
+golden vectors hold both to the same measures. Two levels: *hint* (the answer stands, the picture could be better) and *refuse*
+("can't tell"). How often each fires on real and on spoilt images is in docs/predict.md.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lentigo.imaging import Floats, Pixels
+
+_RULES: dict[str, Any] = json.loads((Path(__file__).with_name("quality.json")).read_text(encoding="utf-8"))
+
+HINTS = {
+    "dark": "the image is rather dark",
+    "bright": "the image is rather bright",
+    "flat": "hardly anything stands out: is the lesion in the frame?",
+    "blurred": "the image is not sharp",
+}
+REASONS = {
+    "dark": "the image is too dark",
+    "bright": "the image is too bright",
+    "flat": "no lesion in the frame",
+    "blurred": "the image is blurred",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Measures of one image.
+
+    Attributes:
+        brightness: mean luma, 0 to 255.
+        burnt: share of pixels that are burnt out (luma 250 and above).
+        structure: how much a 14 x 14 grid of block means varies in luma and colour, levels of 255: low where nothing stands out.
+        sharpness: variance of the luma's Laplacian (Pech-Pacheco et al., ICPR 2000): low where nothing is sharp.
+    """
+
+    brightness: float
+    burnt: float
+    structure: float
+    sharpness: float
+
+    def to_dict(self) -> dict[str, float]:
+        """As plain numbers."""
+        return asdict(self)
+
+
+def measure_quality(pixels: Pixels) -> Quality:
+    """Measure what the network sees.
+
+    Args:
+        pixels: (S, S, 3) uint8 RGB, S at least 16.
+    """
+    luma = _luma(pixels)
+    inner = 4 * luma[1:-1, 1:-1]
+    for shifted in (luma[:-2, 1:-1], luma[2:, 1:-1], luma[1:-1, :-2], luma[1:-1, 2:]):
+        inner -= shifted
+    flat = inner.ravel()
+    return Quality(
+        brightness=float(luma.mean(dtype=np.float64)),
+        burnt=float(np.count_nonzero(luma >= _RULES["burnt_from"])) / luma.size,
+        structure=_structure(pixels),
+        sharpness=float(np.dot(flat, flat)) / flat.size - float(flat.mean()) ** 2,
+    )
+
+
+def find_faults(quality: Quality, size: int, level: str) -> str | None:
+    """What is wrong with an image, as a key of `HINTS` and `REASONS`; None where nothing is.
+
+    Args:
+        quality: its measures.
+        size: side of the square they were taken on.
+        level: ``hint`` or ``refuse``.
+    """
+    limits = _RULES[level]
+    if quality.brightness < limits["dark"]:
+        return "dark"
+    if quality.brightness > limits["bright"] or quality.burnt > limits["burnt"]:
+        return "bright"
+    if quality.structure < limits["structure"]:
+        return "flat"
+    # What was enlarged for a larger input has a smaller Laplacian, by the fourth power of the scale.
+    if quality.sharpness < limits["sharpness"] * min(1.0, (_RULES["sharpness_side"] / size) ** 4):
+        return "blurred"
+    return None
+
+
+def judge_quality(pixels: Pixels) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Reasons to refuse an image, and hints about it, in words; at most one of either.
+
+    Args:
+        pixels: (S, S, 3) uint8 RGB.
+    """
+    quality, size = measure_quality(pixels), len(pixels)
+    if fault := find_faults(quality, size, "refuse"):
+        return (REASONS[fault],), ()
+    fault = find_faults(quality, size, "hint")
+    return (), (HINTS[fault],) if fault else ()
+
+
+def _luma(pixels: Pixels) -> Floats:
+    """Luma (ITU-R BT.601) in steps of 1/256, which every runtime computes alike, (S, S)."""
+    wide = pixels.astype(np.uint16)
+    total = 77 * wide[..., 0] + 150 * wide[..., 1] + 29 * wide[..., 2]  # at most 65,280
+    return total.astype(np.float32) / np.float32(256)
+
+
+def _structure(pixels: Pixels) -> float:
+    grid = _RULES["grid"]
+    block = len(pixels) // grid  # what is left over at the right and lower edge does not count
+    side = grid * block
+    rows = pixels[:side, :side].reshape(grid, block, side * 3).sum(axis=1, dtype=np.uint32)
+    means = rows.reshape(grid, grid, block, 3).sum(axis=2) / block**2  # (14, 14, 3)
+    red, green, blue = means[..., 0], means[..., 1], means[..., 2]
+    axes = ((77 * red + 150 * green + 29 * blue) / 256, red - green, (red + green) / 2 - blue)  # luma and two opponent colours
+    return float(np.sqrt(sum(axis.var() for axis in axes)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,11 +23,15 @@ from lentigo.data.samples import COLUMNS, SPLITS
 from lentigo.data.skin import estimate_angle
 from lentigo.errors import BundleError, DataError, did_you_mean
 from lentigo.evaluation import maps_path, read_run, write_maps, write_predictions
+from lentigo.evaluation.intervals import RESAMPLES
+from lentigo.evaluation.plots import save_plot
 from lentigo.evaluation.report import write_report
 from lentigo.evaluation.stress import RECORD as STRESS_RECORD
 from lentigo.evaluation.stress import stress_folder
+from lentigo.export.study import SPOILT, Study, look, spoil, study_trust
+from lentigo.export.trust import made_sets
 from lentigo.files import write_text
-from lentigo.imaging import resize
+from lentigo.imaging import find_images, load, resize
 from lentigo.inference import Classifier, find_bundle, softmax
 from lentigo.stress import run_stress, write_skin
 from lentigo.training.recipe import DataRecipe
@@ -35,6 +39,8 @@ from lentigo.training.record import available_cores, command_line, hardware, ver
 
 ALL = "all"
 _CHUNK = 32
+STUDY_PICTURES = 200
+"""Pictures of each made set in a study."""
 _OWN_LAYOUTS = ("folder", "csv")
 
 Pixels = npt.NDArray[np.uint8]
@@ -381,6 +387,110 @@ def _write_record(folder: Path, spec: Spec, samples: Samples, part: _Part, data:
         "trained_on": part.trained_on,
     }
     write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def measure_trust(
+    bundle: str | Path,
+    data: str | Path,
+    *,
+    others: Mapping[str, str | Path] | None = None,
+    out: str | Path | None = None,
+    resamples: int = RESAMPLES,
+    progress: bool | Progress = True,
+) -> tuple[Study, Path]:
+    """Measure how well a bundle knows what it cannot judge: every score on sets of other pictures, image quality, prediction sets.
+
+    The scores are fitted to the training images and compared on the validation images, by the very split of the bundle's training; the
+    test images are only reported on.
+
+    Args:
+        bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
+        data: the data set that it was trained on.
+        others: name -> folder with pictures of other things; sets made in code are always measured.
+        out: folder of ``trust.json``, ``trust.md`` and ``trust.png`` and ``.svg``; ``runs/<bundle>-trust`` when left out.
+        resamples: bootstrap resamples behind each interval of the coverage.
+        progress: show bars, or a function called with (done, total).
+
+    Returns:
+        The figures, and the folder.
+
+    Raises:
+        BundleError: no such bundle, or a damaged one.
+        DataError: not the data that it was trained on, a split without validation images, or a folder without images.
+        ImageError: an image cannot be read.
+        OutputError: the disk refuses.
+    """
+    started = time.monotonic()
+    classifier = Classifier(find_bundle(bundle))
+    spec = classifier.spec
+    folders = {name: find_images(Path(folder)) for name, folder in (others or {}).items()}
+    for name, images in folders.items():
+        if not images:
+            raise DataError(f"{name}: no images in {(others or {})[name]}")
+    samples = _read(Path(data), spec)
+    if samples.fingerprint != spec.provenance.fingerprint:
+        raise DataError(
+            f"{data}: not the data that {spec.name} was trained on (fingerprint {samples.fingerprint[:12]}…, "
+            f"the bundle's is {spec.provenance.fingerprint[:12]}…): the scores are fitted to its training images"
+        )
+    divided = _split_of_training(samples, spec)
+    parts = {split: divided.subset(split) for split in SPLITS}
+    seen = {split: look(classifier, _counted(part, classifier.size, split, progress)) for split, part in parts.items()}
+    phantoms = spec.codes if spec.domain == "phantom" else ()
+    unlike = {name: look(classifier, [pixels]) for name, pixels in made_sets(phantoms, classifier.size, STUDY_PICTURES)}
+    for name, images in folders.items():
+        unlike[name] = look(classifier, (np.stack([load(path, classifier.size)]) for path in images))
+    spoilt = {
+        kind: look(classifier, (np.stack([spoil(kind, one) for one in chunk]) for chunk in _stream(parts["val"], classifier.size)))
+        for kind in SPOILT
+    }
+    test = parts["test"]
+    study = study_trust(
+        classifier,
+        seen["train"],
+        parts["train"].targets,
+        seen["val"],
+        seen["test"],
+        test.targets,
+        test.frame["group"].to_numpy(),
+        unlike,
+        spoilt,
+        resamples=resamples,
+    )
+    folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-trust"
+    facts = {
+        "bundle": {"name": spec.name, "version": spec.version, "weights": spec.weights, "model_sha256": spec.files["model.onnx"]},
+        "command": command_line(),
+        "data": samples.name,
+        "fingerprint": samples.fingerprint,
+        "protocol": spec.provenance.protocol,
+        "split_seed": spec.provenance.split_seed,
+        "images": {split: len(part) for split, part in parts.items()},
+        "hardware": hardware(torch.device("cpu"), 1),
+        "wall_seconds": round(time.monotonic() - started, 1),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+    }
+    write_text(folder / "trust.json", json.dumps(facts | study.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    counted = ", ".join(f"{len(part):,} {split}" for split, part in parts.items())
+    head = (
+        f"# What {spec.name} knows that it cannot judge\n\n`{facts['command']}`; {samples.name} (fingerprint "
+        f"`{samples.fingerprint[:16]}`), protocol {spec.provenance.protocol}, split seed {spec.provenance.split_seed}: {counted} images; {facts['hardware']}; "
+        f"{facts['wall_seconds']:.0f} s. Scores are fitted to training images and compared on validation images; test images are only "
+        f"reported on. Lowest mean FPR: {study.chosen}.\n\n"
+    )
+    write_text(folder / "trust.md", head + study.markdown() + "\nResearch use only, not a medical device.\n")
+    save_plot(study.figure(), folder / "trust")
+    return study, folder
+
+
+def _counted(samples: Samples, size: int, what: str, progress: bool | Progress) -> Iterator[Pixels]:
+    with shown(progress, f"reading the {what} images", len(samples)) as tick:
+        done = 0
+        for pixels in _stream(samples, size):
+            yield pixels
+            done += len(pixels)
+            tick(done, len(samples))
 
 
 _HEADLINE = (

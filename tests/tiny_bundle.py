@@ -82,9 +82,7 @@ def tiny_bundle(
         domain="phantom",
         classes=tuple(ClassSpec(code=c.code, en=c.en, zh=c.zh, malignant=c.malignant) for c in labels),
         input=InputSpec(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD),
-        outputs=OutputSpec(
-            embedding=EMBEDDING, cam=(size // PATCH, size // PATCH) if cam else None, atypicality=abstention is not None
-        ),
+        outputs=OutputSpec(embedding=EMBEDDING, cam=(size // PATCH, size // PATCH) if cam else None, atypicality=abstention is not None),
         network=NetworkSpec(name="tiny", parameters=sum(int(np.prod(t.dims)) for t in model.graph.initializer)),
         temperature=temperature,
         abstention=abstention,

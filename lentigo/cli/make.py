@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="[bold]Example[/bold]: lentigo compare runs/a runs/b --out comparison")(compare)
     app.command(epilog="[bold]Example[/bold]: lentigo export runs/phantom-demo --out my-bundle")(export)
     app.command(epilog="[bold]Example[/bold]: lentigo parity my-bundle")(parity)
+    app.command(epilog="[bold]Example[/bold]: lentigo trust dermoscopy-7 --data HAM10000 --ood photographs=PAD_UFES_20/images")(trust)
     app.command(epilog="[bold]Example[/bold]: lentigo profile mobilenetv3_small_caco --size 224")(profile)
     app.command(epilog="[bold]Example[/bold]: lentigo models --json")(models)
     app.command(epilog="[bold]Example[/bold]: lentigo recipes caco-ham10000-cpu")(recipes)
@@ -149,6 +150,35 @@ def parity(
     else:
         say(str(report))
     raise typer.Exit(0 if report.passed else 1)
+
+
+def trust(
+    bundle: Annotated[str, typer.Argument(metavar="BUNDLE_OR_RUN", help="A packaged bundle's name, a bundle or a run folder.")],
+    data: Annotated[Path, typer.Option("--data", help="The data set that it was trained on.")],
+    ood: Annotated[
+        list[str] | None, typer.Option("--ood", metavar="NAME=FOLDER", help="Pictures of other things to measure on; repeat as needed.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of trust.json, trust.md and a figure; runs/BUNDLE-trust when left out.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a bundle knows that it cannot judge: scores on other pictures, image quality, prediction sets."""
+    from lentigo.errors import DataError
+    from lentigo.workflow import measure_trust
+
+    others: dict[str, str | Path] = {}
+    for item in ood or ():
+        name, mark, folder = item.partition("=")
+        if not (name and mark and folder):
+            raise DataError(f"--ood {item}: give a name and a folder, such as --ood photographs=FOLDER")
+        others[name] = Path(folder)
+    study, folder_out = measure_trust(bundle, data, others=others, out=out)
+    if as_json:
+        print_json(study.to_dict())
+        return
+    sets = list(next(iter(study.separations.values())))
+    rows = [(score, *(f"{100 * found[n].fpr:.1f}" for n in sets)) for score, found in study.separations.items()]
+    print_table(("score", *sets), rows, title="passes at 95 % of the validation images, %")
+    say(f"written to {folder_out}: trust.md, trust.json and a figure")
 
 
 def profile(

@@ -193,6 +193,7 @@ def evaluate_bundle(
         title=title,
         temperature=spec.temperature,
         thresholds={point.name: point.threshold for point in spec.operating_points},
+        conformal=spec.conformal,
     )
     return _result(title, folder, index)
 
@@ -315,6 +316,7 @@ def _predict(classifier: Classifier, samples: Samples, table: Path, progress: bo
     """Write the predictions and, where the graph has them, the maps of the predicted and the true class."""
     logits, predicted, target = [], [], []
     angles: list[float] = []
+    atypicality: list[float] = []
     done = 0
     with shown(progress, f"classifying with {classifier.spec.name}", len(samples)) as tick:
         for pixels in _stream(samples, classifier.size):
@@ -322,6 +324,8 @@ def _predict(classifier: Classifier, samples: Samples, table: Path, progress: bo
             rows = np.arange(len(pixels))
             angles += [estimate_angle(one) for one in pixels]
             logits.append(outputs.logits)
+            if outputs.atypicality is not None:
+                atypicality += outputs.atypicality.tolist()
             if outputs.cam is not None:
                 predicted.append(outputs.cam[rows, outputs.logits.argmax(axis=1)].astype(np.float16))
                 target.append(outputs.cam[rows, samples.targets[done : done + len(pixels)]].astype(np.float16))
@@ -330,6 +334,9 @@ def _predict(classifier: Classifier, samples: Samples, table: Path, progress: bo
     frame = samples.frame
     images = frame["image"].tolist()
     taken = [*COLUMNS, *(c for c in frame.columns if c in classifier.labels.codes)]
+    metadata = frame.drop(columns=taken)
+    if atypicality:
+        metadata = metadata.assign(atypicality=atypicality)
     write_predictions(
         table,
         images=images,
@@ -338,7 +345,7 @@ def _predict(classifier: Classifier, samples: Samples, table: Path, progress: bo
         targets=frame["label"].tolist(),
         probabilities=softmax(np.concatenate(logits)),  # before the temperature, as training writes them
         codes=classifier.labels.codes,
-        metadata=frame.drop(columns=taken),
+        metadata=metadata,
     )
     write_skin(stress_folder(table), images, angles)
     if predicted:
@@ -475,7 +482,8 @@ def measure_trust(
     counted = ", ".join(f"{len(part):,} {split}" for split, part in parts.items())
     head = (
         f"# What {spec.name} knows that it cannot judge\n\n`{facts['command']}`; {samples.name} (fingerprint "
-        f"`{samples.fingerprint[:16]}`), protocol {spec.provenance.protocol}, split seed {spec.provenance.split_seed}: {counted} images; {facts['hardware']}; "
+        f"`{samples.fingerprint[:16]}`), protocol {spec.provenance.protocol}, split seed "
+        f"{spec.provenance.split_seed}: {counted} images; {facts['hardware']}; "
         f"{facts['wall_seconds']:.0f} s. Scores are fitted to training images and compared on validation images; test images are only "
         f"reported on. Lowest mean FPR: {study.chosen}.\n\n"
     )

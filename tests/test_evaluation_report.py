@@ -142,7 +142,7 @@ def test_metrics_json_names_everything_a_result_needs(folder: Path) -> None:
 
 
 def test_plots_lie_beside_the_page(folder: Path) -> None:
-    names = ("confusion", "roc", "precision_recall", "reliability", "risk_coverage", "malignant", "training")
+    names = ("confusion", "roc", "precision_recall", "reliability", "risk_coverage", "malignant", "training", "selective")
     assert {p.name for p in (folder / "report" / "plots").iterdir()} == {f"{n}.{s}" for n in names for s in ("png", "svg")}
     for name in names:
         with Image.open(folder / "report" / "plots" / f"{name}.png") as image:

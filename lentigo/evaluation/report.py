@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import lentigo
+from lentigo.bundle import Conformal
 from lentigo.errors import LentigoError
 from lentigo.evaluation import plots
 from lentigo.evaluation.calibration import apply_temperature, fit_temperature
@@ -31,6 +32,7 @@ from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.metrics import Metrics, evaluate_predictions, malignant_score, operating_points
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import RunFiles, read_run
+from lentigo.evaluation.selective import selective_plot, trust_section
 from lentigo.evaluation.stress import read_stress, with_skin
 from lentigo.evaluation.stress_plots import degradation_plot
 from lentigo.files import write_text
@@ -89,6 +91,7 @@ def write_report(
     data_root: str | Path | None = None,
     temperature: float | None = None,
     thresholds: Mapping[str, float] | None = None,
+    conformal: Conformal | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     gallery: int = 12,
@@ -106,6 +109,7 @@ def write_report(
             that, the record's; without that, none (a bundle's probabilities have theirs already).
         thresholds: operating points, name -> threshold. By default chosen on ``predictions/val.csv``; without that, on
             the same images, and marked so.
+        conformal: prediction sets to verify. By default fitted on ``predictions/val.csv``; without that, none.
         resamples: bootstrap resamples behind each interval.
         seed: seed of the bootstrap.
         gallery: how many wrong answers to show; 0 for none.
@@ -138,8 +142,13 @@ def write_report(
     subgroups = subgroup_metrics(run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples, seed=seed)
     calibrated = run.test.probabilities if temperature is None else apply_temperature(run.test.probabilities, temperature)
     root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
+    held_out = None
+    if run.validation is not None:
+        held_out = (apply_temperature(run.validation.probabilities, temperature or 1.0), run.validation.targets)
+    trust = trust_section(run.test, calibrated, conformal=conformal, validation=held_out, resamples=resamples, seed=seed)
     stress = read_stress(run.test, resamples=resamples, seed=seed)
     drawn = _plots(run, metrics, calibrated) | {f"stress_{c.corruption.name}": degradation_plot(c) for c in stress.curves}
+    drawn["selective"] = (selective_plot(trust.selective), "Share of right answers against the share of images that is answered.")
     heading = title or str(facts.get("name") or run.name)
 
     summary = {
@@ -151,6 +160,7 @@ def write_report(
         "lentigo": lentigo.__version__,
         "metrics": metrics.to_dict(),
         "subgroups": [s.to_dict() for s in subgroups],
+        "trust": trust.to_dict(),
         "stress": stress.to_dict() if stress else None,
     }
     page = _environment().get_template("report.html.j2").render(
@@ -166,6 +176,7 @@ def write_report(
         subgroups=_by_attribute(subgroups),
         apart=[s for s in subgroups if s.apart],
         small=SMALL,
+        trust=trust,
         stress=stress,
         svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure, text) in drawn.items() if name not in _FILES_ONLY},
         tiles=worst_errors(run, calibrated, root, gallery),

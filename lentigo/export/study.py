@@ -169,22 +169,23 @@ class Study:
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         sets = list(next(iter(self.separations.values())))
-        for k, (score, found) in enumerate(self.separations.items()):
+        shown = {score: found for score, found in self.separations.items() if score != IN_THE_GRAPH}
+        for k, (score, found) in enumerate(shown.items()):
             bold = score == self.chosen
             colour = plots.PALETTE[k % len(plots.PALETTE)]
             left.plot([100 * found[n].fpr for n in sets], range(len(sets)), "o", color=colour, ms=9 if bold else 6, label=score)
         left.set_yticks(range(len(sets)), sets)
         left.invert_yaxis()
         left.set_xlim(-3, 103)
-        left.set_xlabel("passes at 95 % of the validation images, % (lower is better)")
-        left.set_title("By score", loc="left", fontweight="bold")
+        left.set_xlabel("passes, % (lower is better)")
+        left.set_title("Other pictures taken for lesions, by score", loc="left", fontweight="bold")
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
         names = list(self.scores)
         right.boxplot([self.scores[n] for n in names], orientation="horizontal", whis=(2.5, 97.5), showfliers=False, widths=0.6)
         right.set_yticks(range(1, len(names) + 1), names)
         right.invert_yaxis()
         right.axvline(self.threshold, color=plots.PALETTE[1], linestyle="--")
-        right.set_xlabel("atypicality; dashed: threshold; whiskers: middle 95 %")
+        right.set_xlabel("atypicality (dashed: threshold)")
         right.set_title("The score that bundles carry", loc="left", fontweight="bold")
         for axes in (left, right):
             axes.grid(axis="x", color=plots.GRID, linewidth=0.7)

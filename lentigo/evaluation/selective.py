@@ -1,0 +1,161 @@
+"""The report's section on trust: answering only where the model is sure, and prediction sets that keep their promise.
+
+Selective classification (Geifman and El-Yaniv, NeurIPS 2017): the images are put in order of a doubt, and only the least doubtful share is
+answered. Everything comes from the predictions on file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from lentigo.bundle import Conformal
+from lentigo.evaluation import plots
+from lentigo.evaluation.conformal import Coverage, fit_conformal, measure_coverage
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.metrics import Ranking, share
+from lentigo.evaluation.predictions import PredictionTable
+
+ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)
+"""Shares of the images, the least doubtful first, whose accuracy is told."""
+ATYPICALITY = "atypicality"
+"""Column of the predictions with the graph's score, where a bundle with one made them."""
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Selective:
+    """Accuracy of the least doubtful images.
+
+    Attributes:
+        by: what the images are ordered by.
+        aurc: area under the risk-coverage curve; lower is better.
+        accuracy: share answered -> accuracy among them.
+        answered: (U,) shares answered, ascending to 1, for the curve.
+        risk: (U,) error rate among them.
+    """
+
+    by: str
+    aurc: Estimate
+    accuracy: dict[float, Estimate]
+    answered: FloatArray
+    risk: FloatArray
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers, without the curve."""
+        return {
+            "by": self.by,
+            "aurc": self.aurc.to_dict(),
+            "accuracy": {f"{answered:g}": found.to_dict() for answered, found in self.accuracy.items()},
+        }
+
+
+@dataclass(frozen=True)
+class TrustSection:
+    """What the section shows.
+
+    Attributes:
+        coverage: of the prediction sets; None where there is nothing to calibrate them on.
+        selective: by confidence, and by atypicality where it is on file.
+    """
+
+    coverage: Coverage | None
+    selective: tuple[Selective, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers."""
+        return {
+            "coverage": None if self.coverage is None else self.coverage.to_dict(),
+            "selective": [one.to_dict() for one in self.selective],
+        }
+
+
+def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], resampling: Resampling) -> Selective:
+    """Accuracy of the least doubtful images, with intervals.
+
+    Images of equal doubt are answered or left together.
+
+    Args:
+        by: what the doubt is.
+        doubt: (N,) higher = answered later.
+        wrong: (N,) whether the answer is wrong.
+        resampling: the bootstrap over lesions or patients.
+    """
+    ranking = Ranking(-doubt, wrong)
+    areas, accuracies = [], []
+    curve: tuple[FloatArray, FloatArray] | None = None
+    for weights in resampling.weights():
+        errors, right = ranking.cumulate(weights)  # (B, U) each
+        answered = errors + right
+        if curve is None:
+            curve = answered[0] / answered[0, -1], errors[0] / answered[0]
+        areas.append(ranking.risk_area(weights))
+        places = [(answered < wanted * answered[:, -1:] - 1e-9).sum(axis=1) for wanted in ANSWERED]  # first threshold that reaches it
+        rows = np.arange(len(weights))
+        accuracies.append(np.column_stack([share(right[rows, at], answered[rows, at]) for at in places]))
+    drawn = np.concatenate(accuracies)
+    assert curve is not None
+    return Selective(
+        by=by,
+        aurc=estimate(np.concatenate(areas)),
+        accuracy={
+            wanted: estimate(drawn[:, i], proportion_of=max(1, round(wanted * resampling.groups))) for i, wanted in enumerate(ANSWERED)
+        },
+        answered=curve[0],
+        risk=curve[1],
+    )
+
+
+def trust_section(
+    table: PredictionTable,
+    probabilities: FloatArray,
+    *,
+    conformal: Conformal | None = None,
+    validation: tuple[FloatArray, npt.NDArray[np.int64]] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> TrustSection:
+    """Measure the section.
+
+    Args:
+        table: the predictions that are judged.
+        probabilities: (N, K) as shown to a user.
+        conformal: quantiles fitted elsewhere, as a bundle's.
+        validation: calibrated probabilities and targets to fit quantiles on, where there are none.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap.
+    """
+    if conformal is None and validation is not None:
+        conformal = fit_conformal(*validation, table.codes)
+    coverage = None
+    if conformal is not None:
+        coverage = measure_coverage(probabilities, table.targets, table.groups, conformal, table.codes, resamples=resamples, seed=seed)
+    wrong = probabilities.argmax(axis=1) != table.targets
+    resampling = Resampling.of(table.groups, resamples=resamples, seed=seed)
+    selective = [measure_selective("confidence", -probabilities.max(axis=1), wrong, resampling)]
+    if ATYPICALITY in table.metadata:
+        atypicality = table.metadata[ATYPICALITY].to_numpy(dtype=np.float64)
+        if np.isfinite(atypicality).all():
+            selective.append(measure_selective("atypicality", atypicality, wrong, resampling))
+    return TrustSection(coverage, tuple(selective))
+
+
+def selective_plot(curves: Sequence[Selective]) -> Figure:
+    """Accuracy among the images answered, against the share that is answered."""
+    with mpl.rc_context(plots._STYLE):
+        figure, axes = plots._figure()
+        for k, one in enumerate(curves):
+            shown = one.answered >= 0.05  # of fewer images the share that is right jumps about
+            axes.plot(100 * one.answered[shown], 100 * (1 - one.risk[shown]), label=f"by {one.by}", **plots._line(k))
+        axes.set(xlabel="answered, the least doubtful first, %", ylabel="right among them, %", title="Answering only where it is sure")
+        axes.set(xlim=(0, 102))
+        axes.set_ylim(top=101)
+        axes.legend(loc="lower left", frameon=False)
+    return plots._settled(figure)

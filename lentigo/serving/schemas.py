@@ -58,6 +58,16 @@ class PredictionDocument(BaseModel):
     )
     abstained: bool | None = Field(None, description='Whether the answer is "can\'t tell".')
     reasons: list[str] | None = Field(None, description="Why, in words.")
+    hints: list[str] | None = Field(None, description="What could be better about the image, in words.")
+    atypicality: float | None = Field(
+        None, description="How unlike the training images the image is; 1 is the middle of them. Null where the model has no such score."
+    )
+    prediction_set: list[str] | None = Field(
+        None, description="The classes that hold the true one with the model's coverage, the likeliest first. Null where it has none."
+    )
+    operating_points: dict[str, bool] | None = Field(
+        None, description="Whether `malignant` reaches the threshold of each operating point of the model."
+    )
     probabilities: dict[str, float] | None = Field(None, description="Calibrated probabilities by class code, the largest first.")
     width: int | None = None
     height: int | None = None
@@ -132,6 +142,10 @@ EXAMPLE: dict[str, Any] = {
             "malignant": 0.041,
             "abstained": False,
             "reasons": [],
+            "hints": [],
+            "atypicality": 0.94,
+            "prediction_set": ["nv"],
+            "operating_points": {"sensitivity_90": False, "sensitivity_95": False},
             "probabilities": {"nv": 0.912, "bkl": 0.047, "mel": 0.033},
             "width": 600,
             "height": 450,

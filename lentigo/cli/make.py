@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -122,14 +123,18 @@ def export(
     name: Annotated[str | None, typer.Option(help="The bundle's name; the recipe's when left out.")] = None,
     title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
     weights: Annotated[str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter; refused where it loses accuracy).")] = "fp32",
-    data: Annotated[Path | None, typer.Option("--data", help="The data set, for the accuracy gate of fp16 and int8.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The run's data set; where the run says it was when left out.")] = None,
     variants: Annotated[bool, typer.Option("--compare", help="Measure fp16 and int8 too, and put the figures in the card.")] = False,
     notes: Annotated[str, typer.Option(help="A remark for the card.")] = "",
 ) -> None:
     """Write the bundle of a run: one folder that gives the same answer in Python, over HTTP and in a browser."""
     from lentigo.export import export_run
 
-    bundle = export_run(run, out, name=name, title=title, weights=weights, data=data, compare=variants, notes=notes, progress=True)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        bundle = export_run(run, out, name=name, title=title, weights=weights, data=data, compare=variants, notes=notes, progress=True)
+    for text in {str(one.message) for one in said if "cannot abstain" in str(one.message)}:
+        say(f"note: {text}")
     size = bundle.model.stat().st_size / 1e6
     say(f"bundle: {bundle.path} ({size:.1f} MB); try next: lentigo predict IMAGE --model {bundle.path}")
 

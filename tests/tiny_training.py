@@ -26,7 +26,14 @@ RECIPE: dict[str, Any] = {
     "clip": 1.0,
     "sampling": 0.5,
     "monitor": "val_loss",
-    "augment": {"rotation": 30, "scale": [0.8, 1.25], "translation": 0.1, "colour": {"brightness": 0.2, "hue": 0.02}, "mixup": 0.2},
+    "augment": {
+        "rotation": 30,
+        "scale": [0.8, 1.25],
+        "translation": 0.1,
+        "colour": {"brightness": 0.2, "hue": 0.02},
+        "mixup": 0.2,
+        "degrade": {"share": 0.3},
+    },
 }
 
 LOG = ["epoch", "size", "lr", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy"]

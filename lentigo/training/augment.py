@@ -32,18 +32,19 @@ def step_seed(seed: int, *position: int) -> int:
     return int(np.random.SeedSequence([seed & 0xFFFFFFFFFFFFFFFF, *position]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def draw(count: int, seed: int, *position: int) -> Tensor:
+def draw(count: int, seed: int, *position: int, columns: int = DRAWS) -> Tensor:
     """The table of draws of one step.
 
     Args:
         count: images in the batch, over all processes.
         seed: the run's seed.
         position: the place in the run, such as epoch and step.
+        columns: draws an image.
 
     Returns:
-        (count, DRAWS) float32 in [0, 1), on the CPU.
+        (count, columns) float32 in [0, 1), on the CPU.
     """
-    return torch.rand(count, DRAWS, generator=torch.Generator().manual_seed(step_seed(seed, *position)))
+    return torch.rand(count, columns, generator=torch.Generator().manual_seed(step_seed(seed, *position)))
 
 
 class Normalise:

@@ -172,6 +172,22 @@ class ColourRecipe(_Section):
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
 
 
+class DegradeRecipe(_Section):
+    """Random degradations: what lens, sensor and skin add to a picture.
+
+    Attributes:
+        share: probability of each kind, image by image; 0 for none.
+        blur: largest standard deviation of a Gaussian blur, in pixels of an image of 224; drawn from [0, x].
+        noise: largest standard deviation of Gaussian noise, white being 1; drawn from [0, x].
+        hair: most drawn hairs.
+    """
+
+    share: Fraction = 0.0
+    blur: NonNegative = 2.0
+    noise: Annotated[float, Field(ge=0, le=1)] = 0.08
+    hair: Annotated[int, Field(ge=0, le=200)] = 30
+
+
 class AugmentRecipe(_Section):
     """Random changes of the training images, drawn for each image anew.
 
@@ -183,6 +199,7 @@ class AugmentRecipe(_Section):
         scale: smallest and largest zoom, above 1 enlarges.
         translation: shift as a share of the side, drawn from [-x, x] in both directions.
         colour: random colour change.
+        degrade: blur, noise and hair.
         mixup: parameter of the Beta distribution of mixup (Zhang et al., ICLR 2018); 0 for none. Each batch is blended
             with itself turned round, and so is its loss.
     """
@@ -194,6 +211,7 @@ class AugmentRecipe(_Section):
     scale: tuple[Positive, Positive] = (1.0, 1.0)
     translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     colour: ColourRecipe = ColourRecipe()
+    degrade: DegradeRecipe = DegradeRecipe()
     mixup: NonNegative = 0.0
 
     @field_validator("scale")

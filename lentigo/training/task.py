@@ -18,6 +18,7 @@ from lentigo.errors import TrainingError
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.losses import Loss
 from lentigo.networks import Network
+from lentigo.training import degrade
 from lentigo.training.augment import Augment, Normalise, draw, mixup_share, step_seed
 from lentigo.training.distil import Teachers
 from lentigo.training.recipe import OptimiserRecipe, Recipe
@@ -58,6 +59,7 @@ class LesionTask(pl.LightningModule):
         self.average = RunningAverage(network, recipe.ema) if recipe.ema else None
         self.normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
         self.augment = Augment(recipe.augment, self.normalise)
+        self.degrade = degrade.Degrade(recipe.augment.degrade, self.normalise)
         lowest = recipe.monitor.endswith("loss")
         self.patience, self.plateau = Patience(lowest), Patience(lowest)
         self.rate = 1.0
@@ -108,9 +110,11 @@ class LesionTask(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Augment, classify, and return the loss."""
         # Drawn for the batch of all processes; this one holds every W-th image of it.
-        draws = draw(batch.total, self.recipe.seed, self.current_epoch, batch_idx, 0)[self.global_rank :: self.trainer.world_size]
+        place, share_of_batch = (self.recipe.seed, self.current_epoch, batch_idx), slice(self.global_rank, None, self.trainer.world_size)
         with torch.autocast(self.device.type, enabled=False):
-            images = self.augment(batch.pixels, draws)
+            images = self.augment(batch.pixels, draw(batch.total, *place, 0)[share_of_batch])
+            if self.degrade.active:
+                images = self.degrade(images, draw(batch.total, *place, 3, columns=degrade.DRAWS)[share_of_batch])
         share = mixup_share(self.recipe.augment.mixup, self.recipe.seed, self.current_epoch, batch_idx, 2)
         if share < 1:
             images = torch.lerp(images.flip(0), images, share)

@@ -1,0 +1,121 @@
+"""Random degradations of a batch, after its geometry and colours: what lens, sensor and skin add to a picture.
+
+A small network that has seen clean images only fails on slightly worse ones. Blur is one separable convolution an image, noise a
+window of one long vector, and hair comes from a bank of drawn ones, so that the three together cost little beside the network.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lentigo.data.phantom import add_hair
+from lentigo.training.augment import Normalise
+from lentigo.training.recipe import DegradeRecipe
+
+# Columns of the table of draws, all uniform in [0, 1).
+BLUR, BLUR_SIZE, NOISE, NOISE_SIZE, NOISE_PLACE, HAIR, HAIR_WHICH, HAIR_TURN = range(8)
+DRAWS = 8
+
+REFERENCE = 224  # the side, in pixels, for which blur is given
+_HAIRS = 48  # pictures of hair in the bank
+_NOISE = 1 << 22  # length of the vector of noise
+
+
+class Degrade:
+    """Blur, noise and hair at random.
+
+    Args:
+        recipe: how often, and how strong.
+        normalise: the mapping to the network's input, in which the batch already is.
+    """
+
+    def __init__(self, recipe: DegradeRecipe, normalise: Normalise) -> None:
+        self.recipe = recipe
+        self.std, self.mean = normalise.std, normalise.mean
+        self._hair: dict[int, tuple[Tensor, Tensor]] = {}
+        self._noise: Tensor | None = None
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is to be done."""
+        return self.recipe.share > 0
+
+    def __call__(self, x: Tensor, draws: Tensor) -> Tensor:
+        """Degrade a batch.
+
+        Args:
+            x: (N, 3, S, S) float32, normalised; changed in place.
+            draws: (N, DRAWS) uniform in [0, 1), on the CPU.
+
+        Returns:
+            The same tensor.
+        """
+        share, recipe = self.recipe.share, self.recipe
+        if recipe.hair:
+            self._lay_hair(x, draws, _rows(draws[:, HAIR], share))
+        if recipe.blur and len(rows := _rows(draws[:, BLUR], share)):
+            x[rows] = blur(x[rows], recipe.blur * x.shape[-1] / REFERENCE * draws[rows, BLUR_SIZE])
+        if recipe.noise and len(rows := _rows(draws[:, NOISE], share)):
+            sigma = (recipe.noise * draws[rows, NOISE_SIZE][:, None] / self.std).to(x.device)  # (n, 3)
+            x[rows] += self._noise_of(x[rows], draws[rows, NOISE_PLACE]) * sigma[:, :, None, None]
+        return x
+
+    def _noise_of(self, x: Tensor, place: Tensor) -> Tensor:
+        """Standard normal noise (N, 3, S, S): each image a window of one vector."""
+        length = x[0].numel()
+        if self._noise is None or len(self._noise) < 2 * length:
+            self._noise = torch.randn(max(_NOISE, 2 * length), generator=torch.Generator().manual_seed(0))
+        starts = (place * (len(self._noise) - length)).long().tolist()
+        return torch.stack([self._noise[start : start + length] for start in starts]).view_as(x).to(x.device)
+
+    def _lay_hair(self, x: Tensor, draws: Tensor, rows: Tensor) -> None:
+        alpha, colour = self._hair_bank(x.shape[-1])
+        which = (draws[:, HAIR_WHICH] * len(alpha)).long()
+        turn = (draws[:, HAIR_TURN] * 4).long()
+        for row in rows.tolist():
+            a, c = (torch.rot90(bank[which[row]], int(turn[row]), (1, 2)).to(x.device) for bank in (alpha, colour))  # (1 or 3, S, S)
+            x[row] = x[row] * (1 - a) + c
+
+    def _hair_bank(self, size: int) -> tuple[Tensor, Tensor]:
+        """Opacity (B, 1, S, S) and opacity times normalised colour (B, 3, S, S) of drawn hair.
+
+        Hair over black is ``a c``, over white ``a c + (1 - a)``; both together give its opacity and colour.
+        """
+        if size not in self._hair:
+            black, white = np.zeros((size, size, 3), np.uint8), np.full((size, size, 3), 255, np.uint8)
+            counts = np.linspace(1, self.recipe.hair, _HAIRS).round().astype(int)
+            dark, light = (
+                torch.from_numpy(np.stack([add_hair(ground, seed, int(count)) for seed, count in enumerate(counts)])).permute(0, 3, 1, 2)
+                / 255
+                for ground in (black, white)
+            )
+            alpha = (1 - (light - dark).mean(1, keepdim=True)).clamp(0, 1)
+            self._hair[size] = alpha, (dark - alpha * self.mean[:, None, None]) / self.std[:, None, None]
+        return self._hair[size]
+
+
+def _rows(draws: Tensor, share: float) -> Tensor:
+    """Positions of the images that are chosen, (n,)."""
+    return (draws < share).nonzero().flatten()
+
+
+def blur(x: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur, of another width in each image.
+
+    Args:
+        x: (N, C, S, S).
+        sigma: (N,) standard deviations in pixels; 0 leaves an image as it is.
+    """
+    radius = max(1, math.ceil(2.5 * float(sigma.max())))
+    steps = torch.arange(-radius, radius + 1, dtype=torch.float32)
+    kernel = torch.exp(-0.5 * (steps / sigma.clamp_min(1e-3)[:, None]) ** 2)  # (N, 2 r + 1)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(x.shape[1], 0).to(x.device)  # (N C, 2 r + 1)
+    flat = x.reshape(1, -1, *x.shape[2:])  # (1, N C, S, S)
+    for shape, pad in (((1, -1), (radius, radius, 0, 0)), ((-1, 1), (0, 0, radius, radius))):
+        flat = F.conv2d(F.pad(flat, pad, mode="reflect"), kernel.view(len(kernel), 1, *shape), groups=len(kernel))
+    return flat.view_as(x)

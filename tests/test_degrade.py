@@ -1,0 +1,71 @@
+"""Degradations of a training batch against slow versions, and as far as the recipe says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import correlate1d
+
+from lentigo.data.phantom import add_hair
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
+from lentigo.training.augment import Normalise, draw
+from lentigo.training.degrade import DRAWS, Degrade, blur
+from lentigo.training.recipe import DegradeRecipe
+
+NORMALISE = Normalise(IMAGENET_MEAN, IMAGENET_STD)
+
+
+def batch(count: int = 6, size: int = 48) -> torch.Tensor:
+    pixels = np.random.default_rng(0).integers(60, 200, (count, size, size, 3), dtype=np.uint8)
+    return NORMALISE(torch.from_numpy(pixels))
+
+
+def draws(count: int = 6) -> torch.Tensor:
+    return draw(count, 0, 1, columns=DRAWS)
+
+
+def test_blur_equals_a_slow_version() -> None:
+    x, sigma = batch(3), torch.tensor([0.0, 0.7, 2.0])
+    found = blur(x, sigma)
+    assert torch.equal(found[0], x[0])
+    radius = 5  # of the widest
+    steps = np.arange(-radius, radius + 1)
+    for i in (1, 2):
+        kernel = np.exp(-0.5 * (steps / float(sigma[i])) ** 2)
+        kernel /= kernel.sum()
+        expected = correlate1d(correlate1d(x[i].numpy(), kernel, axis=1, mode="mirror"), kernel, axis=2, mode="mirror")
+        assert np.allclose(found[i].numpy(), expected, atol=1e-4)
+
+
+def test_noise_is_as_strong_as_the_recipe_says() -> None:
+    table = draws(200)
+    x = batch(200)
+    changed = Degrade(DegradeRecipe(share=1.0, blur=0, noise=0.1, hair=0), NORMALISE)(x.clone(), table)
+    found = ((changed - x) * NORMALISE.std[:, None, None]).std((1, 2, 3))
+    assert torch.allclose(found, 0.1 * table[:, 3], rtol=0.1, atol=1e-3)
+
+
+def test_hair_is_laid_as_on_phantoms() -> None:
+    pixels = np.random.default_rng(1).integers(60, 200, (40, 40, 3), dtype=np.uint8)
+    degrade = Degrade(DegradeRecipe(share=1.0, blur=0, noise=0, hair=30), NORMALISE)
+    table = torch.zeros(1, DRAWS)
+    table[0, 6] = 0.999  # the last picture of the bank, not turned
+    found = degrade(NORMALISE(torch.from_numpy(pixels[None])), table)
+    expected = NORMALISE(torch.from_numpy(add_hair(pixels, 47, 30)[None]))
+    assert (found - expected).abs().max() < 3 / 255 / min(IMAGENET_STD)
+
+
+@pytest.mark.parametrize("kind", ["blur", "noise", "hair"])
+def test_share_of_images_that_change(kind: str) -> None:
+    strengths = {"blur": 0.0, "noise": 0.0, "hair": 0} | {kind: {"blur": 14.0, "noise": 0.1, "hair": 20}[kind]}
+    x = batch(200, 32)
+    changed = Degrade(DegradeRecipe(share=0.3, **strengths), NORMALISE)(x.clone(), draws(200))
+    assert 0.2 < float(((changed - x).abs().amax((1, 2, 3)) > 1e-6).float().mean()) < 0.4
+    assert not Degrade(DegradeRecipe(**strengths), NORMALISE).active
+
+
+def test_a_place_in_the_run_decides() -> None:
+    degrade = Degrade(DegradeRecipe(share=0.5), NORMALISE)
+    assert torch.equal(degrade(batch(), draws()), degrade(batch(), draws()))
+    assert degrade(batch(), draws()).is_contiguous(memory_format=torch.channels_last)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Bundles are exported often here; the tests of the browser's side of the parity gate ask for it themselves.
 os.environ.setdefault("LENTIGO_CHROMIUM", "none")
+
+# A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that; some tests send it to them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

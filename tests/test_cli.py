@@ -21,7 +21,7 @@ from lentigo.cli import main
 COMMANDS = [
     ["predict"], ["serve"], ["app"], ["card"], ["doctor"], ["train"], ["evaluate"], ["compare"], ["export"], ["parity"], ["profile"],
     ["models"], ["recipes"], ["data", "info"], ["data", "audit"], ["data", "split"], ["data", "phantom"], ["data", "download"],
-    ["reproduce"], ["sweep"],
+    ["reproduce"], ["sweep"], ["trust"],
 ]  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_training import recipe, run_into, whole_run
 
-from lentigo.errors import TrainingError
+from lentigo.errors import DataError, TrainingError
 from lentigo.networks import create_network
 from lentigo.training import load_run
 from lentigo.training.distil import Teachers
@@ -72,10 +72,14 @@ def test_teacher_of_other_images_or_classes_is_refused(tmp_path: Path) -> None:
     split.to_csv(taught / "split.csv", index=False)
     with pytest.raises(TrainingError, match=r"trained on 1 of the images that validate or test this run.*the same split"):
         run_into(tmp_path / "a", recipe(distil=distil))
+    (taught / "split.csv").rename(taught / "elsewhere.csv")
+    with pytest.raises(DataError, match=r"split\.csv: no such file"):
+        run_into(tmp_path / "d", recipe(distil=distil))
+    (taught / "elsewhere.csv").rename(taught / "split.csv")
     record = (taught / "run.json").read_text().replace('"code": "melanoma"', '"code": "mole"')
     (taught / "run.json").write_text(record)
     with pytest.raises(TrainingError, match=r"a teacher for mole, naevus, wart, but the data has melanoma, naevus, wart"):
         run_into(tmp_path / "b", recipe(distil=distil))
     with pytest.raises(TrainingError, match="not a run folder"):
         run_into(tmp_path / "c", recipe(distil={"teachers": [str(tmp_path / "nobody")]}))
-    assert not any((tmp_path / name).exists() for name in "abc")
+    assert not any((tmp_path / name).exists() for name in "abcd")

@@ -158,9 +158,9 @@ class Comparison:
             [
                 f"{self.images} test images in {self.groups} groups. Percent, with 95 % intervals.",
                 "",
-                *_table(head, rows, left=1),
+                *markdown_table(head, rows, left=1),
                 "",
-                *_table(pair_head, pair_rows, left=1),
+                *markdown_table(pair_head, pair_rows, left=1),
                 "",
                 *(f"- {pair.verdict()}" for pair in self.pairs),
                 "",
@@ -428,7 +428,7 @@ def _cells(e: Estimate) -> list[str]:
     return ["" if v is None else f"{v:.6g}" for v in e.to_dict().values()]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
     """A Markdown table whose first ``left`` columns are text and the rest numbers."""
     rule = ["---" if i < left else "---:" for i in range(len(head))]
     return [f"| {' | '.join(cells)} |" for cells in (head, rule, *([c.replace("|", "\\|") for c in row] for row in rows))]

@@ -91,13 +91,22 @@ def read_run(source: str | Path, *, split: str = "test") -> RunFiles:
     )
 
 
-def _record(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; an empty object where there is no such file.
+
+    Raises:
+        DataError: it cannot be read as JSON.
+    """
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error})") from None
+
+
+def _record(path: Path) -> dict[str, Any]:
+    record = read_json(path)
     if not isinstance(record, dict):
         raise DataError(f"{path}: must hold an object of facts about the run")
     return record

@@ -11,7 +11,6 @@ Beside ``test.csv`` may lie a folder ``test_stress/`` (written by `lentigo.stres
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from lentigo.errors import DataError
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.metrics import Counts
 from lentigo.evaluation.predictions import PredictionTable
+from lentigo.evaluation.runfiles import read_json
 
 ROBUSTNESS, OCCLUSION, SKIN, RECORD = "robustness.csv", "occlusion.csv", "skin.csv", "record.json"
 AREA = 0.2
@@ -175,7 +175,8 @@ def read_stress(table: PredictionTable, *, resamples: int = RESAMPLES, seed: int
     occlusion = (
         occlusion_check(table, _read(folder / OCCLUSION), resamples=resamples, seed=seed) if (folder / OCCLUSION).is_file() else None
     )
-    return Stress(curves, occlusion, _record(folder / RECORD))
+    record = read_json(folder / RECORD)
+    return Stress(curves, occlusion, record if isinstance(record, dict) else {})
 
 
 def with_skin(table: PredictionTable) -> PredictionTable:
@@ -338,13 +339,3 @@ def _read(path: Path) -> pd.DataFrame:
         return pd.read_csv(path, dtype={"image": str, "corruption": str}, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as CSV ({str(error).splitlines()[0]})") from None
-
-
-def _record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error})") from None
-    return record if isinstance(record, dict) else {}

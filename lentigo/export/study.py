@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
 from lentigo.evaluation import plots
+from lentigo.evaluation.compare import markdown_table
 from lentigo.evaluation.conformal import Coverage, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.outliers import CARRIED, Features, Separation, fit_scores, separate, threshold_at
@@ -136,31 +137,32 @@ class Study:
         lines = [
             "## Scores\n\nShare of each set that passes a threshold which lets 95 % of the validation images pass (FPR at 95 % TPR, %; "
             "lower is better), and AUROC.\n",
-            _row(["score", *sets, "mean", "test images accepted, %"]),
-            _row(["---", *["---:"] * (len(sets) + 2)]),
         ]
+        rows = []
         for score, found in self.separations.items():
             cells = [f"{100 * s.fpr:.1f} / {s.auroc:.3f}" for s in found.values()]
-            lines.append(_row([score, *cells, f"{100 * _mean_fpr(found):.1f}", f"{100 * self.accepted[score]:.1f}"]))
+            rows.append([score, *cells, f"{100 * _mean_fpr(found):.1f}", f"{100 * self.accepted[score]:.1f}"])
+        lines += markdown_table(["score", *sets, "mean", "test images accepted, %"], rows, left=1)
         names = sorted({reason for found in self.reasons.values() for reason in found} | {h for f in self.hints.values() for h in f})
         lines += [
             "\n## Answers\n\nShare of each set that is answered by all rules of the bundle, and what was found (%; refused, and hints in "
             "brackets).\n",
-            _row(["set", "images", "answered", *names]),
-            _row(["---", *["---:"] * (len(names) + 2)]),
         ]
+        rows = []
         for name, (images, share) in self.answered.items():
             cells = [f"{100 * self.reasons[name].get(n, 0):.1f} ({100 * self.hints[name].get(n, 0):.1f})" for n in names]
-            lines.append(_row([name, f"{images:,}", f"{100 * share:.1f}", *cells]))
+            rows.append([name, f"{images:,}", f"{100 * share:.1f}", *cells])
+        lines += markdown_table(["set", "images", "answered", *names], rows, left=1)
         if self.coverage is not None:
             c = self.coverage
             lines += [
                 f"\n## Prediction sets on the test images\n\nAim {c.aim:.0%}; {c.size:.2f} classes a set, {c.single:.0%} hold one, "
                 f"{c.empty:.0%} none" + (f"; {', '.join(c.pooled)} share a quantile" if c.pooled else "") + ".\n",
-                _row(["class", "holds the true class, % (95 % interval)"]),
-                _row(["---", "---:"]),
-                *(_row([code, e.text()]) for code, e in c.per_class.items()),
-                _row(["all", c.overall.text()]),
+                *markdown_table(
+                    ["class", "holds the true class, % (95 % interval)"],
+                    [[code, e.text()] for code, e in (*c.per_class.items(), ("all", c.overall))],
+                    left=1,
+                ),
             ]
         return "\n".join(lines) + "\n"
 
@@ -261,7 +263,3 @@ def _mean_fpr(found: Mapping[str, Separation]) -> float:
 
 def _shares(counts: Counter[str], images: int) -> dict[str, float]:
     return {name: round(count / images, 4) for name, count in sorted(counts.items())}
-
-
-def _row(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lentigo.evaluation.compare import markdown_table
 from lentigo.reproduce.result import PRINTED, spread_of_seeds
 
 _NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "bacc_ovr": "BACC (one against the rest)"}
@@ -351,9 +352,3 @@ def _short(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(v, dict) and "size" in v for v in value):
         return " then ".join(f"{v['size']} px" + (f" from epoch {v['from_epoch'] + 1}" if v["from_epoch"] else "") for v in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
-    """A Markdown table whose first ``left`` columns are text and the rest numbers."""
-    rule = ["---" if i < left else "---:" for i in range(len(head))]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *([c.replace("|", "\\|") for c in row] for row in rows))]

@@ -15,9 +15,10 @@ import pandas as pd
 from lentigo.data import read_samples
 from lentigo.errors import DataError, LentigoError, RecipeError
 from lentigo.evaluation import PredictionTable, RunFiles, read_run
+from lentigo.evaluation.compare import markdown_table
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.files import write_text
-from lentigo.reproduce.document import markdown_table, show
+from lentigo.reproduce.document import show
 from lentigo.reproduce.measure import OVERALL, Figures, Measured
 from lentigo.reproduce.plan import Job, State, inspect
 from lentigo.reproduce.pool import run_jobs, say_line

@@ -20,6 +20,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lentigo.data import Samples, balance_training, kfold_samples, load_split, read_samples, save_split, split_samples
 from lentigo.data.module import LesionData
+from lentigo.data.tables import need_columns, read_table
 from lentigo.errors import DataError, LentigoError, OutputError, TrainingError, did_you_mean
 from lentigo.files import atomic_path, write_text
 from lentigo.labels import ClassLabel, LabelSet, label_set
@@ -404,7 +405,9 @@ def _teachers(recipe: Recipe, samples: Samples) -> Teachers | None:
 def _check_unseen(teacher: Run, samples: Samples) -> None:
     """A teacher that learnt from this run's validation or test images would pass its knowledge of them on."""
     split = samples.frame.set_index("image")["split"]
-    taught = pd.read_csv(teacher.folder / SPLIT, dtype=str, keep_default_na=False).set_index("image")["split"]
+    table = read_table(teacher.folder / SPLIT)
+    need_columns(table, ("image", "split"), teacher.folder / SPLIT)
+    taught = table.set_index("image")["split"]
     common = taught.index.intersection(split.index)
     leaked = common[((taught[common] == "train") & split[common].isin(["val", "test"])).to_numpy()]
     if len(leaked):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import onnx
 import pytest
@@ -16,7 +17,7 @@ from lentigo.export import graph, quantize, write
 from lentigo.export.session import FloatArray
 from lentigo.training import load_run, parse_recipe, train
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "name": "tiny-phantoms",
     "description": "one epoch on a few phantoms",
     "network": {"name": "mobilenetv3_small_caco", "pretrained": "none"},

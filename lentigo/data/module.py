@@ -7,7 +7,7 @@ every W-th image of a batch, so that a run sees the same batches on any number o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lentigo.data.cache import open_cache
+from lentigo.data.extra import Pool
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError
 
@@ -93,11 +94,11 @@ class _Slices(Sampler[_Slice]):
 class _Images(Dataset[Batch]):
     """Looks up whole batches."""
 
-    def __init__(self, pixels: NDArray[np.uint8], rows: Index, targets: Index) -> None:
+    def __init__(self, pixels: Pool, rows: Index, targets: Index) -> None:
         self.pixels, self.rows, self.targets = pixels, rows, targets
 
     def __getitem__(self, part: _Slice) -> Batch:
-        pixels = torch.from_numpy(self.pixels[self.rows[part.rows]])
+        pixels = torch.from_numpy(self.pixels.gather(self.rows[part.rows]))
         return Batch(pixels, torch.from_numpy(self.targets[part.rows]), part.total)
 
 
@@ -114,6 +115,7 @@ class LesionData(pl.LightningDataModule):
         cache: folder of the image caches; None for the user's.
         workers: processes that fetch batches; 0 fetches in the training process.
         progress: whether to show a bar while images are decoded.
+        extra: images of other data sets to learn from as well, all of them, with the same classes.
     """
 
     def __init__(
@@ -128,9 +130,11 @@ class LesionData(pl.LightningDataModule):
         cache: Path | None = None,
         workers: int = 0,
         progress: bool = True,
+        extra: Sequence[Samples] = (),
     ) -> None:
         super().__init__()
         self.samples = samples
+        self.extra = tuple(extra)
         self.size_at = size_at
         self.epochs = epochs
         self.batch = batch
@@ -139,46 +143,53 @@ class LesionData(pl.LightningDataModule):
         self.cache = cache
         self.workers = workers
         self.progress = progress
-        self._opened: dict[int, NDArray[np.uint8]] = {}
+        self._opened: dict[int, Pool] = {}
         split = samples.frame["split"].to_numpy()
         self.rows: dict[str, Index] = {name: np.flatnonzero(split == name) for name in ("train", "val", "test")}
         for name in ("train", "val"):
             if len(self.rows[name]) == 0:
                 raise DataError(f"{samples.name}: no image is in {name}; training needs images to learn from and images to be judged by")
+        added = np.arange(len(samples), len(samples) + sum(map(len, self.extra)))
+        self.learnt: Index = np.concatenate([self.rows["train"], added])  # rows of the pool of all images
+        self.learnt_targets: Index = np.concatenate([samples.targets[self.rows["train"]], *(part.targets for part in self.extra)])
 
     @property
     def steps(self) -> int:
         """Steps an epoch."""
-        return len(cut_batches(self.rows["train"], self.batch))
+        return len(cut_batches(self.learnt, self.batch))
 
     def prepare_data(self) -> None:
         """Decode every image at every size, once a host."""
         for size in sorted({self.size_at(epoch) for epoch in range(self.epochs)}):
-            self.pixels(size)
+            self._pool(size)
 
     def pixels(self, size: int) -> NDArray[np.uint8]:
         """The decoded images (N, size, size, 3) uint8, memory-mapped; row i is row i of the samples."""
+        return self._pool(size).parts[0]
+
+    def _pool(self, size: int) -> Pool:
+        """The samples' images, then those of the other data sets."""
         if size not in self._opened:
-            self._opened[size] = open_cache(self.samples, size, self.cache, progress=self.progress).pixels
+            parts = (self.samples, *self.extra)
+            self._opened[size] = Pool([open_cache(part, size, self.cache, progress=self.progress).pixels for part in parts])
         return self._opened[size]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches of the trainer's current epoch."""
         epoch = self._trainer().current_epoch
-        targets = self.samples.targets[self.rows["train"]]
-        order = epoch_order(targets, sampling=self.sampling, seed=self.seed, epoch=epoch)
-        return self._loader("train", self.size_at(epoch), cut_batches(order, self.batch))
+        order = epoch_order(self.learnt_targets, sampling=self.sampling, seed=self.seed, epoch=epoch)
+        return self._loader(self.learnt, self.learnt_targets, self.size_at(epoch), cut_batches(order, self.batch))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation images in table order, at the size of the current epoch."""
-        batches = cut_batches(np.arange(len(self.rows["val"])), self.batch)
-        return self._loader("val", self.size_at(self._trainer().current_epoch), batches)
+        rows = self.rows["val"]
+        batches = cut_batches(np.arange(len(rows)), self.batch)
+        return self._loader(rows, self.samples.targets[rows], self.size_at(self._trainer().current_epoch), batches)
 
-    def _loader(self, split: str, size: int, batches: list[Index]) -> DataLoader[Batch]:
+    def _loader(self, rows: Index, targets: Index, size: int, batches: list[Index]) -> DataLoader[Batch]:
         trainer = self._trainer()
-        rows = self.rows[split]
         return DataLoader(
-            _Images(self.pixels(size), rows, self.samples.targets[rows]),
+            _Images(self._pool(size), rows, targets),
             sampler=_Slices(batches, trainer.global_rank, trainer.world_size),
             batch_size=None,
             num_workers=self.workers,

@@ -158,11 +158,11 @@ def export_run(
         network,
         content,
         name=named,
-        title=title or f"{run.recipe.network.name} trained on {facts.title if facts else 'own images'}",
+        title=title or _title(facts, run),
         version=version,
         domain=domain or _domain(facts, run),
         licence=licence or _licence(facts),
-        data_licence=f"{facts.licence}; {facts.source}" if facts else "not stated: a data set of the user's own",
+        data_licence=_data_licence(facts, run),
         notes=notes,
         weights=chosen,
         temperature=temperature,
@@ -185,7 +185,7 @@ def export_run(
         metrics,
         counts=_class_counts(run.record),
         facts=facts,
-        data_note=_data_note(facts, files.test, images),
+        data_note=" ".join(filter(None, (_data_note(facts, files.test, images), *_extra_notes(run)))),
         model_bytes=len(content),
         variants=tuple(variants.values()),
         coverage=coverage,
@@ -443,6 +443,34 @@ def _class_counts(record: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 
 def _licence(facts: DataFacts | None) -> str:
     return f"{facts.licence} (as the data)" if facts is not None and "NC" in facts.licence else "Apache-2.0"
+
+
+def _extra_facts(run: Run) -> list[tuple[DataFacts | None, dict[str, Any]]]:
+    """The other data sets that the run learnt from, with what is known of them."""
+    return [(DATA.get(entry["data"]), entry) for entry in run.record.get("extra", [])]
+
+
+def _title(facts: DataFacts | None, run: Run) -> str:
+    learnt = [facts, *(other for other, _ in _extra_facts(run))]
+    return f"{run.recipe.network.name} trained on {' and '.join(f.title if f else 'own images' for f in learnt)}"
+
+
+def _data_licence(facts: DataFacts | None, run: Run) -> str:
+    learnt = [facts, *(other for other, _ in _extra_facts(run))]
+    return " | ".join(f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in learnt)
+
+
+def _extra_notes(run: Run) -> list[str]:
+    """A sentence on each other data set that the run learnt from."""
+    notes = []
+    for (facts, entry), chosen in zip(_extra_facts(run), run.recipe.data.extra, strict=True):
+        named = f"{facts.title} ({facts.source}; licence: {facts.licence})" if facts else f"`{entry['data']}`"
+        classes = ", ".join(f"`{theirs}` as `{own}`" for theirs, own in chosen.classes.items())
+        notes.append(
+            f"Training, and training only, also saw {entry['images']:,} images of {named}: {classes}. A published test part was left out, "
+            "if there is one; figures on its other images say nothing of new ones."
+        )
+    return notes
 
 
 def _data_note(facts: DataFacts | None, test: PredictionTable, images: _Images | None) -> str:

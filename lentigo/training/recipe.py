@@ -32,6 +32,18 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class ExtraRecipe(_Section):
+    """Another data set whose images are learnt from as well; its published test part is left out.
+
+    Attributes:
+        folder: where it is, from the folder of the run's own data.
+        classes: its class code -> the run's class code; images of other classes are left out.
+    """
+
+    folder: str
+    classes: Annotated[dict[str, str], Field(min_length=1)]
+
+
 class DataRecipe(_Section):
     """Which images, and how they are split.
 
@@ -45,6 +57,7 @@ class DataRecipe(_Section):
         labels: name of the label set that the data must have; None takes any classes.
         balance: ``offline`` fills up every class of the training part to the size of the largest with turned, mirrored and
             zoomed copies, the same in every epoch; losses still see the counts without copies.
+        extra: other data sets to learn from as well, for training only.
     """
 
     protocol: Literal["image", "lesion", "patient", "official", "augmented"] = "lesion"
@@ -54,6 +67,7 @@ class DataRecipe(_Section):
     fold: Annotated[int, Field(ge=0)] = 0
     labels: str | None = None
     balance: Literal["none", "offline"] = "none"
+    extra: tuple[ExtraRecipe, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> DataRecipe:
@@ -173,19 +187,23 @@ class ColourRecipe(_Section):
 
 
 class DegradeRecipe(_Section):
-    """Random degradations: what lens, sensor and skin add to a picture.
+    """Random degradations: what lens, sensor, skin and clinic add to a picture.
 
     Attributes:
-        share: probability of each kind, image by image; 0 for none.
+        share: probability of blur, of noise and of hair, image by image; 0 for none.
         blur: largest standard deviation of a Gaussian blur, in pixels of an image of 224; drawn from [0, x].
         noise: largest standard deviation of Gaussian noise, white being 1; drawn from [0, x].
         hair: most drawn hairs.
+        vignette: probability of dark corners.
+        marks: probability of a drawn ruler or pen marks.
     """
 
     share: Fraction = 0.0
     blur: NonNegative = 2.0
     noise: Annotated[float, Field(ge=0, le=1)] = 0.08
     hair: Annotated[int, Field(ge=0, le=200)] = 30
+    vignette: Fraction = 0.0
+    marks: Fraction = 0.0
 
 
 class AugmentRecipe(_Section):
@@ -199,7 +217,7 @@ class AugmentRecipe(_Section):
         scale: smallest and largest zoom, above 1 enlarges.
         translation: shift as a share of the side, drawn from [-x, x] in both directions.
         colour: random colour change.
-        degrade: blur, noise and hair.
+        degrade: blur, noise, hair, dark corners and marks.
         mixup: parameter of the Beta distribution of mixup (Zhang et al., ICLR 2018); 0 for none. Each batch is blended
             with itself turned round, and so is its loss.
     """

@@ -7,18 +7,20 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pandas as pd
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lentigo.data import Samples, balance_training, kfold_samples, load_split, read_samples, save_split, split_samples
+from lentigo.data.extra import Extra, check_apart, read_extra, save_extras
 from lentigo.data.module import LesionData
 from lentigo.data.tables import need_columns, read_table
 from lentigo.errors import DataError, LentigoError, OutputError, TrainingError, did_you_mean
@@ -33,7 +35,7 @@ from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, to_
 from lentigo.training.record import available_cores, command_line, hardware, versions
 from lentigo.training.task import LesionTask
 
-RECIPE, SPLIT, LOG, RECORD = "recipe.yaml", "split.csv", "log.csv", "run.json"
+RECIPE, SPLIT, EXTRA, LOG, RECORD = "recipe.yaml", "split.csv", "extra.csv", "log.csv", "run.json"
 LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
 LOG_COLUMNS = (
     "epoch",
@@ -158,6 +160,30 @@ def prepare_samples(recipe: Recipe, data: Path) -> Samples:
     return samples
 
 
+def prepare_extras(recipe: Recipe, data: Path, samples: Samples) -> tuple[Extra, ...]:
+    """Read the other data sets that the recipe learns from as well.
+
+    Args:
+        recipe: the experiment.
+        data: the run's own data set; the others' folders are named from there.
+        samples: the run's own images, split.
+
+    Raises:
+        DataError: one cannot be read, or holds images that the run is judged by.
+    """
+    found = []
+    for number, chosen in enumerate(recipe.data.extra):
+        folder = data / chosen.folder
+        if not folder.exists():
+            raise DataError(
+                f"{folder}: no such folder, and the recipe {recipe.name} learns from it as well; say where it is with "
+                f"--set data.extra.{number}.folder=FOLDER, or train without other data: --set 'data.extra=[]'"
+            )
+        found.append(read_extra(folder, chosen.classes, samples.labels))
+    check_apart(samples, found)
+    return tuple(found)
+
+
 def check_classes(samples: Samples) -> None:
     """Every class must have an image to learn from.
 
@@ -179,6 +205,7 @@ def describe(recipe: Recipe, data: str | Path) -> str:
         LentigoError: as ``train`` would.
     """
     samples = prepare_samples(recipe, Path(data))
+    extras = prepare_extras(recipe, Path(data), samples)
     network = create_network(recipe.network.name, classes=len(samples.labels), **recipe.network.options)
     sizes = ", ".join(f"{s.size} px from epoch {s.from_epoch + 1}" for s in recipe.sizes)
     return "\n".join(
@@ -188,6 +215,7 @@ def describe(recipe: Recipe, data: str | Path) -> str:
             f"{recipe.epochs} epochs, batch {recipe.batch}, {sizes}; {recipe.optimiser.name}, {recipe.schedule.name} schedule",
             f"protocol {recipe.data.protocol}, split seed {recipe.data.split_seed}",
             repr(samples),
+            *(f"and, for training only, {len(extra.samples):,} images of {extra.samples.name} ({extra.samples.root})" for extra in extras),
         )
     )
 
@@ -235,6 +263,7 @@ def train(
     if resume and state is not None and load_run(folder).finished:
         return folder
     samples = _samples_of(recipe, Path(data), folder, resumed=state is not None)
+    extras = _extras_of(recipe, Path(data), samples, folder, resumed=state is not None)
     torch.manual_seed(recipe.seed)
     network = create_network(
         recipe.network.name,
@@ -242,16 +271,16 @@ def train(
         pretrained=None if state else recipe.network.weights(),
         **recipe.network.options,
     )
-    task, module = _assemble(recipe, samples, network, cache=Path(cache) if cache is not None else None, progress=progress)
+    task, module = _assemble(recipe, samples, extras, network, cache=Path(cache) if cache is not None else None, progress=progress)
     shown = RunProgress(recipe, bar=progress)
     keeper = RunKeeper(folder, recipe, shown, started)
     trainer = _trainer(recipe, [keeper, shown], devices=devices, nodes=nodes, accelerator=accelerator)
     if first:
         if state is None:
-            _begin(folder, recipe, samples, network, trainer, data=Path(data))
+            _begin(folder, recipe, samples, extras, network, trainer, data=Path(data))
         if network.load_report is not None:
             shown.say(str(network.load_report))
-        shown.say(_headline(recipe, samples, trainer))
+        shown.say(_headline(recipe, samples, extras, trainer))
     try:
         if state is None or not (state["task"]["stopped"] or _epochs_done(state) >= recipe.epochs):
             trainer.fit(task, module, ckpt_path=str(folder / LAST) if state else None)
@@ -317,7 +346,7 @@ class RunKeeper(pl.Callback):
             "epoch": epoch + 1,
             "size": self.recipe.size_at(epoch),
             **{name: figures[name] for name in LOG_COLUMNS[2:7]},
-            "images_per_second": round(len(module.rows["train"]) / (self.train_end - self.epoch_start), 2),
+            "images_per_second": round(len(module.learnt) / (self.train_end - self.epoch_start), 2),
             "seconds": round(time.monotonic() - self.epoch_start, 2),
         }
         self.history.append(row)
@@ -373,7 +402,18 @@ def _samples_of(recipe: Recipe, data: Path, folder: Path, *, resumed: bool) -> S
     return samples
 
 
-def _assemble(recipe: Recipe, samples: Samples, network: Network, *, cache: Path | None, progress: bool) -> tuple[LesionTask, LesionData]:
+def _extras_of(recipe: Recipe, data: Path, samples: Samples, folder: Path, *, resumed: bool) -> tuple[Extra, ...]:
+    extras = prepare_extras(recipe, data, samples)
+    begun = load_run(folder).record.get("extra", []) if resumed else [extra.record for extra in extras]
+    for extra, entry in zip(extras, begun, strict=True):
+        if extra.record != entry:
+            raise TrainingError(f"{extra.samples.root}: not the data that the run in {folder} was begun with")
+    return extras
+
+
+def _assemble(
+    recipe: Recipe, samples: Samples, extras: Sequence[Extra], network: Network, *, cache: Path | None, progress: bool
+) -> tuple[LesionTask, LesionData]:
     module = LesionData(
         samples,
         size_at=recipe.size_at,
@@ -383,10 +423,12 @@ def _assemble(recipe: Recipe, samples: Samples, network: Network, *, cache: Path
         seed=recipe.seed,
         cache=cache,
         progress=progress,
+        extra=[extra.samples for extra in extras],
     )
     # Copies are left out: a rare class stays rare to the loss that weighs it or gives it a margin.
     learnt = (samples.frame["split"].to_numpy() == "train") & ~samples.copies
-    counts = [int(n) for n in torch.bincount(torch.from_numpy(samples.targets[learnt]), minlength=len(samples.labels))]
+    targets = np.concatenate([samples.targets[learnt], *(extra.samples.targets for extra in extras)])
+    counts = [int(n) for n in np.bincount(targets, minlength=len(samples.labels))]
     options = recipe.loss.model_dump()
     criterion = create_loss(options.pop("name"), counts, **options)
     network.to(memory_format=torch.channels_last)
@@ -407,9 +449,10 @@ def _check_unseen(teacher: Run, samples: Samples) -> None:
     split = samples.frame.set_index("image")["split"]
     table = read_table(teacher.folder / SPLIT)
     need_columns(table, ("image", "split"), teacher.folder / SPLIT)
-    taught = table.set_index("image")["split"]
-    common = taught.index.intersection(split.index)
-    leaked = common[((taught[common] == "train") & split[common].isin(["val", "test"])).to_numpy()]
+    taught = set(table["image"][table["split"] == "train"])
+    if (teacher.folder / EXTRA).is_file():
+        taught.update(read_table(teacher.folder / EXTRA)["image"])
+    leaked = sorted(taught.intersection(split.index[split.isin(["val", "test"])]))
     if len(leaked):
         raise TrainingError(
             f"{teacher.folder}: this teacher was trained on {len(leaked):,} of the images that validate or test this run, the first "
@@ -455,10 +498,14 @@ def _trainer(recipe: Recipe, callbacks: list[pl.Callback], *, devices: int, node
         raise TrainingError(f"cannot train on {devices} x {accelerator}: {_first_line(error)}") from None
 
 
-def _begin(folder: Path, recipe: Recipe, samples: Samples, network: Network, trainer: pl.Trainer, *, data: Path) -> None:
+def _begin(
+    folder: Path, recipe: Recipe, samples: Samples, extras: Sequence[Extra], network: Network, trainer: pl.Trainer, *, data: Path
+) -> None:
     """Write what is known before the first epoch."""
     write_text(folder / RECIPE, to_yaml(recipe))
     save_split(samples, folder / SPLIT)
+    if extras:
+        save_extras(extras, folder / EXTRA)
     counts = samples.counts()
     report = network.load_report
     record = {
@@ -473,6 +520,7 @@ def _begin(folder: Path, recipe: Recipe, samples: Samples, network: Network, tra
         "data": samples.name,
         "data_root": str(data),
         "fingerprint": samples.fingerprint,
+        "extra": [extra.record for extra in extras],
         "protocol": recipe.data.protocol,
         "split_seed": recipe.data.split_seed,
         "seed": recipe.seed,
@@ -491,11 +539,12 @@ def _begin(folder: Path, recipe: Recipe, samples: Samples, network: Network, tra
     _write_record(folder, record)
 
 
-def _headline(recipe: Recipe, samples: Samples, trainer: pl.Trainer) -> str:
+def _headline(recipe: Recipe, samples: Samples, extras: Sequence[Extra], trainer: pl.Trainer) -> str:
     split = samples.frame["split"].value_counts()
     parts = ", ".join(f"{int(split.get(name, 0)):,} {name}" for name in ("train", "val", "test"))
     machine = hardware(trainer.strategy.root_device, trainer.world_size)
-    return f"{recipe.name} on {samples.name} ({recipe.data.protocol} protocol: {parts}), {machine}"
+    more = "".join(f" and {len(extra.samples):,} images of {extra.samples.name}" for extra in extras)
+    return f"{recipe.name} on {samples.name} ({recipe.data.protocol} protocol: {parts}){more}, {machine}"
 
 
 def _finish(

@@ -1,0 +1,119 @@
+"""Images of other data sets that a run learns from as well, under the classes of its own.
+
+They are for training only: validation and test stay the run's own data, and the published test part of
+the other data set is left out, so that it can still judge the trained network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lentigo.data.readers import read_samples
+from lentigo.data.samples import Samples
+from lentigo.errors import DataError, did_you_mean
+from lentigo.files import atomic_path
+from lentigo.labels import LabelSet
+
+COLUMNS = ("data", "image", "label")
+
+
+@dataclass(frozen=True)
+class Extra:
+    """Images of another data set.
+
+    Attributes:
+        samples: those that are learnt from, with the classes of the run.
+        fingerprint: of the whole data set they are from.
+    """
+
+    samples: Samples
+    fingerprint: str
+
+    @property
+    def record(self) -> dict[str, str | int]:
+        """What a run says of them."""
+        return {"data": self.samples.name, "fingerprint": self.fingerprint, "images": len(self.samples)}
+
+
+def read_extra(folder: str | Path, classes: Mapping[str, str], labels: LabelSet) -> Extra:
+    """Read another data set for training.
+
+    Args:
+        folder: in any layout that ``read_samples`` knows.
+        classes: its class code -> the run's class code; images of other classes are left out.
+        labels: the classes of the run.
+
+    Raises:
+        DataError: it cannot be read, a class is unknown on either side, or no image is left.
+    """
+    samples = read_samples(folder)
+    for own, wanted in classes.items():
+        if own not in samples.labels.codes:
+            raise DataError(f"{folder}: has no class {own!r}{did_you_mean(own, samples.labels.codes)}")
+        if wanted not in labels.codes:
+            raise DataError(f"{folder}: class {own!r} cannot stand for {wanted!r}, no class here{did_you_mean(wanted, labels.codes)}")
+    frame = samples.frame
+    chosen = frame["label"].isin(list(classes))
+    if "official_split" in frame.columns:
+        chosen &= frame["official_split"] != "test"
+    if not chosen.any():
+        raise DataError(f"{folder}: no image of the classes {', '.join(classes)} is left to learn from")
+    part = frame[chosen]
+    part = part.assign(label=part["label"].map(dict(classes)), split="train", train_only=True)
+    return Extra(Samples(samples.name, samples.root, labels, part), samples.fingerprint)
+
+
+def check_apart(samples: Samples, extras: Sequence[Extra]) -> None:
+    """No image to learn from may be one that the run is judged by.
+
+    Raises:
+        DataError: one is, told by its id.
+    """
+    judged = set(samples.frame["image"][samples.frame["split"] != "train"])
+    for extra in extras:
+        both = judged.intersection(extra.samples.frame["image"])
+        if both:
+            raise DataError(
+                f"{extra.samples.root}: {len(both):,} of its images are among those that judge this run, the first {min(both)!r}; "
+                "a data set cannot be its own data.extra"
+            )
+
+
+def save_extras(extras: Sequence[Extra], path: str | Path) -> None:
+    """Write which images were learnt from as well, as CSV with the columns ``data``, ``image``, ``label``, atomically.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    tables = [extra.samples.frame.assign(data=extra.samples.name)[list(COLUMNS)] for extra in extras]
+    with atomic_path(path) as temporary:
+        pd.concat(tables, ignore_index=True).to_csv(temporary, index=False)
+
+
+class Pool:
+    """The images of several caches as one array, gathered by row.
+
+    Args:
+        parts: each (N_i, S, S, 3) uint8.
+    """
+
+    def __init__(self, parts: Sequence[NDArray[np.uint8]]) -> None:
+        self.parts = parts
+        self.starts = np.cumsum([0, *(len(part) for part in parts)])
+
+    def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """The images of some rows, (len(rows), S, S, 3), counted through all parts."""
+        if len(self.parts) == 1:
+            return self.parts[0][rows]
+        found = np.empty((len(rows), *self.parts[0].shape[1:]), dtype=np.uint8)
+        part_of = np.searchsorted(self.starts, rows, side="right") - 1
+        for number, part in enumerate(self.parts):
+            here = part_of == number
+            found[here] = part[rows[here] - self.starts[number]]
+        return found

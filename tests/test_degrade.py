@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import correlate1d
 
+from lentigo.data.marks import Pixels, add_ink, add_marks, add_ruler, add_vignette
 from lentigo.data.phantom import add_hair
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.training.augment import Normalise, draw
-from lentigo.training.degrade import DRAWS, Degrade, blur
+from lentigo.training.degrade import DRAWS, Degrade, blur, draw_degradations
 from lentigo.training.recipe import DegradeRecipe
 
 NORMALISE = Normalise(IMAGENET_MEAN, IMAGENET_STD)
@@ -65,7 +68,49 @@ def test_share_of_images_that_change(kind: str) -> None:
     assert not Degrade(DegradeRecipe(**strengths), NORMALISE).active
 
 
+@pytest.mark.parametrize(("kind", "paint", "column"), [("vignette", add_vignette, 9), ("marks", add_marks, 12)])
+def test_cues_are_laid_as_drawn(kind: str, paint: Callable[[Pixels, int], Pixels], column: int) -> None:
+    pixels = np.random.default_rng(1).integers(60, 200, (2, 40, 40, 3), dtype=np.uint8)
+    table = torch.zeros(2, DRAWS)
+    table[:, column] = torch.tensor([0.999, 0.97])  # the last two pictures of the bank ...
+    table[1, column + 1] = 0.3  # ... one of them turned
+    found = Degrade(DegradeRecipe(**{kind: 1.0}), NORMALISE)(NORMALISE(torch.from_numpy(pixels)), table)
+    turned = np.rot90(paint(np.rot90(pixels[1], -1), 46))
+    expected = NORMALISE(torch.from_numpy(np.stack([paint(pixels[0], 47), turned])))
+    assert (found - expected).abs().max() < 4 / 255 / min(IMAGENET_STD)
+
+
+@pytest.mark.parametrize("kind", ["vignette", "marks"])
+def test_share_of_images_with_a_cue(kind: str) -> None:
+    degrade = Degrade(DegradeRecipe(**{kind: 0.3}), NORMALISE)
+    assert degrade.active
+    x = batch(200, 32)
+    changed = degrade(x.clone(), draws(200))
+    assert 0.2 < float(((changed - x).abs().amax((1, 2, 3)) > 1e-6).float().mean()) < 0.4
+
+
+def test_cues_lie_where_they_belong() -> None:
+    skin = np.full((64, 64, 3), (200, 150, 130), np.uint8)
+    y, x = np.mgrid[-1:1:64j, -1:1:64j]
+    for seed in range(20):
+        dark = add_vignette(skin, seed).mean(2)
+        assert dark[[0, 0, -1, -1], [0, -1, 0, -1]].max() < 0.9 * skin.mean()
+        assert dark[np.hypot(x, y) < 0.7].min() > 0.98 * skin.mean()
+        for paint in (add_ruler, add_ink):
+            marked = np.abs(paint(skin, seed).astype(int) - skin).max(2) > 15
+            assert 0.001 < marked.mean() < 0.2
+            assert not marked[np.hypot(x, y) < 0.45].any()
+            assert np.array_equal(paint(skin, seed), paint(skin, seed))
+
+
+def test_cues_leave_the_other_draws_alone() -> None:
+    table = draw_degradations(5, 0, 2, 7)
+    assert table.shape == (5, DRAWS)
+    assert torch.equal(table[:, :8], draw(5, 0, 2, 7, 3, columns=8))
+    assert not torch.equal(table[:, 8:], draw_degradations(5, 0, 2, 8)[:, 8:])
+
+
 def test_a_place_in_the_run_decides() -> None:
-    degrade = Degrade(DegradeRecipe(share=0.5), NORMALISE)
+    degrade = Degrade(DegradeRecipe(share=0.5, vignette=0.5, marks=0.5), NORMALISE)
     assert torch.equal(degrade(batch(), draws()), degrade(batch(), draws()))
     assert degrade(batch(), draws()).is_contiguous(memory_format=torch.channels_last)

@@ -32,7 +32,7 @@ RECIPE: dict[str, Any] = {
         "translation": 0.1,
         "colour": {"brightness": 0.2, "hue": 0.02},
         "mixup": 0.2,
-        "degrade": {"share": 0.3},
+        "degrade": {"share": 0.3, "vignette": 0.2, "marks": 0.2},
     },
 }
 

@@ -1,33 +1,44 @@
 """Random degradations of a batch, after its geometry and colours: what lens, sensor and skin add to a picture.
 
-A small network that has seen clean images only fails on slightly worse ones. Blur is one separable convolution an image, noise a
-window of one long vector, and hair comes from a bank of drawn ones, so that the three together cost little beside the network.
+A small network that has seen clean images only fails on slightly worse ones, and it learns dark corners, rulers and pen marks where these
+go with a class. Blur is one separable convolution an image, noise a window of one long vector, and hair, dark corners and marks come
+from banks of drawn ones, so that all together cost little beside the network.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lentigo.data.marks import Pixels, add_marks, add_vignette
 from lentigo.data.phantom import add_hair
-from lentigo.training.augment import Normalise
+from lentigo.training.augment import Normalise, draw
 from lentigo.training.recipe import DegradeRecipe
 
 # Columns of the table of draws, all uniform in [0, 1).
 BLUR, BLUR_SIZE, NOISE, NOISE_SIZE, NOISE_PLACE, HAIR, HAIR_WHICH, HAIR_TURN = range(8)
-DRAWS = 8
+VIGNETTE, VIGNETTE_WHICH, VIGNETTE_TURN, MARKS, MARKS_WHICH, MARKS_TURN = range(8, 14)
+DRAWS = 14
+_FIRST = 8  # of the two tables that are drawn apart, so that recipes without the second's kinds keep their draws
 
 REFERENCE = 224  # the side, in pixels, for which blur is given
-_HAIRS = 48  # pictures of hair in the bank
+_BANK = 48  # pictures in a bank
 _NOISE = 1 << 22  # length of the vector of noise
 
 
+def draw_degradations(count: int, seed: int, epoch: int, step: int) -> Tensor:
+    """The table of draws of one step, (count, DRAWS) float32 in [0, 1), on the CPU; see ``augment.draw``."""
+    tables = (draw(count, seed, epoch, step, 3, columns=_FIRST), draw(count, seed, epoch, step, 4, columns=DRAWS - _FIRST))
+    return torch.cat(tables, dim=1)
+
+
 class Degrade:
-    """Blur, noise and hair at random.
+    """Blur, noise, hair, dark corners and marks at random.
 
     Args:
         recipe: how often, and how strong.
@@ -37,13 +48,13 @@ class Degrade:
     def __init__(self, recipe: DegradeRecipe, normalise: Normalise) -> None:
         self.recipe = recipe
         self.std, self.mean = normalise.std, normalise.mean
-        self._hair: dict[int, tuple[Tensor, Tensor]] = {}
+        self._banks: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
         self._noise: Tensor | None = None
 
     @property
     def active(self) -> bool:
         """Whether anything is to be done."""
-        return self.recipe.share > 0
+        return max(self.recipe.share, self.recipe.vignette, self.recipe.marks) > 0
 
     def __call__(self, x: Tensor, draws: Tensor) -> Tensor:
         """Degrade a batch.
@@ -57,7 +68,10 @@ class Degrade:
         """
         share, recipe = self.recipe.share, self.recipe
         if recipe.hair:
-            self._lay_hair(x, draws, _rows(draws[:, HAIR], share))
+            counts = np.linspace(1, recipe.hair, _BANK).round().astype(int)
+            self._lay(x, "hair", lambda ground, i: add_hair(ground, i, int(counts[i])), share, draws[:, HAIR : HAIR_TURN + 1])
+        self._lay(x, "marks", add_marks, recipe.marks, draws[:, MARKS : MARKS_TURN + 1])
+        self._lay(x, "vignette", add_vignette, recipe.vignette, draws[:, VIGNETTE : VIGNETTE_TURN + 1])
         if recipe.blur and len(rows := _rows(draws[:, BLUR], share)):
             x[rows] = blur(x[rows], recipe.blur * x.shape[-1] / REFERENCE * draws[rows, BLUR_SIZE])
         if recipe.noise and len(rows := _rows(draws[:, NOISE], share)):
@@ -73,30 +87,30 @@ class Degrade:
         starts = (place * (len(self._noise) - length)).long().tolist()
         return torch.stack([self._noise[start : start + length] for start in starts]).view_as(x).to(x.device)
 
-    def _lay_hair(self, x: Tensor, draws: Tensor, rows: Tensor) -> None:
-        alpha, colour = self._hair_bank(x.shape[-1])
-        which = (draws[:, HAIR_WHICH] * len(alpha)).long()
-        turn = (draws[:, HAIR_TURN] * 4).long()
+    def _lay(self, x: Tensor, kind: str, paint: Callable[[Pixels, int], Pixels], share: float, draws: Tensor) -> None:
+        """Lay pictures of a bank over a share of the images; ``draws`` (N, 3): whether, which picture, and how it is turned."""
+        rows = _rows(draws[:, 0], share)
+        if not len(rows):
+            return
+        alpha, colour = self._bank(kind, paint, x.shape[-1])
+        which, turn = (draws[:, 1] * len(alpha)).long(), (draws[:, 2] * 4).long()
         for row in rows.tolist():
             a, c = (torch.rot90(bank[which[row]], int(turn[row]), (1, 2)).to(x.device) for bank in (alpha, colour))  # (1 or 3, S, S)
             x[row] = x[row] * (1 - a) + c
 
-    def _hair_bank(self, size: int) -> tuple[Tensor, Tensor]:
-        """Opacity (B, 1, S, S) and opacity times normalised colour (B, 3, S, S) of drawn hair.
+    def _bank(self, kind: str, paint: Callable[[Pixels, int], Pixels], size: int) -> tuple[Tensor, Tensor]:
+        """Opacity (B, 1, S, S) and opacity times normalised colour (B, 3, S, S) of what ``paint`` (ground, number) lays over an image.
 
-        Hair over black is ``a c``, over white ``a c + (1 - a)``; both together give its opacity and colour.
+        A thing over black is ``a c``, over white ``a c + (1 - a)``; both together give its opacity and colour.
         """
-        if size not in self._hair:
+        if (kind, size) not in self._banks:
             black, white = np.zeros((size, size, 3), np.uint8), np.full((size, size, 3), 255, np.uint8)
-            counts = np.linspace(1, self.recipe.hair, _HAIRS).round().astype(int)
             dark, light = (
-                torch.from_numpy(np.stack([add_hair(ground, seed, int(count)) for seed, count in enumerate(counts)])).permute(0, 3, 1, 2)
-                / 255
-                for ground in (black, white)
+                torch.from_numpy(np.stack([paint(ground, i) for i in range(_BANK)])).permute(0, 3, 1, 2) / 255 for ground in (black, white)
             )
             alpha = (1 - (light - dark).mean(1, keepdim=True)).clamp(0, 1)
-            self._hair[size] = alpha, (dark - alpha * self.mean[:, None, None]) / self.std[:, None, None]
-        return self._hair[size]
+            self._banks[kind, size] = alpha, (dark - alpha * self.mean[:, None, None]) / self.std[:, None, None]
+        return self._banks[kind, size]
 
 
 def _rows(draws: Tensor, share: float) -> Tensor:

@@ -114,7 +114,7 @@ class LesionTask(pl.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             images = self.augment(batch.pixels, draw(batch.total, *place, 0)[share_of_batch])
             if self.degrade.active:
-                images = self.degrade(images, draw(batch.total, *place, 3, columns=degrade.DRAWS)[share_of_batch])
+                images = self.degrade(images, degrade.draw_degradations(batch.total, *place)[share_of_batch])
         share = mixup_share(self.recipe.augment.mixup, self.recipe.seed, self.current_epoch, batch_idx, 2)
         if share < 1:
             images = torch.lerp(images.flip(0), images, share)

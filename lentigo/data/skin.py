@@ -65,7 +65,7 @@ def estimate_angle(pixels: NDArray[np.uint8]) -> float:
     skin = band & (lightness > _DARKEST)
     seen = lightness[lightness > _DARKEST]
     if len(seen):
-        threshold, contrast = _otsu(seen)
+        threshold, contrast = otsu(seen)
         if contrast > _CONTRAST:
             skin &= lightness > threshold
     if skin.sum() < _LEAST * band.sum():
@@ -74,7 +74,7 @@ def estimate_angle(pixels: NDArray[np.uint8]) -> float:
     return typology_angle(float(middle[0]), float(middle[2]))
 
 
-def _otsu(values: NDArray[np.float64]) -> tuple[float, float]:
+def otsu(values: NDArray[np.float64]) -> tuple[float, float]:
     """Otsu's threshold, and how far apart the means on its two sides are."""
     counts, edges = np.histogram(values, bins=64)
     centres = (edges[:-1] + edges[1:]) / 2

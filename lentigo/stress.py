@@ -1,4 +1,4 @@
-"""Runs a bundle's network on degraded images, and on images with parts deleted; figures come later, from the files.
+"""Runs a bundle's network on degraded images, and on images with parts deleted or cues added; figures come later, from the files.
 
 Writes the folder that `lentigo.evaluation.stress` reads.
 """
@@ -19,10 +19,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from lentigo.data import Samples
+from lentigo.data.changes import CHANGES, change
 from lentigo.data.corruptions import CORRUPTIONS, blur, corrupt
 from lentigo.data.progress import Progress, shown
 from lentigo.data.skin import estimate_angle
 from lentigo.errors import DataError
+from lentigo.evaluation.reliance import RELIANCE
 from lentigo.evaluation.stress import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORES, SKIN
 from lentigo.files import atomic_path, write_text
 from lentigo.imaging import resize
@@ -51,7 +53,7 @@ def run_stress(
     facts: Mapping[str, Any] | None = None,
     progress: bool | Progress = True,
 ) -> Path:
-    """Classify every image in every strength of every corruption, and with parts deleted; write the answers.
+    """Classify every image in every strength of every corruption, and with parts deleted or cues added; write the answers.
 
     Args:
         classifier: the model.
@@ -93,6 +95,7 @@ def run_stress(
     images = [image for answers in found for image in answers.images]
     logits = np.concatenate([answers.logits for answers in found], axis=1)  # (V, N, K)
     _write(target / ROBUSTNESS, _robustness(images, logits, classifier.labels.codes))
+    _write(target / RELIANCE, _reliance([answers.changed for answers in found], classifier.labels.codes))
     scores = np.concatenate([answers.scores for answers in found])  # (N, 4)
     mapped = np.isfinite(scores[:, 1])
     if mapped.any():
@@ -105,6 +108,7 @@ def run_stress(
         "drawn": limit is not None and len(images) < len(samples),
         "seed": seed,
         "without_map": int((~mapped).sum()),
+        "without_lesion": sum("lesion" not in changed for answers in found for changed in answers.changed.values()),
         "wall_seconds": round(time.monotonic() - began, 1),
     }
     write_text(target / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
@@ -126,6 +130,7 @@ class _Answers:
     logits: Floats  # (V, n, K), V corrupted versions
     scores: npt.NDArray[np.float64]  # (n, 4): as it is, marked, elsewhere, least; NaN without a map
     angles: list[float]
+    changed: dict[str, dict[str, npt.NDArray[np.float64]]]  # image -> change -> probabilities before the temperature, (K,)
 
 
 class _Worker:
@@ -143,7 +148,15 @@ class _Worker:
             for name, strength in STRENGTHS
         ]
         scores = np.stack([self._occlude(pixels, own) for pixels, own in zip(originals, seeds, strict=True)])
-        return _Answers(images, np.stack(logits), scores, [estimate_angle(pixels) for pixels in originals])
+        changed = {image: self._change(pixels, own) for image, pixels, own in zip(images, originals, seeds, strict=True)}
+        return _Answers(images, np.stack(logits), scores, [estimate_angle(pixels) for pixels in originals], changed)
+
+    def _change(self, pixels: Pixels, seed: int) -> dict[str, npt.NDArray[np.float64]]:
+        versions = change(pixels, seed)
+        if not versions:
+            return {}
+        answers = softmax(self.classifier.run(np.stack(list(versions.values()))).logits)
+        return dict(zip(versions, answers, strict=True))
 
     def _occlude(self, pixels: Pixels, seed: int) -> npt.NDArray[np.float64]:
         outputs = self.classifier.run(pixels[None])
@@ -206,7 +219,14 @@ def _robustness(images: list[str], logits: Floats, codes: tuple[str, ...]) -> pd
     return pd.concat(list(blocks()), ignore_index=True)
 
 
+def _reliance(found: list[dict[str, dict[str, npt.NDArray[np.float64]]]], codes: tuple[str, ...]) -> pd.DataFrame:
+    """One row a change and image."""
+    rows = [(name, image, answers[name]) for name in CHANGES for part in found for image, answers in part.items() if name in answers]
+    frame = pd.DataFrame([answer for _, _, answer in rows], columns=list(codes))
+    return frame.assign(change=[name for name, _, _ in rows], image=[image for _, image, _ in rows])
+
+
 def _write(path: Path, frame: pd.DataFrame) -> None:
-    first = [c for c in ("corruption", "strength", "image") if c in frame]
+    first = [c for c in ("corruption", "strength", "change", "image") if c in frame]
     with atomic_path(path) as temporary:
         frame[[*first, *(c for c in frame if c not in first)]].to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lentigo.evaluation import read_predictions
+from lentigo.evaluation import read_run
 from lentigo.evaluation.stress import read_stress, stress_markdown
 from lentigo.files import write_text
 
@@ -32,8 +32,8 @@ def main(model: str, data: str) -> None:
     kept = {key: metrics[key] for key in FACTS} | {"clean": clean, "stress": metrics["stress"], "skin_tone": skin}
     target = Path("results") / f"robustness-{name}"
     write_text(target.with_name(target.name + ".json"), json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
-    codes = list(metrics["metrics"]["per_class"])
-    stress = read_stress(read_predictions(out / "predictions" / "test.csv", codes=codes))
+    run = read_run(out)
+    stress = read_stress(run.test, run.labels)
     lines = [
         f"# Robustness of {name}",
         "",

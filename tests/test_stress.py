@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,13 @@ from tiny_bundle import blob_image, tiny_bundle
 
 from lentigo.cli import main
 from lentigo.data import read_samples, render_phantom
+from lentigo.data.changes import CHANGES, change, hide_lesion, hide_surroundings
 from lentigo.data.corruptions import CORRUPTIONS, corrupt
+from lentigo.data.lesion import segment_lesion
+from lentigo.data.marks import add_vignette
 from lentigo.errors import DataError
 from lentigo.evaluation import read_predictions, read_run, subgroup_metrics
+from lentigo.evaluation.reliance import measure_reliance
 from lentigo.evaluation.stress import (
     AREA,
     SCORES,
@@ -237,3 +242,75 @@ def test_estimated_skin_tone_divides_the_table(tmp_path: Path) -> None:
     found = {row.value: row.images for row in rows if "estimated" in row.attribute}
     assert found == {"dark": 15, "brown": 15, "tan": 15, "intermediate": 15, "light": 15, "very light": 30, "not known": 15}
     assert [row.small for row in rows if row.value == "dark"] == [True]
+
+
+# What it leans on
+
+
+def test_what_is_hidden_is_gone_and_the_rest_is_as_it_was() -> None:
+    y, x = np.mgrid[-1:1:112j, -1:1:112j]
+    inside = np.hypot(x, y) < 0.4
+    skin = np.array([215, 165, 150]) + np.random.default_rng(0).normal(0, 2, (112, 112, 3))
+    pixels = np.where(inside[..., None], 70, skin).astype(np.uint8)
+    lesion = segment_lesion(pixels)
+    assert not lesion.doubt
+    without, alone = hide_lesion(pixels, lesion).astype(float), hide_surroundings(pixels, lesion).astype(float)
+    far, near = np.hypot(x, y) > 0.75, np.hypot(x, y) < 0.35
+    assert np.abs(without[near] - [215, 165, 150]).max() < 6
+    assert np.array_equal(without[far], pixels[far])
+    assert np.array_equal(alone[near], pixels[near])
+    assert np.abs(alone[far] - lesion.skin).max() <= 1
+
+
+def test_cues_are_added_where_they_are_not() -> None:
+    y, x = np.mgrid[-1:1:112j, -1:1:112j]
+    pixels = np.where((np.hypot(x, y) < 0.4)[..., None], 70, [215, 165, 150]).astype(np.uint8)
+    assert list(change(pixels, 0)) == list(CHANGES)
+    assert set(CHANGES) - set(change(add_vignette(pixels, 0), 0)) == {"vignette"}
+    assert set(change(np.full_like(pixels, 200), 0)) == {"vignette", "ruler", "ink", "hair"}  # no lesion to hide
+
+
+def test_the_files_and_the_report_say_what_it_leans_on(judged: Path, classifier: Classifier, data: Path) -> None:
+    rows = pd.read_csv(stress_folder(judged / "predictions" / "test.csv") / "reliance.csv")
+    assert set(rows["change"]) <= set(CHANGES)
+    row = rows[rows["change"] == "hair"].iloc[0]
+    samples = read_samples(data)
+    at = samples.frame["image"].tolist().index(row["image"])
+    pixels = np.asarray(Image.open(samples.file(at)).resize((64, 64), Image.Resampling.BILINEAR))
+    own = zlib.crc32(f"0/{row['image']}".encode())
+    expected = softmax(classifier.run(change(pixels, own)["hair"][None]).logits)[0]
+    np.testing.assert_allclose(row[list(HAM10000.codes)].to_numpy(float), expected, atol=1e-4)
+    found = json.loads((judged / "report" / "metrics.json").read_text())["stress"]["reliance"]
+    assert [r["change"] for r in found] == [c for c in CHANGES if c in set(rows["change"])]
+    page = (judged / "report" / "index.html").read_text(encoding="utf-8")
+    assert "What does it lean on?" in page
+    assert 'id="stress_reliance' in page
+
+
+def test_reliance_is_the_difference_of_the_metrics() -> None:
+    made = table(200)
+    worse = made.probabilities.copy()
+    worse[:50] = np.eye(7)[0] * 0.94 + 0.01  # a quarter is said to be the first class
+    frame = pd.DataFrame(np.concatenate([worse, made.probabilities[:80]]), columns=list(made.codes))
+    frame = frame.assign(change=["ink"] * 200 + ["lesion"] * 80, image=[*made.images, *made.images[:80]])
+    lesion, ink = measure_reliance(made, frame.sample(frac=1, random_state=0), HAM10000, resamples=200)
+    assert (lesion.change.name, lesion.images, lesion.flipped.value, lesion.destination) == ("lesion", 80, 0, "")
+    assert lesion.difference.value == 0
+    was = made.probabilities.argmax(axis=1)
+    assert ink.flipped.value == pytest.approx(float((was[:50] != 0).mean() / 4))
+    assert ink.towards[made.codes[0]] == pytest.approx(ink.flipped.value)
+    assert ink.away[made.codes[0]] == 0
+    assert ink.destination == f"{made.codes[0]} (100 % of them)"
+    assert ink.difference.value == pytest.approx(ink.after.value - ink.before.value)
+    assert ink.difference.high is not None
+    assert ink.difference.high < 0
+    assert ink.malignant_difference is not None
+    assert ink.malignant_difference.value < 0
+    assert measure_reliance(made, frame, resamples=0)[0].malignant_before is None
+    assert "| pen marks added | 200 |" in stress_markdown(replace(read_stress(made), reliance=(lesion, ink)))
+    with pytest.raises(DataError, match=r"unknown change 'inks'; did you mean 'ink'|unknown change 'inks'"):
+        measure_reliance(made, frame.replace({"change": {"ink": "inks"}}))
+    with pytest.raises(DataError, match="twice"):
+        measure_reliance(made, pd.concat([frame, frame[:1]]))
+    with pytest.raises(DataError, match="not in the table of predictions, the first 'strange'"):
+        measure_reliance(made, frame.replace({"image": {"image_0003": "strange"}}))

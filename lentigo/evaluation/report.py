@@ -34,7 +34,7 @@ from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import RunFiles, read_run
 from lentigo.evaluation.selective import selective_plot, trust_section
 from lentigo.evaluation.stress import read_stress, with_skin
-from lentigo.evaluation.stress_plots import degradation_plot
+from lentigo.evaluation.stress_plots import degradation_plot, reliance_plot
 from lentigo.files import write_text
 from lentigo.imaging import open_image
 from lentigo.inference.heatmap import overlay
@@ -146,8 +146,10 @@ def write_report(
     if run.validation is not None:
         held_out = (apply_temperature(run.validation.probabilities, temperature or 1.0), run.validation.targets)
     trust = trust_section(run.test, calibrated, conformal=conformal, validation=held_out, resamples=resamples, seed=seed)
-    stress = read_stress(run.test, resamples=resamples, seed=seed)
+    stress = read_stress(run.test, run.labels, resamples=resamples, seed=seed)
     drawn = _plots(run, metrics, calibrated) | {f"stress_{c.corruption.name}": degradation_plot(c) for c in stress.curves}
+    if stress.reliance:
+        drawn["stress_reliance"] = reliance_plot(stress.reliance)
     drawn["selective"] = (selective_plot(trust.selective), "Share of right answers against the share of images that is answered.")
     heading = title or str(facts.get("name") or run.name)
 

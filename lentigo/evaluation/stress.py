@@ -5,6 +5,7 @@ Beside ``test.csv`` may lie a folder ``test_stress/`` (written by `lentigo.stres
 - ``robustness.csv``: ``corruption, strength, image, <one probability a class>``, every image once a strength;
 - ``occlusion.csv``: ``image, score, marked, elsewhere, least``: the predicted class's probability on the image as it is, and after the
   fifth of it that the class's map marks most was blurred away, or an area of the same shape elsewhere, or the fifth marked least;
+- ``reliance.csv``: what was answered where the lesion or the rest was hidden or a cue added (`lentigo.evaluation.reliance`);
 - ``skin.csv``: ``image, ita``, the estimated skin tone (`lentigo.data.skin`);
 - ``record.json``: what made them.
 """
@@ -25,7 +26,9 @@ from lentigo.errors import DataError
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.metrics import Counts
 from lentigo.evaluation.predictions import PredictionTable
+from lentigo.evaluation.reliance import RELIANCE, Reliance, measure_reliance, reliance_markdown
 from lentigo.evaluation.runfiles import read_json
+from lentigo.labels import LabelSet
 
 ROBUSTNESS, OCCLUSION, SKIN, RECORD = "robustness.csv", "occlusion.csv", "skin.csv", "record.json"
 AREA = 0.2
@@ -133,14 +136,16 @@ class Stress:
         curves: degradation curves; empty where there are none.
         occlusion: the check of the maps; None where there is none.
         record: what made them: command, model, hardware, wall time.
+        reliance: what hiding parts and adding cues does; empty where that was not looked at.
     """
 
     curves: tuple[Curve, ...] = ()
     occlusion: Occlusion | None = None
     record: Mapping[str, Any] | None = None
+    reliance: tuple[Reliance, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.curves) or self.occlusion is not None
+        return bool(self.curves or self.reliance) or self.occlusion is not None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers."""
@@ -148,6 +153,7 @@ class Stress:
             "record": dict(self.record or {}),
             "robustness": [curve.to_dict() for curve in self.curves],
             "occlusion": None if self.occlusion is None else self.occlusion.to_dict(),
+            "reliance": [r.to_dict() for r in self.reliance],
         }
 
 
@@ -157,11 +163,12 @@ def stress_folder(predictions: str | Path) -> Path:
     return path.with_name(f"{path.stem}_stress")
 
 
-def read_stress(table: PredictionTable, *, resamples: int = RESAMPLES, seed: int = 0) -> Stress:
+def read_stress(table: PredictionTable, labels: LabelSet | None = None, *, resamples: int = RESAMPLES, seed: int = 0) -> Stress:
     """Read the folder beside a table and work out its figures.
 
     Args:
         table: predictions that were read from a file.
+        labels: the classes, for figures of malignant against benign.
         resamples: bootstrap resamples behind each interval.
         seed: seed of the bootstrap.
 
@@ -175,8 +182,11 @@ def read_stress(table: PredictionTable, *, resamples: int = RESAMPLES, seed: int
     occlusion = (
         occlusion_check(table, _read(folder / OCCLUSION), resamples=resamples, seed=seed) if (folder / OCCLUSION).is_file() else None
     )
+    reliance: tuple[Reliance, ...] = ()
+    if (folder / RELIANCE).is_file():
+        reliance = measure_reliance(table, _read(folder / RELIANCE), labels, resamples=resamples, seed=seed)
     record = read_json(folder / RECORD)
-    return Stress(curves, occlusion, record if isinstance(record, dict) else {})
+    return Stress(curves, occlusion, record if isinstance(record, dict) else {}, reliance)
 
 
 def with_skin(table: PredictionTable) -> PredictionTable:
@@ -317,6 +327,8 @@ def stress_markdown(stress: Stress) -> str:
         names = {"elsewhere": "the same shape elsewhere", "least": "what the map marks least"}
         lines += [f"| {text} | {o.drops[name].text()} | {o.more[name].text()} | {o.holds[name].text()} |" for name, text in names.items()]
         lines.append("")
+    if stress.reliance:
+        lines += reliance_markdown(stress.reliance, len(stress.reliance[0].towards))
     return "\n".join(lines)
 
 
@@ -336,6 +348,6 @@ def _rows_of(table: PredictionTable, images: pd.Series[Any], what: str) -> npt.N
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype={"image": str, "corruption": str}, keep_default_na=False, na_values=[""])
+        return pd.read_csv(path, dtype={"image": str, "corruption": str, "change": str}, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as CSV ({str(error).splitlines()[0]})") from None

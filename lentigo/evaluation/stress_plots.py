@@ -1,12 +1,16 @@
-"""Degradation curves, in the style of the other plots."""
+"""Degradation curves, and what a model leans on, in the style of the other plots."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lentigo.evaluation.plots import _STYLE, MUTED, PALETTE, _figure, _label_ends, _settled
+from lentigo.evaluation.reliance import Reliance
 from lentigo.evaluation.stress import Curve
 
 
@@ -45,3 +49,44 @@ def degradation_plot(curve: Curve) -> tuple[Figure, str]:
         for name, point in zip(names, curve.points, strict=True)
     )
     return _settled(figure), f"{curve.corruption.title}, {curve.corruption.unit}. {figures}."
+
+
+def reliance_plot(found: Sequence[Reliance]) -> tuple[Figure, str]:
+    """What each change does: balanced accuracy with 95 % intervals, and which answers flip.
+
+    Args:
+        found: one or more changes.
+
+    Returns:
+        The figure, and what it shows in words.
+    """
+    at = np.arange(len(found))[::-1]
+    codes = list(found[0].towards)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(8.2, 0.8 + 0.42 * len(found)), layout="constrained")
+        FigureCanvasAgg(figure)
+        left, right = figure.subplots(1, 2, sharey=True)
+        left.axvline(0, color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
+        for y, r in zip(at, found, strict=True):
+            e = r.difference
+            if e.low is not None and e.high is not None:
+                left.plot([100 * e.low, 100 * e.high], [y, y], color=PALETTE[0], linewidth=2)
+            left.plot(100 * e.value, y, "o", color=PALETTE[0], markersize=5)
+        left.set_yticks(at, [r.change.title for r in found])
+        left.set(title="Balanced accuracy, change in points", ylim=(-0.6, len(found) - 0.4))
+        done = np.zeros(len(found))
+        for k, code in enumerate(codes):
+            share = np.array([100 * r.towards[code] for r in found])
+            if share.any():
+                right.barh(at, share, left=done, height=0.6, color=PALETTE[k % len(PALETTE)], label=code)
+            done += share
+        right.set(title="Answers that flip, %, by the class they flip to")
+        right.tick_params(labelleft=False)
+        if done.any():
+            right.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
+    text = "; ".join(
+        f"{r.change.title}: balanced accuracy {r.difference.text(signed=True)} points, {r.flipped.text()} % of the answers flip"
+        + (f", most to {r.destination}" if r.destination else "")
+        for r in found
+    )
+    return _settled(figure), f"What hiding parts of the image and adding cues does. {text}."

@@ -23,9 +23,26 @@ const contentSecurityPolicy: Plugin = {
   ],
 };
 
+/** What every start needs on the page is asked for at once, not when src/start.ts has run. */
+const preload: Plugin = {
+  name: "preload",
+  apply: "build",
+  transformIndexHtml: {
+    order: "post",
+    handler: (_, { bundle = {} }) => {
+      const page = Object.values(bundle).filter((file) => file.type === "chunk" && file.isDynamicEntry);
+      const links: Record<string, string | boolean>[] = [
+        ...page.map(({ fileName }) => ({ rel: "modulepreload", crossorigin: true, href: `./${fileName}` })),
+        { rel: "preload", as: "fetch", crossorigin: true, href: "./bundles/index.json" },
+      ];
+      return links.map((attrs) => ({ tag: "link", attrs, injectTo: "head" }));
+    },
+  },
+};
+
 export default defineConfig({
   base: "./",
-  plugins: [contentSecurityPolicy],
+  plugins: [contentSecurityPolicy, preload],
   // Under a name of its own, so that the parity check of a bundle finds it (lentigo/export/browser.py).
   worker: { format: "es", rolldownOptions: { output: { entryFileNames: "assets/worker-[hash].js" } } },
   build: {

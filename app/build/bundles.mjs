@@ -73,7 +73,7 @@ export async function copyBundles(from, to) {
     });
   }
   const first = bundles.find((bundle) => family(bundle) === DEFAULT) ?? bundles[0];
-  const index = { default: first?.name ?? null, bundles: bundles.map(({ files: _, ...rest }) => rest) };
+  const index = { default: first?.name ?? null, bundles };
   await writeFile(path.join(to, "index.json"), `${JSON.stringify(index, null, 1)}\n`);
   return { default: first ?? null, bundles };
 }

@@ -1,15 +1,12 @@
-/** Start: the page first, then the model, then what makes the app work offline. */
+/** The page, then the model, then what makes the app work offline. */
 
 import { effect } from "@preact/signals";
 import { render } from "preact";
-import "./styles/index.css";
-import { engine } from "./state/engine";
 import { startOffline } from "./state/offline";
 import { model, startModels } from "./state/models";
 import { classifyWaiting, forgetAnswers } from "./state/session";
 import { App } from "./ui/App";
 
-engine.start();
 render(<App />, document.getElementById("app")!);
 
 // Photographs that came in while no model was there, or that another model answered, are (again) classified.
@@ -27,5 +24,6 @@ effect(() => {
 
 void startModels().finally(() => {
   performance.mark("lentigo:model-ready");
-  void startOffline(); // after the model, so that the two do not compete for the line
+  // After the model has come and is shown, so that they do not compete for the line and the processor.
+  requestAnimationFrame(() => setTimeout(() => void startOffline()));
 });

@@ -1,5 +1,5 @@
 import { zipSync, strToU8 } from "fflate";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { digest, readBundle } from "../src/core/bundle";
 import { parseSpec } from "../src/core/spec";
 import { BUNDLES, bytesOf, textOf } from "./fixtures";
@@ -45,8 +45,13 @@ describe("a bundle from files", () => {
     await expect(readBundle([new File(["text"], "a.txt")])).rejects.toMatchObject({ key: "bundleNotFound" });
   });
 
-  test("SHA-256 is the standard's", () => {
-    expect(digest(strToU8("abc"))).toBe("ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  test("SHA-256 is the standard's, with and without the browser's own", async () => {
+    const expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const abc = new Uint8Array(strToU8("abc"));
+    expect(await digest(abc)).toBe(expected);
+    vi.stubGlobal("crypto", {}); // a page over plain HTTP
+    expect(await digest(abc)).toBe(expected);
+    vi.unstubAllGlobals();
   });
 });
 

@@ -10,15 +10,16 @@ const MAX_BUNDLE_BYTES = 200_000_000;
 
 export type BundleFiles = Record<string, Uint8Array<ArrayBuffer>>;
 
-/** Hexadecimal SHA-256. (Not `crypto.subtle`, which pages served over plain HTTP do not have.) */
-export function digest(bytes: Uint8Array): string {
-  return bytesToHex(sha256(bytes));
+/** Hexadecimal SHA-256: the browser's own, or ours on pages served over plain HTTP, which do not have it. */
+export async function digest(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  const subtle = globalThis.crypto?.subtle as SubtleCrypto | undefined;
+  return bytesToHex(subtle === undefined ? sha256(bytes) : new Uint8Array(await subtle.digest("SHA-256", bytes)));
 }
 
 /** @throws AppError: the file's checksum is not the one the specification gives */
-export function verifyFile(spec: Spec, name: string, bytes: Uint8Array): void {
+export async function verifyFile(spec: Spec, name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   if (!(name in spec.files)) throw new AppError("bundleFileMissing", { file: name });
-  if (digest(bytes) !== spec.files[name]) throw new AppError("bundleDamaged", { file: name });
+  if ((await digest(bytes)) !== spec.files[name]) throw new AppError("bundleDamaged", { file: name });
 }
 
 /**
@@ -42,7 +43,7 @@ export async function readBundle(
   const files: BundleFiles = {};
   for (const name of Object.keys(spec.files)) {
     if (!(name in found)) throw new AppError("bundleFileMissing", { file: name });
-    verifyFile(spec, name, found[name]);
+    await verifyFile(spec, name, found[name]);
     files[name] = found[name];
   }
   return { spec, specText, files };

@@ -24,6 +24,7 @@ const packagedSchema = v.object({
       classes: v.array(v.object({ en: v.string(), zh: v.string() })),
       bytes: v.number(),
       specDigest: v.string(),
+      files: v.record(v.string(), v.string()),
     }),
   ),
 });
@@ -42,6 +43,8 @@ export interface ModelEntry {
   bytes: number;
   /** SHA-256 of its spec.json. */
   digest: string;
+  /** SHA-256 of its other files, where they are to be fetched. */
+  files?: Record<string, string>;
 }
 
 export type ModelState =
@@ -67,12 +70,13 @@ export async function startModels(): Promise<void> {
   } catch (error) {
     model.value = { kind: "failed", entry: null, error: plainError(error) };
   }
-  try {
-    entries.value = [...entries.value, ...(await listLoaded())];
-  } catch {
-    // no storage: the packaged models work without it
-  }
   const stored = readSetting("model");
+  const first = stored ?? chosen;
+  if (first !== null && entries.value.some((entry) => entry.id === first)) {
+    await Promise.all([useModel(first), addLoaded()]); // a packaged model does not wait for the database
+    return;
+  }
+  await addLoaded();
   const wanted = [stored, chosen, entries.value[0]?.id].find((id) => entries.value.some((entry) => entry.id === id));
   if (wanted !== undefined && wanted !== null) await useModel(wanted);
   else if (model.value.kind === "starting") model.value = { kind: "none" };
@@ -98,9 +102,15 @@ async function listPackaged(): Promise<{ default: string | null; entries: ModelE
   };
 }
 
-async function listLoaded(): Promise<ModelEntry[]> {
-  const stored = await (await database()).getAll("bundles");
-  return stored.map(entryOf);
+/** Add the models that the person loaded to the list. */
+async function addLoaded(): Promise<void> {
+  try {
+    const loaded = (await (await database()).getAll("bundles")).map(entryOf);
+    const fresh = loaded.filter(({ id }) => !entries.value.some((entry) => entry.id === id));
+    entries.value = [...entries.value, ...fresh];
+  } catch {
+    // no storage: the packaged models work without it
+  }
 }
 
 function entryOf(stored: StoredBundle): ModelEntry {
@@ -121,7 +131,8 @@ function entryOf(stored: StoredBundle): ModelEntry {
 
 async function sourceOf(entry: ModelEntry): Promise<BundleSource> {
   if (entry.origin === "packaged") {
-    return { kind: "url", base: new URL(`bundles/${entry.name}/`, document.baseURI).href, specDigest: entry.digest };
+    const base = new URL(`bundles/${entry.name}/`, document.baseURI).href;
+    return { kind: "url", base, specDigest: entry.digest, ...(entry.files && { files: entry.files }) };
   }
   const stored = await (await database()).get("bundles", entry.name);
   if (stored === undefined) throw new AppError("bundleNotFound");
@@ -179,7 +190,7 @@ export async function loadBundle(files: readonly File[]): Promise<ModelEntry> {
   const stored: StoredBundle = {
     name: bundle.spec.name,
     spec: bundle.specText,
-    digest: digest(new TextEncoder().encode(bundle.specText)),
+    digest: await digest(new TextEncoder().encode(bundle.specText)),
     files: Object.fromEntries(Object.entries(bundle.files).map(([name, bytes]) => [name, new Blob([bytes])])),
   };
   try {

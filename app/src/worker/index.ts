@@ -28,13 +28,14 @@ runtime.catch(() => undefined); // told when a model is asked for
 async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
   const start = performance.now();
   checkReadBack();
+  const ahead = fetchAhead(source);
   const specBytes = await readFile(source, SPEC);
-  if (source.kind === "url" && digest(specBytes) !== source.specDigest)
+  if (source.kind === "url" && (await digest(specBytes)) !== source.specDigest)
     throw new AppError("bundleDamaged", { file: SPEC });
   const spec = parseSpec(new TextDecoder().decode(specBytes));
   const [model, card] = await Promise.all([
-    readVerified(source, spec, MODEL),
-    readVerified(source, spec, CARD),
+    readVerified(source, spec, MODEL, ahead),
+    readVerified(source, spec, CARD, ahead),
     runtime,
   ]);
   const network = await Network.open(spec, model);
@@ -44,9 +45,27 @@ async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
   return { spec, card: new TextDecoder().decode(card), milliseconds: performance.now() - start };
 }
 
-async function readVerified(source: BundleSource, spec: Spec, name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = await readFile(source, name, spec.files[name]);
-  verifyFile(spec, name, bytes);
+type Ahead = Record<string, Promise<Uint8Array<ArrayBuffer>>>;
+
+/** Fetch the files of which the checksum is known before spec.json tells it. */
+function fetchAhead(source: BundleSource): Ahead {
+  if (source.kind !== "url" || source.files === undefined) return {};
+  const ahead: Ahead = {};
+  for (const name of [MODEL, CARD]) {
+    ahead[name] = readFile(source, name, source.files[name]);
+    ahead[name].catch(() => undefined); // told by who waits for it
+  }
+  return ahead;
+}
+
+async function readVerified(
+  source: BundleSource,
+  spec: Spec,
+  name: string,
+  ahead: Ahead = {},
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await (ahead[name] ?? readFile(source, name, spec.files[name]));
+  await verifyFile(spec, name, bytes);
   return bytes;
 }
 

@@ -13,6 +13,8 @@ export type BundleSource =
       kind: "url";
       /** of the folder, with a trailing slash */ base: string;
       /** SHA-256 of spec.json */ specDigest: string;
+      /** SHA-256 of the other files, where known: these are then fetched without waiting for spec.json. */
+      files?: Record<string, string>;
     }
   | { kind: "files"; spec: string; files: Record<string, Blob> };
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from tiny_training import recipe, run_into, whole_run
+from tiny_training import LOG, cache_folder, data, recipe, run_into, whole_run
 
 from lentigo.errors import DataError, TrainingError
 from lentigo.networks import create_network
-from lentigo.training import load_run
+from lentigo.training import load_recipe, load_run, run
 from lentigo.training.distil import Teachers
 from lentigo.training.recipe import DistilRecipe
 
@@ -54,7 +54,7 @@ def test_teachers_never_learn() -> None:
 
 def test_student_follows_its_teacher(tmp_path: Path) -> None:
     distil = {"teachers": [str(whole_run())], "weight": 1.0, "temperature": 1.0}
-    changes = {"epochs": 6, "sizes": [{"from_epoch": 0, "size": 40}], "loss": {"name": "cross_entropy"}, "monitor": "val_loss"}
+    changes = {"epochs": 6, "sizes": [{"from_epoch": 0, "size": 40}], "loss": {"name": "cross_entropy"}, "augment": {}}
     student = run_into(tmp_path / "student", recipe(distil=distil, **changes))
     log = load_run(student).log
     assert log["train_loss"].iloc[-1] < log["train_loss"].iloc[0]
@@ -83,3 +83,21 @@ def test_teacher_of_other_images_or_classes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="not a run folder"):
         run_into(tmp_path / "c", recipe(distil={"teachers": [str(tmp_path / "nobody")]}))
     assert not any((tmp_path / name).exists() for name in "abcd")
+
+
+def test_teacher_named_by_its_recipe_is_trained_first_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    taught = recipe(name="tutor", epochs=3, seed=5, data={"protocol": "image", "fractions": [0.5, 0.25, 0.25], "split_seed": 9})
+    monkeypatch.setattr(run, "recipe_names", lambda: ["tutor"])
+    monkeypatch.setattr(run, "load_recipe", lambda name: taught if name == "tutor" else load_recipe(name))
+    pupil = recipe(distil={"teachers": ["tutor"]}, epochs=3)
+    with pytest.raises(TrainingError, match="not trained yet; train it first: lentigo train tutor"):
+        run.train(pupil, data(), out=tmp_path / "many", devices=2, accelerator="cpu", progress=False, cache=cache_folder())
+    student = run_into(tmp_path / "student", pupil)
+    teacher = load_run(tmp_path / "tutor")
+    assert teacher.finished
+    assert (teacher.recipe.seed, teacher.recipe.data) == (5, pupil.data)  # its own seed, the student's split
+    assert (student / "split.csv").read_bytes() == (tmp_path / "tutor" / "split.csv").read_bytes()
+    weights = (tmp_path / "tutor" / "checkpoints" / "best.ckpt").read_bytes()
+    other = run_into(tmp_path / "other", pupil)
+    assert (tmp_path / "tutor" / "checkpoints" / "best.ckpt").read_bytes() == weights
+    assert load_run(other).log[LOG].equals(load_run(student).log[LOG])

@@ -57,6 +57,7 @@ _LINE, _LINE_DEPTH = 21, 18  # length of a hair's straight piece, and how much d
 _DIRECTIONS = 12
 _TICK_DEPTH, _TICK_LENGTH, _TICK_WIDTH = 25, (4, 24), 4.5
 _TICK_PLACE, _TICK_APART = 0.5, 26  # least distance from the middle in half sides; most from tick to tick in pixels
+_INK_PLACE = 0.5  # least distance from the middle in half sides
 _INK_COLOUR, _INK_DARKER, _INK_YELLOW = 14.0, 6.0, 2.0  # CIELAB: how far off the skin, how much darker, and the largest b*
 
 
@@ -188,7 +189,7 @@ def longest_row(places: Floats, lengths: Floats, headings: Floats) -> int:
 
 
 def find_ink(square: NDArray[np.uint8], hidden: Mask) -> Mask:
-    """Patches that are bluer or greener than the skin, and darker, but not black.
+    """Patches that are bluer or greener than the skin, and darker, but not black, away from the middle, where lesions are blue too.
 
     Args:
         square: (S, S, 3) uint8.
@@ -200,7 +201,7 @@ def find_ink(square: NDArray[np.uint8], hidden: Mask) -> Mask:
     hidden = ndimage.binary_dilation(hidden, iterations=8)[::2, ::2]
     small = np.asarray(Image.fromarray(square).reduce(2))
     colours = lab(small)
-    looked = ~hidden & (small.max(axis=2) > 60)
+    looked = ~hidden & (small.max(axis=2) > 60) & (_RADIUS[::2, ::2] > _INK_PLACE)
     if not looked.any():
         return np.zeros_like(hidden)
     apart = colours - np.median(colours[looked], axis=0)

@@ -397,6 +397,38 @@ class Counts:
         }
 
 
+class ProbabilityMetrics:
+    """Metrics of the probabilities, for comparing many tables on the same resamples.
+
+    Args:
+        probabilities: (N, K) float64.
+        targets: (N,) int64.
+        labels: K classes, in the order of the columns.
+    """
+
+    def __init__(self, probabilities: FloatArray, targets: IntArray, labels: LabelSet) -> None:
+        self.errors = _ProbabilityErrors(probabilities, targets)
+        self.rankings = [Ranking(probabilities[:, k], targets == k) for k in range(len(labels))]
+        scored = malignant_score(probabilities, targets, labels)
+        self.malignant = None if scored is None else Ranking(*scored)
+
+    def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """``macro_auc``, ``ece``, ``malignant_auc`` and ``malignant_sensitivity`` (at 90 % specificity), (B,) each, for weights (B, N).
+
+        The last two are NaN where the classes do not say which are malignant.
+        """
+        found = {
+            "macro_auc": _mean(np.stack([ranking.areas(weights)[0] for ranking in self.rankings], axis=1)),
+            "ece": self.errors.metrics(weights)["ece"],
+        }
+        if self.malignant is None:
+            return found | dict.fromkeys(("malignant_auc", "malignant_sensitivity"), np.full(len(weights), np.nan))
+        return found | {
+            "malignant_auc": self.malignant.areas(weights)[0],
+            "malignant_sensitivity": self.malignant.sensitivity_at(weights, 0.9),
+        }
+
+
 class _ProbabilityErrors:
     """Log loss, Brier score and ECE: means of what each row adds."""
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from lentigo.data import read_samples
 from lentigo.errors import DataError, LentigoError, RecipeError, did_you_mean
-from lentigo.evaluation import RunFiles, read_run
+from lentigo.evaluation import RunFiles, fit_temperature, read_run
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.panels import confusion_panels, curves_plot, save_svg
 from lentigo.files import write_text
@@ -286,7 +286,11 @@ def _write(
         )
     classes = len(next(iter(present[0].runs.values())).labels)
     rows = [RowRuns(r.row, r.slug, r.runs, r.missing, _cost(plan, r, classes, runs, say) if cost else None) for r in found]
-    measured = Measured({row.slug: {seed: run.test for seed, run in row.runs.items()} for row in rows}, resamples=resamples)
+    measured = Measured(
+        {row.slug: {seed: run.test for seed, run in row.runs.items()} for row in rows},
+        resamples=resamples,
+        temperatures={row.slug: {seed: _temperature(run) for seed, run in row.runs.items()} for row in rows},
+    )
     result = build_result(plan.table, rows, measured, protocol=plan.protocol, budget=plan.budget, seeds=plan.seeds)
     stem = f"{plan.table.name}-{plan.protocol}"
     titles = {row.slug: row.row.name for row in rows}
@@ -301,6 +305,10 @@ def _write(
     write_text(out / f"{stem}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     write_text(out / f"{stem}.md", to_markdown(result, [path.name for path in figures]))
     return Reproduction(out / f"{stem}.json", out / f"{stem}.md", tuple(figures))
+
+
+def _temperature(run: RunFiles) -> float:
+    return 1.0 if run.validation is None else fit_temperature(run.validation.probabilities, run.validation.targets)
 
 
 def _cost(plan: Plan, row: RowRuns, classes: int, runs: Path, say: Callable[[str], None]) -> Cost | None:

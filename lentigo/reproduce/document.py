@@ -6,9 +6,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lentigo.evaluation.compare import markdown_table
+from lentigo.reproduce.measure import PAIRED
 from lentigo.reproduce.result import PRINTED, spread_of_seeds
 
 _NAMES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "bacc_ovr": "BACC (one against the rest)"}
+_PROBABILITY = {
+    "macro_auc": "AUC, mean over the classes",
+    "malignant_auc": "AUC, malignant against benign",
+    "malignant_sensitivity": "malignant sensitivity at 90 % specificity",
+    "ece": "expected calibration error",
+}
 _STARTS = {"imagenet": "ImageNet", "scratch": "scratch", None: "–"}
 
 
@@ -39,6 +46,7 @@ def to_markdown(result: Mapping[str, Any], figures: Sequence[str]) -> str:
         "",
         *_interval_note(result),
         "",
+        *_probability_table(rows),
         "## What these figures say",
         "",
         " ".join(what_it_says(result)),
@@ -84,7 +92,8 @@ def what_it_says(result: Mapping[str, Any]) -> list[str]:
     if counted:
         said.append(f"The printed figure lies inside the measured interval in {', '.join(counted)}.")
     if result["budget"]["name"] != "paper":
-        said.append("Training was shorter and on smaller images than the paper's: read the order of the rows, not their level.")
+        whose = "paper's" if any(row["printed"] for row in rows.values()) else "recipe's"
+        said.append(f"Training was shorter and on smaller images than the {whose}: read the order of the rows, not their level.")
     if result["mixed_start"]:
         said.append(
             "Rows that start from ImageNet weights and rows that start from scratch stand in this table; "
@@ -197,6 +206,20 @@ def _main_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return markdown_table(head, lines, left=2)
 
 
+def _probability_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    shown = [row for row in rows if row["measured"] and row.get("probability")]
+    names = [name for name in _PROBABILITY if any(name in row["probability"] for row in shown)]
+    if not names:
+        return []
+    lines = [[row["name"], *(_estimate(row["probability"].get(name)) for name in names)] for row in shown]
+    return [
+        *markdown_table(["row", *(_PROBABILITY[name] for name in names)], lines, left=1),
+        "",
+        "Percent; AUC is area under the ROC curve, times 100. Probabilities after a temperature fitted on validation, run by run.",
+        "",
+    ]
+
+
 def _classes_table(result: Mapping[str, Any]) -> list[str]:
     rows = [row for row in result["rows"] if "class" in row]
     if not rows:
@@ -235,12 +258,14 @@ def _pairs_table(result: Mapping[str, Any], names: Mapping[str, str]) -> list[st
         "p (Holm)",
         "BACC, one against the rest",
         "p (Holm)",
+        "AUC, mean over the classes",
+        "p (Holm)",
     ]
     head.append("McNemar p, each seed")
     lines = []
     for pair in result["pairs"]:
         cells = [names[pair["second"]] + (" (mixed start)" if pair["mixed_start"] else ""), ", ".join(map(str, pair["seeds"]))]
-        for metric in PRINTED:
+        for metric in PAIRED:
             d = pair["differences"][metric]
             cells += [_estimate(d, signed=True) + (" **\\***" if d["real"] else ""), f"{_p(d['p'])} ({_p(d['p_holm'])})"]
         cells.append(", ".join(_p(p) for p in pair["mcnemar"].values()))

@@ -17,11 +17,14 @@ import numpy.typing as npt
 
 from lentigo.errors import DataError
 from lentigo.evaluation import Estimate, PredictionTable, Resampling
+from lentigo.evaluation.calibration import apply_temperature
 from lentigo.evaluation.compare import bootstrap_p, holm, mcnemar
 from lentigo.evaluation.intervals import RESAMPLES, estimate
-from lentigo.evaluation.metrics import Counts, confusion_matrix
+from lentigo.evaluation.metrics import Counts, ProbabilityMetrics, check_labels, confusion_matrix
 
 OVERALL = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1")
+PROBABILITY = ("macro_auc", "malignant_auc", "malignant_sensitivity", "ece")
+PAIRED = (*OVERALL[:3], "macro_auc")
 PER_CLASS = ("sensitivity", "precision", "f1", "specificity")
 ALPHA = 0.05
 
@@ -37,6 +40,8 @@ class Figures:
         seeds: the seeds, in order.
         overall: metric -> mean over the seeds with its interval.
         per_class: class code -> metric -> likewise.
+        probability: metric of the calibrated probabilities -> likewise; ``malignant_sensitivity`` is at 90 % specificity. Those of
+            malignancy are undefined where the classes do not say which are malignant.
         per_seed: seed -> overall metric -> value.
         confusion: (K, K) counts summed over the seeds, rows true.
     """
@@ -44,6 +49,7 @@ class Figures:
     seeds: tuple[int, ...]
     overall: dict[str, Estimate]
     per_class: dict[str, dict[str, Estimate]]
+    probability: dict[str, Estimate]
     per_seed: dict[int, dict[str, float]]
     confusion: IntArray
 
@@ -83,12 +89,20 @@ class Measured:
         runs: row -> seed -> predictions.
         resamples: bootstrap resamples.
         seed: of the bootstrap.
+        temperatures: row -> seed -> temperature of its probabilities, fitted on validation; 1 where there is none.
 
     Raises:
         DataError: runs were judged on different images, or with different classes or groups.
     """
 
-    def __init__(self, runs: Mapping[str, Mapping[int, PredictionTable]], *, resamples: int = RESAMPLES, seed: int = 0) -> None:
+    def __init__(
+        self,
+        runs: Mapping[str, Mapping[int, PredictionTable]],
+        *,
+        resamples: int = RESAMPLES,
+        seed: int = 0,
+        temperatures: Mapping[str, Mapping[int, float]] | None = None,
+    ) -> None:
         if resamples < 100:
             raise DataError(f"intervals need at least 100 resamples, not {resamples}")
         self.resamples, self.seed = resamples, seed
@@ -104,16 +118,22 @@ class Measured:
         self.right = {key: answers == self.targets for key, answers in predicted.items()}
         self.confusion = {key: confusion_matrix(self.targets, answers, len(self.codes)) for key, answers in predicted.items()}
         counts = {key: Counts(self.targets, answers, len(self.codes)) for key, answers in predicted.items()}
+        labels = check_labels(first, None)
+        warmth = {(row, k): (temperatures or {}).get(row, {}).get(k, 1.0) for row, k in counts}
+        scores = {
+            (row, k): ProbabilityMetrics(apply_temperature(self.tables[row][k].probabilities, t), self.targets, labels)
+            for (row, k), t in warmth.items()
+        }
         parts: dict[tuple[str, int], list[dict[str, FloatArray]]] = {key: [] for key in counts}
         for weights in Resampling.of(first.groups, resamples=resamples, seed=seed).weights(cells=500_000):
             for key, one in counts.items():
-                parts[key].append(one.metrics(weights))
+                parts[key].append(one.metrics(weights) | scores[key].metrics(weights))
         self._drawn = {key: {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]} for key, blocks in parts.items()}
 
     def figures(self, row: str) -> Figures:
         """A row's figures over its seeds."""
         seeds = tuple(sorted(self.tables[row]))
-        drawn = {name: self._over_seeds(row, seeds, name) for name in (*OVERALL, *PER_CLASS)}
+        drawn = {name: self._over_seeds(row, seeds, name) for name in (*OVERALL, *PER_CLASS, *PROBABILITY)}
         return Figures(
             seeds=seeds,
             overall={name: estimate(drawn[name], proportion_of=self.groups if name == "accuracy" else None) for name in OVERALL},
@@ -124,11 +144,12 @@ class Measured:
                 }
                 for k, code in enumerate(self.codes)
             },
+            probability={name: estimate(drawn[name]) for name in PROBABILITY},
             per_seed={k: {name: float(self._drawn[row, k][name][0]) for name in OVERALL} for k in seeds},
             confusion=np.sum([self.confusion[row, k] for k in seeds], axis=0),
         )
 
-    def pairs(self, couples: Sequence[tuple[str, str]], metrics: Sequence[str] = OVERALL[:3]) -> list[Paired]:
+    def pairs(self, couples: Sequence[tuple[str, str]], metrics: Sequence[str] = PAIRED) -> list[Paired]:
         """Compare rows two by two on the seeds they share; couples without one are left out."""
         shared = [(a, b, tuple(sorted(set(self.tables[a]) & set(self.tables[b])))) for a, b in couples]
         shared = [(a, b, seeds) for a, b, seeds in shared if seeds]

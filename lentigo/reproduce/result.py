@@ -131,6 +131,7 @@ def _row(row: RowRuns, figures: Figures | None, table: Table) -> dict[str, Any]:
         "weights": None if weights is None else {**weights, "source": Path(str(weights["source"])).name},
         "seeds": list(figures.seeds),
         "measured": {name: e.to_dict() for name, e in figures.overall.items()},
+        "probability": {name: e.to_dict() for name, e in figures.probability.items() if e.defined},
         "per_class": {code: {name: e.to_dict() for name, e in values.items()} for code, values in figures.per_class.items()},
         "per_seed": {str(seed): values for seed, values in figures.per_seed.items()},
         "printed_inside": {metric: _inside(figures.overall[metric], printed[key]) for metric, key in PRINTED.items() if key in printed},

@@ -122,7 +122,8 @@ class DistilRecipe(_Section):
     Student and teachers see the same augmented images (Beyer et al., CVPR 2022), at the size of the epoch.
 
     Attributes:
-        teachers: run folders, whose mean softmax is the target; none for no distillation.
+        teachers: run folders, whose mean softmax is the target; none for no distillation. The name of a packaged recipe stands
+            for the run of that name beside the student's, which is trained first where it is not there.
         weight: share of the distillation term in the loss; the rest is the loss on the labels.
         temperature: of both softmaxes; the term is multiplied by its square.
     """

@@ -31,7 +31,7 @@ from lentigo.networks import Network, create_network
 from lentigo.training.distil import Teachers, check_teacher
 from lentigo.training.predict import write_split_predictions
 from lentigo.training.progress import RunProgress
-from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, to_yaml
+from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, recipe_names, to_yaml
 from lentigo.training.record import available_cores, command_line, hardware, versions
 from lentigo.training.task import LesionTask
 
@@ -214,6 +214,7 @@ def describe(recipe: Recipe, data: str | Path) -> str:
             f"{network.name}, {_parameters(network):,} parameters, pretrained: {recipe.network.pretrained}; loss {recipe.loss.name}",
             f"{recipe.epochs} epochs, batch {recipe.batch}, {sizes}; {recipe.optimiser.name}, {recipe.schedule.name} schedule",
             f"protocol {recipe.data.protocol}, split seed {recipe.data.split_seed}",
+            *([f"learns from {', '.join(recipe.distil.teachers)} as well"] if recipe.distil.teachers else []),
             repr(samples),
             *(f"and, for training only, {len(extra.samples):,} images of {extra.samples.name} ({extra.samples.root})" for extra in extras),
         )
@@ -264,6 +265,13 @@ def train(
         return folder
     samples = _samples_of(recipe, Path(data), folder, resumed=state is not None)
     extras = _extras_of(recipe, Path(data), samples, folder, resumed=state is not None)
+    for missing in _teachers_to_train(recipe, folder):
+        if devices * nodes > 1:
+            raise TrainingError(
+                f"{folder.parent / missing.name}: the teacher is not trained yet; train it first: lentigo train {missing.name}"
+            )
+        place = folder.parent / missing.name
+        train(missing, data, out=place, resume=(place / RECIPE).is_file(), accelerator=accelerator, progress=progress, cache=cache)
     torch.manual_seed(recipe.seed)
     network = create_network(
         recipe.network.name,
@@ -271,7 +279,7 @@ def train(
         pretrained=None if state else recipe.network.weights(),
         **recipe.network.options,
     )
-    task, module = _assemble(recipe, samples, extras, network, cache=Path(cache) if cache is not None else None, progress=progress)
+    task, module = _assemble(recipe, samples, extras, network, folder, cache=Path(cache) if cache is not None else None, progress=progress)
     shown = RunProgress(recipe, bar=progress)
     keeper = RunKeeper(folder, recipe, shown, started)
     trainer = _trainer(recipe, [keeper, shown], devices=devices, nodes=nodes, accelerator=accelerator)
@@ -412,7 +420,7 @@ def _extras_of(recipe: Recipe, data: Path, samples: Samples, folder: Path, *, re
 
 
 def _assemble(
-    recipe: Recipe, samples: Samples, extras: Sequence[Extra], network: Network, *, cache: Path | None, progress: bool
+    recipe: Recipe, samples: Samples, extras: Sequence[Extra], network: Network, folder: Path, *, cache: Path | None, progress: bool
 ) -> tuple[LesionTask, LesionData]:
     module = LesionData(
         samples,
@@ -432,12 +440,29 @@ def _assemble(
     options = recipe.loss.model_dump()
     criterion = create_loss(options.pop("name"), counts, **options)
     network.to(memory_format=torch.channels_last)
-    teachers = _teachers(recipe, samples)
+    teachers = _teachers(recipe, samples, folder)
     return LesionTask(network, criterion, recipe, steps=module.steps, classes=len(samples.labels), teachers=teachers), module
 
 
-def _teachers(recipe: Recipe, samples: Samples) -> Teachers | None:
-    runs = [load_run(folder) for folder in recipe.distil.teachers]
+def _teacher_place(teacher: str, folder: Path) -> Path:
+    """A run folder, or that of a packaged recipe: beside the student's."""
+    return folder.parent / teacher if teacher in recipe_names() and not (Path(teacher) / RECORD).is_file() else Path(teacher)
+
+
+def _teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
+    """The packaged recipes among the teachers whose runs are not finished, on the student's split."""
+    same = {key: getattr(recipe.data, key) for key in ("protocol", "fractions", "split_seed", "folds", "fold")}
+    found = []
+    for teacher in recipe.distil.teachers:
+        place = _teacher_place(teacher, folder)
+        if place != Path(teacher) and not ((place / RECORD).is_file() and load_run(place).finished):
+            taught = load_recipe(teacher)
+            found.append(taught.model_copy(update={"data": taught.data.model_copy(update=same)}))
+    return found
+
+
+def _teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | None:
+    runs = [load_run(_teacher_place(teacher, folder)) for teacher in recipe.distil.teachers]
     for run in runs:
         check_teacher(run.folder, run.labels, samples.labels)
         _check_unseen(run, samples)

@@ -14,9 +14,9 @@ import pytest
 from broken import write_broken
 from tiny_bundle import blob_image, png_bytes, tiny_bundle
 
-from lentigo.errors import BundleError, DataError, MissingExtraError, OutputError
+from lentigo.errors import BundleError, DataError, ImageError, MissingExtraError, OutputError
 from lentigo.inference import Classifier, Row, Sources, distributed, predict_paths
-from lentigo.inference.remote import list_images
+from lentigo.inference.remote import list_images, read_many
 
 CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 
@@ -271,3 +271,28 @@ def test_addresses_of_files_are_walked_as_folders_are(images: Path) -> None:
         list(list_images(f"file://{images}/gone", bool))
     with pytest.raises(DataError, match="cannot be opened"):
         list(list_images("foo://bucket/gone", bool))
+
+
+def test_google_store_is_listed_and_read(images: Path) -> None:
+    fs = pytest.importorskip("pyarrow.fs", reason="pyarrow is not installed")
+    emulator = pytest.importorskip("gcp_storage_emulator.server", reason="gcp-storage-emulator is not installed")
+    server = emulator.create_server("localhost", 0, in_memory=True, default_bucket="photos")
+    server.start()
+    try:
+        port = server._api._httpd.socket.getsockname()[1]
+        options = f"?scheme=http&endpoint_override=localhost%3A{port}&retry_limit_seconds=10"
+        files, _ = fs.FileSystem.from_uri(f"gs://anonymous@photos{options}")
+        content = (images / "0.png").read_bytes()
+        for name in ("a.png", "b/c.png", ".hidden/d.png"):
+            with files.open_output_stream(f"photos/in/{name}") as stream:
+                stream.write(content)
+        found = list(list_images(f"gs://anonymous@photos/in{options}", lambda name: name.endswith(".png")))
+        assert found == [f"gs://anonymous@photos/in/{name}{options}" for name in ("a.png", "b/c.png")]
+        missing = f"gs://anonymous@photos/in/gone.png{options}"
+        first, second, gone = read_many([*found, missing], 10**7)
+        assert first == second == content
+        assert isinstance(gone, ImageError)
+        with pytest.raises(DataError, match="no such file or folder"):
+            list(list_images(f"gs://anonymous@photos/nothing{options}", bool))
+    finally:
+        server.stop()

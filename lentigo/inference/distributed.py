@@ -121,7 +121,7 @@ def _cluster() -> Iterator[int]:
     if mine:
         try:
             ray.init(configure_logging=True, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises bare ones where a node does not come up in time
             raise DataError(f"no Ray cluster can be reached or started ({_first_line(error)}); see RAY_ADDRESS") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:

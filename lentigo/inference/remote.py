@@ -97,7 +97,9 @@ def _filesystem(address: str) -> tuple[Any, str]:
     scheme, _, rest = base.partition("://")
     if scheme == "file":
         return _open("file", "", ""), unquote("/" + rest.split("/", 1)[-1])  # file:///path and file://host/path
-    return _open(scheme, rest.split("/", 1)[0], options), rest.rstrip("/")
+    bucket, slash, inner = rest.partition("/")
+    # Whoever asks (gs://anonymous@bucket) opens the file system, and is no part of the path in it.
+    return _open(scheme, bucket, options), f"{bucket.rpartition('@')[2]}{slash}{inner}".rstrip("/")
 
 
 @lru_cache

@@ -29,7 +29,7 @@ from lentigo.evaluation.stress import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORE
 from lentigo.files import atomic_path, write_text
 from lentigo.imaging import resize
 from lentigo.inference import Classifier, softmax, upsample
-from lentigo.inference.folder import cpu_count
+from lentigo.machine import available_cores
 
 SMEAR = 28.0
 """Standard deviation of the blur that deletes, in pixels of a square of 224: an eighth of the image."""
@@ -82,7 +82,7 @@ def run_stress(
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     found: list[_Answers] = []
     done = 0
-    with shown(progress, "degrading and classifying", len(rows)) as tick, ThreadPoolExecutor(cpu_count()) as pool:
+    with shown(progress, "degrading and classifying", len(rows)) as tick, ThreadPoolExecutor(available_cores()) as pool:
         try:
             for chunk, answers in zip(chunks, pool.map(worker, chunks), strict=True):
                 found.append(answers)

@@ -33,9 +33,10 @@ from lentigo.export.trust import made_sets
 from lentigo.files import write_text
 from lentigo.imaging import find_images, load, resize
 from lentigo.inference import Classifier, find_bundle, softmax
+from lentigo.machine import available_cores
 from lentigo.stress import run_stress, write_skin
 from lentigo.training.recipe import DataRecipe
-from lentigo.training.record import available_cores, command_line, hardware, versions
+from lentigo.training.record import command_line, hardware, versions
 
 ALL = "all"
 _CHUNK = 32

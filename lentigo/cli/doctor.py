@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lentigo
+from lentigo.machine import available_cores
 
 State = Literal["ok", "missing", "broken", "optional"]
 
@@ -92,7 +93,7 @@ def _accelerator() -> Finding:
         return Finding("train", "accelerator", "optional", "torch cannot be imported")
     if torch.cuda.is_available():
         return Finding("train", "accelerator", "ok", torch.cuda.get_device_name())
-    return Finding("train", "accelerator", "optional", f"none; training runs on the CPU ({os.cpu_count()} cores)")
+    return Finding("train", "accelerator", "optional", f"none; training runs on the CPU ({available_cores()} cores)")
 
 
 def _cache() -> Finding:

@@ -125,6 +125,7 @@ def export(
     weights: Annotated[str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter; refused where it loses accuracy).")] = "fp32",
     data: Annotated[Path | None, typer.Option("--data", help="The run's data set; where the run says it was when left out.")] = None,
     variants: Annotated[bool, typer.Option("--compare", help="Measure fp16 and int8 too, and put the figures in the card.")] = False,
+    version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
     notes: Annotated[str, typer.Option(help="A remark for the card.")] = "",
 ) -> None:
     """Write the bundle of a run: one folder that gives the same answer in Python, over HTTP and in a browser."""
@@ -132,7 +133,9 @@ def export(
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
-        bundle = export_run(run, out, name=name, title=title, weights=weights, data=data, compare=variants, notes=notes, progress=True)
+        bundle = export_run(
+            run, out, name=name, title=title, weights=weights, version=version, data=data, compare=variants, notes=notes, progress=True
+        )
     for text in {str(one.message) for one in said if "cannot abstain" in str(one.message)}:
         say(f"note: {text}")
     size = bundle.model.stat().st_size / 1e6

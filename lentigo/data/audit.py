@@ -12,7 +12,6 @@ On 9,138 images of HAM10000 the defaults name 101 pairs within a lesion and one 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +30,7 @@ from lentigo.data.progress import Progress, shown
 from lentigo.data.samples import SPLITS, Samples
 from lentigo.data.shortcuts import Factor, find_shortcuts, lines
 from lentigo.errors import ImageError
+from lentigo.machine import available_cores
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -233,7 +233,7 @@ def audit_samples(
     sizes: list[tuple[int, int]] = []
     scores: list[dict[str, float]] = []
     with shown(progress, "looking at images", len(samples)) as tick:
-        for row, seen in enumerate(_look(samples, workers or os.cpu_count() or 1, cues)):
+        for row, seen in enumerate(_look(samples, workers or available_cores(), cues)):
             sizes.append(seen.size)
             scores.append(seen.cues)
             if seen.thumbnail is None:

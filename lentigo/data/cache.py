@@ -31,6 +31,7 @@ from lentigo.data.samples import Samples
 from lentigo.errors import DataError, ImageError, OutputError
 from lentigo.files import write_text
 from lentigo.imaging import resize
+from lentigo.machine import available_cores
 
 PREPROCESSING = 1
 """Raised when ``lentigo.imaging`` changes what a decoded, resized image looks like."""
@@ -96,7 +97,7 @@ def open_cache(
     if unreadable is None:
         with suppress(OSError):
             sidecar.unlink(missing_ok=True)
-        unreadable = _build(samples, size, array, sidecar, progress, skip_unreadable, workers or os.cpu_count() or 1)
+        unreadable = _build(samples, size, array, sidecar, progress, skip_unreadable, workers or available_cores())
     if unreadable and not skip_unreadable:
         raise _refusal(samples, unreadable)
     kept = samples.without(unreadable) if unreadable else samples

@@ -8,7 +8,6 @@ Results come out in the order of the sources.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 import warnings
@@ -33,6 +32,7 @@ from lentigo.inference.heatmap import save_heatmap
 from lentigo.inference.sources import Item, Sources
 from lentigo.inference.table import Row, Table, open_table
 from lentigo.inference.verdict import judge
+from lentigo.machine import available_cores
 
 BATCH = 8
 HEATMAP_SIZE = 512
@@ -183,7 +183,7 @@ def stream(
         raise ValueError(f"batch and workers must be at least 1, not {batch} and {workers}")
     if heatmaps is not None and classifier.spec.outputs.cam is None:
         raise BundleError(f"model {classifier.spec.name} exports no class-activation maps: do without heat maps")
-    threads = workers or cpu_count()
+    threads = workers or available_cores()
     worker = Worker(classifier.single_threaded(), batch, None if heatmaps is None else Path(heatmaps), fast_decode)
     feed = iter(items)
     pending: deque[Future[list[Row]]] = deque()
@@ -197,14 +197,6 @@ def stream(
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def cpu_count() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this platform
-        return os.cpu_count() or 1
 
 
 class Worker:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from lentigo.errors import NetworkError
+from lentigo.machine import available_cores
 from lentigo.networks.network import Network
 from lentigo.networks.registry import create_network, describe_network, network_names
 
@@ -77,7 +77,7 @@ def profile_network(network: Network, size: int = 224, *, repeats: int = 20, war
     image = torch.zeros(1, 3, size, size)
     macs, classes = count_macs(subject, size)
     with torch.inference_mode():
-        threads = _available_cpus()
+        threads = available_cores()
         with _threads(1):
             one = _median_ms(subject, image, repeats, warmup)
         with _threads(threads):
@@ -133,12 +133,6 @@ def list_networks(*, classes: int = 7, size: int = 224) -> list[dict[str, object
         parameters = sum(p.numel() for p in network.parameters())
         rows.append({"network": name, "parameters": parameters, "macs": macs, "paper": info.paper, "licence": info.licence})
     return rows
-
-
-def _available_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):  # Linux: what a container grants, not what the machine has
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

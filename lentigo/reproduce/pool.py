@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from lentigo.errors import OutputError, TrainingError
+from lentigo.machine import available_cores
 from lentigo.reproduce.plan import Job, State
 from lentigo.training.progress import clock
-from lentigo.training.record import available_cores
 
 _LOOK = 0.5  # seconds between looks at the running ones
 _LINE = 60.0  # seconds between lines where there is no terminal

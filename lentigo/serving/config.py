@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from lentigo.errors import ServiceError, did_you_mean
+from lentigo.machine import available_cores
 
 STATIC = Path(__file__).resolve().parent / "static"
 KEYS_VARIABLE = "LENTIGO_API_KEYS"
@@ -136,5 +137,5 @@ class ServeConfig:
         try:
             cores = len(os.sched_getaffinity(0))
         except AttributeError:  # not on macOS or Windows
-            cores = os.cpu_count() or 1
+            cores = available_cores()
         return max(1, cores // self.workers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shlex
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 
 import lentigo
+from lentigo.machine import available_cores
 
 _PACKAGES = ("torch", "torchvision", "timm", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "pandas", "scikit-learn")
 
@@ -21,13 +21,6 @@ def command_line() -> str:
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
     return shlex.join([name or "python", *sys.argv[1:]])
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def hardware(device: torch.device, devices: int) -> str:

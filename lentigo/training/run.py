@@ -27,12 +27,13 @@ from lentigo.errors import DataError, LentigoError, OutputError, TrainingError, 
 from lentigo.files import atomic_path, write_text
 from lentigo.labels import ClassLabel, LabelSet, label_set
 from lentigo.losses import create_loss
+from lentigo.machine import available_cores
 from lentigo.networks import Network, create_network
 from lentigo.training.distil import Teachers, check_teacher
 from lentigo.training.predict import write_split_predictions
 from lentigo.training.progress import RunProgress
 from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, recipe_names, to_yaml
-from lentigo.training.record import available_cores, command_line, hardware, versions
+from lentigo.training.record import command_line, hardware, versions
 from lentigo.training.task import LesionTask
 
 RECIPE, SPLIT, EXTRA, LOG, RECORD = "recipe.yaml", "split.csv", "extra.csv", "log.csv", "run.json"

@@ -30,7 +30,7 @@ const { values } = parseArgs({
 const SLOWDOWN = 4;
 const CLASSIFICATIONS = 60;
 const WARM_UP = 5;
-const STARTS = 3;
+const STARTS = 15;
 
 const median = (numbers) => percentile(numbers, 0.5);
 const percentile = (numbers, share) => [...numbers].sort((a, b) => a - b)[Math.floor(share * (numbers.length - 1))];

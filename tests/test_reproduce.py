@@ -22,7 +22,7 @@ from tiny_run import tiny_data
 from lentigo.cli import main
 from lentigo.data import read_samples
 from lentigo.errors import DataError, NetworkError, RecipeError
-from lentigo.evaluation import Estimate, make_predictions, write_predictions
+from lentigo.evaluation import Estimate, evaluate_predictions, make_predictions, write_predictions
 from lentigo.labels import HAM10000, ISIC2017
 from lentigo.networks import create_network, describe_network
 from lentigo.reproduce import command, load_table, plan, reproduce, table_names
@@ -149,6 +149,18 @@ def ends(estimate: Estimate) -> tuple[float, float]:
     assert estimate.low is not None
     assert estimate.high is not None
     return estimate.low, estimate.high
+
+
+def test_metrics_of_the_probabilities_are_those_of_the_evaluation() -> None:
+    table = table_of(0.7, 3, codes=("mel", "nv", "bkl"))
+    found = Measured({"x": {0: table}}, resamples=200, temperatures={"x": {0: 1.7}}).figures("x").probability
+    expected = evaluate_predictions(table, resamples=200, temperature=1.7)
+    assert expected.malignant is not None
+    assert found["macro_auc"].value == pytest.approx(expected.overall["macro_auc"].value)
+    assert found["ece"].value == pytest.approx(expected.overall["ece"].value)
+    assert found["malignant_auc"].value == pytest.approx(expected.malignant.auc.value)
+    assert found["malignant_sensitivity"].value == pytest.approx(expected.malignant.sensitivity_at[0.9].value)
+    assert ends(found["macro_auc"]) == pytest.approx(ends(expected.overall["macro_auc"]))
 
 
 def test_a_figure_is_the_mean_over_seeds_and_its_interval_covers_both_spreads() -> None:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lentigo.data.corruptions import REFERENCE
 from lentigo.data.cues import CUES, find_cues
 from lentigo.data.lesion import Lesion, Mask, segment_lesion
 from lentigo.data.marks import Pixels, add_ink, add_ruler, add_vignette
 from lentigo.data.phantom import add_hair
 
-REFERENCE = 224  # the side for which lengths are given
 HAIRS = 20
 _AROUND_LESION, _AROUND_SKIN = 14, 16  # pixels by which the lesion's estimate is widened to hide it, or to keep it
 _SOFT = 4.0  # half the width of the edge of what is hidden

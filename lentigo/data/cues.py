@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from lentigo.data.lesion import segment_lesion, surround
+from lentigo.data.lesion import Mask, segment_lesion, surround
 from lentigo.data.skin import lab
 
 SIDE = 224
 """Side of the square in which is looked, in pixels."""
 
-Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 

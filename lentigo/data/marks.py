@@ -27,8 +27,7 @@ def add_vignette(pixels: Pixels, seed: int) -> Pixels:
     Returns:
         (S, S, 3) uint8.
     """
-    rng = np.random.default_rng(seed)
-    c = Canvas(rng, len(pixels))
+    c = Canvas(np.random.default_rng(seed), len(pixels))
     edge = c.uniform(0.9, 1.2)
     fade = c.uniform(0.02, 0.08) if c.chance(0.5) else c.uniform(0.1, 0.4)
     radius = np.sqrt((c.x - np.float32(c.uniform(-0.08, 0.08))) ** 2 + (c.y - np.float32(c.uniform(-0.08, 0.08))) ** 2)
@@ -46,10 +45,9 @@ def add_ruler(pixels: Pixels, seed: int) -> Pixels:
     Returns:
         (S, S, 3) uint8.
     """
-    rng = np.random.default_rng(seed)
-    c = Canvas(rng, len(pixels))
+    c = Canvas(np.random.default_rng(seed), len(pixels))
     bent, every, width, step = c.chance(0.5), 5 if c.chance(0.5) else 10, c.uniform(0.010, 0.018), c.uniform(0.05, 0.09)
-    far, length, corner = c.uniform(0.85, 0.97) * (1.25 if bent else 1), c.uniform(0.05, 0.08), int(rng.integers(4)) + 0.5
+    far, length, corner = c.uniform(0.85, 0.97) * (1.25 if bent else 1), c.uniform(0.05, 0.08), int(c.rng.integers(4)) + 0.5
     ticks = []
     for number, along in enumerate(np.arange(-1, 1, step)):
         near = far - length * (1 if number % every else 1.9)
@@ -60,7 +58,7 @@ def add_ruler(pixels: Pixels, seed: int) -> Pixels:
             ticks.append([(float(along), far), (float(along), near)])
     ink: Map = c.strokes(ticks, [width] * len(ticks))
     tone = np.full(3, c.uniform(0.05, 0.25), np.float32)
-    return _cover(pixels, np.float32(c.uniform(0.7, 0.95)) * (ink if bent else np.rot90(ink, int(rng.integers(4)))), tone)
+    return _cover(pixels, np.float32(c.uniform(0.7, 0.95)) * (ink if bent else np.rot90(ink, int(c.rng.integers(4)))), tone)
 
 
 def add_ink(pixels: Pixels, seed: int) -> Pixels:
@@ -73,22 +71,21 @@ def add_ink(pixels: Pixels, seed: int) -> Pixels:
     Returns:
         (S, S, 3) uint8.
     """
-    rng = np.random.default_rng(seed)
-    c = Canvas(rng, len(pixels))
+    c = Canvas(np.random.default_rng(seed), len(pixels))
     far, heading, width = c.uniform(0.7, 0.95), c.uniform(0, TAU), c.uniform(0.04, 0.09)
-    match int(rng.integers(3)):
+    match int(c.rng.integers(3)):
         case 0:
             angles = heading + np.linspace(0, c.uniform(0.6, 2.5), 20)
             path = [(far * 1.15 * float(np.cos(a)), far * 1.15 * float(np.sin(a))) for a in angles]
             ink = c.strokes([path], [width])
         case 1:
             start = (far * float(np.cos(heading)), far * float(np.sin(heading)))
-            ink = c.strokes([curl(rng, start, heading + np.pi / 2 - c.uniform(0, 0.5), c.uniform(0.4, 1.0), bend=0.2)], [width])
+            ink = c.strokes([curl(c.rng, start, heading + np.pi / 2 - c.uniform(0, 0.5), c.uniform(0.4, 1.0), bend=0.2)], [width])
         case _:
-            angles = heading + rng.uniform(-1.2, 1.2, int(rng.integers(3, 6)))
-            ink = c.spots([(far * float(np.cos(a)), far * float(np.sin(a))) for a in angles], rng.uniform(0.04, 0.09, len(angles)))
+            angles = heading + c.rng.uniform(-1.2, 1.2, int(c.rng.integers(3, 6)))
+            ink = c.spots([(far * float(np.cos(a)), far * float(np.sin(a))) for a in angles], c.rng.uniform(0.04, 0.09, len(angles)))
     uneven = np.clip(1 + np.float32(0.15) * c.noise(12, 2), 0.5, 1.2)  # a pen wets skin unevenly
-    return _cover(pixels, np.float32(c.uniform(0.55, 0.8)) * np.clip(ink * uneven, 0, 1), _INKS[int(rng.integers(len(_INKS)))])
+    return _cover(pixels, np.float32(c.uniform(0.55, 0.8)) * np.clip(ink * uneven, 0, 1), _INKS[int(c.rng.integers(len(_INKS)))])
 
 
 def add_marks(pixels: Pixels, seed: int) -> Pixels:

@@ -134,6 +134,7 @@ def export_run(
     if images is None:
         warnings.warn(f"{run.folder}: without the images of the run the bundle cannot abstain; say where they are (--data)", stacklevel=2)
     facts = _facts(run, files.test)
+    learnt = [facts, *(other for other, _ in _extra_facts(run))]
     temperature = fit_temperature(validation.probabilities, validation.targets)
     points = _points(validation, temperature, run)
     conformal = fit_conformal(apply_temperature(validation.probabilities, temperature), validation.targets, run.labels.codes)
@@ -158,11 +159,11 @@ def export_run(
         network,
         content,
         name=named,
-        title=title or _title(facts, run),
+        title=title or _title(learnt, run),
         version=version,
         domain=domain or _domain(facts, run),
         licence=licence or _licence(facts),
-        data_licence=_data_licence(facts, run),
+        data_licence=_data_licence(learnt),
         notes=notes,
         weights=chosen,
         temperature=temperature,
@@ -450,13 +451,11 @@ def _extra_facts(run: Run) -> list[tuple[DataFacts | None, dict[str, Any]]]:
     return [(DATA.get(entry["data"]), entry) for entry in run.record.get("extra", [])]
 
 
-def _title(facts: DataFacts | None, run: Run) -> str:
-    learnt = [facts, *(other for other, _ in _extra_facts(run))]
+def _title(learnt: Sequence[DataFacts | None], run: Run) -> str:
     return f"{run.recipe.network.name} trained on {' and '.join(f.title if f else 'own images' for f in learnt)}"
 
 
-def _data_licence(facts: DataFacts | None, run: Run) -> str:
-    learnt = [facts, *(other for other, _ in _extra_facts(run))]
+def _data_licence(learnt: Sequence[DataFacts | None]) -> str:
     return " | ".join(f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in learnt)
 
 

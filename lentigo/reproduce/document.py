@@ -16,6 +16,12 @@ _PROBABILITY = {
     "malignant_sensitivity": "malignant sensitivity at 90 % specificity",
     "ece": "expected calibration error",
 }
+_PAIRED = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "bacc_ovr": "BACC, one against the rest",
+    "macro_auc": _PROBABILITY["macro_auc"],
+}
 _STARTS = {"imagenet": "ImageNet", "scratch": "scratch", None: "–"}
 
 
@@ -252,16 +258,9 @@ def _pairs_table(result: Mapping[str, Any], names: Mapping[str, str]) -> list[st
     head = [
         "row − " + names[result["reference"]],
         "seeds",
-        "accuracy",
-        "p (Holm)",
-        "balanced accuracy",
-        "p (Holm)",
-        "BACC, one against the rest",
-        "p (Holm)",
-        "AUC, mean over the classes",
-        "p (Holm)",
+        *(cell for metric in PAIRED for cell in (_PAIRED[metric], "p (Holm)")),
+        "McNemar p, each seed",
     ]
-    head.append("McNemar p, each seed")
     lines = []
     for pair in result["pairs"]:
         cells = [names[pair["second"]] + (" (mixed start)" if pair["mixed_start"] else ""), ", ".join(map(str, pair["seeds"]))]

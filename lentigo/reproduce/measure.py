@@ -89,7 +89,8 @@ class Measured:
         runs: row -> seed -> predictions.
         resamples: bootstrap resamples.
         seed: of the bootstrap.
-        temperatures: row -> seed -> temperature of its probabilities, fitted on validation; 1 where there is none.
+        temperatures: row -> seed -> temperature of its probabilities, fitted on validation; without them the metrics of the
+            probabilities, which take the longest, are left out.
 
     Raises:
         DataError: runs were judged on different images, or with different classes or groups.
@@ -119,21 +120,22 @@ class Measured:
         self.confusion = {key: confusion_matrix(self.targets, answers, len(self.codes)) for key, answers in predicted.items()}
         counts = {key: Counts(self.targets, answers, len(self.codes)) for key, answers in predicted.items()}
         labels = check_labels(first, None)
-        warmth = {(row, k): (temperatures or {}).get(row, {}).get(k, 1.0) for row, k in counts}
+        self.probability = () if temperatures is None else PROBABILITY
         scores = {
             (row, k): ProbabilityMetrics(apply_temperature(self.tables[row][k].probabilities, t), self.targets, labels)
-            for (row, k), t in warmth.items()
+            for row, by_seed in (temperatures or {}).items()
+            for k, t in by_seed.items()
         }
         parts: dict[tuple[str, int], list[dict[str, FloatArray]]] = {key: [] for key in counts}
         for weights in Resampling.of(first.groups, resamples=resamples, seed=seed).weights(cells=500_000):
             for key, one in counts.items():
-                parts[key].append(one.metrics(weights) | scores[key].metrics(weights))
+                parts[key].append(one.metrics(weights) | (scores[key].metrics(weights) if scores else {}))
         self._drawn = {key: {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]} for key, blocks in parts.items()}
 
     def figures(self, row: str) -> Figures:
         """A row's figures over its seeds."""
         seeds = tuple(sorted(self.tables[row]))
-        drawn = {name: self._over_seeds(row, seeds, name) for name in (*OVERALL, *PER_CLASS, *PROBABILITY)}
+        drawn = {name: self._over_seeds(row, seeds, name) for name in (*OVERALL, *PER_CLASS, *self.probability)}
         return Figures(
             seeds=seeds,
             overall={name: estimate(drawn[name], proportion_of=self.groups if name == "accuracy" else None) for name in OVERALL},
@@ -144,12 +146,12 @@ class Measured:
                 }
                 for k, code in enumerate(self.codes)
             },
-            probability={name: estimate(drawn[name]) for name in PROBABILITY},
+            probability={name: estimate(drawn[name]) for name in self.probability},
             per_seed={k: {name: float(self._drawn[row, k][name][0]) for name in OVERALL} for k in seeds},
             confusion=np.sum([self.confusion[row, k] for k in seeds], axis=0),
         )
 
-    def pairs(self, couples: Sequence[tuple[str, str]], metrics: Sequence[str] = PAIRED) -> list[Paired]:
+    def pairs(self, couples: Sequence[tuple[str, str]], metrics: Sequence[str] = OVERALL[:3]) -> list[Paired]:
         """Compare rows two by two on the seeds they share; couples without one are left out."""
         shared = [(a, b, tuple(sorted(set(self.tables[a]) & set(self.tables[b])))) for a, b in couples]
         shared = [(a, b, seeds) for a, b, seeds in shared if seeds]

@@ -15,7 +15,7 @@ import pandas as pd
 from lentigo.evaluation import RunFiles
 from lentigo.evaluation.intervals import Estimate
 from lentigo.reproduce.cost import Cost
-from lentigo.reproduce.measure import Figures, Measured, Paired
+from lentigo.reproduce.measure import PAIRED, Figures, Measured, Paired
 from lentigo.reproduce.tables import Budget, Row, Table
 from lentigo.training.record import command_line, versions
 
@@ -68,7 +68,7 @@ def build_result(
     first = records[0]
     reference = next((row for row in present if row.row.slug == table.reference), None)
     figures = {row.slug: measured.figures(row.slug) for row in present}
-    against = [] if reference is None else measured.pairs([(reference.slug, row.slug) for row in present if row is not reference])
+    against = [] if reference is None else measured.pairs([(reference.slug, row.slug) for row in present if row is not reference], PAIRED)
     recipe = next(iter(present[0].runs.values())).folder / "recipe.yaml"
     return {
         "format": FORMAT,

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lentigo.data.corruptions import REFERENCE
 from lentigo.data.marks import Pixels, add_marks, add_vignette
 from lentigo.data.phantom import add_hair
 from lentigo.training.augment import Normalise, draw
@@ -26,7 +27,6 @@ VIGNETTE, VIGNETTE_WHICH, VIGNETTE_TURN, MARKS, MARKS_WHICH, MARKS_TURN = range(
 DRAWS = 14
 _FIRST = 8  # of the two tables that are drawn apart, so that recipes without the second's kinds keep their draws
 
-REFERENCE = 224  # the side, in pixels, for which blur is given
 _BANK = 48  # pictures in a bank
 _NOISE = 1 << 22  # length of the vector of noise
 

@@ -413,10 +413,10 @@ def _samples_of(recipe: Recipe, data: Path, folder: Path, *, resumed: bool) -> S
 
 def _extras_of(recipe: Recipe, data: Path, samples: Samples, folder: Path, *, resumed: bool) -> tuple[Extra, ...]:
     extras = prepare_extras(recipe, data, samples)
-    begun = load_run(folder).record.get("extra", []) if resumed else [extra.record for extra in extras]
-    for extra, entry in zip(extras, begun, strict=True):
-        if extra.record != entry:
-            raise TrainingError(f"{extra.samples.root}: not the data that the run in {folder} was begun with")
+    if resumed:
+        for extra, begun in zip(extras, load_run(folder).record.get("extra", []), strict=True):
+            if extra.record != begun:
+                raise TrainingError(f"{extra.samples.root}: not the data that the run in {folder} was begun with")
     return extras
 
 

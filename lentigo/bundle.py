@@ -25,6 +25,8 @@ from lentigo.labels import ClassLabel, LabelSet
 
 FORMAT = 2
 """Written. Format 1 is read as well: it had no ``atypicality``, and so no abstention."""
+BATCH_AXIS = "batch"
+"""The name of the graph's first axis, by which a runtime may fix it."""
 SPEC, MODEL, CARD, GOLDEN = "spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"
 
 

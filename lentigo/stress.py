@@ -29,6 +29,7 @@ from lentigo.evaluation.stress import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORE
 from lentigo.files import atomic_path, write_text
 from lentigo.imaging import resize
 from lentigo.inference import Classifier, softmax, upsample
+from lentigo.inference.folder import BATCH
 from lentigo.machine import available_cores
 
 SMEAR = 28.0
@@ -78,7 +79,7 @@ def run_stress(
     rows = np.arange(len(samples))
     if limit is not None and limit < len(rows):
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
-    worker = _Worker(classifier.single_threaded(), samples, seed)
+    worker = _Worker(classifier.for_stream(BATCH), samples, seed)
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     found: list[_Answers] = []
     done = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lentigo.cli.output import print_table, say
+from lentigo.imaging import is_image_name
 from lentigo.labels import LabelSet
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Shown:
     @staticmethod
     def is_one_image(sources: Sequence[str]) -> bool:
         """Whether so little is asked for that a progress bar would only flicker."""
-        return len(sources) == 1 and Path(sources[0]).is_file()
+        return len(sources) == 1 and is_image_name(Path(sources[0]).name) and Path(sources[0]).is_file()
 
     def to_dict(self, model: str, summary: Summary) -> dict[str, Any]:
         """All rows with named probabilities, and the counts."""

@@ -62,7 +62,9 @@ def predict(
     from lentigo.cli.predict import Shown
     from lentigo.inference import load, predict_paths
 
-    classifier = load(model)
+    one = Shown.is_one_image(sources)
+    batch = 1 if one else batch
+    classifier = load(model, threads=1, batch=batch)
     shown = Shown(classifier.labels, keep=0 if out and not as_json else None if as_json else 50)
     summary = predict_paths(
         classifier,
@@ -72,7 +74,7 @@ def predict(
         batch=batch,
         workers=workers,
         resume=resume,
-        progress=not quiet and not shown.is_one_image(sources),
+        progress=not quiet and not one,
         fast_decode=fast_decode,
         on_row=shown.add,
         engine=engine,

@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from lentigo import __version__
+from lentigo.bundle import BATCH_AXIS
 from lentigo.errors import BundleError
+from lentigo.export.attention import deploy_attention
 from lentigo.files import write_bytes
 from lentigo.networks import Network
 from lentigo.networks.cam import closed_form_cam
@@ -81,6 +83,7 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
         OutputError: ``path`` cannot be written.
     """
     deployed = DeployedNetwork(copy.deepcopy(network)).to("cpu", torch.float32).eval()
+    deploy_attention(deployed.network)
     outputs = OUTPUTS if network.head is not None else OUTPUTS[:2]
     # Two images, so that the exporter does not take the batch axis for a constant 1.
     example = torch.zeros(2, 3, size, size)
@@ -93,7 +96,7 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
                 opset_version=OPSET,
                 input_names=[INPUT],
                 output_names=list(outputs),
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+                dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS, min=1)},),
                 external_data=False,
                 optimize=True,
                 verbose=False,

@@ -11,7 +11,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lentigo.bundle import SPEC, Bundle, Spec
+from lentigo.bundle import BATCH_AXIS, SPEC, Bundle, Spec
 from lentigo.errors import BundleError, did_you_mean
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image, resize
 from lentigo.inference.prediction import Prediction
@@ -67,26 +67,33 @@ class Classifier:
         threads: threads of one inference; None takes all cores.
         spinning: let idle inference threads spin for a while, which answers single images sooner;
             off where other threads need the cores, as in a stream.
+        batch: images of every inference, where that is known. ONNX Runtime then knows every shape and keeps its blocked
+            memory layout throughout: an image takes a sixth less time. Fewer images are filled up with empty ones, more are split.
 
     Attributes:
         bundle: the bundle.
         spec: its specification.
         labels: its classes, in output order.
         size: side of the input square in pixels.
+        threads: threads of one inference, or None.
+        batch: images of every inference, or None.
 
     Raises:
         BundleError: the graph cannot be loaded, or is not what the specification says.
     """
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, spinning: bool = True) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None = None, spinning: bool = True, batch: int | None = None) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
+        if batch is not None and batch < 1:
+            raise ValueError(f"batch must be at least 1, not {batch}")
         self.bundle = bundle
         self.spec: Spec = bundle.spec
         self.labels: LabelSet = self.spec.labels
         self.size = self.spec.input.size
         self.threads = threads
-        self._session = _session(bundle, threads, spinning)
+        self.batch = batch
+        self._session = _session(bundle, threads, spinning, batch)
         self._outputs = _check_graph(self._session, bundle)
 
     def __repr__(self) -> str:
@@ -94,9 +101,14 @@ class Classifier:
         classes = f"{len(spec.classes)} classes ({', '.join(spec.codes)})"
         return f"Classifier({spec.name} v{spec.version}: {classes}, {self.size} px, {spec.weights})"
 
-    def single_threaded(self) -> Classifier:
-        """This classifier with one thread an inference, for streams, whose workers each run their own; itself, where that is so."""
-        return self if self.threads == 1 else Classifier(self.bundle, threads=1, spinning=False)
+    def for_stream(self, batch: int) -> Classifier:
+        """This classifier with one thread an inference, for streams, whose workers each run their own; itself, where that is so.
+
+        Args:
+            batch: images of every inference.
+        """
+        same = self.threads == 1 and self.batch == batch
+        return self if same else Classifier(self.bundle, threads=1, spinning=False, batch=batch)
 
     def run(self, pixels: Pixels) -> Outputs:
         """Classify preprocessed images.
@@ -121,16 +133,27 @@ class Classifier:
         Raises:
             BundleError: the network answers with NaN or infinity.
         """
-        try:
-            values = self._session.run(self._outputs, {"image": image})
-        except Exception as error:  # ONNX Runtime's own exception types, whatever went wrong inside
-            raise BundleError(f"{self.bundle.model}: cannot be run ({_first_line(error)})") from None
+        values = self._run(image)
         found = dict(zip(self._outputs, values, strict=True))
         for name, value in found.items():
             if not np.isfinite(value).all():
                 raise BundleError(f"{self.bundle.path}: the network's {name} holds NaN or infinity; export the bundle again")
         logits = found["logits"]
         return Outputs(logits, softmax(logits, self.spec.temperature), found["embedding"], found.get("cam"), found.get("atypicality"))
+
+    def _run(self, image: Floats) -> list[Floats]:
+        batch = self.batch
+        if batch is not None and len(image) > batch:
+            parts = [self._run(image[start : start + batch]) for start in range(0, len(image), batch)]
+            return [np.concatenate(values) for values in zip(*parts, strict=True)]
+        count = len(image)
+        if batch is not None and count < batch:
+            image = np.concatenate([image, np.zeros((batch - count, *image.shape[1:]), np.float32)])
+        try:
+            values: list[Floats] = self._session.run(self._outputs, {"image": image})
+        except Exception as error:  # ONNX Runtime's own exception types, whatever went wrong inside
+            raise BundleError(f"{self.bundle.model}: cannot be run ({_first_line(error)})") from None
+        return [value[:count] for value in values]
 
     @overload
     def predict(self, source: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a sequence of str
@@ -211,17 +234,18 @@ class Classifier:
         return judge(self.spec, outputs.probabilities[index].tolist(), atypicality, pixels)
 
 
-def load(name_or_path: str | Path = DEFAULT, *, threads: int | None = None) -> Classifier:
+def load(name_or_path: str | Path = DEFAULT, *, threads: int | None = None, batch: int | None = None) -> Classifier:
     """Load a classifier by the name of a packaged bundle, or from a folder.
 
     Args:
         name_or_path: a packaged bundle's name, a bundle folder, or a run folder that has one.
         threads: threads of one inference; None takes all cores.
+        batch: images of every inference, where that is known (quicker; see `Classifier`).
 
     Raises:
         BundleError: no such bundle (the message names the nearest), or a damaged one.
     """
-    return Classifier(find_bundle(name_or_path), threads=threads)
+    return Classifier(find_bundle(name_or_path), threads=threads, batch=batch)
 
 
 def find_bundle(name_or_path: str | Path = DEFAULT) -> Bundle:
@@ -244,7 +268,7 @@ def packaged_bundles() -> list[str]:
     return sorted(spec.parent.name for spec in PACKAGED.glob(f"*/{SPEC}"))
 
 
-def _session(bundle: Bundle, threads: int | None, spinning: bool) -> Any:
+def _session(bundle: Bundle, threads: int | None, spinning: bool, batch: int | None) -> Any:
     import onnxruntime  # here, since it is most of the cold start
 
     onnxruntime.disable_telemetry_events()
@@ -253,6 +277,8 @@ def _session(bundle: Bundle, threads: int | None, spinning: bool) -> Any:
     options.log_severity_level = 4  # errors are raised, and told once
     options.intra_op_num_threads = threads or 0  # 0: one a physical core
     options.inter_op_num_threads = 1
+    if batch is not None:
+        options.add_free_dimension_override_by_name(BATCH_AXIS, batch)
     options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals slow convolutions down many times
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     try:

@@ -184,7 +184,7 @@ def stream(
     if heatmaps is not None and classifier.spec.outputs.cam is None:
         raise BundleError(f"model {classifier.spec.name} exports no class-activation maps: do without heat maps")
     threads = workers or available_cores()
-    worker = Worker(classifier.single_threaded(), batch, None if heatmaps is None else Path(heatmaps), fast_decode)
+    worker = Worker(classifier.for_stream(batch), batch, None if heatmaps is None else Path(heatmaps), fast_decode)
     feed = iter(items)
     pending: deque[Future[list[Row]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="lentigo-predict")

@@ -1,0 +1,71 @@
+"""Attention as it is exported answers like attention as it is trained, and lets the runtime keep its memory layout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from torch import nn
+
+from lentigo.bundle import BATCH_AXIS
+from lentigo.export.attention import BLOCK, deploy_attention
+from lentigo.export.graph import export_graph
+from lentigo.networks import create_network
+from lentigo.networks.attention import CaCo, ChannelAttention, CoordinateAttention, SeCo, SqueezeExcite
+
+LAYERS = [SqueezeExcite, ChannelAttention, CoordinateAttention, CaCo, SeCo]
+
+
+def settled(layer: nn.Module) -> nn.Module:
+    """Weights and statistics away from their neutral start, in evaluation."""
+    generator = torch.Generator().manual_seed(1)
+    for module in layer.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.3, generator=generator)
+            module.running_var.uniform_(0.3, 2, generator=generator)
+        if isinstance(module, nn.Conv2d):
+            module.weight.data.normal_(0, 0.4, generator=generator)
+            if module.bias is not None:
+                module.bias.data.normal_(0, 0.4, generator=generator)
+    return layer.eval()
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("shape", [(2, 24, 5, 7), (1, 144, 1, 4), (3, 576, 7, 7)])
+def test_equals_the_trained_layer(kind: type[nn.Module], shape: tuple[int, int, int, int]) -> None:
+    network = nn.Sequential(settled(kind(shape[1])))
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        expected = network(x)
+        deploy_attention(network)
+        found = network(x)
+    assert type(network[0]) is not kind
+    assert not torch.allclose(expected, x, atol=1e-2)  # the gate does something
+    torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
+    hidden = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d) and m.out_channels != shape[1]]
+    assert all(channels % BLOCK == 0 for channels in hidden)
+
+
+def test_training_goes_on_with_the_layers_it_had() -> None:
+    network = create_network("mobilenetv3_small_caco", classes=3)
+    export_graph(network, 64)
+    assert any(isinstance(module, CaCo) for module in network.modules())
+
+
+@pytest.mark.parametrize("name", ["mobilenetv3_small_caco", "mobilenetv3_small_se", "mobilenetv3_small_seco"])
+def test_the_runtime_keeps_its_blocks(name: str, tmp_path: Path) -> None:
+    """With the batch known, maps are unblocked for what comes behind the features only: not once in an attention layer."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.add_free_dimension_override_by_name(BATCH_AXIS, 2)
+    options.log_severity_level = 4  # it warns that the optimised file fits this machine only
+    ort.InferenceSession(export_graph(create_network(name, classes=3), 224), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(str(tmp_path / "optimised.onnx")).graph.node
+    if not any(node.domain == "com.microsoft.nchwc" for node in nodes):
+        pytest.skip("this machine's ONNX Runtime has no blocked layout")
+    assert sum(node.op_type == "ReorderOutput" for node in nodes) <= 6
+    assert not [node.name for node in nodes if node.op_type in {"Resize", "Concat", "Split", "ReduceMax"}]

@@ -71,7 +71,7 @@ def pictures(work: Path) -> list[Path]:
 def lentigo_folder(work: Path, *, fast: bool = False) -> dict[str, Any]:
     from lentigo.inference import load, predict_paths
 
-    classifier = load(work / "caco", threads=1)
+    classifier = load(work / "caco", threads=1, batch=8)  # as the command line does
     found: dict[str, Any] = {}
     with measured(found, len(pictures(work))), tempfile.TemporaryDirectory() as folder:
         predict_paths(classifier, work / "pictures", out=Path(folder) / "out.csv", progress=False, fast_decode=fast)
@@ -182,7 +182,7 @@ def network_alone(work: Path) -> dict[str, Any]:
 
     from lentigo.inference import load
 
-    classifier = load(work / "caco", threads=1)
+    classifier = load(work / "caco", threads=1, batch=8)
     image = np.random.default_rng(0).normal(size=(8, 3, SIZE, SIZE)).astype(np.float32)
     rounds = max(1, len(pictures(work)) // 8)
     found: dict[str, Any] = {}
@@ -243,7 +243,7 @@ def latency(work: Path, answer: Callable[[Path], Any], repeats: int) -> dict[str
 def lentigo_single(work: Path, bundle: str, threads: int | None, repeats: int) -> dict[str, Any]:
     from lentigo.inference import load
 
-    return latency(work, load(work / bundle, threads=threads).predict, repeats)
+    return latency(work, load(work / bundle, threads=threads, batch=1).predict, repeats)
 
 
 def plain_single(work: Path, graph: str, threads: int | None, repeats: int) -> dict[str, Any]:
@@ -330,7 +330,7 @@ def stream_memory(work: Path, images: int) -> list[tuple[int, float]]:
     folder.mkdir()
     for i in range(images):
         (folder / f"{i:07}{unique[i % len(unique)].suffix}").symlink_to(unique[i % len(unique)])
-    predict_paths(load(work / "caco", threads=1), folder, out=work / "stream.jsonl", progress=False, on_row=note)
+    predict_paths(load(work / "caco", threads=1, batch=8), folder, out=work / "stream.jsonl", progress=False, on_row=note)
     return found
 
 

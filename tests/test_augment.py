@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.training.augment import (
+    CAST,
     DRAWS,
     HUE,
     SCALE,
@@ -19,7 +20,7 @@ from lentigo.training.augment import (
     Normalise,
     colour_matrices,
     draw,
-    mixup_share,
+    draw_changes,
     sampling_matrices,
     step_seed,
 )
@@ -116,29 +117,31 @@ def test_strong_augmentation_stays_in_range(pixels: torch.Tensor) -> None:
     assert not close(changed, TO_INPUT(pixels))
 
 
-def test_mixup_shares_follow_their_distribution() -> None:
-    assert mixup_share(0, 0, 1, 2) == 1
-    shares = np.array([mixup_share(1.0, 0, step) for step in range(2000)])  # Beta(1, 1) is uniform
-    assert shares.min() >= 0.5
-    assert shares.mean() == pytest.approx(0.75, abs=0.01)
-    assert mixup_share(1.0, 0, 3) == mixup_share(1.0, 0, 3)
+def test_a_cast_leaves_the_other_draws_alone() -> None:
+    assert torch.equal(draw_changes(5, 1, 2, 3)[:, :11], draw(5, 1, 2, 3, 0, columns=11))
+    cast = draw_changes(400, 1, 2, 3)[:, CAST]
+    assert cast.shape == (400, 3)
+    assert float(cast.min()) < 0.05
+    assert float(cast.max()) > 0.95
+    assert not torch.allclose(cast[:, 0], cast[:, 1])
 
 
 def apply(recipe: ColourRecipe, draws: torch.Tensor, colour: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     matrix, grey = colour_matrices(recipe, draws)
-    return (matrix @ colour[:, :, None]).squeeze(2) + (grey * (mean @ torch.tensor([0.299, 0.587, 0.114])))[:, None]
+    return (matrix @ colour[:, :, None]).squeeze(2) + grey * (mean @ torch.tensor([0.299, 0.587, 0.114]))[:, None]
 
 
 def test_colour_against_the_plain_steps() -> None:
-    """Brightness, contrast and saturation one after the other, as torchvision defines them."""
+    """Brightness, contrast and saturation one after the other, as torchvision defines them, then the cast."""
     generator = torch.Generator().manual_seed(0)
-    recipe = ColourRecipe(brightness=0.3, contrast=0.3, saturation=0.3)
+    recipe = ColourRecipe(brightness=0.3, contrast=0.3, saturation=0.3, cast=0.2)
     draws, colour, mean = draw(50, 0, 0), torch.rand(50, 3, generator=generator), torch.rand(50, 3, generator=generator)
     luma = torch.tensor([0.299, 0.587, 0.114])
     brightness, contrast, saturation = (0.7 + 0.6 * draws[:, 7 + i : 8 + i] for i in range(3))
     bright = colour * brightness
     contrasted = contrast * bright + (1 - contrast) * (brightness * (mean @ luma)[:, None])
     expected = saturation * contrasted + (1 - saturation) * (contrasted @ luma)[:, None]
+    expected = expected * (0.8 + 0.4 * draws[:, CAST])
     assert torch.allclose(apply(recipe, draws, colour, mean), expected, atol=1e-5)
 
 

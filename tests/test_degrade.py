@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import correlate1d
 
 from lentigo.data.marks import Pixels, add_ink, add_marks, add_ruler, add_vignette
-from lentigo.data.phantom import add_hair
+from lentigo.data.phantom import add_hair, render_phantom
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.training.augment import Normalise, draw
 from lentigo.training.degrade import DRAWS, Degrade, blur, draw_degradations
@@ -101,6 +103,29 @@ def test_cues_lie_where_they_belong() -> None:
             assert 0.001 < marked.mean() < 0.2
             assert not marked[np.hypot(x, y) < 0.45].any()
             assert np.array_equal(paint(skin, seed), paint(skin, seed))
+
+
+def test_jpeg_is_pillows() -> None:
+    """At the size of the reference, a round through JPEG is what Pillow makes of the same pixels."""
+    pixels = render_phantom("mel", 3, 224)
+    table = torch.zeros(2, DRAWS)
+    table[1, 15] = 0.999  # the highest quality; the first image has the lowest
+    x = NORMALISE(torch.from_numpy(np.stack([np.asarray(pixels)] * 2)))
+    found = Degrade(DegradeRecipe(jpeg=1.0, quality=(20, 95)), NORMALISE)(x.clone(), table)
+    for i, quality in enumerate((20, 95)):
+        buffer = BytesIO()
+        pixels.save(buffer, "JPEG", quality=quality)
+        expected = NORMALISE(torch.from_numpy(np.asarray(Image.open(buffer)).copy()[None]))
+        assert float((found[i] - expected[0]).abs().mean()) < 0.5 / 255 / min(IMAGENET_STD)
+    assert float((found[0] - x[0]).abs().mean()) > 1.5 * float((found[1] - x[1]).abs().mean())
+
+
+def test_jpeg_of_small_images_keeps_what_is_large() -> None:
+    x = NORMALISE(torch.from_numpy(np.asarray(render_phantom("mel", 3, 96)).copy()[None]))
+    found = Degrade(DegradeRecipe(jpeg=1.0, quality=(30, 30)), NORMALISE)(x.clone(), torch.zeros(1, DRAWS))
+    assert found.shape == x.shape
+    error = float(((found - x) * NORMALISE.std[:, None, None]).abs().mean())
+    assert 0.5 / 255 < error < 8 / 255
 
 
 def test_cues_leave_the_other_draws_alone() -> None:

@@ -14,7 +14,7 @@ from tiny_training import LOG, cache_folder, data, recipe, run_into, whole_run
 from lentigo.errors import DataError, TrainingError
 from lentigo.networks import create_network
 from lentigo.training import load_recipe, load_run, run
-from lentigo.training.distil import Teachers
+from lentigo.training.distil import Teachers, view
 from lentigo.training.recipe import DistilRecipe
 
 
@@ -43,6 +43,20 @@ def test_loss_equals_a_slow_version(temperature: float) -> None:
     assert group.loss(logits, images).item() == pytest.approx(temperature**2 * total / 4, rel=1e-4)
 
 
+def test_views_are_the_eight_of_a_square() -> None:
+    images = torch.randn(2, 3, 8, 8)
+    views = [view(images, number) for number in range(8)]
+    assert torch.equal(views[0], images)
+    assert torch.equal(views[1], images.flip(3))
+    for i in range(8):
+        for j in range(i):
+            assert not torch.equal(views[i], views[j])
+    network = create_network("mobilenetv3_small_none", classes=3).eval()
+    group = Teachers([network], DistilRecipe(temperature=2.0, views=3))
+    each = [torch.softmax(network(v) / 2, 1) for v in (images, images.flip(3), torch.rot90(images, 1, (2, 3)))]
+    assert torch.allclose(group.targets(images), sum(each) / 3, atol=1e-5)
+
+
 def test_teachers_never_learn() -> None:
     group = teachers(2.0)
     logits = torch.randn(4, 3, requires_grad=True)
@@ -52,14 +66,32 @@ def test_teachers_never_learn() -> None:
     assert not any(network.training for network in group.networks)
 
 
-def test_student_follows_its_teacher(tmp_path: Path) -> None:
-    distil = {"teachers": [str(whole_run())], "weight": 1.0, "temperature": 1.0}
-    changes = {"epochs": 6, "sizes": [{"from_epoch": 0, "size": 40}], "loss": {"name": "cross_entropy"}, "augment": {}}
-    student = run_into(tmp_path / "student", recipe(distil=distil, **changes))
-    log = load_run(student).log
-    assert log["train_loss"].iloc[-1] < log["train_loss"].iloc[0]
-    checkpoint = torch.load(student / "checkpoints" / "last.ckpt", weights_only=True)
+def test_student_follows_its_teacher() -> None:
+    torch.manual_seed(0)
+    teacher, student = (create_network("mobilenetv3_small_none", classes=3) for _ in range(2))
+    teacher.head.output.bias.data = torch.tensor([2.0, 0.0, -2.0])  # it has an opinion
+    images = torch.randn(12, 3, 32, 32)
+    group = Teachers([teacher], DistilRecipe(temperature=1.0))
+    optimiser = torch.optim.Adam(student.parameters(), 2e-3)
+    losses = []
+    for _ in range(30):
+        loss = group.loss(student(images), images)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[0] > 0.1
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_a_run_learns_from_teachers_alone(tmp_path: Path) -> None:
+    distil = {"teachers": [str(whole_run())], "weight": 1.0, "views": 2}
+    folder = run_into(tmp_path / "taught", recipe(epochs=2, distil=distil))
+    checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     assert not any("teacher" in key for key in checkpoint["state_dict"])
+    taught = load_run(folder).log
+    untaught = load_run(run_into(tmp_path / "untaught", recipe(epochs=2))).log
+    assert (taught["train_loss"] != untaught["train_loss"]).all()
 
 
 def test_teacher_of_other_images_or_classes_is_refused(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torchvision import models
 from torchvision.models import mobilenet_v3_small
+from torchvision.ops import StochasticDepth
 
 from lentigo.errors import NetworkError
 from lentigo.networks import Network, create_network, describe_network, network_names
@@ -258,6 +259,23 @@ def test_start_from_se_needs_se(tmp_path: Path, torchvision_file: Path) -> None:
     with pytest.raises(NetworkError, match=r"no_se\.pt: start='se' needs weights with squeeze-and-excitation"):
         create_network("mobilenetv3_small_caco", classes=7, pretrained=path, start="se")
     assert create_network("mobilenetv3_small_caco", classes=7, pretrained=path, start="identity").loaded_share == 1
+
+
+def test_stochastic_depth_passes_blocks_over_in_training_only(torchvision_file: Path) -> None:
+    torch.manual_seed(0)
+    plain = create_network("mobilenetv3_small_caco", classes=4, pretrained=torchvision_file, start="se")
+    torch.manual_seed(0)
+    network = create_network("mobilenetv3_small_caco", classes=4, pretrained=torchvision_file, start="se", stochastic_depth=0.5)
+    assert list(network.state_dict()) == list(plain.state_dict())
+    network.load_state_dict(plain.state_dict())  # what is not from the file is drawn
+    x = torch.randn(6, 3, 64, 64)
+    assert torch.equal(network.eval()(x), plain.eval()(x))
+    rates = [layer.p for layer in network.modules() if isinstance(layer, StochasticDepth)]
+    assert rates == pytest.approx([0.5 * place / 11 for place in (3, 5, 6, 8, 10, 11)])
+    block = network.train().features[11]
+    maps = torch.randn(400, 96, 2, 2)
+    kept = (block(maps) != maps).flatten(1).any(1)
+    assert 150 < int(kept.sum()) < 250
 
 
 def test_norm_momentum() -> None:

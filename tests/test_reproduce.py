@@ -69,8 +69,12 @@ def test_every_row_is_a_recipe_and_rows_differ_in_network_and_loss_alone(name: s
         assert recipe.name == row.slug
         assert recipe.seed == 1
         assert set(recipe.network.options) <= set(describe_network(recipe.network.name).options)
-        rest.add(recipe.model_dump_json(exclude={"name", "network", "loss"}))
+        if table.compares == "networks":
+            rest.add(recipe.model_dump_json(exclude={"name", "network", "loss"}))
+        else:
+            rest.add(recipe.data.model_dump_json(exclude={"extra"}))
     assert len(rest) == 1
+    assert len({(str(row.set), row.start) for row in table.rows}) == len(table.rows)  # nothing is run twice
 
 
 def test_the_small_budget_of_caco_is_the_one_that_runs_were_made_with() -> None:
@@ -207,7 +211,16 @@ def test_runs_on_other_images_cannot_share_a_table() -> None:
 SHARES = {"se-cross_entropy": 0.55, "caco-cross_entropy": 0.75, "caco-focal": 0.76, "caco-ldam": 0.75, "caco-joint": 0.3}
 
 
-def fake_run(folder: Path, slug: str, seed: int, share: float, *, table: str = "caco-table4", scratch: bool = False) -> None:
+def fake_run(
+    folder: Path,
+    slug: str,
+    seed: int,
+    share: float,
+    *,
+    table: str = "caco-table4",
+    scratch: bool = False,
+    validation: float | None = None,
+) -> None:
     chosen = load_table(table)
     labels = ISIC2017 if chosen.family == "dsresnet50" else HAM10000
     protocol = chosen.protocols[0]
@@ -219,16 +232,19 @@ def fake_run(folder: Path, slug: str, seed: int, share: float, *, table: str = "
     lines = ["epoch,size,lr,train_loss,val_loss,val_accuracy,val_balanced_accuracy,images_per_second,seconds"]
     lines += [f"{e},96,0.001,{1 / e},{1.1 / e},{share * e / 6:.4f},{share * e / 7:.4f},100,10" for e in range(1, 7)]
     (place / "log.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    table_ = table_of(share, seed, images=420, codes=labels.codes)
-    write_predictions(
-        place / "predictions" / "test.csv",
-        images=table_.images.tolist(),
-        paths=table_.images.tolist(),
-        groups=table_.groups.tolist(),
-        targets=table_.frame["target"].tolist(),
-        probabilities=table_.probabilities,
-        codes=table_.codes,
-    )
+    for part, right in {"test": share, "val": validation}.items():
+        if right is None:
+            continue
+        table_ = table_of(right, seed, images=420, codes=labels.codes)
+        write_predictions(
+            place / "predictions" / f"{part}.csv",
+            images=table_.images.tolist(),
+            paths=table_.images.tolist(),
+            groups=table_.groups.tolist(),
+            targets=table_.frame["target"].tolist(),
+            probabilities=table_.probabilities,
+            codes=table_.codes,
+        )
     record = {
         "name": place.name, "fingerprint": "f" * 64, "data": labels.name, "finished": True, "split_seed": 0, "protocol": "lesion",
         "hardware": "a machine", "wall_seconds": 60.0, "created": "2026-01-01T00:00:00+00:00", "parameters": 1,
@@ -287,6 +303,30 @@ def test_a_table_from_runs_at_hand(capsys: pytest.CaptureFixture[str], at_hand: 
         picture = tmp_path / f"caco-table4-lesion-{kind}.svg"
         assert picture.stat().st_size < 150_000
         assert "CaCo + focal" in "".join(ET.parse(picture).getroot().itertext())
+
+
+def test_ideas_are_judged_on_validation(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table, base = "dermoscopy-7-ideas", load_table("dermoscopy-7-ideas").reference
+    for seed in range(2):
+        fake_run(tmp_path / "runs", base, seed, 0.9, table=table, validation=0.4)
+        fake_run(tmp_path / "runs", "d7-cutmix", seed, 0.1, table=table, validation=0.8)
+    chosen = ("--seeds", 2, "--rows", base, "--rows", "d7-cutmix")
+    assert collect(capsys, tmp_path / "runs", tmp_path, *chosen, table=table) == (0, "")
+    result = json.loads((tmp_path / f"{table}-lesion.json").read_text(encoding="utf-8"))
+    assert result["part"] == "validation"
+    rows = {row["slug"]: row for row in result["rows"]}
+    assert rows[base]["measured"]["accuracy"]["value"] == pytest.approx(0.4, abs=0.08)
+    assert rows["d7-cutmix"]["measured"]["accuracy"]["value"] == pytest.approx(0.8, abs=0.08)
+    assert result["pairs"][0]["differences"]["balanced_accuracy"]["real"]
+    page = (tmp_path / f"{table}-lesion.md").read_text(encoding="utf-8")
+    assert "No test image was looked at" in page
+    assert "420 validation images" in page
+    assert load_table(table).row("d7-cutmix").notes in page
+    assert not list(tmp_path.glob("*.svg"))
+    (tmp_path / "runs" / "small" / "lesion" / "d7-cutmix-seed0" / "predictions" / "val.csv").unlink()
+    code, errors = collect(capsys, tmp_path / "runs", tmp_path, *chosen, table=table)
+    assert code == 2
+    assert "no predictions of its validation images" in errors
 
 
 def test_a_row_that_starts_from_scratch_is_marked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -36,9 +36,10 @@ from lentigo.networks import create_network
 from lentigo.training import describe, load_run, parse_recipe, train
 from lentigo.training import run as run_module
 from lentigo.training.augment import Normalise
+from lentigo.training.mix import Mix
 from lentigo.training.progress import RunProgress, TimeLeft, clock
 from lentigo.training.run import BEST, LAST, LOG_COLUMNS, check_classes, prepare_samples, read_checkpoint
-from lentigo.training.task import LesionTask, RunningAverage, accuracies, create_optimiser
+from lentigo.training.task import LesionTask, RunningAverage, accuracies, create_optimiser, layer_depths
 
 
 @pytest.fixture(scope="module")
@@ -368,6 +369,22 @@ def test_optimiser_groups(decay_all: bool) -> None:
     assert isinstance(create_optimiser(network, recipe(optimiser={"name": "adam"}).optimiser), torch.optim.Adam)
 
 
+def test_early_blocks_may_move_less() -> None:
+    network = create_network("mobilenetv3_small_caco", classes=3)
+    optimiser = create_optimiser(network, recipe(optimiser={"layer_decay": 0.5, "head_lr": 3}).optimiser)
+    factor = {id(p): group["factor"] for group in optimiser.param_groups for p in group["params"]}
+    found: dict[str, set[float]] = {}
+    for name, parameter in network.named_parameters():
+        found.setdefault(".".join(name.split(".")[:2]), set()).add(factor[id(parameter)])
+    assert found.pop("head.hidden") == found.pop("head.output") == {3}
+    assert found == {f"features.{i}": {0.5 ** (12 - i)} for i in range(13)}
+
+
+def test_blocks_of_other_networks() -> None:
+    names = ["conv1.weight", "bn1.bias", "layer1.0.conv1.weight", "layer1.0.bn1.weight", "layer1.1.conv1.weight", "layer2.0.conv1.weight"]
+    assert list(layer_depths(names).values()) == [4, 3, 2, 2, 1, 0]
+
+
 def test_running_statistics_forget_their_start(tmp_path: Path) -> None:
     """After one step they are those of its batch; a network from scratch could not be judged otherwise."""
     out = run_into(tmp_path / "run", recipe(epochs=1, batch=24, sizes=[{"from_epoch": 0, "size": 32}], ema=0))
@@ -379,7 +396,7 @@ def test_running_statistics_forget_their_start(tmp_path: Path) -> None:
 
 def test_mixup_blends_images_and_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     task = small_task(augment={"mixup": 0.2, "flip_horizontal": 0, "flip_vertical": 0, "quarter_turns": False})
-    monkeypatch.setattr("lentigo.training.task.mixup_share", lambda *place: 0.7)
+    monkeypatch.setattr("lentigo.training.task.draw_mix", lambda *place, **size: Mix(0.7))
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
     targets = torch.tensor([0, 1, 2, 0])
     task.trainer = SimpleNamespace(current_epoch=0, world_size=1, global_rank=0)  # type: ignore[assignment]

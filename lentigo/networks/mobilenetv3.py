@@ -16,7 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V3_Small_Weights, mobilenet_v3_small
-from torchvision.ops.misc import SqueezeExcitation
+from torchvision.models.mobilenetv3 import InvertedResidual
+from torchvision.ops import StochasticDepth
+from torchvision.ops.misc import Conv2dNormActivation, SqueezeExcitation
 
 from lentigo.errors import NetworkError
 from lentigo.networks.attention import ATTENTIONS, make_gate_constant
@@ -41,6 +43,8 @@ class MobileNetV3(PooledNetwork):
             convolution takes back once weights are loaded, so that the features pass as if there were no attention.
             ``se``: likewise, and the next convolution also takes over the expected value of the pretrained SE gates.
         dropout: before the last layer, 0 to 1.
+        stochastic_depth: probability with which the last residual block is passed over in training, image by image, rising linearly
+            from the first (Huang et al., ECCV 2016); 0 to 1.
         norm_momentum: of the running statistics of every batch normalisation, 0 to 1. torchvision's 0.01 suits long training
             from scratch; after a change of data or attention it lags by hundreds of steps, and evaluation with it.
     """
@@ -54,6 +58,7 @@ class MobileNetV3(PooledNetwork):
         dilation: bool = False,
         start: Start = "random",
         dropout: float = 0.2,
+        stochastic_depth: float = 0.0,
         norm_momentum: float = NORM_MOMENTUM,
     ) -> None:
         activation = nn.LeakyReLU(LEAKY_SLOPE) if leaky else nn.Hardswish()
@@ -68,6 +73,8 @@ class MobileNetV3(PooledNetwork):
             _use_leaky(self.features)
         if dilation:
             _dilate(self.features)
+        if stochastic_depth:
+            _drop_blocks(self.features, stochastic_depth)
         for layer in self.features.modules():
             if isinstance(layer, nn.BatchNorm2d):
                 layer.momentum = norm_momentum
@@ -121,7 +128,8 @@ def _attention_blocks(features: nn.Sequential) -> Iterator[tuple[str, Any, int]]
     for index in _ATTENTION_BLOCKS:
         layers = features[index].block
         assert isinstance(layers, nn.Sequential)
-        yield f"features.{index}.block", layers, len(layers) - 2
+        projection = max(place for place, layer in enumerate(layers) if isinstance(layer, Conv2dNormActivation))
+        yield f"features.{index}.block", layers, projection - 1
 
 
 @torch.no_grad()
@@ -175,6 +183,13 @@ def _dilate(features: nn.Sequential) -> None:
             layer.padding = (layer.kernel_size[0] - 1, layer.kernel_size[1] - 1)
 
 
+def _drop_blocks(features: nn.Sequential, rate: float) -> None:
+    blocks = [block for block in features if isinstance(block, InvertedResidual)]
+    for place, block in enumerate(blocks, 1):
+        if block.use_res_connect:
+            block.block.append(StochasticDepth(rate * place / len(blocks), "row"))
+
+
 def _rename(key: str) -> str:
     """Torchvision's names of the classifier in ours."""
     return key.replace("classifier.0.", "head.hidden.").replace("classifier.3.", "head.output.")
@@ -195,9 +210,17 @@ _GAO = (
 def _register(name: str, attention: str, title: str, paper: tuple[str, str]) -> None:
     @register_network(name, title=title, paper=paper[0], link=paper[1], licence=_LICENCE)
     def build(
-        *, classes: int, pretrained: Pretrained, start: Start = "random", dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM
+        *,
+        classes: int,
+        pretrained: Pretrained,
+        start: Start = "random",
+        dropout: float = 0.2,
+        stochastic_depth: float = 0.0,
+        norm_momentum: float = NORM_MOMENTUM,
     ) -> Network:
-        network = MobileNetV3(classes, attention=attention, start=start, dropout=dropout, norm_momentum=norm_momentum)
+        network = MobileNetV3(
+            classes, attention=attention, start=start, dropout=dropout, stochastic_depth=stochastic_depth, norm_momentum=norm_momentum
+        )
         if pretrained is not None:
             network.load_backbone(pretrained, name)
         return network
@@ -229,6 +252,7 @@ def _hypo(
     dilation: bool = True,
     start: Start = "random",
     dropout: float = 0.2,
+    stochastic_depth: float = 0.0,
     norm_momentum: float = NORM_MOMENTUM,
 ) -> Network:
     network = MobileNetV3(
@@ -238,6 +262,7 @@ def _hypo(
         dilation=dilation,
         start=start,
         dropout=dropout,
+        stochastic_depth=stochastic_depth,
         norm_momentum=norm_momentum,
     )
     if pretrained is not None:

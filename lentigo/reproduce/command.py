@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from lentigo.data import read_samples
 from lentigo.errors import DataError, LentigoError, RecipeError, did_you_mean
-from lentigo.evaluation import RunFiles, fit_temperature, read_run
+from lentigo.evaluation import PredictionTable, RunFiles, fit_temperature, read_run
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.panels import confusion_panels, curves_plot, save_svg
 from lentigo.files import write_text
@@ -285,14 +285,24 @@ def _write(
             f"the runs were trained on different data: {', '.join(prints.values())}; name the data (--data) to use those that fit"
         )
     classes = len(next(iter(present[0].runs.values())).labels)
+    networks = plan.table.compares == "networks"
+    cost = cost and networks  # ideas are of one network
     rows = [RowRuns(r.row, r.slug, r.runs, r.missing, _cost(plan, r, classes, runs, say) if cost else None) for r in found]
     measured = Measured(
-        {row.slug: {seed: run.test for seed, run in row.runs.items()} for row in rows},
+        {row.slug: {seed: _judged(run, plan.table.part) for seed, run in row.runs.items()} for row in rows},
         resamples=resamples,
         temperatures={row.slug: {seed: _temperature(run) for seed, run in row.runs.items()} for row in rows},
     )
     result = build_result(plan.table, rows, measured, protocol=plan.protocol, budget=plan.budget, seeds=plan.seeds)
     stem = f"{plan.table.name}-{plan.protocol}"
+    figures = _plots(rows, measured, out, stem) if networks else []  # two dozen ideas make no readable plot
+    write_text(out / f"{stem}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / f"{stem}.md", to_markdown(result, [path.name for path in figures]))
+    return Reproduction(out / f"{stem}.json", out / f"{stem}.md", tuple(figures))
+
+
+def _plots(rows: Sequence[RowRuns], measured: Measured, out: Path, stem: str) -> list[Path]:
+    """The curves of all rows together, and their confusion matrices side by side."""
     titles = {row.slug: row.row.name for row in rows}
     curves = {titles[row.slug]: logs for row in rows if (logs := [run.log for run in row.runs.values() if run.log is not None])}
     figures = []
@@ -302,9 +312,15 @@ def _write(
     figures.append(out / f"{stem}-confusion.svg")
     matrices = {titles[row.slug]: measured.figures(row.slug).confusion for row in rows if row.runs}
     save_svg(confusion_panels(matrices, measured.codes), figures[-1])
-    write_text(out / f"{stem}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    write_text(out / f"{stem}.md", to_markdown(result, [path.name for path in figures]))
-    return Reproduction(out / f"{stem}.json", out / f"{stem}.md", tuple(figures))
+    return figures
+
+
+def _judged(run: RunFiles, part: str) -> PredictionTable:
+    if part == "test":
+        return run.test
+    if run.validation is None:
+        raise DataError(f"{run.folder}: has no predictions of its validation images, which this table is judged on")
+    return run.validation
 
 
 def _temperature(run: RunFiles) -> float:

@@ -34,12 +34,12 @@ def to_markdown(result: Mapping[str, Any], figures: Sequence[str]) -> str:
     """
     rows = [row for row in result["rows"] if "class" not in row]
     titles = {row["slug"]: row["name"] for row in rows}
-    budget = result["budget"]
+    budget, test = result["budget"], result["test"]
     parts = [
         f"# {result['table']}, `{result['protocol']}` protocol: {result['title'].lower()}",
         "",
-        f"{result['paper']}, on {result['data']}: {result['test']['images']:,} test images in {result['test']['groups']:,} groups. "
-        f"{_seeds(result)} Budget `{budget['name']}`, the same for every row"
+        f"{result['paper']}, on {result['data']}: {test['images']:,} {result['part']} images in {test['groups']:,} groups. "
+        f"{_seeds(result)} Budget `{budget['name']}`, the same for every row{_but(result)}"
         + (
             f": {', '.join(f'{key} = {_short(value)}' for key, value in budget['values'].items())}."
             if budget["values"]
@@ -65,9 +65,7 @@ def to_markdown(result: Mapping[str, Any], figures: Sequence[str]) -> str:
         "",
         *_recall_table(result, rows),
         "",
-        "## Cost",
-        "",
-        *_cost_table(rows),
+        *(["## Cost", "", *_cost_table(rows)] if result["part"] == "test" else ["## What each was to bring", "", *_ideas_table(rows)]),
         "",
         *(f"![{name}]({name})" for name in figures),
         "",
@@ -97,6 +95,11 @@ def what_it_says(result: Mapping[str, Any]) -> list[str]:
     ]
     if counted:
         said.append(f"The printed figure lies inside the measured interval in {', '.join(counted)}.")
+    if result["part"] == "validation":
+        said.append(
+            "The rows are ideas to choose among, so they are judged on validation images, which also set each run's temperature and "
+            "chose its epoch: the level is too good, and the calibration error more so. No test image was looked at."
+        )
     if result["budget"]["name"] != "paper":
         whose = "paper's" if any(row["printed"] for row in rows.values()) else "recipe's"
         said.append(f"Training was shorter and on smaller images than the {whose}: read the order of the rows, not their level.")
@@ -154,6 +157,10 @@ def _say_rare(result: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
     text = f"Recall of the rare classes against {names[result['reference']]}, in points: "
     text += f"{'; '.join(clear)}; " if clear else ""
     return [f"{text}{open_} of {len(found)} differences have an interval that holds zero (not corrected for their number)."]
+
+
+def _but(result: Mapping[str, Any]) -> str:
+    return " but for what a row says it changes" if result["part"] == "validation" else ""
 
 
 def _seeds(result: Mapping[str, Any]) -> str:
@@ -325,6 +332,11 @@ def _cost_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     if busy := [row["name"] for row in rows if row.get("cost") and row["cost"]["busy"]]:
         note += f" The machine had other work while these were timed, so do not compare them: {', '.join(busy)}."
     return [*markdown_table(head, lines, left=1), "", f"{note} Training: wall time of all seeds together.".strip()]
+
+
+def _ideas_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [[row["name"], row["notes"], f"{row['wall_seconds'] / 60:.0f}" if row["measured"] else "–"] for row in rows]
+    return markdown_table(["idea", "what for", "training of all seeds, min"], lines, left=2)
 
 
 def _provenance(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:

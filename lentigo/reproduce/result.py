@@ -81,6 +81,7 @@ def build_result(
         "seeds": list(seeds),
         "complete": all(set(row.runs) >= set(seeds) for row in rows),
         "mixed_start": len({row.start for row in present}) > 1,
+        "part": table.part,
         "test": {"images": measured.images, "groups": measured.groups, "grouped": measured.grouped},
         "interval": {
             "level": 0.95,

@@ -14,8 +14,10 @@ from lentigo.training.recipe import Recipe, load_recipe
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Values = dict[str, Any]
-# A row is a network and a loss; whatever else changed with it would make the comparison unfair.
+# A row of networks is a network and a loss; whatever else changed with it would make the comparison unfair.
 _OF_A_ROW = ("network.", "loss.")
+# No row of ideas may change what it is judged on, or what its budget is for.
+_OF_A_RUN = ("name", "seed", "data.labels", "data.protocol", "data.fractions", "data.split_seed", "data.folds", "data.fold")
 SCRATCH = "-scratch"
 """Ends the slug of a row that starts from scratch because its ImageNet weights are not at hand."""
 
@@ -60,7 +62,8 @@ class Row(_Section):
     Attributes:
         name: as printed.
         slug: names the run folders.
-        set: dotted keys of the recipe and their values; of the network and the loss only.
+        set: dotted keys of the recipe and their values; of the network and the loss only, but in a table of ideas, where they also
+            stand above the budget's.
         start: ``imagenet`` or ``scratch`` where the row is about it; ``auto`` takes ImageNet weights where they are at hand.
         printed: the paper's figures.
         classes: class code -> the paper's figures of that class; each becomes a line of the table.
@@ -90,6 +93,8 @@ class Table(_Section):
         data: the data set, for people.
         protocols: how the data may be split, the default first.
         reference: slug of the row that the others are tested against.
+        compares: ``networks``, by one recipe, on the test part; or ``ideas``, changes of that recipe, which are chosen among and
+            so are judged on the validation part.
         set: keys that all rows set.
         rare: classes to call out.
         paper_classes: for rows that do not say.
@@ -105,6 +110,7 @@ class Table(_Section):
     data: str
     protocols: Annotated[tuple[str, ...], Field(min_length=1)]
     reference: Slug
+    compares: Literal["networks", "ideas"] = "networks"
     set: Values = {}
     rare: tuple[str, ...] = ()
     paper_classes: int | None = None
@@ -120,9 +126,17 @@ class Table(_Section):
             raise ValueError(f"reference {self.reference!r} is no row")
         for values in (self.set, *(row.set for row in self.rows)):
             for key in values:
-                if not key.startswith(_OF_A_ROW):
+                if self.compares == "ideas":
+                    if key in _OF_A_RUN:
+                        raise ValueError(f"a row may not set {key!r}: every row is judged on the same images")
+                elif not key.startswith(_OF_A_ROW):
                     raise ValueError(f"a row may not set {key!r}: network and loss only, or the comparison would not be fair")
         return self
+
+    @property
+    def part(self) -> Literal["test", "validation"]:
+        """The part of the data that the rows are judged on."""
+        return "validation" if self.compares == "ideas" else "test"
 
     def row(self, slug: str) -> Row:
         """A row by its slug."""
@@ -216,6 +230,8 @@ def overrides_of(table: Table, row: Row, budget: Budget, *, protocol: str, seed:
     if scratch:
         values["network.pretrained"] = "none"
     values |= {"data.protocol": protocol, "seed": seed, **budget.values}
+    if table.compares == "ideas":
+        values |= row.set
     return [f"{key}={_flow(value)}" for key, value in values.items()]
 
 

@@ -22,7 +22,9 @@ from lentigo.training.recipe import AugmentRecipe, ColourRecipe
 
 # Columns of the table of draws, all uniform in [0, 1).
 FLIP_H, FLIP_V, TURN, ROTATION, SCALE, SHIFT_X, SHIFT_Y, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(11)
-DRAWS = 11
+CAST = slice(11, 14)
+DRAWS = 14
+_FIRST = 11  # of the two tables that are drawn apart, so that recipes without a cast keep their draws
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -45,6 +47,12 @@ def draw(count: int, seed: int, *position: int, columns: int = DRAWS) -> Tensor:
         (count, columns) float32 in [0, 1), on the CPU.
     """
     return torch.rand(count, columns, generator=torch.Generator().manual_seed(step_seed(seed, *position)))
+
+
+def draw_changes(count: int, seed: int, epoch: int, step: int) -> Tensor:
+    """The table of draws of one step for `Augment`, (count, DRAWS) float32 in [0, 1), on the CPU; see ``draw``."""
+    tables = (draw(count, seed, epoch, step, 0, columns=_FIRST), draw(count, seed, epoch, step, 5, columns=DRAWS - _FIRST))
+    return torch.cat(tables, dim=1)
 
 
 class Normalise:
@@ -92,28 +100,14 @@ class Augment:
         x = pixels.permute(0, 3, 1, 2).to(torch.float32)  # (N, 3, S, S), 0 to 255: dividing is left to the colour matrix
         grid = F.affine_grid(sampling_matrices(self.recipe, draws, size).to(device), list(x.shape), align_corners=True)
         x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=True)
-        matrix, grey = colour_matrices(self.recipe.colour, draws)  # (N, 3, 3), (N,)
+        matrix, grey = colour_matrices(self.recipe.colour, draws)  # (N, 3, 3), (N, 3)
         mean, std = self.normalise.mean, self.normalise.std
-        offset = grey.to(device) * (x.mean((2, 3)) @ torch.tensor(_LUMA).to(device)) / 255  # (N,)
-        offset = (offset[:, None] - mean.to(device)) / std.to(device)  # (N, 3)
+        offset = grey.to(device) * (x.mean((2, 3)) @ torch.tensor(_LUMA).to(device))[:, None] / 255  # (N, 3)
+        offset = (offset - mean.to(device)) / std.to(device)
         flat = torch.baddbmm(offset[:, :, None], (matrix / (255 * std[:, None])).to(device), x.flatten(2))  # (N, 3, S * S)
         low, high = (-mean / std).to(device), ((1 - mean) / std).to(device)  # black and white
         flat = torch.minimum(torch.maximum(flat, low[:, None]), high[:, None])
         return flat.view_as(x).contiguous(memory_format=torch.channels_last)
-
-
-def mixup_share(alpha: float, seed: int, *position: int) -> float:
-    """Share of the first image in a mixup of two, in [0.5, 1], Beta(alpha, alpha) folded at one half; 1 where alpha is 0.
-
-    Args:
-        alpha: parameter of the Beta distribution.
-        seed: the run's seed.
-        position: the place in the run, such as epoch and step.
-    """
-    if alpha == 0:
-        return 1.0
-    share = float(np.random.default_rng(step_seed(seed, *position)).beta(alpha, alpha))
-    return max(share, 1 - share)
 
 
 def sampling_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor:
@@ -145,14 +139,14 @@ def colour_matrices(recipe: ColourRecipe, draws: Tensor) -> tuple[Tensor, Tensor
     """The colour change of each image as ``matrix @ rgb + grey * g``, where g is the grey of the image's mean colour.
 
     In this order: brightness (a factor), contrast (about the image's mean grey), saturation (towards
-    each pixel's grey), hue (rotation of the plane of chrominance, YIQ).
+    each pixel's grey), hue (rotation of the plane of chrominance, YIQ), and the cast of another light (a factor a channel).
 
     Args:
         recipe: how strong.
         draws: (N, DRAWS) uniform in [0, 1).
 
     Returns:
-        ``matrix`` (N, 3, 3) and ``grey`` (N,), the share of the mean grey that is added to all three channels.
+        ``matrix`` (N, 3, 3) and ``grey`` (N, 3), the share of the mean grey that is added to each channel.
     """
     brightness = _between(draws[:, BRIGHTNESS], 1 - recipe.brightness, 1 + recipe.brightness)
     contrast = _between(draws[:, CONTRAST], 1 - recipe.contrast, 1 + recipe.contrast)
@@ -160,7 +154,9 @@ def colour_matrices(recipe: ColourRecipe, draws: Tensor) -> tuple[Tensor, Tensor
     angle = 2 * math.pi * _between(draws[:, HUE], -recipe.hue, recipe.hue)
     saturate = saturation * torch.eye(3) + (1 - saturation) * torch.tensor(_LUMA).expand(3, 3)
     # A grey stays as it is under saturation and hue, so what contrast adds needs no turning.
-    return (brightness * contrast)[:, None, None] * (_hue_rotation(angle) @ saturate), (1 - contrast) * brightness
+    cast = _between(draws[:, CAST], 1 - recipe.cast, 1 + recipe.cast)  # (N, 3)
+    matrix = (brightness * contrast)[:, None, None] * (_hue_rotation(angle) @ saturate)
+    return cast[:, :, None] * matrix, cast * ((1 - contrast) * brightness)[:, None]
 
 
 def _between(uniform: Tensor, low: float, high: float) -> Tensor:

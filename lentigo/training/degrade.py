@@ -1,4 +1,4 @@
-"""Random degradations of a batch, after its geometry and colours: what lens, sensor and skin add to a picture.
+"""Random degradations of a batch, after its geometry and colours: what lens, sensor, skin and storage do to a picture.
 
 A small network that has seen clean images only fails on slightly worse ones, and it learns dark corners, rulers and pen marks where these
 go with a class. Blur is one separable convolution an image, noise a window of one long vector, and hair, dark corners and marks come
@@ -8,12 +8,13 @@ from banks of drawn ones, so that all together cost little beside the network.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.io import decode_jpeg, encode_jpeg
 
 from lentigo.data.corruptions import REFERENCE
 from lentigo.data.marks import Pixels, add_marks, add_vignette
@@ -24,8 +25,9 @@ from lentigo.training.recipe import DegradeRecipe
 # Columns of the table of draws, all uniform in [0, 1).
 BLUR, BLUR_SIZE, NOISE, NOISE_SIZE, NOISE_PLACE, HAIR, HAIR_WHICH, HAIR_TURN = range(8)
 VIGNETTE, VIGNETTE_WHICH, VIGNETTE_TURN, MARKS, MARKS_WHICH, MARKS_TURN = range(8, 14)
-DRAWS = 14
-_FIRST = 8  # of the two tables that are drawn apart, so that recipes without the second's kinds keep their draws
+JPEG, JPEG_QUALITY = range(14, 16)
+DRAWS = 16
+_TABLES = {3: 8, 4: 6, 8: 2}  # drawn apart, so that recipes without the later kinds keep their draws
 
 _BANK = 48  # pictures in a bank
 _NOISE = 1 << 22  # length of the vector of noise
@@ -33,12 +35,11 @@ _NOISE = 1 << 22  # length of the vector of noise
 
 def draw_degradations(count: int, seed: int, epoch: int, step: int) -> Tensor:
     """The table of draws of one step, (count, DRAWS) float32 in [0, 1), on the CPU; see ``augment.draw``."""
-    tables = (draw(count, seed, epoch, step, 3, columns=_FIRST), draw(count, seed, epoch, step, 4, columns=DRAWS - _FIRST))
-    return torch.cat(tables, dim=1)
+    return torch.cat([draw(count, seed, epoch, step, place, columns=columns) for place, columns in _TABLES.items()], dim=1)
 
 
 class Degrade:
-    """Blur, noise, hair, dark corners and marks at random.
+    """Blur, noise, hair, dark corners, marks and JPEG at random.
 
     Args:
         recipe: how often, and how strong.
@@ -54,7 +55,7 @@ class Degrade:
     @property
     def active(self) -> bool:
         """Whether anything is to be done."""
-        return max(self.recipe.share, self.recipe.vignette, self.recipe.marks) > 0
+        return max(self.recipe.share, self.recipe.vignette, self.recipe.marks, self.recipe.jpeg) > 0
 
     def __call__(self, x: Tensor, draws: Tensor) -> Tensor:
         """Degrade a batch.
@@ -77,7 +78,21 @@ class Degrade:
         if recipe.noise and len(rows := _rows(draws[:, NOISE], share)):
             sigma = (recipe.noise * draws[rows, NOISE_SIZE][:, None] / self.std).to(x.device)  # (n, 3)
             x[rows] += self._noise_of(x[rows], draws[rows, NOISE_PLACE]) * sigma[:, :, None, None]
+        if len(rows := _rows(draws[:, JPEG], recipe.jpeg)):
+            low, high = recipe.quality
+            x[rows] = self._through_jpeg(x[rows], (low + draws[rows, JPEG_QUALITY] * (high + 1 - low)).int().tolist())
         return x
+
+    def _through_jpeg(self, x: Tensor, qualities: Sequence[int]) -> Tensor:
+        """(N, 3, S, S) through JPEG of these qualities; small images at 224, where the blocks are as large as in photographs."""
+        std, mean = (value.to(x.device)[:, None, None] for value in (self.std, self.mean))
+        size = max(x.shape[-1], REFERENCE)
+        pixels = F.interpolate(x * std + mean, size=(size, size), mode="bilinear", align_corners=False)
+        encoded = [
+            encode_jpeg(image, quality) for image, quality in zip((pixels * 255).round().clamp(0, 255).byte().cpu(), qualities, strict=True)
+        ]
+        decoded = torch.stack([decode_jpeg(content) for content in encoded]).to(x.device) / 255
+        return (F.interpolate(decoded, size=x.shape[2:], mode="bilinear", align_corners=False, antialias=True) - mean) / std
 
     def _noise_of(self, x: Tensor, place: Tensor) -> Tensor:
         """Standard normal noise (N, 3, S, S): each image a window of one vector."""

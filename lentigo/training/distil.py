@@ -22,13 +22,14 @@ class Teachers:
 
     Args:
         networks: trained networks with the student's classes.
-        recipe: temperature and weight of the term.
+        recipe: temperature and weight of the term, and views of an image.
     """
 
     def __init__(self, networks: Sequence[Network], recipe: DistilRecipe) -> None:
         self.networks = [network.eval().requires_grad_(False).to(memory_format=torch.channels_last) for network in networks]
         self.weight = recipe.weight
         self.temperature = recipe.temperature
+        self.views = recipe.views
 
     def to(self, device: torch.device) -> None:
         """Move the networks."""
@@ -37,8 +38,13 @@ class Teachers:
 
     @torch.no_grad()
     def targets(self, images: Tensor) -> Tensor:
-        """The teachers' mean softmax at the temperature, (N, K), of images (N, 3, S, S)."""
-        return torch.stack([F.softmax(network(images).float() / self.temperature, dim=1) for network in self.networks]).mean(0)
+        """The teachers' mean softmax at the temperature over their views, (N, K), of images (N, 3, S, S)."""
+        answers = [
+            F.softmax(network(view(images, number)).float() / self.temperature, dim=1)
+            for number in range(self.views)
+            for network in self.networks
+        ]
+        return torch.stack(answers).mean(0)
 
     def loss(self, logits: Tensor, images: Tensor) -> Tensor:
         """``T^2 KL(teachers || student)``, averaged over the batch.
@@ -49,6 +55,12 @@ class Teachers:
         """
         student = F.log_softmax(logits.float() / self.temperature, dim=1)
         return self.temperature**2 * F.kl_div(student, self.targets(images), reduction="batchmean")
+
+
+def view(images: Tensor, number: int) -> Tensor:
+    """One of the eight views of square images that only mirror and turn them; 0 is the image itself, 1 its mirror image."""
+    turned = torch.rot90(images, number // 2, (2, 3))
+    return turned.flip(3) if number % 2 else turned
 
 
 def check_teacher(folder: Path, teacher: LabelSet, student: LabelSet) -> None:

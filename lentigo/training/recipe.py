@@ -126,11 +126,14 @@ class DistilRecipe(_Section):
             for the run of that name beside the student's, which is trained first where it is not there.
         weight: share of the distillation term in the loss; the rest is the loss on the labels.
         temperature: of both softmaxes; the term is multiplied by its square.
+        views: how many mirrored and turned views of an image a teacher's answer is the mean of, 1 to 8: its test-time
+            augmentation, which the student learns to do without.
     """
 
     teachers: tuple[str, ...] = ()
     weight: Fraction = 0.5
     temperature: Positive = 2.0
+    views: Annotated[int, Field(ge=1, le=8)] = 1
 
 
 class OptimiserRecipe(_Section):
@@ -143,6 +146,8 @@ class OptimiserRecipe(_Section):
         betas: running-average coefficients.
         decay_norm_and_bias: whether normalisation parameters and biases decay too (torch's default).
         head_lr: factor on the learning rate of the classification head, which starts untrained.
+        layer_decay: factor on the learning rate from each block before the head to the one before it (Clark et al., ICLR
+            2020), so that early features, which are general, move less; 1 for none.
     """
 
     name: Literal["adamw", "adam"] = "adamw"
@@ -151,6 +156,7 @@ class OptimiserRecipe(_Section):
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     decay_norm_and_bias: bool = True
     head_lr: Positive = 1.0
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class ScheduleRecipe(_Section):
@@ -179,12 +185,16 @@ class SizeStage(_Section):
 
 
 class ColourRecipe(_Section):
-    """Random colour change: each factor is drawn from [1 - x, 1 + x]; ``hue`` in turns, from [-x, x]."""
+    """Random colour change: each factor is drawn from [1 - x, 1 + x]; ``hue`` in turns, from [-x, x].
+
+    ``cast`` is another light: a factor for each of red, green and blue.
+    """
 
     brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
     saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    cast: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class DegradeRecipe(_Section):
@@ -197,6 +207,8 @@ class DegradeRecipe(_Section):
         hair: most drawn hairs.
         vignette: probability of dark corners.
         marks: probability of a drawn ruler or pen marks.
+        jpeg: probability of a round through JPEG, as of an image of 224.
+        quality: lowest and highest quality of that JPEG.
     """
 
     share: Fraction = 0.0
@@ -205,6 +217,15 @@ class DegradeRecipe(_Section):
     hair: Annotated[int, Field(ge=0, le=200)] = 30
     vignette: Fraction = 0.0
     marks: Fraction = 0.0
+    jpeg: Fraction = 0.0
+    quality: tuple[Annotated[int, Field(ge=1, le=100)], Annotated[int, Field(ge=1, le=100)]] = (30, 90)
+
+    @field_validator("quality")
+    @classmethod
+    def _ordered(cls, quality: tuple[int, int]) -> tuple[int, int]:
+        if quality[0] > quality[1]:
+            raise ValueError(f"quality is [lowest, highest], not {list(quality)}")
+        return quality
 
 
 class AugmentRecipe(_Section):
@@ -218,9 +239,11 @@ class AugmentRecipe(_Section):
         scale: smallest and largest zoom, above 1 enlarges.
         translation: shift as a share of the side, drawn from [-x, x] in both directions.
         colour: random colour change.
-        degrade: blur, noise, hair, dark corners and marks.
+        degrade: blur, noise, hair, dark corners, marks and JPEG.
+        erase: probability of a covered box (random erasing; Zhong et al., AAAI 2020).
         mixup: parameter of the Beta distribution of mixup (Zhang et al., ICLR 2018); 0 for none. Each batch is blended
             with itself turned round, and so is its loss.
+        cutmix: likewise of cutmix (Yun et al., ICCV 2019), which pastes a box; with both, each takes half of the steps.
     """
 
     flip_horizontal: Fraction = 0.5
@@ -231,7 +254,9 @@ class AugmentRecipe(_Section):
     translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     colour: ColourRecipe = ColourRecipe()
     degrade: DegradeRecipe = DegradeRecipe()
+    erase: Fraction = 0.0
     mixup: NonNegative = 0.0
+    cutmix: NonNegative = 0.0
 
     @field_validator("scale")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -18,9 +18,10 @@ from lentigo.errors import TrainingError
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.losses import Loss
 from lentigo.networks import Network
-from lentigo.training import degrade
-from lentigo.training.augment import Augment, Normalise, draw, mixup_share, step_seed
+from lentigo.training import degrade, erase
+from lentigo.training.augment import Augment, Normalise, draw, draw_changes, step_seed
 from lentigo.training.distil import Teachers
+from lentigo.training.mix import draw_mix
 from lentigo.training.recipe import OptimiserRecipe, Recipe
 from lentigo.training.schedule import Patience, rate_factor
 
@@ -113,16 +114,19 @@ class LesionTask(pl.LightningModule):
         # Drawn for the batch of all processes; this one holds every W-th image of it.
         place, share_of_batch = (self.recipe.seed, self.current_epoch, batch_idx), slice(self.global_rank, None, self.trainer.world_size)
         with torch.autocast(self.device.type, enabled=False):
-            images = self.augment(batch.pixels, draw(batch.total, *place, 0)[share_of_batch])
+            images = self.augment(batch.pixels, draw_changes(batch.total, *place)[share_of_batch])
             if self.degrade.active:
                 images = self.degrade(images, degrade.draw_degradations(batch.total, *place)[share_of_batch])
-        share = mixup_share(self.recipe.augment.mixup, self.recipe.seed, self.current_epoch, batch_idx, 2)
-        if share < 1:
-            images = torch.lerp(images.flip(0), images, share)
+            if self.recipe.augment.erase:
+                draws = draw(batch.total, *place, 6, columns=erase.DRAWS)[share_of_batch]
+                images = erase.erase(images, draws, self.recipe.augment.erase)
+        mix = draw_mix(self.recipe.augment, *place, size=images.shape[-1])
+        if mix is not None:
+            images = mix.images(images)
         logits = self.network(images)
         loss: Tensor = self.criterion(logits, batch.targets)
-        if share < 1:
-            loss = share * loss + (1 - share) * self.criterion(logits, batch.targets.flip(0))
+        if mix is not None:
+            loss = mix.share * loss + (1 - mix.share) * self.criterion(logits, batch.targets.flip(0))
         if self.teachers is not None:
             loss = (1 - self.teachers.weight) * loss + self.teachers.weight * self.teachers.loss(logits, images)
         self._watch(loss.detach(), batch_idx)
@@ -254,14 +258,35 @@ def create_optimiser(network: Network, recipe: OptimiserRecipe, *, fused: bool =
     Fused, a step goes through the weights once: on a CPU VGG16's 134 M take a thirteenth of the time.
     """
     head = {id(p) for p in network.head.parameters()} if network.head is not None else set()
+    depths = layer_depths([name for name, p in network.named_parameters() if id(p) not in head])
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for parameter in _trained(network.parameters()):
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
         decay = recipe.weight_decay if parameter.ndim > 1 or recipe.decay_norm_and_bias else 0.0
-        factor = recipe.head_lr if id(parameter) in head else 1.0
+        factor = recipe.head_lr if id(parameter) in head else recipe.layer_decay ** depths[name]
         groups.setdefault((decay, factor), []).append(parameter)
     settings = [{"params": p, "weight_decay": d, "factor": f} for (d, f), p in groups.items()]
     kind = torch.optim.AdamW if recipe.name == "adamw" else torch.optim.Adam
     return kind(settings, lr=recipe.lr, betas=recipe.betas, fused=fused)
+
+
+def layer_depths(names: Sequence[str]) -> dict[str, int]:
+    """How many blocks lie between each parameter and the head, from 0.
+
+    A block is what the names have up to their first number, such as ``features.4`` or ``layer2.0``; blocks lie in the order of names.
+
+    Args:
+        names: of the parameters before the head, in the network's order.
+    """
+    blocks: dict[str, int] = {}
+    found = []
+    for name in names:
+        parts = name.split(".")
+        numbers = [i for i, part in enumerate(parts) if part.isdigit()]
+        block = ".".join(parts[: numbers[0] + 1] if numbers else parts[:1])
+        found.append(blocks.setdefault(block, len(blocks)))
+    return {name: len(blocks) - 1 - place for name, place in zip(names, found, strict=True)}
 
 
 def accuracies(confusion: Tensor) -> tuple[float, float]:
@@ -270,7 +295,3 @@ def accuracies(confusion: Tensor) -> tuple[float, float]:
     support = table.sum(1)
     recall = table.diagonal()[support > 0] / support[support > 0]
     return float(table.diagonal().sum() / table.sum()), float(recall.mean())
-
-
-def _trained(parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    return [p for p in parameters if p.requires_grad]

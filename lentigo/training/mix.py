@@ -1,0 +1,87 @@
+"""Two images in one: mixup blends a batch with itself turned round, cutmix pastes a box of it.
+
+Both come from one draw a step, so that every process of a run does the same; the loss is shared out as the pixels are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lentigo.training.augment import step_seed
+from lentigo.training.recipe import AugmentRecipe
+
+_MIXUP, _CUTMIX = 2, 7  # places of their draws beside those of other changes
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How a batch is mixed with itself turned round.
+
+    Attributes:
+        share: of each image's own pixels, and so of its own target in the loss, 0 to 1.
+        box: top, bottom, left, right of what is pasted, as shares of the side; None blends whole images.
+    """
+
+    share: float
+    box: tuple[float, float, float, float] | None = None
+
+    def images(self, x: Tensor) -> Tensor:
+        """Mix (N, C, S, S); the order along N is that of the targets."""
+        if self.box is None:
+            return torch.lerp(x.flip(0), x, self.share)
+        top, bottom, left, right = (round(place * x.shape[-1]) for place in self.box)
+        mixed = x.clone()
+        mixed[:, :, top:bottom, left:right] = x.flip(0)[:, :, top:bottom, left:right]
+        return mixed
+
+
+def draw_mix(recipe: AugmentRecipe, seed: int, epoch: int, step: int, size: int) -> Mix | None:
+    """What is to be done to the batch of one step; None for nothing. Where the recipe has both kinds, each takes half of the steps.
+
+    Args:
+        recipe: ``mixup`` and ``cutmix``, parameters of their Beta distributions.
+        seed: the run's seed.
+        epoch: from 0.
+        step: of the epoch, from 0.
+        size: side of the images in pixels, to whole numbers of which a box is rounded.
+    """
+    generator = np.random.default_rng(step_seed(seed, epoch, step, _CUTMIX))
+    if recipe.cutmix and (not recipe.mixup or generator.random() < 0.5):
+        return cutmix(recipe.cutmix, generator, size)
+    share = mixup_share(recipe.mixup, seed, epoch, step, _MIXUP)
+    return Mix(share) if share < 1 else None
+
+
+def mixup_share(alpha: float, seed: int, *position: int) -> float:
+    """Share of the first image in a mixup of two, in [0.5, 1], Beta(alpha, alpha) folded at one half; 1 where alpha is 0.
+
+    Args:
+        alpha: parameter of the Beta distribution (Zhang et al., ICLR 2018).
+        seed: the run's seed.
+        position: the place in the run, such as epoch and step.
+    """
+    if alpha == 0:
+        return 1.0
+    share = float(np.random.default_rng(step_seed(seed, *position)).beta(alpha, alpha))
+    return max(share, 1 - share)
+
+
+def cutmix(alpha: float, generator: np.random.Generator, size: int) -> Mix:
+    """A box as wide and as high as the image times ``sqrt(1 - share)``, about a place anywhere (Yun et al., ICCV 2019).
+
+    What lies beyond the edge is cut off, and the share is that of the pixels that stay.
+
+    Args:
+        alpha: parameter of the Beta distribution of the share.
+        generator: of the three draws.
+        size: side of the images in pixels.
+    """
+    half = math.sqrt(1 - generator.beta(alpha, alpha)) / 2
+    edges = [np.clip((centre - half, centre + half), 0, 1) for centre in generator.random(2)]
+    top, bottom, left, right = (round(float(edge) * size) / size for pair in edges for edge in pair)
+    return Mix(1 - (bottom - top) * (right - left), (top, bottom, left, right))

@@ -14,6 +14,7 @@ from tiny_training import LOG, cache_folder, data, recipe, run_into, whole_run
 from lentigo.errors import DataError, TrainingError
 from lentigo.networks import create_network
 from lentigo.training import load_recipe, load_run, run
+from lentigo.training import teachers as teachers_module
 from lentigo.training.distil import Teachers, view
 from lentigo.training.recipe import DistilRecipe
 
@@ -119,8 +120,8 @@ def test_teacher_of_other_images_or_classes_is_refused(tmp_path: Path) -> None:
 
 def test_teacher_named_by_its_recipe_is_trained_first_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taught = recipe(name="tutor", epochs=3, seed=5, data={"protocol": "image", "fractions": [0.5, 0.25, 0.25], "split_seed": 9})
-    monkeypatch.setattr(run, "recipe_names", lambda: ["tutor"])
-    monkeypatch.setattr(run, "load_recipe", lambda name: taught if name == "tutor" else load_recipe(name))
+    monkeypatch.setattr(teachers_module, "recipe_names", lambda: ["tutor"])
+    monkeypatch.setattr(teachers_module, "load_recipe", lambda name: taught if name == "tutor" else load_recipe(name))
     pupil = recipe(distil={"teachers": ["tutor"]}, epochs=3)
     with pytest.raises(TrainingError, match="not trained yet; train it first: lentigo train tutor"):
         run.train(pupil, data(), out=tmp_path / "many", devices=2, accelerator="cpu", progress=False, cache=cache_folder())

@@ -15,7 +15,7 @@ import torch
 from tiny_training import LOG, cache_folder, data, run_into, whole_run
 
 from lentigo.training import load_run
-from lentigo.training.run import BEST, LAST, read_checkpoint
+from lentigo.training.folder import BEST, LAST, read_checkpoint
 
 # Trains, and kills itself without warning in the middle of its third epoch.
 KILLED = """

@@ -36,9 +36,10 @@ from lentigo.networks import create_network
 from lentigo.training import describe, load_run, parse_recipe, train
 from lentigo.training import run as run_module
 from lentigo.training.augment import Normalise
+from lentigo.training.folder import BEST, LAST, LOG_COLUMNS, read_checkpoint
 from lentigo.training.mix import Mix
 from lentigo.training.progress import RunProgress, TimeLeft, clock
-from lentigo.training.run import BEST, LAST, LOG_COLUMNS, check_classes, prepare_samples, read_checkpoint
+from lentigo.training.run import check_classes, prepare_samples
 from lentigo.training.task import LesionTask, RunningAverage, accuracies, create_optimiser, layer_depths
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 from lentigo.errors import LentigoError, NetworkError
 from lentigo.networks import create_network
+from lentigo.training.folder import RECIPE, load_run
 from lentigo.training.recipe import Recipe, load_recipe, recipe_differences
-from lentigo.training.run import RECIPE, load_run
 
 WEIGHTS = "LENTIGO_WEIGHTS"
 Start = Literal["imagenet", "scratch"]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lentigo.errors import TrainingError
-from lentigo.labels import LabelSet
 from lentigo.networks import Network
 from lentigo.training.recipe import DistilRecipe
 
@@ -61,16 +58,3 @@ def view(images: Tensor, number: int) -> Tensor:
     """One of the eight views of square images that only mirror and turn them; 0 is the image itself, 1 its mirror image."""
     turned = torch.rot90(images, number // 2, (2, 3))
     return turned.flip(3) if number % 2 else turned
-
-
-def check_teacher(folder: Path, teacher: LabelSet, student: LabelSet) -> None:
-    """Refuse a teacher of other classes.
-
-    Raises:
-        TrainingError: its classes, or their order, are not the student's.
-    """
-    if teacher.codes != student.codes:
-        raise TrainingError(
-            f"{folder}: a teacher for {', '.join(teacher.codes)}, but the data has {', '.join(student.codes)}; "
-            "distil.teachers must know the same classes in the same order"
-        )

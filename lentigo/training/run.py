@@ -2,137 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
-import pandas as pd
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lentigo.data import Samples, balance_training, kfold_samples, load_split, read_samples, save_split, split_samples
 from lentigo.data.extra import Extra, check_apart, read_extra, save_extras
 from lentigo.data.module import LesionData
-from lentigo.data.tables import need_columns, read_table
-from lentigo.errors import DataError, LentigoError, OutputError, TrainingError, did_you_mean
+from lentigo.errors import DataError, OutputError, TrainingError, did_you_mean
 from lentigo.files import atomic_path, write_text
-from lentigo.labels import ClassLabel, LabelSet, label_set
+from lentigo.labels import label_set
 from lentigo.losses import create_loss
 from lentigo.machine import available_cores
 from lentigo.networks import Network, create_network
-from lentigo.training.distil import Teachers, check_teacher
+from lentigo.training.folder import (
+    BEST,
+    EXTRA,
+    LAST,
+    LOG,
+    LOG_COLUMNS,
+    RECIPE,
+    RECORD,
+    SPLIT,
+    Row,
+    first_line,
+    load_run,
+    read_checkpoint,
+    save_checkpoint,
+    update_record,
+    write_log,
+    write_record,
+)
 from lentigo.training.predict import write_split_predictions
 from lentigo.training.progress import RunProgress
-from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, recipe_names, to_yaml
+from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, to_yaml
 from lentigo.training.record import command_line, hardware, versions
 from lentigo.training.task import LesionTask
+from lentigo.training.teachers import open_teachers, teachers_to_train
 
-RECIPE, SPLIT, EXTRA, LOG, RECORD = "recipe.yaml", "split.csv", "extra.csv", "log.csv", "run.json"
-LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
-LOG_COLUMNS = (
-    "epoch",
-    "size",
-    "lr",
-    "train_loss",
-    "val_loss",
-    "val_accuracy",
-    "val_balanced_accuracy",
-    "images_per_second",
-    "seconds",
-)
 # Keys in which a resumed run may differ from the recipe it began with.
 _FREE = frozenset({"name", "description", "network.pretrained"})
-
-Row = dict[str, float | int]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder, opened.
-
-    Attributes:
-        folder: the folder.
-        recipe: the resolved recipe.
-        record: what ``run.json`` says.
-    """
-
-    folder: Path
-    recipe: Recipe
-    record: dict[str, Any]
-
-    @property
-    def labels(self) -> LabelSet:
-        """The classes, in the order of the network's outputs."""
-        return LabelSet(str(self.record["data"]), tuple(ClassLabel(**c) for c in self.record["labels"]))
-
-    @property
-    def log(self) -> pd.DataFrame:
-        """``log.csv``, one row an epoch."""
-        return pd.read_csv(self.folder / LOG)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run has come to its end."""
-        return bool(self.record["finished"])
-
-    def network(self) -> Network:
-        """The trained network of ``best.ckpt``, in evaluation mode, on the CPU.
-
-        Raises:
-            TrainingError: there is no such checkpoint yet, or it is damaged or of another network.
-        """
-        state = read_checkpoint(self.folder / BEST)
-        network = create_network(self.recipe.network.name, classes=len(self.labels), **self.recipe.network.options)
-        try:
-            network.load_state_dict(state["network"])
-        except (KeyError, RuntimeError):
-            raise TrainingError(
-                f"{self.folder / BEST}: not a checkpoint of {self.recipe.network.name} with {len(self.labels)} classes"
-            ) from None
-        return network.eval()
-
-
-def load_run(folder: str | Path) -> Run:
-    """Open a run folder.
-
-    Raises:
-        TrainingError: it is no run folder.
-        RecipeError: its recipe is not valid.
-    """
-    path = Path(folder)
-    try:
-        record: dict[str, Any] = json.loads((path / RECORD).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise TrainingError(f"{path}: not a run folder (no {RECORD}); lentigo train writes one") from None
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{path / RECORD}: cannot be read ({error})") from None
-    return Run(path, load_recipe(path / RECIPE), record)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's plain values and tensors; nothing else is ever unpickled.
-
-    Raises:
-        TrainingError: missing or damaged.
-    """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise TrainingError(f"{path}: no such checkpoint; the run has not finished an epoch at its last image size") from None
-    except Exception as error:  # the unpickler raises nearly anything on damaged bytes
-        raise TrainingError(f"{path}: damaged, or no checkpoint of lentigo ({_first_line(error)})") from None
-    if not isinstance(state, dict):
-        raise TrainingError(f"{path}: no checkpoint of lentigo")
-    return state
 
 
 def prepare_samples(recipe: Recipe, data: Path) -> Samples:
@@ -266,7 +185,7 @@ def train(
         return folder
     samples = _samples_of(recipe, Path(data), folder, resumed=state is not None)
     extras = _extras_of(recipe, Path(data), samples, folder, resumed=state is not None)
-    for missing in _teachers_to_train(recipe, folder):
+    for missing in teachers_to_train(recipe, folder):
         if devices * nodes > 1:
             raise TrainingError(
                 f"{folder.parent / missing.name}: the teacher is not trained yet; train it first: lentigo train {missing.name}"
@@ -361,11 +280,11 @@ class RunKeeper(pl.Callback):
         self.history.append(row)
         if best and trainer.is_global_zero:
             weights = {name: value.detach().cpu() for name, value in task.kept.state_dict().items()}
-            _save(self.folder / BEST, {"format": 1, "network": weights, "epoch": epoch + 1, "figures": row})
+            save_checkpoint(self.folder / BEST, {"format": 1, "network": weights, "epoch": epoch + 1, "figures": row})
         self._save_last(trainer)
         if trainer.is_global_zero:
-            _write_log(self.folder / LOG, self.history)
-            _update_record(self.folder, wall_seconds=round(self.wall_seconds, 1), epochs_done=epoch + 1, **({"best": row} if best else {}))
+            write_log(self.folder / LOG, self.history)
+            update_record(self.folder, wall_seconds=round(self.wall_seconds, 1), epochs_done=epoch + 1, **({"best": row} if best else {}))
             self.shown.epoch_done(row, best=best)
 
     def _save_last(self, trainer: pl.Trainer) -> None:
@@ -441,49 +360,8 @@ def _assemble(
     options = recipe.loss.model_dump()
     criterion = create_loss(options.pop("name"), counts, **options)
     network.to(memory_format=torch.channels_last)
-    teachers = _teachers(recipe, samples, folder)
+    teachers = open_teachers(recipe, samples, folder)
     return LesionTask(network, criterion, recipe, steps=module.steps, classes=len(samples.labels), teachers=teachers), module
-
-
-def _teacher_place(teacher: str, folder: Path) -> Path:
-    """A run folder, or that of a packaged recipe: beside the student's."""
-    return folder.parent / teacher if teacher in recipe_names() and not (Path(teacher) / RECORD).is_file() else Path(teacher)
-
-
-def _teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
-    """The packaged recipes among the teachers whose runs are not finished, on the student's split."""
-    same = {key: getattr(recipe.data, key) for key in ("protocol", "fractions", "split_seed", "folds", "fold")}
-    found = []
-    for teacher in recipe.distil.teachers:
-        place = _teacher_place(teacher, folder)
-        if place != Path(teacher) and not ((place / RECORD).is_file() and load_run(place).finished):
-            taught = load_recipe(teacher)
-            found.append(taught.model_copy(update={"data": taught.data.model_copy(update=same)}))
-    return found
-
-
-def _teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | None:
-    runs = [load_run(_teacher_place(teacher, folder)) for teacher in recipe.distil.teachers]
-    for run in runs:
-        check_teacher(run.folder, run.labels, samples.labels)
-        _check_unseen(run, samples)
-    return Teachers([run.network() for run in runs], recipe.distil) if runs else None
-
-
-def _check_unseen(teacher: Run, samples: Samples) -> None:
-    """A teacher that learnt from this run's validation or test images would pass its knowledge of them on."""
-    split = samples.frame.set_index("image")["split"]
-    table = read_table(teacher.folder / SPLIT)
-    need_columns(table, ("image", "split"), teacher.folder / SPLIT)
-    taught = set(table["image"][table["split"] == "train"])
-    if (teacher.folder / EXTRA).is_file():
-        taught.update(read_table(teacher.folder / EXTRA)["image"])
-    leaked = sorted(taught.intersection(split.index[split.isin(["val", "test"])]))
-    if len(leaked):
-        raise TrainingError(
-            f"{teacher.folder}: this teacher was trained on {len(leaked):,} of the images that validate or test this run, the first "
-            f"{leaked[0]!r}; a teacher must be trained on the same split (data.protocol, data.split_seed)"
-        )
 
 
 def _trainer(recipe: Recipe, callbacks: list[pl.Callback], *, devices: int, nodes: int, accelerator: str) -> pl.Trainer:
@@ -521,7 +399,7 @@ def _trainer(recipe: Recipe, callbacks: list[pl.Callback], *, devices: int, node
             reload_dataloaders_every_n_epochs=1,
         )
     except (MisconfigurationException, RuntimeError) as error:
-        raise TrainingError(f"cannot train on {devices} x {accelerator}: {_first_line(error)}") from None
+        raise TrainingError(f"cannot train on {devices} x {accelerator}: {first_line(error)}") from None
 
 
 def _begin(
@@ -562,7 +440,7 @@ def _begin(
         "best": None,
         "finished": False,
     }
-    _write_record(folder, record)
+    write_record(folder, record)
 
 
 def _headline(recipe: Recipe, samples: Samples, extras: Sequence[Extra], trainer: pl.Trainer) -> str:
@@ -584,41 +462,12 @@ def _finish(
             path = folder / "predictions" / f"{split}.csv"
             write_split_predictions(network, samples, pixels, split, path, device=device, batch=recipe.batch)
     earlier = 0.0 if state is None else float(state["callbacks"]["RunKeeper"]["wall_seconds"])
-    _update_record(folder, wall_seconds=round(earlier + time.monotonic() - started, 1), finished=True)
+    update_record(folder, wall_seconds=round(earlier + time.monotonic() - started, 1), finished=True)
 
 
 def _epochs_done(state: Mapping[str, Any]) -> int:
     return len(state["callbacks"]["RunKeeper"]["history"])
 
 
-def _save(path: Path, content: dict[str, Any]) -> None:
-    try:
-        with atomic_path(path) as temporary:
-            torch.save(content, temporary)
-    except LentigoError:
-        raise
-    except RuntimeError as error:  # torch's writer wraps the disk's refusal
-        raise OutputError(f"{path}: cannot be written ({_first_line(error)})") from None
-
-
-def _write_log(path: Path, history: list[Row]) -> None:
-    lines = [",".join(LOG_COLUMNS)]
-    lines += [",".join(str(row[name]) if isinstance(row[name], int) else f"{row[name]:.9g}" for name in LOG_COLUMNS) for row in history]
-    write_text(path, "\n".join(lines) + "\n")
-
-
-def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    write_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
-
-
-def _update_record(folder: Path, **changes: Any) -> None:
-    _write_record(folder, load_run(folder).record | changes)
-
-
 def _parameters(network: Network) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

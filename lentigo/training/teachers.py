@@ -1,0 +1,81 @@
+"""Which runs a student learns from: found beside its own, trained first where they are not there, refused where they would leak."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lentigo.data import Samples
+from lentigo.data.tables import need_columns, read_table
+from lentigo.errors import TrainingError
+from lentigo.labels import LabelSet
+from lentigo.training.distil import Teachers
+from lentigo.training.folder import EXTRA, RECORD, SPLIT, Run, load_run
+from lentigo.training.recipe import Recipe, load_recipe, recipe_names
+
+
+def teacher_place(teacher: str, folder: Path) -> Path:
+    """A run folder, or that of a packaged recipe: beside the student's."""
+    return folder.parent / teacher if teacher in recipe_names() and not (Path(teacher) / RECORD).is_file() else Path(teacher)
+
+
+def teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
+    """The packaged recipes among the teachers whose runs are not finished, on the student's split."""
+    same = {key: getattr(recipe.data, key) for key in ("protocol", "fractions", "split_seed", "folds", "fold")}
+    found = []
+    for teacher in recipe.distil.teachers:
+        place = teacher_place(teacher, folder)
+        if place != Path(teacher) and not ((place / RECORD).is_file() and load_run(place).finished):
+            taught = load_recipe(teacher)
+            found.append(taught.model_copy(update={"data": taught.data.model_copy(update=same)}))
+    return found
+
+
+def open_teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | None:
+    """The teachers of a recipe, ready to answer; None where it has none.
+
+    Args:
+        recipe: the student's.
+        samples: the student's, split.
+        folder: the student's run folder.
+
+    Raises:
+        TrainingError: a teacher of other classes, or one that has learnt from images that judge the student.
+    """
+    runs = [load_run(teacher_place(teacher, folder)) for teacher in recipe.distil.teachers]
+    for run in runs:
+        check_teacher(run.folder, run.labels, samples.labels)
+        check_unseen(run, samples)
+    return Teachers([run.network() for run in runs], recipe.distil) if runs else None
+
+
+def check_unseen(teacher: Run, samples: Samples) -> None:
+    """Refuse a teacher that learnt from a run's validation or test images: it would pass its knowledge of them on.
+
+    Raises:
+        TrainingError: it did.
+    """
+    split = samples.frame.set_index("image")["split"]
+    table = read_table(teacher.folder / SPLIT)
+    need_columns(table, ("image", "split"), teacher.folder / SPLIT)
+    taught = set(table["image"][table["split"] == "train"])
+    if (teacher.folder / EXTRA).is_file():
+        taught.update(read_table(teacher.folder / EXTRA)["image"])
+    leaked = sorted(taught.intersection(split.index[split.isin(["val", "test"])]))
+    if len(leaked):
+        raise TrainingError(
+            f"{teacher.folder}: this teacher was trained on {len(leaked):,} of the images that validate or test this run, the first "
+            f"{leaked[0]!r}; a teacher must be trained on the same split (data.protocol, data.split_seed)"
+        )
+
+
+def check_teacher(folder: Path, teacher: LabelSet, student: LabelSet) -> None:
+    """Refuse a teacher of other classes.
+
+    Raises:
+        TrainingError: its classes, or their order, are not the student's.
+    """
+    if teacher.codes != student.codes:
+        raise TrainingError(
+            f"{folder}: a teacher for {', '.join(teacher.codes)}, but the data has {', '.join(student.codes)}; "
+            "distil.teachers must know the same classes in the same order"
+        )

@@ -26,10 +26,12 @@ from lentigo.evaluation import Estimate, evaluate_predictions, make_predictions,
 from lentigo.labels import HAM10000, ISIC2017
 from lentigo.networks import create_network, describe_network
 from lentigo.reproduce import command, load_table, plan, reproduce, table_names
+from lentigo.reproduce.cost import measure_cost
 from lentigo.reproduce.document import _say_classes
 from lentigo.reproduce.measure import Measured, seed_weights
 from lentigo.reproduce.tables import load_budget, overrides_of, recipe_of
 from lentigo.training import to_yaml
+from lentigo.training.recipe import NetworkRecipe
 
 TINY = "epochs: 2\nbatch: 32\nsizes: [{from_epoch: 0, size: 32}]\ndata.fractions: [0.5, 0.25, 0.25]\n"
 KEYS = {
@@ -327,6 +329,13 @@ def test_ideas_are_judged_on_validation(capsys: pytest.CaptureFixture[str], tmp_
     code, errors = collect(capsys, tmp_path / "runs", tmp_path, *chosen, table=table)
     assert code == 2
     assert "no predictions of its validation images" in errors
+
+
+def test_cost_counts_parameters_with_the_papers_head(tmp_path: Path) -> None:
+    """A timm network too, which looks at its own answers when it is built."""
+    found = measure_cost(NetworkRecipe(name="timm/mobilenetv3_small_050"), classes=7, paper_classes=1000, size=32, folder=tmp_path)
+    assert found.paper_parameters is not None
+    assert found.paper_parameters - found.parameters == 993 * 1025
 
 
 def test_a_row_that_starts_from_scratch_is_marked(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ and sent over; nothing is read back, so a GPU never waits.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from lentigo.training.recipe import AugmentRecipe, ColourRecipe
 FLIP_H, FLIP_V, TURN, ROTATION, SCALE, SHIFT_X, SHIFT_Y, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(11)
 CAST = slice(11, 14)
 DRAWS = 14
-_FIRST = 11  # of the two tables that are drawn apart, so that recipes without a cast keep their draws
+_TABLES = {0: 11, 5: 3}  # drawn apart, so that recipes without a cast keep their draws
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -49,10 +50,14 @@ def draw(count: int, seed: int, *position: int, columns: int = DRAWS) -> Tensor:
     return torch.rand(count, columns, generator=torch.Generator().manual_seed(step_seed(seed, *position)))
 
 
+def draw_tables(tables: Mapping[int, int], count: int, seed: int, epoch: int, step: int) -> Tensor:
+    """Tables of draws of one step side by side; ``tables`` names the place of each beside the step, and its columns."""
+    return torch.cat([draw(count, seed, epoch, step, place, columns=columns) for place, columns in tables.items()], dim=1)
+
+
 def draw_changes(count: int, seed: int, epoch: int, step: int) -> Tensor:
     """The table of draws of one step for `Augment`, (count, DRAWS) float32 in [0, 1), on the CPU; see ``draw``."""
-    tables = (draw(count, seed, epoch, step, 0, columns=_FIRST), draw(count, seed, epoch, step, 5, columns=DRAWS - _FIRST))
-    return torch.cat(tables, dim=1)
+    return draw_tables(_TABLES, count, seed, epoch, step)
 
 
 class Normalise:

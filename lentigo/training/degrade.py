@@ -19,7 +19,7 @@ from torchvision.io import decode_jpeg, encode_jpeg
 from lentigo.data.corruptions import REFERENCE
 from lentigo.data.marks import Pixels, add_marks, add_vignette
 from lentigo.data.phantom import add_hair
-from lentigo.training.augment import Normalise, draw
+from lentigo.training.augment import Normalise, draw_tables
 from lentigo.training.recipe import DegradeRecipe
 
 # Columns of the table of draws, all uniform in [0, 1).
@@ -35,7 +35,7 @@ _NOISE = 1 << 22  # length of the vector of noise
 
 def draw_degradations(count: int, seed: int, epoch: int, step: int) -> Tensor:
     """The table of draws of one step, (count, DRAWS) float32 in [0, 1), on the CPU; see ``augment.draw``."""
-    return torch.cat([draw(count, seed, epoch, step, place, columns=columns) for place, columns in _TABLES.items()], dim=1)
+    return draw_tables(_TABLES, count, seed, epoch, step)
 
 
 class Degrade:

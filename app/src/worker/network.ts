@@ -9,6 +9,9 @@ import type { Cams } from "./protocol";
 // A graph of one Identity node: loading it starts the runtime while the weights are still on their way.
 const SMALLEST_GRAPH = "CAg6NwoQCgFhEgFiIghJZGVudGl0eRIBZ1oPCgFhEgoKCAgBEgQKAggBYg8KAWISCgoICAESBAoCCAFCBAoAEA0=";
 
+/** How graphs name the dimension of their batch (`lentigo.bundle`). */
+const BATCH_AXIS = "batch";
+
 /** Graphs of fewer parameters are run as the bundle has them. */
 const SMALL = 5e6;
 
@@ -20,7 +23,11 @@ const SMALL = 5e6;
  */
 function optionsFor({ weights, network }: Spec): InferenceSession.SessionOptions {
   const asItIs = weights !== "int8" && network.parameters < SMALL;
-  return { executionProviders: ["wasm"], graphOptimizationLevel: asItIs ? "disabled" : "all" };
+  return {
+    executionProviders: ["wasm"],
+    graphOptimizationLevel: asItIs ? "disabled" : "all",
+    freeDimensionOverrides: { [BATCH_AXIS]: 1 }, // with a batch that is not known, a graph takes twice as long to load
+  };
 }
 
 /** What the graph says about one image. */

@@ -28,6 +28,7 @@ from scipy.stats import binomtest
 
 from lentigo.errors import DataError, did_you_mean
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts, evaluate_predictions
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import read_run
@@ -158,9 +159,9 @@ class Comparison:
             [
                 f"{self.images} test images in {self.groups} groups. Percent, with 95 % intervals.",
                 "",
-                *markdown_table(head, rows, left=1),
+                *markdown_table(head, rows),
                 "",
-                *markdown_table(pair_head, pair_rows, left=1),
+                *markdown_table(pair_head, pair_rows),
                 "",
                 *(f"- {pair.verdict()}" for pair in self.pairs),
                 "",
@@ -426,9 +427,3 @@ def _fact(value: object) -> str:
 
 def _cells(e: Estimate) -> list[str]:
     return ["" if v is None else f"{v:.6g}" for v in e.to_dict().values()]
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: int) -> list[str]:
-    """A Markdown table whose first ``left`` columns are text and the rest numbers."""
-    rule = ["---" if i < left else "---:" for i in range(len(head))]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *([c.replace("|", "\\|") for c in row] for row in rows))]

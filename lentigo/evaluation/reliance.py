@@ -17,6 +17,7 @@ import pandas as pd
 from lentigo.data.changes import CHANGES, Change
 from lentigo.errors import DataError, did_you_mean
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts, Ranking, malignant_score
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.labels import LabelSet
@@ -166,16 +167,7 @@ def reliance_markdown(found: tuple[Reliance, ...], classes: int) -> list[str]:
         found: one or more changes.
         classes: number of classes, for what guessing gives.
     """
-    lines = [
-        "## What the model leans on",
-        "",
-        f"Each change against the same images as they are. Guessing gives a balanced accuracy of {100 / classes:.1f} % and an AUC of 0.5: "
-        "what is left above that without the lesion comes from the rest of the image (and from what the estimate of the lesion left over).",
-        "",
-        "| change | images | balanced accuracy, %: before, after | change, points | malignant AUC: before, after | change "
-        "| answers that flip, % | most of them to |",
-        "|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
+    rows = []
     for r in found:
         auc = ["", ""]
         if r.malignant_before and r.malignant_after and r.malignant_difference:
@@ -183,8 +175,18 @@ def reliance_markdown(found: tuple[Reliance, ...], classes: int) -> list[str]:
                 f"{r.malignant_before.value:.3f}, {r.malignant_after.value:.3f}",
                 r.malignant_difference.text(percent=False, digits=3, signed=True),
             ]
-        lines.append(
-            f"| {r.change.title} | {r.images:,} | {100 * r.before.value:.1f}, {100 * r.after.value:.1f} | "
-            f"{r.difference.text(signed=True)} | {auc[0]} | {auc[1]} | {r.flipped.text()} | {r.destination} |"
-        )
-    return [*lines, ""]
+        accuracy = [f"{100 * r.before.value:.1f}, {100 * r.after.value:.1f}", r.difference.text(signed=True)]
+        rows.append([r.change.title, f"{r.images:,}", *accuracy, *auc, r.flipped.text(), r.destination])
+    head = [
+        *("change", "images", "balanced accuracy, %: before, after", "change, points", "malignant AUC: before, after", "change"),
+        *("answers that flip, %", "most of them to"),
+    ]
+    return [
+        "## What the model leans on",
+        "",
+        f"Each change against the same images as they are. Guessing gives a balanced accuracy of {100 / classes:.1f} % and an AUC of 0.5: "
+        "what is left above that without the lesion comes from the rest of the image (and from what the estimate of the lesion left over).",
+        "",
+        *markdown_table(head, rows, "lrrrrrrl"),
+        "",
+    ]

@@ -24,6 +24,7 @@ import pandas as pd
 from lentigo.data.corruptions import CORRUPTIONS, Corruption
 from lentigo.errors import DataError
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.reliance import RELIANCE, Reliance, measure_reliance, reliance_markdown
@@ -299,33 +300,28 @@ def stress_markdown(stress: Stress) -> str:
     """The figures as Markdown tables, with 95 % intervals."""
     lines: list[str] = []
     if stress.curves:
-        lines += [
-            f"## Robustness ({stress.curves[0].images:,} images)",
-            "",
-            "| degradation | strength | accuracy, % | balanced accuracy, % | change in balanced accuracy, points |",
-            "|---|---:|---:|---:|---:|",
-        ]
+        head = ["degradation", "strength", "accuracy, %", "balanced accuracy, %", "change in balanced accuracy, points"]
+        rows = []
         for curve in stress.curves:
+            name = f"{curve.corruption.title}, {curve.corruption.unit}"
             for point in curve.points:
-                neutral = curve.is_neutral(point)
-                lines.append(
-                    f"| {curve.corruption.title}, {curve.corruption.unit} | {'as taken' if neutral else f'{point.strength:g}'} | "
-                    f"{point.accuracy.text()} | {point.balanced_accuracy.text()} | {'' if neutral else point.change.text(signed=True)} |"
-                )
+                strength, change = ("as taken", "") if curve.is_neutral(point) else (f"{point.strength:g}", point.change.text(signed=True))
+                rows.append([name, strength, point.accuracy.text(), point.balanced_accuracy.text(), change])
+        lines += [f"## Robustness ({stress.curves[0].images:,} images)", "", *markdown_table(head, rows)]
         lines.append("")
     if stress.occlusion is not None:
         o = stress.occlusion
+        head = ["deleted", "loss of probability, points", "loses less than where marked by, points", "share of images, %"]
+        rows = [["what the map marks most", o.drops["marked"].text(), "", ""]]
+        names = {"elsewhere": "the same shape elsewhere", "least": "what the map marks least"}
+        rows += [[text, o.drops[name].text(), o.more[name].text(), o.holds[name].text()] for name, text in names.items()]
         lines += [
             f"## Do the maps show what the network goes by? ({o.images:,} images)",
             "",
             f"Probability of the predicted class: {o.score:.3f} on average. A fifth of each image is blurred away.",
             "",
-            "| deleted | loss of probability, points | loses less than where marked by, points | share of images, % |",
-            "|---|---:|---:|---:|",
-            f"| what the map marks most | {o.drops['marked'].text()} | | |",
+            *markdown_table(head, rows),
         ]
-        names = {"elsewhere": "the same shape elsewhere", "least": "what the map marks least"}
-        lines += [f"| {text} | {o.drops[name].text()} | {o.more[name].text()} | {o.holds[name].text()} |" for name, text in names.items()]
         lines.append("")
     if stress.reliance:
         lines += reliance_markdown(stress.reliance, len(stress.reliance[0].towards))

@@ -14,6 +14,7 @@ from lentigo.bundle import Spec
 from lentigo.evaluation import Metrics
 from lentigo.evaluation.conformal import SMALLEST, Coverage
 from lentigo.evaluation.intervals import Estimate
+from lentigo.evaluation.markdown import markdown_table
 from lentigo.export.quantize import MAX_DROP, Variant
 
 Domain = Literal["dermoscopy", "clinical", "phantom"]
@@ -177,7 +178,7 @@ def _head(spec: Spec, model_bytes: int) -> str:
     if spec.outputs.cam is None:
         lines.append("- No `cam`: the network's head is not a pooled linear one, so there is no closed form of Grad-CAM")
     body = "\n\n".join(lines[:4]) + "\n\n" + "\n".join(lines[4:])
-    return body + "\n\n" + _table(["Code", "English", "中文", "Kind"], classes)
+    return body + "\n\n" + _table(["Code", "English", "中文", "Kind"], classes, "l")
 
 
 def _use(spec: Spec) -> str:
@@ -204,7 +205,7 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
         f"Split protocol `{origin.protocol}` ({protocol}), seed {origin.split_seed}. "
         f"Fingerprint `{origin.fingerprint[:16]}`. Training saw `train` only; `val` chose the checkpoint, the temperature and the "
         "thresholds; `test` is for the figures below only.",
-        _table(["Class", *splits], rows, align="l" + "r" * len(splits)),
+        _table(["Class", *splits], rows, "lr"),
     ]
     return "\n\n".join(parts)
 
@@ -240,8 +241,8 @@ def _results(spec: Spec, metrics: Metrics) -> str:
             f"On the {metrics.images:,} test images ({metrics.groups:,} {unit}), protocol `{spec.provenance.protocol}`, after "
             f"temperature scaling. In brackets: 95 % intervals ({metrics.resamples:,} bootstrap resamples of {unit}). Percent, unless said "
             f"otherwise.{weights}",
-            _table(["Measure", "Value"], rows, align="lr"),
-            _table(["Class", "Images", "Sensitivity", "Specificity", "Precision", "F1", "AUC"], classes, align="lrrrrrr"),
+            _table(["Measure", "Value"], rows, "lr"),
+            _table(["Class", "Images", "Sensitivity", "Specificity", "Precision", "F1", "AUC"], classes, "lr"),
         ]
     )
 
@@ -259,7 +260,7 @@ def _calibration(metrics: Metrics) -> str:
     ]
     return (
         f"## Calibration\n\nProbabilities are `softmax(logits / {metrics.temperature:.4g})`; the temperature was fitted on the validation "
-        "part (Guo et al., ICML 2017). On the test part:\n\n" + _table(["Measure", "Before", "After"], rows, align="lrr")
+        "part (Guo et al., ICML 2017). On the test part:\n\n" + _table(["Measure", "Before", "After"], rows, "lr")
     )
 
 
@@ -282,7 +283,7 @@ def _operation(spec: Spec, metrics: Metrics) -> str:
     return (
         f"## Operating points\n\nAn image is flagged where the summed probability of {malignant} reaches the threshold. Thresholds were "
         "chosen on the validation part; what they give on the test part is what to expect.\n\n"
-        + _table(["Aim", "Threshold", "Validation: sensitivity / specificity", "Test: sensitivity / specificity"], rows, align="lrrr")
+        + _table(["Aim", "Threshold", "Validation: sensitivity / specificity", "Test: sensitivity / specificity"], rows, "lr")
     )
 
 
@@ -297,7 +298,7 @@ def _sets(spec: Spec, coverage: Coverage | None) -> str:
         f"so that the true class is among them {coverage.aim:.0%} of the time (split-conformal, one quantile a class on its validation "
         f"images; Sadinle, Lei and Wasserman, JASA 2019).{shared} On the test part a set holds {coverage.size:.2f} classes on average; "
         f"{coverage.single:.0%} hold one, {coverage.empty:.0%} none.\n\n"
-        + _table(["Class", "Threshold", "Test: sets that hold it, %"], rows, align="lrr")
+        + _table(["Class", "Threshold", "Test: sets that hold it, %"], rows, "lr")
     )
 
 
@@ -313,7 +314,7 @@ def _abstention(spec: Spec) -> str:
         f'## Abstention\n\nThe model answers "can\'t tell" where `atypicality` is above {rule.threshold:.4g} ({rule.score}, '
         f"on the embedding; {rule.accepted:.0%} of the {rule.images:,} validation images are below), and where the image is too dark, too "
         "bright, blurred or empty. How many pictures of other things pass the first of these all the same:\n\n"
-        + _table(["Pictures made by a program", "Number", "Pass", "AUROC"], rows, align="lrrr")
+        + _table(["Pictures made by a program", "Number", "Pass", "AUROC"], rows, "lr")
     )
 
 
@@ -354,7 +355,7 @@ def _variants(variants: Sequence[Variant]) -> str:
     return (
         f"## Stored weights\n\nOn the {reference.images:,} validation images. The gate lets a variant lose at most {100 * MAX_DROP:g} "
         "points of balanced accuracy. Latency: median of one image on one thread, on the machine that exported.\n\n"
-        + _table(["Weights", "Size", "Balanced accuracy", "Points", "Latency", "Gate"], rows, align="lrrrrl")
+        + _table(["Weights", "Size", "Balanced accuracy", "Points", "Latency", "Gate"], rows, "lrrrrl")
     )
 
 
@@ -405,7 +406,5 @@ def _flat(node: Mapping[str, object], prefix: str = "") -> list[tuple[str, objec
     return rows
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
-    marks = ["---:" if mark == "r" else "---" for mark in (align or "l" * len(header))]
-    lines = [header, marks, *rows]
-    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    return "\n".join(markdown_table(head, rows, align))

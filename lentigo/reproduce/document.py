@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lentigo.evaluation.compare import markdown_table
+from lentigo.evaluation.markdown import markdown_table
 from lentigo.reproduce.measure import PAIRED
 from lentigo.reproduce.result import PRINTED, spread_of_seeds
 
@@ -216,7 +216,7 @@ def _main_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         spread = [spread_of_seeds(row, m) for m in ("accuracy", "balanced_accuracy")] if measured else [None]
         cells.append(", ".join("–" if s is None else f"{s * 100:.1f}" for s in spread))
         lines.append(cells)
-    return markdown_table(head, lines, left=2)
+    return markdown_table(head, lines, "llr")
 
 
 def _probability_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -226,7 +226,7 @@ def _probability_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     lines = [[row["name"], *(_estimate(row["probability"].get(name)) for name in names)] for row in shown]
     return [
-        *markdown_table(["row", *(_PROBABILITY[name] for name in names)], lines, left=1),
+        *markdown_table(["row", *(_PROBABILITY[name] for name in names)], lines),
         "",
         "Percent; AUC is area under the ROC curve, times 100. Probabilities after a temperature fitted on validation, run by run.",
         "",
@@ -246,7 +246,7 @@ def _classes_table(result: Mapping[str, Any]) -> list[str]:
         for key in ("precision", "sensitivity", "f1"):
             cells += [f"{row['printed'][key]:.2f}", _estimate(row["measured"] and row["measured"][key], percent=False)]
         lines.append(cells)
-    return [*markdown_table(head, lines, left=1), ""]
+    return [*markdown_table(head, lines), ""]
 
 
 def _interval_note(result: Mapping[str, Any]) -> list[str]:
@@ -277,7 +277,7 @@ def _pairs_table(result: Mapping[str, Any], names: Mapping[str, str]) -> list[st
         cells.append(", ".join(_p(p) for p in pair["mcnemar"].values()))
         lines.append(cells)
     return [
-        *markdown_table(head, lines, left=1),
+        *markdown_table(head, lines),
         "",
         "Points. The same lesions and seeds on both sides. **\\***: the corrected p is below 0.05 and the interval leaves out zero. "
         "McNemar's test takes images as independent and holds for one trained network each.",
@@ -289,7 +289,7 @@ def _recall_table(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) 
     codes = list(present[0]["per_class"])
     rare = {one["class"] for one in result["recall_of_rare_classes"]}
     lines = [[row["name"], *(_estimate(row["per_class"][code]["sensitivity"]) for code in codes)] for row in present]
-    table = markdown_table(["row", *(f"**{code}**" if code in rare else code for code in codes)], lines, left=1)
+    table = markdown_table(["row", *(f"**{code}**" if code in rare else code for code in codes)], lines)
     if not rare:
         return table
     names = {row["slug"]: row["name"] for row in rows}
@@ -299,7 +299,7 @@ def _recall_table(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) 
         differences.setdefault(one["slug"], {})[one["class"]] = _estimate(one, signed=True)
     lines = [[names[slug], *(values.get(code, "–") for code in classes)] for slug, values in differences.items()]
     head = [f"rare classes, row − {names[result['reference']]}", *classes]
-    return [*table, "", *markdown_table(head, lines, left=1)]
+    return [*table, "", *markdown_table(head, lines)]
 
 
 def _cost_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -331,12 +331,12 @@ def _cost_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     )
     if busy := [row["name"] for row in rows if row.get("cost") and row["cost"]["busy"]]:
         note += f" The machine had other work while these were timed, so do not compare them: {', '.join(busy)}."
-    return [*markdown_table(head, lines, left=1), "", f"{note} Training: wall time of all seeds together.".strip()]
+    return [*markdown_table(head, lines), "", f"{note} Training: wall time of all seeds together.".strip()]
 
 
 def _ideas_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     lines = [[row["name"], row["notes"], f"{row['wall_seconds'] / 60:.0f}" if row["measured"] else "–"] for row in rows]
-    return markdown_table(["idea", "what for", "training of all seeds, min"], lines, left=2)
+    return markdown_table(["idea", "what for", "training of all seeds, min"], lines, "llr")
 
 
 def _provenance(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:

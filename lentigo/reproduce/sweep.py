@@ -15,8 +15,8 @@ import pandas as pd
 from lentigo.data import read_samples
 from lentigo.errors import DataError, LentigoError, RecipeError
 from lentigo.evaluation import PredictionTable, RunFiles, read_run
-from lentigo.evaluation.compare import markdown_table
 from lentigo.evaluation.intervals import RESAMPLES
+from lentigo.evaluation.markdown import markdown_table
 from lentigo.files import write_text
 from lentigo.reproduce.document import show
 from lentigo.reproduce.measure import OVERALL, Figures, Measured
@@ -214,11 +214,11 @@ def _markdown(result: Mapping[str, Any]) -> str:
             "",
             f"`{result['network']}`, `{result['protocol']}` protocol, {result['test_images']:,} test images, {len(result['runs'])} runs.",
             "",
-            *markdown_table(head, lines, left=1),
+            *markdown_table(head, lines),
             "",
             notes,
             "",
-            *markdown_table(["seed", "fold", *(_NAMES[m] for m in OVERALL), "run"], each, left=0),
+            *markdown_table(["seed", "fold", *(_NAMES[m] for m in OVERALL), "run"], each, "r"),
             "",
             f"Command `{origin['command']}`; data fingerprint `{origin['fingerprint']}`; {'; '.join(origin['hardware'])}; "
             f"{origin['wall_seconds'] / 60:.0f} minutes in all runs together.",

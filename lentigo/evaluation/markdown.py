@@ -1,0 +1,19 @@
+"""Tables in Markdown, for cards, reports and the pages of `results/`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_RULES = {"l": "---", "r": "---:"}
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
+    """The lines of a Markdown table.
+
+    Args:
+        head: the columns' names.
+        rows: cells, as many as columns in each.
+        align: ``l`` (text) or ``r`` (numbers), column by column; the last letter holds for the columns that follow, too.
+    """
+    rule = [_RULES[align[min(i, len(align) - 1)]] for i in range(len(head))]
+    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *([cell.replace("|", "\\|") for cell in row] for row in rows))]

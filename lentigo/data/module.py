@@ -153,6 +153,20 @@ class LesionData(pl.LightningDataModule):
         self.learnt: Index = np.concatenate([self.rows["train"], added])  # rows of the pool of all images
         self.learnt_targets: Index = np.concatenate([samples.targets[self.rows["train"]], *(part.targets for part in self.extra)])
 
+    def with_size(self, size: int, epochs: int) -> LesionData:
+        """The same images at one size, each once an epoch."""
+        return LesionData(
+            self.samples,
+            size_at=lambda epoch: size,
+            epochs=epochs,
+            batch=self.batch,
+            seed=self.seed,
+            cache=self.cache,
+            workers=self.workers,
+            progress=self.progress,
+            extra=self.extra,
+        )
+
     @property
     def steps(self) -> int:
         """Steps an epoch."""

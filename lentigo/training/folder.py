@@ -19,6 +19,7 @@ from lentigo.training.recipe import Recipe, load_recipe
 
 RECIPE, SPLIT, EXTRA, LOG, RECORD = "recipe.yaml", "split.csv", "extra.csv", "log.csv", "run.json"
 LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
+PRETRAIN, PRETRAIN_LOG = Path("checkpoints") / "pretrain.ckpt", "pretrain.csv"
 LOG_COLUMNS = (
     "epoch",
     "size",

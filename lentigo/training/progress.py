@@ -67,12 +67,22 @@ class RunProgress(pl.Callback):
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def begin(self) -> None:
+        """Show the bar, where there is one."""
+        if self.bar is not None:
+            self.bar.start()
+            self.task = self.bar.add_task("", total=1, status="")
+
+    def move(self, share: float, name: str, status: str) -> None:
+        """Move the bar, where there is one; ``share`` of what ``name`` says is done."""
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=share, description=name, status=status)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count."""
         self.left = TimeLeft(self.recipe, trainer.current_epoch)
-        if self.bar is not None and trainer.is_global_zero:
-            self.bar.start()
-            self.task = self.bar.add_task("", total=1, status="")
+        if trainer.is_global_zero:
+            self.begin()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count the epoch's images."""
@@ -96,8 +106,7 @@ class RunProgress(pl.Callback):
             f"loss {loss:.4f}  acc {accuracy:.3f}  bacc {balanced:.3f}{self.judged}  "
             f"{rate:.0f} images/s  {clock(self.left.seconds(epoch, share))} left"
         )
-        name = f"epoch {epoch + 1}/{self.recipe.epochs} ({self.recipe.size_at(epoch)} px)"
-        self.bar.update(self.task, completed=share, description=name, status=status)
+        self.move(share, f"epoch {epoch + 1}/{self.recipe.epochs} ({self.recipe.size_at(epoch)} px)", status)
 
     def epoch_done(self, row: dict[str, float | int], *, best: bool) -> None:
         """Report an epoch that is on disk.
@@ -128,6 +137,9 @@ class RunProgress(pl.Callback):
         """Take the bar away."""
         if self.bar is not None:
             self.bar.stop()
+            if self.task is not None:
+                self.bar.remove_task(self.task)
+                self.task = None
 
     def _make_bar(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}"))

@@ -266,6 +266,36 @@ class AugmentRecipe(_Section):
         return scale
 
 
+class PretrainRecipe(_Section):
+    """Learning from the training images without their labels, those of ``data.extra`` too, before the training proper.
+
+    SimSiam (Chen and He, CVPR 2021): two random views of an image shall look alike to the network.
+
+    Attributes:
+        epochs: passes over the images; 0 for none.
+        size: side of the images in pixels.
+        lr: peak learning rate of AdamW, with a cosine schedule.
+        augment: what makes two views of an image; its ``degrade``, ``erase``, ``mixup`` and ``cutmix`` have no place here.
+    """
+
+    epochs: Annotated[int, Field(ge=0)] = 0
+    size: Annotated[int, Field(ge=16, le=2048)] = 96
+    lr: Positive = 5e-4
+    augment: AugmentRecipe = AugmentRecipe(
+        rotation=180.0,
+        scale=(0.9, 2.0),
+        translation=0.2,
+        colour=ColourRecipe(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05, cast=0.1),
+    )
+
+    @field_validator("augment")
+    @classmethod
+    def _views(cls, augment: AugmentRecipe) -> AugmentRecipe:
+        if augment.erase or augment.mixup or augment.cutmix or augment.degrade != DegradeRecipe():
+            raise ValueError("pretraining takes no degrade, erase, mixup or cutmix")
+        return augment
+
+
 class StopRecipe(_Section):
     """Early stopping: after ``patience`` epochs without better monitored value; None never stops."""
 
@@ -281,6 +311,7 @@ class Recipe(_Section):
         data: images and split.
         network: what is trained.
         loss: what is minimised.
+        pretrain: what is learnt without labels, before.
         distil: trained networks to learn from, too.
         optimiser: how.
         schedule: learning rate over time.
@@ -305,6 +336,7 @@ class Recipe(_Section):
     data: DataRecipe = DataRecipe()
     network: NetworkRecipe = NetworkRecipe()
     loss: LossRecipe = LossRecipe()
+    pretrain: PretrainRecipe = PretrainRecipe()
     distil: DistilRecipe = DistilRecipe()
     optimiser: OptimiserRecipe = OptimiserRecipe()
     schedule: ScheduleRecipe = ScheduleRecipe()

@@ -31,6 +31,7 @@ from lentigo.training.folder import (
     LAST,
     LOG,
     LOG_COLUMNS,
+    PRETRAIN,
     RECIPE,
     RECORD,
     SPLIT,
@@ -44,6 +45,7 @@ from lentigo.training.folder import (
     write_record,
 )
 from lentigo.training.predict import write_split_predictions
+from lentigo.training.pretrain import PretrainKeeper, pretrain
 from lentigo.training.progress import RunProgress
 from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, to_yaml
 from lentigo.training.record import command_line, hardware, versions
@@ -134,6 +136,11 @@ def describe(recipe: Recipe, data: str | Path) -> str:
             f"{network.name}, {_parameters(network):,} parameters, pretrained: {recipe.network.pretrained}; loss {recipe.loss.name}",
             f"{recipe.epochs} epochs, batch {recipe.batch}, {sizes}; {recipe.optimiser.name}, {recipe.schedule.name} schedule",
             f"protocol {recipe.data.protocol}, split seed {recipe.data.split_seed}",
+            *(
+                [f"learns from the images without labels first: {recipe.pretrain.epochs} epochs at {recipe.pretrain.size} px"]
+                if recipe.pretrain.epochs
+                else []
+            ),
             *([f"learns from {', '.join(recipe.distil.teachers)} as well"] if recipe.distil.teachers else []),
             repr(samples),
             *(f"and, for training only, {len(extra.samples):,} images of {extra.samples.name} ({extra.samples.root})" for extra in extras),
@@ -185,6 +192,8 @@ def train(
         return folder
     samples = _samples_of(recipe, Path(data), folder, resumed=state is not None)
     extras = _extras_of(recipe, Path(data), samples, folder, resumed=state is not None)
+    if recipe.pretrain.epochs and devices * nodes > 1:
+        raise TrainingError("pretraining (pretrain.epochs) runs on one device; leave --devices and --nodes at 1")
     for missing in teachers_to_train(recipe, folder):
         if devices * nodes > 1:
             raise TrainingError(
@@ -202,6 +211,8 @@ def train(
     task, module = _assemble(recipe, samples, extras, network, folder, cache=Path(cache) if cache is not None else None, progress=progress)
     shown = RunProgress(recipe, bar=progress)
     keeper = RunKeeper(folder, recipe, shown, started)
+    if state is not None:
+        keeper.load_state_dict(state["callbacks"]["RunKeeper"])
     trainer = _trainer(recipe, [keeper, shown], devices=devices, nodes=nodes, accelerator=accelerator)
     if first:
         if state is None:
@@ -210,10 +221,12 @@ def train(
             shown.say(str(network.load_report))
         shown.say(_headline(recipe, samples, extras, trainer))
     try:
+        if state is None and recipe.pretrain.epochs:
+            keeper.earlier = _pretrain(network, module, recipe, folder, shown, resume=resume, accelerator=accelerator)
         if state is None or not (state["task"]["stopped"] or _epochs_done(state) >= recipe.epochs):
             trainer.fit(task, module, ckpt_path=str(folder / LAST) if state else None)
         if trainer.is_global_zero:
-            _finish(folder, recipe, samples, module, trainer.strategy.root_device, started, state)
+            _finish(folder, recipe, samples, module, trainer.strategy.root_device, keeper)
     except OutputError as error:
         kept = folder / LAST
         raise TrainingError(
@@ -364,10 +377,34 @@ def _assemble(
     return LesionTask(network, criterion, recipe, steps=module.steps, classes=len(samples.labels), teachers=teachers), module
 
 
-def _trainer(recipe: Recipe, callbacks: list[pl.Callback], *, devices: int, nodes: int, accelerator: str) -> pl.Trainer:
+def _pretrain(
+    network: Network, module: LesionData, recipe: Recipe, folder: Path, shown: RunProgress, *, resume: bool, accelerator: str
+) -> float:
+    """Pretrain the network in place, and say how many seconds earlier sessions have taken of that."""
+    chosen = recipe.pretrain
+    state = read_checkpoint(folder / PRETRAIN) if resume and (folder / PRETRAIN).is_file() else None
+    keeper = PretrainKeeper(folder, chosen, shown)
+    images = module.with_size(chosen.size, chosen.epochs)
+    trainer = _trainer(recipe, [keeper], devices=1, nodes=1, accelerator=accelerator, epochs=chosen.epochs, judged=False)
+    pretrain(network, images, trainer, recipe, keeper, state)
+    update_record(folder, pretraining={**keeper.history[-1], "images": len(module.learnt), "seconds": round(keeper.seconds, 1)})
+    return keeper.earlier
+
+
+def _trainer(
+    recipe: Recipe,
+    callbacks: list[pl.Callback],
+    *,
+    devices: int,
+    nodes: int,
+    accelerator: str,
+    epochs: int | None = None,
+    judged: bool = True,
+) -> pl.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # The loader gathers whole batches from a memory map: more workers would not help.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*passed in a `val_dataloader`.*")  # pretraining has no use for it
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")  # lightning 2.6 on torch 2.14
     many = devices * nodes > 1
     gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
@@ -383,7 +420,8 @@ def _trainer(recipe: Recipe, callbacks: list[pl.Callback], *, devices: int, node
             devices=devices,
             num_nodes=nodes,
             strategy="ddp" if many else "auto",
-            max_epochs=recipe.epochs,
+            max_epochs=epochs or recipe.epochs,
+            limit_val_batches=None if judged else 0,
             precision="32-true" if recipe.precision == "32" else recipe.precision,
             gradient_clip_val=recipe.clip or None,
             deterministic="warn" if recipe.deterministic else None,
@@ -451,9 +489,7 @@ def _headline(recipe: Recipe, samples: Samples, extras: Sequence[Extra], trainer
     return f"{recipe.name} on {samples.name} ({recipe.data.protocol} protocol: {parts}){more}, {machine}"
 
 
-def _finish(
-    folder: Path, recipe: Recipe, samples: Samples, module: LesionData, device: torch.device, started: float, state: dict[str, Any] | None
-) -> None:
+def _finish(folder: Path, recipe: Recipe, samples: Samples, module: LesionData, device: torch.device, keeper: RunKeeper) -> None:
     """Predict with the best weights and close the record."""
     network = load_run(folder).network().to(device).to(memory_format=torch.channels_last)
     pixels = module.pixels(recipe.final_size)
@@ -461,8 +497,7 @@ def _finish(
         if len(module.rows[split]):
             path = folder / "predictions" / f"{split}.csv"
             write_split_predictions(network, samples, pixels, split, path, device=device, batch=recipe.batch)
-    earlier = 0.0 if state is None else float(state["callbacks"]["RunKeeper"]["wall_seconds"])
-    update_record(folder, wall_seconds=round(earlier + time.monotonic() - started, 1), finished=True)
+    update_record(folder, wall_seconds=round(keeper.wall_seconds, 1), finished=True)
 
 
 def _epochs_done(state: Mapping[str, Any]) -> int:

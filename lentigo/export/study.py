@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
 from lentigo.evaluation import plots
-from lentigo.evaluation.compare import markdown_table
 from lentigo.evaluation.conformal import Coverage, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES
+from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.outliers import CARRIED, Features, Separation, fit_scores, separate, threshold_at
 from lentigo.inference import Classifier
 from lentigo.inference.quality import find_faults, measure_quality
@@ -142,7 +142,7 @@ class Study:
         for score, found in self.separations.items():
             cells = [f"{100 * s.fpr:.1f} / {s.auroc:.3f}" for s in found.values()]
             rows.append([score, *cells, f"{100 * _mean_fpr(found):.1f}", f"{100 * self.accepted[score]:.1f}"])
-        lines += markdown_table(["score", *sets, "mean", "test images accepted, %"], rows, left=1)
+        lines += markdown_table(["score", *sets, "mean", "test images accepted, %"], rows)
         names = sorted({reason for found in self.reasons.values() for reason in found} | {h for f in self.hints.values() for h in f})
         lines += [
             "\n## Answers\n\nShare of each set that is answered by all rules of the bundle, and what was found (%; refused, and hints in "
@@ -152,7 +152,7 @@ class Study:
         for name, (images, share) in self.answered.items():
             cells = [f"{100 * self.reasons[name].get(n, 0):.1f} ({100 * self.hints[name].get(n, 0):.1f})" for n in names]
             rows.append([name, f"{images:,}", f"{100 * share:.1f}", *cells])
-        lines += markdown_table(["set", "images", "answered", *names], rows, left=1)
+        lines += markdown_table(["set", "images", "answered", *names], rows)
         if self.coverage is not None:
             c = self.coverage
             lines += [
@@ -161,7 +161,6 @@ class Study:
                 *markdown_table(
                     ["class", "holds the true class, % (95 % interval)"],
                     [[code, e.text()] for code, e in (*c.per_class.items(), ("all", c.overall))],
-                    left=1,
                 ),
             ]
         return "\n".join(lines) + "\n"

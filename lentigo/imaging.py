@@ -8,7 +8,7 @@ The contract, which every runtime follows (the phone app ports it to the byte, w
    palettes and CMYK are converted, and transparency is composited on white.
 3. Apply the EXIF orientation.
 4. Resize straight to a square (no crop, no letterbox) with an antialiased bilinear filter. Pillow's
-   resampler is the reference, the width first, then the height.
+   resampler is the reference, the width first, then the height (`lentigo.resampler`).
 5. Scale to [0, 1] and normalise per channel: ``(x / 255 - mean) / std``.
 
 Only formats on a short list are ever handed to a decoder, and the size in the header is checked
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lentigo.errors import ImageError
+from lentigo.resampler import resize
 
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
 """What can be opened: a path, encoded bytes, a binary file, a Pillow image, or an (H, W, 3) uint8 RGB array."""
@@ -136,25 +137,6 @@ def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, draft_size:
             raise ImageError(f"cannot open an image from {kind}; give a path, bytes, a binary file, a Pillow image or a uint8 array")
         image = stack.enter_context(_identify(file, name))
         return _decode(image, name, max_pixels, draft_size)
-
-
-def resize(image: Image.Image, size: int) -> Pixels:
-    """Resize straight to a square with Pillow's antialiased bilinear filter: the reference of the contract.
-
-    Args:
-        image: an RGB image, as `open_image` returns it.
-        size: side of the square in pixels.
-
-    Returns:
-        (size, size, 3) uint8 RGB.
-    """
-    # One call a pass fixes their order: Pillow 13 takes the passes of tall images the other way round than older
-    # versions, and the rounding to 8 bits between them would make the pixels depend on the version.
-    if image.width != size:
-        image = image.resize((size, image.height), Image.Resampling.BILINEAR)
-    if image.height != size:
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(image, dtype=np.uint8)
 
 
 def normalise(

@@ -27,10 +27,10 @@ from lentigo.errors import DataError
 from lentigo.evaluation.reliance import RELIANCE
 from lentigo.evaluation.stress import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORES, SKIN
 from lentigo.files import atomic_path, write_text
-from lentigo.imaging import resize
 from lentigo.inference import Classifier, softmax, upsample
 from lentigo.inference.folder import BATCH
 from lentigo.machine import available_cores
+from lentigo.resampler import resize
 
 SMEAR = 28.0
 """Standard deviation of the blur that deletes, in pixels of a square of 224: an eighth of the image."""

@@ -31,9 +31,10 @@ from lentigo.evaluation.stress import stress_folder
 from lentigo.export.study import SPOILT, Study, look, spoil, study_trust
 from lentigo.export.trust import made_sets
 from lentigo.files import write_text
-from lentigo.imaging import find_images, load, resize
+from lentigo.imaging import find_images, load
 from lentigo.inference import Classifier, find_bundle, softmax
 from lentigo.machine import available_cores
+from lentigo.resampler import resize
 from lentigo.stress import run_stress, write_skin
 from lentigo.training.recipe import DataRecipe
 from lentigo.training.record import command_line, hardware, versions

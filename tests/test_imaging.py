@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import os
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from broken import write_broken
 from hypothesis import given, settings
@@ -15,8 +18,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from lentigo import resampler
 from lentigo.errors import ImageError
-from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, find_images, load, load_batch, normalise, open_image, resize
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, find_images, load, load_batch, normalise, open_image
+from lentigo.resampler import resize, resize_fast
 
 
 def gradient(width: int = 40, height: int = 30) -> Image.Image:
@@ -224,6 +229,46 @@ def test_resize_is_antialiased_bilinear_to_a_square() -> None:
     fine[:, ::2] = 255  # stripes finer than the target: antialiasing must average them away
     assert np.abs(resize(Image.fromarray(fine), 16).astype(int)[2:-2, 2:-2] - 127.5).max() <= 1
     assert load(image, 16).shape == (16, 16, 3)
+
+
+@given(
+    extent=st.tuples(st.integers(1, 700), st.integers(1, 700)),
+    size=st.sampled_from([16, 96, 224]),
+    seed=st.integers(0, 99),
+    hard=st.booleans(),
+)
+@settings(max_examples=40, deadline=None)
+def test_quick_resize_is_within_one_level(extent: tuple[int, int], size: int, seed: int, hard: bool) -> None:
+    pytest.importorskip("cykooz_resizer")
+    values = np.random.default_rng(seed).integers(0, 256, (*extent, 3), np.uint8)
+    image = Image.fromarray((values > 127).astype(np.uint8) * 255 if hard else values)
+    before = np.array(image)
+    exact, quick = resize(image, size).astype(int), resize_fast(image, size)
+    assert quick.shape == (size, size, 3)
+    assert quick.dtype == np.uint8
+    assert np.abs(exact - quick).max() <= 1
+    assert np.array_equal(np.array(image), before)  # the image itself is left alone
+
+
+def test_quick_resize_serves_several_threads() -> None:
+    pytest.importorskip("cykooz_resizer")
+    images = [Image.fromarray(np.random.default_rng(i).integers(0, 256, (300, 400, 3), np.uint8)) for i in range(24)]
+    alone = [resize_fast(image, 64) for image in images]
+    assert not all(np.array_equal(resize(image, 64), quick) for image, quick in zip(images, alone, strict=True))  # it is another code
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda image: resize_fast(image, 64), images))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
+
+
+@pytest.mark.parametrize("why", ["not installed", "a newer Pillow"])
+def test_quick_resize_is_pillows_own_where_it_must_be(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resampler, "_local", threading.local())
+    if why == "not installed":
+        monkeypatch.setitem(sys.modules, "cykooz_resizer", None)
+    else:
+        monkeypatch.setattr(PIL, "__version__", "99.0.0")
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8))
+    assert np.array_equal(resize_fast(image, 64), resize(image, 64))
 
 
 def test_resize_takes_the_width_first_whatever_the_version_of_pillow() -> None:

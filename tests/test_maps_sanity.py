@@ -15,8 +15,9 @@ from onnx import numpy_helper
 from scipy.stats import spearmanr
 
 from lentigo.data import render_phantom
-from lentigo.imaging import normalise, resize
+from lentigo.imaging import normalise
 from lentigo.inference import Classifier, load
+from lentigo.resampler import resize
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,10 @@ from lentigo.evaluation.intervals import Resampling
 from lentigo.evaluation.selective import measure_selective
 from lentigo.export.atypicality import append_atypicality
 from lentigo.export.session import Session
-from lentigo.imaging import resize
 from lentigo.inference import Classifier, predict_paths
 from lentigo.inference.quality import HINTS, REASONS, judge_quality, measure_quality
 from lentigo.labels import HAM10000
+from lentigo.resampler import resize
 from lentigo.workflow import evaluate_bundle, measure_trust
 
 CODES = ("a", "b", "c")

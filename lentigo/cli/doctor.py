@@ -64,7 +64,7 @@ def examine() -> list[Finding]:
     found += [_package("train", name, extra="train", deep=True) for name in ("torch", "torchvision", "timm", "lightning", "kornia")]
     train = ("torchmetrics", "pandas", "scikit-learn", "scipy", "matplotlib", "onnx", "onnxscript", "pyyaml")
     found += [_package("train", name, extra="train") for name in train]
-    found += [_package("parquet", "pyarrow", extra="parquet"), _package("ray", "ray", extra="ray")]
+    found += [_package(extra, name, extra=extra) for extra, name in (("fast", "cykooz-resizer"), ("parquet", "pyarrow"), ("ray", "ray"))]
     found += [_models(), _page(), _accelerator(), _cache()]
     found += [
         _tool("node", "builds the phone app; `make app` brings its own where it is absent"),

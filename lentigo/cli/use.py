@@ -52,7 +52,10 @@ def predict(
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 8,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when left out.")] = None,
     fast_decode: Annotated[
-        bool, typer.Option("--fast-decode", help="Decode large JPEGs at reduced scale: quicker, with slightly different probabilities.")
+        bool,
+        typer.Option(
+            "--fast-decode", help="Decode large JPEGs at reduced scale, resize by quicker means: slightly different probabilities."
+        ),
     ] = False,
     engine: Annotated[str, typer.Option(help="local, or ray: Ray Data on a cluster or on this machine (extra ray).")] = "local",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
@@ -121,7 +124,10 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with one copy of every model.")] = 1,
     exact: Annotated[
-        bool, typer.Option("--exact/--fast-decode", help="Decode JPEGs in full, or at reduced scale where that is enough.")
+        bool,
+        typer.Option(
+            "--exact/--fast-decode", help="Decode JPEGs in full, or at reduced scale where that is enough, and resize by quicker means."
+        ),
     ] = True,
     max_batch: Annotated[int, typer.Option(min=1, help="Most images in one inference.")] = 16,
     max_delay_ms: Annotated[float, typer.Option(min=0, help="Longest that an image waits for others to join its batch, in ms.")] = 4.0,

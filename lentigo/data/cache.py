@@ -30,8 +30,8 @@ from lentigo.data.progress import Progress, shown
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError, ImageError, OutputError
 from lentigo.files import write_text
-from lentigo.imaging import resize
 from lentigo.machine import available_cores
+from lentigo.resampler import resize
 
 PREPROCESSING = 1
 """Raised when ``lentigo.imaging`` changes what a decoded, resized image looks like."""

@@ -14,7 +14,8 @@ from lentigo.data.texture import BLANKS, TEXTURES, render_textures
 from lentigo.evaluation.outliers import ACCEPTED, CARRIED, Features, fit_gaussians, separate, threshold_at
 from lentigo.export.atypicality import OUTPUT, append_atypicality
 from lentigo.export.session import FloatArray, Session
-from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise, resize
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
+from lentigo.resampler import resize
 
 PICTURES = 70
 """Pictures of each made set that an export measures on."""

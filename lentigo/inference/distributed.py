@@ -27,10 +27,11 @@ import numpy as np
 
 from lentigo.bundle import SPEC, Bundle
 from lentigo.errors import BundleError, DataError, ImageError, MissingExtraError, OutputError
-from lentigo.imaging import open_image, read_file, resize
+from lentigo.imaging import open_image, read_file
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.remote import is_address, read_many
 from lentigo.inference.table import Row
+from lentigo.resampler import resize, resize_fast
 
 if TYPE_CHECKING:
     from lentigo.inference.sources import Item
@@ -60,7 +61,7 @@ def ray_stream(
         heatmaps: not written by this engine.
         batch: images in one inference.
         workers: classifiers at most, each on one core; None lets Ray take what the cluster has.
-        fast_decode: decode large JPEGs at reduced scale.
+        fast_decode: as in `lentigo.inference.predict_paths`.
 
     Yields:
         The rows of one block, blocks in the order of ``items``.
@@ -185,6 +186,7 @@ def _fetch(sources: Sequence[str], folder: str) -> list[bytes | ImageError]:
 
 def _decode(table: Any, size: int, draft: int | None) -> Any:
     """Second stage: the pixels that the network sees, (size, size, 3) uint8 as bytes."""
+    shrink = resize if draft is None else resize_fast
     pixels: list[bytes | None] = []
     errors: list[str | None] = table["error"].to_pylist()
     sources = table["source"].to_pylist()
@@ -192,7 +194,7 @@ def _decode(table: Any, size: int, draft: int | None) -> Any:
         found = None
         if content is not None:
             try:
-                found = resize(open_image(_Named(content, os.fsdecode(sources[i])), draft_size=draft), size).tobytes()
+                found = shrink(open_image(_Named(content, os.fsdecode(sources[i])), draft_size=draft), size).tobytes()
             except ImageError as error:
                 errors[i] = str(error)
         pixels.append(found)

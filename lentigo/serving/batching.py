@@ -20,8 +20,9 @@ import numpy as np
 from PIL import Image
 
 from lentigo.errors import ImageError
-from lentigo.imaging import Pixels, open_image, resize, sniff
+from lentigo.imaging import Pixels, open_image, sniff
 from lentigo.inference import Classifier, Prediction
+from lentigo.resampler import resize, resize_fast
 from lentigo.serving.problems import Problem
 
 _SNIFFED = 512
@@ -65,7 +66,7 @@ def decode(data: bytes, size: int, max_pixels: int, exact: bool) -> tuple[Pixels
         raise Problem("not-an-image", str(error)) from None
     try:
         image = open_image(data, max_pixels=max_pixels, draft_size=None if exact else size)
-        return resize(image, size), image.size
+        return (resize if exact else resize_fast)(image, size), image.size
     except ImageError as error:
         text = str(error).removeprefix("the bytes given: ")
         pixels = _pixel_count(data, kind)

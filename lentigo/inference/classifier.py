@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from lentigo.bundle import BATCH_AXIS, SPEC, Bundle, Spec
 from lentigo.errors import BundleError, did_you_mean
-from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image, resize
+from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
 from lentigo.inference.prediction import Prediction
 from lentigo.inference.verdict import Verdict, judge
 from lentigo.labels import LabelSet
+from lentigo.resampler import resize
 
 DEFAULT = "dermoscopy-7"
 PACKAGED = Path(__file__).resolve().parent.parent / "bundles"

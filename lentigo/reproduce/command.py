@@ -16,6 +16,7 @@ from lentigo.evaluation.panels import confusion_panels, curves_plot, save_svg
 from lentigo.files import write_text
 from lentigo.reproduce.cost import Cost, measure_cost
 from lentigo.reproduce.document import to_markdown
+from lentigo.reproduce.elsewhere import elsewhere_result, predict_elsewhere
 from lentigo.reproduce.measure import Measured
 from lentigo.reproduce.plan import Job, State, WeightsAtHand, inspect
 from lentigo.reproduce.pool import run_jobs, say_line
@@ -288,12 +289,19 @@ def _write(
     networks = plan.table.compares == "networks"
     cost = cost and networks  # ideas are of one network
     rows = [RowRuns(r.row, r.slug, r.runs, r.missing, _cost(plan, r, classes, runs, say) if cost else None) for r in found]
+    temperatures = {row.slug: {seed: _temperature(run) for seed, run in row.runs.items()} for row in rows}
     measured = Measured(
         {row.slug: {seed: _judged(run, plan.table.part) for seed, run in row.runs.items()} for row in rows},
         resamples=resamples,
-        temperatures={row.slug: {seed: _temperature(run) for seed, run in row.runs.items()} for row in rows},
+        temperatures=temperatures,
     )
-    result = build_result(plan.table, rows, measured, protocol=plan.protocol, budget=plan.budget, seeds=plan.seeds)
+    data = plan.data or Path(str(next(iter(present[0].runs.values())).record.get("data_root", ".")))
+    reference = next((row.slug for row in rows if row.row.slug == plan.table.reference), "")
+    elsewhere = [
+        elsewhere_result(one, reference, temperatures, resamples=resamples)
+        for one in predict_elsewhere(rows, plan.table.elsewhere, data, say)
+    ]
+    result = build_result(plan.table, rows, measured, protocol=plan.protocol, budget=plan.budget, seeds=plan.seeds, elsewhere=elsewhere)
     stem = f"{plan.table.name}-{plan.protocol}"
     figures = _plots(rows, measured, out, stem) if networks else []  # two dozen ideas make no readable plot
     write_text(out / f"{stem}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")

@@ -22,6 +22,11 @@ _PAIRED = {
     "bacc_ovr": "BACC, one against the rest",
     "macro_auc": _PROBABILITY["macro_auc"],
 }
+_ELSEWHERE = {
+    "balanced_accuracy": "balanced accuracy",
+    "macro_auc": _PROBABILITY["macro_auc"],
+    "malignant_auc": _PROBABILITY["malignant_auc"],
+}
 _STARTS = {"imagenet": "ImageNet", "scratch": "scratch", None: "–"}
 
 
@@ -61,6 +66,7 @@ def to_markdown(result: Mapping[str, Any], figures: Sequence[str]) -> str:
         "",
         *_pairs_table(result, titles),
         "",
+        *_elsewhere(result, titles),
         "## Recall by class",
         "",
         *_recall_table(result, rows),
@@ -95,6 +101,8 @@ def what_it_says(result: Mapping[str, Any]) -> list[str]:
     ]
     if counted:
         said.append(f"The printed figure lies inside the measured interval in {', '.join(counted)}.")
+    for one in result["elsewhere"]:
+        said += _say_elsewhere(one, names, result["reference"])
     if result["part"] == "validation":
         said.append(
             "The rows are ideas to choose among, so they are judged on validation images, which also set each run's temperature and "
@@ -157,6 +165,19 @@ def _say_rare(result: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
     text = f"Recall of the rare classes against {names[result['reference']]}, in points: "
     text += f"{'; '.join(clear)}; " if clear else ""
     return [f"{text}{open_} of {len(found)} differences have an interval that holds zero (not corrected for their number)."]
+
+
+def _say_elsewhere(one: Mapping[str, Any], names: Mapping[str, str], reference: str) -> list[str]:
+    told = []
+    for pair in one["pairs"]:
+        real = [f"{_ELSEWHERE[m]} {_points(d)}" for m, d in pair["differences"].items() if d["real"]]
+        if real:
+            told.append(f"{names[pair['second']]} ({'; '.join(real)})")
+    if not one["pairs"]:
+        return []
+    if not told:
+        return [f"On {one['data']} no row can be told from {names[reference]}."]
+    return [f"On {one['data']}, in points against {names[reference]}: {'; '.join(told)}; the other rows cannot be told from it there."]
 
 
 def _but(result: Mapping[str, Any]) -> str:
@@ -282,6 +303,34 @@ def _pairs_table(result: Mapping[str, Any], names: Mapping[str, str]) -> list[st
         "Points. The same lesions and seeds on both sides. **\\***: the corrected p is below 0.05 and the interval leaves out zero. "
         "McNemar's test takes images as independent and holds for one trained network each.",
     ]
+
+
+def _elsewhere(result: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    if not result["elsewhere"]:
+        return []
+    lines = ["## On other collections", ""]
+    reference = names.get(result["reference"], "")
+    for one in result["elsewhere"]:
+        differences = {pair["second"]: pair["differences"] for pair in one["pairs"]}
+        head = ["row", *(cell for metric in _ELSEWHERE for cell in (_ELSEWHERE[metric], f"− {reference}, p (Holm)"))]
+        rows = []
+        for slug, figures in one["rows"].items():
+            cells = [names[slug]]
+            for metric in _ELSEWHERE:
+                d = differences.get(slug, {}).get(metric)
+                mark = " **\\***" if d and d["real"] else ""
+                cells += [_estimate(figures[metric]), f"{_estimate(d, signed=True)}{mark}, {_p(d['p_holm'])}" if d else "–"]
+            rows.append(cells)
+        learnt = [names[slug] for slug in one["learnt_from_it"]]
+        lines += [
+            f"**{one['data']}**: {one['images']:,} images of the classes {', '.join(one['classes'])} in {one['groups']:,} groups, which "
+            "none of these rows has learnt from, without its published test part. Answers of other classes count as wrong."
+            + (f" Left out, since they have learnt from it: {', '.join(learnt)}." if learnt else ""),
+            "",
+            *markdown_table(head, rows),
+            "",
+        ]
+    return lines
 
 
 def _recall_table(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:

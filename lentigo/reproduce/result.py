@@ -51,7 +51,14 @@ class RowRuns:
 
 
 def build_result(
-    table: Table, rows: Sequence[RowRuns], measured: Measured, *, protocol: str, budget: Budget, seeds: Sequence[int]
+    table: Table,
+    rows: Sequence[RowRuns],
+    measured: Measured,
+    *,
+    protocol: str,
+    budget: Budget,
+    seeds: Sequence[int],
+    elsewhere: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Everything that is known about a table, as plain data.
 
@@ -62,6 +69,7 @@ def build_result(
         protocol: how the data were split.
         budget: how training was scaled.
         seeds: the seeds that were asked for.
+        elsewhere: figures on other collections, of ``elsewhere_result``.
     """
     present = [row for row in rows if row.runs]
     records = [run.record for row in present for run in row.runs.values()]
@@ -93,6 +101,7 @@ def build_result(
         "rows": [_row(row, figures.get(row.slug), table) for row in rows] + _class_rows(rows, figures),
         "pairs": [_pair(pair, present) for pair in against],
         "recall_of_rare_classes": _rare(table, present, reference, measured),
+        "elsewhere": list(elsewhere),
         "order": {metric: _order(present, measured, metric) for metric in PRINTED},
         "provenance": {
             "command": command_line(),

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lentigo.errors import RecipeError, did_you_mean
-from lentigo.training.recipe import Recipe, load_recipe
+from lentigo.training.recipe import ExtraRecipe, Recipe, load_recipe
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Values = dict[str, Any]
@@ -97,6 +97,7 @@ class Table(_Section):
             so are judged on the validation part.
         set: keys that all rows set.
         rare: classes to call out.
+        elsewhere: other collections that the runs are judged on as well, but for their published test parts.
         paper_classes: for rows that do not say.
         profile_size: side of the images for multiply-accumulates and latency, in pixels.
         rows: the rows, as printed.
@@ -113,6 +114,7 @@ class Table(_Section):
     compares: Literal["networks", "ideas"] = "networks"
     set: Values = {}
     rare: tuple[str, ...] = ()
+    elsewhere: tuple[ExtraRecipe, ...] = ()
     paper_classes: int | None = None
     profile_size: int = 224
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]

@@ -12,12 +12,14 @@ import torch
 from tiny_data import folder
 from tiny_training import whole_run
 
+from lentigo.data.extra import read_extra
 from lentigo.evaluation import read_run
-from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, load, normalise
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.reproduce import elsewhere as module
 from lentigo.reproduce.elsewhere import Elsewhere, elsewhere_result, predict_elsewhere
 from lentigo.reproduce.result import RowRuns
 from lentigo.reproduce.tables import Row
+from lentigo.resampler import resize
 from lentigo.training import load_run
 from lentigo.training.recipe import ExtraRecipe
 
@@ -52,8 +54,9 @@ def test_predictions_are_those_of_the_network(tmp_path: Path, other: Path) -> No
     assert sorted(np.array(table.codes)[table.targets]) == ["naevus"] * 14 + ["wart"] * 12
     network = load_run(tmp_path / "one-seed0").network()
     size = load_run(tmp_path / "one-seed0").recipe.final_size
+    samples = read_extra(other, CLASSES, rows[0].runs[0].labels).samples
     for i in (0, 13, 25):
-        pixels = load(other / str(table.paths[i]), size)
+        pixels = resize(samples.read(i), size)
         with torch.inference_mode():
             expected = network(torch.from_numpy(normalise(pixels[None], IMAGENET_MEAN, IMAGENET_STD))).double().softmax(1)[0]
         np.testing.assert_allclose(table.probabilities[i], expected.numpy(), atol=1e-5)

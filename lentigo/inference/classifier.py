@@ -15,6 +15,7 @@ from lentigo.bundle import BATCH_AXIS, SPEC, Bundle, Spec
 from lentigo.errors import BundleError, did_you_mean
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
 from lentigo.inference.prediction import Prediction
+from lentigo.inference.quality import judge_quality
 from lentigo.inference.verdict import Verdict, judge
 from lentigo.labels import LabelSet
 from lentigo.resampler import resize
@@ -232,7 +233,7 @@ class Classifier:
             pixels: (size, size, 3) uint8, what the network saw.
         """
         atypicality = None if outputs.atypicality is None else float(outputs.atypicality[index])
-        return judge(self.spec, outputs.probabilities[index].tolist(), atypicality, pixels)
+        return judge(self.spec, outputs.probabilities[index].tolist(), atypicality, judge_quality(pixels))
 
 
 def load(name_or_path: str | Path = DEFAULT, *, threads: int | None = None, batch: int | None = None) -> Classifier:

@@ -29,6 +29,7 @@ from lentigo.imaging import Floats, Pixels, normalise, open_image
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.distributed import ray_stream
 from lentigo.inference.heatmap import save_heatmap
+from lentigo.inference.quality import Faults, judge_quality
 from lentigo.inference.sources import Item, Sources
 from lentigo.inference.table import Row, Table, open_table
 from lentigo.inference.verdict import judge
@@ -224,6 +225,8 @@ class Worker:
         pixels, floats = self._buffers()
         rows: list[Row | None] = []
         pictures: list[Pixels] = []
+        faults: list[Faults] = []
+        spec = self.classifier.spec
         read = 0
         for item in chunk:
             try:
@@ -235,19 +238,21 @@ class Worker:
                 rows.append(Row(item.path, error=str(error)))
                 continue
             rows.append(None)
+            seen = slice(read, read + 1)  # while the processor still has the pixels at hand
+            normalise(pixels[seen], spec.input.mean, spec.input.std, out=floats[seen])
+            faults.append(judge_quality(pixels[read]))
             read += 1
             if self.heatmaps is not None:
                 image.thumbnail((HEATMAP_SIZE, HEATMAP_SIZE), Image.Resampling.BILINEAR)
                 pictures.append(np.asarray(image))
         if read:
-            spec = self.classifier.spec
-            outputs = self.classifier.run_normalised(normalise(pixels[:read], spec.input.mean, spec.input.std, out=floats[:read]))
+            outputs = self.classifier.run_normalised(floats[:read])
             best = outputs.probabilities.argmax(axis=1).tolist()
             places = [i for i, row in enumerate(rows) if row is None]
             atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
             answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
             for number, (place, probabilities, index) in enumerate(answers):
-                verdict = judge(spec, probabilities, None if atypical is None else atypical[number], pixels[number])
+                verdict = judge(spec, probabilities, None if atypical is None else atypical[number], faults[number])
                 rows[place] = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
             if self.heatmaps is not None and outputs.cam is not None:
                 for place, picture, cam, index in zip(places, pictures, outputs.cam, best, strict=True):

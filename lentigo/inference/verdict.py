@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lentigo.bundle import Spec
-from lentigo.imaging import Pixels
-from lentigo.inference.quality import judge_quality
+from lentigo.inference.quality import Faults
 
 UNLIKE = "the image is unlike those the model was trained on"
 
@@ -33,16 +32,16 @@ class Verdict:
     operating_points: tuple[tuple[str, bool], ...] = ()
 
 
-def judge(spec: Spec, probabilities: Sequence[float], atypicality: float | None, pixels: Pixels) -> Verdict:
+def judge(spec: Spec, probabilities: Sequence[float], atypicality: float | None, faults: Faults) -> Verdict:
     """Judge one answer by the bundle's thresholds and the quality of the image.
 
     Args:
         spec: the bundle's specification.
         probabilities: (K,) calibrated.
         atypicality: what the graph says; None where it has no such output.
-        pixels: (S, S, 3) uint8, what the network saw.
+        faults: what `lentigo.inference.quality.judge_quality` says of what the network saw.
     """
-    reasons, hints = judge_quality(pixels)
+    reasons, hints = faults
     if spec.abstention is not None and atypicality is not None and atypicality > spec.abstention.threshold:
         reasons += (UNLIKE,)
     malignant = None

@@ -71,7 +71,7 @@ def pictures(work: Path) -> list[Path]:
 def lentigo_folder(work: Path, *, fast: bool = False) -> dict[str, Any]:
     from lentigo.inference import load, predict_paths
 
-    classifier = load(work / "caco", threads=1, batch=8)  # as the command line does
+    classifier = load(work / "caco", threads=1, batch=8, maps=False)  # as the command line does
     found: dict[str, Any] = {}
     with measured(found, len(pictures(work))), tempfile.TemporaryDirectory() as folder:
         predict_paths(classifier, work / "pictures", out=Path(folder) / "out.csv", progress=False, fast_decode=fast)
@@ -191,7 +191,7 @@ def network_alone(work: Path) -> dict[str, Any]:
 
     from lentigo.inference import load
 
-    classifier = load(work / "caco", threads=1, batch=8)
+    classifier = load(work / "caco", threads=1, batch=8, maps=False)
     image = np.random.default_rng(0).normal(size=(8, 3, SIZE, SIZE)).astype(np.float32)
     rounds = max(1, len(pictures(work)) // 8)
     found: dict[str, Any] = {}

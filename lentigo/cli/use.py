@@ -67,7 +67,7 @@ def predict(
 
     one = Shown.is_one_image(sources)
     batch = 1 if one else batch
-    classifier = load(model, threads=1, batch=batch)
+    classifier = load(model, threads=1, batch=batch, maps=one or heatmaps is not None)  # one picture does not pay for taking them out
     shown = Shown(classifier.labels, keep=0 if out and not as_json else None if as_json else 50)
     summary = predict_paths(
         classifier,

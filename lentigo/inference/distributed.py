@@ -223,7 +223,7 @@ class _Infer:
         with TemporaryDirectory(prefix="lentigo-bundle-") as folder:
             for name, content in files.items():
                 (Path(folder) / name).write_bytes(content)
-            classifier = Classifier(Bundle.open(folder), threads=1, spinning=False, batch=batch)
+            classifier = Classifier(Bundle.open(folder), threads=1, spinning=False, batch=batch, maps=False)
         self.size, self.batch = classifier.size, batch
         self.worker = Worker(classifier, batch)
 

@@ -187,7 +187,9 @@ def stream(
     if heatmaps is not None and classifier.spec.outputs.cam is None:
         raise BundleError(f"model {classifier.spec.name} exports no class-activation maps: do without heat maps")
     threads = workers or available_cores()
-    worker = Worker(classifier.for_stream(batch), batch, None if heatmaps is None else Path(heatmaps), fast_decode)
+    worker = Worker(
+        classifier.for_stream(batch, maps=heatmaps is not None), batch, None if heatmaps is None else Path(heatmaps), fast_decode
+    )
     feed = iter(items)
     pending: deque[Future[list[Row]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="lentigo-predict")

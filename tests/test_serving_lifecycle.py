@@ -140,6 +140,7 @@ def alive(pid: int) -> bool:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_every_accepted_request_is_answered_when_told_to_stop(tmp_path: Path, bundle: Path, workers: int) -> None:
     with running(tmp_path, models=(str(bundle),), workers=workers) as server, Load(server, 12) as load:
+        server.await_event("ready", workers)  # a worker that is still starting has nothing to stop
         load.await_answers(100)
         before = load.statuses[200]
         server.signal(signal.SIGTERM)

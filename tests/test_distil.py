@@ -58,6 +58,17 @@ def test_views_are_the_eight_of_a_square() -> None:
     assert torch.allclose(group.targets(images), sum(each) / 3, atol=1e-5)
 
 
+def test_teachers_see_small_images_enlarged() -> None:
+    torch.manual_seed(0)
+    network = create_network("mobilenetv3_small_none", classes=3).eval()
+    group = Teachers([network], DistilRecipe(temperature=1.0, size=48))
+    small, large = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 64, 64)
+    enlarged = torch.nn.functional.interpolate(small, (48, 48), mode="bilinear", align_corners=False)
+    assert torch.allclose(group.targets(small), torch.softmax(network(enlarged), 1), atol=1e-5)
+    assert not torch.allclose(group.targets(small), torch.softmax(network(small), 1), atol=1e-5)
+    assert torch.allclose(group.targets(large), torch.softmax(network(large), 1), atol=1e-5)  # never reduced
+
+
 def test_teachers_never_learn() -> None:
     group = teachers(2.0)
     logits = torch.randn(4, 3, requires_grad=True)

@@ -19,7 +19,7 @@ class Teachers:
 
     Args:
         networks: trained networks with the student's classes.
-        recipe: temperature and weight of the term, and views of an image.
+        recipe: temperature and weight of the term, views of an image and their size.
     """
 
     def __init__(self, networks: Sequence[Network], recipe: DistilRecipe) -> None:
@@ -27,6 +27,7 @@ class Teachers:
         self.weight = recipe.weight
         self.temperature = recipe.temperature
         self.views = recipe.views
+        self.size = recipe.size
 
     def to(self, device: torch.device) -> None:
         """Move the networks."""
@@ -36,6 +37,8 @@ class Teachers:
     @torch.no_grad()
     def targets(self, images: Tensor) -> Tensor:
         """The teachers' mean softmax at the temperature over their views, (N, K), of images (N, 3, S, S)."""
+        if self.size is not None and images.shape[-1] < self.size:
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False)
         answers = [
             F.softmax(network(view(images, number)).float() / self.temperature, dim=1)
             for number in range(self.views)

@@ -128,12 +128,15 @@ class DistilRecipe(_Section):
         temperature: of both softmaxes; the term is multiplied by its square.
         views: how many mirrored and turned views of an image a teacher's answer is the mean of, 1 to 8: its test-time
             augmentation, which the student learns to do without.
+        size: side of the squares, in pixels, that images are enlarged to for the teachers; None shows them at the size of the
+            epoch. A network that was trained on larger images answers badly on small ones, and well on the same ones enlarged.
     """
 
     teachers: tuple[str, ...] = ()
     weight: Fraction = 0.5
     temperature: Positive = 2.0
     views: Annotated[int, Field(ge=1, le=8)] = 1
+    size: Annotated[int, Field(ge=16, le=2048)] | None = None
 
 
 class OptimiserRecipe(_Section):

@@ -58,15 +58,25 @@ def test_views_are_the_eight_of_a_square() -> None:
     assert torch.allclose(group.targets(images), sum(each) / 3, atol=1e-5)
 
 
+class Convolution(torch.nn.Module):
+    """A network so small that its untrained answers depend on what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(3, 3, 5, stride=2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 50 * self.layer(images).relu().mean((2, 3))
+
+
 def test_teachers_see_small_images_enlarged() -> None:
     torch.manual_seed(0)
-    network = create_network("mobilenetv3_small_none", classes=3).eval()
-    torch.nn.init.normal_(network.head.output.weight, std=100.0)  # it has opinions
-    group = Teachers([network], DistilRecipe(temperature=1.0, size=48))
+    network = Convolution()
+    group = Teachers([network], DistilRecipe(temperature=1.0, size=48))  # type: ignore[list-item]
     small, large = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 64, 64)
     enlarged = torch.nn.functional.interpolate(small, (48, 48), mode="bilinear", align_corners=False)
     assert torch.allclose(group.targets(small), torch.softmax(network(enlarged), 1), atol=1e-5)
-    assert not torch.allclose(group.targets(small), torch.softmax(network(small), 1), atol=1e-5)
+    assert not torch.allclose(group.targets(small), torch.softmax(network(small), 1), atol=1e-3)
     assert torch.allclose(group.targets(large), torch.softmax(network(large), 1), atol=1e-5)  # never reduced
 
 

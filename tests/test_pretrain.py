@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
-from tiny_training import LOG, cache_folder, data, recipe, run_into
+from tiny_training import LOG, data, recipe, run_into, train_until_killed
 
 from lentigo.errors import RecipeError, TrainingError
 from lentigo.networks import create_network
@@ -21,25 +17,6 @@ from lentigo.training.folder import BEST, read_checkpoint
 from lentigo.training.pretrain import COLLAPSED, SimSiam, spread, unlikeness
 
 PRETRAIN = {"epochs": 3, "size": 32, "lr": 2e-3}
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tiny_training import recipe
-from lentigo.training import train
-from lentigo.training.pretrain import SimSiam
-
-step = SimSiam.training_step
-
-def dies(task, batch, index):
-    if task.current_epoch == 1 and index == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(task, batch, index)
-
-SimSiam.training_step = dies
-out, data, cache = map(Path, sys.argv[1:])
-train(recipe(pretrain={"epochs": 3, "size": 32, "lr": 2e-3}), data, out=out, accelerator="cpu", progress=False, cache=cache)
-"""
 
 
 def test_loss_equals_a_slow_version() -> None:
@@ -98,15 +75,7 @@ def test_run_with_pretraining_survives_being_killed_in_it(tmp_path: Path) -> Non
     assert load_run(whole).record["pretraining"]["images"] == 24
 
     out = tmp_path / "killed"
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(out), str(data()), str(cache_folder())],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    train_until_killed(out, SimSiam, epoch=1, pretrain=PRETRAIN)
     assert len(pd.read_csv(out / "pretrain.csv")) == 1
     assert not (out / "log.csv").exists()
 

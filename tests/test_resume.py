@@ -3,53 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import torch
-from tiny_training import LOG, cache_folder, data, run_into, whole_run
+from tiny_training import LOG, run_into, train_until_killed, whole_run
 
 from lentigo.training import load_run
 from lentigo.training.folder import BEST, LAST, read_checkpoint
-
-# Trains, and kills itself without warning in the middle of its third epoch.
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from tiny_training import recipe
-from lentigo.training import train
 from lentigo.training.task import LesionTask
-
-step = LesionTask.training_step
-
-def dies(task, batch, index):
-    if task.current_epoch == 2 and index == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(task, batch, index)
-
-LesionTask.training_step = dies
-out, data, cache = map(Path, sys.argv[1:])
-train(recipe(), data, out=out, accelerator="cpu", progress=False, cache=cache)
-"""
 
 
 def test_killed_run_resumes_to_the_same_result(tmp_path: Path) -> None:
     whole = whole_run()
     out = tmp_path / "run"
-    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(out), str(data()), str(cache_folder())],
-        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(torch.get_num_threads())},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    train_until_killed(out, LesionTask, epoch=2)
     assert len(pd.read_csv(out / "log.csv")) == 2
     assert read_checkpoint(out / LAST)["epoch"] == 1
     before = load_run(out).record

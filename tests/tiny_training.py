@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
 from tiny_data import folder
 
 from lentigo.training import Recipe, parse_recipe, train
@@ -73,3 +78,38 @@ def run_into(out: Path, chosen: Recipe | None = None, *, source: Path | None = N
 def whole_run() -> Path:
     """A run that nothing broke; copy it before changing anything in it."""
     return run_into(Path(_place().name) / "run")
+
+
+# Trains, and kills itself without warning in the middle of an epoch.
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tiny_training import recipe
+from lentigo.training import train
+from {module} import {task}
+
+step = {task}.training_step
+
+def dies(task, batch, index):
+    if task.current_epoch == {epoch} and index == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(task, batch, index)
+
+{task}.training_step = dies
+out, data, cache = map(Path, sys.argv[1:])
+train(recipe(**{changes!r}), data, out=out, accelerator="cpu", progress=False, cache=cache)
+"""
+
+
+def train_until_killed(out: Path, task: type, epoch: int, **changes: Any) -> None:
+    """Train in a process that is killed in the middle of an epoch (from 0) of a task."""
+    program = _KILLED.format(module=task.__module__, task=task.__name__, epoch=epoch, changes=changes)
+    paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(out), str(data()), str(cache_folder())],
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr

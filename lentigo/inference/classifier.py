@@ -101,9 +101,10 @@ class Classifier:
         self.size = self.spec.input.size
         self.threads = threads
         self.batch = batch
-        self.maps = maps and self.spec.outputs.cam is not None
+        has_maps = self.spec.outputs.cam is not None
+        self.maps = maps and has_maps
         expected = _expected_outputs(self.spec, maps=self.maps)
-        self._session = _session(bundle, threads, spinning, batch, None if maps else list(expected))
+        self._session = _session(bundle, threads, spinning, batch, list(expected) if has_maps and not maps else None)
         self._outputs = _check_graph(self._session, bundle, expected)
 
     def __repr__(self) -> str:

@@ -35,17 +35,16 @@ def keep_outputs(content: bytes, names: Collection[str]) -> bytes:
     graph = model.graph
     if any(node.op_type in _WITH_GRAPHS for node in graph.node):
         return content
-    needed, nodes = set(names), []
-    for node in reversed(graph.node):  # every node stands behind those it needs
+    needed = set(names)
+    for index in reversed(range(len(graph.node))):  # every node stands behind those it needs
+        node = graph.node[index]
         if needed.intersection(node.output):
             needed.update(node.input)
-            nodes.append(node)
-    nodes.reverse()
-    outputs = [value for value in graph.output if value.name in names]
-    for field, kept in (("node", nodes), ("output", outputs)):
-        copies = [type(value).FromString(value.SerializeToString()) for value in kept]
-        graph.ClearField(field)
-        getattr(graph, field).extend(copies)
+        else:
+            del graph.node[index]
+    for index in reversed(range(len(graph.output))):
+        if graph.output[index].name not in names:
+            del graph.output[index]
     pruned: bytes = model.SerializeToString()
     return pruned
 

@@ -168,13 +168,13 @@ def _say_rare(result: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
 
 
 def _say_elsewhere(one: Mapping[str, Any], names: Mapping[str, str], reference: str) -> list[str]:
+    if not one["pairs"]:
+        return []
     told = []
     for pair in one["pairs"]:
         real = [f"{_ELSEWHERE[m]} {_points(d)}" for m, d in pair["differences"].items() if d["real"]]
         if real:
             told.append(f"{names[pair['second']]} ({'; '.join(real)})")
-    if not one["pairs"]:
-        return []
     if not told:
         return [f"On {one['data']} no row can be told from {names[reference]}."]
     return [f"On {one['data']}, in points against {names[reference]}: {'; '.join(told)}; the other rows cannot be told from it there."]

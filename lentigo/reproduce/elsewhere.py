@@ -101,17 +101,7 @@ def elsewhere_result(
         values = figures.overall | figures.probability
         rows[slug] = {"seeds": list(figures.seeds), **{name: values[name].to_dict() for name in METRICS}}
     couples = [(reference, slug) for slug in runs if slug != reference] if reference in runs else []
-    pairs = [
-        {
-            "second": pair.second,
-            "seeds": list(pair.seeds),
-            "differences": {
-                name: {**d.to_dict(), "p": pair.p[name], "p_holm": pair.p_holm[name], "real": pair.real(name)}
-                for name, d in pair.differences.items()
-            },
-        }
-        for pair in measured.pairs(couples, METRICS)
-    ]
+    pairs = [{"second": pair.second, "seeds": list(pair.seeds), "differences": pair.tested()} for pair in measured.pairs(couples, METRICS)]
     return {
         "data": elsewhere.name,
         "fingerprint": elsewhere.fingerprint,

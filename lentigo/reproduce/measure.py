@@ -81,6 +81,13 @@ class Paired:
         d = self.differences[metric]
         return self.p_holm[metric] < ALPHA and d.low is not None and d.high is not None and (d.low > 0 or d.high < 0)
 
+    def tested(self) -> dict[str, dict[str, object]]:
+        """Metric -> the difference with its p values and whether it is real, as plain data."""
+        return {
+            metric: {**d.to_dict(), "p": self.p[metric], "p_holm": self.p_holm[metric], "real": self.real(metric)}
+            for metric, d in self.differences.items()
+        }
+
 
 class Measured:
     """Every run of a table on the same test images, drawn once.

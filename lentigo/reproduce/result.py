@@ -199,10 +199,7 @@ def _pair(pair: Paired, rows: Sequence[RowRuns]) -> dict[str, Any]:
         "second": pair.second,
         "seeds": list(pair.seeds),
         "mixed_start": starts[pair.first] != starts[pair.second],
-        "differences": {
-            metric: {**e.to_dict(), "p": pair.p[metric], "p_holm": pair.p_holm[metric], "real": pair.real(metric)}
-            for metric, e in pair.differences.items()
-        },
+        "differences": pair.tested(),
         "mcnemar": {str(seed): p for seed, p in pair.mcnemar.items()},
     }
 

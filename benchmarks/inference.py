@@ -167,11 +167,10 @@ def plain_onnx_folder(work: Path) -> dict[str, Any]:
 
 def decode_alone(work: Path, fast: bool = False) -> dict[str, Any]:
     """(e): decode and resize on all cores, nothing else: the physical limit of reading."""
-    from lentigo.imaging import open_image
-    from lentigo.resampler import resize, resize_fast
+    from lentigo.imaging import load
 
     def read(path: Path) -> int:
-        return len(resize_fast(open_image(path, draft_size=SIZE), SIZE) if fast else resize(open_image(path), SIZE))
+        return len(load(path, SIZE, fast=fast))
 
     found: dict[str, Any] = {}
     with measured(found, len(pictures(work))), ThreadPoolExecutor(CORES) as pool:

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lentigo.errors import ImageError
-from lentigo.resampler import resize
+from lentigo.resampler import resize, resize_fast
 
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
 """What can be opened: a path, encoded bytes, a binary file, a Pillow image, or an (H, W, 3) uint8 RGB array."""
@@ -166,14 +166,14 @@ def normalise(
     return out
 
 
-def load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, draft_size: int | None = None) -> Pixels:
+def load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, fast: bool = False) -> Pixels:
     """Open an image and resize it to the network's square: steps 1 to 4 of the contract.
 
     Args:
         source: anything `open_image` takes.
         size: side of the square in pixels.
         max_pixels: as in `open_image`.
-        draft_size: as in `open_image`; None keeps to the contract exactly.
+        fast: as in `open_and_load`.
 
     Returns:
         (size, size, 3) uint8 RGB.
@@ -181,7 +181,27 @@ def load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, draft_
     Raises:
         ImageError: as `open_image`.
     """
-    return resize(open_image(source, max_pixels=max_pixels, draft_size=draft_size), size)
+    return open_and_load(source, size, max_pixels=max_pixels, fast=fast)[1]
+
+
+def open_and_load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, fast: bool = False) -> tuple[Image.Image, Pixels]:
+    """`load`, with the opened image for whoever shows it.
+
+    Args:
+        source: anything `open_image` takes.
+        size: side of the square in pixels.
+        max_pixels: as in `open_image`.
+        fast: decode JPEG at reduced scale and resize in vector instructions (`lentigo.resampler.resize_fast`): quicker, and slightly
+            beside the contract (docs/predict.md has figures).
+
+    Returns:
+        The image as `open_image` returns it, and (size, size, 3) uint8 RGB.
+
+    Raises:
+        ImageError: as `open_image`.
+    """
+    image = open_image(source, max_pixels=max_pixels, draft_size=size if fast else None)
+    return image, (resize_fast if fast else resize)(image, size)
 
 
 def load_batch(sources: Iterable[ImageSource], size: int, *, pool: Executor | None = None) -> Pixels:

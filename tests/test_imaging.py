@@ -312,7 +312,7 @@ def test_draft_decoding_is_close_to_the_contract_and_never_too_small() -> None:
     content = encode(Image.fromarray(smooth), "JPEG", quality=95)
     draft = open_image(content, draft_size=128)
     assert draft.size == (200, 150)
-    assert np.abs(load(content, 128, draft_size=128).astype(int) - load(content, 128).astype(int)).mean() < 1.0
+    assert np.abs(load(content, 128, fast=True).astype(int) - load(content, 128).astype(int)).mean() < 1.0
     assert open_image(content, draft_size=601).size == (800, 600)
 
 

@@ -4,7 +4,7 @@ Between convolutions ONNX Runtime holds maps in blocks of 8 or 16 channels (NCHW
 that broadcasts cannot, nor a concatenation of places, nor a maximum over axes: the map is unblocked, multiplied in runs of 7 or
 14 numbers, and blocked again. So here gates are spread over the map before they multiply it (nearest upsampling), rows and columns
 pass through their shared convolution one after the other, and hidden channels that fit blocks badly are filled up with zeros, which
-add nothing. MobileNetV3-CaCo takes a fifth less time where the batch is known (:attr:`Classifier.batch`), a tenth otherwise.
+add nothing. MobileNetV3-CaCo takes a quarter less time where the batch is known (:attr:`Classifier.batch`).
 """
 
 from __future__ import annotations

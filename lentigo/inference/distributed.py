@@ -27,11 +27,10 @@ import numpy as np
 
 from lentigo.bundle import SPEC, Bundle
 from lentigo.errors import BundleError, DataError, ImageError, MissingExtraError, OutputError
-from lentigo.imaging import open_image, read_file
+from lentigo.imaging import load, read_file
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.remote import is_address, read_many
 from lentigo.inference.table import Row
-from lentigo.resampler import resize, resize_fast
 
 if TYPE_CHECKING:
     from lentigo.inference.sources import Item
@@ -81,13 +80,12 @@ def ray_stream(
     if not blocks:
         return
     files = _content(classifier.bundle)
-    draft = classifier.size if fast_decode else None
     with _cluster() as cores:
         options: dict[str, Any] = {"batch_format": "pyarrow", "num_cpus": 1}
         pipeline = (
             data.from_arrow(blocks)
             .map_batches(_read, fn_args=(str(Path.cwd()),), batch_size=CHUNK, **options)
-            .map_batches(_decode, fn_args=(classifier.size, draft), batch_size=CHUNK, **options)
+            .map_batches(_decode, fn_args=(classifier.size, fast_decode), batch_size=CHUNK, **options)
             .map_batches(
                 _Infer,
                 fn_constructor_args=(files, batch),
@@ -184,9 +182,8 @@ def _fetch(sources: Sequence[str], folder: str) -> list[bytes | ImageError]:
     return [fetched[source] for source in sources]
 
 
-def _decode(table: Any, size: int, draft: int | None) -> Any:
+def _decode(table: Any, size: int, fast: bool) -> Any:
     """Second stage: the pixels that the network sees, (size, size, 3) uint8 as bytes."""
-    shrink = resize if draft is None else resize_fast
     pixels: list[bytes | None] = []
     errors: list[str | None] = table["error"].to_pylist()
     sources = table["source"].to_pylist()
@@ -194,7 +191,7 @@ def _decode(table: Any, size: int, draft: int | None) -> Any:
         found = None
         if content is not None:
             try:
-                found = shrink(open_image(_Named(content, os.fsdecode(sources[i])), draft_size=draft), size).tobytes()
+                found = load(_Named(content, os.fsdecode(sources[i])), size, fast=fast).tobytes()
             except ImageError as error:
                 errors[i] = str(error)
         pixels.append(found)

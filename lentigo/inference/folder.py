@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image
 
 from lentigo.errors import BundleError, DataError, ImageError, OutputError, did_you_mean
-from lentigo.imaging import Floats, Pixels, normalise, open_image
+from lentigo.imaging import Floats, Pixels, normalise, open_and_load
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.distributed import ray_stream
 from lentigo.inference.heatmap import save_heatmap
@@ -34,7 +34,6 @@ from lentigo.inference.sources import Item, Sources
 from lentigo.inference.table import Row, Table, open_table
 from lentigo.inference.verdict import judge
 from lentigo.machine import available_cores
-from lentigo.resampler import resize, resize_fast
 
 BATCH = 8
 HEATMAP_SIZE = 512
@@ -218,8 +217,7 @@ class Worker:
         self.classifier = classifier
         self.batch = batch
         self.heatmaps = heatmaps
-        self.draft_size = classifier.size if fast_decode else None
-        self.resize = resize_fast if fast_decode else resize
+        self.fast_decode = fast_decode
         self._local = threading.local()
 
     def __call__(self, chunk: Sequence[Item]) -> list[Row]:
@@ -234,8 +232,7 @@ class Worker:
             try:
                 if item.error is not None or item.source is None:
                     raise ImageError(item.error or f"{item.path}: no image")
-                image = open_image(item.source, draft_size=self.draft_size)
-                pixels[read] = self.resize(image, self.classifier.size)
+                image, pixels[read] = open_and_load(item.source, self.classifier.size, fast=self.fast_decode)
             except ImageError as error:
                 rows.append(Row(item.path, error=str(error)))
                 continue

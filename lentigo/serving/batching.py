@@ -20,9 +20,8 @@ import numpy as np
 from PIL import Image
 
 from lentigo.errors import ImageError
-from lentigo.imaging import Pixels, open_image, sniff
+from lentigo.imaging import Pixels, open_and_load, sniff
 from lentigo.inference import Classifier, Prediction
-from lentigo.resampler import resize, resize_fast
 from lentigo.serving.problems import Problem
 
 _SNIFFED = 512
@@ -65,13 +64,13 @@ def decode(data: bytes, size: int, max_pixels: int, exact: bool) -> tuple[Pixels
     except ImageError as error:
         raise Problem("not-an-image", str(error)) from None
     try:
-        image = open_image(data, max_pixels=max_pixels, draft_size=None if exact else size)
-        return (resize if exact else resize_fast)(image, size), image.size
+        image, pixels = open_and_load(data, size, max_pixels=max_pixels, fast=not exact)
+        return pixels, image.size
     except ImageError as error:
         text = str(error).removeprefix("the bytes given: ")
-        pixels = _pixel_count(data, kind)
-        if pixels > max_pixels:
-            raise Problem("image-too-large", f"{pixels:,} pixels; the limit is {max_pixels:,}; scale the image down") from None
+        count = _pixel_count(data, kind)
+        if count > max_pixels:
+            raise Problem("image-too-large", f"{count:,} pixels; the limit is {max_pixels:,}; scale the image down") from None
         raise Problem("damaged-image", text) from None
     except MemoryError:
         raise Problem("image-too-large", "there is not enough memory for this image now; scale it down") from None

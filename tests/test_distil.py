@@ -15,7 +15,7 @@ from lentigo.errors import DataError, TrainingError
 from lentigo.networks import create_network
 from lentigo.training import load_recipe, load_run, run
 from lentigo.training import teachers as teachers_module
-from lentigo.training.distil import Teachers, view
+from lentigo.training.distil import Teachers, fold, view
 from lentigo.training.recipe import DistilRecipe
 
 
@@ -67,6 +67,36 @@ class Convolution(torch.nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return 50 * self.layer(images).relu().mean((2, 3))
+
+
+def test_teachers_are_folded_and_say_the_same() -> None:
+    torch.manual_seed(0)
+    network = create_network("mobilenetv3_small_caco", classes=3, dropout=0.3)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.1, 0.1)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    torch.nn.init.normal_(network.get_submodule("head.output").weight)
+    folded = fold(network.eval())
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    for size in (64, 96):
+        images = torch.randn(2, 3, size, size)
+        said = network(images)
+        assert said.std() > 1e-3
+        assert torch.allclose(folded(images), said, atol=1e-4 * float(said.detach().abs().max()))
+
+
+class Undecided(torch.nn.Module):
+    """Cannot be traced: what it does depends on the image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        means = images.mean((2, 3))
+        return means if means.sum() > 0 else -means
+
+
+def test_a_teacher_that_cannot_be_folded_answers_as_it_is() -> None:
+    network = Undecided()
+    assert fold(network) is network  # type: ignore[arg-type]
 
 
 def test_teachers_see_small_images_enlarged() -> None:

@@ -174,11 +174,11 @@ def test_bar_shows_loss_accuracies_speed_and_time(tmp_path: Path, monkeypatch: p
 
 
 def test_time_left_counts_pixels() -> None:
-    left = TimeLeft(recipe())  # 32, 32, 40, 40 px
+    left = TimeLeft([32, 32, 40, 40])
     left.start -= 10
     assert left.seconds(0, 1.0) == pytest.approx(10 * (1024 + 2 * 1600) / 1024, rel=0.01)
     assert left.seconds(3, 1.0) == pytest.approx(0, abs=1e-6)
-    assert TimeLeft(recipe()).seconds(0, 0.0) is None
+    assert TimeLeft([32]).seconds(0, 0.0) is None
     assert [clock(s) for s in (None, 5, 65, 3725)] == ["?", "0:05", "1:05", "1:02:05"]
 
 

@@ -133,5 +133,5 @@ def _predictions(folder: Path, extra: Extra) -> PredictionTable:
     run = load_run(folder)
     pixels = open_cache(extra.samples, run.recipe.final_size, progress=False).pixels
     network = run.network().to(memory_format=torch.channels_last)
-    write_split_predictions(network, extra.samples, pixels, "train", path, device=torch.device("cpu"), batch=_BATCH)
+    write_split_predictions(network, extra.samples, pixels, "train", path, device=torch.device("cpu"), batch=_BATCH, maps=False)
     return read_predictions(path, codes=codes)

@@ -18,9 +18,17 @@ from lentigo.training.augment import Normalise
 
 @torch.inference_mode()
 def write_split_predictions(
-    network: Network, samples: Samples, pixels: NDArray[np.uint8], split: str, path: Path, *, device: torch.device, batch: int
+    network: Network,
+    samples: Samples,
+    pixels: NDArray[np.uint8],
+    split: str,
+    path: Path,
+    *,
+    device: torch.device,
+    batch: int,
+    maps: bool = True,
 ) -> None:
-    """Predict one split and write its table, with class-activation maps where the head has them.
+    """Predict one split and write its table, and class-activation maps where they are wanted and the head has them.
 
     Args:
         network: in evaluation mode, on the device.
@@ -30,6 +38,7 @@ def write_split_predictions(
         path: the CSV to write; the maps go beside it.
         device: where the network is.
         batch: images at a time.
+        maps: whether maps are wanted.
 
     Raises:
         OutputError: the disk refuses.
@@ -42,7 +51,7 @@ def write_split_predictions(
         chosen = rows[start : start + batch]
         images = normalise(torch.from_numpy(pixels[chosen]).to(device))
         truth = torch.from_numpy(samples.targets[chosen]).to(device)
-        if network.head is None:
+        if network.head is None or not maps:
             scores = network(images)
         else:
             features = network.forward_features(images)

@@ -23,7 +23,7 @@ from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.networks import Network
 from lentigo.training.augment import Augment, Normalise, draw_changes, step_seed
 from lentigo.training.folder import PRETRAIN, PRETRAIN_LOG
-from lentigo.training.progress import RunProgress, clock
+from lentigo.training.progress import RunProgress, TimeLeft, clock
 from lentigo.training.recipe import PretrainRecipe, Recipe, ScheduleRecipe
 from lentigo.training.schedule import rate_factor
 
@@ -150,7 +150,8 @@ class PretrainKeeper(pl.Callback):
         self.history: list[dict[str, float | int]] = []
         self.earlier = 0.0
         self.session = self.epoch_start = time.monotonic()
-        self.first = self.images = 0
+        self.left = self._time_left(0)
+        self.images = 0
 
     @property
     def seconds(self) -> float:
@@ -168,8 +169,8 @@ class PretrainKeeper(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Show the bar."""
-        self.first = trainer.current_epoch
         self.session = time.monotonic()
+        self.left = self._time_left(trainer.current_epoch)
         self.shown.begin()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -183,7 +184,7 @@ class PretrainKeeper(pl.Callback):
             share = (batch_idx + 1) / pl_module.steps
             rate = self.images / (time.monotonic() - self.epoch_start)
             name = f"pretraining {trainer.current_epoch + 1}/{self.chosen.epochs} ({self.chosen.size} px)"
-            self.shown.move(share, name, f"{rate:.0f} images/s  {self._left(trainer.current_epoch + share)} left")
+            self.shown.move(share, name, f"{rate:.0f} images/s  {clock(self.left.seconds(trainer.current_epoch, share))} left")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the epoch, then tell of it."""
@@ -199,7 +200,8 @@ class PretrainKeeper(pl.Callback):
         warning = "  (collapsed: all images look the same to it; try a lower pretrain.lr)" if figures["spread"] < COLLAPSED else ""
         self.shown.say(
             f"pretraining {row['epoch']}/{self.chosen.epochs}  {self.chosen.size} px  loss {figures['loss']:.4f}  "
-            f"spread {figures['spread']:.2f}  {self.images / seconds:.0f} images/s  {self._left(trainer.current_epoch + 1)} left{warning}"
+            f"spread {figures['spread']:.2f}  {self.images / seconds:.0f} images/s  "
+            f"{clock(self.left.seconds(trainer.current_epoch, 1.0))} left{warning}"
         )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -210,9 +212,8 @@ class PretrainKeeper(pl.Callback):
         """Take the bar away before the message."""
         self.shown.on_exception(trainer, pl_module, exception)
 
-    def _left(self, epochs: float) -> str:
-        done = epochs - self.first
-        return clock((time.monotonic() - self.session) * (self.chosen.epochs - epochs) / done if done else None)
+    def _time_left(self, first: int) -> TimeLeft:
+        return TimeLeft([self.chosen.size] * self.chosen.epochs, first)
 
 
 def pretrain(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -18,17 +19,15 @@ _REDRAW = 0.25  # seconds
 
 
 class TimeLeft:
-    """Estimates the time left of a whole run, whose epochs grow with the image size.
-
-    An epoch's cost is taken as proportional to its pixels.
+    """Estimates the time left of a training, whose epochs grow with the image size.
 
     Args:
-        recipe: the run's recipe.
+        sizes: of the images, an entry an epoch; an epoch's cost is taken as proportional to their pixels.
         first: epochs done before this session.
     """
 
-    def __init__(self, recipe: Recipe, first: int = 0) -> None:
-        self.costs = [recipe.size_at(epoch) ** 2 for epoch in range(recipe.epochs)]
+    def __init__(self, sizes: Iterable[int], first: int = 0) -> None:
+        self.costs = [size**2 for size in sizes]
         self.first = first
         self.start = time.monotonic()
 
@@ -54,7 +53,7 @@ class RunProgress(pl.Callback):
         self.console = console or Console(stderr=True)
         self.bar = self._make_bar() if bar and self.console.is_terminal else None
         self.task: TaskID | None = None
-        self.left = TimeLeft(recipe)
+        self.left = self._time_left(0)
         self.images = 0
         self.epoch_start = 0.0
         self.judged = ""
@@ -80,7 +79,7 @@ class RunProgress(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin to count."""
-        self.left = TimeLeft(self.recipe, trainer.current_epoch)
+        self.left = self._time_left(trainer.current_epoch)
         if trainer.is_global_zero:
             self.begin()
 
@@ -140,6 +139,9 @@ class RunProgress(pl.Callback):
             if self.task is not None:
                 self.bar.remove_task(self.task)
                 self.task = None
+
+    def _time_left(self, first: int) -> TimeLeft:
+        return TimeLeft(map(self.recipe.size_at, range(self.recipe.epochs)), first)
 
     def _make_bar(self) -> Progress:
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}"))

@@ -126,6 +126,20 @@ class Interval(_Model):
     high: float | None = None
 
 
+class LearntToo(_Model):
+    """Another data set whose images training saw.
+
+    Attributes:
+        data: its name.
+        fingerprint: of the whole of it.
+        images: how many of its images were learnt from: those of the recipe's ``data.extra``, but for a published test part.
+    """
+
+    data: str
+    fingerprint: str
+    images: int
+
+
 class Provenance(_Model):
     """Where the model came from: enough to train it again and to judge its figures."""
 
@@ -137,6 +151,7 @@ class Provenance(_Model):
     split_seed: int
     seed: int
     counts: dict[str, int] = {}
+    extra: tuple[LearntToo, ...] = ()
     hardware: str
     wall_seconds: float
     created: str

@@ -18,6 +18,7 @@ import torch
 
 from lentigo.bundle import SPEC, Spec
 from lentigo.data import Samples, kfold_samples, load_split, read_samples, split_samples
+from lentigo.data.extra import read_extra, rename_classes
 from lentigo.data.progress import Progress, shown
 from lentigo.data.samples import COLUMNS, SPLITS
 from lentigo.data.skin import estimate_angle
@@ -75,6 +76,7 @@ def evaluate(
     split: str = "test",
     split_file: str | Path | None = None,
     protocol: str | None = None,
+    classes: Mapping[str, str] | None = None,
     stress: bool = False,
     limit: int | None = None,
     progress: bool | Progress = True,
@@ -88,6 +90,7 @@ def evaluate(
         split: ``test``, ``val``, ``train`` or, for a bundle, ``all``.
         split_file: for a bundle, a saved split.
         protocol: for a bundle, how the data is divided.
+        classes: for a bundle, the data's class codes -> the bundle's.
         stress: also classify degraded images and images with parts deleted, for the report's robustness section; a run needs its
             bundle for that.
         limit: no more images than this for ``stress``, drawn at random.
@@ -99,14 +102,23 @@ def evaluate(
     """
     if data is not None:
         return evaluate_bundle(
-            target, data, split=split, split_file=split_file, protocol=protocol, out=out, stress=stress, limit=limit, progress=progress
+            target,
+            data,
+            split=split,
+            split_file=split_file,
+            protocol=protocol,
+            classes=classes,
+            out=out,
+            stress=stress,
+            limit=limit,
+            progress=progress,
         )
     if (Path(target) / SPEC).is_file() or not Path(target).exists():
         raise DataError(
             f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to judge a bundle, give a data set too (--data)"
         )
-    if split_file is not None or protocol is not None:
-        raise DataError("a run has its own split; split_file and protocol are for a bundle on a data set (--data)")
+    if split_file is not None or protocol is not None or classes is not None:
+        raise DataError("a run has its own split and classes; split_file, protocol and classes are for a bundle on a data set (--data)")
     return evaluate_run(target, split=split, out=out, stress=stress, limit=limit, progress=progress)
 
 
@@ -147,6 +159,7 @@ def evaluate_bundle(
     split: str = "test",
     split_file: str | Path | None = None,
     protocol: str | None = None,
+    classes: Mapping[str, str] | None = None,
     out: str | Path | None = None,
     stress: bool = False,
     limit: int | None = None,
@@ -155,8 +168,8 @@ def evaluate_bundle(
     """Classify a labelled data set with a bundle, and write predictions and report.
 
     Which images are judged: those of ``split`` in ``split_file``; else by ``protocol``; else, where the data set is the one that the
-    bundle was trained on (same fingerprint), by the very split of its training; else all of them. The title says which, and how many
-    of the judged images the bundle was trained on where that is known.
+    bundle was trained on (same fingerprint), by the very split of its training; else, where training saw images of it as well, all the
+    others; else all of them. The title says which, and how many of the judged images the bundle was trained on where that is known.
 
     Args:
         bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
@@ -164,6 +177,7 @@ def evaluate_bundle(
         split: ``test``, ``val``, ``train``, or ``all`` for every image.
         split_file: a saved split, CSV with columns image and split.
         protocol: ``image``, ``lesion``, ``patient`` or ``official``, with the bundle's seed and fractions.
+        classes: for another collection: its class codes -> the bundle's; images of other classes are left out.
         out: the folder for ``predictions/``, ``run.json`` and ``report/``; ``runs/<bundle>-on-<data>`` when left out.
         stress: also classify degraded images, see `evaluate`.
         limit: no more images than this for ``stress``.
@@ -178,8 +192,9 @@ def evaluate_bundle(
     started = time.monotonic()
     classifier = Classifier(find_bundle(bundle))
     spec = classifier.spec
-    samples = _read(Path(data), spec)
-    part = _choose(samples, spec, split=split, split_file=split_file, protocol=protocol)
+    judged = _read(Path(data), spec, classes)
+    samples = judged.samples
+    part = _choose(judged, spec, split=split, split_file=split_file, protocol=protocol)
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{samples.name}"
     # A part of another name is a table of its own beside test.csv, as in a run.
     table = folder / "predictions" / f"{split}.csv"
@@ -187,7 +202,7 @@ def evaluate_bundle(
     _predict(classifier, part.samples, table, progress)
     if stress:
         run_stress(classifier, part.samples, stress_folder(table), limit=limit, facts=_stress_facts(spec), progress=progress)
-    _write_record(folder, spec, samples, part, Path(data), time.monotonic() - started)
+    _write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)
     title = f"{spec.name} on {samples.name}: {part.description}"
     index = write_report(
         table,
@@ -248,13 +263,53 @@ class _Part:
     trained_on: int | None
 
 
-def _read(data: Path, spec: Spec) -> Samples:
+@dataclass(frozen=True)
+class _Judged:
+    """A data set under the bundle's classes.
+
+    Attributes:
+        samples: what may be judged.
+        fingerprint: of the whole data set.
+        learnt: ids of the images that training saw as those of another data set; None where it saw none of this one.
+        left_out: images of classes that nobody asked for.
+        classes: the data's class codes -> the bundle's, where they were given.
+    """
+
+    samples: Samples
+    fingerprint: str
+    learnt: frozenset[str] | None
+    left_out: int
+    classes: Mapping[str, str] | None
+
+
+def _read(data: Path, spec: Spec, classes: Mapping[str, str] | None) -> _Judged:
     """The samples, their classes checked against the bundle's and put into its order.
+
+    Raises:
+        DataError: classes that the bundle does not know, or classes given for the data set that it was trained on.
+    """
+    samples = read_samples(data)
+    fingerprint = samples.fingerprint
+    learnt = None
+    for seen, chosen in zip(spec.provenance.extra, _data_recipe(spec).extra, strict=False):
+        if seen.fingerprint == fingerprint:
+            learnt = frozenset(read_extra(data, chosen.classes, spec.labels).samples.frame["image"])
+    if classes is None:
+        return _Judged(_known_classes(samples, data, spec), fingerprint, learnt, 0, None)
+    if fingerprint == spec.provenance.fingerprint:
+        raise DataError(f"{data}: {spec.name} was trained on this data set and knows its classes; leave out which stands for which")
+    renamed = rename_classes(samples, classes, spec.labels)
+    if not len(renamed):
+        raise DataError(f"{data}: has no image of the classes {', '.join(classes)}")
+    return _Judged(renamed, fingerprint, learnt, len(samples) - len(renamed), classes)
+
+
+def _known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
+    """The samples under the bundle's order of classes.
 
     Raises:
         DataError: classes that the bundle does not know.
     """
-    samples = read_samples(data)
     present = [code for code in samples.labels.codes if (samples.frame["label"] == code).any()]
     foreign = [code for code in present if code not in spec.codes]
     if foreign:
@@ -262,33 +317,40 @@ def _read(data: Path, spec: Spec) -> Samples:
         raise DataError(
             f"{data}: {count:,} of {len(samples):,} images are of classes that {spec.name} does not know ({', '.join(foreign)}"
             f"{did_you_mean(foreign[0], spec.codes) if samples.name in _OWN_LAYOUTS else ''}); it knows {', '.join(spec.codes)}: "
-            "leave those images out, or rename their classes where they mean the same, in a CSV with columns path and label"
+            "say which class stands for which, which leaves the others out (--classes THEIRS=OURS,...), or rename them in a CSV with "
+            "columns path and label"
         )
     return Samples(samples.name, samples.root, spec.labels, samples.frame)
 
 
-def _choose(samples: Samples, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None) -> _Part:
+def _choose(judged: _Judged, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None) -> _Part:
     if split not in (*SPLITS, ALL):
         raise DataError(f"unknown split {split!r}{did_you_mean(split, (*SPLITS, ALL))}")
     if split_file is not None and protocol is not None:
         raise DataError("a saved split and a protocol exclude each other; give one of them")
-    own = samples.fingerprint == spec.provenance.fingerprint
-    trained = _split_of_training(samples, spec) if own else None
+    samples, learnt = judged.samples, judged.learnt
+    trained = _split_of_training(samples, spec) if judged.fingerprint == spec.provenance.fingerprint else None
+    if trained is not None:
+        learnt = frozenset(trained.frame["image"][trained.frame["split"] == "train"])
     if split_file is not None:
         divided, named = load_split(samples, split_file), f"by {Path(split_file).name}"
     elif protocol is not None:
         divided, named = _divide(samples, spec, protocol), f"protocol {protocol}"
     elif trained is not None:
         divided, named = trained, f"protocol {spec.provenance.protocol}, as in training"
-    else:
+    elif learnt is None:
         divided, named, split = samples, "not the data of its training", ALL
+    elif split == ALL:
+        divided, named = samples, "training saw images of this data set as well"
+    else:
+        divided, named, split = samples.without(learnt), "that training has not seen", ALL
+        if not len(divided):
+            raise DataError(f"{samples.root}: {spec.name} was trained on all of these images; take others, or --split all")
     chosen = divided if split == ALL else divided.subset(split)
-    overlap = None
-    if trained is not None:
-        learnt = set(trained.frame["image"][trained.frame["split"] == "train"])
-        overlap = int(chosen.frame["image"].isin(learnt).sum())
+    overlap = None if learnt is None else int(chosen.frame["image"].isin(learnt).sum())
     text = f"all {len(chosen):,} images" if split == ALL else f"{len(chosen):,} {split} images"
     text += f" ({named})" if split != ALL or trained is None else ""
+    text += f"; {judged.left_out:,} of other classes left out" if judged.left_out else ""
     if overlap:
         text += f"; {overlap:,} of them it was trained on, so that the figures do not hold for new images"
     used = "all images" if split == ALL else (protocol or ("saved split" if split_file is not None else spec.provenance.protocol))
@@ -311,7 +373,7 @@ def _divide(samples: Samples, spec: Spec, protocol: str) -> Samples:
 def _data_recipe(spec: Spec) -> DataRecipe:
     """How the bundle's data were divided; only the keys known here, since another version may have written more."""
     stored = spec.provenance.recipe.get("data") or {}
-    return DataRecipe.model_validate({key: stored[key] for key in ("fractions", "folds", "fold") if key in stored})
+    return DataRecipe.model_validate({key: stored[key] for key in ("fractions", "folds", "fold", "extra") if key in stored})
 
 
 def _predict(classifier: Classifier, samples: Samples, table: Path, progress: bool | Progress) -> None:
@@ -372,16 +434,16 @@ def _stream(samples: Samples, size: int) -> Iterator[Pixels]:
                 future.cancel()
 
 
-def _write_record(folder: Path, spec: Spec, samples: Samples, part: _Part, data: Path, seconds: float) -> None:
+def _write_record(folder: Path, spec: Spec, judged: _Judged, part: _Part, data: Path, seconds: float) -> None:
     record = {
         "name": spec.name,
         "command": command_line(),
         "recipe": spec.provenance.recipe.get("name", ""),
         "network": spec.network.name,
         "parameters": spec.network.parameters,
-        "data": samples.name,
+        "data": judged.samples.name,
         "data_root": str(data),
-        "fingerprint": samples.fingerprint,
+        "fingerprint": judged.fingerprint,
         "protocol": part.protocol,
         "split_seed": spec.provenance.split_seed,
         "seed": spec.provenance.seed,
@@ -394,6 +456,7 @@ def _write_record(folder: Path, spec: Spec, samples: Samples, part: _Part, data:
         "bundle": {"name": spec.name, "version": spec.version, "weights": spec.weights, "model_sha256": spec.files["model.onnx"]},
         "judged": part.description,
         "trained_on": part.trained_on,
+        **({} if judged.classes is None else {"classes": dict(judged.classes)}),
     }
     write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
@@ -436,7 +499,7 @@ def measure_trust(
     for name, images in folders.items():
         if not images:
             raise DataError(f"{name}: no images in {(others or {})[name]}")
-    samples = _read(Path(data), spec)
+    samples = _read(Path(data), spec, None).samples
     if samples.fingerprint != spec.provenance.fingerprint:
         raise DataError(
             f"{data}: not the data that {spec.name} was trained on (fingerprint {samples.fingerprint[:12]}…, "

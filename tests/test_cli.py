@@ -45,6 +45,13 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return lines[0]
 
 
+@pytest.mark.parametrize(
+    "command", [["evaluate", "x", "--data", "y", "--classes", "mel=mel,nv"], ["trust", "x", "--data", "y", "--ood", "nv"]]
+)
+def test_pairs_must_be_pairs(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    assert f"{command[-2]} nv: give pairs, such as {command[-2]} " in refused(capsys, *command)
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     code, out, _ = run(capsys, *command, "--help")

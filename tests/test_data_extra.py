@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from lentigo.data import read_samples
 from lentigo.data.extra import Pool, read_extra
 from lentigo.data.module import LesionData
 from lentigo.errors import DataError, TrainingError
+from lentigo.evaluation import read_predictions
 from lentigo.export import export_run
 from lentigo.training import load_run, parse_recipe, train
 from lentigo.training.run import describe, prepare_extras, prepare_samples
+from lentigo.workflow import evaluate_bundle
 
 SPLIT: dict[str, Any] = {"protocol": "image", "fractions": [0.6, 0.2, 0.2]}
 CLASSES = {"mole": "naevus", "cancer": "melanoma"}
@@ -28,6 +31,15 @@ CLASSES = {"mole": "naevus", "cancer": "melanoma"}
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
     return folder(tmp_path / "other", {"mole": 6, "cancer": 5, "ruler": 4}, size=40)
+
+
+def divide(other: Path, table: Path) -> pd.DataFrame:
+    """A published split: every second image is for testing."""
+    frame = read_samples(other).frame
+    frame["path"] = [str(other / path) for path in frame["path"]]
+    frame["split"] = ["test" if number % 2 else "train" for number in range(len(frame))]
+    frame[["image", "path", "label", "split"]].to_csv(table, index=False)
+    return frame
 
 
 def with_extra(place: Path, **changes: Any) -> Any:
@@ -49,10 +61,7 @@ def test_classes_are_renamed_others_and_the_published_test_left_out(other: Path,
     assert set(extra.samples.frame["split"]) == {"train"}
     assert extra.fingerprint == read_samples(other).fingerprint
 
-    frame = read_samples(other).frame
-    frame["path"] = [str(other / path) for path in frame["path"]]
-    frame["split"] = ["test" if number % 2 else "train" for number in range(len(frame))]
-    frame[["image", "path", "label", "split"]].to_csv(tmp_path / "divided.csv", index=False)
+    frame = divide(other, tmp_path / "divided.csv")
     kept = read_extra(tmp_path / "divided.csv", CLASSES, labels).samples.frame
     assert set(kept["image"]) == set(frame["image"][(frame["split"] == "train") & (frame["label"] != "ruler")])
 
@@ -113,6 +122,38 @@ def test_card_names_what_was_learnt_from_as_well(other: Path, tmp_path: Path) ->
     assert "also saw 11 images of `folder`: `mole` as `nv`, `cancer` as `mel`" in bundle.card
     assert bundle.spec.title.endswith("and own images")
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_a_bundle_is_judged_on_what_it_has_not_learnt_from(published: bool, other: Path, tmp_path: Path) -> None:
+    place = tmp_path / "divided.csv" if published else other
+    frame = divide(other, tmp_path / "divided.csv")
+    classes = {"mole": "nv", "cancer": "mel"}
+    extra = [{"folder": str(place), "classes": classes}]
+    chosen = parse_recipe(tiny_run.RECIPE | {"epochs": 1, "data": tiny_run.RECIPE["data"] | {"extra": extra}})
+    source = {"data": tiny_run.tiny_data(), "cache": tiny_run.tiny_cache()}
+    run = train(chosen, **source, out=tmp_path / "run", progress=False, accelerator="cpu")
+    bundle = export_run(run, tmp_path / "bundle", resamples=0, **source)
+    fitting = set(frame["image"][frame["label"] != "ruler"])
+    new = set(frame["image"][frame["split"] == "test"]) & fitting if published else set()
+    seen = bundle.spec.provenance.extra
+    assert [(one.data, one.images) for one in seen] == [("csv" if published else "folder", len(fitting - new))]
+
+    every = evaluate_bundle(bundle.path, place, classes=classes, split="all", out=tmp_path / "all", progress=False)
+    assert f"{len(fitting - new)} of them it was trained on" in every.title
+    if not published:
+        with pytest.raises(DataError, match="trained on all of these images"):
+            evaluate_bundle(bundle.path, place, classes=classes, out=tmp_path / "new", progress=False)
+        return
+    judged = evaluate_bundle(bundle.path, place, classes=classes, out=tmp_path / "new", progress=False)
+    assert f"all {len(new)} images (that training has not seen); 4 of other classes left out" in judged.title
+    table = read_predictions(tmp_path / "new" / "predictions" / "test.csv", codes=bundle.spec.codes)
+    assert set(table.images) == new
+    assert set(table.frame["target"]) == {"nv", "mel"}
+    record = json.loads((tmp_path / "new" / "run.json").read_text())
+    assert record["trained_on"] == 0
+    assert record["classes"] == classes
+    assert record["fingerprint"] == seen[0].fingerprint
 
 
 def test_data_cannot_be_its_own_extra(tmp_path: Path) -> None:

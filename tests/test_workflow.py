@@ -112,6 +112,11 @@ def test_other_data_are_judged_whole(small: Path, folder: Path, tmp_path: Path) 
     assert [HAM10000.codes[t] for t in table.targets] == table.frame["target"].tolist()
 
 
+def test_its_own_data_need_no_classes(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="was trained on this data set and knows its classes"):
+        evaluate(bundle.path, data=tiny_data(), classes={"mel": "mel"}, out=tmp_path / "out", progress=False)
+
+
 @pytest.mark.usefixtures("plain_report")
 def test_a_saved_split_is_kept_to(small: Path, folder: Path, tmp_path: Path) -> None:
     images = read_samples(folder).frame["image"]
@@ -154,9 +159,22 @@ def test_classes_that_do_not_fit_are_named(folder: Path, tmp_path: Path) -> None
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("plain_report")
+def test_another_collection_is_judged_under_the_classes_that_agree(small: Path, folder: Path, tmp_path: Path) -> None:
+    (folder / "nv").rename(folder / "mole")
+    (folder / "ruler").mkdir()
+    render_phantom("nv", 9, 40).save(folder / "ruler" / "one.png")
+    result = evaluate(small, data=folder, classes={"mel": "mel", "mole": "nv"}, out=tmp_path / "out", progress=False)
+    assert result.title == "tiny on folder: all 8 images (not the data of its training); 1 of other classes left out"
+    table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
+    assert table.frame["target"].value_counts().to_dict() == {"mel": 4, "nv": 4}
+
+
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [
+        ({"classes": {"moel": "nv"}}, DataError, "has no class 'moel'"),
+        ({"classes": {"nv": "mole"}}, DataError, "class 'nv' cannot stand for 'mole'"),
         ({"split": "tests"}, DataError, "unknown split 'tests'; did you mean 'test'"),
         ({"protocol": "lesions"}, DataError, "unknown split protocol 'lesions'; did you mean 'lesion'"),
         ({"protocol": "lesion", "split_file": "x.csv"}, DataError, "exclude each other"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from lentigo.cli.data import Protocol
 from lentigo.cli.output import AsJson, print_json, print_table, say
+from lentigo.errors import DataError
 
 Set = Annotated[
     list[str] | None,
@@ -22,7 +24,8 @@ def register(app: typer.Typer) -> None:
     """Add the commands of the make wing to ``app``."""
     app.command(epilog="[bold]Example[/bold]: lentigo train phantom-demo --data phantoms --set epochs=2")(train)
     app.command(
-        epilog="[bold]Examples[/bold]: lentigo evaluate runs/phantom-demo\n\nlentigo evaluate dermoscopy-7 --data HAM10000 --stress --stress-limit 500"
+        epilog="[bold]Examples[/bold]: lentigo evaluate runs/phantom-demo\n\nlentigo evaluate dermoscopy-7 --data HAM10000 --stress --stress-limit 500\n\n"
+        "lentigo evaluate dermoscopy-7 --data ISIC2017 --classes mel=mel,nv=nv,sk=bkl"
     )(evaluate)
     app.command(epilog="[bold]Example[/bold]: lentigo compare runs/a runs/b --out comparison")(compare)
     app.command(epilog="[bold]Example[/bold]: lentigo export runs/phantom-demo --out my-bundle")(export)
@@ -69,6 +72,12 @@ def evaluate(
     split: Annotated[str, typer.Option(help="The part to judge on: test, val, train or all.")] = "test",
     split_file: Annotated[Path | None, typer.Option(help="A saved split (CSV) to use.")] = None,
     protocol: Annotated[Protocol | None, typer.Option(help="How the data is divided; the bundle's own when left out.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="THEIRS=OURS,...", help="Another collection's classes as the bundle's; images of its other classes are left out."
+        ),
+    ] = None,
     stress: Annotated[
         bool,
         typer.Option(
@@ -88,6 +97,7 @@ def evaluate(
         split=split,
         split_file=split_file,
         protocol=protocol.value if protocol else None,
+        classes=None if classes is None else _pairs("--classes", classes.split(","), "mel=mel,nv=nv,sk=bkl"),
         stress=stress,
         limit=stress_limit,
     )
@@ -96,6 +106,17 @@ def evaluate(
         return
     print_table(("metric", "value", "95 % low", "95 % high"), result.headline, title=result.title)
     say(f"report: {result.index}")
+
+
+def _pairs(option: str, items: Iterable[str], example: str) -> dict[str, str]:
+    """What ``A=B`` says, item by item."""
+    found = {}
+    for item in items:
+        left, _, right = (word.strip() for word in item.partition("="))
+        if not (left and right):
+            raise DataError(f"{option} {item}: give pairs, such as {option} {example}")
+        found[left] = right
+    return found
 
 
 def compare(
@@ -170,16 +191,9 @@ def trust(
     as_json: AsJson = False,
 ) -> None:
     """Measure what a bundle knows that it cannot judge: scores on other pictures, image quality, prediction sets."""
-    from lentigo.errors import DataError
     from lentigo.workflow import measure_trust
 
-    others: dict[str, str | Path] = {}
-    for item in ood or ():
-        name, mark, folder = item.partition("=")
-        if not (name and mark and folder):
-            raise DataError(f"--ood {item}: give a name and a folder, such as --ood photographs=FOLDER")
-        others[name] = Path(folder)
-    study, folder_out = measure_trust(bundle, data, others=others, out=out)
+    study, folder_out = measure_trust(bundle, data, others=_pairs("--ood", ood or (), "photographs=FOLDER"), out=out)
     if as_json:
         print_json(study.to_dict())
         return

@@ -53,20 +53,32 @@ def read_extra(folder: str | Path, classes: Mapping[str, str], labels: LabelSet)
         DataError: it cannot be read, a class is unknown on either side, or no image is left.
     """
     samples = read_samples(folder)
+    frame = rename_classes(samples, classes, labels).frame
+    if "official_split" in frame.columns:
+        frame = frame[frame["official_split"] != "test"]
+    if frame.empty:
+        raise DataError(f"{folder}: no image of the classes {', '.join(classes)} is left to learn from")
+    return Extra(Samples(samples.name, samples.root, labels, frame.assign(split="train", train_only=True)), samples.fingerprint)
+
+
+def rename_classes(samples: Samples, classes: Mapping[str, str], labels: LabelSet) -> Samples:
+    """Samples under the classes of other data, or of a model.
+
+    Args:
+        samples: of any classes.
+        classes: their class code -> the wanted one; images of other classes are left out.
+        labels: the wanted classes.
+
+    Raises:
+        DataError: a class is unknown on either side.
+    """
     for own, wanted in classes.items():
         if own not in samples.labels.codes:
-            raise DataError(f"{folder}: has no class {own!r}{did_you_mean(own, samples.labels.codes)}")
+            raise DataError(f"{samples.root}: has no class {own!r}{did_you_mean(own, samples.labels.codes)}")
         if wanted not in labels.codes:
-            raise DataError(f"{folder}: class {own!r} cannot stand for {wanted!r}, no class here{did_you_mean(wanted, labels.codes)}")
-    frame = samples.frame
-    chosen = frame["label"].isin(list(classes))
-    if "official_split" in frame.columns:
-        chosen &= frame["official_split"] != "test"
-    if not chosen.any():
-        raise DataError(f"{folder}: no image of the classes {', '.join(classes)} is left to learn from")
-    part = frame[chosen]
-    part = part.assign(label=part["label"].map(dict(classes)), split="train", train_only=True)
-    return Extra(Samples(samples.name, samples.root, labels, part), samples.fingerprint)
+            raise DataError(f"{samples.root}: class {own!r} cannot stand for {wanted!r}, no class here{did_you_mean(wanted, labels.codes)}")
+    part = samples.frame[samples.frame["label"].isin(list(classes))]
+    return Samples(samples.name, samples.root, labels, part.assign(label=part["label"].map(dict(classes))))
 
 
 def check_apart(samples: Samples, extras: Sequence[Extra]) -> None:

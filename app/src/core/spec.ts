@@ -84,6 +84,7 @@ const schema = v.strictObject({
     split_seed: number,
     seed: number,
     counts: v.optional(v.record(v.string(), number), {}),
+    extra: v.optional(v.array(v.strictObject({ data: v.string(), fingerprint: v.string(), images: number })), []),
     hardware: v.string(),
     wall_seconds: number,
     created: v.string(),

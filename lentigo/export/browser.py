@@ -14,6 +14,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -164,11 +165,19 @@ class _Handler(BaseHTTPRequestHandler):
         return path[len(start) :] if path.startswith(start) else None
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a browser that was ended while it was still asking."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def _serving(pages: dict[str, bytes | Path]) -> Iterator[tuple[str, _Inbox]]:
     inbox, secret = _Inbox(), secrets.token_urlsafe(16)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, pages, secret, inbox))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), partial(_Handler, pages, secret, inbox))
     thread = threading.Thread(target=server.serve_forever, name="parity", daemon=True)
     thread.start()
     try:

@@ -18,7 +18,7 @@ import torch
 
 from lentigo.bundle import SPEC, Spec
 from lentigo.data import Samples, kfold_samples, load_split, read_samples, split_samples
-from lentigo.data.extra import read_extra, rename_classes
+from lentigo.data.extra import extra_of, rename_classes
 from lentigo.data.progress import Progress, shown
 from lentigo.data.samples import COLUMNS, SPLITS
 from lentigo.data.skin import estimate_angle
@@ -293,12 +293,12 @@ def _read(data: Path, spec: Spec, classes: Mapping[str, str] | None) -> _Judged:
     learnt = None
     for seen, chosen in zip(spec.provenance.extra, _data_recipe(spec).extra, strict=False):
         if seen.fingerprint == fingerprint:
-            learnt = frozenset(read_extra(data, chosen.classes, spec.labels).samples.frame["image"])
+            learnt = frozenset(extra_of(samples, data, chosen.classes, spec.labels).samples.frame["image"])
     if classes is None:
         return _Judged(_known_classes(samples, data, spec), fingerprint, learnt, 0, None)
     if fingerprint == spec.provenance.fingerprint:
         raise DataError(f"{data}: {spec.name} was trained on this data set and knows its classes; leave out which stands for which")
-    renamed = rename_classes(samples, classes, spec.labels)
+    renamed = rename_classes(samples, data, classes, spec.labels)
     if not len(renamed):
         raise DataError(f"{data}: has no image of the classes {', '.join(classes)}")
     return _Judged(renamed, fingerprint, learnt, len(samples) - len(renamed), classes)
@@ -499,7 +499,7 @@ def measure_trust(
     for name, images in folders.items():
         if not images:
             raise DataError(f"{name}: no images in {(others or {})[name]}")
-    samples = _read(Path(data), spec, None).samples
+    samples = _known_classes(read_samples(data), Path(data), spec)
     if samples.fingerprint != spec.provenance.fingerprint:
         raise DataError(
             f"{data}: not the data that {spec.name} was trained on (fingerprint {samples.fingerprint[:12]}…, "

@@ -52,8 +52,22 @@ def read_extra(folder: str | Path, classes: Mapping[str, str], labels: LabelSet)
     Raises:
         DataError: it cannot be read, a class is unknown on either side, or no image is left.
     """
-    samples = read_samples(folder)
-    frame = rename_classes(samples, classes, labels).frame
+    return extra_of(read_samples(folder), folder, classes, labels)
+
+
+def extra_of(samples: Samples, folder: str | Path, classes: Mapping[str, str], labels: LabelSet) -> Extra:
+    """What training learns from of another data set that is read already.
+
+    Args:
+        samples: the whole data set.
+        folder: where it is, for errors.
+        classes: as in ``read_extra``.
+        labels: the classes of the run.
+
+    Raises:
+        DataError: a class is unknown on either side, or no image is left.
+    """
+    frame = rename_classes(samples, folder, classes, labels).frame
     if "official_split" in frame.columns:
         frame = frame[frame["official_split"] != "test"]
     if frame.empty:
@@ -61,11 +75,12 @@ def read_extra(folder: str | Path, classes: Mapping[str, str], labels: LabelSet)
     return Extra(Samples(samples.name, samples.root, labels, frame.assign(split="train", train_only=True)), samples.fingerprint)
 
 
-def rename_classes(samples: Samples, classes: Mapping[str, str], labels: LabelSet) -> Samples:
+def rename_classes(samples: Samples, folder: str | Path, classes: Mapping[str, str], labels: LabelSet) -> Samples:
     """Samples under the classes of other data, or of a model.
 
     Args:
         samples: of any classes.
+        folder: where they are, for errors.
         classes: their class code -> the wanted one; images of other classes are left out.
         labels: the wanted classes.
 
@@ -74,9 +89,9 @@ def rename_classes(samples: Samples, classes: Mapping[str, str], labels: LabelSe
     """
     for own, wanted in classes.items():
         if own not in samples.labels.codes:
-            raise DataError(f"{samples.root}: has no class {own!r}{did_you_mean(own, samples.labels.codes)}")
+            raise DataError(f"{folder}: has no class {own!r}{did_you_mean(own, samples.labels.codes)}")
         if wanted not in labels.codes:
-            raise DataError(f"{samples.root}: class {own!r} cannot stand for {wanted!r}, no class here{did_you_mean(wanted, labels.codes)}")
+            raise DataError(f"{folder}: class {own!r} cannot stand for {wanted!r}, no class here{did_you_mean(wanted, labels.codes)}")
     part = samples.frame[samples.frame["label"].isin(list(classes))]
     return Samples(samples.name, samples.root, labels, part.assign(label=part["label"].map(dict(classes))))
 

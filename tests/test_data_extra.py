@@ -20,7 +20,7 @@ from lentigo.data.module import LesionData
 from lentigo.errors import DataError, TrainingError
 from lentigo.evaluation import read_predictions
 from lentigo.export import export_run
-from lentigo.training import load_run, parse_recipe, train
+from lentigo.training import load_recipe, load_run, parse_recipe, teachers, train
 from lentigo.training.run import describe, prepare_extras, prepare_samples
 from lentigo.workflow import evaluate_bundle
 
@@ -172,3 +172,16 @@ def test_teacher_that_saw_the_test_images_as_extra_is_refused(tmp_path: Path) ->
     (teacher / "extra.csv").write_text(f"data,image,label\nother,{judged},naevus\n")
     with pytest.raises(TrainingError, match="trained on 1 of the images"):
         run_into(tmp_path / "student", recipe(distil={"teachers": [str(teacher)]}))
+
+
+def test_teacher_named_by_its_recipe_learns_from_the_students_extra(other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tutor = recipe(name="tutor", epochs=1)
+    monkeypatch.setattr(teachers, "recipe_names", lambda: ["tutor"])
+    monkeypatch.setattr(teachers, "load_recipe", lambda name: tutor if name == "tutor" else load_recipe(name))
+    pupil = with_extra(other, epochs=1, distil={"teachers": ["tutor"]})
+    run_into(tmp_path / "student", pupil)
+    assert load_run(tmp_path / "tutor").record["extra"] == load_run(tmp_path / "student").record["extra"]
+    without = recipe(data=SPLIT, epochs=1, distil={"teachers": ["tutor"]})
+    with pytest.raises(TrainingError, match=r"trained with other data sets \(data\.extra: .*other\) than this run has \(none\)"):
+        run_into(tmp_path / "another", without)
+    run_into(tmp_path / "another", recipe(data=SPLIT, epochs=1, distil={"teachers": [str(tmp_path / "tutor")]}))

@@ -19,8 +19,8 @@ def teacher_place(teacher: str, folder: Path) -> Path:
 
 
 def teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
-    """The packaged recipes among the teachers whose runs are not finished, on the student's split."""
-    same = {key: getattr(recipe.data, key) for key in ("protocol", "fractions", "split_seed", "folds", "fold")}
+    """The packaged recipes among the teachers whose runs are not finished, on the student's split and its other data sets."""
+    same = {key: getattr(recipe.data, key) for key in ("protocol", "fractions", "split_seed", "folds", "fold", "extra")}
     found = []
     for teacher in recipe.distil.teachers:
         place = teacher_place(teacher, folder)
@@ -39,12 +39,17 @@ def open_teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | 
         folder: the student's run folder.
 
     Raises:
-        TrainingError: a teacher of other classes, or one that has learnt from images that judge the student.
+        TrainingError: a teacher of other classes, one that has learnt from images that judge the student, or one that is named by its
+            recipe and has not learnt from the student's other data sets.
     """
-    runs = [load_run(teacher_place(teacher, folder)) for teacher in recipe.distil.teachers]
-    for run in runs:
+    runs = []
+    for teacher in recipe.distil.teachers:
+        run = load_run(teacher_place(teacher, folder))
         check_teacher(run.folder, run.labels, samples.labels)
         check_unseen(run, samples)
+        if run.folder != Path(teacher):
+            check_extra(run, recipe)
+        runs.append(run)
     return Teachers([run.network() for run in runs], recipe.distil) if runs else None
 
 
@@ -65,6 +70,23 @@ def check_unseen(teacher: Run, samples: Samples) -> None:
         raise TrainingError(
             f"{teacher.folder}: this teacher was trained on {len(leaked):,} of the images that validate or test this run, the first "
             f"{leaked[0]!r}; a teacher must be trained on the same split (data.protocol, data.split_seed)"
+        )
+
+
+def check_extra(teacher: Run, student: Recipe) -> None:
+    """Refuse a teacher, named by its recipe, that was trained on other data sets than the student is.
+
+    With more, the student would know what its record does not say; with fewer, it would be taught about images that the teacher
+    has never seen.
+
+    Raises:
+        TrainingError: it was.
+    """
+    if teacher.recipe.data.extra != student.data.extra:
+        told = [", ".join(one.folder for one in chosen.extra) or "none" for chosen in (teacher.recipe.data, student.data)]
+        raise TrainingError(
+            f"{teacher.folder}: this teacher was trained with other data sets (data.extra: {told[0]}) than this run has ({told[1]}); "
+            "move its folder away to have it trained anew, or name the folder in distil.teachers to take it as it is"
         )
 
 

@@ -186,3 +186,6 @@ def test_teacher_named_by_its_recipe_is_trained_first_and_once(tmp_path: Path, m
     other = run_into(tmp_path / "other", pupil)
     assert (tmp_path / "tutor" / "checkpoints" / "best.ckpt").read_bytes() == weights
     assert load_run(other).log[LOG].equals(load_run(student).log[LOG])
+    monkeypatch.chdir(tmp_path / "student")
+    run_into(Path("here"), pupil)  # beside which the teacher's path is its bare name
+    assert load_run("tutor").finished

@@ -15,7 +15,12 @@ from lentigo.training.recipe import Recipe, load_recipe, recipe_names
 
 def teacher_place(teacher: str, folder: Path) -> Path:
     """A run folder, or that of a packaged recipe: beside the student's."""
-    return folder.parent / teacher if teacher in recipe_names() and not (Path(teacher) / RECORD).is_file() else Path(teacher)
+    return folder.parent / teacher if is_recipe(teacher) else Path(teacher)
+
+
+def is_recipe(teacher: str) -> bool:
+    """Whether a teacher is named by its packaged recipe; a run folder of that very path goes first."""
+    return teacher in recipe_names() and not (Path(teacher) / RECORD).is_file()
 
 
 def teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
@@ -24,7 +29,7 @@ def teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
     found = []
     for teacher in recipe.distil.teachers:
         place = teacher_place(teacher, folder)
-        if place != Path(teacher) and not ((place / RECORD).is_file() and load_run(place).finished):
+        if is_recipe(teacher) and not ((place / RECORD).is_file() and load_run(place).finished):
             taught = load_recipe(teacher)
             found.append(taught.model_copy(update={"data": taught.data.model_copy(update=same)}))
     return found
@@ -47,7 +52,7 @@ def open_teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | 
         run = load_run(teacher_place(teacher, folder))
         check_teacher(run.folder, run.labels, samples.labels)
         check_unseen(run, samples)
-        if run.folder != Path(teacher):
+        if is_recipe(teacher):
             check_extra(run, recipe)
         runs.append(run)
     return Teachers([run.network() for run in runs], recipe.distil) if runs else None

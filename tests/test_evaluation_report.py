@@ -106,8 +106,10 @@ def test_the_page_says_what_it_must(page: Page) -> None:
         "Reading guide",
         "melanocytic nevus",
         "under 30",
+        " lesions or patients",
     ):
         assert words in page.text, words
+    assert "a class without images" not in page.text
 
 
 def test_the_page_can_be_used_without_seeing_it(page: Page) -> None:
@@ -229,6 +231,7 @@ def test_one_class_only_still_makes_a_report(tmp_path: Path) -> None:
     path = write_table(tmp_path / "nevi.csv", made.subset(made.targets == 5))
     page = Page(write_report(path, resamples=50).read_text(encoding="utf-8"))
     assert "nevi" in page.text
+    assert "a class without images counts as 0 where it was answered" in page.text
 
 
 def test_a_missing_or_damaged_run_is_named(tmp_path: Path) -> None:

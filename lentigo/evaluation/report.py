@@ -355,7 +355,7 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         said.append((name, text))
     groups = len(np.unique(run.test.groups))
     judged = str(facts.get("judged") or f"{run.split}: {len(run.test):,} images")
-    said.append(("Judged on", judged + (f" of {groups:,} lesions or patients" if run.test.grouped else "")))
+    said.append(("Judged on", judged + (f"; {groups:,} lesions or patients" if run.test.grouped else "")))
     return said
 
 

@@ -348,7 +348,7 @@ def test_export_fills_everything_in() -> None:
 
 
 def test_the_study_measures_every_score_on_every_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lentigo.workflow.STUDY_PICTURES", 10)
+    monkeypatch.setattr("lentigo.workflow.trust.STUDY_PICTURES", 10)
     others = tmp_path / "others"
     others.mkdir()
     for i in range(3):

@@ -13,7 +13,6 @@ from PIL import Image
 from tiny_bundle import tiny_bundle
 from tiny_run import tiny_data, tiny_export, tiny_run
 
-from lentigo import workflow
 from lentigo.bundle import Bundle
 from lentigo.data import read_samples, render_phantom
 from lentigo.errors import BundleError, DataError, ImageError, LentigoError
@@ -21,7 +20,7 @@ from lentigo.evaluation import evaluate_predictions, maps_path, read_maps, read_
 from lentigo.files import write_text
 from lentigo.inference import load, softmax
 from lentigo.labels import HAM10000, LabelSet
-from lentigo.workflow import evaluate, evaluate_bundle, evaluate_run
+from lentigo.workflow import evaluate, evaluate_bundle, evaluate_run, judge
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
         write_text(out / "metrics.json", json.dumps({"metrics": metrics.to_dict()}))
         return out / "index.html"
 
-    monkeypatch.setattr(workflow, "write_report", write)
+    monkeypatch.setattr(judge, "write_report", write)
 
 
 @pytest.fixture

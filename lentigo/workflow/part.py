@@ -1,0 +1,147 @@
+"""Which images of a data set a bundle is judged on, and what is to be said of the choice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lentigo.bundle import Spec
+from lentigo.data import Samples, kfold_samples, load_split, read_samples, split_samples
+from lentigo.data.extra import extra_of, rename_classes
+from lentigo.data.samples import SPLITS
+from lentigo.errors import DataError, did_you_mean
+from lentigo.training.recipe import DataRecipe
+
+ALL = "all"
+_OWN_LAYOUTS = ("folder", "csv")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images to judge, and what is to be said of the choice."""
+
+    samples: Samples
+    protocol: str
+    description: str
+    trained_on: int | None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A data set under the bundle's classes.
+
+    Attributes:
+        samples: what may be judged.
+        fingerprint: of the whole data set.
+        learnt: ids of the images that training saw as those of another data set; None where it saw none of this one.
+        left_out: images of classes that nobody asked for.
+        classes: the data's class codes -> the bundle's, where they were given.
+    """
+
+    samples: Samples
+    fingerprint: str
+    learnt: frozenset[str] | None
+    left_out: int
+    classes: Mapping[str, str] | None
+
+
+def read_judged(data: Path, spec: Spec, classes: Mapping[str, str] | None) -> Judged:
+    """The samples, their classes checked against the bundle's and put into its order.
+
+    Raises:
+        DataError: classes that the bundle does not know, or classes given for the data set that it was trained on.
+    """
+    samples = read_samples(data)
+    fingerprint = samples.fingerprint
+    learnt = None
+    for seen, chosen in zip(spec.provenance.extra, _data_recipe(spec).extra, strict=False):
+        if seen.fingerprint == fingerprint:
+            learnt = frozenset(extra_of(samples, data, chosen.classes, spec.labels).samples.frame["image"])
+    if classes is None:
+        return Judged(known_classes(samples, data, spec), fingerprint, learnt, 0, None)
+    if fingerprint == spec.provenance.fingerprint:
+        raise DataError(f"{data}: {spec.name} was trained on this data set and knows its classes; leave out which stands for which")
+    renamed = rename_classes(samples, data, classes, spec.labels)
+    if not len(renamed):
+        raise DataError(f"{data}: has no image of the classes {', '.join(classes)}")
+    return Judged(renamed, fingerprint, learnt, len(samples) - len(renamed), classes)
+
+
+def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
+    """The samples under the bundle's order of classes.
+
+    Raises:
+        DataError: classes that the bundle does not know.
+    """
+    present = [code for code in samples.labels.codes if (samples.frame["label"] == code).any()]
+    foreign = [code for code in present if code not in spec.codes]
+    if foreign:
+        count = int(samples.frame["label"].isin(foreign).sum())
+        raise DataError(
+            f"{data}: {count:,} of {len(samples):,} images are of classes that {spec.name} does not know ({', '.join(foreign)}"
+            f"{did_you_mean(foreign[0], spec.codes) if samples.name in _OWN_LAYOUTS else ''}); it knows {', '.join(spec.codes)}: "
+            "say which class stands for which, which leaves the others out (--classes THEIRS=OURS,...), or rename them in a CSV with "
+            "columns path and label"
+        )
+    return Samples(samples.name, samples.root, spec.labels, samples.frame)
+
+
+def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None) -> Part:
+    """The images to judge; see ``evaluate_bundle`` for the order of choice.
+
+    Raises:
+        DataError: no such split, arguments that exclude each other, a data set that cannot be divided so, or no image that training
+            has not seen.
+    """
+    if split not in (*SPLITS, ALL):
+        raise DataError(f"unknown split {split!r}{did_you_mean(split, (*SPLITS, ALL))}")
+    if split_file is not None and protocol is not None:
+        raise DataError("a saved split and a protocol exclude each other; give one of them")
+    samples, learnt = judged.samples, judged.learnt
+    trained = split_of_training(samples, spec) if judged.fingerprint == spec.provenance.fingerprint else None
+    if trained is not None:
+        learnt = frozenset(trained.frame["image"][trained.frame["split"] == "train"])
+    if split_file is not None:
+        divided, named = load_split(samples, split_file), f"by {Path(split_file).name}"
+    elif protocol is not None:
+        divided, named = _divide(samples, spec, protocol), f"protocol {protocol}"
+    elif trained is not None:
+        divided, named = trained, f"protocol {spec.provenance.protocol}, as in training"
+    elif learnt is None:
+        divided, named, split = samples, "not the data of its training", ALL
+    elif split == ALL:
+        divided, named = samples, "training saw images of this data set as well"
+    else:
+        divided, named, split = samples.without(learnt), "that training has not seen", ALL
+        if not len(divided):
+            raise DataError(f"{samples.root}: {spec.name} was trained on all of these images; take others, or --split all")
+    chosen = divided if split == ALL else divided.subset(split)
+    overlap = None if learnt is None else int(chosen.frame["image"].isin(learnt).sum())
+    text = f"all {len(chosen):,} images" if split == ALL else f"{len(chosen):,} {split} images"
+    text += f" ({named})" if split != ALL or trained is None else ""
+    text += f"; {judged.left_out:,} of other classes left out" if judged.left_out else ""
+    if overlap:
+        text += f"; {overlap:,} of them it was trained on, so that the figures do not hold for new images"
+    used = "all images" if split == ALL else (protocol or ("saved split" if split_file is not None else spec.provenance.protocol))
+    return Part(chosen, used, text, overlap)
+
+
+def split_of_training(samples: Samples, spec: Spec) -> Samples:
+    """The data set that a bundle was trained on, divided as it was then."""
+    origin = spec.provenance
+    divided = _divide(samples, spec, origin.protocol)
+    chosen = _data_recipe(spec)
+    if chosen.folds is not None:
+        divided = kfold_samples(divided, origin.protocol, folds=chosen.folds, fold=chosen.fold, seed=origin.split_seed)
+    return divided
+
+
+def _divide(samples: Samples, spec: Spec, protocol: str) -> Samples:
+    return split_samples(samples, protocol, fractions=_data_recipe(spec).fractions, seed=spec.provenance.split_seed)
+
+
+def _data_recipe(spec: Spec) -> DataRecipe:
+    """How the bundle's data were divided; only the keys known here, since another version may have written more."""
+    stored = spec.provenance.recipe.get("data") or {}
+    return DataRecipe.model_validate({key: stored[key] for key in ("fractions", "folds", "fold", "extra") if key in stored})

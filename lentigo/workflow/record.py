@@ -1,0 +1,61 @@
+"""What a result says of how it was made."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lentigo.bundle import Spec
+from lentigo.files import write_text
+from lentigo.training.record import command_line, hardware, versions
+from lentigo.workflow.part import Judged, Part
+
+
+def made_by(spec: Spec) -> dict[str, Any]:
+    """Command, bundle, hardware (bundles run on the processor), time in UTC and versions of the libraries."""
+    return {
+        "command": command_line(),
+        "bundle": {"name": spec.name, "version": spec.version, "weights": spec.weights, "model_sha256": spec.files["model.onnx"]},
+        "hardware": hardware(torch.device("cpu"), 1),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+    }
+
+
+def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Path, seconds: float) -> None:
+    """Write ``run.json`` of a bundle that was judged on a data set, as the report reads it.
+
+    Args:
+        folder: of the predictions.
+        spec: the bundle's.
+        judged: the data set.
+        part: the images of it that were judged.
+        data: where the data set is.
+        seconds: wall time.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    record = made_by(spec) | {
+        "name": spec.name,
+        "recipe": spec.provenance.recipe.get("name", ""),
+        "network": spec.network.name,
+        "parameters": spec.network.parameters,
+        "data": judged.samples.name,
+        "data_root": str(data),
+        "fingerprint": judged.fingerprint,
+        "protocol": part.protocol,
+        "split_seed": spec.provenance.split_seed,
+        "seed": spec.provenance.seed,
+        "wall_seconds": round(seconds, 1),
+        "labels": [c.model_dump() for c in spec.classes],
+        "temperature": spec.temperature,
+        "judged": part.description,
+        "trained_on": part.trained_on,
+        **({} if judged.classes is None else {"classes": dict(judged.classes)}),
+    }
+    write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -15,7 +15,7 @@ from lentigo.data.samples import VARIANT
 from lentigo.data.variant import Variant
 from lentigo.errors import DataError
 from lentigo.training import run as run_module
-from lentigo.training.run import prepare_samples
+from lentigo.training.samples import prepare_samples
 
 
 @pytest.fixture

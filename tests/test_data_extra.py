@@ -20,8 +20,8 @@ from lentigo.data.module import LesionData
 from lentigo.errors import DataError, TrainingError
 from lentigo.evaluation import read_predictions
 from lentigo.export import export_run
-from lentigo.training import load_recipe, load_run, parse_recipe, teachers, train
-from lentigo.training.run import describe, prepare_extras, prepare_samples
+from lentigo.training import describe, load_recipe, load_run, parse_recipe, teachers, train
+from lentigo.training.samples import prepare_extras, prepare_samples
 from lentigo.workflow import evaluate_bundle
 
 SPLIT: dict[str, Any] = {"protocol": "image", "fractions": [0.6, 0.2, 0.2]}

@@ -13,7 +13,7 @@ from lentigo.export import check_parity
 from lentigo.inference import DEFAULT, find_bundle, load, packaged_bundles, predict_paths
 from lentigo.training import parse_recipe
 from lentigo.training.recipe import recipe_names
-from lentigo.training.run import prepare_samples
+from lentigo.training.samples import prepare_samples
 
 MODELS = {
     "dermoscopy-7": ("ham10000", ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")),

@@ -39,7 +39,7 @@ from lentigo.training.augment import Normalise
 from lentigo.training.folder import BEST, LAST, LOG_COLUMNS, read_checkpoint
 from lentigo.training.mix import Mix
 from lentigo.training.progress import RunProgress, TimeLeft, clock
-from lentigo.training.run import check_classes, prepare_samples
+from lentigo.training.samples import check_classes, prepare_samples
 from lentigo.training.task import LesionTask, RunningAverage, accuracies, create_optimiser, layer_depths
 
 

@@ -22,7 +22,7 @@ from lentigo.reproduce.plan import Job, State, WeightsAtHand, inspect
 from lentigo.reproduce.pool import run_jobs, say_line
 from lentigo.reproduce.result import RowRuns, build_result
 from lentigo.reproduce.tables import SCRATCH, Budget, Row, Table, load_budget, load_table, overrides_of, recipe_of, slug_of
-from lentigo.training.run import prepare_samples
+from lentigo.training.samples import prepare_samples
 
 Weights = Literal["auto", "imagenet", "scratch"]
 

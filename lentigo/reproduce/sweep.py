@@ -24,7 +24,7 @@ from lentigo.reproduce.plan import Job, State, inspect
 from lentigo.reproduce.pool import run_jobs, say_line
 from lentigo.training.recipe import Recipe, load_recipe
 from lentigo.training.record import command_line
-from lentigo.training.run import prepare_samples
+from lentigo.training.samples import prepare_samples
 
 _NAMES = {
     "accuracy": "accuracy",

@@ -16,108 +16,39 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from lentigo.data import Samples, balance_training, kfold_samples, load_split, read_samples, save_split, split_samples
-from lentigo.data.extra import Extra, check_apart, read_extra, save_extras
+from lentigo.data import Samples, save_split
+from lentigo.data.extra import Extra, save_extras
 from lentigo.data.module import LesionData
-from lentigo.errors import DataError, OutputError, TrainingError, did_you_mean
-from lentigo.files import atomic_path, write_text
-from lentigo.labels import label_set
+from lentigo.errors import OutputError, TrainingError
+from lentigo.files import write_text
 from lentigo.losses import create_loss
 from lentigo.machine import available_cores
 from lentigo.networks import Network, create_network
 from lentigo.training.folder import (
-    BEST,
     EXTRA,
     LAST,
-    LOG,
-    LOG_COLUMNS,
     PRETRAIN,
     RECIPE,
     RECORD,
     SPLIT,
-    Row,
     first_line,
     load_run,
     read_checkpoint,
-    save_checkpoint,
     update_record,
-    write_log,
     write_record,
 )
+from lentigo.training.keeper import RunKeeper
 from lentigo.training.predict import write_split_predictions
 from lentigo.training.pretrain import PretrainKeeper, pretrain
 from lentigo.training.progress import RunProgress
 from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, to_yaml
 from lentigo.training.record import command_line, hardware, versions
+from lentigo.training.samples import extras_of, prepare_extras, prepare_samples, samples_of
 from lentigo.training.task import LesionTask
 from lentigo.training.teachers import open_teachers, teachers_to_train
 
 # Keys in which a resumed run may differ from the recipe it began with.
 _FREE = frozenset({"name", "description", "network.pretrained"})
-
-
-def prepare_samples(recipe: Recipe, data: Path) -> Samples:
-    """Read a data set and split it as the recipe says.
-
-    Raises:
-        DataError: the data cannot be read or split, do not fit the recipe's classes, or lack a class in training.
-    """
-    chosen = recipe.data
-    samples = read_samples(data)
-    if chosen.labels is not None:
-        expected = label_set(chosen.labels).codes
-        if samples.labels.codes != expected:
-            strange = {code: did_you_mean(code, expected) for code in samples.labels.codes if code not in expected}
-            near = "".join(f"; {code!r} is none of these{hint}" for code, hint in strange.items() if hint.startswith("; did"))
-            raise DataError(
-                f"{data}: the classes are {', '.join(samples.labels.codes)}, but the recipe {recipe.name} is for {', '.join(expected)} "
-                f"(data.labels={chosen.labels}){near}; use --set data.labels=null to train on other classes"
-            )
-    samples = split_samples(samples, chosen.protocol, fractions=chosen.fractions, seed=chosen.split_seed)
-    if chosen.folds is not None:
-        samples = kfold_samples(samples, chosen.protocol, folds=chosen.folds, fold=chosen.fold, seed=chosen.split_seed)
-    check_classes(samples)
-    if chosen.balance == "offline" and chosen.protocol != "augmented":  # which has balanced all of them
-        samples = balance_training(samples, chosen.split_seed)
-    return samples
-
-
-def prepare_extras(recipe: Recipe, data: Path, samples: Samples) -> tuple[Extra, ...]:
-    """Read the other data sets that the recipe learns from as well.
-
-    Args:
-        recipe: the experiment.
-        data: the run's own data set; the others' folders are named from there.
-        samples: the run's own images, split.
-
-    Raises:
-        DataError: one cannot be read, or holds images that the run is judged by.
-    """
-    found = []
-    for number, chosen in enumerate(recipe.data.extra):
-        folder = data / chosen.folder
-        if not folder.exists():
-            raise DataError(
-                f"{folder}: no such folder, and the recipe {recipe.name} learns from it as well; say where it is with "
-                f"--set data.extra.{number}.folder=FOLDER, or train without other data: --set 'data.extra=[]'"
-            )
-        found.append(read_extra(folder, chosen.classes, samples.labels))
-    check_apart(samples, found)
-    return tuple(found)
-
-
-def check_classes(samples: Samples) -> None:
-    """Every class must have an image to learn from.
-
-    Raises:
-        DataError: a class has none in training.
-    """
-    present = set(samples.frame["label"][samples.frame["split"] == "train"])
-    missing = [code for code in samples.labels.codes if code not in present]
-    if missing:
-        raise DataError(
-            f"{samples.root}: no training image of class {', '.join(missing)}; every class needs some: add images, or leave the class out"
-        )
 
 
 def describe(recipe: Recipe, data: str | Path) -> str:
@@ -190,8 +121,8 @@ def train(
     state = read_checkpoint(folder / LAST) if resume and (folder / LAST).is_file() else None
     if resume and state is not None and load_run(folder).finished:
         return folder
-    samples = _samples_of(recipe, Path(data), folder, resumed=state is not None)
-    extras = _extras_of(recipe, Path(data), samples, folder, resumed=state is not None)
+    samples = samples_of(recipe, Path(data), folder, resumed=state is not None)
+    extras = extras_of(recipe, Path(data), samples, folder, resumed=state is not None)
     if recipe.pretrain.epochs and devices * nodes > 1:
         raise TrainingError("pretraining (pretrain.epochs) runs on one device; leave --devices and --nodes at 1")
     for missing in teachers_to_train(recipe, folder):
@@ -235,80 +166,6 @@ def train(
     return folder
 
 
-class RunKeeper(pl.Callback):
-    """Writes the run folder after each epoch: checkpoints first, then the log that speaks of them.
-
-    Args:
-        folder: the run folder.
-        recipe: the run's recipe.
-        shown: told of each epoch.
-        started: when this session began, of ``time.monotonic``.
-    """
-
-    def __init__(self, folder: Path, recipe: Recipe, shown: RunProgress, started: float) -> None:
-        self.folder = folder
-        self.recipe = recipe
-        self.shown = shown
-        self.started = started
-        self.earlier = 0.0
-        self.history: list[Row] = []
-        self.epoch_start = self.train_end = 0.0
-
-    @property
-    def wall_seconds(self) -> float:
-        """Seconds this run has taken, over all its sessions."""
-        return self.earlier + time.monotonic() - self.started
-
-    def state_dict(self) -> dict[str, Any]:
-        """The log so far, and the time taken."""
-        return {"history": self.history, "wall_seconds": self.wall_seconds}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the log of a checkpoint."""
-        self.history = list(state_dict["history"])
-        self.earlier = float(state_dict["wall_seconds"])
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock."""
-        self.epoch_start = time.monotonic()
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop the clock of training."""
-        self.train_end = time.monotonic()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Judge the epoch and save it."""
-        task, module = pl_module, trainer.datamodule  # type: ignore[attr-defined]
-        if not isinstance(task, LesionTask):
-            raise TypeError("RunKeeper keeps a LesionTask")
-        best = task.judge()
-        epoch, figures = trainer.current_epoch, task.figures
-        row: Row = {
-            "epoch": epoch + 1,
-            "size": self.recipe.size_at(epoch),
-            **{name: figures[name] for name in LOG_COLUMNS[2:7]},
-            "images_per_second": round(len(module.learnt) / (self.train_end - self.epoch_start), 2),
-            "seconds": round(time.monotonic() - self.epoch_start, 2),
-        }
-        self.history.append(row)
-        if best and trainer.is_global_zero:
-            weights = {name: value.detach().cpu() for name, value in task.kept.state_dict().items()}
-            save_checkpoint(self.folder / BEST, {"format": 1, "network": weights, "epoch": epoch + 1, "figures": row})
-        self._save_last(trainer)
-        if trainer.is_global_zero:
-            write_log(self.folder / LOG, self.history)
-            update_record(self.folder, wall_seconds=round(self.wall_seconds, 1), epochs_done=epoch + 1, **({"best": row} if best else {}))
-            self.shown.epoch_done(row, best=best)
-
-    def _save_last(self, trainer: pl.Trainer) -> None:
-        """All processes take part in saving; the first one writes."""
-        if trainer.is_global_zero:
-            with atomic_path(self.folder / LAST) as temporary:
-                trainer.save_checkpoint(temporary)
-        else:
-            trainer.save_checkpoint(self.folder / LAST)
-
-
 def _is_first_process() -> bool:
     """Whether this is the process that writes; known from the launcher's environment before any group exists."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
@@ -329,27 +186,6 @@ def _check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
             f"{folder}: the run was begun by another recipe ({', '.join(differences)} differ); resume with the same recipe and --set, "
             f"such as {folder / RECIPE}, or name another folder with --out"
         )
-
-
-def _samples_of(recipe: Recipe, data: Path, folder: Path, *, resumed: bool) -> Samples:
-    if not resumed:
-        return prepare_samples(recipe, data)
-    samples = load_split(read_samples(data), folder / SPLIT)
-    begun = load_run(folder).record["fingerprint"]
-    if samples.fingerprint != begun:
-        raise TrainingError(
-            f"{data}: not the data that the run in {folder} was begun with (fingerprint {samples.fingerprint[:12]}…, then {begun[:12]}…)"
-        )
-    return samples
-
-
-def _extras_of(recipe: Recipe, data: Path, samples: Samples, folder: Path, *, resumed: bool) -> tuple[Extra, ...]:
-    extras = prepare_extras(recipe, data, samples)
-    if resumed:
-        for extra, begun in zip(extras, load_run(folder).record.get("extra", []), strict=True):
-            if extra.record != begun:
-                raise TrainingError(f"{extra.samples.root}: not the data that the run in {folder} was begun with")
-    return extras
 
 
 def _assemble(

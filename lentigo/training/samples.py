@@ -1,0 +1,109 @@
+"""The images of a run: read, checked against the recipe, split, and the same again where a run goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lentigo.data import Samples, balance_training, kfold_samples, load_split, read_samples, split_samples
+from lentigo.data.extra import Extra, check_apart, read_extra
+from lentigo.errors import DataError, TrainingError, did_you_mean
+from lentigo.labels import label_set
+from lentigo.training.folder import SPLIT, load_run
+from lentigo.training.recipe import Recipe
+
+
+def prepare_samples(recipe: Recipe, data: Path) -> Samples:
+    """Read a data set and split it as the recipe says.
+
+    Raises:
+        DataError: the data cannot be read or split, do not fit the recipe's classes, or lack a class in training.
+    """
+    chosen = recipe.data
+    samples = read_samples(data)
+    if chosen.labels is not None:
+        expected = label_set(chosen.labels).codes
+        if samples.labels.codes != expected:
+            strange = {code: did_you_mean(code, expected) for code in samples.labels.codes if code not in expected}
+            near = "".join(f"; {code!r} is none of these{hint}" for code, hint in strange.items() if hint.startswith("; did"))
+            raise DataError(
+                f"{data}: the classes are {', '.join(samples.labels.codes)}, but the recipe {recipe.name} is for {', '.join(expected)} "
+                f"(data.labels={chosen.labels}){near}; use --set data.labels=null to train on other classes"
+            )
+    samples = split_samples(samples, chosen.protocol, fractions=chosen.fractions, seed=chosen.split_seed)
+    if chosen.folds is not None:
+        samples = kfold_samples(samples, chosen.protocol, folds=chosen.folds, fold=chosen.fold, seed=chosen.split_seed)
+    check_classes(samples)
+    if chosen.balance == "offline" and chosen.protocol != "augmented":  # which has balanced all of them
+        samples = balance_training(samples, chosen.split_seed)
+    return samples
+
+
+def prepare_extras(recipe: Recipe, data: Path, samples: Samples) -> tuple[Extra, ...]:
+    """Read the other data sets that the recipe learns from as well.
+
+    Args:
+        recipe: the experiment.
+        data: the run's own data set; the others' folders are named from there.
+        samples: the run's own images, split.
+
+    Raises:
+        DataError: one cannot be read, or holds images that the run is judged by.
+    """
+    found = []
+    for number, chosen in enumerate(recipe.data.extra):
+        folder = data / chosen.folder
+        if not folder.exists():
+            raise DataError(
+                f"{folder}: no such folder, and the recipe {recipe.name} learns from it as well; say where it is with "
+                f"--set data.extra.{number}.folder=FOLDER, or train without other data: --set 'data.extra=[]'"
+            )
+        found.append(read_extra(folder, chosen.classes, samples.labels))
+    check_apart(samples, found)
+    return tuple(found)
+
+
+def check_classes(samples: Samples) -> None:
+    """Every class must have an image to learn from.
+
+    Raises:
+        DataError: a class has none in training.
+    """
+    present = set(samples.frame["label"][samples.frame["split"] == "train"])
+    missing = [code for code in samples.labels.codes if code not in present]
+    if missing:
+        raise DataError(
+            f"{samples.root}: no training image of class {', '.join(missing)}; every class needs some: add images, or leave the class out"
+        )
+
+
+def samples_of(recipe: Recipe, data: Path, folder: Path, *, resumed: bool) -> Samples:
+    """A run's own images, split as the recipe says, or, where the run goes on, as it was begun.
+
+    Raises:
+        DataError: as `prepare_samples`.
+        TrainingError: other data than the run was begun with.
+    """
+    if not resumed:
+        return prepare_samples(recipe, data)
+    samples = load_split(read_samples(data), folder / SPLIT)
+    begun = load_run(folder).record["fingerprint"]
+    if samples.fingerprint != begun:
+        raise TrainingError(
+            f"{data}: not the data that the run in {folder} was begun with (fingerprint {samples.fingerprint[:12]}…, then {begun[:12]}…)"
+        )
+    return samples
+
+
+def extras_of(recipe: Recipe, data: Path, samples: Samples, folder: Path, *, resumed: bool) -> tuple[Extra, ...]:
+    """The images of other data sets that a run learns from; where it goes on, they must be those it was begun with.
+
+    Raises:
+        DataError: as `prepare_extras`.
+        TrainingError: other data than the run was begun with.
+    """
+    extras = prepare_extras(recipe, data, samples)
+    if resumed:
+        for extra, begun in zip(extras, load_run(folder).record.get("extra", []), strict=True):
+            if extra.record != begun:
+                raise TrainingError(f"{extra.samples.root}: not the data that the run in {folder} was begun with")
+    return extras

@@ -140,6 +140,16 @@ class LearntToo(_Model):
     images: int
 
 
+class Taught(LearntToo):
+    """A data set that only a teacher has learnt from, whose answers training saw.
+
+    Attributes:
+        teacher: name of its run.
+    """
+
+    teacher: str
+
+
 class Provenance(_Model):
     """Where the model came from: enough to train it again and to judge its figures."""
 
@@ -152,6 +162,7 @@ class Provenance(_Model):
     seed: int
     counts: dict[str, int] = {}
     extra: tuple[LearntToo, ...] = ()
+    taught: tuple[Taught, ...] = ()
     hardware: str
     wall_seconds: float
     created: str

@@ -20,6 +20,8 @@ from lentigo.data.module import LesionData
 from lentigo.errors import DataError, TrainingError
 from lentigo.evaluation import read_predictions
 from lentigo.export import export_run
+from lentigo.export.origin import DATA, model_licence
+from lentigo.reproduce import elsewhere
 from lentigo.training import describe, load_recipe, load_run, parse_recipe, teachers, train
 from lentigo.training.samples import prepare_extras, prepare_samples
 from lentigo.workflow import evaluate_bundle
@@ -184,4 +186,35 @@ def test_teacher_named_by_its_recipe_learns_from_the_students_extra(other: Path,
     without = recipe(data=SPLIT, epochs=1, distil={"teachers": ["tutor"]})
     with pytest.raises(TrainingError, match=r"trained with other data sets \(data\.extra: .*other\) than this run has \(none\)"):
         run_into(tmp_path / "another", without)
-    run_into(tmp_path / "another", recipe(data=SPLIT, epochs=1, distil={"teachers": [str(tmp_path / "tutor")]}))
+    run = run_into(tmp_path / "another", recipe(data=SPLIT, epochs=1, distil={"teachers": [str(tmp_path / "tutor")]}))
+    (extra,) = load_run(tmp_path / "tutor").record["extra"]
+    assert load_run(run).record["extra"] == []
+    assert load_run(run).record["taught"] == [{"teacher": "tutor", **extra}]
+    assert load_run(tmp_path / "student").record["taught"] == []
+
+
+def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path) -> None:
+    classes = {"mole": "nv", "cancer": "mel"}
+    source = {"data": tiny_run.tiny_data(), "cache": tiny_run.tiny_cache()}
+    split = tiny_run.RECIPE["data"]
+    more = parse_recipe(tiny_run.RECIPE | {"epochs": 1, "data": split | {"extra": [{"folder": str(other), "classes": classes}]}})
+    train(more, **source, out=tmp_path / "tutor", progress=False, accelerator="cpu")
+    for name, teacher in (("student", "tutor"), ("grandchild", "student")):
+        pupil = parse_recipe(tiny_run.RECIPE | {"epochs": 1, "distil": {"teachers": [str(tmp_path / teacher)]}})
+        train(pupil, **source, out=tmp_path / name, progress=False, accelerator="cpu")
+        assert [(one["teacher"], one["images"]) for one in load_run(tmp_path / name).record["taught"]] == [("tutor", 11)]
+    bundle = export_run(tmp_path / "grandchild", tmp_path / "bundle", resamples=0, **source)
+    assert "The teacher `tutor`, whose answers it was trained on, has learnt from 11 images of `folder`" in bundle.card
+    assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
+    assert "own images" not in bundle.spec.title
+    judged = evaluate_bundle(bundle.path, other, classes=classes, out=tmp_path / "judged", progress=False)
+    assert "all 11 images (not the data of its training, but its teacher tutor has learnt from it)" in judged.title
+    assert "Its teacher tutor has learnt from this data set." in judged.index.read_text(encoding="utf-8")
+    student = load_run(tmp_path / "student")
+    assert elsewhere._has_learnt(student.record, read_extra(other, classes, student.labels))
+
+
+def test_the_strictest_licence_binds_wherever_the_data_stands() -> None:
+    free, bound = DATA["pad_ufes_20"], DATA["ham10000"]
+    assert model_licence([free, None, bound]) == model_licence([bound, free]) == "CC BY-NC-SA 4.0 (as the data)"
+    assert model_licence([free, None]) == "Apache-2.0"

@@ -373,6 +373,8 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     seen = facts.get("trained_on")  # how many of these images; only a bundle's record counts them
     if isinstance(seen, int) and seen > 0:
         said.append((f"{seen:,} of these images were in its training.", "The figures do not hold for new images."))
+    elif facts.get("taught_by"):
+        said.append((f"Its teacher {facts['taught_by']} has learnt from this data set.", "The figures do not hold for new images."))
     elif split == "train":
         said.append(("Judged on its own training images.", "The figures do not hold for new images."))
     if split == "val":

@@ -7,83 +7,14 @@ what was not measured is not there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from lentigo.bundle import Spec
 from lentigo.evaluation import Metrics
 from lentigo.evaluation.conformal import SMALLEST, Coverage
 from lentigo.evaluation.intervals import Estimate
 from lentigo.evaluation.markdown import markdown_table
+from lentigo.export.origin import DataFacts
 from lentigo.export.quantize import MAX_DROP, Variant
-
-Domain = Literal["dermoscopy", "clinical", "phantom"]
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What is to be said of a data set wherever a model trained on it goes.
-
-    Attributes:
-        title: its full name.
-        licence: its licence, short.
-        source: whom to credit, with a DOI or arXiv number.
-        domain: what its images are.
-        bias: what is known to be missing or over-represented.
-        original: suffix and description of the published files; None where there is only one form.
-    """
-
-    title: str
-    licence: str
-    source: str
-    domain: Domain
-    bias: str
-    original: tuple[str, str] | None = None
-
-
-DATA: dict[str, DataFacts] = {
-    "ham10000": DataFacts(
-        "HAM10000",
-        "CC BY-NC-SA 4.0",
-        "Tschandl P., Rosendahl C., Kittler H., The HAM10000 dataset, Scientific Data 5:180161 (2018), doi 10.7910/DVN/DBW86T",
-        "dermoscopy",
-        "Images come from two centres (Vienna and Queensland), mostly from light skin; two thirds are melanocytic nevi; lesions "
-        "were chosen, and photographs cropped around them. Classes outside the seven do not occur.",
-        (".jpg", "JPEG of 600 x 450 px"),
-    ),
-    "isic2017": DataFacts(
-        "ISIC 2017, part 3",
-        "the challenge's own terms",
-        "Codella N. et al., Skin Lesion Analysis Toward Melanoma Detection: the 2017 ISBI challenge, arXiv 1710.05006",
-        "dermoscopy",
-        "Images come from several centres and devices, mostly from light skin. Melanoma, nevus and seborrheic keratosis only.",
-        (".jpg", "JPEG of up to several thousand pixels"),
-    ),
-    "dermamnist": DataFacts(
-        "DermaMNIST (HAM10000 at low resolution)",
-        "CC BY-NC 4.0",
-        "Yang J. et al., MedMNIST v2, Scientific Data 10:41 (2023), doi 10.1038/s41597-022-01721-8; "
-        "images from HAM10000 (Tschandl et al. 2018)",
-        "dermoscopy",
-        "HAM10000 scaled down; its published split does not keep the images of one lesion together.",
-    ),
-    "pad_ufes_20": DataFacts(
-        "PAD-UFES-20",
-        "CC BY 4.0",
-        "Pacheco A. G. C. et al., PAD-UFES-20, Data in Brief 32:106221 (2020), doi 10.17632/zr7vgbcyr2.1",
-        "clinical",
-        "Smartphone photographs from one state of Brazil. Not every diagnosis was confirmed by biopsy.",
-        (".png", "PNG photographs at full size"),
-    ),
-    "phantoms": DataFacts(
-        "rendered phantoms, not photographs of anyone",
-        "Apache-2.0",
-        "lentigo.data.phantom",
-        "phantom",
-        "Drawn by a program for demonstrations. No accuracy on them says anything about skin.",
-    ),
-}
-"""By the name of the data set's reader; phantoms have a name of their own."""
 
 _MEANING = {
     "accuracy": ("Accuracy", True),
@@ -117,6 +48,7 @@ def write_card(
     *,
     counts: Mapping[str, Mapping[str, int]],
     facts: DataFacts | None,
+    non_commercial: bool,
     data_note: str,
     model_bytes: int,
     variants: Sequence[Variant] = (),
@@ -129,6 +61,7 @@ def write_card(
         metrics: of the calibrated model on the test part.
         counts: class code -> split -> number of images.
         facts: of the data set; None for a user's own.
+        non_commercial: whether the licence of some data that it knows binds it to non-commercial use.
         data_note: one or more sentences on the images as they were read; may be empty.
         model_bytes: size of ``model.onnx``.
         variants: other ways to store the weights, measured on validation.
@@ -149,7 +82,7 @@ def write_card(
         _abstention(spec),
         _limits(spec, facts),
         _variants(variants),
-        _origin(spec, facts),
+        _origin(spec, non_commercial),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -359,7 +292,7 @@ def _variants(variants: Sequence[Variant]) -> str:
     )
 
 
-def _origin(spec: Spec, facts: DataFacts | None) -> str:
+def _origin(spec: Spec, non_commercial: bool) -> str:
     origin = spec.provenance
     lines = [
         f"- Command: `{origin.command}`",
@@ -368,7 +301,7 @@ def _origin(spec: Spec, facts: DataFacts | None) -> str:
         f"- Made {origin.created} with lentigo {origin.lentigo}",
         f"- Licence of the model: {spec.licence}. Licence of the data: {spec.data_licence}",
     ]
-    if facts is not None and "NC" in facts.licence:
+    if non_commercial:
         lines.append(
             "- The data's licence allows non-commercial use only and asks for attribution; take it that the model is bound by it as well"
         )

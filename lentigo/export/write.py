@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -31,6 +31,7 @@ from lentigo.bundle import (
     OutputSpec,
     Provenance,
     Spec,
+    Taught,
     write_bundle,
 )
 from lentigo.data import Samples, load_split, open_cache, read_samples
@@ -48,16 +49,27 @@ from lentigo.evaluation import (
 from lentigo.evaluation.conformal import Coverage, fit_conformal, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES, Estimate
 from lentigo.evaluation.runfiles import RunFiles, read_run
-from lentigo.export.card import DATA, DataFacts, Domain, write_card
+from lentigo.export.card import write_card
 from lentigo.export.golden import make_golden
 from lentigo.export.graph import export_graph, output_shapes
+from lentigo.export.origin import (
+    DATA,
+    DataFacts,
+    Domain,
+    data_domain,
+    data_facts,
+    data_licence,
+    learnt_facts,
+    model_licence,
+    model_title,
+    other_notes,
+)
 from lentigo.export.parity import ParityReport, check_parity
 from lentigo.export.quantize import Variant, Weights, check_drop, measure_variant, quantise_int8, store_float16
 from lentigo.export.session import FloatArray, Session
 from lentigo.export.trust import SMALLEST, add_abstention, collect_features
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.inference import softmax
-from lentigo.labels import HYPO
 from lentigo.networks import Network, profile_network
 from lentigo.training import Run, load_run
 
@@ -67,7 +79,6 @@ CALIBRATION_IMAGES = 256
 # Predictions made on a GPU in bfloat16 differ from float32 on a CPU by up to a few hundredths; another checkpoint differs by far more.
 _ON_FILE_TOLERANCE = 0.05
 _ON_FILE_IMAGES = 32
-PHANTOM = "PHANTOM_"
 _BATCH = 16
 
 
@@ -134,8 +145,8 @@ def export_run(
     images = _images_of(run, data, needed=chosen != "fp32" or compare, cache=cache, progress=progress)
     if images is None:
         warnings.warn(f"{run.folder}: without the images of the run the bundle cannot abstain; say where they are (--data)", stacklevel=2)
-    facts = _facts(run, files.test)
-    learnt = [facts, *(other for other, _ in _extra_facts(run))]
+    facts = data_facts(run, files.test)
+    learnt = learnt_facts(run, facts)
     temperature = fit_temperature(validation.probabilities, validation.targets)
     points = _points(validation, temperature, run)
     conformal = fit_conformal(apply_temperature(validation.probabilities, temperature), validation.targets, run.labels.codes)
@@ -160,11 +171,11 @@ def export_run(
         network,
         content,
         name=named,
-        title=title or _title(learnt, run),
+        title=title or model_title(learnt, run),
         version=version,
-        domain=domain or _domain(facts, run),
-        licence=licence or _licence(facts),
-        data_licence=_data_licence(learnt),
+        domain=domain or data_domain(facts, run),
+        licence=licence or model_licence(learnt),
+        data_licence=data_licence(learnt),
         notes=notes,
         weights=chosen,
         temperature=temperature,
@@ -187,7 +198,8 @@ def export_run(
         metrics,
         counts=_class_counts(run.record),
         facts=facts,
-        data_note=" ".join(filter(None, (_data_note(facts, files.test, images), *_extra_notes(run)))),
+        non_commercial=any(one is not None and one.non_commercial for one in learnt),
+        data_note=" ".join(filter(None, (_data_note(facts, files.test, images), *other_notes(run)))),
         model_bytes=len(content),
         variants=tuple(variants.values()),
         coverage=coverage,
@@ -238,19 +250,6 @@ def _finished(run: Run) -> RunFiles:
             f"{run.folder}: the run is not finished ({done} of {epochs} epochs); go on with lentigo train --resume, then export"
         )
     return read_run(run.folder)
-
-
-def _facts(run: Run, test: PredictionTable) -> DataFacts | None:
-    """What is known of the run's data; phantoms come in the layout of a real data set and are told by their image ids."""
-    if all(PurePath(image).name.startswith(PHANTOM) for image in test.images.tolist()):
-        return DATA["phantoms"]
-    return DATA.get(str(run.record["data"]))
-
-
-def _domain(facts: DataFacts | None, run: Run) -> Domain:
-    if facts is not None:
-        return facts.domain
-    return "clinical" if set(run.labels.codes) & set(HYPO.codes) else "dermoscopy"
 
 
 def _points(validation: PredictionTable, temperature: float, run: Run) -> tuple[OperatingPoint, ...]:
@@ -393,6 +392,7 @@ def _spec(
             seed=record["seed"],
             counts={split: sum(column.values()) for split, column in _split_counts(record).items()},
             extra=tuple(LearntToo.model_validate(entry) for entry in record.get("extra", [])),
+            taught=tuple(Taught.model_validate(entry) for entry in record.get("taught", [])),
             hardware=record["hardware"],
             wall_seconds=record["wall_seconds"],
             created=record["created"],
@@ -442,36 +442,6 @@ def _class_counts(record: Mapping[str, Any]) -> dict[str, dict[str, int]]:
     """Class code -> split -> images."""
     splits = _split_counts(record)
     return {c["code"]: {split: column.get(c["code"], 0) for split, column in splits.items()} for c in record["labels"]}
-
-
-def _licence(facts: DataFacts | None) -> str:
-    return f"{facts.licence} (as the data)" if facts is not None and "NC" in facts.licence else "Apache-2.0"
-
-
-def _extra_facts(run: Run) -> list[tuple[DataFacts | None, dict[str, Any]]]:
-    """The other data sets that the run learnt from, with what is known of them."""
-    return [(DATA.get(entry["data"]), entry) for entry in run.record.get("extra", [])]
-
-
-def _title(learnt: Sequence[DataFacts | None], run: Run) -> str:
-    return f"{run.recipe.network.name} trained on {' and '.join(f.title if f else 'own images' for f in learnt)}"
-
-
-def _data_licence(learnt: Sequence[DataFacts | None]) -> str:
-    return " | ".join(f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in learnt)
-
-
-def _extra_notes(run: Run) -> list[str]:
-    """A sentence on each other data set that the run learnt from."""
-    notes = []
-    for (facts, entry), chosen in zip(_extra_facts(run), run.recipe.data.extra, strict=True):
-        named = f"{facts.title} ({facts.source}; licence: {facts.licence})" if facts else f"`{entry['data']}`"
-        classes = ", ".join(f"`{theirs}` as `{own}`" for theirs, own in chosen.classes.items())
-        notes.append(
-            f"Training, and training only, also saw {entry['images']:,} images of {named}: {classes}. A published test part was left out, "
-            "if there is one; figures on its other images say nothing of new ones."
-        )
-    return notes
 
 
 def _data_note(facts: DataFacts | None, test: PredictionTable, images: _Images | None) -> str:

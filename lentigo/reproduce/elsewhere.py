@@ -115,7 +115,8 @@ def elsewhere_result(
 
 
 def _has_learnt(record: Mapping[str, Any], extra: Extra) -> bool:
-    return any(one["fingerprint"] == extra.fingerprint for one in record.get("extra", []))
+    """Whether a run, or a teacher of it, has."""
+    return any(one["fingerprint"] == extra.fingerprint for one in (*record.get("extra", []), *record.get("taught", [])))
 
 
 def _predictions(folder: Path, extra: Extra) -> PredictionTable:

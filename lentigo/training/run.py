@@ -45,7 +45,7 @@ from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, to_
 from lentigo.training.record import command_line, hardware, versions
 from lentigo.training.samples import extras_of, prepare_extras, prepare_samples, samples_of
 from lentigo.training.task import LesionTask
-from lentigo.training.teachers import open_teachers, teachers_to_train
+from lentigo.training.teachers import open_teachers, taught_by, teachers_to_train
 
 # Keys in which a resumed run may differ from the recipe it began with.
 _FREE = frozenset({"name", "description", "network.pretrained"})
@@ -299,6 +299,7 @@ def _begin(
         "data_root": str(data),
         "fingerprint": samples.fingerprint,
         "extra": [extra.record for extra in extras],
+        "taught": taught_by(recipe, samples, extras, folder),
         "protocol": recipe.data.protocol,
         "split_seed": recipe.data.split_seed,
         "seed": recipe.seed,

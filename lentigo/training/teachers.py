@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lentigo.data import Samples
+from lentigo.data.extra import Extra
 from lentigo.data.tables import need_columns, read_table
 from lentigo.errors import TrainingError
 from lentigo.labels import LabelSet
@@ -65,9 +68,7 @@ def check_unseen(teacher: Run, samples: Samples) -> None:
         TrainingError: it did.
     """
     split = samples.frame.set_index("image")["split"]
-    table = read_table(teacher.folder / SPLIT)
-    need_columns(table, ("image", "split"), teacher.folder / SPLIT)
-    taught = set(table["image"][table["split"] == "train"])
+    taught = _learnt_from(teacher)
     if (teacher.folder / EXTRA).is_file():
         taught.update(read_table(teacher.folder / EXTRA)["image"])
     leaked = sorted(taught.intersection(split.index[split.isin(["val", "test"])]))
@@ -93,6 +94,37 @@ def check_extra(teacher: Run, student: Recipe) -> None:
             f"{teacher.folder}: this teacher was trained with other data sets (data.extra: {told[0]}) than this run has ({told[1]}); "
             "move its folder away to have it trained anew, or name the folder in distil.teachers to take it as it is"
         )
+
+
+def taught_by(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder: Path) -> list[dict[str, Any]]:
+    """The data sets that teachers, or their teachers, have learnt from and the student does not.
+
+    Args:
+        recipe: the student's.
+        samples: the student's.
+        extras: what the student learns from as well.
+        folder: the student's run folder.
+
+    Returns:
+        For each: ``teacher`` (name of its run), ``data``, ``fingerprint`` and ``images``, the number learnt from.
+    """
+    known = {samples.fingerprint, *(extra.fingerprint for extra in extras)}
+    found = []
+    for teacher in recipe.distil.teachers:
+        run = load_run(teacher_place(teacher, folder))
+        own = {key: run.record[key] for key in ("data", "fingerprint")} | {"images": len(_learnt_from(run))}
+        for seen in (own, *run.record.get("extra", []), *run.record.get("taught", [])):
+            if seen["fingerprint"] not in known:
+                known.add(seen["fingerprint"])
+                found.append({"teacher": run.folder.resolve().name, **seen})
+    return found
+
+
+def _learnt_from(run: Run) -> set[str]:
+    """Ids of a run's own training images."""
+    table = read_table(run.folder / SPLIT)
+    need_columns(table, ("image", "split"), run.folder / SPLIT)
+    return set(table["image"][table["split"] == "train"])
 
 
 def check_teacher(folder: Path, teacher: LabelSet, student: LabelSet) -> None:

@@ -35,6 +35,7 @@ class Judged:
         samples: what may be judged.
         fingerprint: of the whole data set.
         learnt: ids of the images that training saw as those of another data set; None where it saw none of this one.
+        teacher: a teacher of the bundle that has learnt from this data set, where training itself has not.
         left_out: images of classes that nobody asked for.
         classes: the data's class codes -> the bundle's, where they were given.
     """
@@ -42,6 +43,7 @@ class Judged:
     samples: Samples
     fingerprint: str
     learnt: frozenset[str] | None
+    teacher: str | None
     left_out: int
     classes: Mapping[str, str] | None
 
@@ -58,14 +60,15 @@ def read_judged(data: Path, spec: Spec, classes: Mapping[str, str] | None) -> Ju
     for seen, chosen in zip(spec.provenance.extra, _data_recipe(spec).extra, strict=False):
         if seen.fingerprint == fingerprint:
             learnt = frozenset(extra_of(samples, data, chosen.classes, spec.labels).samples.frame["image"])
+    teacher = next((one.teacher for one in spec.provenance.taught if one.fingerprint == fingerprint), None)
     if classes is None:
-        return Judged(known_classes(samples, data, spec), fingerprint, learnt, 0, None)
+        return Judged(known_classes(samples, data, spec), fingerprint, learnt, teacher, 0, None)
     if fingerprint == spec.provenance.fingerprint:
         raise DataError(f"{data}: {spec.name} was trained on this data set and knows its classes; leave out which stands for which")
     renamed = rename_classes(samples, data, classes, spec.labels)
     if not len(renamed):
         raise DataError(f"{data}: has no image of the classes {', '.join(classes)}")
-    return Judged(renamed, fingerprint, learnt, len(samples) - len(renamed), classes)
+    return Judged(renamed, fingerprint, learnt, teacher, len(samples) - len(renamed), classes)
 
 
 def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
@@ -110,6 +113,7 @@ def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Pat
         divided, named = trained, f"protocol {spec.provenance.protocol}, as in training"
     elif learnt is None:
         divided, named, split = samples, "not the data of its training", ALL
+        named += f", but its teacher {judged.teacher} has learnt from it" if judged.teacher else ""
     elif split == ALL:
         divided, named = samples, "training saw images of this data set as well"
     else:

@@ -56,6 +56,7 @@ def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Pat
         "temperature": spec.temperature,
         "judged": part.description,
         "trained_on": part.trained_on,
+        "taught_by": judged.teacher,
         **({} if judged.classes is None else {"classes": dict(judged.classes)}),
     }
     write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -21,6 +21,8 @@ const interval = v.strictObject({
   high: v.nullish(number),
 });
 
+const learntToo = { data: v.string(), fingerprint: v.string(), images: number };
+
 const schema = v.strictObject({
   format: v.pipe(number, v.integer(), v.minValue(1), v.maxValue(FORMAT)),
   name: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]*$/)),
@@ -84,7 +86,8 @@ const schema = v.strictObject({
     split_seed: number,
     seed: number,
     counts: v.optional(v.record(v.string(), number), {}),
-    extra: v.optional(v.array(v.strictObject({ data: v.string(), fingerprint: v.string(), images: number })), []),
+    extra: v.optional(v.array(v.strictObject(learntToo)), []),
+    taught: v.optional(v.array(v.strictObject({ ...learntToo, teacher: v.string() })), []),
     hardware: v.string(),
     wall_seconds: number,
     created: v.string(),

@@ -124,7 +124,7 @@ class Comparison:
     Attributes:
         runs: in the order they were given.
         pairs: every pair, or every pair with the reference.
-        images: test images, the same for all.
+        images: how many, the same for all.
         groups: lesions or patients among them.
         grouped: whether groups hold more than one image.
         resamples: bootstrap resamples.
@@ -157,7 +157,7 @@ class Comparison:
         holm = f" p values in brackets are corrected by Holm's method for {len(self.pairs)} pairs." if many else ""
         return "\n".join(
             [
-                f"{self.images} test images in {self.groups} groups. Percent, with 95 % intervals.",
+                f"{self.images} images, the same for every run, in {self.groups} groups. Percent, with 95 % intervals.",
                 "",
                 *markdown_table(head, rows),
                 "",
@@ -392,7 +392,7 @@ def _align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
             example = f"{strange[0]} is only in {name}" if strange else f"{absent[0]} is only in {first}"
             both = len(base) - len(absent)
             raise DataError(
-                f"{first} and {name} were not judged on the same test images ({len(base)} and {len(table)}, {both} in both; "
+                f"{first} and {name} were not judged on the same images ({len(base)} and {len(table)}, {both} in both; "
                 f"{example}); train them with the same data, protocol and split seed"
             )
         order = np.argsort([position[image] for image in table.images], kind="stable")

@@ -131,8 +131,8 @@ def other_notes(run: Run) -> list[str]:
             "was left out, if there is one; figures on its other images say nothing of new ones."
         )
     notes += [
-        f"The teacher `{entry['teacher']}`, whose answers it was trained on, has learnt from {entry['images']:,} images of "
-        f"{_named(facts, entry)}; figures on that data set say nothing of new images."
+        f"The teacher `{entry['teacher']}`, whose answers it was trained on (or a teacher of it was), has learnt from "
+        f"{entry['images']:,} images of {_named(facts, entry)}; figures on that data set say nothing of new images."
         for facts, entry in _known(run, "taught")
     ]
     return notes

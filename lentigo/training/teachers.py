@@ -82,8 +82,8 @@ def check_unseen(teacher: Run, samples: Samples) -> None:
 def check_extra(teacher: Run, student: Recipe) -> None:
     """Refuse a teacher, named by its recipe, that was trained on other data sets than the student is.
 
-    With more, the student would know what its record does not say; with fewer, it would be taught about images that the teacher
-    has never seen.
+    With more, the student would owe knowledge to data that its recipe does not name; with fewer, it would be taught about images that
+    the teacher has never seen.
 
     Raises:
         TrainingError: it was.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import pytest
@@ -179,6 +180,34 @@ def test_gradients_are_right(name: str) -> None:
     layer = trained(ATTENTIONS[name](4))
     image = torch.randn(2, 4, 3, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(layer, (image,))
+
+
+@pytest.mark.parametrize("shape", [(3, C, 4, 9), (2, C, 7, 1), (4, C, 1, 1)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_caco_learns_as_autograd_would(shape: tuple[int, ...], layout: torch.memory_format) -> None:
+    fused = trained(CaCo(C)).train()
+    plain = copy.deepcopy(fused)
+    plain.training = False  # its parts still learn, normalisation with them: only the way through differs
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    image = image.clamp(max=0.8).to(memory_format=layout).requires_grad_()  # several places share the maximum
+    weights = torch.randn(shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    expected, out = plain(image), fused(image)
+    torch.testing.assert_close(out, expected)
+    gradients = torch.autograd.grad((out * weights).sum(), [image, *fused.parameters()])
+    torch.testing.assert_close(gradients, torch.autograd.grad((expected * weights).sum(), [image, *plain.parameters()]))
+    torch.testing.assert_close(fused.state_dict(), plain.state_dict())  # the statistics of normalisation
+
+
+def test_caco_learns_in_mixed_precision() -> None:
+    layer = CaCo(C).train()
+    image = torch.randn(4, C, 6, 6, generator=torch.Generator().manual_seed(5)).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(image)
+    found = torch.autograd.grad(out.sum(), [image, *layer.parameters()])
+    expected = torch.autograd.grad(layer(image).sum(), [image, *layer.parameters()])
+    assert [g.dtype for g in found] == [g.dtype for g in expected]
+    torch.testing.assert_close(out.float(), layer(image), rtol=0.05, atol=0.02)
+    torch.testing.assert_close(found[0], expected[0], rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("name", ATTENTIONS)

@@ -17,6 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops.misc import SqueezeExcitation
 
+from lentigo.networks import gating
+
 
 def make_divisible(value: float, divisor: int = 8) -> int:
     """Round to the nearest multiple of ``divisor``, never down by more than 10 % (Sandler et al., CVPR 2018)."""
@@ -196,9 +198,28 @@ class CaCo(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W)."""
+        if self.training:
+            return self._gate_learning(x)
         gate = self.channel.gate(x)  # (N, C, 1, 1)
         gate_h, gate_w = self.coordinate.gates(gate * row_means(x), gate * column_means(x))
         return x * (gate * gate_h) * gate_w
+
+    def _gate_learning(self, x: Tensor) -> Tensor:
+        """The same with channels last throughout, which gradients pass through in half the time."""
+        channel, coordinate = self.channel, self.coordinate
+        rows, columns, peaks = gating.summaries(x)  # (N, H, C), (N, W, C), (N, C)
+        hidden = channel.activation(_pointwise(channel.fc1, rows.mean(1))) + channel.activation(_pointwise(channel.fc1, peaks))
+        gate = torch.sigmoid(_pointwise(channel.fc2, hidden))[:, None]  # (N, 1, C)
+        both = _pointwise(coordinate.conv, gate * torch.cat([rows, columns], dim=1))  # (N, H + W, hidden)
+        both = coordinate.norm(both.flatten(0, 1)[:, :, None, None]).view_as(both)
+        rows, columns = coordinate.activation(both).split([x.shape[2], x.shape[3]], dim=1)
+        gate_h, gate_w = torch.sigmoid(_pointwise(coordinate.conv_h, rows)), torch.sigmoid(_pointwise(coordinate.conv_w, columns))
+        return gating.gate(x, gate * gate_h, gate_w)
+
+
+def _pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution of channels that come last, (..., C) -> (..., D)."""
+    return F.linear(x, convolution.weight.flatten(1), convolution.bias)
 
 
 class SeCo(SqueezeExcite):

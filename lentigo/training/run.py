@@ -22,7 +22,7 @@ from lentigo.data.module import LesionData
 from lentigo.errors import OutputError, TrainingError
 from lentigo.files import write_text
 from lentigo.losses import create_loss
-from lentigo.machine import available_cores
+from lentigo.machine import available_cores, keep_freed_memory
 from lentigo.networks import Network, create_network
 from lentigo.training.folder import (
     EXTRA,
@@ -248,8 +248,10 @@ def _trainer(
         raise TrainingError("precision 16-mixed needs a GPU; use precision=bf16-mixed or precision=32")
     if gpu:
         torch.set_float32_matmul_precision("high")
-    elif "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, available_cores() // devices))
+    else:
+        keep_freed_memory()
+        if "OMP_NUM_THREADS" not in os.environ:
+            torch.set_num_threads(max(1, available_cores() // devices))
     try:
         return pl.Trainer(
             accelerator=accelerator,

@@ -8,12 +8,12 @@ import sys
 import pytest
 
 RESIDENT = """
-import sys
+import os, sys
 from lentigo.machine import keep_freed_memory
 
 def resident():
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 kept = keep_freed_memory() if sys.argv[1] == "keep" else None
 before = resident()

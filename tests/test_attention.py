@@ -182,20 +182,39 @@ def test_gradients_are_right(name: str) -> None:
     assert torch.autograd.gradcheck(layer, (image,))
 
 
+def channel_by_autograd(layer: ChannelAttention, x: Tensor) -> Tensor:
+    hidden = layer.activation(layer.fc1(x.mean((2, 3), keepdim=True))) + layer.activation(layer.fc1(x.amax((2, 3), keepdim=True)))
+    return x * torch.sigmoid(layer.fc2(hidden))
+
+
+def coordinate_by_autograd(layer: CoordinateAttention, x: Tensor) -> Tensor:
+    both = torch.cat([x.mean(3, keepdim=True), x.mean(2, keepdim=True).transpose(2, 3)], dim=2)
+    rows, columns = layer.activation(layer.norm(layer.conv(both))).split([x.shape[2], x.shape[3]], dim=2)
+    return x * torch.sigmoid(layer.conv_h(rows)) * torch.sigmoid(layer.conv_w(columns.transpose(2, 3)))
+
+
+BY_AUTOGRAD = {
+    "channel": (ChannelAttention, channel_by_autograd),
+    "coordinate": (CoordinateAttention, coordinate_by_autograd),
+    "caco": (CaCo, lambda layer, x: coordinate_by_autograd(layer.coordinate, channel_by_autograd(layer.channel, x))),
+}
+
+
+@pytest.mark.parametrize("name", BY_AUTOGRAD)
 @pytest.mark.parametrize("shape", [(3, C, 4, 9), (2, C, 7, 1), (4, C, 1, 1)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_caco_learns_as_autograd_would(shape: tuple[int, ...], layout: torch.memory_format) -> None:
-    fused = trained(CaCo(C)).train()
-    plain = copy.deepcopy(fused)
-    plain.training = False  # its parts still learn, normalisation with them: only the way through differs
+def test_learns_as_autograd_would(name: str, shape: tuple[int, ...], layout: torch.memory_format) -> None:
+    kind, by_autograd = BY_AUTOGRAD[name]
+    layer = trained(kind(C)).train()
+    plain = copy.deepcopy(layer)
     image = torch.randn(shape, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     image = image.clamp(max=0.8).to(memory_format=layout).requires_grad_()  # several places share the maximum
     weights = torch.randn(shape, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
-    expected, out = plain(image), fused(image)
+    expected, out = by_autograd(plain, image), layer(image)
     torch.testing.assert_close(out, expected)
-    gradients = torch.autograd.grad((out * weights).sum(), [image, *fused.parameters()])
+    gradients = torch.autograd.grad((out * weights).sum(), [image, *layer.parameters()])
     torch.testing.assert_close(gradients, torch.autograd.grad((expected * weights).sum(), [image, *plain.parameters()]))
-    torch.testing.assert_close(fused.state_dict(), plain.state_dict())  # the statistics of normalisation
+    torch.testing.assert_close(layer.state_dict(), plain.state_dict())  # the statistics of normalisation
 
 
 def test_caco_learns_in_mixed_precision() -> None:

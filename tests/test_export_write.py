@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from lentigo.bundle import Bundle
 from lentigo.errors import BundleError, DataError, LentigoError, OutputError
 from lentigo.evaluation import apply_temperature, fit_temperature, read_predictions
 from lentigo.export import check_parity, export_run
-from lentigo.export.quantize import Variant
+from lentigo.export.quantize import Variant, check_drop
 from lentigo.imaging import load
 from lentigo.inference import Classifier
 from lentigo.training import load_run
@@ -206,7 +207,9 @@ def test_a_bundle_that_fails_its_golden_answers_is_not_written(run: Path, tmp_pa
 
 
 @pytest.mark.parametrize("weights", ["fp16", "int8"])
-def test_smaller_weights(run: Path, bundle: Bundle, tmp_path: Path, weights: str) -> None:
+def test_smaller_weights(run: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str) -> None:
+    # After one epoch on a few phantoms answers are near chance, and rounding moves some of 21 images either way.
+    monkeypatch.setattr(write, "check_drop", partial(check_drop, max_drop=1.0))
     images = {"data": tiny_data(), "cache": tiny_cache()}
     small = export_run(run, tmp_path / "b", weights=weights, resamples=0, name="small", title="A small one", **images)
     assert small.spec.weights == weights

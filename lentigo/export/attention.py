@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.ops.misc import SqueezeExcitation
 
-from lentigo.networks.attention import CaCo, ChannelAttention, CoordinateAttention, SeCo, SqueezeExcite, column_means, row_means
+from lentigo.networks.attention import CaCo, ChannelAttention, CoordinateAttention, SeCo, SqueezeExcite
 
 BLOCK = 16
 """Channels of a block with AVX-512, the largest; a multiple of the others'."""
@@ -74,7 +74,7 @@ class DeployedChannelAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W) channel by channel."""
-        return x * _spread(self.gate(x, row_means(x)), *x.shape[2:])
+        return x * _spread(self.gate(x, _row_means(x)), *x.shape[2:])
 
 
 class DeployedCoordinateAttention(nn.Module):
@@ -98,7 +98,7 @@ class DeployedCoordinateAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W) by row and column."""
-        gate_h, gate_w = self.gates(row_means(x), column_means(x))
+        gate_h, gate_w = self.gates(_row_means(x), _column_means(x))
         return x * _spread(gate_h, 1, x.shape[3]) * _spread(gate_w, x.shape[2], 1)
 
 
@@ -117,7 +117,7 @@ class DeployedCaCo(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W)."""
         height, width = x.shape[2:]
-        rows, columns = row_means(x), column_means(x)
+        rows, columns = _row_means(x), _column_means(x)
         gate = self.channel.gate(x, rows)  # (N, C, 1, 1)
         by_row = _spread(gate, height, 1)  # (N, C, H, 1)
         gate_h, gate_w = self.coordinate.gates(by_row * rows, _spread(gate, 1, width) * columns)
@@ -150,6 +150,16 @@ _DEPLOYED: dict[type[nn.Module], type[nn.Module]] = {
     CaCo: DeployedCaCo,
     SeCo: DeployedSeCo,
 }
+
+
+def _row_means(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, H, 1). As pooling, which runtimes do in their own memory layout; the mean of one axis they do slowly."""
+    return F.avg_pool2d(x, (1, x.shape[3]))
+
+
+def _column_means(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, 1, W)."""
+    return F.avg_pool2d(x, (x.shape[2], 1))
 
 
 def _spread(gate: Tensor, height: int, width: int) -> Tensor:

@@ -85,15 +85,14 @@ class ChannelAttention(nn.Module):
         self.activation = nn.ReLU()
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False)
 
-    def gate(self, x: Tensor) -> Tensor:
-        """The gate of each channel, (N, C, 1, 1) in (0, 1)."""
-        mean = self.activation(self.fc1(x.mean((2, 3), keepdim=True)))  # (N, C / r, 1, 1)
-        peak = self.activation(self.fc1(x.amax((2, 3), keepdim=True)))  # (N, C / r, 1, 1)
-        return torch.sigmoid(self.fc2(mean + peak))  # fc2 is linear: one pass serves both
+    def gate(self, means: Tensor, peaks: Tensor) -> Tensor:
+        """The gates of channels (N, C), in (0, 1), from their means and largest values of the same shape."""
+        hidden = self.activation(_pointwise(self.fc1, means)) + self.activation(_pointwise(self.fc1, peaks))  # (N, C / r)
+        return torch.sigmoid(_pointwise(self.fc2, hidden))  # fc2 is linear: one pass serves both
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W) channel by channel."""
-        return x * self.gate(x)
+        return x * self.gate(x.mean((2, 3)), x.amax((2, 3)))[:, :, None, None]
 
 
 class SpatialAttention(nn.Module):
@@ -135,16 +134,6 @@ class CBAM(nn.Module):
         return out
 
 
-def row_means(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, H, 1). As pooling, which runtimes do in their own memory layout; the mean of one axis they do slowly."""
-    return F.avg_pool2d(x, (1, x.shape[3]))
-
-
-def column_means(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, 1, W)."""
-    return F.avg_pool2d(x, (x.shape[2], 1))
-
-
 class CoordinateAttention(nn.Module):
     """Coordinate attention (Hou, Zhou, Feng, CVPR 2021, equations 4-8).
 
@@ -167,16 +156,15 @@ class CoordinateAttention(nn.Module):
         self.conv_w = nn.Conv2d(hidden, channels, 1)
 
     def gates(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """The gates of rows (N, C, H, 1) and columns (N, C, 1, W), in (0, 1), from their means of the same shapes."""
-        sizes = [rows.shape[2], columns.shape[3]]
-        both = torch.cat([rows, columns.transpose(2, 3)], dim=2)  # (N, C, H + W, 1)
-        rows, columns = self.activation(self.norm(self.conv(both))).split(sizes, dim=2)  # (N, hidden, H or W, 1)
-        return torch.sigmoid(self.conv_h(rows)), torch.sigmoid(self.conv_w(columns.transpose(2, 3)))
+        """The gates of rows (N, H, C) and columns (N, W, C), in (0, 1), from their means of the same shapes."""
+        both = _pointwise(self.conv, torch.cat([rows, columns], dim=1))  # (N, H + W, hidden)
+        both = self.norm(both.flatten(0, 1)[:, :, None, None]).view_as(both)
+        hidden_h, hidden_w = self.activation(both).split([rows.shape[1], columns.shape[1]], dim=1)
+        return torch.sigmoid(_pointwise(self.conv_h, hidden_h)), torch.sigmoid(_pointwise(self.conv_w, hidden_w))
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W) by row and column."""
-        gate_h, gate_w = self.gates(row_means(x), column_means(x))
-        return x * gate_h * gate_w
+        return gating.gate(x, *self.gates(*gating.means(x)))
 
 
 class CaCo(nn.Module):
@@ -198,28 +186,10 @@ class CaCo(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W)."""
-        if self.training:
-            return self._gate_learning(x)
-        gate = self.channel.gate(x)  # (N, C, 1, 1)
-        gate_h, gate_w = self.coordinate.gates(gate * row_means(x), gate * column_means(x))
-        return x * (gate * gate_h) * gate_w
-
-    def _gate_learning(self, x: Tensor) -> Tensor:
-        """The same with channels last throughout, which gradients pass through in half the time."""
-        channel, coordinate = self.channel, self.coordinate
-        rows, columns, peaks = gating.summaries(x)  # (N, H, C), (N, W, C), (N, C)
-        hidden = channel.activation(_pointwise(channel.fc1, rows.mean(1))) + channel.activation(_pointwise(channel.fc1, peaks))
-        gate = torch.sigmoid(_pointwise(channel.fc2, hidden))[:, None]  # (N, 1, C)
-        both = _pointwise(coordinate.conv, gate * torch.cat([rows, columns], dim=1))  # (N, H + W, hidden)
-        both = coordinate.norm(both.flatten(0, 1)[:, :, None, None]).view_as(both)
-        rows, columns = coordinate.activation(both).split([x.shape[2], x.shape[3]], dim=1)
-        gate_h, gate_w = torch.sigmoid(_pointwise(coordinate.conv_h, rows)), torch.sigmoid(_pointwise(coordinate.conv_w, columns))
+        rows, columns, peaks = gating.means_and_peaks(x)  # (N, H, C), (N, W, C), (N, C)
+        gate = self.channel.gate(rows.mean(1), peaks)[:, None]  # (N, 1, C)
+        gate_h, gate_w = self.coordinate.gates(gate * rows, gate * columns)
         return gating.gate(x, gate * gate_h, gate_w)
-
-
-def _pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution of channels that come last, (..., C) -> (..., D)."""
-    return F.linear(x, convolution.weight.flatten(1), convolution.bias)
 
 
 class SeCo(SqueezeExcite):
@@ -311,3 +281,8 @@ def make_gate_constant(attention: nn.Module) -> float:
             nn.init.zeros_(layer.bias)
         gates += 1
     return float(0.5**gates)
+
+
+def _pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution of channels that come last, (..., C) -> (..., D)."""
+    return F.linear(x, convolution.weight.flatten(1), convolution.bias)

@@ -1,8 +1,8 @@
-"""Means, maxima and gates of rows and columns for training, with their derivatives written out.
+"""Means, maxima and gates of rows and columns, with their derivatives written out.
 
 Left to autograd, the six uses of its input in `lentigo.networks.attention.CaCo` become some thirty passes over memory forth and back,
-many of them between memory layouts. All here works on (N, H, W, C), which is how ``channels_last`` images lie in memory: CaCo learns in
-half the time.
+many of them between memory layouts. All here works on (N, H, W, C), which is how ``channels_last`` images lie in memory: CaCo and
+coordinate attention learn in half the time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,21 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-class _Summaries(torch.autograd.Function):
+class _Means(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        places = x.permute(0, 2, 3, 1)  # (N, H, W, C)
+        return places.mean(2), places.mean(1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, rows: Tensor, columns: Tensor) -> Tensor:
+        height, width = rows.shape[1], columns.shape[1]
+        gradient = (rows / width)[:, :, None] + (columns / height)[:, None]
+        return gradient.permute(0, 3, 1, 2)
+
+
+class _MeansAndPeaks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         places = x.permute(0, 2, 3, 1)  # (N, H, W, C)
@@ -55,8 +69,21 @@ class _Gate(torch.autograd.Function):
         return of_x.permute(0, 3, 1, 2).to(x.dtype), of_rows.to(rows.dtype), of_columns.to(columns.dtype)
 
 
-def summaries(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The means of rows and columns and the largest value of each channel of images.
+def means(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The means of the rows and of the columns of images.
+
+    Args:
+        x: (N, C, H, W).
+
+    Returns:
+        (N, H, C) and (N, W, C).
+    """
+    rows, columns = _Means.apply(x)
+    return rows, columns
+
+
+def means_and_peaks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The means of rows and columns, and the largest value of each channel of images.
 
     Args:
         x: (N, C, H, W).
@@ -64,7 +91,7 @@ def summaries(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     Returns:
         (N, H, C), (N, W, C) and (N, C).
     """
-    rows, columns, peaks = _Summaries.apply(x)
+    rows, columns, peaks = _MeansAndPeaks.apply(x)
     return rows, columns, peaks
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -374,6 +375,30 @@ def test_interrupt_leaves_a_valid_table_and_resume_goes_on(suffix: str, folder: 
     again = predict_paths(classifier, folder, out=out, progress=False, resume=True)
     assert (again.images, again.skipped, again.exit_code) == (0, 10, 0)
     assert out.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
+@pytest.mark.parametrize(
+    ("kept", "said"), [(True, "the rows so far are in {out}; go on with --resume"), (False, "no rows were kept; --out FILE keeps them")]
+)
+def test_ctrl_c_says_where_the_rows_are(kept: bool, said: str, folder: Path, bundle: Bundle, tmp_path: Path) -> None:
+    out, maps = tmp_path / "out.csv", tmp_path / "maps"
+    command = [sys.executable, "-m", "lentigo", "predict", "-", "--model", str(bundle.path), "--batch", "1", "--heatmaps", str(maps)]
+    with subprocess.Popen(
+        [*command, *(["--out", str(out)] if kept else [])], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stderr is not None
+        process.stdin.write("\n".join(paths(folder)) + "\n")
+        process.stdin.flush()  # and more names are waited for, so that the signal comes in its midst
+        while process.poll() is None and not any(maps.rglob("*.jpg")):
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+    assert process.returncode == 130, told
+    assert f"lentigo: stopped; {said.format(out=out)}" in told
+    assert "Traceback" not in told
+    assert out.is_file() == kept
 
 
 def test_interrupt_never_replaces_a_finished_table(folder: Path, classifier: Classifier, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -69,19 +70,24 @@ def predict(
     batch = 1 if one else batch
     classifier = load(model, threads=1, batch=batch, maps=one or heatmaps is not None)  # one picture does not pay for taking them out
     shown = Shown(classifier.labels, keep=0 if out and not as_json else None if as_json else 50)
-    summary = predict_paths(
-        classifier,
-        sources,
-        out=out,
-        heatmaps=heatmaps,
-        batch=batch,
-        workers=workers,
-        resume=resume,
-        progress=not quiet and not one,
-        fast_decode=fast_decode,
-        on_row=shown.add,
-        engine=engine,
-    )
+    try:
+        summary = predict_paths(
+            classifier,
+            sources,
+            out=out,
+            heatmaps=heatmaps,
+            batch=batch,
+            workers=workers,
+            resume=resume,
+            progress=not quiet and not one,
+            fast_decode=fast_decode,
+            on_row=shown.add,
+            engine=engine,
+        )
+    except KeyboardInterrupt as stopped:
+        for note in getattr(stopped, "__notes__", ["no rows were kept; --out FILE keeps them"]):
+            print(f"lentigo: stopped; {note}", file=sys.stderr)
+        raise
     if as_json:
         print_json(shown.to_dict(classifier.spec.name, summary))
     else:

@@ -125,7 +125,8 @@ def predict_paths(
         OutputError: the table or a heat map cannot be written; the rows so far stay and can be resumed.
         DataError: a list without a column of paths, or no sources.
         BundleError: the network exports no maps although heat maps are asked for, or answers with NaN.
-        KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table.
+        KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table, which a note of the
+            exception names.
     """
     engines = {"local": stream, "ray": ray_stream}
     if engine not in engines:
@@ -268,9 +269,12 @@ class Worker:
 
 def _keep(table: Table, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
     """When a run breaks off, leave the rows so far as a valid table; the first error is the one that is told."""
-    if kind is not None:
+    if error is not None:
+        path = table.part
         with suppress(OutputError):
-            table.close(complete=False)
+            path = table.close(complete=False)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(f"the rows so far are in {path}; go on with --resume")
 
 
 def _undone(items: Iterable[Item], table: Table | None, summary: Summary) -> Iterator[Item]:

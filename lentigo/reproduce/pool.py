@@ -124,6 +124,9 @@ def _run(waiting: list[tuple[Job, State]], data: Path, jobs: int, say: Callable[
                     say(f"[{one.number}/{total}] {one.job.title} failed after {taken}: {failed[one.job.folder]}")
                     watch.give_up(one.job)
             watch.show(len(running), total - len(waiting) - len(running), total, say)
+    except KeyboardInterrupt:
+        say("stopping; each run keeps its last whole epoch, and the same command goes on with it")
+        raise
     finally:
         watch.close()
         _stop(running)

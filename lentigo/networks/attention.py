@@ -164,7 +164,8 @@ class CoordinateAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W) by row and column."""
-        return gating.gate(x, *self.gates(*gating.means(x)))
+        rows, columns = gating.means(x)
+        return gating.gate(x, *self.gates(rows, columns))
 
 
 class CaCo(nn.Module):

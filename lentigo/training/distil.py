@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from lentigo.networks import Network
+from lentigo.networks.attention import CoordinateAttention
 from lentigo.training.recipe import DistilRecipe
 
 
@@ -61,13 +64,17 @@ class Teachers:
 def fold(network: Network) -> nn.Module:
     """A network that will learn no more, its batch normalisation folded into the convolutions before it.
 
-    On a CPU MobileNetV3-CaCo answers so in 0.57 and the SE network in 0.69 of the time.
+    On a CPU MobileNetV3-CaCo and the SE network answer so in two thirds of the time.
 
     Returns:
         A folded copy; the network itself where it cannot be traced.
     """
     try:
-        return fuse(network)
+        folded = deepcopy(network)
+        for layer in folded.modules():
+            if isinstance(layer, CoordinateAttention):  # its convolution is no step of the trace
+                layer.conv, layer.norm = fuse_conv_bn_eval(layer.conv, layer.norm), nn.Identity()  # type: ignore[assignment]
+        return fuse(folded)
     except Exception:  # a control flow that depends on the image, modules under odd names: tracing fails in many ways
         return network
 

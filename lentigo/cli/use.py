@@ -85,7 +85,7 @@ def predict(
             engine=engine,
         )
     except KeyboardInterrupt as stopped:
-        for note in getattr(stopped, "__notes__", ["no rows were kept; --out FILE keeps them"]):
+        for note in getattr(stopped, "__notes__", [] if out else ["no rows were kept; --out FILE keeps them"]):
             print(f"lentigo: stopped; {note}", file=sys.stderr)
         raise
     if as_json:

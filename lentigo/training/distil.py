@@ -74,7 +74,7 @@ def fold(network: Network) -> nn.Module:
         for layer in folded.modules():
             if isinstance(layer, CoordinateAttention):  # its convolution is no step of the trace
                 layer.conv, layer.norm = fuse_conv_bn_eval(layer.conv, layer.norm), nn.Identity()  # type: ignore[assignment]
-        return fuse(folded)
+        return fuse(folded, inplace=True)
     except Exception:  # a control flow that depends on the image, modules under odd names: tracing fails in many ways
         return network
 

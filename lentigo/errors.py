@@ -18,6 +18,10 @@ class ImageError(LentigoError):
     """An image that is missing, damaged, too large or no image at all."""
 
 
+class ImageCostError(ImageError):
+    """An image that would take far more time or memory to decode than a photograph."""
+
+
 class DataError(LentigoError):
     """A data set, table or split that cannot be used as it is."""
 

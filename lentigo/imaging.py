@@ -8,11 +8,12 @@ The contract, which every runtime follows (the phone app ports it to the byte, w
    palettes and CMYK are converted, and transparency is composited on white.
 3. Apply the EXIF orientation.
 4. Resize straight to a square (no crop, no letterbox) with an antialiased bilinear filter. Pillow's
-   resampler is the reference, the width first, then the height (`lentigo.resampler`).
+   resampler is the reference, the width first, then the height (the other way round for strips that are far
+   longer than wide, see `lentigo.resampler`).
 5. Scale to [0, 1] and normalise per channel: ``(x / 255 - mean) / std``.
 
-Only formats on a short list are ever handed to a decoder, and the size in the header is checked
-before anything is decoded.
+Only formats on a short list are ever handed to a decoder, and only after their structure has been checked
+(`lentigo.image_header`): its size, and whatever else makes a decoder work.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from lentigo.errors import ImageError
+from lentigo.errors import ImageCostError, ImageError
+from lentigo.image_header import check_exif, check_header
 from lentigo.resampler import resize, resize_fast
 
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
@@ -135,7 +137,7 @@ def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, draft_size:
         else:
             kind = type(source).__name__
             raise ImageError(f"cannot open an image from {kind}; give a path, bytes, a binary file, a Pillow image or a uint8 array")
-        image = stack.enter_context(_identify(file, name))
+        image = stack.enter_context(_identify(file, name, max_pixels))
         return _decode(image, name, max_pixels, draft_size)
 
 
@@ -359,8 +361,8 @@ def sniff(head: bytes) -> str:
     raise ImageError("not an image (unknown content); give JPEG, PNG, WebP, BMP, TIFF or GIF")
 
 
-def _identify(file: BinaryIO, name: str) -> Image.Image:
-    """Read the header only, with the one plug-in that the content asks for."""
+def _identify(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    """Check the structure and read the header, with the one plug-in that the content asks for."""
     try:
         head = file.read(_SNIFF_BYTES)
     except (OSError, ValueError) as error:
@@ -369,14 +371,22 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
         raise ImageError(f"{name}: a text stream; open it in binary mode")
     try:
         kind = sniff(head)
+        header = check_header(file, kind)
+    except ImageCostError as error:
+        raise ImageCostError(f"{name}: costs too much to decode ({error}); save it again as JPEG or PNG") from None
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name}: cannot be read ({error})") from None
+    _check_pixels(name, header.width, header.height, max_pixels)  # before the plug-in, since some take memory when they open
     try:
         import_module(f"PIL.{_PLUGINS[kind]}")
         file.seek(0)
         return Image.open(file, formats=[kind])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: too large ({error})") from None
+        raise ImageCostError(f"{name}: too large ({error})") from None
+    except MemoryError:
+        raise ImageCostError(f"{name}: not enough memory to open it; scale it down first") from None
     except Exception as error:  # damaged headers raise nearly anything in the plug-ins
         raise ImageError(f"{name}: damaged {kind} header ({_reason(error)}); fetch it again") from None
 
@@ -384,10 +394,7 @@ def _identify(file: BinaryIO, name: str) -> Image.Image:
 def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | None) -> Image.Image:
     """Check the size, decode, convert to RGB, turn upright."""
     width, height = image.size
-    if width * height > max_pixels:
-        raise ImageError(
-            f"{name}: too large ({width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}); scale it down first"
-        )
+    _check_pixels(name, width, height, max_pixels)
     if width * height == 0:
         raise ImageError(f"{name}: has no pixels ({width} x {height})")
     try:
@@ -403,14 +410,25 @@ def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | No
         return image
     except ImageError:
         raise
+    except MemoryError:
+        raise ImageCostError(f"{name}: not enough memory to decode {width} x {height} pixels; scale it down first") from None
     except Exception as error:  # damaged data raises nearly anything in the decoders
         kind = image.format or "image"
         raise ImageError(f"{name}: truncated or damaged {kind} ({_reason(error)}); fetch it again") from None
 
 
+def _check_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageCostError(
+            f"{name}: too large ({width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}); scale it down first"
+        )
+
+
 def _orientation(image: Image.Image) -> int:
     # Read after load(): Pillow turns a TIFF upright itself and drops the tag. A damaged block means upright.
     try:
+        if isinstance(block := image.info.get("exif"), bytes):
+            check_exif(block)
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:
         return 1

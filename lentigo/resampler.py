@@ -10,6 +10,9 @@ import PIL
 from numpy.typing import NDArray
 from PIL import Image
 
+_GROWTH = 4
+"""How many times more pixels than the image (or the square) the result of the first pass may have."""
+
 PILLOW = 13
 """The newest major version of Pillow whose images `cykooz_resizer` is known to read: it looks into their memory."""
 
@@ -28,10 +31,8 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """
     # One call a pass fixes their order: Pillow 13 takes the passes of tall images the other way round than older
     # versions, and the rounding to 8 bits between them would make the pixels depend on the version.
-    if image.width != size:
-        image = image.resize((size, image.height), Image.Resampling.BILINEAR)
-    if image.height != size:
-        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    for extent in _passes(image, size):
+        image = image.resize(extent, Image.Resampling.BILINEAR)
     return np.asarray(image, dtype=np.uint8)
 
 
@@ -53,12 +54,19 @@ def resize_fast(image: Image.Image, size: int) -> NDArray[np.uint8]:
     if _local.resizer is None:
         return resize(image, size)
     resizer, options = _local.resizer
-    for extent in ((size, image.height), (size, size)):
-        if image.size != extent:
-            resized = Image.new("RGB", extent)
-            resizer.resize_pil(image, resized, options)
-            image = resized
+    for extent in _passes(image, size):
+        resized = Image.new("RGB", extent)
+        resizer.resize_pil(image, resized, options)
+        image = resized
     return np.asarray(image, dtype=np.uint8)
+
+
+def _passes(image: Image.Image, size: int) -> list[tuple[int, int]]:
+    """The (width, height) after each pass: the width first, unless that would make a strip many times larger."""
+    width, height = image.size
+    tall = size * height > _GROWTH * max(width * height, size * size)  # 1 x 60,000 must not go through 224 x 60,000
+    extents = [(width, size) if tall else (size, height), (size, size)]
+    return [extent for before, extent in zip([image.size, extents[0]], extents, strict=True) if extent != before]
 
 
 def _make_resizer() -> tuple[Any, Any] | None:

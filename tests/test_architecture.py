@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "lentigo"
 
 FLOORS = {
     "errors": 0,
-    "files": 1, "labels": 1, "machine": 1, "resampler": 1,
+    "files": 1, "image_header": 1, "labels": 1, "machine": 1, "resampler": 1,
     "losses": 2, "networks": 2, "imaging": 2, "bundle": 2,
     "inference": 3, "data": 3,
     "evaluation": 4, "serving": 4, "client": 4,
@@ -25,7 +25,21 @@ FLOORS = {
     "cli": 9,
     "__main__": 10,
 }  # fmt: skip
-USE = {"errors", "files", "labels", "machine", "resampler", "imaging", "bundle", "inference", "serving", "client", "cli", "__main__"}
+USE = {
+    "errors",
+    "files",
+    "image_header",
+    "labels",
+    "machine",
+    "resampler",
+    "imaging",
+    "bundle",
+    "inference",
+    "serving",
+    "client",
+    "cli",
+    "__main__",
+}
 MAKE = {"losses", "networks", "data", "evaluation", "training", "stress", "export", "workflow", "reproduce"}
 HEAVY = ("torch", "torchvision", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "timm", "kornia", "onnx", "ray")
 

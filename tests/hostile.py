@@ -1,0 +1,140 @@
+"""Small files that make a decoder work: one generator a shape, seeded where it draws, each far below a megabyte or a few."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+
+from PIL import Image
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, colour: int = 2, data: bytes | None = None) -> bytes:
+    """A PNG of zeros, with further chunks before its data."""
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    if data is None:
+        row = 1 + (width * samples * depth + 7) // 8
+        packer = zlib.compressobj(9)
+        block = bytes(row * max(1, 2**20 // row))
+        left, parts = row * height, []
+        while left > 0:
+            parts.append(packer.compress(block[:left]))
+            left -= len(block)
+        data = b"".join(parts) + packer.flush()
+    head = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(_chunk(*c) for c in chunks) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+
+
+def jpeg(width: int = 64, height: int = 48, **options: object) -> bytes:
+    """An ordinary JPEG."""
+    buffer = BytesIO()
+    Image.new("RGB", (width, height), (180, 120, 100)).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def progressive_scans(scans: int, width: int = 4000, height: int = 4000) -> bytes:
+    """A progressive JPEG that goes over its coefficients again and again, with a scan of hardly any bytes each time."""
+    content = jpeg(width, height, progressive=True)
+    at = content.rindex(b"\xff\xda")
+    length = int.from_bytes(content[at + 2 : at + 4], "big")
+    head = content[at : at + 2 + length]
+    refine = head[:4] + head[4:-3] + bytes([1, 63, 0x00])  # the last scan's components, first and last coefficient
+    return content[:-2] + (refine + b"\x7f") * scans + b"\xff\xd9"
+
+
+def segments(count: int, marker: int = 0xE1, content: bytes = b"Exif\0\0") -> bytes:
+    """A JPEG with many small metadata segments."""
+    photo = jpeg()
+    return photo[:2] + (bytes([0xFF, marker]) + struct.pack(">H", len(content) + 2) + content) * count + photo[2:]
+
+
+def exif_of_overlapping_tags(tags: int = 1000, size: int = 50_000) -> bytes:
+    """An EXIF block whose every tag claims the same bytes."""
+    entries = b"".join(struct.pack("<HHLL", 40_000 + i, 7, size, 8) for i in range(tags))
+    block = b"II*\0" + struct.pack("<L", 8 + size) + bytes(size) + struct.pack("<H", tags) + entries + bytes(4)
+    return b"Exif\0\0" + block[:65_000]
+
+
+def tiff(width: int, height: int, *entries: tuple[int, int, int, int], tail: bytes = b"", strip: bool = True) -> bytes:
+    """An uncompressed grey TIFF; an entry is (tag, type, count, value or offset); the tail begins at 1024."""
+    listed = {t[0]: t for t in [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1)]}
+    if strip:
+        listed |= {273: (273, 4, 1, 1024), 278: (278, 4, 1, height), 279: (279, 4, 1, width * height)}
+    listed |= {t[0]: t for t in entries}
+    body = b"".join(struct.pack("<HHLL", *listed[tag]) for tag in sorted(listed))
+    return (b"II*\0" + struct.pack("<LH", 8, len(listed)) + body + bytes(4)).ljust(1024, b"\0") + tail
+
+
+def huge_tile(side: int = 20_000) -> bytes:
+    """A TIFF of 16 x 16 pixels with one tile that is far larger."""
+    packed = zlib.compress(bytes(1000), 9)
+    entries = [(259, 3, 1, 8), (322, 4, 1, side), (323, 4, 1, side), (324, 4, 1, 1024), (325, 4, 1, len(packed))]
+    return tiff(16, 16, *entries, tail=packed, strip=False)
+
+
+def many_strips(count: int = 80_000) -> bytes:
+    """A TIFF that lists its few bytes as a strip again and again."""
+    offsets = struct.pack("<L", 1024) * count
+    return tiff(16, 16, (273, 4, count, 1024), (278, 4, 1, 1), (279, 4, count, 1024), tail=offsets)
+
+
+def run_length_bmp(width: int = 7000, height: int = 7000) -> bytes:
+    """A BMP whose pixels are made by an interpreted loop."""
+    head = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, 0, 0, 0, 256, 0)
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 1084, 0, 0, 1078)
+        + head
+        + bytes(range(256)) * 4
+        + b"\0\2\xff\xff" * (1 + width * height // (255 * width))
+    )
+
+
+def gif(width: int, height: int, blocks: bytes = b"") -> bytes:
+    """A GIF with further blocks before its image."""
+    buffer = BytesIO()
+    Image.new("L", (1, 1)).save(buffer, "GIF")
+    whole = buffer.getvalue()
+    image = whole.index(b",")
+    screen = whole[:6] + struct.pack("<HH", width, height) + whole[10:image]
+    return screen + blocks + whole[image:]
+
+
+def webp(width: int, height: int, frames: int = 0) -> bytes:
+    """A WebP with a canvas that its image does not need, and empty frames."""
+    buffer = BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "WEBP", lossless=True)
+    body = buffer.getvalue()[12:]
+    canvas = b"VP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    frame = bytes(6) + b"\x07\0\0\x07\0\0" + b"\x01\0\0\0" + body
+    parts = canvas + b"ANIM\x06\0\0\0" + bytes(6) + (b"ANMF" + struct.pack("<I", len(frame)) + frame) * max(1, frames)
+    return b"RIFF" + struct.pack("<I", len(parts) + 4) + b"WEBP" + parts
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "a png of one column": lambda: png(1, 2_000_000, colour=0),
+    "a png of one row": lambda: png(2_000_000, 1, colour=0),
+    "a run-length bmp": run_length_bmp,
+    "a jpeg of 2,000 scans": lambda: progressive_scans(2000),
+    "a jpeg of 100,000 exif segments": lambda: segments(100_000),
+    "a jpeg of 100,000 comments": lambda: segments(100_000, 0xFE, b""),
+    "a jpeg with junk between its segments": lambda: segments(1, 0xFE, b"")[:6] + b"\x01" * 1_000_000 + jpeg()[2:],
+    "a jpeg of fill bytes": lambda: jpeg()[:2] + b"\xff" * 1_000_000 + jpeg()[2:],
+    "a jpeg with overlapping exif": lambda: segments(1, 0xE1, exif_of_overlapping_tags()),
+    "a jpeg with overlapping mpf": lambda: segments(1, 0xE2, b"MPF\0" + exif_of_overlapping_tags()[6:]),
+    "a png with overlapping exif": lambda: png(8, 8, (b"eXIf", exif_of_overlapping_tags()[6:])),
+    "a png of 100,000 chunks": lambda: png(8, 8, *[(b"tIME", b"")] * 100_000),
+    "a png of empty data chunks": lambda: png(8, 8, *[(b"IDAT", b"")] * 100_000),
+    "a tiff with a huge tile": huge_tile,
+    "a tiff of 80,000 strips": many_strips,
+    "a tiff of one column": lambda: tiff(1, 2_000_000, tail=bytes(1000)),
+    "a tiff of overlapping tags": lambda: tiff(16, 16, *[(50_000 + i, 7, 900_000, 1024) for i in range(70)], tail=bytes(900_000)),
+    "a gif of 100,000 blocks": lambda: gif(8, 8, b"!\xfe\x01a" * 1 + b"\x01a" * 100_000 + b"\0"),
+    "a webp of 10,000 frames": lambda: webp(8, 8, 10_000),
+}
+"""Each must be refused before a decoder sees it."""

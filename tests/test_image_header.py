@@ -1,0 +1,147 @@
+"""The structure of an image is checked before a decoder sees it: hostile files are refused, ordinary ones are not."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile import HOSTILE, gif, jpeg, png, progressive_scans, segments, tiff, webp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from lentigo import imaging
+from lentigo.errors import ImageCostError, ImageError
+from lentigo.image_header import check_header
+from lentigo.imaging import load, open_image, sniff
+from lentigo.resampler import resize, resize_fast
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_costs_too_much_is_refused_before_a_decoder_sees_it(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    content = HOSTILE[name]()
+    path = tmp_path / "image"
+    path.write_bytes(content)
+    monkeypatch.setattr(imaging.Image, "open", lambda *given, **more: pytest.fail("a decoder was opened"))
+    for source in (content, path):
+        with pytest.raises(ImageError) as told:
+            open_image(source)
+        assert isinstance(told.value, ImageCostError) or "run-length" in str(told.value)
+        assert "\n" not in str(told.value)
+
+
+def test_an_exif_block_in_a_webp_or_png_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_ = Image.new("RGB", (4, 4))
+    given_.info["exif"] = HOSTILE["a png with overlapping exif"]()[41:]
+    monkeypatch.setattr(Image.Image, "getexif", lambda image: pytest.fail("the block was parsed"))
+    given_.info["exif"] = b"Exif\0\0II*\0\x08\0\0\0\xff\xff"
+    assert open_image(given_).size == (4, 4)  # damaged or hostile: upright
+
+
+@functools.cache
+def ordinary() -> dict[str, bytes]:
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 256, (300, 400, 3), np.uint8))
+    frames = [Image.fromarray(rng.integers(0, 256, (60, 80, 3), np.uint8)) for _ in range(12)]
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "a maker"
+    found = {}
+    for name, kind, options in [
+        ("baseline", "JPEG", {"exif": exif}),
+        ("progressive", "JPEG", {"progressive": True, "quality": 95}),
+        ("restarts", "JPEG", {"restart_marker_rows": 1}),
+        ("icc", "JPEG", {"icc_profile": rng.bytes(500_000)}),
+        ("comment", "JPEG", {"comment": b"\xff\xda" * 1000}),
+        ("png", "PNG", {"exif": exif}),
+        ("webp", "WEBP", {"exif": exif}),
+        ("lossless", "WEBP", {"lossless": True}),
+        ("bmp", "BMP", {}),
+        ("raw", "TIFF", {}),
+        ("lzw", "TIFF", {"compression": "tiff_lzw"}),
+        ("jpeg in tiff", "TIFF", {"compression": "jpeg"}),
+        ("strips", "TIFF", {"compression": "tiff_adobe_deflate", "strip_size": 1200}),
+        ("bigtiff", "TIFF", {"big_tiff": True}),
+        ("gif", "GIF", {"comment": b"x" * 5000}),
+    ]:
+        buffer = BytesIO()
+        photo.save(buffer, kind, **options)
+        found[name] = buffer.getvalue()
+    for kind in ("GIF", "WEBP", "PNG", "TIFF", "MPO"):
+        buffer = BytesIO()
+        frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
+        found[f"frames of {kind}"] = buffer.getvalue()
+    found["motion photo"] = found["baseline"] + rng.bytes(8_000_000)  # a film behind the picture, with chance markers
+    found["progressive motion photo"] = found["progressive"] + rng.bytes(8_000_000)
+    found["20 scans"] = progressive_scans(10, 600, 450)
+    found["segments"] = segments(200, 0xED, bytes(100))
+    found["panorama"] = jpeg(6000, 300)
+    return found
+
+
+@pytest.mark.parametrize("name", ordinary())
+def test_ordinary_images_are_let_through_and_decoded_as_before(name: str, tmp_path: Path) -> None:
+    content = ordinary()[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plain = Image.open(BytesIO(content))
+        extent = plain.size
+        header = check_header(BytesIO(content), sniff(content[:512]))
+        assert sorted((header.width, header.height)) == sorted(extent)
+        assert header.work >= extent[0] * extent[1]
+        image = open_image(content)
+    assert sorted(image.size) == sorted(extent)
+    (tmp_path / "image").write_bytes(content)
+    assert np.array_equal(np.asarray(open_image(tmp_path / "image")), np.asarray(image))
+
+
+@given(
+    cut=st.integers(0, 2000), kind=st.sampled_from(["baseline", "png", "webp", "bmp", "lzw", "gif", "bigtiff"]), seed=st.integers(0, 999)
+)
+@settings(max_examples=60, deadline=None)
+def test_a_damaged_file_raises_nothing_but_an_image_error(cut: int, kind: str, seed: int) -> None:
+    content = bytearray(ordinary()[kind])
+    rng = np.random.default_rng(seed)
+    for at in rng.integers(0, min(len(content), 400), 4):
+        content[at] = rng.integers(256)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with contextlib.suppress(ImageError):  # anything else fails the test
+            open_image(bytes(content[: len(content) - cut]))
+
+
+def test_the_size_is_known_before_the_plug_in_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imaging.Image, "open", lambda *given, **more: pytest.fail("a decoder was opened"))
+    for content in (webp(16_000, 16_000), png(50_000, 50_000, data=b""), gif(40_000, 40_000), tiff(60_000, 60_000), jpeg(1200, 1200)):
+        with pytest.raises(ImageCostError, match="the limit is 1,000,000"):
+            open_image(content, max_pixels=1_000_000)
+
+
+def test_a_long_strip_is_resized_where_that_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    extents = []
+    whole = Image.Image.resize
+
+    def note(image: Image.Image, extent: tuple[int, int], *more: object) -> Image.Image:
+        extents.append(extent)
+        return whole(image, extent, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Image.Image, "resize", note)
+    for width, height in ((50, 50_000), (50_000, 50), (400, 300), (300, 400), (40, 30), (3, 800), (224, 224)):
+        extents.clear()
+        strip = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+        square = resize(strip, 224)
+        assert square.shape == (224, 224, 3)
+        assert all(w * h <= 4 * max(width * height, 224 * 224) for w, h in extents)
+        if height < 1000 and width != 224:
+            assert extents[0] == (224, height)  # ordinary pictures: the width first, as ever
+        assert np.abs(square.astype(int) - resize_fast(strip, 224)).max() <= 1
+
+
+def test_a_strip_costs_what_its_pixels_cost() -> None:
+    assert load(png(65, 65_000, colour=0), 224).shape == (224, 224, 3)
+    with pytest.raises(ImageCostError, match="times as long"):
+        load(png(60, 65_000, colour=0), 224)

@@ -356,7 +356,7 @@ def prepare(work: Path, images: int, given: Path | None) -> str:
         unique = [path.resolve() for path in find_images(given)]
         what = f"images of `{given.name}`"
     else:
-        from lentigo.data.phantom import render_phantom
+        from lentigo.synthetic.phantom import render_phantom
 
         store = work / "unique"
         store.mkdir()

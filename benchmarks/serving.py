@@ -264,7 +264,7 @@ def pictures(count: int) -> list[bytes]:
     """Rendered dermoscopy-like pictures, 600x450 JPEG as HAM10000's are."""
     from io import BytesIO
 
-    from lentigo.data.phantom import render_phantom
+    from lentigo.synthetic.phantom import render_phantom
 
     found = []
     for i in range(count):

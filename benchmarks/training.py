@@ -24,11 +24,13 @@ import torchvision
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from lentigo.data import read_samples, write_phantoms
+from lentigo.config import load_recipe
+from lentigo.data import read_samples
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.losses import create_loss
 from lentigo.networks import create_network
-from lentigo.training import load_recipe, load_run, train
+from lentigo.synthetic import write_phantoms
+from lentigo.training import load_run, train
 
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- training:begin -->", "<!-- training:end -->"

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from lentigo.evaluation import read_run
-from lentigo.evaluation.stress import read_stress, stress_markdown
+from lentigo.evaluation.robustness import read_stress, stress_markdown
 from lentigo.files import write_text
 
 FACTS = ("title", "notice", "split", "data", "fingerprint", "protocol", "split_seed", "seed", "network", "lentigo", "versions")

@@ -9,7 +9,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from lentigo.training import parse_recipe, train
+from lentigo.config import parse_recipe
+from lentigo.training import train
 from lentigo.training.task import LesionTask
 
 RECIPE: dict[str, Any] = {

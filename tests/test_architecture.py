@@ -14,33 +14,25 @@ PACKAGE = Path(__file__).resolve().parent.parent / "lentigo"
 
 FLOORS = {
     "errors": 0,
-    "files": 1, "image_header": 1, "labels": 1, "machine": 1, "resampler": 1,
-    "losses": 2, "networks": 2, "imaging": 2, "bundle": 2,
-    "inference": 3, "data": 3,
-    "evaluation": 4, "serving": 4, "client": 4,
-    "training": 5, "stress": 5,
-    "export": 6,
-    "workflow": 7,
-    "reproduce": 8,
-    "cli": 9,
-    "__main__": 10,
+    "files": 1, "image_header": 1, "labels": 1, "machine": 1, "resampler": 1, "progress": 1, "config": 1,
+    "losses": 2, "networks": 2, "imaging": 2, "bundle": 2, "synthetic": 2,
+    "inference": 3, "pixels": 3,
+    "data": 4, "serving": 4, "client": 4,
+    "evaluation": 5,
+    "training": 6,
+    "export": 7,
+    "workflow": 8,
+    "reproduce": 9,
+    "cli": 10,
+    "__main__": 11,
 }  # fmt: skip
 USE = {
-    "errors",
-    "files",
-    "image_header",
-    "labels",
-    "machine",
-    "resampler",
-    "imaging",
-    "bundle",
-    "inference",
-    "serving",
-    "client",
-    "cli",
+    "errors", "files", "image_header", "labels", "machine", "resampler", "imaging", "bundle", "inference", "serving", "client", "cli",
     "__main__",
-}
-MAKE = {"losses", "networks", "data", "evaluation", "training", "stress", "export", "workflow", "reproduce"}
+}  # fmt: skip
+MAKE = {
+    "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training", "export", "workflow", "reproduce"
+}  # fmt: skip
 HEAVY = ("torch", "torchvision", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "timm", "kornia", "onnx", "ray")
 
 

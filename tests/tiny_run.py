@@ -12,10 +12,11 @@ import onnx
 import pytest
 
 from lentigo.bundle import Bundle
-from lentigo.data import write_phantoms
+from lentigo.config import parse_recipe
 from lentigo.export import graph, quantize, write
 from lentigo.export.session import FloatArray
-from lentigo.training import load_run, parse_recipe, train
+from lentigo.synthetic import write_phantoms
+from lentigo.training import load_run, train
 
 RECIPE: dict[str, Any] = {
     "name": "tiny-phantoms",

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from tiny_data import folder
 
-from lentigo.training import Recipe, parse_recipe, train
+from lentigo.config import Recipe, parse_recipe
+from lentigo.training import train
 
 RECIPE: dict[str, Any] = {
     "name": "tiny",

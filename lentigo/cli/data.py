@@ -116,7 +116,7 @@ def phantom(
     seed: Seed = 0,
 ) -> None:
     """Render dermoscopy-like images, for demos and tests (no accuracy on them means anything)."""
-    from lentigo.data.phantom import write_phantoms
+    from lentigo.synthetic.phantom import write_phantoms
 
     folder = write_phantoms(out, kind=kind.value, per_class=per_class, size=size, seed=seed, progress=True)
     say(f"wrote {folder}; try next: lentigo train phantom-demo --data {folder}")

@@ -55,7 +55,8 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line an epoch instead of a progress bar.")] = False,
 ) -> None:
     """Train a network by a recipe, on the CPU or a GPU; the run folder holds all it took and gave."""
-    from lentigo.training import describe, load_recipe, train
+    from lentigo.config import load_recipe
+    from lentigo.training import describe, train
 
     chosen = load_recipe(recipe, overrides or ())
     if dry_run:
@@ -240,7 +241,7 @@ def recipes(
     as_json: AsJson = False,
 ) -> None:
     """List the packaged recipes, or print one."""
-    from lentigo.training import list_recipes, load_recipe, to_yaml
+    from lentigo.config import list_recipes, load_recipe, to_yaml
 
     if name is not None:
         recipe = load_recipe(name, overrides or ())

@@ -1,6 +1,6 @@
 """Data: samples of images with labels, groups and splits; readers, cache, audit, download and phantoms.
 
-Names are loaded when first used, so that ``lentigo.data.phantom`` needs numpy and Pillow only.
+Names are loaded when first used, so that ``lentigo.synthetic.phantom`` needs numpy and Pillow only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from lentigo.data.balance import balance_training
     from lentigo.data.cache import Cache, open_cache
     from lentigo.data.download import DATASETS, download_dataset
-    from lentigo.data.phantom import add_hair, render_phantom, write_phantoms
     from lentigo.data.readers import READERS, read_samples
     from lentigo.data.samples import SPLITS, Samples
     from lentigo.data.splits import PROTOCOLS, kfold_samples, load_split, save_split, split_samples
@@ -26,7 +25,6 @@ __all__ = [
     "Audit",
     "Cache",
     "Samples",
-    "add_hair",
     "audit_samples",
     "balance_training",
     "download_dataset",
@@ -34,10 +32,8 @@ __all__ = [
     "load_split",
     "open_cache",
     "read_samples",
-    "render_phantom",
     "save_split",
     "split_samples",
-    "write_phantoms",
 ]
 
 _HOME = {
@@ -48,9 +44,6 @@ _HOME = {
     "open_cache": "cache",
     "DATASETS": "download",
     "download_dataset": "download",
-    "add_hair": "phantom",
-    "render_phantom": "phantom",
-    "write_phantoms": "phantom",
     "READERS": "readers",
     "read_samples": "readers",
     "SPLITS": "samples",

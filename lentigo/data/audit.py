@@ -25,12 +25,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from lentigo.data.cues import CUES, find_cues
-from lentigo.data.progress import Progress, shown
+from lentigo.data.confounders import Factor, find_shortcuts, lines
 from lentigo.data.samples import SPLITS, Samples
-from lentigo.data.shortcuts import Factor, find_shortcuts, lines
 from lentigo.errors import ImageError
 from lentigo.machine import available_cores
+from lentigo.pixels.artifacts import CUES, find_cues
+from lentigo.progress import Progress, shown
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

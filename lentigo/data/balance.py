@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lentigo.data.samples import VARIANT, Samples
-from lentigo.data.variant import Variant
 from lentigo.errors import DataError
+from lentigo.pixels.variant import Variant
 
 ZOOM = (0.8, 1.25)
 """Smallest and largest zoom of a copy; the paper names random scaling without its range."""

@@ -26,11 +26,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from lentigo.data.progress import Progress, shown
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError, ImageError, OutputError
 from lentigo.files import write_text
 from lentigo.machine import available_cores
+from lentigo.progress import Progress, shown
 from lentigo.resampler import resize
 
 PREPROCESSING = 1

@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lentigo import __version__
-from lentigo.data.progress import Progress, shown
 from lentigo.errors import DataError, OutputError, did_you_mean
 from lentigo.files import write_text
+from lentigo.progress import Progress, shown
 
 CHUNK = 1 << 20
 ATTEMPTS = 5  # in a row without a byte of progress

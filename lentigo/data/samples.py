@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from lentigo.data.variant import Variant
 from lentigo.errors import DataError, ImageError, did_you_mean
 from lentigo.imaging import open_image
 from lentigo.labels import LabelSet
+from lentigo.pixels.variant import Variant
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "path", "label", "group", "split", "train_only")

@@ -31,10 +31,10 @@ from lentigo.evaluation.fairness import SMALL, Subgroup, subgroup_metrics
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.metrics import Metrics, evaluate_predictions, malignant_score, operating_points
 from lentigo.evaluation.predictions import PredictionTable
+from lentigo.evaluation.robustness import read_stress, with_skin
+from lentigo.evaluation.robustness_plots import degradation_plot, reliance_plot
 from lentigo.evaluation.runfiles import RunFiles, read_run
 from lentigo.evaluation.selective import selective_plot, trust_section
-from lentigo.evaluation.stress import read_stress, with_skin
-from lentigo.evaluation.stress_plots import degradation_plot, reliance_plot
 from lentigo.files import write_text
 from lentigo.imaging import open_image
 from lentigo.inference.heatmap import overlay

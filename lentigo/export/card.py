@@ -13,7 +13,7 @@ from lentigo.evaluation import Metrics
 from lentigo.evaluation.conformal import SMALLEST, Coverage
 from lentigo.evaluation.intervals import Estimate
 from lentigo.evaluation.markdown import markdown_table
-from lentigo.export.origin import DataFacts
+from lentigo.export.provenance import DataFacts
 from lentigo.export.quantize import MAX_DROP, Variant
 
 _MEANING = {

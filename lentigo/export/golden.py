@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from lentigo.data.phantom import render_phantom
-from lentigo.export.atypicality import OUTPUT
+from lentigo.export.ood_score import OUTPUT
 from lentigo.export.quantize import Weights
 from lentigo.export.session import Session
 from lentigo.imaging import load, normalise
 from lentigo.inference import softmax
 from lentigo.inference.quality import measure_quality
+from lentigo.synthetic.phantom import render_phantom
 
 FORMAT = 1
 STRIDE = 16

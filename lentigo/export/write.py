@@ -35,7 +35,6 @@ from lentigo.bundle import (
     write_bundle,
 )
 from lentigo.data import Samples, load_split, open_cache, read_samples
-from lentigo.data.progress import shown
 from lentigo.errors import BundleError, DataError, did_you_mean
 from lentigo.evaluation import (
     Metrics,
@@ -49,10 +48,12 @@ from lentigo.evaluation import (
 from lentigo.evaluation.conformal import Coverage, fit_conformal, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES, Estimate
 from lentigo.evaluation.runfiles import RunFiles, read_run
+from lentigo.export.abstention import SMALLEST, add_abstention, collect_features
 from lentigo.export.card import write_card
 from lentigo.export.golden import make_golden
 from lentigo.export.graph import export_graph, output_shapes
-from lentigo.export.origin import (
+from lentigo.export.parity import ParityReport, check_parity
+from lentigo.export.provenance import (
     DATA,
     DataFacts,
     Domain,
@@ -64,13 +65,12 @@ from lentigo.export.origin import (
     model_title,
     other_notes,
 )
-from lentigo.export.parity import ParityReport, check_parity
 from lentigo.export.quantize import Variant, Weights, check_drop, measure_variant, quantise_int8, store_float16
 from lentigo.export.session import FloatArray, Session
-from lentigo.export.trust import SMALLEST, add_abstention, collect_features
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.inference import softmax
 from lentigo.networks import Network, profile_network
+from lentigo.progress import shown
 from lentigo.training import Run, load_run
 
 CALIBRATION_IMAGES = 256

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from lentigo.inference.classifier import DEFAULT, Classifier, Outputs, find_bundle, load, packaged_bundles, softmax
-from lentigo.inference.folder import Summary, predict_paths, stream
 from lentigo.inference.heatmap import overlay, save_heatmap, upsample
 from lentigo.inference.prediction import NOTICE, Prediction
 from lentigo.inference.sources import Item, Sources
+from lentigo.inference.stream import Summary, predict_paths, predict_stream
 from lentigo.inference.table import Row
 
 __all__ = [
@@ -24,8 +24,8 @@ __all__ = [
     "overlay",
     "packaged_bundles",
     "predict_paths",
+    "predict_stream",
     "save_heatmap",
     "softmax",
-    "stream",
     "upsample",
 ]

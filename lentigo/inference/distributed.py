@@ -215,7 +215,7 @@ class _Infer:
     """
 
     def __init__(self, files: Mapping[str, bytes], batch: int) -> None:
-        from lentigo.inference.folder import Worker  # here: that module imports this one
+        from lentigo.inference.stream import Worker  # here: that module imports this one
 
         with TemporaryDirectory(prefix="lentigo-bundle-") as folder:
             for name, content in files.items():

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lentigo.config.recipe import NetworkRecipe
 from lentigo.export import export_graph
 from lentigo.export.session import Session
 from lentigo.files import write_text
 from lentigo.machine import available_cores
 from lentigo.networks import create_network
 from lentigo.networks.profile import count_macs
-from lentigo.training.recipe import NetworkRecipe
 from lentigo.training.record import hardware
 
 REPEATS, WARMUP = 40, 5

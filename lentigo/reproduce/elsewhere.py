@@ -9,15 +9,15 @@ from typing import Any
 
 import torch
 
+from lentigo.config.recipe import ExtraRecipe
 from lentigo.data.cache import open_cache
 from lentigo.data.extra import Extra, read_extra
 from lentigo.errors import DataError, TrainingError
 from lentigo.evaluation import PredictionTable, read_predictions
 from lentigo.reproduce.measure import Measured
 from lentigo.reproduce.result import RowRuns
-from lentigo.training.folder import load_run
 from lentigo.training.predict import write_split_predictions
-from lentigo.training.recipe import ExtraRecipe
+from lentigo.training.rundir import load_run
 
 METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc")
 _BATCH = 128

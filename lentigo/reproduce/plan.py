@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from lentigo.config.recipe import Recipe, load_recipe, recipe_differences
 from lentigo.errors import LentigoError, NetworkError
 from lentigo.networks import create_network
-from lentigo.training.folder import RECIPE, load_run
-from lentigo.training.recipe import Recipe, load_recipe, recipe_differences
+from lentigo.training.rundir import RECIPE, load_run
 
 WEIGHTS = "LENTIGO_WEIGHTS"
 Start = Literal["imagenet", "scratch"]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lentigo.config.recipe import Recipe, load_recipe
 from lentigo.data import read_samples
 from lentigo.errors import DataError, LentigoError, RecipeError
 from lentigo.evaluation import PredictionTable, RunFiles, read_run
@@ -22,7 +23,6 @@ from lentigo.reproduce.document import show
 from lentigo.reproduce.measure import OVERALL, Figures, Measured
 from lentigo.reproduce.plan import Job, State, inspect
 from lentigo.reproduce.pool import run_jobs, say_line
-from lentigo.training.recipe import Recipe, load_recipe
 from lentigo.training.record import command_line
 from lentigo.training.samples import prepare_samples
 

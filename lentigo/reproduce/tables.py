@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lentigo.config.recipe import ExtraRecipe, Recipe, load_recipe
 from lentigo.errors import RecipeError, did_you_mean
-from lentigo.training.recipe import ExtraRecipe, Recipe, load_recipe
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Values = dict[str, Any]

@@ -19,7 +19,7 @@ from kornia.geometry.conversions import normalize_homography
 from kornia.geometry.transform import get_affine_matrix2d
 from torch import Tensor
 
-from lentigo.training.recipe import AugmentRecipe, ColourRecipe
+from lentigo.config.recipe import AugmentRecipe, ColourRecipe
 
 # Columns of the table of draws, all uniform in [0, 1).
 FLIP_H, FLIP_V, TURN, ROTATION, SCALE, SHIFT_X, SHIFT_Y, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(11)

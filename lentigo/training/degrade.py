@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.io import decode_jpeg, encode_jpeg
 
-from lentigo.data.corruptions import REFERENCE
-from lentigo.data.marks import Pixels, add_marks, add_vignette
-from lentigo.data.phantom import add_hair
+from lentigo.config.recipe import DegradeRecipe
+from lentigo.pixels.corruptions import REFERENCE
+from lentigo.pixels.drawing import Pixels, add_marks, add_vignette
+from lentigo.synthetic.phantom import add_hair
 from lentigo.training.augment import Normalise, draw_tables
-from lentigo.training.recipe import DegradeRecipe
 
 # Columns of the table of draws, all uniform in [0, 1).
 BLUR, BLUR_SIZE, NOISE, NOISE_SIZE, NOISE_PLACE, HAIR, HAIR_WHICH, HAIR_TURN = range(8)

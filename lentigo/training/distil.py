@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from lentigo.config.recipe import DistilRecipe
 from lentigo.networks import Network
 from lentigo.networks.attention import CoordinateAttention
-from lentigo.training.recipe import DistilRecipe
 
 
 class Teachers:

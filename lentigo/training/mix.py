@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lentigo.config.recipe import AugmentRecipe
 from lentigo.training.augment import step_seed
-from lentigo.training.recipe import AugmentRecipe
 
 _MIXUP, _CUTMIX = 2, 7  # places of their draws beside those of other changes
 

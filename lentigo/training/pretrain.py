@@ -16,15 +16,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lentigo.config.recipe import PretrainRecipe, Recipe, ScheduleRecipe
 from lentigo.data.module import Batch, LesionData
 from lentigo.errors import TrainingError
 from lentigo.files import atomic_path, write_text
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.networks import Network
 from lentigo.training.augment import Augment, Normalise, draw_changes, step_seed
-from lentigo.training.folder import PRETRAIN, PRETRAIN_LOG
 from lentigo.training.progress import RunProgress, TimeLeft, clock
-from lentigo.training.recipe import PretrainRecipe, Recipe, ScheduleRecipe
+from lentigo.training.rundir import PRETRAIN, PRETRAIN_LOG
 from lentigo.training.schedule import rate_factor
 
 WIDTH, BOTTLENECK = 512, 128  # of the projections, and inside the predictor

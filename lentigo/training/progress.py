@@ -11,8 +11,8 @@ import lightning.pytorch as pl
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from lentigo.config.recipe import Recipe
 from lentigo.data.module import Batch
-from lentigo.training.recipe import Recipe
 from lentigo.training.task import LesionTask, accuracies
 
 _REDRAW = 0.25  # seconds

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from lentigo.config.recipe import Recipe, load_recipe, recipe_differences, to_yaml
 from lentigo.data import Samples, save_split
 from lentigo.data.extra import Extra, save_extras
 from lentigo.data.module import LesionData
@@ -24,7 +25,12 @@ from lentigo.files import write_text
 from lentigo.losses import create_loss
 from lentigo.machine import available_cores, keep_freed_memory
 from lentigo.networks import Network, create_network
-from lentigo.training.folder import (
+from lentigo.training.checkpoint import RunKeeper
+from lentigo.training.predict import write_split_predictions
+from lentigo.training.pretrain import PretrainKeeper, pretrain
+from lentigo.training.progress import RunProgress
+from lentigo.training.record import command_line, hardware, versions
+from lentigo.training.rundir import (
     EXTRA,
     LAST,
     PRETRAIN,
@@ -37,12 +43,6 @@ from lentigo.training.folder import (
     update_record,
     write_record,
 )
-from lentigo.training.keeper import RunKeeper
-from lentigo.training.predict import write_split_predictions
-from lentigo.training.pretrain import PretrainKeeper, pretrain
-from lentigo.training.progress import RunProgress
-from lentigo.training.recipe import Recipe, load_recipe, recipe_differences, to_yaml
-from lentigo.training.record import command_line, hardware, versions
 from lentigo.training.samples import extras_of, prepare_extras, prepare_samples, samples_of
 from lentigo.training.task import LesionTask
 from lentigo.training.teachers import open_teachers, taught_by, teachers_to_train

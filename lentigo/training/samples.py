@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lentigo.config.recipe import Recipe
 from lentigo.data import Samples, balance_training, kfold_samples, load_split, read_samples, split_samples
 from lentigo.data.extra import Extra, check_apart, read_extra
 from lentigo.errors import DataError, TrainingError, did_you_mean
 from lentigo.labels import label_set
-from lentigo.training.folder import SPLIT, load_run
-from lentigo.training.recipe import Recipe
+from lentigo.training.rundir import SPLIT, load_run
 
 
 def prepare_samples(recipe: Recipe, data: Path) -> Samples:

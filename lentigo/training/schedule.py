@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Self
 
-from lentigo.training.recipe import ScheduleRecipe
+from lentigo.config.recipe import ScheduleRecipe
 
 
 def rate_factor(schedule: ScheduleRecipe, step: int, *, steps: int, epochs: int) -> float:

@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # 1d, 2d and syn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from lentigo.config.recipe import OptimiserRecipe, Recipe
 from lentigo.data.module import Batch
 from lentigo.errors import TrainingError
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
@@ -22,7 +23,6 @@ from lentigo.training import degrade, erase
 from lentigo.training.augment import Augment, Normalise, draw, draw_changes, step_seed
 from lentigo.training.distil import Teachers
 from lentigo.training.mix import draw_mix
-from lentigo.training.recipe import OptimiserRecipe, Recipe
 from lentigo.training.schedule import Patience, rate_factor
 
 # On a GPU, reading a value back stops the queue of kernels: look for NaN this often, in steps.

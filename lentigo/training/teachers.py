@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lentigo.config.recipe import Recipe, load_recipe, recipe_names
 from lentigo.data import Samples
 from lentigo.data.extra import Extra
 from lentigo.data.tables import need_columns, read_table
 from lentigo.errors import TrainingError
 from lentigo.labels import LabelSet
 from lentigo.training.distil import Teachers
-from lentigo.training.folder import EXTRA, RECORD, SPLIT, Run, load_run
-from lentigo.training.recipe import Recipe, load_recipe, recipe_names
+from lentigo.training.rundir import EXTRA, RECORD, SPLIT, Run, load_run
 
 
 def teacher_place(teacher: str, folder: Path) -> Path:

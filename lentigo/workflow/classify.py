@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lentigo.data import Samples
-from lentigo.data.progress import Progress, shown
 from lentigo.data.samples import COLUMNS
-from lentigo.data.skin import estimate_angle
 from lentigo.evaluation import maps_path, write_maps, write_predictions
-from lentigo.evaluation.stress import stress_folder
+from lentigo.evaluation.robustness import stress_folder
 from lentigo.inference import Classifier, softmax
 from lentigo.machine import available_cores
+from lentigo.pixels.skin_tone import estimate_angle
+from lentigo.progress import Progress, shown
 from lentigo.resampler import resize
-from lentigo.stress import write_skin
+from lentigo.workflow.robustness import write_skin
 
 Pixels = npt.NDArray[np.uint8]
 _CHUNK = 32

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lentigo.bundle import Spec
+from lentigo.config.recipe import DataRecipe
 from lentigo.data import Samples, kfold_samples, load_split, read_samples, split_samples
 from lentigo.data.extra import extra_of, rename_classes
 from lentigo.data.samples import SPLITS
 from lentigo.errors import DataError, did_you_mean
-from lentigo.training.recipe import DataRecipe
 
 ALL = "all"
 _OWN_LAYOUTS = ("folder", "csv")

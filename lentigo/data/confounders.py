@@ -1,0 +1,176 @@
+"""What goes with the class beside the lesion: cues estimated from the pixels, the table's columns, and the image's size.
+
+A network can learn whatever tells the classes apart in its training images, also what a new clinic's images will not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lentigo.data.samples import SPLITS, Samples
+from lentigo.pixels.artifacts import CUES
+
+PERMUTATIONS = 999
+MOST_VALUES = 30
+"""A column with more values than this is none to divide images by."""
+_OWN = {"image", "path", "label", "group", "split", "official_split", "train_only", "variant"}
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Association:
+    """How far something goes with something else.
+
+    Attributes:
+        v: Cramer's V, corrected for bias (Bergsma, Journal of the Korean Statistical Society, 2013), from 0 (none) to 1.
+        p: share of permutations of the labels that give at least as much; at least 1 / (permutations + 1).
+    """
+
+    v: float
+    p: float
+
+    def __str__(self) -> str:
+        return f"V {self.v:.2f}, p {'<= ' if self.p <= 1 / (PERMUTATIONS + 1) else ''}{self.p:.3f}"
+
+    def to_dict(self) -> dict[str, float]:
+        """As plain numbers."""
+        return {"cramers_v": round(self.v, 4), "p": round(self.p, 4)}
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One thing that may go with the class.
+
+    Attributes:
+        name: a cue's or a column's name, or ``resolution``.
+        estimated: guessed from the pixels (`lentigo.pixels.artifacts`), not recorded.
+        by_class: class -> value -> share of the class's images, 0 to 1. A cue has the value ``present`` only.
+        by_split: split -> value -> share of its images; empty without a split.
+        with_class: how far it goes with the class.
+        with_split: how far it goes with the split; None without one.
+    """
+
+    name: str
+    estimated: bool
+    by_class: Mapping[str, Mapping[str, float]]
+    by_split: Mapping[str, Mapping[str, float]]
+    with_class: Association
+    with_split: Association | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "name": self.name,
+            "estimated": self.estimated,
+            "threshold": {"score": CUES[self.name].score, "at_least": CUES[self.name].threshold} if self.estimated else None,
+            "with_class": self.with_class.to_dict(),
+            "with_split": None if self.with_split is None else self.with_split.to_dict(),
+            "by_class": {k: {v: round(s, 4) for v, s in shares.items()} for k, shares in self.by_class.items()},
+            "by_split": {k: {v: round(s, 4) for v, s in shares.items()} for k, shares in self.by_split.items()},
+        }
+
+
+def find_shortcuts(samples: Samples, scores: pd.DataFrame, sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> tuple[Factor, ...]:
+    """Work out what goes with the class.
+
+    Shares count every image. Images of one lesion are alike, so that associations count the first image of each lesion only.
+
+    Args:
+        samples: the images.
+        scores: (N, cues) scores of `lentigo.pixels.artifacts.find_cues`, a row of NaN for an image that could not be read.
+        sizes: (width, height) of each image; (0, 0) for one that could not be read.
+        seed: of the permutations.
+
+    Returns:
+        The cues first, then what is recorded, the strongest with the class first.
+    """
+    frame = samples.frame.reset_index(drop=True)
+    values = {name: (scores[name] >= cue.threshold).map({True: "present", False: "absent"}) for name, cue in CUES.items()}
+    recorded = {str(c): frame[c].astype(str) for c in frame if c not in _OWN and not pd.api.types.is_numeric_dtype(frame[c])}
+    recorded["resolution"] = _resolutions(sizes)
+    values |= {name: column for name, column in recorded.items() if 2 <= column.nunique() <= MOST_VALUES}
+    read = np.array([width > 0 for width, _ in sizes], dtype=bool)
+    placed = frame["split"].isin(SPLITS).to_numpy()
+    first = ~frame["group"].duplicated().to_numpy()
+    rng = np.random.default_rng(seed)
+    found = []
+    for name, column in values.items():
+        cue = name in CUES
+        splits = [s for s in SPLITS if (frame["split"] == s).any()]
+        found.append(
+            Factor(
+                name,
+                cue,
+                {str(code): _shares(column[read & (frame["label"] == code).to_numpy()], cue) for code in samples.labels.codes},
+                {s: _shares(column[read & (frame["split"] == s).to_numpy()], cue) for s in splits},
+                associate(column[read & first], frame["label"][read & first], rng),
+                associate(column[read & first & placed], frame["split"][read & first & placed], rng) if len(splits) > 1 else None,
+            )
+        )
+    return tuple(sorted(found, key=lambda f: (not f.estimated, -f.with_class.v)))
+
+
+def associate(one: pd.Series[Any], other: pd.Series[Any], rng: np.random.Generator, *, permutations: int = PERMUTATIONS) -> Association:
+    """Cramer's V of two columns, and how often chance does as much.
+
+    Args:
+        one: (N,) values.
+        other: (N,) values.
+        rng: draws the permutations.
+        permutations: how many.
+    """
+    a, b = (pd.factorize(column)[0].astype(np.int64) for column in (one, other))
+    rows, columns = (int(x.max(initial=-1)) + 1 for x in (a, b))
+    if min(rows, columns) < 2:
+        return Association(0.0, 1.0)
+    squared = _chi_squared(a, b, rows, columns)
+    as_much = sum(_chi_squared(a, rng.permutation(b), rows, columns) >= squared - 1e-9 for _ in range(permutations))
+    count = len(a)
+    phi = max(0.0, squared / count - (rows - 1) * (columns - 1) / (count - 1))
+    most = min(rows - (rows - 1) ** 2 / (count - 1), columns - (columns - 1) ** 2 / (count - 1)) - 1
+    return Association(float(np.sqrt(min(1.0, phi / most))) if most > 0 else 0.0, (1 + as_much) / (1 + permutations))
+
+
+def _chi_squared(a: Integers, b: Integers, rows: int, columns: int) -> float:
+    table = np.bincount(a * columns + b, minlength=rows * columns).reshape(rows, columns)
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / len(a)
+    return float(((table - expected) ** 2 / expected).sum())
+
+
+def _shares(column: pd.Series[str], cue: bool) -> dict[str, float]:
+    shares = {str(value): float(share) for value, share in column.value_counts(normalize=True).items()}
+    return {"present": shares.get("present", 0.0)} if cue else shares
+
+
+def _resolutions(sizes: Sequence[tuple[int, int]]) -> pd.Series[str]:
+    """Width x height; where there are too many of those, quarters by the number of pixels."""
+    names = pd.Series([f"{width}x{height}" for width, height in sizes], dtype=str)
+    if names.nunique() <= MOST_VALUES:
+        return names
+    quarters = pd.qcut(pd.Series([width * height for width, height in sizes]), 4, duplicates="drop")
+    return quarters.map(lambda part: f"up to {part.right:,.0f} pixels").astype(str)
+
+
+def lines(factors: Sequence[Factor]) -> Iterator[str]:
+    """The factors as lines of text."""
+    cues = [f for f in factors if f.estimated]
+    if cues:
+        yield "cues beside the lesion, estimated from the pixels (% of the images):"
+        for factor in cues:
+            shares = ", ".join(f"{code} {100 * by['present']:.1f}" for code, by in factor.by_class.items() if by)
+            yield f"  {CUES[factor.name].title}: {shares}; with the class {factor.with_class}"
+            if factor.by_split:
+                parts = ", ".join(f"{split} {100 * by['present']:.1f}" for split, by in factor.by_split.items())
+                yield f"    {parts}" + (f"; with the split {factor.with_split}" if factor.with_split else "")
+    recorded = [f for f in factors if not f.estimated]
+    if recorded:
+        yield "what is recorded and goes with the class (Cramer's V, 0 to 1; one image a lesion):"
+        for factor in recorded:
+            yield f"  {factor.name}: {factor.with_class}" + (f"; with the split {factor.with_split}" if factor.with_split else "")

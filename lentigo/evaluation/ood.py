@@ -1,0 +1,244 @@
+"""How unlike the training images an image is: scores on logits and embedding, and how well they tell.
+
+Every score is higher the less an image is like those of the training. They are compared by ``lentigo trust``; the one that bundles
+carry, `Gaussians`, is also written as nodes of the graph (`lentigo.export.ood_score`), so that every runtime gets the same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp, softmax
+from scipy.stats import rankdata
+
+from lentigo.errors import DataError
+
+ACCEPTED = 0.95
+"""Share of the validation images that a threshold lets pass."""
+NEIGHBOURS = 10
+ARRAY_BYTES = 190_000
+"""The most that the arrays of `Gaussians` may take as float16."""
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a network says about images.
+
+    Attributes:
+        logits: (N, K).
+        embedding: (N, D), what goes into the last linear layer.
+    """
+
+    logits: FloatArray
+    embedding: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.logits)
+
+
+Score = Callable[[Features], FloatArray]
+"""Features of N images -> (N,), higher = less like the training images."""
+
+
+def max_softmax(features: Features) -> FloatArray:
+    """Minus the largest softmax probability (Hendrycks and Gimpel, ICLR 2017)."""
+    result: FloatArray = -softmax(features.logits, axis=1).max(axis=1)
+    return result
+
+
+def energy(features: Features) -> FloatArray:
+    """Free energy ``-log sum exp logits`` (Liu et al., NeurIPS 2020)."""
+    result: FloatArray = -logsumexp(features.logits, axis=1)
+    return result
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """One Gaussian a class around the training embeddings, all of one covariance, in a low-rank form.
+
+    The squared Mahalanobis distance to the nearest class mean (Lee et al., NeurIPS 2018) on embeddings of length one (Mueller and Hein,
+    ICML 2025). The covariance is that of probabilistic principal components (Tipping and Bishop, 1999): ``R`` axes with a variance each,
+    and one variance for everything outside them, where images unlike the training ones show most::
+
+        u = e / |e|;  z = (u - centre) basis;  rest = |u - centre - z basis'|^2
+        atypicality = sqrt(min_k sum_r (z_r - means_kr)^2 scale_r + rest * rest_scale)
+
+    The scales are such that the median of the training images is 1.
+
+    Attributes:
+        centre: (D,) mean of the training embeddings.
+        basis: (D, R) orthonormal columns: their largest principal components, turned so that the covariance within classes is diagonal.
+        means: (C, R) class means of the classes that have images.
+        scale: (R,) inverse variances within classes.
+        rest_scale: inverse variance of one axis outside the basis.
+        normalised: False for embeddings of their own length, as Lee et al. take them.
+    """
+
+    centre: FloatArray
+    basis: FloatArray
+    means: FloatArray
+    scale: FloatArray
+    rest_scale: float
+    normalised: bool = True
+
+    def __call__(self, features: Features) -> FloatArray:
+        """The distance of each image, (N,)."""
+        outside, z = _project(_unit(features.embedding) if self.normalised else features.embedding, self.centre, self.basis)
+        nearest = (((z[:, None] - self.means) ** 2) * self.scale).sum(axis=2).min(axis=1)
+        result: FloatArray = np.sqrt(nearest + self.rest_scale * outside)
+        return result
+
+
+def fit_gaussians(
+    embedding: FloatArray, targets: IntArray, *, rank: int | None = None, normalised: bool = True, rest: bool = True, unit: bool = True
+) -> Gaussians:
+    """Fit `Gaussians` to the training embeddings.
+
+    Args:
+        embedding: (N, D).
+        targets: (N,) class indices.
+        rank: axes with a variance of their own; as many as fit into `ARRAY_BYTES`, and four images an axis, when left out.
+        normalised: bring embeddings to length one first.
+        rest: count what lies outside the axes.
+        unit: divide by the median of the training images.
+
+    Raises:
+        DataError: fewer than 8 images, or embeddings that are all the same.
+    """
+    if len(embedding) < 8 or len(embedding) != len(targets):
+        raise DataError(f"a score needs 8 training images or more with a class each; found {len(embedding)} and {len(targets)} classes")
+    points = _unit(embedding) if normalised else embedding.astype(np.float64)
+    count, width = points.shape
+    centre = points.mean(axis=0)
+    variances, axes = np.linalg.eigh(np.cov((points - centre).T, bias=True))
+    total = float(variances.sum())
+    if not total > 0:
+        raise DataError("the embeddings of the training images are all the same: the network has learnt nothing")
+    kept = min(width - 1, max(1, count // 4), max(1, ARRAY_BYTES // (2 * width) - 1)) if rank is None else min(rank, width - 1)
+    basis = axes[:, ::-1][:, :kept]
+    names, members = np.unique(targets, return_inverse=True)
+    z = (points - centre) @ basis
+    means = np.stack([z[members == k].mean(axis=0) for k in range(len(names))])
+    within, turn = np.linalg.eigh(np.cov((z - means[members]).T, bias=True).reshape(kept, kept))
+    floor = 1e-6 * total / width
+    scale = 1 / np.maximum(within, floor)
+    rest_scale = 1 / max(float(variances[::-1][kept:].sum()) / (width - kept), floor) if rest else 0.0
+    fitted = Gaussians(centre, basis @ turn, means @ turn, scale, rest_scale, normalised)
+    if not unit:
+        return fitted
+    middle = float(np.median(fitted(Features(np.zeros((count, 1)), embedding)))) ** 2
+    return replace(fitted, scale=scale / middle, rest_scale=rest_scale / middle)
+
+
+def relative_mahalanobis(embedding: FloatArray, targets: IntArray, *, rank: int | None = None) -> Score:
+    """Squared Mahalanobis distance to the nearest class less that to all images as one Gaussian (Ren et al., 2021).
+
+    Args:
+        embedding: (N, D) of the training images.
+        targets: (N,) class indices.
+        rank: principal components, as in `fit_gaussians`.
+    """
+    classes = fit_gaussians(embedding, targets, rank=rank, normalised=False, rest=False, unit=False)
+    whole = fit_gaussians(embedding, np.zeros_like(targets), rank=rank, normalised=False, rest=False, unit=False)
+    return lambda features: classes(features) ** 2 - whole(features) ** 2
+
+
+def nearest_neighbours(embedding: FloatArray, *, neighbours: int = NEIGHBOURS, block: int = 256) -> Score:
+    """Distance to the k-th nearest training embedding, all of length one (Sun et al., ICML 2022). Needs every training embedding.
+
+    Args:
+        embedding: (N, D) of the training images.
+        neighbours: k.
+        block: images that are compared at a time.
+    """
+    bank = _unit(embedding)
+    k = min(neighbours, len(bank))
+
+    def score(features: Features) -> FloatArray:
+        points = _unit(features.embedding)
+        parts = [np.partition(points[i : i + block] @ bank.T, -k, axis=1)[:, -k] for i in range(0, len(points), block)]
+        result: FloatArray = np.sqrt(np.maximum(2 - 2 * np.concatenate(parts), 0))
+        return result
+
+    return score
+
+
+def fit_scores(embedding: FloatArray, targets: IntArray) -> dict[str, Score]:
+    """Every score there is to choose from, fitted to the training images.
+
+    Args:
+        embedding: (N, D).
+        targets: (N,) class indices.
+    """
+    return {
+        "max softmax": max_softmax,
+        "energy": energy,
+        "Mahalanobis": fit_gaussians(embedding, targets, normalised=False, rest=False),
+        "relative Mahalanobis": relative_mahalanobis(embedding, targets),
+        "nearest neighbours": nearest_neighbours(embedding),
+        "Mahalanobis with rest": fit_gaussians(embedding, targets, normalised=False),
+        "normalised Mahalanobis with rest": fit_gaussians(embedding, targets),
+    }
+
+
+CARRIED = "normalised Mahalanobis with rest"
+"""The score that bundles carry: the best of `fit_scores` on the packaged model (results/trust-dermoscopy-7.md)."""
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well a score tells a set of other images from those it should accept.
+
+    Attributes:
+        images: how many other images.
+        auroc: the chance that one of them scores higher than an accepted kind of image; 0.5 is a coin.
+        fpr: share of them that passes a threshold which lets 95 % of the others pass (FPR at 95 % TPR).
+    """
+
+    images: int
+    auroc: float
+    fpr: float
+
+
+def threshold_at(scores: FloatArray, accepted: float = ACCEPTED) -> float:
+    """The smallest threshold that at least this share of the scores does not exceed.
+
+    Raises:
+        DataError: there are no scores.
+    """
+    if len(scores) == 0:
+        raise DataError("a threshold needs scores of validation images; there are none")
+    return float(np.quantile(scores, accepted, method="inverted_cdf"))
+
+
+def separate(inside: FloatArray, outside: FloatArray, *, accepted: float = ACCEPTED) -> Separation:
+    """Compare the scores of two sets.
+
+    Args:
+        inside: (N,) scores of images that should be accepted.
+        outside: (M,) scores of images that should not.
+        accepted: share of ``inside`` that the threshold lets pass.
+    """
+    ranks = rankdata(np.concatenate([inside, outside]))
+    m, n = len(outside), len(inside)
+    auroc = (ranks[n:].sum() - m * (m + 1) / 2) / (m * n)
+    return Separation(m, float(auroc), float(np.mean(outside <= threshold_at(inside, accepted))))
+
+
+def _unit(embedding: FloatArray) -> FloatArray:
+    points = embedding.astype(np.float64)
+    result: FloatArray = points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+    return result
+
+
+def _project(points: FloatArray, centre: FloatArray, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Squared distance from the plane of the basis (N,), and coordinates in it (N, R)."""
+    shifted = points - centre
+    z = shifted @ basis
+    return ((shifted - z @ basis.T) ** 2).sum(axis=1), z

@@ -1,0 +1,192 @@
+"""Perturbation tests: a model's answers where the lesion or the rest of the image is hidden, and where an artifact is added.
+
+``test_stress/reliance.csv`` has ``change, image, <one probability a class>``. `lentigo.workflow.robustness` runs the network and
+writes it. Each change has the images to which it can be made (`lentigo.pixels.perturbations`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lentigo.errors import DataError, did_you_mean
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.markdown import markdown_table
+from lentigo.evaluation.metrics import Counts, Ranking, malignant_score
+from lentigo.evaluation.predictions import PredictionTable
+from lentigo.labels import LabelSet
+from lentigo.pixels.perturbations import CHANGES, Change
+
+RELIANCE = "reliance.csv"
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """What one change does to the answers, always against the same images as they are, from the same resamples.
+
+    Attributes:
+        change: what was done.
+        images: number of images it was done to.
+        before: balanced accuracy on them as they are.
+        after: balanced accuracy on the changed ones.
+        difference: the second minus the first.
+        malignant_before: area under the ROC curve of malignant against benign as they are; None where classes do not say what they are.
+        malignant_after: the same, changed.
+        malignant_difference: the second minus the first.
+        flipped: share of the images whose answer changes.
+        towards: class code -> share of the images whose answer changes to it.
+        away: class code -> share of the images whose answer was it and changes.
+    """
+
+    change: Change
+    images: int
+    before: Estimate
+    after: Estimate
+    difference: Estimate
+    malignant_before: Estimate | None
+    malignant_after: Estimate | None
+    malignant_difference: Estimate | None
+    flipped: Estimate
+    towards: Mapping[str, float]
+    away: Mapping[str, float]
+
+    @property
+    def destination(self) -> str:
+        """The class that most of the changed answers go to, with its share of them; empty where none changes."""
+        total = sum(self.towards.values())
+        if not total:
+            return ""
+        code = max(self.towards, key=lambda c: self.towards[c])
+        return f"{code} ({100 * self.towards[code] / total:.0f} % of them)"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers."""
+
+        def shown(value: Estimate | None) -> dict[str, float | None] | None:
+            return None if value is None else value.to_dict()
+
+        return {
+            "change": self.change.name,
+            "title": self.change.title,
+            "images": self.images,
+            "balanced_accuracy": {"before": shown(self.before), "after": shown(self.after), "difference": shown(self.difference)},
+            "malignant_auc": {
+                "before": shown(self.malignant_before),
+                "after": shown(self.malignant_after),
+                "difference": shown(self.malignant_difference),
+            },
+            "flipped": self.flipped.to_dict(),
+            "towards": dict(self.towards),
+            "away": dict(self.away),
+        }
+
+
+def measure_reliance(
+    table: PredictionTable, frame: pd.DataFrame, labels: LabelSet | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Reliance, ...]:
+    """Figures of each change, with intervals from resamples of whole lesions.
+
+    Args:
+        table: the predictions on the images as they are.
+        frame: the rows of ``reliance.csv``.
+        labels: the classes, for malignant against benign.
+        resamples: bootstrap resamples.
+        seed: seed of the bootstrap.
+
+    Raises:
+        DataError: columns are missing, changes are unknown, or images are not the table's or there twice.
+    """
+    missing = [c for c in ("change", "image", *table.codes) if c not in frame.columns]
+    if missing:
+        raise DataError(f"{RELIANCE}: no column {', '.join(missing)}")
+    for name in frame["change"].unique():
+        if name not in CHANGES:
+            raise DataError(f"{RELIANCE}: unknown change {name!r}{did_you_mean(str(name), CHANGES)}")
+    found = []
+    for name, change in CHANGES.items():
+        block = frame[frame["change"] == name]
+        images = block["image"].astype(str)
+        foreign = sorted(set(images) - set(table.images))
+        if foreign:
+            raise DataError(f"{RELIANCE}: {len(foreign):,} images are not in the table of predictions, the first {foreign[0]!r}")
+        if images.duplicated().any():
+            raise DataError(f"{RELIANCE}: {name} has image {images[images.duplicated()].iloc[0]!r} twice; write it again")
+        if len(block):
+            part = table.subset(np.isin(table.images, images.to_numpy()))
+            after = block.set_index(images).loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64)
+            found.append(_measure(change, part, after, labels, resamples, seed))
+    return tuple(found)
+
+
+def _measure(change: Change, part: PredictionTable, after: FloatArray, labels: LabelSet | None, resamples: int, seed: int) -> Reliance:
+    classes = len(part.codes)
+    was, said = part.probabilities.argmax(axis=1), after.argmax(axis=1)
+    turned = was != said
+    counts = [Counts(part.targets, predicted, classes) for predicted in (was, said)]
+    scored = [malignant_score(p, part.targets, labels) if labels else None for p in (part.probabilities, after)]
+    rankings = [Ranking(*pair) for pair in scored if pair is not None]
+    drawn: dict[str, list[FloatArray]] = {}
+    for weights in Resampling.of(part.groups, resamples=resamples, seed=seed).weights(cells=1_000_000):
+        block = {f"balanced {i}": counted.metrics(weights)["balanced_accuracy"] for i, counted in enumerate(counts)}
+        block |= {f"malignant {i}": ranking.areas(weights)[0] for i, ranking in enumerate(rankings)}
+        block["flipped"] = weights @ turned / weights.sum(axis=1)
+        for key in ("balanced", "malignant") if rankings else ("balanced",):
+            block[f"{key} difference"] = block[f"{key} 1"] - block[f"{key} 0"]
+        for key, values in block.items():
+            drawn.setdefault(key, []).append(values)
+    found = {key: np.concatenate(blocks) for key, blocks in drawn.items()}
+    shares = [np.bincount(answers[turned], minlength=classes) / len(part) for answers in (said, was)]
+    malignant = [estimate(found[f"malignant {key}"]) if rankings else None for key in ("0", "1", "difference")]
+    towards, away = ({code: float(share) for code, share in zip(part.codes, values, strict=True)} for values in shares)
+    return Reliance(
+        change,
+        len(part),
+        before=estimate(found["balanced 0"]),
+        after=estimate(found["balanced 1"]),
+        difference=estimate(found["balanced difference"]),
+        malignant_before=malignant[0],
+        malignant_after=malignant[1],
+        malignant_difference=malignant[2],
+        flipped=estimate(found["flipped"], proportion_of=len(np.unique(part.groups))),
+        towards=towards,
+        away=away,
+    )
+
+
+def reliance_markdown(found: tuple[Reliance, ...], classes: int) -> list[str]:
+    """The figures as lines of Markdown.
+
+    Args:
+        found: one or more changes.
+        classes: number of classes, for what guessing gives.
+    """
+    rows = []
+    for r in found:
+        auc = ["", ""]
+        if r.malignant_before and r.malignant_after and r.malignant_difference:
+            auc = [
+                f"{r.malignant_before.value:.3f}, {r.malignant_after.value:.3f}",
+                r.malignant_difference.text(percent=False, digits=3, signed=True),
+            ]
+        accuracy = [f"{100 * r.before.value:.1f}, {100 * r.after.value:.1f}", r.difference.text(signed=True)]
+        rows.append([r.change.title, f"{r.images:,}", *accuracy, *auc, r.flipped.text(), r.destination])
+    head = [
+        *("change", "images", "balanced accuracy, %: before, after", "change, points", "malignant AUC: before, after", "change"),
+        *("answers that flip, %", "most of them to"),
+    ]
+    return [
+        "## What the model leans on",
+        "",
+        f"Each change against the same images as they are. Guessing gives a balanced accuracy of {100 / classes:.1f} % and an AUC of 0.5: "
+        "what is left above that without the lesion comes from the rest of the image (and from what the estimate of the lesion left over).",
+        "",
+        *markdown_table(head, rows, "lrrrrrrl"),
+        "",
+    ]

@@ -1,0 +1,112 @@
+"""What lets a bundle say "can't tell": the score in its graph, its threshold, and what was measured on pictures of other things."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from lentigo.bundle import Abstention, Separation
+from lentigo.evaluation.ood import ACCEPTED, CARRIED, Features, fit_gaussians, separate, threshold_at
+from lentigo.export.ood_score import OUTPUT, append_atypicality
+from lentigo.export.session import FloatArray, Session
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
+from lentigo.resampler import resize
+from lentigo.synthetic.phantom import KINDS, render_phantom
+from lentigo.synthetic.textures import BLANKS, TEXTURES, render_textures
+
+PICTURES = 70
+"""Pictures of each made set that an export measures on."""
+SMALLEST = 20
+"""Validation images below which no threshold is set."""
+_BATCH = 16
+
+Tick = Callable[[int], None]
+
+
+def made_sets(codes: Iterable[str], size: int, count: int = PICTURES) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    """Pictures of other things than a model's classes, made in code: phantoms of other kinds, textures, noise and blanks.
+
+    Args:
+        codes: the classes of a model trained on phantoms, whose kind is left out; none for a model of real images.
+        size: side of the input in pixels.
+        count: how many pictures a set.
+
+    Yields:
+        Name and pixels (count, size, size, 3) uint8.
+    """
+    known = set(codes)
+    for kind, title in (("ham10000", "dermoscopy phantoms"), ("hypo", "clinical phantoms")):
+        names = KINDS[kind]
+        if not known & set(names):
+            yield title, _pixels((render_phantom(names[i % len(names)], i // len(names), size) for i in range(count)), size)
+    yield "textures", _pixels(render_textures(tuple(TEXTURES), count, size), size)
+    for kind in BLANKS:
+        yield kind, _pixels(render_textures((kind,), count, size), size)
+
+
+def collect_features(session: Session, batches: Iterable[FloatArray], tick: Tick | None = None) -> Features:
+    """Logits and embedding of normalised batches, in order.
+
+    Args:
+        session: the graph.
+        batches: (n, 3, S, S) float32 each.
+        tick: called with the number of images done.
+    """
+    logits, embedding, done = [], [], 0
+    for batch in batches:
+        found = session(batch)
+        logits.append(found["logits"])
+        embedding.append(found["embedding"])
+        done += len(batch)
+        if tick is not None:
+            tick(done)
+    return Features(np.concatenate(logits).astype(np.float64), np.concatenate(embedding).astype(np.float64))
+
+
+def add_abstention(
+    content: bytes, train: Features, targets: npt.NDArray[np.int64], validation: Iterable[FloatArray], *, phantoms: Iterable[str], size: int
+) -> tuple[bytes, Abstention]:
+    """Put the score into a graph, set its threshold on the validation images, and measure it on the made sets.
+
+    Args:
+        content: the serialised model that the bundle would hold, with its weights as they will be stored.
+        train: what that graph says about the training images.
+        targets: (N,) their classes.
+        validation: normalised batches of the validation images.
+        phantoms: the classes of a model trained on phantoms; none for a model of real images.
+        size: side of the input in pixels.
+
+    Returns:
+        The model with the output ``atypicality``, and the entry of the specification.
+
+    Raises:
+        DataError: too few images.
+    """
+    content = append_atypicality(content, fit_gaussians(train.embedding, targets))
+    session = Session(content)
+
+    def score(batches: Iterable[FloatArray]) -> npt.NDArray[np.float64]:
+        return np.concatenate([session(batch)[OUTPUT] for batch in batches]).astype(np.float64)
+
+    inside = score(validation)
+    measured = {}
+    for name, pixels in made_sets(phantoms, size):
+        found = separate(inside, score(normalised(pixels)))
+        measured[name] = Separation(images=found.images, auroc=round(found.auroc, 4), fpr=round(found.fpr, 4))
+    abstention = Abstention(
+        score=CARRIED, threshold=float(f"{threshold_at(inside):.6g}"), accepted=ACCEPTED, images=len(inside), measured=measured
+    )
+    return content, abstention
+
+
+def normalised(pixels: npt.NDArray[np.uint8]) -> Iterator[FloatArray]:
+    """Batches (n, 3, S, S) float32 of pixels (N, S, S, 3) uint8, in order."""
+    for start in range(0, len(pixels), _BATCH):
+        yield normalise(np.asarray(pixels[start : start + _BATCH]), IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _pixels(images: Iterable[Image.Image], size: int) -> npt.NDArray[np.uint8]:
+    return np.stack([resize(image, size) for image in images])

@@ -1,0 +1,146 @@
+"""What is known of the data that a model's knowledge comes from: its own, other data sets, and those of its teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Literal
+
+from lentigo.evaluation import PredictionTable
+from lentigo.labels import HYPO
+from lentigo.training import Run
+
+_PHANTOM = "PHANTOM_"
+Domain = Literal["dermoscopy", "clinical", "phantom"]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What is to be said of a data set wherever a model trained on it goes.
+
+    Attributes:
+        title: its full name.
+        licence: its licence, short.
+        source: whom to credit, with a DOI or arXiv number.
+        domain: what its images are.
+        bias: what is known to be missing or over-represented.
+        original: suffix and description of the published files; None where there is only one form.
+    """
+
+    title: str
+    licence: str
+    source: str
+    domain: Domain
+    bias: str
+    original: tuple[str, str] | None = None
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence binds what is made of the data to non-commercial use."""
+        return "NC" in self.licence
+
+
+DATA: dict[str, DataFacts] = {
+    "ham10000": DataFacts(
+        "HAM10000",
+        "CC BY-NC-SA 4.0",
+        "Tschandl P., Rosendahl C., Kittler H., The HAM10000 dataset, Scientific Data 5:180161 (2018), doi 10.7910/DVN/DBW86T",
+        "dermoscopy",
+        "Images come from two centres (Vienna and Queensland), mostly from light skin; two thirds are melanocytic nevi; lesions "
+        "were chosen, and photographs cropped around them. Classes outside the seven do not occur.",
+        (".jpg", "JPEG of 600 x 450 px"),
+    ),
+    "isic2017": DataFacts(
+        "ISIC 2017, part 3",
+        "the challenge's own terms",
+        "Codella N. et al., Skin Lesion Analysis Toward Melanoma Detection: the 2017 ISBI challenge, arXiv 1710.05006",
+        "dermoscopy",
+        "Images come from several centres and devices, mostly from light skin. Melanoma, nevus and seborrheic keratosis only.",
+        (".jpg", "JPEG of up to several thousand pixels"),
+    ),
+    "dermamnist": DataFacts(
+        "DermaMNIST (HAM10000 at low resolution)",
+        "CC BY-NC 4.0",
+        "Yang J. et al., MedMNIST v2, Scientific Data 10:41 (2023), doi 10.1038/s41597-022-01721-8; "
+        "images from HAM10000 (Tschandl et al. 2018)",
+        "dermoscopy",
+        "HAM10000 scaled down; its published split does not keep the images of one lesion together.",
+    ),
+    "pad_ufes_20": DataFacts(
+        "PAD-UFES-20",
+        "CC BY 4.0",
+        "Pacheco A. G. C. et al., PAD-UFES-20, Data in Brief 32:106221 (2020), doi 10.17632/zr7vgbcyr2.1",
+        "clinical",
+        "Smartphone photographs from one state of Brazil. Not every diagnosis was confirmed by biopsy.",
+        (".png", "PNG photographs at full size"),
+    ),
+    "phantoms": DataFacts(
+        "rendered phantoms, not photographs of anyone",
+        "Apache-2.0",
+        "lentigo.synthetic.phantom",
+        "phantom",
+        "Drawn by a program for demonstrations. No accuracy on them says anything about skin.",
+    ),
+}
+"""By the name of the data set's reader; phantoms have a name of their own."""
+
+
+def data_facts(run: Run, test: PredictionTable) -> DataFacts | None:
+    """What is known of the run's data; phantoms come in the layout of a real data set and are told by their image ids."""
+    if all(PurePath(image).name.startswith(_PHANTOM) for image in test.images.tolist()):
+        return DATA["phantoms"]
+    return DATA.get(str(run.record["data"]))
+
+
+def data_domain(facts: DataFacts | None, run: Run) -> Domain:
+    """What the images are; of a user's own data told by the classes."""
+    if facts is not None:
+        return facts.domain
+    return "clinical" if set(run.labels.codes) & set(HYPO.codes) else "dermoscopy"
+
+
+def learnt_facts(run: Run, facts: DataFacts | None) -> list[DataFacts | None]:
+    """What is known of every data set that the run's knowledge comes from: its own first, then others, then those of its teachers."""
+    return [facts, *(other for other, _ in _known(run, "extra")), *(other for other, _ in _known(run, "taught"))]
+
+
+def model_title(learnt: Sequence[DataFacts | None], run: Run) -> str:
+    """Network and data in a line; data sets that only a teacher has seen are left to the card."""
+    seen = learnt[: 1 + len(run.record.get("extra", []))]
+    return f"{run.recipe.network.name} trained on {' and '.join(f.title if f else 'own images' for f in seen)}"
+
+
+def model_licence(learnt: Sequence[DataFacts | None]) -> str:
+    """Licence of the model: that of the first data set that binds it to non-commercial use, otherwise Apache-2.0."""
+    return next((f"{f.licence} (as the data)" for f in learnt if f is not None and f.non_commercial), "Apache-2.0")
+
+
+def data_licence(learnt: Sequence[DataFacts | None]) -> str:
+    """Licences and sources of all data sets, in a line."""
+    return " | ".join(f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in learnt)
+
+
+def other_notes(run: Run) -> list[str]:
+    """A sentence on each data set other than the run's own that it, or a teacher of it, has learnt from."""
+    notes = []
+    for (facts, entry), chosen in zip(_known(run, "extra"), run.recipe.data.extra, strict=True):
+        classes = ", ".join(f"`{theirs}` as `{own}`" for theirs, own in chosen.classes.items())
+        notes.append(
+            f"Training, and training only, also saw {entry['images']:,} images of {_named(facts, entry)}: {classes}. A published test part "
+            "was left out, if there is one; figures on its other images say nothing of new ones."
+        )
+    notes += [
+        f"The teacher `{entry['teacher']}`, whose answers it was trained on (or a teacher of it was), has learnt from "
+        f"{entry['images']:,} images of {_named(facts, entry)}; figures on that data set say nothing of new images."
+        for facts, entry in _known(run, "taught")
+    ]
+    return notes
+
+
+def _known(run: Run, key: str) -> list[tuple[DataFacts | None, dict[str, Any]]]:
+    return [(DATA.get(entry["data"]), entry) for entry in run.record.get(key, [])]
+
+
+def _named(facts: DataFacts | None, entry: dict[str, Any]) -> str:
+    return f"{facts.title} ({facts.source}; licence: {facts.licence})" if facts else f"`{entry['data']}`"

@@ -1,0 +1,317 @@
+"""Streams: classify any number of images in bounded memory, decoding and inferring on all cores.
+
+Each worker thread takes a chunk of images through the whole way: decode, resize into its own buffer,
+normalise, infer on one thread. Pillow and ONNX Runtime both let go of the interpreter lock, so the workers keep
+every core busy without waiting for each other, which inference threads inside one batch would have to.
+Results come out in the order of the sources.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import warnings
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from PIL import Image
+
+from lentigo.errors import BundleError, DataError, ImageError, OutputError, did_you_mean
+from lentigo.imaging import Floats, Pixels, normalise, open_and_load
+from lentigo.inference.classifier import Classifier
+from lentigo.inference.distributed import ray_stream
+from lentigo.inference.heatmap import save_heatmap
+from lentigo.inference.quality import Faults, judge_quality
+from lentigo.inference.sources import Item, Sources
+from lentigo.inference.table import Row, Table, open_table
+from lentigo.inference.verdict import judge
+from lentigo.machine import available_cores
+
+BATCH = 8
+HEATMAP_SIZE = 512
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run over many images came to; it keeps counts, never the results themselves.
+
+    Attributes:
+        images: rows made in this run, failed ones too.
+        failed: rows with an error.
+        abstained: rows whose answer is "can't tell".
+        skipped: images left out because a resumed table had them already.
+        labels: how often each class was the most probable.
+        seconds: wall time.
+        out: where the rows are; None where none were written.
+    """
+
+    images: int = 0
+    failed: int = 0
+    abstained: int = 0
+    skipped: int = 0
+    labels: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    out: Path | None = None
+
+    @property
+    def images_per_second(self) -> float:
+        """Throughput of this run."""
+        return self.images / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 2 where every single image failed."""
+        return 2 if self.images and self.failed == self.images else 0
+
+    def __str__(self) -> str:
+        parts = [f"{self.images:,} {'image' if self.images == 1 else 'images'} in {self.seconds:.1f} s"]
+        if self.images >= 100:  # of fewer, starting up is most of the time
+            parts[0] += f" ({self.images_per_second:.0f} images/s)"
+        if self.failed:
+            parts.append(f"{self.failed:,} failed")
+        if self.abstained:
+            parts.append(f"can't tell {self.abstained:,}")
+        if self.skipped:
+            parts.append(f"{self.skipped:,} done before")
+        if self.out is not None:
+            parts.append(f"written to {self.out}")
+        return ", ".join(parts)
+
+
+def predict_paths(
+    classifier: Classifier,
+    sources: str | Path | Iterable[str | Path],
+    *,
+    out: str | Path | None = None,
+    heatmaps: str | Path | None = None,
+    batch: int = BATCH,
+    workers: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+    fast_decode: bool = False,
+    on_row: Callable[[Row], None] | None = None,
+    engine: str = "local",
+) -> Summary:
+    """Classify images as a bounded stream; broken files become rows with an error and the rest goes on.
+
+    Args:
+        classifier: the model.
+        sources: what `lentigo.inference.sources.Sources` takes: images, folders, globs, archives, lists, arrays.
+        out: a table, written as results come: .csv, .jsonl or .parquet, with the columns ``path``, one a class code (its
+            probability), and those of `lentigo.inference.table.Row`.
+        heatmaps: a folder for one picture an image, with the evidence for its most probable class drawn over it.
+        batch: images in one inference.
+        workers: threads that decode and infer; None takes all cores.
+        resume: go on with the table of an earlier run: images that are in it, failed ones too, are left out.
+        progress: show a progress bar on standard error.
+        fast_decode: decode large JPEGs at reduced scale, and resize in vector instructions where the extra ``fast`` is installed
+            (quicker; probabilities differ slightly, see docs/predict.md).
+        on_row: called with every row, in order.
+        engine: ``local``, or ``ray`` for a cluster and for addresses (see `lentigo.inference.distributed`).
+
+    Returns:
+        Counts and throughput.
+
+    Raises:
+        MissingExtraError: the engine is not installed.
+        OutputError: the table or a heat map cannot be written; the rows so far stay and can be resumed.
+        DataError: a list without a column of paths, or no sources.
+        BundleError: the network exports no maps although heat maps are asked for, or answers with NaN.
+        KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table, which a note of the
+            exception names.
+    """
+    engines = {"local": predict_stream, "ray": ray_stream}
+    if engine not in engines:
+        raise DataError(f"unknown engine {engine!r}{did_you_mean(engine, engines)}")
+    items = Sources(sources, remote=engine == "ray")
+    summary = Summary()
+    began = time.perf_counter()
+    table = None if out is None else open_table(out, classifier.labels.codes, resume=resume)
+    with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with an image stands in its row, not on the screen
+        if table is not None:
+            stack.push(partial(_keep, table))
+        bar = stack.enter_context(_bar(items, table)) if progress else None
+        wanted = _undone(items, table, summary)
+        chunks = engines[engine](classifier, wanted, heatmaps=heatmaps, batch=batch, workers=workers, fast_decode=fast_decode)
+        for rows in stack.enter_context(closing(chunks)):
+            if table is not None:
+                table.write(rows)
+            for row in rows:
+                summary.images += 1
+                summary.failed += bool(row.error)
+                summary.abstained += bool(row.reasons)
+                if row.label:
+                    summary.labels[row.label] += 1
+                if on_row is not None:
+                    on_row(row)
+            if bar is not None:
+                bar(summary)
+    if table is not None:
+        summary.out = table.close()
+    summary.seconds = time.perf_counter() - began
+    return summary
+
+
+def predict_stream(
+    classifier: Classifier,
+    items: Iterable[Item],
+    *,
+    heatmaps: str | Path | None = None,
+    batch: int = BATCH,
+    workers: int | None = None,
+    fast_decode: bool = False,
+) -> Generator[list[Row], None, None]:
+    """Classify items as they come; the engine under `predict_paths`.
+
+    At most ``2 * workers + 1`` chunks of ``batch`` images are under way at any time.
+
+    Yields:
+        The rows of one chunk, chunks in the order of ``items``.
+
+    Raises:
+        OutputError: a heat map cannot be written.
+        BundleError: the network exports no maps although heat maps are asked for, or answers with NaN.
+    """
+    if batch < 1 or (workers is not None and workers < 1):
+        raise ValueError(f"batch and workers must be at least 1, not {batch} and {workers}")
+    if heatmaps is not None and classifier.spec.outputs.cam is None:
+        raise BundleError(f"model {classifier.spec.name} exports no class-activation maps: do without heat maps")
+    threads = workers or available_cores()
+    worker = Worker(
+        classifier.for_stream(batch, maps=heatmaps is not None), batch, None if heatmaps is None else Path(heatmaps), fast_decode
+    )
+    feed = iter(items)
+    pending: deque[Future[list[Row]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="lentigo-predict")
+    try:
+        while True:
+            while len(pending) <= 2 * threads and (chunk := list(islice(feed, batch))):
+                pending.append(pool.submit(worker, chunk))
+            if not pending:
+                return
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class Worker:
+    """Takes a chunk of images the whole way; one object serves all threads, each with buffers of its own.
+
+    Args:
+        classifier: the model, with one thread an inference.
+        batch: the most images of a chunk.
+        heatmaps: a folder for one picture an image.
+        fast_decode: as in `predict_paths`.
+    """
+
+    def __init__(self, classifier: Classifier, batch: int, heatmaps: Path | None = None, fast_decode: bool = False) -> None:
+        self.classifier = classifier
+        self.batch = batch
+        self.heatmaps = heatmaps
+        self.fast_decode = fast_decode
+        self._local = threading.local()
+
+    def __call__(self, chunk: Sequence[Item]) -> list[Row]:
+        """The rows of a chunk, in its order."""
+        pixels, floats = self._buffers()
+        rows: list[Row | None] = []
+        pictures: list[Pixels] = []
+        faults: list[Faults] = []
+        spec = self.classifier.spec
+        read = 0
+        for item in chunk:
+            try:
+                if item.error is not None or item.source is None:
+                    raise ImageError(item.error or f"{item.path}: no image")
+                image, pixels[read] = open_and_load(item.source, self.classifier.size, fast=self.fast_decode)
+            except ImageError as error:
+                rows.append(Row(item.path, error=str(error)))
+                continue
+            rows.append(None)
+            seen = slice(read, read + 1)  # while the processor still has the pixels at hand
+            normalise(pixels[seen], spec.input.mean, spec.input.std, out=floats[seen])
+            faults.append(judge_quality(pixels[read]))
+            read += 1
+            if self.heatmaps is not None:
+                image.thumbnail((HEATMAP_SIZE, HEATMAP_SIZE), Image.Resampling.BILINEAR)
+                pictures.append(np.asarray(image))
+        if read:
+            outputs = self.classifier.run_normalised(floats[:read])
+            best = outputs.probabilities.argmax(axis=1).tolist()
+            places = [i for i, row in enumerate(rows) if row is None]
+            atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
+            answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
+            for number, (place, probabilities, index) in enumerate(answers):
+                verdict = judge(spec, probabilities, None if atypical is None else atypical[number], faults[number])
+                rows[place] = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
+            if self.heatmaps is not None and outputs.cam is not None:
+                for place, picture, cam, index in zip(places, pictures, outputs.cam, best, strict=True):
+                    save_heatmap(self.heatmaps / f"{chunk[place].key}.jpg", picture, cam[index])
+        return [row for row in rows if row is not None]
+
+    def _buffers(self) -> tuple[Pixels, Floats]:
+        if not hasattr(self._local, "pixels"):
+            size = self.classifier.size
+            self._local.pixels = np.empty((self.batch, size, size, 3), np.uint8)
+            self._local.floats = np.empty((self.batch, 3, size, size), np.float32)
+        return self._local.pixels, self._local.floats
+
+
+def _keep(table: Table, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    """When a run breaks off, leave the rows so far as a valid table; the first error is the one that is told."""
+    if error is not None:
+        path = table.part
+        with suppress(OutputError):
+            path = table.close(complete=False)
+        if isinstance(error, KeyboardInterrupt):
+            error.add_note(f"the rows so far are in {path}; go on with --resume")
+
+
+def _undone(items: Iterable[Item], table: Table | None, summary: Summary) -> Iterator[Item]:
+    """The items that a resumed table does not hold yet; a path listed twice is done twice."""
+    for item in items:
+        if table is not None and table.done[item.path] > 0:
+            table.done[item.path] -= 1
+            summary.skipped += 1
+        else:
+            yield item
+
+
+@contextmanager
+def _bar(items: Sources, table: Table | None) -> Iterator[Callable[[Summary], None]]:
+    """A progress bar on standard error with images a second and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("classifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[failed]}"),
+    )
+    total = items.count()
+    if total is not None and table is not None:
+        total = max(0, total - table.done.total())
+    began = time.perf_counter()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("classifying", total=total, rate="", failed="")
+
+        def update(summary: Summary) -> None:
+            rate = summary.images / max(time.perf_counter() - began, 1e-9)
+            failed = f"{summary.failed:,} failed" if summary.failed else ""
+            progress.update(task, completed=summary.images, rate=f"{rate:.0f} images/s", failed=failed)
+
+        yield update

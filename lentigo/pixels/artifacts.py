@@ -1,0 +1,210 @@
+"""What a picture shows beside the lesion and a network may learn in its place, estimated: dark corners, a ruler, ink, hair.
+
+Each cue has a score and a threshold, set by looking at HAM10000 in squares of 224 pixels. They are estimates: good for comparing shares
+between classes and splits, not for sorting single images. numpy, scipy and Pillow only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from lentigo.pixels.segmentation import Mask, segment_lesion, surround
+from lentigo.pixels.skin_tone import lab
+
+SIDE = 224
+"""Side of the square in which is looked, in pixels."""
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Cue:
+    """One cue.
+
+    Attributes:
+        name: its short name, as it stands in files.
+        title: what it is called.
+        score: what its score counts.
+        threshold: the least score of an image that has it.
+    """
+
+    name: str
+    title: str
+    score: str
+    threshold: float
+
+
+CUES = {
+    c.name: c
+    for c in (
+        Cue("vignette", "dark corners", "corners below 0.6 of the brightness of the skin between them", 2),
+        Cue("ruler", "ruler", "ticks in one evenly spaced row outside the middle", 4),
+        Cue("ink", "ink", "share of the image, in %, that is blue, violet or green beside the lesion", 0.3),
+        Cue("hair", "hair", "share of the image, in %, in dark lines at least 21 pixels long", 1.0),
+    )
+}
+
+_RADIUS = np.hypot(*np.meshgrid(np.linspace(-1, 1, SIDE), np.linspace(-1, 1, SIDE)))  # 1 in the middle of a side, 1.41 in a corner
+_ACROSS = np.add.outer(np.arange(SIDE), np.arange(SIDE))
+_CORNER, _CORNER_SHARE = 24, 0.6
+_LINE, _LINE_DEPTH = 21, 18  # length of a hair's straight piece, and how much darker than its surroundings
+_DIRECTIONS = 12
+_TICK_DEPTH, _TICK_LENGTH, _TICK_WIDTH = 25, (4, 24), 4.5
+_TICK_PLACE, _TICK_APART = 0.5, 26  # least distance from the middle in half sides; most from tick to tick in pixels
+_INK_PLACE = 0.5  # least distance from the middle in half sides
+_INK_COLOUR, _INK_DARKER, _INK_YELLOW = 14.0, 6.0, 2.0  # CIELAB: how far off the skin, how much darker, and the largest b*
+
+
+def find_cues(pixels: NDArray[np.uint8]) -> dict[str, float]:
+    """Score each cue.
+
+    Args:
+        pixels: (H, W, 3) uint8 RGB.
+
+    Returns:
+        Name -> score; a cue is taken to be there from ``CUES[name].threshold`` on.
+    """
+    square = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+    lesion = segment_lesion(square)
+    black = ndimage.binary_dilation(surround(square), iterations=6)
+    # Blood is dark in green and blue, hair and print in red as well.
+    red = square[..., 0]
+    dark = np.clip(ndimage.grey_closing(red, 9).astype(np.int16) - red, 0, 255).astype(np.uint8)  # what a 9 x 9 square does not fit into
+    beside = ~black
+    if not lesion.doubt:  # the lesion has dark lines of its own
+        beside &= ~ndimage.binary_dilation(lesion.mask, iterations=4)
+    ink = find_ink(square, lesion.mask | black)
+    beside &= ~ndimage.binary_dilation(ink, iterations=4).repeat(2, 0).repeat(2, 1)  # a thin pen's line is no hair
+    return {
+        "vignette": float(count_dark_corners(square)),
+        "ruler": float(count_ticks(dark)),
+        "ink": 100 * float(ink.mean()),
+        "hair": 100 * float(find_hair(dark)[beside].mean()) if beside.any() else 0.0,
+    }
+
+
+def count_dark_corners(square: NDArray[np.uint8]) -> int:
+    """How many of the four corners are much darker than the skin between them."""
+    value = square.max(axis=2)
+    skin = np.median(value[(_RADIUS > 0.7) & (_RADIUS < 0.95)])
+    count = 0
+    for turn in range(4):
+        corner = np.rot90(value, turn)[_ACROSS < _CORNER]
+        count += bool(np.median(corner) < _CORNER_SHARE * skin)
+    return count
+
+
+def find_hair(dark: NDArray[np.uint8]) -> Mask:
+    """Dark lines: an opening by straight pieces in twelve directions, after DullRazor (Lee et al., 1997).
+
+    Args:
+        dark: (S, S) uint8, how much darker than its surroundings (a black top-hat).
+    """
+    best = np.zeros_like(dark)
+    for step in range(_DIRECTIONS):
+        angle = np.pi * step / _DIRECTIONS
+        reach = np.arange(_LINE) - _LINE // 2
+        offsets = np.unique(np.round(np.stack([reach * np.sin(angle), reach * np.cos(angle)], 1)).astype(int), axis=0)
+        np.maximum(best, _over(_over(dark, offsets, np.minimum), -offsets, np.maximum), out=best)
+    return best > _LINE_DEPTH
+
+
+def _over(values: NDArray[np.uint8], offsets: NDArray[np.int64], combine: np.ufunc) -> NDArray[np.uint8]:
+    """The least or largest value over a set of offsets; nothing lies beyond the edge."""
+    margin = _LINE
+    padded = np.pad(values, margin)
+    side = len(values)
+    found = values.copy()  # the offset (0, 0) is always among them
+    for dy, dx in offsets.tolist():
+        combine(found, padded[margin + dy : margin + dy + side, margin + dx : margin + dx + side], out=found)
+    return found
+
+
+def count_ticks(dark: NDArray[np.uint8]) -> int:
+    """Ticks in the longest evenly spaced row of short, parallel, dark strokes outside the middle.
+
+    A tick belongs to a row where it has a neighbour on each side of about its length and direction, as far off as each other.
+
+    Args:
+        dark: (S, S) uint8, how much darker than its surroundings.
+    """
+    parts, count = ndimage.label(dark > _TICK_DEPTH, structure=np.ones((3, 3)))
+    if count < 3:
+        return 0
+    ys, xs = np.nonzero(parts)
+    of = parts[ys, xs] - 1
+    size = np.bincount(of, minlength=count)
+    y, x = np.bincount(of, ys) / size, np.bincount(of, xs) / size
+    dy, dx = ys - y[of], xs - x[of]
+    yy, xx, xy = np.bincount(of, dy * dy) / size + 1 / 12, np.bincount(of, dx * dx) / size + 1 / 12, np.bincount(of, dx * dy) / size
+    spread = np.sqrt(((yy - xx) / 2) ** 2 + xy**2)
+    # A bar of length L has the variance L^2 / 12 along it.
+    length, width = np.sqrt(6 * (yy + xx + 2 * spread)), np.sqrt(6 * np.maximum(yy + xx - 2 * spread, 0))
+    heading = 0.5 * np.arctan2(2 * xy, xx - yy)
+    off = np.hypot(y / SIDE * 2 - 1, x / SIDE * 2 - 1)
+    low, high = _TICK_LENGTH
+    kept = (length >= low) & (length <= high) & (width <= _TICK_WIDTH) & (length > 1.5 * width) & (off > _TICK_PLACE)
+    return longest_row(np.stack([x, y], 1)[kept], length[kept], heading[kept])
+
+
+def longest_row(places: Floats, lengths: Floats, headings: Floats) -> int:
+    """Members of the longest evenly spaced row of parallel strokes.
+
+    Args:
+        places: (N, 2) x, y in pixels.
+        lengths: (N,) in pixels.
+        headings: (N,) direction along a stroke, radians.
+    """
+    if len(places) < 3:
+        return 0
+    along = np.stack([np.cos(headings), np.sin(headings)], 1)  # (N, 2)
+    apart = places[None] - places[:, None]  # (N, N, 2), from the first to the second
+    distance = np.hypot(apart[..., 0], apart[..., 1])
+    np.fill_diagonal(distance, np.inf)
+    shift = np.abs((apart * along[:, None]).sum(2)) / distance  # 0: straight across from each other
+    alike = np.maximum(lengths[:, None], lengths) / np.minimum(lengths[:, None], lengths)
+    mates = (distance <= _TICK_APART) & (shift < 0.6) & (np.abs(along @ along.T) > 0.94) & (alike < 2.5)
+    right = apart[..., 0] * along[:, None, 1] - apart[..., 1] * along[:, None, 0] > 0
+    near = [np.where(mates & side, distance, np.inf) for side in (right, ~right)]
+    first, second = (n.argmin(1) for n in near)
+    one, other = (n.min(1) for n in near)
+    here = np.arange(len(places))
+    opposite = (apart[here, first] * apart[here, second]).sum(1) < -0.85 * distance[here, first] * distance[here, second]
+    both = np.isfinite(one) & np.isfinite(other)
+    even = np.flatnonzero(both & opposite & (np.minimum(one, other) > 0.75 * np.where(both, np.maximum(one, other), np.inf)))
+    row = here.copy()  # the least index in each one's row, spread from neighbour to neighbour
+    for _ in range(len(places)):
+        before = row.copy()
+        for i in even:
+            row[[i, first[i], second[i]]] = row[[i, first[i], second[i]]].min()
+        if (row == before).all():
+            break
+    return int(np.bincount(row).max()) if len(even) else 0
+
+
+def find_ink(square: NDArray[np.uint8], hidden: Mask) -> Mask:
+    """Patches that are bluer or greener than the skin, and darker, but not black, away from the middle, where lesions are blue too.
+
+    Args:
+        square: (S, S, 3) uint8.
+        hidden: (S, S) bool, where is not looked: the lesion, whose own blue would be taken for ink, and a black surround.
+
+    Returns:
+        (S / 2, S / 2) bool.
+    """
+    hidden = ndimage.binary_dilation(hidden, iterations=8)[::2, ::2]
+    small = np.asarray(Image.fromarray(square).reduce(2))
+    colours = lab(small)
+    looked = ~hidden & (small.max(axis=2) > 60) & (_RADIUS[::2, ::2] > _INK_PLACE)
+    if not looked.any():
+        return np.zeros_like(hidden)
+    apart = colours - np.median(colours[looked], axis=0)
+    blue, green = apart[..., 2] < -_INK_COLOUR, apart[..., 1] < -_INK_COLOUR
+    found = looked & (blue | green) & (colours[..., 2] < _INK_YELLOW) & (apart[..., 0] < -_INK_DARKER)
+    opened: Mask = ndimage.binary_opening(found)
+    return opened

@@ -1,0 +1,152 @@
+"""A run folder: its files, and how they are read and written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from lentigo.config.recipe import Recipe, load_recipe
+from lentigo.errors import LentigoError, OutputError, TrainingError
+from lentigo.files import atomic_path, write_text
+from lentigo.labels import ClassLabel, LabelSet
+from lentigo.networks import Network, create_network
+
+RECIPE, SPLIT, EXTRA, LOG, RECORD = "recipe.yaml", "split.csv", "extra.csv", "log.csv", "run.json"
+LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
+PRETRAIN, PRETRAIN_LOG = Path("checkpoints") / "pretrain.ckpt", "pretrain.csv"
+LOG_COLUMNS = (
+    "epoch",
+    "size",
+    "lr",
+    "train_loss",
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "images_per_second",
+    "seconds",
+)
+Row = dict[str, float | int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, opened.
+
+    Attributes:
+        folder: the folder.
+        recipe: the resolved recipe.
+        record: what ``run.json`` says.
+    """
+
+    folder: Path
+    recipe: Recipe
+    record: dict[str, Any]
+
+    @property
+    def labels(self) -> LabelSet:
+        """The classes, in the order of the network's outputs."""
+        return LabelSet(str(self.record["data"]), tuple(ClassLabel(**c) for c in self.record["labels"]))
+
+    @property
+    def log(self) -> pd.DataFrame:
+        """``log.csv``, one row an epoch."""
+        return pd.read_csv(self.folder / LOG)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return bool(self.record["finished"])
+
+    def network(self) -> Network:
+        """The trained network of ``best.ckpt``, in evaluation mode, on the CPU.
+
+        Raises:
+            TrainingError: there is no such checkpoint yet, or it is damaged or of another network.
+        """
+        state = read_checkpoint(self.folder / BEST)
+        network = create_network(self.recipe.network.name, classes=len(self.labels), **self.recipe.network.options)
+        try:
+            network.load_state_dict(state["network"])
+        except (KeyError, RuntimeError):
+            raise TrainingError(
+                f"{self.folder / BEST}: not a checkpoint of {self.recipe.network.name} with {len(self.labels)} classes"
+            ) from None
+        return network.eval()
+
+
+def load_run(folder: str | Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        TrainingError: it is no run folder.
+        RecipeError: its recipe is not valid.
+    """
+    path = Path(folder)
+    try:
+        record: dict[str, Any] = json.loads((path / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise TrainingError(f"{path}: not a run folder (no {RECORD}); lentigo train writes one") from None
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{path / RECORD}: cannot be read ({error})") from None
+    return Run(path, load_recipe(path / RECIPE), record)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's plain values and tensors; nothing else is ever unpickled.
+
+    Raises:
+        TrainingError: missing or damaged.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise TrainingError(f"{path}: no such checkpoint; the run has not finished an epoch at its last image size") from None
+    except Exception as error:  # the unpickler raises nearly anything on damaged bytes
+        raise TrainingError(f"{path}: damaged, or no checkpoint of lentigo ({first_line(error)})") from None
+    if not isinstance(state, dict):
+        raise TrainingError(f"{path}: no checkpoint of lentigo")
+    return state
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint atomically.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(content, temporary)
+    except LentigoError:
+        raise
+    except RuntimeError as error:  # torch's writer wraps the disk's refusal
+        raise OutputError(f"{path}: cannot be written ({first_line(error)})") from None
+
+
+def write_log(path: Path, history: list[Row]) -> None:
+    """Write ``log.csv``, one row an epoch."""
+    lines = [",".join(LOG_COLUMNS)]
+    lines += [",".join(str(row[name]) if isinstance(row[name], int) else f"{row[name]:.9g}" for name in LOG_COLUMNS) for row in history]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write ``run.json``."""
+    write_text(folder / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def update_record(folder: Path, **changes: Any) -> None:
+    """Change some keys of ``run.json``."""
+    write_record(folder, load_run(folder).record | changes)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, on one line."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__

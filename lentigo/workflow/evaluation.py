@@ -1,0 +1,250 @@
+"""Judge a run, or a bundle on any data set, and write the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lentigo.bundle import SPEC, Spec
+from lentigo.data import Samples
+from lentigo.errors import BundleError, DataError
+from lentigo.evaluation import read_run
+from lentigo.evaluation.report import write_report
+from lentigo.evaluation.robustness import RECORD as STRESS_RECORD
+from lentigo.evaluation.robustness import stress_folder
+from lentigo.inference import Classifier, find_bundle
+from lentigo.progress import Progress
+from lentigo.workflow.classify import predict_samples
+from lentigo.workflow.part import choose_part, read_judged
+from lentigo.workflow.record import made_by, write_record
+from lentigo.workflow.robustness import run_stress
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A report that was written.
+
+    Attributes:
+        title: what was judged on what.
+        folder: the folder with the predictions: the run folder, or a new one for a bundle.
+        index: the report's ``index.html``.
+        metrics: the content of ``metrics.json``.
+        headline: rows (measure, value, low, high) of the main figures, as text.
+    """
+
+    title: str
+    folder: Path
+    index: Path
+    metrics: dict[str, Any]
+    headline: list[tuple[str, str, str, str]]
+
+
+def evaluate(
+    target: str | Path,
+    *,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    split: str = "test",
+    split_file: str | Path | None = None,
+    protocol: str | None = None,
+    classes: Mapping[str, str] | None = None,
+    stress: bool = False,
+    limit: int | None = None,
+    progress: bool | Progress = True,
+) -> Evaluation:
+    """Judge a run by its predictions, or a bundle on a data set.
+
+    Args:
+        target: a run folder (without ``data``), or a bundle: a packaged name, its folder, or a run folder that has one.
+        data: a data set, which makes a bundle of ``target``.
+        out: where the report goes; see ``evaluate_run`` and ``evaluate_bundle``.
+        split: ``test``, ``val``, ``train`` or, for a bundle, ``all``.
+        split_file: for a bundle, a saved split.
+        protocol: for a bundle, how the data is divided.
+        classes: for a bundle, the data's class codes -> the bundle's.
+        stress: also classify degraded images and images with parts deleted, for the report's robustness section; a run needs its
+            bundle for that.
+        limit: no more images than this for ``stress``, drawn at random.
+        progress: where images are classified, show a bar, or a function called with (done, total).
+
+    Raises:
+        DataError: neither a run with predictions nor a bundle with data, or arguments that do not belong together.
+        BundleError: no such bundle, or a damaged one.
+    """
+    if data is not None:
+        return evaluate_bundle(
+            target,
+            data,
+            split=split,
+            split_file=split_file,
+            protocol=protocol,
+            classes=classes,
+            out=out,
+            stress=stress,
+            limit=limit,
+            progress=progress,
+        )
+    if (Path(target) / SPEC).is_file() or not Path(target).exists():
+        raise DataError(
+            f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to judge a bundle, give a data set too (--data)"
+        )
+    if split_file is not None or protocol is not None or classes is not None:
+        raise DataError("a run has its own split and classes; split_file, protocol and classes are for a bundle on a data set (--data)")
+    return evaluate_run(target, split=split, out=out, stress=stress, limit=limit, progress=progress)
+
+
+def evaluate_run(
+    run: str | Path,
+    *,
+    split: str = "test",
+    out: str | Path | None = None,
+    stress: bool = False,
+    limit: int | None = None,
+    progress: bool | Progress = True,
+) -> Evaluation:
+    """Write the report of a run from its predictions on file.
+
+    Args:
+        run: a run folder.
+        split: which predictions to judge, ``predictions/<split>.csv``.
+        out: the report's folder; ``report`` in the run folder when left out.
+        stress: first classify degraded images with the run's bundle, see `evaluate`.
+        limit: no more images than this for ``stress``.
+        progress: for ``stress``, show a bar, or a function called with (done, total).
+
+    Raises:
+        DataError: no run folder, or no such predictions; for ``stress``, no bundle.
+        ImageError: for ``stress``, an image that is not where the run says.
+    """
+    folder = Path(run)
+    if stress:
+        _stress_run(folder, split, limit, progress)
+    index = write_report(folder, out, split=split)
+    return _result(f"{folder.resolve().name}, {split}", folder, index)
+
+
+def evaluate_bundle(
+    bundle: str | Path,
+    data: str | Path,
+    *,
+    split: str = "test",
+    split_file: str | Path | None = None,
+    protocol: str | None = None,
+    classes: Mapping[str, str] | None = None,
+    out: str | Path | None = None,
+    stress: bool = False,
+    limit: int | None = None,
+    progress: bool | Progress = True,
+) -> Evaluation:
+    """Classify a labelled data set with a bundle, and write predictions and report.
+
+    Which images are judged: those of ``split`` in ``split_file``; else by ``protocol``; else, where the data set is the one that the
+    bundle was trained on (same fingerprint), by the very split of its training; else, where training saw images of it as well, all the
+    others; else all of them. The title says which, and how many of the judged images the bundle was trained on where that is known.
+
+    Args:
+        bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
+        data: the data set, in any layout that ``read_samples`` knows.
+        split: ``test``, ``val``, ``train``, or ``all`` for every image.
+        split_file: a saved split, CSV with columns image and split.
+        protocol: ``image``, ``lesion``, ``patient`` or ``official``, with the bundle's seed and fractions.
+        classes: for another collection: its class codes -> the bundle's; images of other classes are left out.
+        out: the folder for ``predictions/``, ``run.json`` and ``report/``; ``runs/<bundle>-on-<data>`` when left out.
+        stress: also classify degraded images, see `evaluate`.
+        limit: no more images than this for ``stress``.
+        progress: show a bar, or a function called with (done, total).
+
+    Raises:
+        BundleError: no such bundle, or a damaged one.
+        DataError: the data cannot be read, hold classes the bundle does not know, or cannot be split so.
+        ImageError: an image cannot be read.
+        OutputError: the disk refuses.
+    """
+    started = time.monotonic()
+    classifier = Classifier(find_bundle(bundle))
+    spec = classifier.spec
+    judged = read_judged(Path(data), spec, classes)
+    samples = judged.samples
+    part = choose_part(judged, spec, split=split, split_file=split_file, protocol=protocol)
+    folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{samples.name}"
+    # A part of another name is a table of its own beside test.csv, as in a run.
+    table = folder / "predictions" / f"{split}.csv"
+    _clear_stress(table, spec)
+    predict_samples(classifier, part.samples, table, progress)
+    if stress:
+        run_stress(classifier, part.samples, stress_folder(table), limit=limit, facts=made_by(spec), progress=progress)
+    write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)
+    title = f"{spec.name} on {samples.name}: {part.description}"
+    index = write_report(
+        table,
+        folder / "report",
+        title=title,
+        temperature=spec.temperature,
+        thresholds={point.name: point.threshold for point in spec.operating_points},
+        conformal=spec.conformal,
+    )
+    return _result(title, folder, index)
+
+
+def _stress_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:
+    """Degrade the very images of a run's table, and classify them with its bundle."""
+    files = read_run(run, split=split)
+    try:
+        classifier = Classifier(find_bundle(run))
+    except BundleError as error:
+        raise DataError(
+            f"{run}: degraded images are classified by the run's bundle ({error}); write it first: lentigo export {run}"
+        ) from None
+    table, root = files.test, files.record.get("data_root")
+    if root is None:
+        raise DataError(f"{run}: run.json does not say where the images are (data_root); judge the bundle on them instead (--data)")
+    frame = table.frame.rename(columns={"target": "label"}).assign(split=split, train_only=False)
+    samples = Samples(str(files.record.get("data") or run.name), Path(str(root)), classifier.labels, frame.drop(columns=list(table.codes)))
+    predictions = run / "predictions" / f"{split}.csv"
+    run_stress(classifier, samples, stress_folder(predictions), limit=limit, facts=made_by(classifier.spec), progress=progress)
+
+
+def _clear_stress(table: Path, spec: Spec) -> None:
+    """Take away what another model answered to degraded images, which would stand in this one's report."""
+    folder = stress_folder(table)
+    try:
+        kept: Any = json.loads((folder / STRESS_RECORD).read_text(encoding="utf-8"))["bundle"]["model_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        kept = None
+    if kept != spec.files["model.onnx"]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+_HEADLINE = (
+    ("accuracy", "accuracy", True),
+    ("balanced_accuracy", "balanced accuracy (mean recall)", True),
+    ("bacc_ovr", "BACC, each class against the rest", True),
+    ("macro_f1", "macro F1", True),
+    ("macro_auc", "macro AUC", False),
+    ("ece", "expected calibration error", True),
+)
+
+
+def _result(title: str, folder: Path, index: Path) -> Evaluation:
+    metrics: dict[str, Any] = json.loads((index.parent / "metrics.json").read_text(encoding="utf-8"))
+    found = metrics["metrics"]
+    rows = [_row(name, found["overall"][key], percent) for key, name, percent in _HEADLINE]
+    if found["malignant"] is not None:
+        rows.append(_row("AUC, malignant against benign", found["malignant"]["auc"], False))
+        for specificity, value in found["malignant"]["sensitivity_at_specificity"].items():
+            rows.append(_row(f"malignant sensitivity at {100 * float(specificity):g} % specificity", value, True))
+    return Evaluation(title, folder, index, metrics, rows)
+
+
+def _row(name: str, value: dict[str, float | None], percent: bool) -> tuple[str, str, str, str]:
+    def show(number: float | None) -> str:
+        if number is None:
+            return "–"
+        return f"{100 * number:.1f} %" if percent else f"{number:.3f}"
+
+    return name, show(value["value"]), show(value["low"]), show(value["high"])

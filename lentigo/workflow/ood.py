@@ -1,0 +1,132 @@
+"""Measure how well a bundle knows what it cannot judge."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lentigo.data import Samples, read_samples
+from lentigo.data.samples import SPLITS
+from lentigo.errors import DataError
+from lentigo.evaluation.intervals import RESAMPLES
+from lentigo.evaluation.plots import save_plot
+from lentigo.export.abstention import made_sets
+from lentigo.files import write_text
+from lentigo.imaging import find_images, load
+from lentigo.inference import Classifier, find_bundle
+from lentigo.progress import Progress, shown
+from lentigo.workflow.classify import Pixels, stream
+from lentigo.workflow.ood_study import SPOILT, Study, look, spoil, study_trust
+from lentigo.workflow.part import known_classes, split_of_training
+from lentigo.workflow.record import made_by
+
+STUDY_PICTURES = 200
+"""Pictures of each made set in a study."""
+
+
+def measure_trust(
+    bundle: str | Path,
+    data: str | Path,
+    *,
+    others: Mapping[str, str | Path] | None = None,
+    out: str | Path | None = None,
+    resamples: int = RESAMPLES,
+    progress: bool | Progress = True,
+) -> tuple[Study, Path]:
+    """Measure how well a bundle knows what it cannot judge: every score on sets of other pictures, image quality, prediction sets.
+
+    The scores are fitted to the training images and compared on the validation images, by the very split of the bundle's training; the
+    test images are only reported on.
+
+    Args:
+        bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
+        data: the data set that it was trained on.
+        others: name -> folder with pictures of other things; sets made in code are always measured.
+        out: folder of ``trust.json``, ``trust.md`` and ``trust.png`` and ``.svg``; ``runs/<bundle>-trust`` when left out.
+        resamples: bootstrap resamples behind each interval of the coverage.
+        progress: show bars, or a function called with (done, total).
+
+    Returns:
+        The figures, and the folder.
+
+    Raises:
+        BundleError: no such bundle, or a damaged one.
+        DataError: not the data that it was trained on, a split without validation images, or a folder without images.
+        ImageError: an image cannot be read.
+        OutputError: the disk refuses.
+    """
+    started = time.monotonic()
+    classifier = Classifier(find_bundle(bundle))
+    spec = classifier.spec
+    folders = {name: find_images(Path(folder)) for name, folder in (others or {}).items()}
+    for name, images in folders.items():
+        if not images:
+            raise DataError(f"{name}: no images in {(others or {})[name]}")
+    samples = known_classes(read_samples(data), Path(data), spec)
+    if samples.fingerprint != spec.provenance.fingerprint:
+        raise DataError(
+            f"{data}: not the data that {spec.name} was trained on (fingerprint {samples.fingerprint[:12]}…, "
+            f"the bundle's is {spec.provenance.fingerprint[:12]}…): the scores are fitted to its training images"
+        )
+    divided = split_of_training(samples, spec)
+    parts = {split: divided.subset(split) for split in SPLITS}
+    seen = {split: look(classifier, _counted(part, classifier.size, split, progress)) for split, part in parts.items()}
+    phantoms = spec.codes if spec.domain == "phantom" else ()
+    unlike = {name: look(classifier, [pixels]) for name, pixels in made_sets(phantoms, classifier.size, STUDY_PICTURES)}
+    for name, images in folders.items():
+        unlike[name] = look(classifier, (np.stack([load(path, classifier.size)]) for path in images))
+    spoilt = {
+        kind: look(classifier, (np.stack([spoil(kind, one) for one in chunk]) for chunk in stream(parts["val"], classifier.size)))
+        for kind in SPOILT
+    }
+    test = parts["test"]
+    study = study_trust(
+        classifier,
+        seen["train"],
+        parts["train"].targets,
+        seen["val"],
+        seen["test"],
+        test.targets,
+        test.frame["group"].to_numpy(),
+        unlike,
+        spoilt,
+        resamples=resamples,
+    )
+    folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-trust"
+    facts = made_by(spec) | {
+        "data": samples.name,
+        "fingerprint": samples.fingerprint,
+        "protocol": spec.provenance.protocol,
+        "split_seed": spec.provenance.split_seed,
+        "images": {split: len(part) for split, part in parts.items()},
+        "wall_seconds": round(time.monotonic() - started, 1),
+    }
+    _write_study(study, folder, facts)
+    return study, folder
+
+
+def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
+    write_text(folder / "trust.json", json.dumps(facts | study.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    counted = ", ".join(f"{count:,} {split}" for split, count in facts["images"].items())
+    head = (
+        f"# What {facts['bundle']['name']} knows that it cannot judge\n\n`{facts['command']}`; {facts['data']} (fingerprint "
+        f"`{facts['fingerprint'][:16]}`), protocol {facts['protocol']}, split seed {facts['split_seed']}: {counted} images; "
+        f"{facts['hardware']}; {facts['wall_seconds']:.0f} s. Scores are fitted to training images and compared on validation images; "
+        f"test images are only reported on. Lowest mean FPR: {study.chosen}.\n\n"
+    )
+    write_text(folder / "trust.md", head + study.markdown() + "\nResearch use only, not a medical device.\n")
+    save_plot(study.figure(), folder / "trust")
+
+
+def _counted(samples: Samples, size: int, what: str, progress: bool | Progress) -> Iterator[Pixels]:
+    with shown(progress, f"reading the {what} images", len(samples)) as tick:
+        done = 0
+        for pixels in stream(samples, size):
+            yield pixels
+            done += len(pixels)
+            tick(done, len(samples))

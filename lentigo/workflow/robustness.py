@@ -1,0 +1,233 @@
+"""Runs a bundle's network on degraded images, and on images with parts deleted or cues added; figures come later, from the files.
+
+Writes the folder that `lentigo.evaluation.robustness` reads.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lentigo.data import Samples
+from lentigo.errors import DataError
+from lentigo.evaluation.perturbation import RELIANCE
+from lentigo.evaluation.robustness import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORES, SKIN
+from lentigo.files import atomic_path, write_text
+from lentigo.inference import Classifier, softmax, upsample
+from lentigo.inference.stream import BATCH
+from lentigo.machine import available_cores
+from lentigo.pixels.corruptions import CORRUPTIONS, blur, corrupt
+from lentigo.pixels.perturbations import CHANGES, change
+from lentigo.pixels.skin_tone import estimate_angle
+from lentigo.progress import Progress, shown
+from lentigo.resampler import resize
+
+SMEAR = 28.0
+"""Standard deviation of the blur that deletes, in pixels of a square of 224: an eighth of the image."""
+_SOFT = 2.0  # of the edge of what is deleted, in the same pixels
+_CHUNK = 4
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+
+STRENGTHS = tuple((c.name, strength) for c in CORRUPTIONS.values() for strength in c.strengths)
+
+
+def run_stress(
+    classifier: Classifier,
+    samples: Samples,
+    folder: str | Path,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    facts: Mapping[str, Any] | None = None,
+    progress: bool | Progress = True,
+) -> Path:
+    """Classify every image in every strength of every corruption, and with parts deleted or cues added; write the answers.
+
+    Args:
+        classifier: the model.
+        samples: the images, those of the predictions' table.
+        folder: where the files go (`lentigo.evaluation.robustness.stress_folder`).
+        limit: no more images than this, drawn by ``seed``.
+        seed: of the draw, of noise and hair, and of the area elsewhere.
+        facts: for ``record.json``.
+        progress: show a bar, or a function called with (done, total).
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: there are no images, or ``limit`` is below 1.
+        ImageError: an image cannot be read; nothing is written.
+        OutputError: the disk refuses.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(f"the number of images must be at least 1, not {limit}")
+    began = time.monotonic()
+    rows = np.arange(len(samples))
+    if limit is not None and limit < len(rows):
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
+    worker = _Worker(classifier.for_stream(BATCH), samples, seed)
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    found: list[_Answers] = []
+    done = 0
+    with shown(progress, "degrading and classifying", len(rows)) as tick, ThreadPoolExecutor(available_cores()) as pool:
+        try:
+            for chunk, answers in zip(chunks, pool.map(worker, chunks), strict=True):
+                found.append(answers)
+                done += len(chunk)
+                tick(done, len(rows))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    target = Path(folder)
+    images = [image for answers in found for image in answers.images]
+    logits = np.concatenate([answers.logits for answers in found], axis=1)  # (V, N, K)
+    _write(target / ROBUSTNESS, _robustness(images, logits, classifier.labels.codes))
+    _write(target / RELIANCE, _reliance([answers.changed for answers in found], classifier.labels.codes))
+    scores = np.concatenate([answers.scores for answers in found])  # (N, 4)
+    mapped = np.isfinite(scores[:, 1])
+    if mapped.any():
+        _write(target / OCCLUSION, pd.DataFrame(scores[mapped], columns=list(SCORES)).assign(image=np.array(images)[mapped]))
+    if len(images) == len(samples) or not (target / SKIN).is_file():  # some images only must not replace all
+        write_skin(target, images, [angle for answers in found for angle in answers.angles])
+    record = {
+        **(facts or {}),
+        "images": len(images),
+        "drawn": limit is not None and len(images) < len(samples),
+        "seed": seed,
+        "without_map": int((~mapped).sum()),
+        "without_lesion": sum("lesion" not in changed for answers in found for changed in answers.changed.values()),
+        "wall_seconds": round(time.monotonic() - began, 1),
+    }
+    write_text(target / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    return target
+
+
+def write_skin(folder: Path, images: list[str], angles: list[float]) -> None:
+    """Write ``skin.csv``: the estimated skin tone of each image, empty where its border shows no skin.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    _write(folder / SKIN, pd.DataFrame({"image": images, "ita": np.round(angles, 1)}))
+
+
+@dataclass(frozen=True)
+class _Answers:
+    images: list[str]
+    logits: Floats  # (V, n, K), V corrupted versions
+    scores: npt.NDArray[np.float64]  # (n, 4): as it is, marked, elsewhere, least; NaN without a map
+    angles: list[float]
+    changed: dict[str, dict[str, npt.NDArray[np.float64]]]  # image -> change -> probabilities before the temperature, (K,)
+
+
+class _Worker:
+    """Takes a few images through everything; safe to use from several threads."""
+
+    def __init__(self, classifier: Classifier, samples: Samples, seed: int) -> None:
+        self.classifier, self.samples, self.seed = classifier, samples, seed
+
+    def __call__(self, rows: npt.NDArray[np.int64]) -> _Answers:
+        images = self.samples.frame["image"].iloc[rows].tolist()
+        originals = [resize(self.samples.read(int(row)), self.classifier.size) for row in rows]
+        seeds = [zlib.crc32(f"{self.seed}/{image}".encode()) for image in images]  # an image's own, whatever else is in the run
+        logits = [
+            self.classifier.run(np.stack([corrupt(p, name, strength, s) for p, s in zip(originals, seeds, strict=True)])).logits
+            for name, strength in STRENGTHS
+        ]
+        scores = np.stack([self._occlude(pixels, own) for pixels, own in zip(originals, seeds, strict=True)])
+        changed = {image: self._change(pixels, own) for image, pixels, own in zip(images, originals, seeds, strict=True)}
+        return _Answers(images, np.stack(logits), scores, [estimate_angle(pixels) for pixels in originals], changed)
+
+    def _change(self, pixels: Pixels, seed: int) -> dict[str, npt.NDArray[np.float64]]:
+        versions = change(pixels, seed)
+        if not versions:
+            return {}
+        answers = softmax(self.classifier.run(np.stack(list(versions.values()))).logits)
+        return dict(zip(versions, answers, strict=True))
+
+    def _occlude(self, pixels: Pixels, seed: int) -> npt.NDArray[np.float64]:
+        outputs = self.classifier.run(pixels[None])
+        best = int(outputs.probabilities[0].argmax())
+        scores = np.full(len(SCORES), np.nan)
+        scores[0] = outputs.probabilities[0, best]
+        if outputs.cam is not None and outputs.cam[0, best].max() > 0:
+            masks = choose_areas(upsample(outputs.cam[0, best], len(pixels)), np.random.default_rng(seed))
+            scores[1:] = self.classifier.run(np.stack([delete(pixels, mask) for mask in masks])).probabilities[:, best]
+        return scores
+
+
+def choose_areas(heat: Floats, rng: np.random.Generator) -> tuple[Mask, Mask, Mask]:
+    """Three areas of equal size: what a map marks most, an area of the same shape elsewhere, and what it marks least.
+
+    Args:
+        heat: (S, S), the map; places of equal heat are taken in random patches.
+        rng: draws those, and the place elsewhere: the first area moved, over the edges and in again, to where it covers itself least
+            of 20 places.
+
+    Returns:
+        (S, S) bool each.
+    """
+    side = len(heat)
+    count = round(AREA * heat.size)
+    # Smooth noise, far smaller than any difference that the map makes, decides between equals.
+    order = (heat.astype(np.float64) + 1e-6 * upsample(rng.random((7, 7)), side)).ravel()
+    ranked = np.argsort(order, kind="stable")
+    marked, least = np.zeros(heat.size, bool), np.zeros(heat.size, bool)
+    marked[ranked[-count:]] = True
+    least[ranked[:count]] = True
+    area = marked.reshape(heat.shape)
+    moved = [np.roll(area, tuple(rng.integers(0, side, 2)), axis=(0, 1)) for _ in range(20)]
+    return area, min(moved, key=lambda mask: int((mask & area).sum())), least.reshape(heat.shape)
+
+
+def delete(pixels: Pixels, area: Mask) -> Pixels:
+    """The image with an area blurred until no structure is left in it, its edge soft so that it adds none.
+
+    Args:
+        pixels: (S, S, 3) uint8.
+        area: (S, S) bool.
+    """
+    soft = blur(np.repeat(area[..., None], 3, axis=2).astype(np.uint8) * 255, _SOFT).astype(np.float32) / 255
+    mixed = pixels + soft * (blur(pixels, SMEAR).astype(np.float32) - pixels)
+    return (mixed + 0.5).astype(np.uint8)
+
+
+def _robustness(images: list[str], logits: Floats, codes: tuple[str, ...]) -> pd.DataFrame:
+    """One row a version and image; probabilities before the temperature, as in the table beside it."""
+
+    def blocks() -> Iterator[pd.DataFrame]:
+        for (name, strength), values in zip(STRENGTHS, logits, strict=True):
+            block = pd.DataFrame(softmax(values), columns=list(codes))
+            block.insert(0, "image", images)
+            block.insert(0, "strength", strength)
+            block.insert(0, "corruption", name)
+            yield block
+
+    return pd.concat(list(blocks()), ignore_index=True)
+
+
+def _reliance(found: list[dict[str, dict[str, npt.NDArray[np.float64]]]], codes: tuple[str, ...]) -> pd.DataFrame:
+    """One row a change and image."""
+    rows = [(name, image, answers[name]) for name in CHANGES for part in found for image, answers in part.items() if name in answers]
+    frame = pd.DataFrame([answer for _, _, answer in rows], columns=list(codes))
+    return frame.assign(change=[name for name, _, _ in rows], image=[image for _, image, _ in rows])
+
+
+def _write(path: Path, frame: pd.DataFrame) -> None:
+    first = [c for c in ("corruption", "strength", "change", "image") if c in frame]
+    with atomic_path(path) as temporary:
+        frame[[*first, *(c for c in frame if c not in first)]].to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")

@@ -1,0 +1,177 @@
+"""Recipes: what is read, what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lentigo.config import list_recipes, load_recipe, parse_recipe, recipe_names, to_yaml
+from lentigo.config.recipe import Recipe, recipe_differences
+from lentigo.errors import RecipeError
+from lentigo.networks import network_names
+from lentigo.training.schedule import Patience, rate_factor
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_packaged_recipes_are_complete(name: str) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.description
+    assert recipe.network.name in network_names()
+    assert recipe.sizes[-1].from_epoch < recipe.epochs
+
+
+def test_list_names_every_recipe() -> None:
+    assert [row["recipe"] for row in list_recipes()] == recipe_names()
+    assert {"caco-ham10000", "caco-ham10000-cpu", "phantom-demo"} <= set(recipe_names())
+
+
+def test_paper_recipe_is_as_printed() -> None:
+    recipe = load_recipe("caco-ham10000")
+    assert (recipe.epochs, recipe.batch) == (100, 128)
+    assert (recipe.optimiser.name, recipe.optimiser.lr, recipe.optimiser.weight_decay) == ("adamw", 5e-4, 5e-2)
+    assert recipe.optimiser.decay_norm_and_bias
+    assert (recipe.schedule.name, recipe.schedule.warmup) == ("constant", 0)
+    assert (recipe.network.name, recipe.network.pretrained) == ("mobilenetv3_small_caco", "imagenet")
+    assert (recipe.loss.name, recipe.loss.gamma, recipe.loss.alpha, recipe.loss.max_margin) == ("joint", 2.0, 0.5, 0.5)
+    assert recipe.data.fractions == (0.8, 0.1, 0.1)
+    assert (recipe.ema, recipe.sampling, recipe.clip, recipe.stop.patience) == (0, 0, 0, None)
+    augment = recipe.augment
+    assert min(augment.flip_horizontal, augment.flip_vertical, augment.quarter_turns) > 0
+    assert augment.scale != (1, 1)
+    assert augment.colour.brightness > 0
+
+
+def test_resolved_recipe_reads_back_the_same(tmp_path: Path) -> None:
+    recipe = load_recipe("caco-ham10000-cpu", ["data.folds=5", "data.fold=2", "stop.patience=3"])
+    path = tmp_path / "recipe.yaml"
+    path.write_text(to_yaml(recipe), encoding="utf-8")
+    assert load_recipe(path) == recipe
+    assert set(Recipe.model_fields) == {line.split(":")[0] for line in to_yaml(recipe).splitlines() if line[0].isalpha()}
+
+
+def test_overrides_are_yaml_with_dots() -> None:
+    recipe = load_recipe(
+        "caco-ham10000",
+        [
+            "optimiser.lr=2e-4",
+            "network.options.start=random",
+            "sizes.0.size=64",
+            "augment.colour.hue=0",
+            "precision=32",
+            "stop.patience=null",
+        ],
+    )
+    assert recipe.optimiser.lr == 2e-4
+    assert recipe.network.options == {"start": "random"}
+    assert recipe.size_at(0) == 64
+    assert recipe.augment.colour.hue == 0
+    assert recipe.precision == "32"
+    assert recipe_differences(recipe, load_recipe("caco-ham10000")) == [
+        "augment.colour.hue",
+        "network.options.start",
+        "optimiser.lr",
+        "sizes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("epocs=3", ["'epocs'", "did you mean 'epochs'"]),
+        ("lr=1", ["'lr'", "did you mean 'optimiser.lr'"]),
+        ("optimiser.nesterov=1", ["'optimiser.nesterov'", "known in optimiser", "weight_decay"]),
+        ("augment.color.hue=0", ["did you mean 'augment.colour'"]),
+        ("sizes.0.sise=3", ["did you mean 'sizes.0.size'"]),
+        ("loss.name=jont", ["loss.name", "did you mean 'joint'"]),
+        ("optimiser.lr=fast", ["optimiser.lr", "valid number", "'fast'"]),
+        ("optimiser.lr=0", ["optimiser.lr", "greater than 0"]),
+        ("epochs=ten", ["epochs", "valid integer"]),
+        ("data=3", ["data", "valid dictionary"]),
+        ("data.fractions=[.8, .1, .2]", ["data", "add up to 1"]),
+        ("sizes=[{from_epoch: 2, size: 64}]", ["sizes", "begin with 0"]),
+        ("augment.scale=[2, 1]", ["augment.scale", "[smallest, largest]"]),
+    ],
+)
+def test_bad_values_are_named_on_one_line(override: str, words: list[str]) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe("caco-ham10000", [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("caco-ham10000: ")
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("override", ["epochs", "=3", "epochs=[", "sizes.9.size=3", "epochs.x=3", "network.name.x=3"])
+def test_override_that_is_none(override: str) -> None:
+    with pytest.raises(RecipeError, match="override"):
+        load_recipe("caco-ham10000", [override])
+
+
+def test_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(RecipeError, match="did you mean 'caco-ham10000-cpu'"):
+        load_recipe("caco-ham1000-cpu")
+
+
+def test_files_that_are_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"missing\.yaml: cannot be read"):
+        load_recipe(tmp_path / "missing.yaml")
+    for text, words in (("a: [", "not valid YAML"), ("- a", "mapping"), ("epocs: 3", "did you mean 'epochs'")):
+        path = tmp_path / "bad.yaml"
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(RecipeError, match=words) as caught:
+            load_recipe(path)
+        assert str(path) in str(caught.value)
+
+
+def test_file_name_stands_in_for_a_missing_name(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("epochs: 2\n", encoding="utf-8")
+    assert load_recipe(path).name == "mine"
+
+
+def test_size_follows_the_stages() -> None:
+    recipe = parse_recipe({"name": "x", "epochs": 5, "sizes": [{"from_epoch": 0, "size": 32}, {"from_epoch": 3, "size": 64}]})
+    assert [recipe.size_at(epoch) for epoch in range(5)] == [32, 32, 32, 64, 64]
+    assert recipe.final_size == 64
+
+
+def test_weights_come_from_recipe_or_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weights(pretrained: str) -> object:
+        return parse_recipe({"name": "x", "network": {"pretrained": pretrained}}).network.weights()
+
+    monkeypatch.delenv("LENTIGO_WEIGHTS", raising=False)
+    assert weights("none") is None
+    assert weights("imagenet") == "imagenet"
+    assert weights("some/file.pt") == Path("some/file.pt")
+    monkeypatch.setenv("LENTIGO_WEIGHTS", "elsewhere.pt")
+    assert weights("imagenet") == Path("elsewhere.pt")
+    assert weights("none") is None
+    assert weights("some/file.pt") == Path("some/file.pt")
+
+
+def test_schedules() -> None:
+    def rates(**schedule: object) -> list[float]:
+        recipe = parse_recipe({"name": "x", "schedule": schedule})
+        return [rate_factor(recipe.schedule, step, steps=10, epochs=4) for step in range(40)]
+
+    assert rates(name="constant") == [1.0] * 40
+    cosine = rates(name="cosine", warmup=1, final=0.1)
+    assert cosine[:10] == pytest.approx([(i + 1) / 11 for i in range(10)])
+    assert cosine[10] == 1
+    assert cosine[10:] == sorted(cosine[10:], reverse=True)
+    assert cosine[25] == pytest.approx(0.55)
+    assert cosine[39] == pytest.approx(0.1, abs=0.01)
+
+
+def test_patience_counts_epochs_without_better() -> None:
+    patience = Patience(lowest_is_best=True)
+    assert [patience.update(v) for v in (3.0, 2.0, 2.0, float("nan"))] == [True, True, False, False]
+    assert (patience.best, patience.waited) == (2.0, 2)
+    again = Patience.of(patience.state())
+    assert again == patience
+    again.forget()
+    assert again.update(5.0)
+    assert [Patience(lowest_is_best=False, best=0.5).update(v) for v in (0.4, 0.6)] == [False, True]

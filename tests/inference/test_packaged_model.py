@@ -1,0 +1,75 @@
+"""The packaged models: whole, small, equal to their golden vectors, and as good as their cards say on images they never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lentigo.bundle import Bundle
+from lentigo.config import parse_recipe
+from lentigo.config.recipe import recipe_names
+from lentigo.data import Samples, read_samples
+from lentigo.export import check_parity
+from lentigo.inference import DEFAULT, find_bundle, load, packaged_bundles, predict_paths
+from lentigo.training.samples import prepare_samples
+
+MODELS = {
+    "dermoscopy-7": ("ham10000", ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")),
+    "isic-3": ("isic2017", ("mel", "nv", "sk")),
+    "smartphone-6": ("pad_ufes_20", ("ack", "bcc", "mel", "nev", "scc", "sek")),
+}
+
+
+@pytest.fixture(scope="module", params=list(MODELS))
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    return find_bundle(request.param)
+
+
+def test_these_are_the_packaged_models() -> None:
+    assert set(packaged_bundles()) == set(MODELS)
+    assert DEFAULT == "dermoscopy-7"
+
+
+def test_it_is_small_and_has_its_recipe(bundle: Bundle) -> None:
+    spec = bundle.spec
+    assert bundle.model.stat().st_size < 3_000_000
+    assert tuple(code.lower() for code in spec.codes) == MODELS[spec.name][1]
+    assert spec.network.parameters < 1_300_000
+    assert spec.name in recipe_names()
+    assert spec.abstention is not None
+    assert spec.conformal is not None
+    assert spec.operating_points
+
+
+def test_it_gives_its_golden_answers(bundle: Bundle) -> None:
+    report = check_parity(bundle)
+    assert report.passed, str(report)
+
+
+def test_the_card_says_what_it_must(bundle: Bundle) -> None:
+    for text in ("Not a medical device", bundle.spec.data_licence.split(";")[0], "Limitations", bundle.spec.provenance.fingerprint[:16]):
+        assert text in bundle.card
+
+
+def _its_test_part(bundle: Bundle, shared_data: Path) -> Samples:
+    place = shared_data / MODELS[bundle.spec.name][0]
+    if read_samples(place).fingerprint != bundle.spec.provenance.fingerprint:
+        pytest.skip("the data at hand are not those of the packaged model")
+    return prepare_samples(parse_recipe(bundle.spec.provenance.recipe), place).subset("test")
+
+
+def test_its_test_figures_can_be_measured_again(bundle: Bundle, shared_data: Path) -> None:
+    spec = bundle.spec
+    test = _its_test_part(bundle, shared_data)
+    codes: list[str] = []
+    files = [test.file(i) for i in range(len(test))]
+    summary = predict_paths(load(spec.name), files, progress=False, on_row=lambda row: codes.append(row.label))
+    assert summary.failed == 0
+    right = np.asarray(codes) == test.frame["label"].to_numpy()
+    recalls = [right[test.targets == k].mean() for k in range(len(test.labels))]
+    figures = spec.metrics["test"]
+    # Stored as float16: an image at a boundary may change sides.
+    assert np.mean(right) == pytest.approx(figures["accuracy"].value, abs=0.005)
+    assert np.mean(recalls) == pytest.approx(figures["balanced_accuracy"].value, abs=0.01)

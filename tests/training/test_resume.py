@@ -1,0 +1,64 @@
+"""A run that is killed and resumed ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tiny_training import LOG, run_into, train_until_killed, whole_run
+
+from lentigo.training import load_run
+from lentigo.training.rundir import BEST, LAST, read_checkpoint
+from lentigo.training.task import LesionTask
+
+
+def test_killed_run_resumes_to_the_same_result(tmp_path: Path) -> None:
+    whole = whole_run()
+    out = tmp_path / "run"
+    train_until_killed(out, LesionTask, epoch=2)
+    assert len(pd.read_csv(out / "log.csv")) == 2
+    assert read_checkpoint(out / LAST)["epoch"] == 1
+    before = load_run(out).record
+    assert not before["finished"]
+
+    run_into(out, resume=True)
+
+    ours, theirs = load_run(out), load_run(whole)
+    assert ours.log[LOG].to_csv() == theirs.log[LOG].to_csv()
+    for name in ("predictions/val.csv", "predictions/test.csv", "recipe.yaml", "split.csv"):
+        assert (out / name).read_bytes() == (whole / name).read_bytes(), name
+    one, other = read_checkpoint(out / BEST)["network"], read_checkpoint(whole / BEST)["network"]
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    assert ours.finished
+    assert ours.record["created"] == before["created"]
+    assert ours.record["wall_seconds"] > before["wall_seconds"]
+    assert ours.record["best"]["epoch"] == theirs.record["best"]["epoch"]
+
+
+def test_run_killed_between_training_and_predicting(tmp_path: Path) -> None:
+    """All epochs are on disk but no predictions: resuming only predicts."""
+    whole = whole_run()
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
+    shutil.rmtree(out / "predictions")
+    record = json.loads((out / "run.json").read_text()) | {"finished": False}
+    (out / "run.json").write_text(json.dumps(record))
+    run_into(out, resume=True)
+    assert load_run(out).finished
+    assert (out / "log.csv").read_bytes() == (whole / "log.csv").read_bytes()
+    for split in ("val", "test"):
+        assert (out / f"predictions/{split}.csv").read_bytes() == (whole / f"predictions/{split}.csv").read_bytes()
+
+
+def test_run_killed_before_its_first_checkpoint(tmp_path: Path) -> None:
+    """Nothing is lost, so resuming starts anew in the same folder."""
+    whole = whole_run()
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
+    for name in ("checkpoints", "predictions"):
+        shutil.rmtree(out / name)
+    (out / "log.csv").unlink()
+    run_into(out, resume=True)
+    assert load_run(out).log[LOG].equals(load_run(whole).log[LOG])

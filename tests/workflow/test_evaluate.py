@@ -1,0 +1,217 @@
+"""A bundle judged on labelled images: the right images, the right classes, and figures that equal the run's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from tiny_bundle import tiny_bundle
+from tiny_run import tiny_data, tiny_export, tiny_run
+
+from lentigo.bundle import Bundle
+from lentigo.data import read_samples
+from lentigo.errors import BundleError, DataError, ImageError, LentigoError
+from lentigo.evaluation import evaluate_predictions, maps_path, read_maps, read_predictions
+from lentigo.files import write_text
+from lentigo.inference import load, softmax
+from lentigo.labels import HAM10000, LabelSet
+from lentigo.synthetic import render_phantom
+from lentigo.workflow import evaluate, evaluate_bundle, evaluate_run
+from lentigo.workflow import evaluation as judge
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return tiny_export()
+
+
+@pytest.fixture
+def plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the figures: drawing a report takes seconds, and these tests are about the images that are judged."""
+
+    def write(source: Path, out: Path, **facts: object) -> Path:
+        metrics = evaluate_predictions(read_predictions(source, codes=HAM10000.codes), resamples=0)
+        write_text(out / "metrics.json", json.dumps({"metrics": metrics.to_dict()}))
+        return out / "index.html"
+
+    monkeypatch.setattr(judge, "write_report", write)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eight images of two classes, one folder a class."""
+    for code in ("mel", "nv"):
+        (tmp_path / "own" / code).mkdir(parents=True)
+        for seed in range(4):
+            render_phantom(code, seed, 40).save(tmp_path / "own" / code / f"{code}{seed}.png")
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A bundle of the seven classes that was trained elsewhere."""
+    return tiny_bundle(tmp_path / "tiny", labels=HAM10000).path
+
+
+def test_a_bundle_on_its_own_data_is_judged_on_its_own_test_part(bundle: Bundle, tmp_path: Path) -> None:
+    result = evaluate_bundle(bundle.path, tiny_data(), out=tmp_path / "out", progress=False)
+    table, ours = read_predictions(tmp_path / "out" / "predictions" / "test.csv"), read_predictions(tiny_run() / "predictions" / "test.csv")
+    assert table.images.tolist() == ours.images.tolist()
+    assert table.codes == ours.codes
+    np.testing.assert_allclose(table.probabilities, ours.probabilities, atol=1e-4)
+    assert (table.groups == ours.groups).all()
+    assert list(table.metadata.columns) == [*ours.metadata.columns, "atypicality"]
+    mine, theirs = (read_maps(maps_path(t.source or "")) for t in (table, ours))
+    np.testing.assert_allclose(mine.predicted, theirs.predicted, atol=2e-3 * max(1, float(theirs.predicted.max())))
+    np.testing.assert_allclose(mine.target, theirs.target, atol=2e-3 * max(1, float(theirs.target.max())))
+    assert f"{len(table)} test images (protocol lesion, as in training)" in result.title
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["protocol"] == "lesion"
+    assert record["trained_on"] == 0
+    assert record["bundle"]["model_sha256"] == bundle.spec.files["model.onnx"]
+    # The report is the bundle's: its temperature and its thresholds.
+    metrics = result.metrics["metrics"]
+    assert metrics["temperature"] == bundle.spec.temperature
+    assert metrics["malignant"]["thresholds_chosen_on"] == "validation"
+    assert metrics["overall"]["accuracy"]["value"] == pytest.approx(bundle.spec.metrics["test"]["accuracy"].value, abs=1e-9)
+    assert result.index == tmp_path / "out" / "report" / "index.html"
+    assert result.index.is_file()
+    assert result.headline[0][0] == "accuracy"
+    assert "%" in result.headline[0][1]
+
+
+def test_a_run_is_judged_by_its_files(tmp_path: Path) -> None:
+    result = evaluate_run(tiny_run(), out=tmp_path / "report")
+    assert result.index == tmp_path / "report" / "index.html"
+    assert result.metrics["split"] == "test"
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_training_images_among_the_judged_are_counted(bundle: Bundle, tmp_path: Path) -> None:
+    everything = evaluate(bundle.path, data=tiny_data(), split="all", out=tmp_path / "all", progress=False)
+    learnt = bundle.spec.provenance.counts["train"]
+    assert f"all 84 images; {learnt} of them it was trained on" in everything.title
+    assert len(read_predictions(tmp_path / "all" / "predictions" / "all.csv")) == 84
+    mixed = evaluate(bundle.path, data=tiny_data(), protocol="image", out=tmp_path / "image", progress=False)
+    assert "(protocol image)" in mixed.title
+    assert "of them it was trained on" in mixed.title
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_other_data_are_judged_whole(small: Path, folder: Path, tmp_path: Path) -> None:
+    result = evaluate(small, data=folder, out=tmp_path / "out", progress=False)
+    assert result.title == "tiny on folder: all 8 images (not the data of its training)"
+    table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
+    assert len(table) == 8
+    # Two classes of seven are there; the columns are all seven of the bundle.
+    assert set(table.frame["target"]) == {"mel", "nv"}
+    assert [HAM10000.codes[t] for t in table.targets] == table.frame["target"].tolist()
+
+
+def test_its_own_data_need_no_classes(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="was trained on this data set and knows its classes"):
+        evaluate(bundle.path, data=tiny_data(), classes={"mel": "mel"}, out=tmp_path / "out", progress=False)
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_a_saved_split_is_kept_to(small: Path, folder: Path, tmp_path: Path) -> None:
+    images = read_samples(folder).frame["image"]
+    split = pd.DataFrame({"image": images, "split": ["test" if "3" in i else "train" for i in images]})
+    split.to_csv(tmp_path / "mine.csv", index=False)
+    result = evaluate(small, data=folder, split_file=tmp_path / "mine.csv", out=tmp_path / "out", progress=False)
+    assert "2 test images (by mine.csv)" in result.title
+    assert {i for i in read_predictions(tmp_path / "out" / "predictions" / "test.csv").images if "3" not in i} == set()
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_the_place_of_the_report_has_a_default(small: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert evaluate(small, data=folder, progress=False).folder == Path("runs/tiny-on-folder")
+    assert (tmp_path / "runs" / "tiny-on-folder" / "report" / "metrics.json").is_file()
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_more_images_than_one_chunk_come_in_order(small: Path, tmp_path: Path) -> None:
+    for code in ("mel", "nv"):
+        (tmp_path / "many" / code).mkdir(parents=True)
+        for number in range(40):
+            Image.new("RGB", (20, 20), (number * 6, 90, 0 if code == "nv" else 200)).save(tmp_path / "many" / code / f"{number:02}.png")
+    seen: list[tuple[int, int]] = []
+    evaluate(small, data=tmp_path / "many", out=tmp_path / "out", progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(32, 80), (64, 80), (80, 80)]
+    table = read_predictions(tmp_path / "out" / "predictions" / "test.csv")
+    classifier = load(small)
+    for row in (0, 31, 32, 79):
+        answer = classifier.predict(tmp_path / "many" / table.frame["path"].iloc[row])
+        np.testing.assert_allclose(table.probabilities[row], softmax(answer.logits), atol=1e-5)
+
+
+def test_classes_that_do_not_fit_are_named(folder: Path, tmp_path: Path) -> None:
+    (folder / "melanom").mkdir()
+    render_phantom("mel", 9, 40).save(folder / "melanom" / "one.png")
+    target = tiny_bundle(tmp_path / "b", labels=LabelSet("two", tuple(c for c in HAM10000 if c.code in ("mel", "nv"))))
+    with pytest.raises(DataError, match=r"1 of 9 images are of classes that tiny does not know \(melanom; did you mean 'mel'\?\).*mel, nv"):
+        evaluate(target.path, data=folder, out=tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_another_collection_is_judged_under_the_classes_that_agree(small: Path, folder: Path, tmp_path: Path) -> None:
+    (folder / "nv").rename(folder / "mole")
+    (folder / "ruler").mkdir()
+    render_phantom("nv", 9, 40).save(folder / "ruler" / "one.png")
+    result = evaluate(small, data=folder, classes={"mel": "mel", "mole": "nv"}, out=tmp_path / "out", progress=False)
+    assert result.title == "tiny on folder: all 8 images (not the data of its training); 1 of other classes left out"
+    table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
+    assert table.frame["target"].value_counts().to_dict() == {"mel": 4, "nv": 4}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "says"),
+    [
+        ({"classes": {"moel": "nv"}}, DataError, "has no class 'moel'"),
+        ({"classes": {"nv": "mole"}}, DataError, "class 'nv' cannot stand for 'mole'"),
+        ({"split": "tests"}, DataError, "unknown split 'tests'; did you mean 'test'"),
+        ({"protocol": "lesions"}, DataError, "unknown split protocol 'lesions'; did you mean 'lesion'"),
+        ({"protocol": "lesion", "split_file": "x.csv"}, DataError, "exclude each other"),
+        ({"split_file": "x.csv"}, DataError, r"x\.csv: no such file"),
+    ],
+)
+def test_bad_arguments_get_one_clear_error(
+    small: Path, folder: Path, tmp_path: Path, options: dict[str, str], error: type[LentigoError], says: str
+) -> None:
+    with pytest.raises(error, match=says):
+        evaluate(small, data=folder, out=tmp_path / "out", progress=False, **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_target_that_is_neither_run_nor_bundle(small: Path, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a bundle; to judge a bundle, give a data set too"):
+        evaluate(small)
+    with pytest.raises(DataError, match="no run folder"):
+        evaluate(tmp_path / "gone")
+    with pytest.raises(DataError, match="a run has its own split"):
+        evaluate(tiny_run(), protocol="image")
+    with pytest.raises(BundleError, match="no bundle here"):
+        evaluate(tmp_path / "own", data=folder, progress=False)
+    with pytest.raises(DataError, match="no such file or folder"):
+        evaluate(small, data=tmp_path / "gone", progress=False)
+
+
+def test_a_broken_image_stops_before_anything_is_written(small: Path, folder: Path, tmp_path: Path) -> None:
+    (folder / "nv" / "nv3.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"nv3\.png"):
+        evaluate(small, data=folder, out=tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_a_run_folder_serves_as_its_bundle(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny_run(), tmp_path / "run")
+    shutil.copytree(bundle.path, run / "bundle")
+    assert "tiny-phantoms on folder" in evaluate(run, data=folder, out=tmp_path / "out", progress=False).title

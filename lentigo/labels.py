@@ -62,7 +62,7 @@ class LabelSet:
     @classmethod
     def of(cls, name: str, codes: Iterable[str]) -> LabelSet:
         """A label set for a user's own classes; known codes keep their names, others are named by their code."""
-        known = {c.code: c for s in (HAM10000, ISIC2017, PAD_UFES_20, HYPO) for c in s.classes}
+        known = {c.code: c for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, HYPO) for c in s.classes}
         return cls(name, tuple(known.get(code, ClassLabel(code, code.replace("_", " "), code)) for code in codes))
 
 
@@ -100,6 +100,20 @@ PAD_UFES_20 = LabelSet(
     ),
 )
 
+ISIC2019 = LabelSet(
+    "isic2019",
+    (
+        ClassLabel("mel", "melanoma", "黑色素瘤", True),
+        ClassLabel("nv", "melanocytic nevus", "黑色素细胞痣", False),
+        ClassLabel("bcc", "basal cell carcinoma", "基底细胞癌", True),
+        ClassLabel("ak", "actinic keratosis", "光化性角化病", False),
+        ClassLabel("bkl", "benign keratosis", "良性角化病", False),
+        ClassLabel("df", "dermatofibroma", "皮肤纤维瘤", False),
+        ClassLabel("vasc", "vascular lesion", "血管性病变", False),
+        ClassLabel("scc", "squamous cell carcinoma", "鳞状细胞癌", True),
+    ),
+)
+
 HYPO = LabelSet(
     "hypo",
     (  # in the order that folders named so are read
@@ -116,7 +130,7 @@ HYPO = LabelSet(
     ),
 )
 
-LABEL_SETS: dict[str, LabelSet] = {s.name: s for s in (HAM10000, ISIC2017, PAD_UFES_20, HYPO)}
+LABEL_SETS: dict[str, LabelSet] = {s.name: s for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, HYPO)}
 
 
 def label_set(name: str) -> LabelSet:

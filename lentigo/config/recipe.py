@@ -38,10 +38,12 @@ class ExtraRecipe(_Section):
     Attributes:
         folder: where it is, from the folder of the run's own data.
         classes: its class code -> the run's class code; images of other classes are left out.
+        until_epoch: the first epoch without them, from 0, so that small images can serve the epochs of small size; None for all epochs.
     """
 
     folder: str
     classes: Annotated[dict[str, str], Field(min_length=1)]
+    until_epoch: Annotated[int, Field(ge=1)] | None = None
 
 
 class DataRecipe(_Section):
@@ -240,6 +242,7 @@ class AugmentRecipe(_Section):
         quarter_turns: rotation by a random multiple of 90 degrees.
         rotation: free rotation, degrees, drawn from [-x, x].
         scale: smallest and largest zoom, above 1 enlarges.
+        aspect: largest ratio of width to height that an image is stretched or squeezed by, from 1 for none; uniform in the logarithm.
         translation: shift as a share of the side, drawn from [-x, x] in both directions.
         colour: random colour change.
         degrade: blur, noise, hair, dark corners, marks and JPEG.
@@ -254,6 +257,7 @@ class AugmentRecipe(_Section):
     quarter_turns: bool = True
     rotation: Annotated[float, Field(ge=0, le=180)] = 0.0
     scale: tuple[Positive, Positive] = (1.0, 1.0)
+    aspect: Annotated[float, Field(ge=1, le=4)] = 1.0
     translation: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     colour: ColourRecipe = ColourRecipe()
     degrade: DegradeRecipe = DegradeRecipe()

@@ -116,6 +116,7 @@ class LesionData(pl.LightningDataModule):
         workers: processes that fetch batches; 0 fetches in the training process.
         progress: whether to show a bar while images are decoded.
         extra: images of other data sets to learn from as well, all of them, with the same classes.
+        until: for each of these, the first epoch without its images; None for all epochs.
     """
 
     def __init__(
@@ -131,6 +132,7 @@ class LesionData(pl.LightningDataModule):
         workers: int = 0,
         progress: bool = True,
         extra: Sequence[Samples] = (),
+        until: Sequence[int | None] = (),
     ) -> None:
         super().__init__()
         self.samples = samples
@@ -152,6 +154,9 @@ class LesionData(pl.LightningDataModule):
         added = np.arange(len(samples), len(samples) + sum(map(len, self.extra)))
         self.learnt: Index = np.concatenate([self.rows["train"], added])  # rows of the pool of all images
         self.learnt_targets: Index = np.concatenate([samples.targets[self.rows["train"]], *(part.targets for part in self.extra)])
+        self.until = tuple(until) or (None,) * len(self.extra)
+        ends = [np.full(len(part), np.inf if end is None else end) for part, end in zip(self.extra, self.until, strict=True)]
+        self.ends = np.concatenate([np.full(len(self.rows["train"]), np.inf), *ends])  # the first epoch without each image learnt from
 
     def with_size(self, size: int, epochs: int) -> LesionData:
         """The same images at one size, each once an epoch."""
@@ -167,10 +172,9 @@ class LesionData(pl.LightningDataModule):
             extra=self.extra,
         )
 
-    @property
-    def steps(self) -> int:
-        """Steps an epoch."""
-        return len(cut_batches(self.learnt, self.batch))
+    def steps(self, epoch: int = 0) -> int:
+        """Steps of an epoch."""
+        return len(cut_batches(np.flatnonzero(self.ends > epoch), self.batch))
 
     def prepare_data(self) -> None:
         """Decode every image at every size, once a host."""
@@ -184,15 +188,23 @@ class LesionData(pl.LightningDataModule):
     def _pool(self, size: int) -> Pool:
         """The samples' images, then those of the other data sets."""
         if size not in self._opened:
-            parts = (self.samples, *self.extra)
-            self._opened[size] = Pool([open_cache(part, size, self.cache, progress=self.progress).pixels for part in parts])
+            epochs = [epoch for epoch in range(self.epochs) if self.size_at(epoch) == size]
+            parts = [open_cache(self.samples, size, self.cache, progress=self.progress).pixels]
+            for part, end in zip(self.extra, self.until, strict=True):
+                if end is None or not epochs or epochs[0] < end:
+                    parts.append(open_cache(part, size, self.cache, progress=self.progress).pixels)
+                else:  # no epoch of this size shows them: keep their rows, decode nothing
+                    parts.append(np.broadcast_to(np.uint8(0), (len(part), size, size, 3)))
+            self._opened[size] = Pool(parts)
         return self._opened[size]
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches of the trainer's current epoch."""
         epoch = self._trainer().current_epoch
-        order = epoch_order(self.learnt_targets, sampling=self.sampling, seed=self.seed, epoch=epoch)
-        return self._loader(self.learnt, self.learnt_targets, self.size_at(epoch), cut_batches(order, self.batch))
+        here = self.ends > epoch
+        rows, targets = self.learnt[here], self.learnt_targets[here]
+        order = epoch_order(targets, sampling=self.sampling, seed=self.seed, epoch=epoch)
+        return self._loader(rows, targets, self.size_at(epoch), cut_batches(order, self.batch))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """The validation images in table order, at the size of the current epoch."""

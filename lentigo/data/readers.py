@@ -17,7 +17,7 @@ from lentigo.data.samples import SPLITS, Samples, read_array
 from lentigo.data.tables import need_columns, read_table
 from lentigo.errors import DataError, did_you_mean
 from lentigo.imaging import IMAGE_SUFFIXES
-from lentigo.labels import HAM10000, ISIC2017, PAD_UFES_20, LabelSet
+from lentigo.labels import HAM10000, ISIC2017, ISIC2019, PAD_UFES_20, LabelSet
 
 Missing = Literal["error", "keep", "skip"]
 
@@ -34,6 +34,8 @@ ISIC_METADATA = (
     "ISIC-2017_Validation_Data_metadata.csv",
     "ISIC-2017_Test_v2_Data_metadata.csv",
 )
+ISIC2019_TABLE = "ISIC_2019_Training_GroundTruth.csv"
+ISIC2019_METADATA = "ISIC_2019_Training_Metadata.csv"
 _SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 ISIC_NAMES = {"melanoma": "mel", "nevus": "nv", "naevus": "nv", "melanocytic nevus": "nv", "seborrheic keratosis": "sk"}
 
@@ -43,7 +45,7 @@ def read_samples(path: str | Path, name: str | None = None, *, labels: LabelSet 
 
     Args:
         path: a folder, an ``.npz`` file (MedMNIST) or a ``.csv`` file.
-        name: the layout, where detection shall be overruled: ``ham10000``, ``isic2017``, ``pad_ufes_20``, ``dermamnist``,
+        name: the layout, where detection shall be overruled: ``ham10000``, ``isic2017``, ``isic2019``, ``pad_ufes_20``, ``dermamnist``,
             ``folder`` (one sub-folder a class) or ``csv`` (columns ``image`` or ``path``, ``label``; optional ``group``,
             ``split``, and metadata).
         labels: the classes and their order, for ``folder`` and ``csv`` (such as those of a trained model). Without it they are
@@ -99,6 +101,8 @@ def detect_layout(path: Path) -> str:
         return "ham10000"
     if ISIC_TABLES["train"] in files or (path / "ISIC-2017_Training_Data").is_dir():
         return "isic2017"
+    if ISIC2019_TABLE in files:
+        return "isic2019"
     if "metadata.csv" in files and {"diagnostic", "img_id"} <= set(_header(files["metadata.csv"])):
         return "pad_ufes_20"
     if "labels.csv" in files and {"image_id", "split", "label"} <= set(_header(files["labels.csv"])):
@@ -174,6 +178,30 @@ def read_isic2017(path: Path, labels: LabelSet | None = None) -> Samples:
         aligned = metadata.reindex(frame["image"]).reset_index()
         _add(frame, aligned, {"age_approximate": "age", "sex": "sex"})
     return _samples("isic2017", path, ISIC2017, frame)
+
+
+def read_isic2019(path: Path, labels: LabelSet | None = None) -> Samples:
+    """ISIC 2019 (Combalia et al. 2019): the one-hot ground truth, and lesion ids from the metadata where they are there.
+
+    Images of class ``UNK`` are left out: the class has no diagnosis.
+    """
+    source = path / ISIC2019_TABLE
+    table = read_table(source)
+    columns = [code.upper() for code in ISIC2019.codes]
+    need_columns(table, ("image", *columns), source)
+    marks = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy() == 1
+    unknown = pd.to_numeric(table["UNK"], errors="coerce").to_numpy() == 1 if "UNK" in table.columns else np.zeros(len(table), bool)
+    wrong = np.flatnonzero(marks.sum(1) + unknown != 1)
+    if len(wrong):
+        raise DataError(f"{source}: line {wrong[0] + 2} has {int(marks[wrong[0]].sum())} classes; each image must have one")
+    table, marks = table[~unknown].reset_index(drop=True), marks[~unknown]
+    frame = _frame(path, table["image"], pd.Series(np.array(ISIC2019.codes)[marks.argmax(1)]), ISIC2019, source)
+    if (metadata := path / ISIC2019_METADATA).is_file():
+        aligned = read_table(metadata).drop_duplicates("image").set_index("image").reindex(frame["image"]).fillna("").reset_index()
+        if "lesion_id" in aligned.columns:
+            frame["group"] = aligned["lesion_id"].where(aligned["lesion_id"] != "", frame["image"])
+        _add(frame, aligned, {"age_approx": "age", "sex": "sex", "anatom_site_general": "site"})
+    return _samples("isic2019", path, ISIC2019, frame)
 
 
 def read_pad_ufes_20(path: Path, labels: LabelSet | None = None) -> Samples:
@@ -289,6 +317,7 @@ def read_csv(path: Path, labels: LabelSet | None = None) -> Samples:
 READERS: dict[str, Callable[[Path, LabelSet | None], Samples]] = {
     "ham10000": read_ham10000,
     "isic2017": read_isic2017,
+    "isic2019": read_isic2019,
     "pad_ufes_20": read_pad_ufes_20,
     "dermamnist": read_dermamnist,
     "folder": read_folder,

@@ -24,8 +24,9 @@ from lentigo.config.recipe import AugmentRecipe, ColourRecipe
 # Columns of the table of draws, all uniform in [0, 1).
 FLIP_H, FLIP_V, TURN, ROTATION, SCALE, SHIFT_X, SHIFT_Y, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(11)
 CAST = slice(11, 14)
-DRAWS = 14
-_TABLES = {0: 11, 5: 3}  # drawn apart, so that recipes without a cast keep their draws
+ASPECT = 14
+DRAWS = 15
+_TABLES = {0: 11, 5: 3, 9: 1}  # drawn apart, so that recipes without a cast or another aspect keep their draws
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -134,8 +135,11 @@ def sampling_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor
     # Zooming in and out by the same factor are equally likely: uniform in the logarithm.
     zoom = _between(draws[:, SCALE], math.log(recipe.scale[0]), math.log(recipe.scale[1])).exp()
     shift = _between(draws[:, [SHIFT_X, SHIFT_Y]], -recipe.translation, recipe.translation) * size  # (N, 2)
+    stretch = _between(draws[:, ASPECT], -math.log(recipe.aspect) / 2, math.log(recipe.aspect) / 2).exp()
     centre = torch.full((len(draws), 2), (size - 1) / 2)
-    forward: Tensor = get_affine_matrix2d(shift, centre, torch.stack([zoom * flip_h, zoom * flip_v], 1), angle)  # (N, 3, 3), pixels
+    forward: Tensor = get_affine_matrix2d(
+        shift, centre, torch.stack([zoom * stretch * flip_h, zoom / stretch * flip_v], 1), angle
+    )  # (N, 3, 3), pixels
     backward: Tensor = torch.linalg.inv(normalize_homography(forward, (size, size), (size, size)))
     return backward[:, :2]
 

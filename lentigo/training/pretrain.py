@@ -233,7 +233,7 @@ def pretrain(
         TrainingError: the loss is not a finite number.
         OutputError: the disk refuses.
     """
-    task = SimSiam(network, recipe, steps=module.steps)
+    task = SimSiam(network, recipe, steps=module.steps())
     if state is not None and len(state["callbacks"]["PretrainKeeper"]["history"]) >= recipe.pretrain.epochs:
         keeper.load_state_dict(state["callbacks"]["PretrainKeeper"])
         task.load_state_dict(state["state_dict"])

@@ -201,6 +201,7 @@ def _assemble(
         cache=cache,
         progress=progress,
         extra=[extra.samples for extra in extras],
+        until=[extra.until_epoch for extra in recipe.data.extra],
     )
     # Copies are left out: a rare class stays rare to the loss that weighs it or gives it a margin.
     learnt = (samples.frame["split"].to_numpy() == "train") & ~samples.copies
@@ -210,7 +211,8 @@ def _assemble(
     criterion = create_loss(options.pop("name"), counts, **options)
     network.to(memory_format=torch.channels_last)
     teachers = open_teachers(recipe, samples, folder)
-    return LesionTask(network, criterion, recipe, steps=module.steps, classes=len(samples.labels), teachers=teachers), module
+    steps = [module.steps(epoch) for epoch in range(recipe.epochs)]
+    return LesionTask(network, criterion, recipe, steps=steps, classes=len(samples.labels), teachers=teachers), module
 
 
 def _pretrain(

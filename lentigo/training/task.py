@@ -38,7 +38,7 @@ class LesionTask(pl.LightningModule):
         network: what is trained.
         criterion: what is minimised.
         recipe: how.
-        steps: optimiser steps an epoch.
+        steps: optimiser steps of each epoch.
         classes: K.
         teachers: trained networks to learn from as well.
 
@@ -49,14 +49,14 @@ class LesionTask(pl.LightningModule):
     """
 
     def __init__(
-        self, network: Network, criterion: Loss, recipe: Recipe, *, steps: int, classes: int, teachers: Teachers | None = None
+        self, network: Network, criterion: Loss, recipe: Recipe, *, steps: Sequence[int], classes: int, teachers: Teachers | None = None
     ) -> None:
         super().__init__()
         self.teachers = teachers
         self.network = network
         self.criterion = criterion
         self.recipe = recipe
-        self.steps = steps
+        self.steps_of = tuple(steps)
         self.average = RunningAverage(network, recipe.ema) if recipe.ema else None
         self.normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
         self.augment = Augment(recipe.augment, self.normalise)
@@ -72,6 +72,11 @@ class LesionTask(pl.LightningModule):
         self.register_buffer("bad_step", torch.zeros((), dtype=torch.int64), persistent=False)
 
     bad_step: Tensor
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the current epoch."""
+        return self.steps_of[self.current_epoch]
 
     @property
     def kept(self) -> Network:
@@ -99,6 +104,7 @@ class LesionTask(pl.LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Set the learning rate, the seed of dropout and the momentum of normalisation, all by the place in the run."""
         torch.manual_seed(step_seed(self.recipe.seed, self.current_epoch, batch_idx, self.global_rank, 1))
+        # The schedule follows epochs: in each, the learning rate falls by as much, however many steps it has.
         step = self.current_epoch * self.steps + batch_idx
         # At first the plain mean over the batches so far: behind thirty layers, even a small rest of the initial
         # statistics (0 and 1) leaves nothing of the signal.

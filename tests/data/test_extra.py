@@ -97,6 +97,26 @@ def test_an_epoch_sees_each_once_and_validation_none_of_them(other: Path, tmp_pa
     assert module.rows["val"].max() < len(samples)
 
 
+def test_images_with_an_end_serve_the_epochs_before_it(other: Path, tmp_path: Path) -> None:
+    chosen = with_extra(other, sampling=0.0)
+    samples = prepare_samples(chosen, data())
+    extra = prepare_extras(chosen, data(), samples)[0].samples
+    sizes = {0: 16, 1: 16, 2: 32}
+    module = LesionData(
+        samples, size_at=sizes.__getitem__, epochs=3, batch=4, cache=tmp_path / "cache", progress=False, extra=[extra], until=[2]
+    )
+    train = len(module.rows["train"])
+    assert [module.steps(epoch) for epoch in range(3)] == [round((train + len(extra)) / 4)] * 2 + [round(train / 4)]
+    assert module._pool(16).parts[1].any()
+    assert not module._pool(32).parts[1].any()  # never shown at this size, so not decoded
+
+
+def test_a_run_outlives_the_end_of_its_extra_images(other: Path, tmp_path: Path) -> None:
+    extra = {"folder": str(other), "classes": CLASSES, "until_epoch": 1}
+    run = run_into(tmp_path / "run", recipe(data=SPLIT | {"extra": [extra]}, epochs=2))
+    assert len(pd.read_csv(run / "log.csv")) == 2
+
+
 def test_run_says_what_it_learnt_from_and_can_go_on(other: Path, tmp_path: Path) -> None:
     chosen = with_extra(other)
     assert "11 images" in describe(chosen, data())

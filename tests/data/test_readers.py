@@ -350,3 +350,23 @@ def test_real_pad_ufes_20(shared_data: Path) -> None:
     assert len(samples) == 600
     assert samples.frame["group"].nunique() == 467
     samples.read(0)
+
+
+def test_isic2019_reads_one_hot_rows_lesions_and_leaves_unknown_out(tmp_path: Path) -> None:
+    header = ["image", "MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
+    marks = {"a": "MEL", "b": "SCC", "c": "UNK", "d": "NV"}
+    rows = [[image, *(f"{float(column == mark)}" for column in header[1:])] for image, mark in marks.items()]
+    write_csv(tmp_path / "ISIC_2019_Training_GroundTruth.csv", header, rows)
+    metadata = [("a", "55", "head/neck", "L1", "male"), ("b", "", "", "", ""), ("d", "40", "", "L1", "female")]
+    write_csv(tmp_path / "ISIC_2019_Training_Metadata.csv", ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"], metadata)
+    for seed, image in enumerate(marks):
+        write_image(tmp_path / "ISIC_2019_Training_Input" / f"{image}.jpg", seed)
+    frame = read_samples(tmp_path).frame
+    assert frame["image"].tolist() == ["a", "b", "d"]
+    assert frame["label"].tolist() == ["mel", "scc", "nv"]
+    assert frame["group"].tolist() == ["L1", "b", "L1"]
+    assert frame["age"].iloc[0] == 55
+    rows[0][2] = "1.0"
+    write_csv(tmp_path / "ISIC_2019_Training_GroundTruth.csv", header, rows)
+    with pytest.raises(DataError, match="line 2 has 2 classes"):
+        read_samples(tmp_path)

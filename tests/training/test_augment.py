@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from lentigo.config.recipe import AugmentRecipe, ColourRecipe
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.training.augment import (
+    ASPECT,
     CAST,
     DRAWS,
     HUE,
@@ -85,6 +86,14 @@ def test_zoom_enlarges_above_one() -> None:
         out = Augment(AugmentRecipe(**STILL, scale=(0.75, 4 / 3)), TO_INPUT)(square, draws)
         areas.append(float((out[0, 0] > 0).float().sum()))
     assert areas == pytest.approx([36, 64, 114], rel=0.2)
+
+
+def test_aspect_stretches_one_side_as_much_as_it_squeezes_the_other() -> None:
+    draws = torch.full((2, DRAWS), 0.5)
+    draws[1, ASPECT] = 1.0
+    still, stretched = sampling_matrices(AugmentRecipe(flip_horizontal=0, flip_vertical=0, quarter_turns=False, aspect=1.44), draws, 9)
+    assert close(still[:, :2], torch.eye(2))
+    assert close(stretched[:, :2], torch.diag(torch.tensor([1 / 1.2, 1.2])))
 
 
 def test_draws_depend_on_seed_and_place_only() -> None:

@@ -308,7 +308,7 @@ def test_folders_and_files_that_are_no_run(copy: Path, tmp_path: Path) -> None:
 def small_task(**changes: Any) -> LesionTask:
     chosen = recipe(**changes)
     network = create_network("mobilenetv3_small_none", classes=3)
-    return LesionTask(network, create_loss("cross_entropy", [5, 5, 5]), chosen, steps=2, classes=3)
+    return LesionTask(network, create_loss("cross_entropy", [5, 5, 5]), chosen, steps=[2] * chosen.epochs, classes=3)
 
 
 def judge_all(task: LesionTask, values: list[float]) -> list[tuple[bool, float, bool]]:

@@ -33,18 +33,23 @@ Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set's folder,
 Layout = Annotated[
     str | None, typer.Option("--layout", help="ham10000, isic2017, pad_ufes_20, dermamnist, folder or csv; found out when left out.")
 ]
+GroupBy = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN|PATTERN", help="Column of the table, or regular expression on file names, that tells patient or lesion."),
+]
 Seed = Annotated[int, typer.Option(help="Seed.")]
 
 
 @app.command(epilog="[bold]Example[/bold]: lentigo data info phantoms")
-def info(data: Data, layout: Layout = None, as_json: AsJson = False) -> None:
+def info(data: Data, layout: Layout = None, group_by: GroupBy = None, as_json: AsJson = False) -> None:
     """Count the images of each class and print the fingerprint."""
     from lentigo.data import read_samples
 
-    samples = read_samples(data, layout)
+    samples = read_samples(data, layout, group_by=group_by)
     counts = {str(code): int(n) for code, n in samples.frame["label"].value_counts().items()}
     if as_json:
         facts: dict[str, Any] = {"name": samples.name, "images": len(samples), "groups": int(samples.frame["group"].nunique())}
+        facts["grouped_by"] = samples.groups.record
         print_json(facts | {"fingerprint": samples.fingerprint, "counts": counts})
         return
     say(repr(samples))
@@ -55,6 +60,7 @@ def info(data: Data, layout: Layout = None, as_json: AsJson = False) -> None:
 def audit(
     data: Data,
     layout: Layout = None,
+    group_by: GroupBy = None,
     protocol: Annotated[Protocol | None, typer.Option(help="Split to check; the published one where there is one, else by lesion.")] = None,
     split: Annotated[Path | None, typer.Option(help="Check this saved split (CSV) instead.")] = None,
     cues: Annotated[
@@ -66,7 +72,7 @@ def audit(
     """Find unreadable files, duplicates, label clashes, groups that straddle splits and shortcuts; exit code 1 where a leak is found."""
     from lentigo.data import audit_samples, load_split, read_samples, split_samples
 
-    samples = read_samples(data, layout, missing="keep")  # missing files are part of what is found
+    samples = read_samples(data, layout, missing="keep", group_by=group_by)  # missing files are part of what is found
     if split is not None:
         samples = load_split(samples, split)
     else:
@@ -85,6 +91,7 @@ def split(
     data: Data,
     out: Annotated[Path, typer.Option(help="Where the CSV goes (columns image, split).")],
     layout: Layout = None,
+    group_by: GroupBy = None,
     protocol: Annotated[Protocol, typer.Option(help="How images are divided.")] = Protocol.lesion,
     seed: Seed = 0,
     folds: Annotated[int | None, typer.Option(help="k-fold instead of 8:1:1.")] = None,
@@ -94,7 +101,7 @@ def split(
     """Divide a data set into training, validation and test, and save the split."""
     from lentigo.data import kfold_samples, read_samples, save_split, split_samples
 
-    samples = read_samples(data, layout)
+    samples = read_samples(data, layout, group_by=group_by)
     if folds is None:
         samples = split_samples(samples, protocol.value, seed=seed)
     else:

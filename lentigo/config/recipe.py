@@ -56,6 +56,8 @@ class DataRecipe(_Section):
         split_seed: seed of the split, apart from the seed of the training.
         folds: number of folds for cross-validation; None for a single split.
         fold: which fold is validation, from 0.
+        group_by: the table's column, or a regular expression on file names, that tells the lesion or patient of an image; None takes
+            what the data set says itself.
         labels: name of the label set that the data must have; None takes any classes.
         balance: ``offline`` fills up every class of the training part to the size of the largest with turned, mirrored and
             zoomed copies, the same in every epoch; losses still see the counts without copies.
@@ -67,6 +69,7 @@ class DataRecipe(_Section):
     split_seed: int = 0
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Annotated[int, Field(ge=0)] = 0
+    group_by: str | None = None
     labels: str | None = None
     balance: Literal["none", "offline"] = "none"
     extra: tuple[ExtraRecipe, ...] = ()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from lentigo.data.balance import balance_training
     from lentigo.data.cache import Cache, open_cache
     from lentigo.data.download import DATASETS, download_dataset
+    from lentigo.data.groups import GroupSource
     from lentigo.data.readers import READERS, read_samples
     from lentigo.data.samples import SPLITS, Samples
     from lentigo.data.splits import PROTOCOLS, kfold_samples, load_split, save_split, split_samples
@@ -24,6 +25,7 @@ __all__ = [
     "SPLITS",
     "Audit",
     "Cache",
+    "GroupSource",
     "Samples",
     "audit_samples",
     "balance_training",
@@ -44,6 +46,7 @@ _HOME = {
     "open_cache": "cache",
     "DATASETS": "download",
     "download_dataset": "download",
+    "GroupSource": "groups",
     "READERS": "readers",
     "read_samples": "readers",
     "SPLITS": "samples",

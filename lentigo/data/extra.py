@@ -7,7 +7,7 @@ the other data set is left out, so that it can still judge the trained network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ def extra_of(samples: Samples, folder: str | Path, classes: Mapping[str, str], l
         frame = frame[frame["official_split"] != "test"]
     if frame.empty:
         raise DataError(f"{folder}: no image of the classes {', '.join(classes)} is left to learn from")
-    return Extra(Samples(samples.name, samples.root, labels, frame.assign(split="train", train_only=True)), samples.fingerprint)
+    return Extra(replace(samples, labels=labels, frame=frame.assign(split="train", train_only=True)), samples.fingerprint)
 
 
 def rename_classes(samples: Samples, folder: str | Path, classes: Mapping[str, str], labels: LabelSet) -> Samples:
@@ -93,7 +93,7 @@ def rename_classes(samples: Samples, folder: str | Path, classes: Mapping[str, s
         if wanted not in labels.codes:
             raise DataError(f"{folder}: class {own!r} cannot stand for {wanted!r}, no class here{did_you_mean(wanted, labels.codes)}")
     part = samples.frame[samples.frame["label"].isin(list(classes))]
-    return Samples(samples.name, samples.root, labels, part.assign(label=part["label"].map(dict(classes))))
+    return replace(samples, labels=labels, frame=part.assign(label=part["label"].map(dict(classes))))
 
 
 def check_apart(samples: Samples, extras: Sequence[Extra]) -> None:

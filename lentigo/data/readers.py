@@ -6,13 +6,16 @@ The layouts are told apart by the files that lie there; see :func:`read_samples`
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource, groups_by_pattern
 from lentigo.data.samples import SPLITS, Samples, read_array
 from lentigo.data.tables import need_columns, read_table
 from lentigo.errors import DataError, did_you_mean
@@ -40,7 +43,14 @@ _SPLIT_FOLDERS = {"train": "train", "training": "train", "val": "val", "valid": 
 ISIC_NAMES = {"melanoma": "mel", "nevus": "nv", "naevus": "nv", "melanocytic nevus": "nv", "seborrheic keratosis": "sk"}
 
 
-def read_samples(path: str | Path, name: str | None = None, *, labels: LabelSet | None = None, missing: Missing = "error") -> Samples:
+def read_samples(
+    path: str | Path,
+    name: str | None = None,
+    *,
+    labels: LabelSet | None = None,
+    missing: Missing = "error",
+    group_by: str | None = None,
+) -> Samples:
     """Read a data set; its layout is detected.
 
     Args:
@@ -51,6 +61,8 @@ def read_samples(path: str | Path, name: str | None = None, *, labels: LabelSet 
         labels: the classes and their order, for ``folder`` and ``csv`` (such as those of a trained model). Without it they are
             the sorted class names found.
         missing: what to do with rows whose image file is not there: ``error``; ``keep`` them (for an audit); or ``skip`` them.
+        group_by: a column of the table, or a regular expression on the file names, that tells the lesion or patient of an image;
+            without it, what the layout or a column of a known name says (`lentigo.data.groups`).
 
     Returns:
         At least two images, sorted by id. Where a split was published, it is in ``split`` and ``official_split``.
@@ -69,6 +81,8 @@ def read_samples(path: str | Path, name: str | None = None, *, labels: LabelSet 
     if labels is not None and not own:
         raise DataError(f"{place}: the classes of {chosen} are fixed; a label set can be given for folder and csv only")
     samples = READERS[chosen](place, labels)
+    if group_by is not None:
+        samples = _group_by(samples, group_by)
     absent = samples.frame["image"][[size < 0 for size in samples.sizes()]]
     if len(absent) == len(samples):
         raise DataError(f"{place}: none of the {len(samples):,} images in the table is there (the first: {absent.iloc[0]!r})")
@@ -82,6 +96,28 @@ def read_samples(path: str | Path, name: str | None = None, *, labels: LabelSet 
     if len(samples) < 2:
         raise DataError(f"{place}: only one image there; a data set needs at least two")
     return samples
+
+
+def _group_by(samples: Samples, wanted: str) -> Samples:
+    """The samples grouped by a column or a pattern."""
+    frame = samples.frame
+    if wanted in frame.columns:
+        return replace(samples, frame=frame.assign(group=_filled(frame[wanted], frame["image"])), groups=_by_column(frame, wanted))
+    if re.fullmatch(r"[\w ]+", wanted):
+        columns = [c for c in frame.columns if c not in ("image", "path", "split", "train_only", "official_split")]
+        raise DataError(f"{samples.root}: --group-by {wanted!r} is no column of the table{did_you_mean(wanted, columns)}")
+    return replace(
+        samples, frame=frame.assign(group=groups_by_pattern(wanted, frame["path"].tolist())), groups=GroupSource("pattern", wanted)
+    )
+
+
+def _by_column(table: pd.DataFrame, column: str) -> GroupSource:
+    return GroupSource("column", column, int((table[column] == "").sum()))
+
+
+def _filled(groups: pd.Series[str], images: pd.Series[str]) -> pd.Series[str]:
+    """The groups; an image without one stands alone."""
+    return groups.where(groups != "", images)
 
 
 def detect_layout(path: Path) -> str:
@@ -144,7 +180,7 @@ def read_ham10000(path: Path, labels: LabelSet | None = None) -> Samples:
         need_columns(listed, ("image_id",), low)
         frame["train_only"] = table["image_id"].isin(listed["image_id"])
     _add(frame, table, {"age": "age", "sex": "sex", "localization": "site", "dx_type": "dx_type"})
-    return _samples("ham10000", path, HAM10000, frame)
+    return _samples("ham10000", path, HAM10000, frame, GroupSource("layout", "lesion_id"))
 
 
 def read_isic2017(path: Path, labels: LabelSet | None = None) -> Samples:
@@ -217,7 +253,7 @@ def read_pad_ufes_20(path: Path, labels: LabelSet | None = None) -> Samples:
     names = {"age": "age", "gender": "sex", "region": "site", "fitspatrick": "fitzpatrick", "lesion_id": "lesion"}
     rest = [c for c in table.columns if c not in (*names, "img_id", "patient_id", "diagnostic")]
     _add(frame, table, {**names, **{c: c for c in rest}})
-    return _samples("pad_ufes_20", path, PAD_UFES_20, frame)
+    return _samples("pad_ufes_20", path, PAD_UFES_20, frame, GroupSource("layout", "patient_id"))
 
 
 def read_dermamnist(path: Path, labels: LabelSet | None = None) -> Samples:
@@ -304,14 +340,15 @@ def read_csv(path: Path, labels: LabelSet | None = None) -> Samples:
         plain = [Path(p).suffix.lower() in IMAGE_SUFFIXES for p in frame["image"]]
         files = {} if all(plain) else _stems(root)
         frame["path"] = [image if whole else files.get(image, image) for image, whole in zip(frame["image"], plain, strict=True)]
-    frame["group"] = table["group"].where(table["group"] != "", frame["image"]) if "group" in table.columns else frame["image"]
+    column = next((name for name in GROUP_COLUMNS if name in table.columns), None)
+    frame["group"] = frame["image"] if column is None else _filled(table[column], frame["image"])
     frame["split"] = table["split"] if "split" in table.columns else ""
     if "split" in table.columns:
         frame["official_split"] = table["split"]
     frame["train_only"] = table["train_only"].str.lower().isin(["1", "true", "yes"]) if "train_only" in table.columns else False
     known = {"image", "path", "label", "group", "split", "train_only"}
     _add(frame, table, {c: c for c in table.columns if c not in known})
-    return _samples("csv", root, labels, frame)
+    return _samples("csv", root, labels, frame, UNKNOWN if column is None else _by_column(table, column))
 
 
 READERS: dict[str, Callable[[Path, LabelSet | None], Samples]] = {
@@ -354,8 +391,8 @@ def _add(frame: pd.DataFrame, table: pd.DataFrame, names: dict[str, str]) -> Non
             frame[name] = pd.to_numeric(pd.Series(values), errors="coerce").to_numpy() if name == "age" else values
 
 
-def _samples(name: str, root: Path, labels: LabelSet, frame: pd.DataFrame) -> Samples:
-    return Samples(name, root, labels, frame.sort_values("image", kind="stable"))
+def _samples(name: str, root: Path, labels: LabelSet, frame: pd.DataFrame, groups: GroupSource = UNKNOWN) -> Samples:
+    return Samples(name, root, labels, frame.sort_values("image", kind="stable"), groups)
 
 
 def _labels(name: str, found: Iterable[str], given: LabelSet | None, source: Path) -> LabelSet:

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from lentigo.data.groups import UNKNOWN, GroupSource
 from lentigo.errors import DataError, ImageError, did_you_mean
 from lentigo.imaging import open_image
 from lentigo.labels import LabelSet
@@ -37,12 +38,14 @@ class Samples:
             where images lie in an array), ``label`` (class code), ``group`` (lesion or patient; the image id where unknown),
             ``split`` (``train``, ``val``, ``test`` or empty), ``train_only`` (bool: never in val or test under a grouped
             protocol), then metadata columns (``age``, ``sex``, ``site``, ...).
+        groups: how the groups are known, or that they are not.
     """
 
     name: str
     root: Path
     labels: LabelSet
     frame: pd.DataFrame
+    groups: GroupSource = UNKNOWN
 
     def __post_init__(self) -> None:
         missing = [c for c in COLUMNS if c not in self.frame.columns]
@@ -171,7 +174,8 @@ class Samples:
 
     def __repr__(self) -> str:
         groups = self.frame["group"].nunique()
-        kind = "" if groups == len(self) else f" in {groups:,} groups"
+        kind = f" in {groups:,} groups" if groups < len(self) or self.groups.known else ""
+        kind += f" ({self.groups})" if self.groups.kind != "unknown" else ""
         only = int(self.frame["train_only"].sum())
         note = f"; {only:,} for training only" if only else ""
         head = f"Samples {self.name}: {len(self):,} images{kind}, {len(self.labels)} classes{note} ({self.root})"

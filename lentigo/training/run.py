@@ -302,6 +302,7 @@ def _begin(
         "data": samples.name,
         "data_root": str(data),
         "fingerprint": samples.fingerprint,
+        "groups": samples.groups.record,
         "extra": [extra.record for extra in extras],
         "taught": taught_by(recipe, samples, extras, folder),
         "protocol": recipe.data.protocol,

@@ -12,6 +12,7 @@ from typing import Any
 
 from lentigo.bundle import SPEC, Spec
 from lentigo.data import Samples
+from lentigo.data.groups import GroupSource
 from lentigo.errors import BundleError, DataError
 from lentigo.evaluation import read_run
 from lentigo.evaluation.report import write_report
@@ -204,7 +205,8 @@ def _stress_run(run: Path, split: str, limit: int | None, progress: bool | Progr
     if root is None:
         raise DataError(f"{run}: run.json does not say where the images are (data_root); judge the bundle on them instead (--data)")
     frame = table.frame.rename(columns={"target": "label"}).assign(split=split, train_only=False)
-    samples = Samples(str(files.record.get("data") or run.name), Path(str(root)), classifier.labels, frame.drop(columns=list(table.codes)))
+    name, groups = str(files.record.get("data") or run.name), GroupSource.of(files.record.get("groups"))
+    samples = Samples(name, Path(str(root)), classifier.labels, frame.drop(columns=list(table.codes)), groups)
     predictions = run / "predictions" / f"{split}.csv"
     run_stress(classifier, samples, stress_folder(predictions), limit=limit, facts=made_by(classifier.spec), progress=progress)
 

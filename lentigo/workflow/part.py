@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lentigo.bundle import Spec
@@ -48,14 +48,16 @@ class Judged:
     classes: Mapping[str, str] | None
 
 
-def read_judged(data: Path, spec: Spec, classes: Mapping[str, str] | None) -> Judged:
+def read_judged(data: Path, spec: Spec, classes: Mapping[str, str] | None, group_by: str | None = None) -> Judged:
     """The samples, their classes checked against the bundle's and put into its order.
 
     Raises:
         DataError: classes that the bundle does not know, or classes given for the data set that it was trained on.
     """
-    samples = read_samples(data)
+    samples = read_samples(data, group_by=group_by)
     fingerprint = samples.fingerprint
+    if fingerprint == spec.provenance.fingerprint and group_by is None and _data_recipe(spec).group_by is not None:
+        samples = read_samples(data, group_by=_data_recipe(spec).group_by)
     learnt = None
     for seen, chosen in zip(spec.provenance.extra, _data_recipe(spec).extra, strict=False):
         if seen.fingerprint == fingerprint:
@@ -87,7 +89,7 @@ def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
             "say which class stands for which, which leaves the others out (--classes THEIRS=OURS,...), or rename them in a CSV with "
             "columns path and label"
         )
-    return Samples(samples.name, samples.root, spec.labels, samples.frame)
+    return replace(samples, labels=spec.labels)
 
 
 def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None) -> Part:
@@ -148,4 +150,4 @@ def _divide(samples: Samples, spec: Spec, protocol: str) -> Samples:
 def _data_recipe(spec: Spec) -> DataRecipe:
     """How the bundle's data were divided; only the keys known here, since another version may have written more."""
     stored = spec.provenance.recipe.get("data") or {}
-    return DataRecipe.model_validate({key: stored[key] for key in ("fractions", "folds", "fold", "extra") if key in stored})
+    return DataRecipe.model_validate({key: stored[key] for key in ("fractions", "folds", "fold", "extra", "group_by") if key in stored})

@@ -48,6 +48,7 @@ def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Pat
         "data": judged.samples.name,
         "data_root": str(data),
         "fingerprint": judged.fingerprint,
+        "groups": judged.samples.groups.record,
         "protocol": part.protocol,
         "split_seed": spec.provenance.split_seed,
         "seed": spec.provenance.seed,

@@ -1,0 +1,93 @@
+"""Which images belong together, and how that is known: the lesion or patient of each image."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+from lentigo.errors import DataError
+
+GROUP_COLUMNS = ("group", "patient_id", "patient", "subject_id", "subject", "case_id", "case", "lesion_id", "lesion")
+"""Columns of an own table that are taken as the group, the first that is there; patients hold lesions, so they come first."""
+
+_UNITS = {"patient": "patient", "subject": "patient", "pat": "patient", "lesion": "lesion", "case": "case"}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupSource:
+    """How it is known which images show the same lesion or patient.
+
+    Attributes:
+        kind: ``column`` of the user's table; ``pattern`` on the file names; ``layout`` of a published data set; ``folder`` of each
+            patient; ``unknown``.
+        name: the column, the pattern, or what the folders stand for.
+        blank: images for which it says nothing; each of them stands alone.
+    """
+
+    kind: Literal["column", "pattern", "layout", "folder", "unknown"] = "unknown"
+    name: str = ""
+    blank: int = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether every image's group is known. Where it is not, a leak between the parts of a split cannot be excluded."""
+        return self.kind != "unknown" and not self.blank
+
+    @property
+    def unit(self) -> str:
+        """What a group is, as far as its name tells: ``patient``, ``lesion``, ``case`` or ``group``."""
+        words = re.split(r"[\W_\d]+", self.name.lower())
+        return next((unit for word, unit in _UNITS.items() if word in words or word + "s" in words), "group")
+
+    @property
+    def record(self) -> dict[str, str | int]:
+        """For ``run.json``; ``blank`` only where it counts."""
+        return {key: value for key, value in asdict(self).items() if value or key != "blank"}
+
+    @classmethod
+    def of(cls, record: Any) -> GroupSource:
+        """Read a record back; what is absent or malformed (an older run) is unknown."""
+        if not isinstance(record, Mapping) or record.get("kind") not in ("column", "pattern", "layout", "folder"):
+            return cls()
+        return cls(record["kind"], str(record.get("name", "")), int(record.get("blank", 0)))
+
+    def __str__(self) -> str:
+        if self.kind == "unknown":
+            return "unknown"
+        how = {"column": f"column {self.name}", "pattern": f"pattern {self.name}", "folder": f"folders: {self.name}"}.get(
+            self.kind, self.name
+        )
+        return f"{how}, {self.blank:,} images without one" if self.blank else how
+
+
+UNKNOWN = GroupSource()
+"""Nothing says which images belong together."""
+
+
+def groups_by_pattern(pattern: str, paths: Sequence[str]) -> list[str]:
+    r"""The group of each image by a regular expression on its file name, or on its path where no name matches.
+
+    Args:
+        pattern: such as ``PAT_(\d+)_``; what the brackets hold is the group, all of the match without brackets.
+        paths: of the images, with ``/``.
+
+    Raises:
+        DataError: no regular expression, or a name that it does not match.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise DataError(f"--group-by {pattern!r}: no regular expression ({error})") from None
+    found = [compiled.search(PurePosixPath(path).name) for path in paths]
+    if not any(found):
+        found = [compiled.search(path) for path in paths]
+    unmatched = [path for path, match in zip(paths, found, strict=True) if match is None]
+    if unmatched:
+        raise DataError(
+            f"--group-by {pattern!r}: matches {len(paths) - len(unmatched):,} of {len(paths):,} file names, not {unmatched[0]!r}; "
+            "name a column of the table, or a pattern that finds the patient or lesion in every name"
+        )
+    return ["-".join(part or "" for part in match.groups()) or match.group() for match in found if match]

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tiny_data import folder, write_csv, write_image
+
+from lentigo.data import GroupSource, read_samples, split_samples
+from lentigo.errors import DataError
+
+
+def pictures(root: Path, header: tuple[str, ...], cells: list[tuple[str, ...]]) -> Path:
+    """Eight images of two classes with these further cells each."""
+    rows = []
+    for n, more in enumerate(cells):
+        write_image(root / f"{n}.png", n)
+        rows.append((f"{n}.png", "ab"[n % 2], *more))
+    write_csv(root / "table.csv", ("image", "label", *header), rows)
+    return root
+
+
+@pytest.mark.parametrize("column", ["group", "patient", "patient_id", "lesion", "lesion_id", "case_id", "subject"])
+def test_a_column_of_a_known_name_is_the_group(tmp_path: Path, column: str) -> None:
+    samples = read_samples(pictures(tmp_path, (column,), [(f"P{n // 2}",) for n in range(8)]))
+    assert samples.groups == GroupSource("column", column)
+    assert samples.groups.known
+    assert samples.frame["group"].nunique() == 4
+    assert f"in 4 groups (column {column})" in repr(samples)
+
+
+def test_patients_go_before_their_lesions(tmp_path: Path) -> None:
+    samples = read_samples(pictures(tmp_path, ("lesion_id", "patient_id"), [(f"L{n}", f"P{n // 4}") for n in range(8)]))
+    assert (samples.groups.name, samples.groups.unit) == ("patient_id", "patient")
+    assert samples.frame["group"].nunique() == 2
+    by_lesion = read_samples(tmp_path, group_by="lesion_id")
+    assert (by_lesion.groups.name, by_lesion.groups.unit, by_lesion.frame["group"].nunique()) == ("lesion_id", "lesion", 8)
+
+
+def test_blank_cells_leave_the_groups_unknown(tmp_path: Path) -> None:
+    samples = read_samples(pictures(tmp_path, ("patient",), [("" if n == 3 else f"P{n // 2}",) for n in range(8)]))
+    assert not samples.groups.known
+    assert samples.groups.record == {"kind": "column", "name": "patient", "blank": 1}
+    assert samples.frame["group"][3] == "3.png"
+
+
+def test_file_names_give_the_group(tmp_path: Path) -> None:
+    for n in range(12):
+        write_image(tmp_path / "ab"[n % 2] / f"PAT_{n // 3}_{n}.png", n)
+    samples = read_samples(tmp_path)
+    assert samples.groups == GroupSource()
+    assert not samples.groups.known
+    grouped = read_samples(tmp_path, group_by=r"PAT_(\d+)_")
+    assert grouped.groups == GroupSource("pattern", r"PAT_(\d+)_")
+    assert (grouped.groups.unit, sorted(set(grouped.frame["group"]))) == ("patient", ["0", "1", "2", "3"])
+    split = split_samples(grouped, "patient", fractions=(0.5, 0.25, 0.25), seed=1).frame
+    assert split.groupby("group")["split"].nunique().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("group_by", "message"),
+    [
+        (r"PAT_(\d+", "no regular expression"),
+        (r"b/(\d+)\.png", "matches 3 of 6 file names, not 'a/0.png'"),
+        ("patients", "'patients' is no column of the table"),
+    ],
+)
+def test_groups_that_cannot_be_found(tmp_path: Path, group_by: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_samples(folder(tmp_path, {"a": 3, "b": 3}), group_by=group_by)
+
+
+@pytest.mark.parametrize("record", [None, {}, {"kind": "no"}, "column", {"kind": "unknown", "name": ""}])
+def test_a_record_that_says_nothing_is_unknown(record: object) -> None:
+    assert GroupSource.of(record) == GroupSource()
+
+
+@pytest.mark.parametrize("groups", [GroupSource(), GroupSource("layout", "lesion_id"), GroupSource("column", "patient", 3)])
+def test_a_record_is_read_back(groups: GroupSource) -> None:
+    assert GroupSource.of(groups.record) == groups

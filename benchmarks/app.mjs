@@ -74,6 +74,7 @@ async function start(url, factor) {
   const page = await browser.newPage({ viewport: { width: 360, height: 640 }, deviceScaleFactor: 2, locale: "en-GB" });
   await page.addInitScript(() => {
     localStorage.setItem("lentigo.notice", "read");
+    localStorage.setItem("lentigo.capture", "dermatoscope");
     globalThis.seen = { shift: 0, blocked: 0, paint: 0, usable: 0 };
     // Stamped in the page, once the frame that shows it has been drawn: Playwright itself looks only every half second.
     new MutationObserver((_, observer) => {

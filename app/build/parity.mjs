@@ -32,7 +32,10 @@ const { server, url } = await serve(path.resolve(values.static));
 const browser = await chromium.launch(launchOptions());
 try {
   const page = await browser.newPage({ locale: "en-GB", serviceWorkers: "block" });
-  await page.addInitScript(() => localStorage.setItem("lentigo.notice", "read"));
+  await page.addInitScript(() => {
+    localStorage.setItem("lentigo.notice", "read");
+    localStorage.setItem("lentigo.capture", "dermatoscope"); // or else it is asked before anything is classified
+  });
   await page.goto(`${url}#/models`);
   await page.getByTestId("bundle-input").setInputFiles(FILES.map((name) => path.join(bundle, name)));
   await page.getByTestId("notice-done").or(page.getByTestId("notice-error")).first().waitFor();

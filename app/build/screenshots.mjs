@@ -59,7 +59,10 @@ for (const [look, options] of Object.entries(LOOKS)) {
     await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
     await page.screenshot({ path: path.join(values.out, `app-${name}-${look}.jpg`), type: "jpeg", quality: 82 });
   };
-  await page.addInitScript(() => localStorage.setItem("lentigo.notice", "read"));
+  await page.addInitScript(() => {
+    localStorage.setItem("lentigo.notice", "read");
+    localStorage.setItem("lentigo.capture", "dermatoscope");
+  });
   await page.goto(url);
   await page.locator("[data-testid=model-badge][data-state=ready]").waitFor();
   await shoot("welcome");

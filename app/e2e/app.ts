@@ -1,9 +1,11 @@
 /** What the browser tests share: a server, a page that has the app open, and how to classify with it. */
 
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { expect, type Page, test as base } from "@playwright/test";
 import { serve } from "../build/serve.mjs";
-import { PHOTOS } from "../tests/fixtures";
+import { BUNDLES, PHOTOS } from "../tests/fixtures";
 
 export { expect };
 
@@ -54,6 +56,33 @@ export async function openApp(page: Page, url: string, hash = ""): Promise<void>
   await page.addInitScript(() => localStorage.setItem("lentigo.notice", "read"));
   await page.goto(url + hash);
   if (hash === "") await modelReady(page);
+}
+
+type Changed = { domain: string; operating_points: { name: string; threshold: number }[]; title: string };
+
+/** Serve the packaged bundles with changed specifications, so that "alpha" can be a dermatoscope's model, say. */
+export async function changeSpecs(page: Page, change: (name: string, spec: Changed) => void): Promise<void> {
+  const changed = Object.fromEntries(
+    ["alpha", "beta"].map((name) => {
+      const spec = JSON.parse(readFileSync(path.join(BUNDLES, name, "spec.json"), "utf8")) as Changed;
+      change(name, spec);
+      return [name, { spec, text: JSON.stringify(spec) }];
+    }),
+  );
+  await page.route("**/bundles/*/spec.json*", async (route) => {
+    const name = new URL(route.request().url()).pathname.split("/").at(-2)!;
+    await route.fulfill({ body: changed[name].text, contentType: "application/json" });
+  });
+  await page.route("**/bundles/index.json", async (route) => {
+    const response = await route.fetch();
+    const index = (await response.json()) as { bundles: { name: string; domain: string; specDigest: string }[] };
+    for (const bundle of index.bundles) {
+      const { spec, text } = changed[bundle.name];
+      bundle.domain = spec.domain;
+      bundle.specDigest = createHash("sha256").update(text).digest("hex");
+    }
+    await route.fulfill({ response, json: index });
+  });
 }
 
 export async function modelReady(page: Page): Promise<void> {

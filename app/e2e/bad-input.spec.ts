@@ -91,7 +91,7 @@ test("a model that cannot be fetched is told, and fetched when the connection is
   await choose(page, "mel.jpg"); // waits for the model
   await page.unroute("**/model.onnx*");
   await problem.getByRole("button", { name: "Try again" }).click();
-  await expect(page.getByTestId("headline")).toHaveAttribute("data-code", "mel");
+  await expect(page.getByTestId("verdict")).toHaveAttribute("data-kind", "above");
 });
 
 test("a packaged model that arrives damaged is refused", async ({ page, url }) => {

@@ -28,18 +28,27 @@ test("every photograph gets Python's probabilities, whatever its format and orie
   for (const name of Object.keys(expected)) agrees(await classify(page, name), name);
 });
 
-test("the answer: name, bars, malignant share, operating point, notice", async ({ page, url }) => {
+test("the answer: verdict, chips, bars, line, what the model knows, notice", async ({ page, url }) => {
   await openApp(page, url);
   await classify(page, "mel.jpg");
-  await expect(page.getByTestId("headline")).toHaveAttribute("data-code", "mel");
-  await expect(page.getByTestId("results")).toContainText("Not a diagnosis");
-  await expect(page.getByTestId("prediction-set")).toContainText("Melanoma");
-  const share = page.getByTestId("share");
-  await expect(share).toContainText("Above the line at 20 %");
-  await share.getByRole("radio", { name: "90 %" }).check();
-  await expect(share).toContainText("Above the line at 35 %");
+  const verdict = page.getByTestId("verdict");
+  await expect(verdict).toHaveAttribute("data-kind", "above");
+  await expect(verdict.getByRole("heading")).toHaveText("Above the line for malignant classes");
+  await expect(verdict).toContainText("the line is at 20 %");
+  await expect(verdict).toContainText("Of 100 malignant images in validation about 5 lay below this line");
+  await expect(verdict).toContainText("of 100 benign ones about 48 lay above it");
+  await expect(page.getByTestId("spoken")).toContainText("Above the line for malignant classes");
+  await expect(page.getByTestId("spoken")).toContainText("Not a diagnosis");
+  await expect(page.locator(".session-verdict")).toContainText("Not a diagnosis");
+  await expect(page.getByTestId("prediction-set").getByRole("listitem").first()).toContainText("Melanoma");
+  await expect(page.getByTestId("knows")).toContainText("This model knows 7 classes only");
+  await expect(page.getByTestId("knows")).toContainText("Other diseases exist");
+  await page.getByTestId("share").getByRole("radio", { name: "90 %" }).check();
+  await expect(verdict).toContainText("the line is at 35 %");
   await classify(page, "orientation-6.jpg");
-  await expect(share).toContainText("Below the line at 35 %"); // remembered
+  await expect(verdict).toHaveAttribute("data-kind", "below");
+  await expect(verdict).toContainText("the line is at 35 %"); // remembered
+  await expect(verdict).toContainText("does not rule out cancer");
 });
 
 test("photographs can be dropped and pasted", async ({ page, url }) => {
@@ -60,6 +69,9 @@ test("photographs can be dropped and pasted", async ({ page, url }) => {
 test("several photographs are averaged; those the model can't tell are left out", async ({ page, url }) => {
   await openApp(page, url);
   await choose(page, "mel.jpg", "nv.jpg");
+  const small = page.getByTestId("small-answer"); // each has its own
+  await expect(small).toHaveText([/above the line.*Melanoma 74.%/s, /below the line.*Melanocytic nevus 97.%/s]);
+  await expect(page.getByTestId("differ")).toContainText("look like different lesions");
   await expect(page.getByTestId("averaged")).toHaveText("Mean of 2 photographs.");
   const mean = await shown(page);
   CODES.forEach((code, i) => {
@@ -71,6 +83,7 @@ test("several photographs are averaged; those the model can't tell are left out"
     "Photographs in the mean: 2. Left out, since the model can't tell on them: 1.",
   );
   expect(await shown(page)).toEqual(mean);
+  await expect(small.nth(2)).toContainText("Can't tell");
   await page.getByRole("button", { name: "Photograph 2" }).click();
   await page.getByRole("button", { name: "Remove this photograph" }).click();
   await expect(page.getByTestId("averaged")).toContainText("Photographs in the mean: 1.");
@@ -79,11 +92,13 @@ test("several photographs are averaged; those the model can't tell are left out"
 test("an image unlike the training images gets no answer, with the reason", async ({ page, url }) => {
   await openApp(page, url);
   await classify(page, "green.png");
-  await expect(page.getByTestId("abstained")).toContainText("Can't tell");
-  await expect(page.getByTestId("abstained")).toContainText("unlike those the model learned from");
-  await expect(page.getByTestId("headline")).toBeHidden();
+  const verdict = page.getByTestId("verdict");
+  await expect(verdict).toHaveAttribute("data-kind", "unsure");
+  await expect(verdict).toContainText("Can't tell");
+  await expect(verdict).toContainText("unlike those the model learned from");
+  await expect(verdict).toContainText("hardly anything to see");
   await expect(page.getByTestId("share")).toBeHidden();
-  await expect(page.getByTestId("abstained")).toContainText("hardly anything to see");
+  await expect(page.getByTestId("prediction-set")).toBeHidden();
   await expect(page.getByTestId("hints")).toBeHidden();
 });
 
@@ -94,6 +109,8 @@ test("the heat map covers the photograph as strongly as the slider says, for the
   await openApp(page, url);
   await classify(page, "mel.jpg");
   const heat = page.getByTestId("heat");
+  await expect(heat).toBeHidden(); // until it is asked for
+  await page.getByTestId("heat-toggle").click();
   const drawn = (): Promise<number[]> =>
     heat.evaluate((canvas: HTMLCanvasElement) => {
       const { data } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
@@ -104,12 +121,12 @@ test("the heat map covers the photograph as strongly as the slider says, for the
   expect(peak).toBeGreaterThanOrEqual(250); // between the map's places, the drawn peak is a little lower than the map's
   await page.getByTestId("heat-slider").fill("80");
   await expect(heat).toHaveCSS("opacity", "0.8");
-  await page.getByTestId("heat-slider").fill("0");
-  await expect(heat).toHaveCSS("opacity", "0");
   await page.getByRole("button", { name: /Vascular lesion/ }).click();
   expect((await drawn())[1]).not.toBe(forMelanoma);
   const [photo, map] = [await page.getByTestId("photo").boundingBox(), await heat.boundingBox()];
   expect(map).toEqual(photo);
+  await page.getByTestId("heat-toggle").click();
+  await expect(heat).toBeHidden();
 });
 
 test("crop and turn change what is classified", async ({ page, url }) => {

@@ -88,6 +88,7 @@ test("a bundle is loaded from a file, kept, and removed", async ({ page, url }, 
   expect((await classify(page, "mel.jpg"))["mel"]).toBeCloseTo(expected["mel.jpg"].probabilities[4], 3);
   await page.getByRole("link", { name: "Models" }).click();
   await page.getByRole("button", { name: "Remove Somebody's network" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete" }).click(); // asks first
   await expect(page.getByTestId("model")).toHaveCount(2);
   await expect(page.getByTestId("model").first().getByRole("radio")).toBeChecked();
 });

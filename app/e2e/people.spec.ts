@@ -74,9 +74,9 @@ test("English and Chinese are switched and remembered", async ({ page, url }) =>
   await classify(page, "mel.jpg");
   await page.getByTestId("language").click();
   await expect(page.locator("html")).toHaveAttribute("lang", "zh-Hans");
-  await expect(page.getByTestId("headline")).toContainText("黑色素瘤");
-  await expect(page.getByTestId("results")).toContainText("不是诊断");
-  await expect(page.getByTestId("share")).toContainText("高于界线");
+  await expect(page.getByTestId("verdict")).toContainText("高于恶性类别的界线");
+  await expect(page.locator(".session-verdict")).toContainText("不是诊断");
+  await expect(page.getByTestId("prediction-set")).toContainText("黑色素瘤");
   for (const link of ["记录", "模型", "检查"]) await expect(page.getByRole("link", { name: link })).toBeVisible();
   // Nothing English is left on the page but names.
   const english = await page.locator("main, nav, footer").allInnerTexts();
@@ -119,6 +119,7 @@ test("works from the keyboard alone", async ({ page, url }) => {
   await page.keyboard.press("Escape");
   await expect(page.getByRole("dialog")).toBeHidden();
   await expect(page.getByTestId("edit")).toBeFocused();
+  await page.getByTestId("heat-toggle").press("Enter");
   await page.getByTestId("heat-slider").focus();
   await page.keyboard.press("End");
   await expect(page.getByTestId("heat")).toHaveCSS("opacity", "1");

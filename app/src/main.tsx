@@ -3,17 +3,20 @@
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import { startOffline } from "./state/offline";
-import { model, startModels } from "./state/models";
+import { captureUnknown, model, startModels } from "./state/models";
+import { startDraft } from "./state/draft";
 import { classifyWaiting, forgetAnswers } from "./state/session";
 import { App } from "./ui/App";
 
 render(<App />, document.getElementById("app")!);
 
-// Photographs that came in while no model was there, or that another model answered, are (again) classified.
+void startDraft();
+
+// Photographs that came in while no model was there or before the person said how they were taken, or that another model answered, are (again) classified.
 let answering: string | null = null;
 effect(() => {
   const state = model.value;
-  if (state.kind !== "ready") return;
+  if (captureUnknown.value || state.kind !== "ready") return;
   const another = state.entry.digest !== answering;
   answering = state.entry.digest;
   queueMicrotask(() => {

@@ -2,13 +2,12 @@
 
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Quality } from "../src/core/quality";
 
-export const FIXTURES = fileURLToPath(new URL("./fixtures/", import.meta.url));
+export const FIXTURES = path.join(import.meta.dirname, "fixtures");
 export const PHOTOS = path.join(FIXTURES, "photos");
 export const BUNDLES = path.join(FIXTURES, "bundles");
-const PACKAGED = fileURLToPath(new URL("../../lentigo/bundles/", import.meta.url));
+const PACKAGED = path.join(import.meta.dirname, "../../lentigo/bundles");
 
 /** What Python answers about a photograph. */
 export interface Expected {

@@ -6,9 +6,11 @@ import {
   deleteEverything,
   deleteVisit,
   listCases,
-  putCases,
+  mergeIntoNotebook,
   readCase,
+  saveCase,
   saveVisit,
+  settleConflict,
 } from "../src/notebook/cases";
 import { storageError } from "../src/notebook/database";
 import { searchCases } from "../src/notebook/search";
@@ -66,7 +68,7 @@ beforeEach(async () => {
 describe("cases", () => {
   test("are saved, listed by change, read with their dates in order, and deleted with them", async () => {
     const first = oneCase("a", "Arm", ["2024-02-01"]);
-    await putCases([first, oneCase("b", "Back", ["2024-05-01"])]);
+    await mergeIntoNotebook([first, oneCase("b", "Back", ["2024-05-01"])]);
     const { visits: _, ...bare } = first;
     await saveVisit({ ...bare, updated: "2024-06-01T00:00:00.000Z" }, visit("earlier", "a", "2023-12-01"));
     expect((await listCases()).map(({ id }) => id)).toEqual(["a", "b"]);
@@ -123,6 +125,66 @@ describe("export and import", () => {
     expect(await keyOf(altered('"version":1', '"version":2'))).toBe("importNewer");
     expect(await keyOf(altered("data:image/jpeg;base64,", "https://example.org/"))).toBe("importInvalid");
     expect(await keyOf(altered('"date":"2024-02-01"', '"date":"yesterday"'))).toBe("importInvalid");
+  });
+});
+
+describe("an import is merged", () => {
+  const here = oneCase("a", "Arm", ["2024-02-01"]);
+  const bare = ({ visits: _, ...fields }: CaseWithVisits): Omit<CaseWithVisits, "visits"> => fields;
+
+  test("an older export loses no newer note; what it says is kept beside it", async () => {
+    await mergeIntoNotebook([here]);
+    await saveCase({ ...bare(here), note: "it has grown", updated: "2024-07-01T00:00:00.000Z" });
+    const older = { ...here, note: "first note", updated: "2024-03-01T00:00:00.000Z" };
+    expect(await mergeIntoNotebook([older])).toEqual({ added: 0, updated: 1, unchanged: 0, conflicts: 1 });
+    const after = (await readCase("a"))!;
+    expect(after.note).toBe("it has grown");
+    expect(after.updated).toBe("2024-07-01T00:00:00.000Z");
+    expect(after.conflicts).toEqual([{ updated: older.updated, title: "Arm", site: here.site, note: "first note" }]);
+    expect(await mergeIntoNotebook([older])).toMatchObject({ updated: 0, unchanged: 1 }); // once is enough
+    expect((await readCase("a"))!.conflicts).toHaveLength(1);
+  });
+
+  test("a newer one wins, and what was here is kept", async () => {
+    await mergeIntoNotebook([{ ...here, note: "mine" }]);
+    await mergeIntoNotebook([{ ...here, note: "theirs", updated: "2025-01-01T00:00:00.000Z" }]);
+    const after = (await readCase("a"))!;
+    expect([after.note, after.conflicts?.map(({ note }) => note)]).toEqual(["theirs", ["mine"]]);
+  });
+
+  test("dates are joined, and none is lost on either side", async () => {
+    await mergeIntoNotebook([oneCase("a", "Arm", ["2024-02-01", "2024-04-01"])]);
+    const imported = oneCase("a", "Arm", ["2024-02-01", "2024-03-01"]);
+    imported.visits[0].note = "another note";
+    await mergeIntoNotebook([imported]);
+    const after = (await readCase("a"))!;
+    expect(after.visits.map(({ date }) => date)).toEqual(["2024-02-01", "2024-03-01", "2024-04-01"]);
+    expect(after.visits[0].note).toBe("slightly larger");
+    expect(after.conflicts).toEqual([{ updated: imported.updated, visitId: "a-2024-02-01", note: "another note" }]);
+  });
+
+  test("a conflict is settled by taking it over or dropping it", async () => {
+    await mergeIntoNotebook([{ ...here, note: "mine", updated: "2024-07-01T00:00:00.000Z" }]);
+    await mergeIntoNotebook([{ ...here, note: "theirs" }]);
+    let one = (await readCase("a"))!;
+    await settleConflict(one, one.conflicts![0], true);
+    one = (await readCase("a"))!;
+    expect([one.note, one.conflicts]).toEqual(["theirs", undefined]);
+    await mergeIntoNotebook([{ ...here, note: "third" }]);
+    one = (await readCase("a"))!;
+    await settleConflict(one, one.conflicts![0], false);
+    one = (await readCase("a"))!;
+    expect([one.note, one.conflicts]).toEqual(["theirs", undefined]);
+  });
+
+  test("the same again changes nothing", async () => {
+    await mergeIntoNotebook([here]);
+    expect(await mergeIntoNotebook(await importCases(await exportCases([here])))).toEqual({
+      added: 0,
+      updated: 0,
+      unchanged: 1,
+      conflicts: 0,
+    });
   });
 });
 

@@ -102,6 +102,7 @@ const schema = v.strictObject({
 export type Spec = v.InferOutput<typeof schema>;
 export type ClassSpec = Spec["classes"][number];
 export type OperatingPoint = Spec["operating_points"][number];
+export type Domain = Spec["domain"];
 
 /**
  * Read a specification from the text of `spec.json`.

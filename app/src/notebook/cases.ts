@@ -2,7 +2,8 @@
 
 import { signal } from "@preact/signals";
 import { database, storageError } from "./database";
-import type { Case, Visit } from "./types";
+import { type Merged, mergeCases } from "./merge";
+import type { Case, Conflict, Visit } from "./types";
 
 export interface CaseWithVisits extends Case {
   /** Oldest first. */
@@ -66,6 +67,30 @@ export function saveCase(one: Case): Promise<void> {
   });
 }
 
+/** Settle a conflict: take over what it says, or drop it. */
+export function settleConflict({ visits, ...one }: CaseWithVisits, conflict: Conflict, use: boolean): Promise<void> {
+  const rest = (one.conflicts ?? []).filter((other) => other !== conflict);
+  const { conflicts: _, ...fields } = one;
+  const own: Partial<Case> = use && conflict.visitId === undefined ? conflictFields(conflict) : {};
+  const settled: Case = {
+    ...fields,
+    ...own,
+    updated: new Date().toISOString(),
+    ...(rest.length > 0 && { conflicts: rest }),
+  };
+  const visit = use ? visits.find(({ id }) => id === conflict.visitId) : undefined;
+  if (visit === undefined) return saveCase(settled);
+  return saveVisit(settled, { ...visit, note: conflict.note ?? visit.note });
+}
+
+function conflictFields({ title, site, note }: Conflict): Partial<Case> {
+  return {
+    ...(title !== undefined && { title }),
+    ...(site !== undefined && { site }),
+    ...(note !== undefined && { note }),
+  };
+}
+
 export function deleteVisit(id: string): Promise<void> {
   return change(async () => {
     await (await database()).delete("visits", id);
@@ -98,13 +123,34 @@ export function deleteEverything(): Promise<void> {
   });
 }
 
-/** Write many cases at once; those with the same identity are replaced. */
-export function putCases(cases: readonly CaseWithVisits[]): Promise<void> {
+/** Merge imported cases into the notebook: all of them or none. */
+export async function mergeIntoNotebook(imported: readonly CaseWithVisits[]): Promise<Merged> {
+  let merged: Merged = { added: 0, updated: 0, unchanged: 0, conflicts: 0 };
+  await change(async () => {
+    const db = await database();
+    // Read and written in one transaction, so that nothing written meanwhile in another tab is lost.
+    const transaction = db.transaction(["cases", "visits"], "readwrite");
+    const [cases, visits] = [transaction.objectStore("cases"), transaction.objectStore("visits")];
+    const byCase = groupVisits(await visits.getAll());
+    const here = (await cases.getAll()).map((one) => ({ ...one, visits: byCase.get(one.id) ?? [] }));
+    const result = mergeCases(here, imported);
+    const writes: Promise<unknown>[] = [transaction.done];
+    for (const { visits: dates, ...one } of result.changed) {
+      writes.push(cases.put(one), ...dates.map((visit) => visits.put(visit)));
+    }
+    await Promise.all(writes);
+    merged = result.merged;
+  });
+  return merged;
+}
+
+/** Write a case and its visits as they are, for bringing back what was deleted. */
+export function restoreCases(restored: readonly CaseWithVisits[]): Promise<void> {
   return change(async () => {
     const db = await database();
     const transaction = db.transaction(["cases", "visits"], "readwrite");
     const writes: Promise<unknown>[] = [transaction.done];
-    for (const { visits, ...one } of cases) {
+    for (const { visits, ...one } of restored) {
       writes.push(transaction.objectStore("cases").put(one));
       for (const visit of visits) writes.push(transaction.objectStore("visits").put(visit));
     }

@@ -1,7 +1,9 @@
-/** The device's own database: cases, their visits, and bundles that the person loaded. */
+/** The device's own database: cases, their visits, checks under way, and bundles that the person loaded. */
 
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import { AppError } from "../core/errors";
+import type { Edit } from "../core/geometry";
+import type { Concern } from "../core/verdict";
 import type { Case, Visit } from "./types";
 
 export interface StoredBundle {
@@ -12,13 +14,33 @@ export interface StoredBundle {
   files: Record<string, Blob>;
 }
 
+/** A check under way, so that a reload or a closed tab loses no photograph. */
+export interface Draft {
+  id: string;
+  /** ISO 8601 instant. */
+  saved: string;
+  photos: { key: number; name: string; edit: Edit }[];
+  concerns: Concern[];
+}
+
+/** A photograph of a draft as it came in. */
+export interface DraftPhoto {
+  draft: string;
+  key: number;
+  blob: Blob;
+}
+
 interface Schema extends DBSchema {
   cases: { key: string; value: Case };
   visits: { key: string; value: Visit; indexes: { case: string } };
   bundles: { key: string; value: StoredBundle };
+  drafts: { key: string; value: Draft };
+  draftPhotos: { key: [string, number]; value: DraftPhoto };
 }
 
 export type Database = IDBPDatabase<Schema>;
+
+const VERSION = 2;
 
 let opening: Promise<Database> | null = null;
 
@@ -29,11 +51,21 @@ export function database(): Promise<Database> {
 
 async function open(): Promise<Database> {
   try {
-    return await openDB<Schema>("lentigo", 1, {
-      upgrade(db) {
-        db.createObjectStore("cases", { keyPath: "id" });
-        db.createObjectStore("visits", { keyPath: "id" }).createIndex("case", "caseId");
-        db.createObjectStore("bundles", { keyPath: "name" });
+    return await openDB<Schema>("lentigo", VERSION, {
+      upgrade(db, before) {
+        if (before < 1) {
+          db.createObjectStore("cases", { keyPath: "id" });
+          db.createObjectStore("visits", { keyPath: "id" }).createIndex("case", "caseId");
+          db.createObjectStore("bundles", { keyPath: "name" });
+        }
+        if (before < 2) {
+          db.createObjectStore("drafts", { keyPath: "id" });
+          db.createObjectStore("draftPhotos", { keyPath: ["draft", "key"] });
+        }
+      },
+      blocking(_before, _wanted, event) {
+        (event.target as IDBDatabase).close(); // another tab has a newer version of the app
+        opening = null;
       },
       terminated() {
         opening = null;

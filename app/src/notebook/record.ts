@@ -1,14 +1,15 @@
 /** From a check to what the notebook keeps of it. */
 
 import type { OperatingPoint, Spec } from "../core/spec";
-import type { ModelEntry } from "../state/models";
+import type { Capture, Concern } from "../core/verdict";
+import type { ModelEntry } from "../state/catalogue";
 import type { Answer, Photo } from "../state/session";
 import type { Case, Site, Visit, VisitPhoto } from "./types";
 
 const JPEG_QUALITY = 0.9;
 
 /** A new identity. (`crypto.randomUUID` is missing on pages served over plain HTTP.) */
-function identity(): string {
+export function identity(): string {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
@@ -26,6 +27,8 @@ interface Visited {
   spec: Spec;
   entry: ModelEntry;
   operatingPoint: OperatingPoint | null;
+  concerns: readonly Concern[];
+  taken: Capture | null;
 }
 
 export async function newVisit(from: Visited): Promise<Visit> {
@@ -41,10 +44,14 @@ export async function newVisit(from: Visited): Promise<Visit> {
     classes: spec.classes.map((label) => ({ ...label })),
     probabilities: answer.probabilities,
     malignant: answer.malignant,
-    operatingPoint:
-      from.operatingPoint === null
-        ? null
-        : { name: from.operatingPoint.name, threshold: from.operatingPoint.threshold },
+    operatingPoint: from.operatingPoint === null ? null : { ...from.operatingPoint },
+    concerns: [...from.concerns],
+    ...(from.taken !== null && { taken: from.taken }),
+    domain: spec.domain,
+    ...(spec.conformal !== null &&
+      answer.set !== null && {
+        set: { coverage: spec.conformal.coverage, codes: answer.set.map((i) => spec.classes[i].code) },
+      }),
     abstained: answer.abstained,
     model: { name: spec.name, version: spec.version, title: spec.title, digest: from.entry.digest },
     created: new Date().toISOString(),

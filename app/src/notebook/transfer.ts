@@ -2,6 +2,7 @@
 
 import * as v from "valibot";
 import { AppError } from "../core/errors";
+import { CAPTURES, CONCERNS } from "../core/verdict";
 import type { CaseWithVisits } from "./cases";
 import type { Visit } from "./types";
 
@@ -23,6 +24,14 @@ const reason = v.object({
   threshold: v.exactOptional(number),
 });
 
+const conflict = v.object({
+  updated: instant,
+  visitId: v.exactOptional(identity),
+  title: v.exactOptional(text),
+  site: v.exactOptional(v.nullable(site)),
+  note: v.exactOptional(text),
+});
+
 const photo = v.object({
   image,
   width: number,
@@ -40,7 +49,18 @@ const visit = v.object({
   classes: v.array(v.object({ code: text, en: text, zh: text, malignant: v.nullable(v.boolean()) })),
   probabilities: v.array(share),
   malignant: v.nullable(share),
-  operatingPoint: v.nullable(v.object({ name: text, threshold: number })),
+  operatingPoint: v.nullable(
+    v.object({
+      name: text,
+      threshold: number,
+      sensitivity: v.exactOptional(share),
+      specificity: v.exactOptional(share),
+    }),
+  ),
+  concerns: v.exactOptional(v.array(v.picklist(CONCERNS))),
+  taken: v.exactOptional(v.picklist(CAPTURES)),
+  domain: v.exactOptional(v.picklist(["dermoscopy", "clinical", "phantom"])),
+  set: v.exactOptional(v.object({ coverage: share, codes: v.array(text) })),
   abstained: v.boolean(),
   model: v.object({ name: text, version: text, title: text, digest: text }),
   created: instant,
@@ -58,6 +78,7 @@ const schema = v.object({
       note: text,
       created: instant,
       updated: instant,
+      conflicts: v.exactOptional(v.array(conflict)),
       visits: v.array(visit),
     }),
   ),

@@ -1,7 +1,8 @@
 /** What the notebook holds. */
 
-import type { ClassSpec } from "../core/spec";
+import type { ClassSpec, Domain } from "../core/spec";
 import type { Reason } from "../core/trust";
+import type { Capture, Concern } from "../core/verdict";
 
 /** A place on the body: a region of the drawn figure and a point in it. */
 export interface Site {
@@ -21,6 +22,19 @@ export interface Case {
   /** ISO 8601 instants. */
   created: string;
   updated: string;
+  /** Other versions of what is written here, brought by imports and kept until the person has chosen. */
+  conflicts?: Conflict[];
+}
+
+/** Another version of a case's own fields, or of a visit's note. */
+export interface Conflict {
+  /** When that version was written. */
+  updated: string;
+  /** The visit whose note it is; without one it is the case. */
+  visitId?: string;
+  title?: string;
+  site?: Site | null;
+  note?: string;
 }
 
 /** One photograph of a visit, and what the model said of it. */
@@ -54,7 +68,15 @@ export interface Visit {
   classes: ClassSpec[];
   probabilities: number[];
   malignant: number | null;
-  operatingPoint: { name: string; threshold: number } | null;
+  /** The line; its sensitivity and specificity on validation are missing in older records. */
+  operatingPoint: { name: string; threshold: number; sensitivity?: number; specificity?: number } | null;
+  /** What follows is missing in older records. */
+  concerns?: Concern[];
+  taken?: Capture;
+  /** What the model was made for. */
+  domain?: Domain;
+  /** The prediction set: codes of its classes, the most probable first. */
+  set?: { coverage: number; codes: string[] };
   abstained: boolean;
   model: ModelStamp;
   created: string;

@@ -1,51 +1,15 @@
-/** The models: those that came with the app, those the person loaded, and the one in use. */
+/** The choice: which model is in use. It follows how the photographs are taken (dermatoscope or plain camera). */
 
-import { signal } from "@preact/signals";
-import * as v from "valibot";
-import { digest, readBundle } from "../core/bundle";
-import { AppError, type PlainError, plainError } from "../core/errors";
-import { parseSpec, type Spec } from "../core/spec";
-import { t } from "../i18n";
-import { database, storageError, type StoredBundle } from "../notebook/database";
-import type { BundleSource } from "../worker/protocol";
+import { batch, computed, signal } from "@preact/signals";
+import { type PlainError, plainError } from "../core/errors";
+import type { Spec } from "../core/spec";
+import { type Capture, CAPTURES, DOMAIN_OF } from "../core/verdict";
+import type { StoredBundle } from "../notebook/database";
+import { deleteBundle, listStored, sourceOf, storeBundle } from "./bundles";
+import { entries, listPackaged, type ModelEntry, modelName } from "./catalogue";
 import { engine } from "./engine";
 import { tellError } from "./notices";
 import { readSetting, writeSetting } from "./storage";
-
-const packagedSchema = v.object({
-  default: v.nullable(v.string()),
-  bundles: v.array(
-    v.object({
-      name: v.string(),
-      title: v.string(),
-      version: v.string(),
-      domain: v.picklist(["dermoscopy", "clinical", "phantom"]),
-      weights: v.string(),
-      classes: v.array(v.object({ en: v.string(), zh: v.string() })),
-      bytes: v.number(),
-      specDigest: v.string(),
-      files: v.record(v.string(), v.string()),
-    }),
-  ),
-});
-
-export interface ModelEntry {
-  /** Unique: a packaged and a loaded bundle may have the same name. */
-  id: string;
-  origin: "packaged" | "device";
-  name: string;
-  title: string;
-  version: string;
-  domain: Spec["domain"];
-  weights: string;
-  /** Plain names of the classes it tells apart. */
-  classes: { en: string; zh: string }[];
-  bytes: number;
-  /** SHA-256 of its spec.json. */
-  digest: string;
-  /** SHA-256 of its other files, where they are to be fetched. */
-  files?: Record<string, string>;
-}
 
 export type ModelState =
   | { kind: "starting" }
@@ -54,95 +18,74 @@ export type ModelState =
   | { kind: "ready"; entry: ModelEntry; spec: Spec; card: string }
   | { kind: "failed"; entry: ModelEntry | null; error: PlainError };
 
-const DOMAIN_NAMES = { dermoscopy: "domainDermoscopy", clinical: "domainClinical", phantom: "domainPhantom" } as const;
-
-export const entries = signal<ModelEntry[]>([]);
 export const model = signal<ModelState>({ kind: "starting" });
+
+function initialCapture(): Capture | null {
+  const stored = readSetting("capture");
+  return CAPTURES.find((known) => known === stored) ?? null;
+}
+
+/** How the person's photographs are taken; null until they have said so. */
+export const capture = signal<Capture | null>(initialCapture());
+
+/** Nothing is classified before the person has said how the photographs are taken; drawn images need no answer. */
+export const captureUnknown = computed(() => {
+  const state = model.value;
+  return capture.value === null && "entry" in state && state.entry !== null && state.entry.domain !== "phantom";
+});
+
+/** The model that a kind of photograph is for: the one chosen last, the default, or the first. */
+function modelFor(taken: Capture): ModelEntry | undefined {
+  const domain = DOMAIN_OF[taken];
+  const fitting = entries.value.filter((entry) => entry.domain === domain);
+  const preferred = [readSetting(`model.${domain}`), packagedDefault];
+  return preferred.flatMap((id) => fitting.find((entry) => entry.id === id) ?? []).at(0) ?? fitting[0];
+}
+
+/** Remember how photographs are taken, and use a model made for that kind where there is one. */
+export async function chooseCapture(taken: Capture): Promise<void> {
+  const state = model.value;
+  const domain = "entry" in state ? state.entry?.domain : undefined;
+  const next = domain === DOMAIN_OF[taken] || domain === "phantom" ? undefined : modelFor(taken);
+  writeSetting("capture", taken);
+  await batch(() => {
+    // The model is set to load before the answer is there, so that the one before does not get these photographs.
+    const loading = next === undefined ? undefined : useModel(next.id);
+    capture.value = taken;
+    return loading;
+  });
+}
+
+let packagedDefault: string | null = null;
 
 /** List the models and load the one chosen last, or the default. */
 export async function startModels(): Promise<void> {
   model.value = { kind: "starting" };
-  let chosen: string | null = null;
   try {
     const packaged = await listPackaged();
     entries.value = packaged.entries;
-    chosen = packaged.default;
+    packagedDefault = packaged.default;
   } catch (error) {
     model.value = { kind: "failed", entry: null, error: plainError(error) };
   }
   const stored = readSetting("model");
-  const first = stored ?? chosen;
+  const first = stored ?? packagedDefault;
   if (first !== null && entries.value.some((entry) => entry.id === first)) {
-    await Promise.all([useModel(first), addLoaded()]); // a packaged model does not wait for the database
+    await Promise.all([useModel(first), addStored()]); // a packaged model does not wait for the database
     return;
   }
-  await addLoaded();
-  const wanted = [stored, chosen, entries.value[0]?.id].find((id) => entries.value.some((entry) => entry.id === id));
+  await addStored();
+  const wanted = [stored, packagedDefault, entries.value[0]?.id].find((id) =>
+    entries.value.some((entry) => entry.id === id),
+  );
   if (wanted !== undefined && wanted !== null) await useModel(wanted);
   else if (model.value.kind === "starting") model.value = { kind: "none" };
 }
 
-async function listPackaged(): Promise<{ default: string | null; entries: ModelEntry[] }> {
-  let index: v.InferOutput<typeof packagedSchema>;
-  try {
-    const response = await fetch("bundles/index.json");
-    if (!response.ok) throw new Error(response.statusText);
-    index = v.parse(packagedSchema, await response.json());
-  } catch {
-    throw new AppError("bundleUnreachable", { file: "bundles/index.json" });
-  }
-  return {
-    default: index.default === null ? null : `packaged:${index.default}`,
-    entries: index.bundles.map(({ specDigest, ...rest }) => ({
-      ...rest,
-      id: `packaged:${rest.name}`,
-      origin: "packaged",
-      digest: specDigest,
-    })),
-  };
-}
-
-/** Add the models that the person loaded to the list. */
-async function addLoaded(): Promise<void> {
-  try {
-    const loaded = (await (await database()).getAll("bundles")).map(entryOf);
-    const fresh = loaded.filter(({ id }) => !entries.value.some((entry) => entry.id === id));
-    entries.value = [...entries.value, ...fresh];
-  } catch {
-    // no storage: the packaged models work without it
-  }
-}
-
-function entryOf(stored: StoredBundle): ModelEntry {
-  const spec = parseSpec(stored.spec);
-  return {
-    id: `device:${stored.name}`,
-    origin: "device",
-    name: spec.name,
-    title: spec.title,
-    version: spec.version,
-    domain: spec.domain,
-    weights: spec.weights,
-    classes: spec.classes.map(({ en, zh }) => ({ en, zh })),
-    bytes: Object.values(stored.files).reduce((sum, file) => sum + file.size, 0),
-    digest: stored.digest,
-  };
-}
-
-async function sourceOf(entry: ModelEntry): Promise<BundleSource> {
-  if (entry.origin === "packaged") {
-    const base = new URL(`bundles/${entry.name}/`, document.baseURI).href;
-    return { kind: "url", base, specDigest: entry.digest, ...(entry.files && { files: entry.files }) };
-  }
-  const stored = await (await database()).get("bundles", entry.name);
-  if (stored === undefined) throw new AppError("bundleNotFound");
-  return { kind: "files", spec: stored.spec, files: stored.files };
-}
-
-/** What a model is called: the person's own by its title, those that came with the app by what they are for. */
-export function modelName(entry: ModelEntry): string {
-  if (entry.origin === "device") return entry.title;
-  return t("modelName", { domain: t(DOMAIN_NAMES[entry.domain]), count: entry.classes.length });
+async function addStored(): Promise<void> {
+  const stored = await listStored();
+  const fresh = stored.filter(({ id }) => !entries.value.some((entry) => entry.id === id));
+  entries.value = [...entries.value, ...fresh];
 }
 
 const ENDED: ReadonlySet<string> = new Set(["workerEnded", "workerFailed"]); // the worker is gone, and its model with it
@@ -163,6 +106,7 @@ export async function useModel(id: string): Promise<void> {
     loaded = { kind: "ready", entry, spec, card };
     if (turn !== latest) return;
     writeSetting("model", id);
+    writeSetting(`model.${entry.domain}`, id);
     model.value = loaded;
   } catch (error) {
     const plain = plainError(error);
@@ -181,35 +125,23 @@ export async function retryModel(): Promise<void> {
 }
 
 /**
- * Keep a bundle from files on this device and use it.
+ * Keep a bundle on this device and use it.
  *
- * @throws AppError: no valid bundle in there, or no space to keep it
+ * @throws AppError: no space to keep it
  */
-export async function loadBundle(files: readonly File[]): Promise<ModelEntry> {
-  const bundle = await readBundle(files);
-  const stored: StoredBundle = {
-    name: bundle.spec.name,
-    spec: bundle.specText,
-    digest: await digest(new TextEncoder().encode(bundle.specText)),
-    files: Object.fromEntries(Object.entries(bundle.files).map(([name, bytes]) => [name, new Blob([bytes])])),
-  };
-  try {
-    await (await database()).put("bundles", stored);
-  } catch (error) {
-    throw storageError(error);
-  }
-  const entry = entryOf(stored);
+export async function addModel(bundle: StoredBundle): Promise<ModelEntry> {
+  const entry = await storeBundle(bundle);
   entries.value = [...entries.value.filter((other) => other.id !== entry.id), entry];
   await useModel(entry.id);
   return entry;
 }
 
 /** Remove a bundle that was loaded from a file. */
-export async function removeBundle(entry: ModelEntry): Promise<void> {
+export async function removeModel(entry: ModelEntry): Promise<void> {
   try {
-    await (await database()).delete("bundles", entry.name);
+    await deleteBundle(entry.name);
   } catch (error) {
-    tellError(storageError(error));
+    tellError(error);
     return;
   }
   entries.value = entries.value.filter((other) => other.id !== entry.id);

@@ -6,10 +6,18 @@ import type { TextKey } from "../i18n/en";
 
 export type Notice = { id: number } & (
   | { kind: "error"; error: PlainError; /** what it is about, such as a file name */ subject?: string }
-  | { kind: "done"; text: TextKey; params?: Record<string, string | number> }
+  | {
+      kind: "done";
+      text: TextKey;
+      params?: Record<string, string | number>;
+      /** Takes back what was done. */
+      undo?: () => void;
+    }
 );
 
 const LASTS = 6000; // milliseconds; errors stay until they are dismissed
+const UNDO_LASTS = 12_000;
+const MOST = 3; // at a time; they share a phone's screen with what they are about
 
 export const notices = signal<Notice[]>([]);
 let next = 0;
@@ -18,16 +26,25 @@ export function dismiss(id: number): void {
   notices.value = notices.value.filter((notice) => notice.id !== id);
 }
 
+/** Whether two messages say the same, so that the newer one takes the place of the older. */
+function same(a: Notice, b: Notice): boolean {
+  if (a.kind === "error")
+    return b.kind === "error" && a.subject === b.subject && JSON.stringify(a.error) === JSON.stringify(b.error);
+  return b.kind === "done" && a.text === b.text;
+}
+
+function show(notice: Notice): void {
+  notices.value = [...notices.value.filter((other) => !same(other, notice)).slice(-(MOST - 1)), notice];
+}
+
 export function tellError(error: unknown, subject?: string): void {
   const plain = plainError(error);
   if (plain.key === "unexpected") console.error(error);
-  const notice: Notice = { id: next++, kind: "error", error: plain, ...(subject === undefined ? {} : { subject }) };
-  notices.value = [...notices.value.slice(-3), notice];
+  show({ id: next++, kind: "error", error: plain, ...(subject === undefined ? {} : { subject }) });
 }
 
-export function tellDone(text: TextKey, params: Record<string, string | number> = {}): void {
+export function tellDone(text: TextKey, params: Record<string, string | number> = {}, undo?: () => void): void {
   const id = next++;
-  const others = notices.value.filter((notice) => notice.kind === "error" || notice.text !== text);
-  notices.value = [...others.slice(-3), { id, kind: "done", text, params }];
-  setTimeout(() => dismiss(id), LASTS);
+  show({ id, kind: "done", text, params, ...(undo && { undo }) });
+  setTimeout(() => dismiss(id), undo ? UNDO_LASTS : LASTS);
 }

@@ -1,6 +1,7 @@
 /** The service worker: keeps the app on the device, and tells when a newer version has been fetched. */
 
 import { signal } from "@preact/signals";
+import { draftKept } from "./draft";
 
 export const updateReady = signal(false);
 
@@ -33,9 +34,10 @@ function watch(registration: ServiceWorkerRegistration): void {
   });
 }
 
-/** Switch to the waiting version and load the page anew. */
-export function applyUpdate(): void {
+/** Switch to the waiting version and load the page anew, once what is under way has been kept. */
+export async function applyUpdate(): Promise<void> {
   updateReady.value = false;
+  await draftKept();
   navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
   waiting?.postMessage("activate");
 }

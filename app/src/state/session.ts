@@ -4,11 +4,14 @@ import { computed, signal } from "@preact/signals";
 import { AppError, type PlainError, plainError } from "../core/errors";
 import { type Edit, NO_EDIT } from "../core/geometry";
 import { malignantShare, meanOf, predictionSet } from "../core/probabilities";
+import type { Spec } from "../core/spec";
 import type { Reason } from "../core/trust";
+import { type Concern, CONCERNS, decide, looksDifferent, type Verdict } from "../core/verdict";
 import type { Analysis } from "../worker/protocol";
 import { engine } from "./engine";
-import { model } from "./models";
-import { tellError } from "./notices";
+import { capture, captureUnknown, model } from "./models";
+import { tellDone, tellError } from "./notices";
+import { operatingPoint } from "./operating";
 
 const MAX_PHOTOS = 12;
 
@@ -24,10 +27,20 @@ export interface Photo {
 export const photos = signal<Photo[]>([]);
 export const selectedId = signal<number | null>(null);
 
+/** What the person answered about the lesion. */
+export const concerns = signal<Concern[]>([]);
+
+export function toggleConcern(concern: Concern): void {
+  const chosen = new Set(concerns.value);
+  if (!chosen.delete(concern)) chosen.add(concern);
+  concerns.value = CONCERNS.filter((known) => chosen.has(known));
+}
+
 export const selected = computed(() => photos.value.find((photo) => photo.id === selectedId.value) ?? null);
 
 /** The answer about the lesion. */
 export interface Answer {
+  verdict: Verdict;
   probabilities: number[];
   malignant: number | null;
   /** Positions of the classes in the conformal prediction set; null where the model has none. */
@@ -37,28 +50,57 @@ export interface Answer {
   /** How many photographs the mean is over, and how many were left out since the model can't tell. */
   counted: number;
   leftOut: number;
+  /** The photographs look like different lesions. */
+  differ: boolean;
 }
 
-/** Mean over the photographs on which the model does not abstain; it abstains where it does so on all of them. */
+/** What is said about photographs of one lesion together: the mean over those on which the model does not abstain. */
+function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Concern[]): Answer {
+  const trusted = done.filter((analysis) => analysis.reasons.length === 0);
+  const abstained = trusted.length === 0;
+  const counted = abstained ? done : trusted;
+  const probabilities = meanOf(counted.map((analysis) => analysis.probabilities));
+  const malignant = malignantShare(probabilities, spec.classes);
+  const reasons = abstained ? done[0].reasons : [];
+  const verdict = decide({
+    malignant,
+    each: trusted.map((analysis) => malignantShare(analysis.probabilities, spec.classes)),
+    threshold: operatingPoint(spec)?.threshold ?? null,
+    abstained,
+    reasons,
+    concerns: answered,
+    madeFor: spec.domain,
+    taken: capture.value,
+  });
+  return {
+    verdict,
+    probabilities,
+    malignant,
+    set: predictionSet(probabilities, spec),
+    abstained,
+    reasons,
+    counted: counted.length,
+    leftOut: done.length - counted.length,
+    differ: looksDifferent(
+      trusted.map((one) => ({ probabilities: one.probabilities, set: predictionSet(one.probabilities, spec) })),
+    ),
+  };
+}
+
+/** The answer about all photographs; where the model abstains on all of them, so does the answer. */
 export const answer = computed<Answer | null>(() => {
   if (model.value.kind !== "ready") return null;
   const { spec } = model.value;
   const done = photos.value.flatMap((photo) => (photo.analysis === null ? [] : [photo.analysis]));
   if (done.length === 0 || done.some((analysis) => analysis.probabilities.length !== spec.classes.length)) return null;
-  const trusted = done.filter((analysis) => analysis.reasons.length === 0);
-  const abstained = trusted.length === 0;
-  const counted = abstained ? done : trusted;
-  const probabilities = meanOf(counted.map((analysis) => analysis.probabilities));
-  return {
-    probabilities,
-    malignant: malignantShare(probabilities, spec.classes),
-    set: predictionSet(probabilities, spec),
-    abstained,
-    reasons: abstained ? done[0].reasons : [],
-    counted: counted.length,
-    leftOut: done.length - counted.length,
-  };
+  return answerOf(done, spec, concerns.value);
 });
+
+/** The answer about one photograph alone. */
+export function smallAnswer({ analysis }: Photo, spec: Spec): Answer | null {
+  if (analysis === null || analysis.probabilities.length !== spec.classes.length) return null;
+  return answerOf([analysis], spec, []);
+}
 
 export const busy = computed(() => photos.value.some((photo) => photo.analysis === null && photo.error === null));
 
@@ -68,18 +110,16 @@ function update(id: number, change: Partial<Photo>): void {
 
 let next = 0;
 
+type NewPhoto = Pick<Photo, "blob" | "name"> & Partial<Pick<Photo, "id" | "edit">>;
+
 /** Add photographs of the same lesion and classify them; what is no image is told and left out. */
-export async function addPhotos(files: readonly { blob: Blob; name: string; edit?: Edit }[]): Promise<void> {
+export async function addPhotos(files: readonly NewPhoto[]): Promise<void> {
   const room = MAX_PHOTOS - photos.value.length;
   if (files.length > room) tellError(new AppError("tooManyPhotos", { most: MAX_PHOTOS }));
-  const added = files.slice(0, room).map(({ blob, name, edit }): Photo => ({
-    id: next++,
-    name,
-    blob,
-    edit: edit ?? NO_EDIT,
-    analysis: null,
-    error: null,
-  }));
+  const added = files.slice(0, room).map(({ blob, name, edit, id = next }): Photo => {
+    next = Math.max(next, id) + 1;
+    return { id, name, blob, edit: edit ?? NO_EDIT, analysis: null, error: null };
+  });
   if (added.length === 0) return;
   photos.value = [...photos.value, ...added];
   selectedId.value = added[0].id;
@@ -93,13 +133,17 @@ export async function classifyWaiting(): Promise<void> {
 
 async function classify(id: number): Promise<void> {
   const photo = photos.value.find((candidate) => candidate.id === id);
-  if (photo === undefined || model.value.kind !== "ready") return; // classified as soon as a model is ready
+  // Classified as soon as a model is ready, and the person has said how the photographs are taken.
+  if (photo === undefined || model.value.kind !== "ready" || captureUnknown.value) return;
   const entry = model.value.entry;
   try {
     const analysis = await engine.call("classify", { blob: photo.blob, edit: photo.edit });
     const now = photos.value.find((candidate) => candidate.id === id);
     const outdated =
-      now === undefined || now.edit !== photo.edit || model.value.kind !== "ready" || model.value.entry !== entry;
+      now?.blob !== photo.blob ||
+      now.edit !== photo.edit ||
+      model.value.kind !== "ready" ||
+      model.value.entry !== entry;
     if (outdated) {
       analysis.picture.close();
       return;
@@ -110,7 +154,7 @@ async function classify(id: number): Promise<void> {
     if (!photos.value.some((candidate) => candidate.id === id)) return;
     tellError(error, photo.name);
     const plain = plainError(error);
-    if (photo.analysis === null) removePhoto(id);
+    if (photo.analysis === null) dropPhoto(id);
     else update(id, { error: plain });
   }
 }
@@ -121,17 +165,43 @@ export async function editPhoto(id: number, edit: Edit): Promise<void> {
   await classify(id);
 }
 
-export function removePhoto(id: number): void {
+function dropPhoto(id: number): void {
   photos.value.find((photo) => photo.id === id)?.analysis?.picture.close();
   photos.value = photos.value.filter((photo) => photo.id !== id);
   if (selectedId.value === id) selectedId.value = photos.value[0]?.id ?? null;
 }
 
+/** Remove a photograph; it can be brought back. */
+export function removePhoto(id: number): void {
+  const place = photos.value.findIndex((photo) => photo.id === id);
+  if (place < 0) return;
+  const removed: Photo = { ...photos.value[place], analysis: null, error: null };
+  dropPhoto(id);
+  tellDone("photoRemoved", {}, () => {
+    photos.value = [...photos.value.slice(0, place), removed, ...photos.value.slice(place)];
+    selectedId.value = id;
+    void classifyWaiting();
+  });
+}
+
 /** Let go of everything, for the next lesion. */
-export function startOver(): void {
+export function clearSession(): void {
   for (const photo of photos.value) photo.analysis?.picture.close();
   photos.value = [];
+  concerns.value = [];
   selectedId.value = null;
+}
+
+/** Start over with the next lesion; what was there can be brought back. */
+export function startOver(): void {
+  const before = photos.value.map((photo): Photo => ({ ...photo, analysis: null, error: null }));
+  const answered = concerns.value;
+  clearSession();
+  tellDone("startedOver", {}, () => {
+    clearSession();
+    concerns.value = answered;
+    void addPhotos(before);
+  });
 }
 
 /** Drop answers that another model gave. */

@@ -2,8 +2,16 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { siteName, t, untitled } from "../i18n";
-import { type CaseWithVisits, deleteCase, deleteVisit, readCase, revision, saveCase } from "../notebook/cases";
+import { dayText, siteName, t, untitled } from "../i18n";
+import {
+  type CaseWithVisits,
+  deleteCase,
+  deleteVisit,
+  readCase,
+  revision,
+  saveCase,
+  settleConflict,
+} from "../notebook/cases";
 import { downloadBlob } from "../notebook/download";
 import { exportCases } from "../notebook/transfer";
 import type { Case } from "../notebook/types";
@@ -27,15 +35,15 @@ async function attempt(work: () => Promise<void>, done?: "deletedCase" | "delete
   }
 }
 
-function EditCase({ one, onClose }: { one: Case; onClose: () => void }) {
+function EditCase({ one, onClose }: { one: CaseWithVisits; onClose: () => void }) {
   const title = useSignal(one.title);
   const note = useSignal(one.note);
   const site = useSignal(one.site);
   const save = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
+    const { visits: _, ...fields } = one;
     const changed: Case = {
-      id: one.id,
-      created: one.created,
+      ...fields,
       updated: new Date().toISOString(),
       title: title.value.trim() || untitled(site.value, one.created.slice(0, 10)),
       note: note.value,
@@ -75,6 +83,43 @@ function EditCase({ one, onClose }: { one: Case; onClose: () => void }) {
         </div>
       </form>
     </Dialog>
+  );
+}
+
+/** Another version of what is written here, which an import brought. */
+function Conflicts({ one }: { one: CaseWithVisits }) {
+  return (
+    <>
+      {(one.conflicts ?? []).map((conflict) => {
+        const visit = one.visits.find(({ id }) => id === conflict.visitId);
+        const settle = (use: boolean) => (): void => void attempt(() => settleConflict(one, conflict, use), "saved");
+        return (
+          <section key={conflict.updated} class="problem conflict no-print" data-testid="conflict">
+            <div>
+              <h2>{t("conflict")}</h2>
+              <p class="small">
+                {t("conflictText", { date: dayText(visit ? visit.date : conflict.updated.slice(0, 10)) })}
+              </p>
+              {visit === undefined && (
+                <p>
+                  <strong>{conflict.title}</strong>
+                  {conflict.site && ` · ${siteName(conflict.site)}`}
+                </p>
+              )}
+              <p class="visit-note">{conflict.note || t("noNote")}</p>
+            </div>
+            <div class="actions">
+              <button type="button" class="button" onClick={settle(true)} data-testid="conflict-use">
+                {t("conflictUse")}
+              </button>
+              <button type="button" class="button" onClick={settle(false)} data-testid="conflict-drop">
+                {t("conflictDrop")}
+              </button>
+            </div>
+          </section>
+        );
+      })}
+    </>
   );
 }
 
@@ -146,6 +191,7 @@ function Loaded({ one }: { one: CaseWithVisits }) {
         </div>
         {one.site !== null && <BodyFigure view={one.site.view} site={one.site} />}
       </div>
+      <Conflicts one={one} />
       {hasMaps && (
         <label class="heat-slider no-print">
           <span>{t("heatMap")}</span>

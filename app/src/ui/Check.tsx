@@ -3,22 +3,40 @@
 import { signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { argmax } from "../core/probabilities";
-import { errorText, t } from "../i18n";
-import { model, retryModel } from "../state/models";
-import { answer, busy, type Photo, photos, removePhoto, selected, selectedId, startOver } from "../state/session";
+import type { Spec } from "../core/spec";
+import { className, errorText, percent, t } from "../i18n";
+import { capture, captureUnknown, chooseCapture, model, retryModel } from "../state/models";
+import { operatingPoint } from "../state/operating";
+import {
+  type Answer,
+  answer,
+  busy,
+  type Photo,
+  photos,
+  removePhoto,
+  selected,
+  selectedId,
+  smallAnswer,
+  startOver,
+} from "../state/session";
 import { Camera } from "./Camera";
+import { CaptureQuestion, CaptureSwitch } from "./Capture";
 import { Editor } from "./Editor";
 import { Icon } from "./icons";
 import { Lens } from "./Lens";
 import { CameraButton, cameraOpen, ChooseButton, DropArea } from "./Intake";
 import { ModelBadge } from "./ModelBadge";
-import { answerInWords, Results } from "./Results";
+import { Results } from "./Results";
 import { SaveDialog } from "./SaveDialog";
 import { Thumbnail } from "./Thumbnail";
+import { VerdictBanner, verdictInWords, VerdictLine } from "./Verdict";
 import { Viewer } from "./Viewer";
 
-/** How strongly the heat map covers the photograph; the same for every photograph. */
-const heat = signal(0.6);
+/** How strongly the heat map covers the photograph; not at all until it is asked for. */
+const heat = signal(0);
+
+/** How strongly it does so when it is asked for. */
+const HEAT = 0.6;
 
 function Welcome() {
   return (
@@ -32,6 +50,7 @@ function Welcome() {
             <CameraButton label={t("useCamera")} />
           </div>
           <p class="small welcome-drop">{t("dropHere")}</p>
+          <CaptureSwitch />
           <ModelBadge />
         </div>
         <Lens />
@@ -86,20 +105,41 @@ function ModelProblem() {
   );
 }
 
-function Strip({ onEdit }: { onEdit: () => void }) {
+/** The verdict about one photograph alone, and its most probable class. */
+function SmallAnswer({ photo, spec }: { photo: Photo; spec: Spec }) {
+  const small = smallAnswer(photo, spec);
+  if (small === null) return null;
+  const top = argmax(small.probabilities);
+  return (
+    <span class="small-answer" data-testid="small-answer">
+      <VerdictLine verdict={small.verdict} short />
+      {!small.abstained && (
+        <span>
+          {className(spec.classes[top])} {percent(small.probabilities[top])}
+        </span>
+      )}
+    </span>
+  );
+}
+
+function Strip({ spec, onEdit }: { spec: Spec | null; onEdit: () => void }) {
+  const several = photos.value.length > 1;
   return (
     <div class="strip">
-      <ul class="strip-list" aria-label={t("photographs")}>
+      <ul class={several ? "strip-list strip-several" : "strip-list"} aria-label={t("photographs")}>
         {photos.value.map((photo, i) => (
           <li key={photo.id}>
             <button
               type="button"
               class="strip-item"
               aria-pressed={photo.id === selectedId.value}
-              aria-label={t("photograph", { number: i + 1 })}
               onClick={() => (selectedId.value = photo.id)}
             >
-              {photo.analysis ? <Thumbnail picture={photo.analysis.picture} /> : <span class="spinner" />}
+              <span class="strip-picture">
+                {photo.analysis ? <Thumbnail picture={photo.analysis.picture} /> : <span class="spinner" />}
+              </span>
+              <span class="visually-hidden">{t("photograph", { number: i + 1 })}</span>
+              {several && spec !== null && <SmallAnswer photo={photo} spec={spec} />}
             </button>
           </li>
         ))}
@@ -132,6 +172,36 @@ function Strip({ onEdit }: { onEdit: () => void }) {
   );
 }
 
+/** The heat map, on demand. */
+function HeatMap({ has }: { has: boolean }) {
+  if (!has) return <p class="small">{t("heatNone")}</p>;
+  const shown = heat.value > 0;
+  return (
+    <div class="heat-tools">
+      <button
+        type="button"
+        class="button"
+        aria-pressed={shown}
+        onClick={() => (heat.value = shown ? 0 : HEAT)}
+        data-testid="heat-toggle"
+      >
+        {t("heatMap")}
+      </button>
+      {shown && (
+        <input
+          type="range"
+          aria-label={t("heatStrength")}
+          min="5"
+          max="100"
+          value={Math.round(heat.value * 100)}
+          onInput={(event) => (heat.value = Number(event.currentTarget.value) / 100)}
+          data-testid="heat-slider"
+        />
+      )}
+    </div>
+  );
+}
+
 function Figure({ photo, classIndex }: { photo: Photo; classIndex: number }) {
   const { analysis } = photo;
   if (analysis === null) {
@@ -147,26 +217,39 @@ function Figure({ photo, classIndex }: { photo: Photo; classIndex: number }) {
       <Viewer
         picture={analysis.picture}
         size={analysis.size}
-        cam={analysis.cam}
+        cam={heat.value > 0 ? analysis.cam : null}
         classIndex={classIndex}
         opacity={heat.value}
         label={photo.name}
       />
-      {analysis.cam === null ? (
-        <p class="small">{t("heatNone")}</p>
-      ) : (
-        <label class="heat-slider">
-          <span>{t("heatMap")}</span>
-          <input
-            type="range"
-            min="0"
-            max="100"
-            value={Math.round(heat.value * 100)}
-            onInput={(event) => (heat.value = Number(event.currentTarget.value) / 100)}
-            data-testid="heat-slider"
-          />
-        </label>
+      <HeatMap has={analysis.cam !== null} />
+    </>
+  );
+}
+
+/** What leads the answer: the verdict, and what is odd about several photographs. */
+function Lead({ answer, spec }: { answer: Answer; spec: Spec }) {
+  const { verdict } = answer;
+  const taken = capture.value;
+  return (
+    <>
+      <VerdictBanner verdict={verdict} facts={{ malignant: answer.malignant, point: operatingPoint(spec) }} />
+      {verdict.kind === "unsure" && verdict.doubt === "otherKind" && taken !== null && (
+        <div class="actions actions-start">
+          <button type="button" class="button" onClick={() => void chooseCapture(taken)} data-testid="fitting-model">
+            {t("useFitting")}
+          </button>
+        </div>
       )}
+      {answer.differ && (
+        <p class="problem" data-testid="differ">
+          {t("photosDiffer")}
+        </p>
+      )}
+      <p class="disclaimer">
+        <Icon name="info" />
+        {t("noticeShort")}
+      </p>
     </>
   );
 }
@@ -186,15 +269,21 @@ function Session() {
   return (
     <DropArea class="session">
       <h1 class="visually-hidden">{t("checkTitle")}</h1>
-      <div class="session-photo">
-        {photo && <Figure photo={photo} classIndex={classIndex} />}
-        <Strip onEdit={() => (editing.value = true)} />
-      </div>
-      <div class="session-answer" aria-busy={busy.value}>
-        <p class="visually-hidden" aria-live="polite">
-          {result !== null && spec !== null && !busy.value && answerInWords(result, spec)}
+      <div class="session-verdict">
+        <p class="visually-hidden" aria-live="polite" data-testid="spoken">
+          {result !== null &&
+            spec !== null &&
+            !busy.value &&
+            verdictInWords(result.verdict, { malignant: result.malignant, point: operatingPoint(spec) })}
         </p>
         <ModelProblem />
+        {result !== null && spec !== null && <Lead answer={result} spec={spec} />}
+      </div>
+      <div class="session-photo">
+        {photo && <Figure photo={photo} classIndex={classIndex} />}
+        <Strip spec={spec} onEdit={() => (editing.value = true)} />
+      </div>
+      <div class="session-answer" aria-busy={busy.value}>
         {result !== null && spec !== null && (
           <>
             <Results
@@ -220,6 +309,7 @@ function Session() {
             </div>
           </>
         )}
+        <CaptureSwitch />
         <ModelBadge milliseconds={photo?.analysis?.timing.total} />
       </div>
       {editing.value && photo && <Editor photo={photo} onClose={() => (editing.value = false)} />}
@@ -241,6 +331,7 @@ export function Check() {
       ) : (
         <Session />
       )}
+      {photos.value.length > 0 && captureUnknown.value && <CaptureQuestion />}
       {cameraOpen.value && <Camera onClose={() => (cameraOpen.value = false)} />}
     </>
   );

@@ -21,34 +21,21 @@ export function MalignantShare({ share, points, chosen, onChoose }: Props) {
         <span class="share-fill" style={{ "--share": share }} />
         {chosen && <span class="share-line" style={{ left: `${chosen.threshold * 100}%` }} />}
       </div>
-      {chosen && (
-        <>
-          <p class="share-verdict" data-side={share >= chosen.threshold ? "above" : "below"}>
-            {t(share >= chosen.threshold ? "shareAbove" : "shareBelow", { threshold: finePercent(chosen.threshold) })}
-          </p>
-          {points.length > 1 && (
-            <fieldset class="segments">
-              <legend>{t("shareLine")}</legend>
-              {points.map((point) => (
-                <label key={point.name}>
-                  <input
-                    type="radio"
-                    name="operating-point"
-                    checked={point.name === chosen.name}
-                    onChange={() => onChoose(point.name)}
-                  />
-                  <span>{finePercent(point.sensitivity)}</span>
-                </label>
-              ))}
-            </fieldset>
-          )}
-          <p class="small">
-            {t("shareExplain", {
-              sensitivity: finePercent(chosen.sensitivity),
-              specificity: finePercent(chosen.specificity),
-            })}
-          </p>
-        </>
+      {chosen && points.length > 1 && (
+        <fieldset class="segments">
+          <legend>{t("shareLine")}</legend>
+          {points.map((point) => (
+            <label key={point.name}>
+              <input
+                type="radio"
+                name="operating-point"
+                checked={point.name === chosen.name}
+                onChange={() => onChoose(point.name)}
+              />
+              <span>{finePercent(point.sensitivity)}</span>
+            </label>
+          ))}
+        </fieldset>
       )}
     </section>
   );

@@ -1,7 +1,8 @@
 /** Which model answers, what it was made for, and how long it took. */
 
 import { t } from "../i18n";
-import { model, modelName } from "../state/models";
+import { modelName } from "../state/catalogue";
+import { model } from "../state/models";
 import { language } from "../state/preferences";
 import { Icon } from "./icons";
 

@@ -3,19 +3,16 @@
 import { useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import type { GoldenDifference } from "../core/golden";
+import { fits } from "../core/verdict";
+import type { StoredBundle } from "../notebook/database";
 import { className, errorText, fileSize, finePercent, t } from "../i18n";
 import { engine } from "../state/engine";
-import {
-  entries,
-  loadBundle,
-  model,
-  type ModelEntry,
-  modelName,
-  removeBundle,
-  retryModel,
-  useModel,
-} from "../state/models";
+import { unpackBundle } from "../state/bundles";
+import { entries, type ModelEntry, modelName } from "../state/catalogue";
+import { addModel, capture, model, removeModel, retryModel, useModel } from "../state/models";
 import { tellDone, tellError } from "../state/notices";
+import { CAPTURE_NAMES } from "./Capture";
+import { Confirm } from "./Dialog";
 import { Icon } from "./icons";
 import { Markdown } from "./Markdown";
 import { MADE_FOR } from "./ModelBadge";
@@ -23,6 +20,8 @@ import { MADE_FOR } from "./ModelBadge";
 function ModelRow({ entry }: { entry: ModelEntry }) {
   const state = model.value;
   const inUse = "entry" in state && state.entry?.id === entry.id;
+  const removing = useSignal(false);
+  const taken = capture.value;
   return (
     <li class="model-row" data-testid="model" data-name={entry.name}>
       <label class="model-choice">
@@ -30,6 +29,9 @@ function ModelRow({ entry }: { entry: ModelEntry }) {
         <span>
           <strong>{modelName(entry)}</strong>
           <span>{t(MADE_FOR[entry.domain])}</span>
+          {taken !== null && !fits(entry.domain, taken) && (
+            <span class="warning-text">{t("notForYours", { taken: t(CAPTURE_NAMES[taken]) })}</span>
+          )}
           <span class="small">{t("tellsApart", { names: entry.classes.map(className).join(t("listComma")) })}</span>
           <span class="small model-facts">
             {[
@@ -48,10 +50,19 @@ function ModelRow({ entry }: { entry: ModelEntry }) {
           type="button"
           class="icon-button"
           aria-label={t("removeModel", { title: modelName(entry) })}
-          onClick={() => void removeBundle(entry)}
+          onClick={() => (removing.value = true)}
         >
           <Icon name="trash" />
         </button>
+      )}
+      {removing.value && (
+        <Confirm
+          title={t("removeModel", { title: modelName(entry) })}
+          text={t("removeModelText")}
+          action={t("delete")}
+          onConfirm={() => void removeModel(entry)}
+          onClose={() => (removing.value = false)}
+        />
       )}
     </li>
   );
@@ -159,13 +170,20 @@ function Card() {
 export function Models() {
   const input = useRef<HTMLInputElement>(null);
   const loading = useSignal(false);
+  const replacing = useSignal<StoredBundle | null>(null);
+  const add = async (bundle: StoredBundle): Promise<void> => {
+    const entry = await addModel(bundle);
+    if (model.value.kind === "ready" && model.value.entry === entry)
+      tellDone("modelLoaded", { title: modelName(entry) });
+  };
   const load = async (files: File[]): Promise<void> => {
     if (files.length === 0) return;
     loading.value = true;
     try {
-      const entry = await loadBundle(files);
-      if (model.value.kind === "ready" && model.value.entry === entry)
-        tellDone("modelLoaded", { title: modelName(entry) });
+      const bundle = await unpackBundle(files);
+      const known = entries.value.find(({ origin, name }) => origin === "device" && name === bundle.name);
+      if (known !== undefined && known.digest !== bundle.digest) replacing.value = bundle;
+      else await add(bundle);
     } catch (error) {
       tellError(error, files[0].name);
     } finally {
@@ -210,6 +228,15 @@ export function Models() {
         </div>
       )}
       <Card />
+      {replacing.value !== null && (
+        <Confirm
+          title={t("replaceModel", { name: replacing.value.name })}
+          text={t("replaceModelText")}
+          action={t("replace")}
+          onConfirm={() => void add(replacing.value!).catch((error: unknown) => tellError(error))}
+          onClose={() => (replacing.value = null)}
+        />
+      )}
     </div>
   );
 }

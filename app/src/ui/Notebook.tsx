@@ -2,23 +2,23 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { argmax } from "../core/probabilities";
-import { className, dayText, fileSize, percent, siteName, t } from "../i18n";
-import { type CaseWithVisits, deleteEverything, listCases, putCases, revision } from "../notebook/cases";
+import { dayText, fileSize, siteName, t } from "../i18n";
+import { type CaseWithVisits, deleteEverything, listCases, mergeIntoNotebook, revision } from "../notebook/cases";
 import { storageUse } from "../notebook/database";
 import { downloadBlob } from "../notebook/download";
 import { searchCases } from "../notebook/search";
+import { visitVerdict } from "../notebook/verdict";
 import { exportCases, importCases } from "../notebook/transfer";
 import { tellDone, tellError } from "../state/notices";
 import { routeHash } from "../state/route";
 import { BlobImage } from "./BlobImage";
 import { Confirm } from "./Dialog";
 import { Icon } from "./icons";
+import { VerdictLine } from "./Verdict";
 
 function CaseCard({ one }: { one: CaseWithVisits }) {
   const last = one.visits.at(-1);
   const photo = last?.photos[0];
-  const top = last && argmax(last.probabilities);
   return (
     <li>
       <a class="case-card" href={routeHash({ page: "case", id: one.id })} data-testid="case">
@@ -30,11 +30,12 @@ function CaseCard({ one }: { one: CaseWithVisits }) {
         <span class="case-words">
           <strong>{one.title}</strong>
           {one.site !== null && siteName(one.site) !== one.title && <span class="small">{siteName(one.site)}</span>}
-          {last && top !== undefined && (
-            <span class="small">
-              {last.abstained ? t("cannotTell") : `${className(last.classes[top])} ${percent(last.probabilities[top])}`}
+          {one.conflicts && (
+            <span class="small" data-testid="has-conflicts">
+              {t("conflictCount", { count: one.conflicts.length })}
             </span>
           )}
+          {last && <VerdictLine verdict={visitVerdict(last)} />}
         </span>
         <span class="case-dates small">
           {last && dayText(last.date)}
@@ -87,8 +88,8 @@ export function Notebook() {
     if (file === undefined) return;
     try {
       const found = await importCases(file);
-      await putCases(found);
-      tellDone("imported", { count: found.length });
+      const { added, updated, unchanged, conflicts } = await mergeIntoNotebook(found);
+      tellDone(conflicts > 0 ? "importedConflicts" : "imported", { added, updated, unchanged, conflicts });
     } catch (error) {
       tellError(error, file.name);
     }

@@ -14,6 +14,19 @@ export function Notices() {
             {notice.kind === "error" && notice.subject && <strong>{notice.subject}: </strong>}
             {notice.kind === "error" ? errorText(notice.error) : t(notice.text, notice.params)}
           </p>
+          {notice.kind === "done" && notice.undo && (
+            <button
+              type="button"
+              class="button"
+              onClick={() => {
+                notice.undo?.();
+                dismiss(notice.id);
+              }}
+              data-testid="undo"
+            >
+              {t("undo")}
+            </button>
+          )}
           <button type="button" class="icon-button" aria-label={t("dismiss")} onClick={() => dismiss(notice.id)}>
             <Icon name="close" />
           </button>

@@ -8,11 +8,11 @@ import { type CaseWithVisits, listCases, saveVisit } from "../notebook/cases";
 import { newCase, newVisit } from "../notebook/record";
 import type { Site } from "../notebook/types";
 import { keepStorage } from "../notebook/database";
-import { model } from "../state/models";
+import { capture, model } from "../state/models";
 import { tellDone, tellError } from "../state/notices";
 import { operatingPoint } from "../state/operating";
 import { go } from "../state/route";
-import { type Answer, photos, startOver } from "../state/session";
+import { type Answer, clearSession, concerns, photos } from "../state/session";
 import { BodyMap } from "./BodyMap";
 import { Dialog } from "./Dialog";
 
@@ -61,11 +61,13 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
         spec,
         entry: model.value.entry,
         operatingPoint: operatingPoint(spec),
+        concerns: concerns.value,
+        taken: capture.value,
       });
       await saveVisit({ ...existing, updated: visit.created }, visit);
       await keepStorage();
       onClose();
-      startOver();
+      clearSession();
       tellDone("saved");
       go({ page: "case", id: existing.id });
     } catch (error) {

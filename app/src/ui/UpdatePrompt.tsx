@@ -8,7 +8,7 @@ export function UpdatePrompt() {
   return (
     <div class="update" role="alert" data-testid="update">
       <p>{t("updateReady")}</p>
-      <button type="button" class="button button-primary" onClick={applyUpdate}>
+      <button type="button" class="button button-primary" onClick={() => void applyUpdate()}>
         {t("updateNow")}
       </button>
       <button type="button" class="button" onClick={() => (updateReady.value = false)}>

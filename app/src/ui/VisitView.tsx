@@ -2,10 +2,15 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { argmax } from "../core/probabilities";
-import { className, dayText, finePercent, percent, t } from "../i18n";
+import { dayText, t } from "../i18n";
 import type { Visit, VisitPhoto } from "../notebook/types";
+import { visitVerdict } from "../notebook/verdict";
 import { Bars } from "./Bars";
 import { BlobImage } from "./BlobImage";
+import { CAPTURE_NAMES } from "./Capture";
+import { Chips } from "./Chips";
+import { Knows } from "./Results";
+import { VerdictBanner } from "./Verdict";
 import { Viewer } from "./Viewer";
 
 /** A kept photograph with the heat map of a class; a plain image on paper. */
@@ -51,29 +56,27 @@ interface Props {
 
 export function VisitView({ visit, heat, order }: Props) {
   const top = argmax(visit.probabilities);
+  const verdict = visitVerdict(visit);
+  const set = visit.set?.codes.flatMap((code) => visit.classes.find((label) => label.code === code) ?? []);
   return (
     <article class="visit" data-testid="visit">
       <header class="visit-head">
         <h3>{dayText(visit.date)}</h3>
-        <p>
-          {visit.abstained ? t("cannotTell") : `${className(visit.classes[top])} ${percent(visit.probabilities[top])}`}
-        </p>
       </header>
+      <VerdictBanner verdict={verdict} facts={{ malignant: visit.malignant, point: visit.operatingPoint }} />
       <div class="visit-photos">
         {visit.photos.map((photo, i) => (
           <KeptPhoto key={i} photo={photo} classIndex={top} heat={heat} label={t("photograph", { number: i + 1 })} />
         ))}
       </div>
+      {visit.set !== undefined && set !== undefined && !visit.abstained && (
+        <Chips classes={set} coverage={visit.set.coverage} />
+      )}
       <Bars classes={visit.classes} probabilities={visit.probabilities} order={order} muted={visit.abstained} />
       <div class="visit-words">
-        {visit.malignant !== null && !visit.abstained && (
-          <p class="small">
-            {t("shareTitle")}: {percent(visit.malignant)}
-            {visit.operatingPoint !== null &&
-              ` · ${t("shareAgainst", { threshold: finePercent(visit.operatingPoint.threshold) })}`}
-          </p>
-        )}
         {visit.note && <p class="visit-note">{visit.note}</p>}
+        {visit.taken !== undefined && <p class="small">{`${t("taken")} ${t(CAPTURE_NAMES[visit.taken])}`}</p>}
+        <Knows classes={visit.classes} />
         <p class="small">
           {t("answeredBy", {
             title: visit.model.title,

@@ -1,0 +1,122 @@
+/** The verdict about a lesion. Headline, screen reader, notebook and print all show what `decide` says. */
+
+import { argmax } from "./probabilities";
+import type { Domain } from "./spec";
+import type { Reason } from "./trust";
+
+/** What a person can answer about the lesion. Each answer can raise concern; none can lower it. */
+export const CONCERNS = ["new", "growing", "changing", "bleeding", "itching", "ugly"] as const;
+export type Concern = (typeof CONCERNS)[number];
+
+/** How photographs are taken. */
+export const CAPTURES = ["dermatoscope", "camera"] as const;
+export type Capture = (typeof CAPTURES)[number];
+
+/** The kind of photograph that each way of taking it gives. */
+export const DOMAIN_OF = { dermatoscope: "dermoscopy", camera: "clinical" } as const satisfies Record<Capture, Domain>;
+
+/** Why there is no verdict. */
+export type Doubt =
+  /** The model was made for another kind of photograph. */
+  | "otherKind"
+  /** The model abstains; `Verdict.reasons` says why. */
+  | "abstained"
+  /** The model does not say of each class whether it is malignant. */
+  | "noMalignancy"
+  /** The model has no operating point. */
+  | "noLine"
+  /** Some photographs are above the line, their mean is below it. */
+  | "disagree"
+  /** Below the line, but what the person answered is a reason for concern. */
+  | "concern";
+
+export type Verdict =
+  | { kind: "above"; concerns: readonly Concern[] }
+  | { kind: "below" }
+  | { kind: "unsure"; doubt: Doubt; reasons: readonly Reason[]; concerns: readonly Concern[] };
+
+export interface Evidence {
+  /** Summed probability of the malignant classes, the mean over the photographs; null where that is not known. */
+  malignant: number | null;
+  /** The same of each photograph on which the model does not abstain. */
+  each: readonly (number | null)[];
+  /** Threshold on the malignant probability; null where the model has none. */
+  threshold: number | null;
+  abstained: boolean;
+  reasons: readonly Reason[];
+  concerns: readonly Concern[];
+  /** What the model was made for; null where that is not known. */
+  madeFor: Domain | null;
+  /** How the photographs were taken; null where that is not known. */
+  taken: Capture | null;
+  /** What a gate in the bundle takes the photographs for, which counts more than `taken`. */
+  recognised?: Domain | null;
+}
+
+/** Whether a model gets the kind of photograph it was made for, as far as that is known. Drawn images are of any kind. */
+export function fits(madeFor: Domain | null, taken: Capture | null, recognised: Domain | null = null): boolean {
+  const kind = recognised ?? (taken === null ? null : DOMAIN_OF[taken]);
+  return kind === null || madeFor === null || madeFor === "phantom" || madeFor === kind;
+}
+
+/** Whether a malignant probability lies above a line; on the line is above it, as in validation. */
+export function isAbove(malignant: number, threshold: number): boolean {
+  return malignant >= threshold;
+}
+
+/**
+ * Decide what is said about a lesion: above the line for malignant classes, below it, or can't tell.
+ *
+ * "Below" is said only if the mean and every photograph are below the line and nothing the person answered is a reason
+ * for concern. The most probable class plays no part: a benign class can lead where the malignant ones together are
+ * above the line.
+ */
+export function decide(evidence: Evidence): Verdict {
+  const { malignant, threshold, reasons, concerns } = evidence;
+  const unsure = (doubt: Doubt): Verdict => ({ kind: "unsure", doubt, reasons, concerns });
+  if (!fits(evidence.madeFor, evidence.taken, evidence.recognised)) return unsure("otherKind");
+  if (evidence.abstained) return unsure("abstained");
+  if (malignant === null) return unsure("noMalignancy");
+  if (threshold === null) return unsure("noLine");
+  if (isAbove(malignant, threshold)) return { kind: "above", concerns };
+  if (evidence.each.some((share) => share !== null && isAbove(share, threshold))) return unsure("disagree");
+  if (concerns.length > 0) return unsure("concern");
+  return { kind: "below" };
+}
+
+/** How much concern a verdict raises, for showing and comparing: below, can't tell, above. */
+export function concernOf(verdict: Verdict): 0 | 1 | 2 {
+  return verdict.kind === "below" ? 0 : verdict.kind === "unsure" ? 1 : 2;
+}
+
+/** What the line misses: of 100 malignant validation images those below it, of 100 benign ones those above it. */
+export function misses(point: { sensitivity: number; specificity: number }): { missed: number; alarms: number } {
+  const ofHundred = (rate: number): number => Math.round(100 * (1 - rate));
+  return { missed: ofHundred(point.sensitivity), alarms: ofHundred(point.specificity) };
+}
+
+/** A class this probable counts as what a photograph shows, where the model has no prediction sets. */
+const SURE = 0.7;
+
+interface Seen {
+  probabilities: readonly number[];
+  /** Positions of the classes in the prediction set; null where the model has none. */
+  set: readonly number[] | null;
+}
+
+/**
+ * Whether photographs look like different lesions: two of them share no class of their prediction sets, or, without
+ * sets, show different classes with a probability above 0.7 each.
+ */
+export function looksDifferent(photos: readonly Seen[]): boolean {
+  return photos.some((a, i) => photos.slice(i + 1).some((b) => apart(a, b)));
+}
+
+function apart(a: Seen, b: Seen): boolean {
+  const other = b.set;
+  if (a.set !== null && other !== null && a.set.length > 0 && other.length > 0) {
+    return !a.set.some((i) => other.includes(i));
+  }
+  const [topA, topB] = [argmax(a.probabilities), argmax(b.probabilities)];
+  return topA !== topB && a.probabilities[topA] > SURE && b.probabilities[topB] > SURE;
+}

@@ -1,0 +1,19 @@
+/** The verdict about a kept visit: decided from what was kept, by the same rule as when it was new. */
+
+import { malignantShare } from "../core/probabilities";
+import { decide, type Verdict } from "../core/verdict";
+import type { Visit } from "./types";
+
+export function visitVerdict(visit: Visit): Verdict {
+  const trusted = visit.photos.filter((photo) => photo.reasons.length === 0);
+  return decide({
+    malignant: visit.malignant,
+    each: trusted.map((photo) => malignantShare(photo.probabilities, visit.classes)),
+    threshold: visit.operatingPoint?.threshold ?? null,
+    abstained: visit.abstained,
+    reasons: visit.abstained ? (visit.photos.at(0)?.reasons ?? []) : [],
+    concerns: visit.concerns ?? [],
+    madeFor: visit.domain ?? null,
+    taken: visit.taken ?? null,
+  });
+}

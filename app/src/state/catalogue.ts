@@ -1,0 +1,93 @@
+/** The catalogue: which models there are, packaged with the app or loaded by the person. */
+
+import { signal } from "@preact/signals";
+import * as v from "valibot";
+import { AppError } from "../core/errors";
+import type { Domain, Spec } from "../core/spec";
+import { t } from "../i18n";
+
+const packagedSchema = v.object({
+  default: v.nullable(v.string()),
+  bundles: v.array(
+    v.object({
+      name: v.string(),
+      title: v.string(),
+      version: v.string(),
+      domain: v.picklist(["dermoscopy", "clinical", "phantom"]),
+      weights: v.string(),
+      classes: v.array(v.object({ en: v.string(), zh: v.string() })),
+      bytes: v.number(),
+      specDigest: v.string(),
+      files: v.record(v.string(), v.string()),
+    }),
+  ),
+});
+
+export interface ModelEntry {
+  /** Unique: a packaged and a loaded bundle may have the same name. */
+  id: string;
+  origin: "packaged" | "device";
+  name: string;
+  title: string;
+  version: string;
+  domain: Domain;
+  weights: string;
+  /** Plain names of the classes it tells apart. */
+  classes: { en: string; zh: string }[];
+  bytes: number;
+  /** SHA-256 of its spec.json. */
+  digest: string;
+  /** SHA-256 of its other files, where they are to be fetched. */
+  files?: Record<string, string>;
+}
+
+export const entries = signal<ModelEntry[]>([]);
+
+/** The entry of a bundle that the person loaded. */
+export function deviceEntry(spec: Spec, digest: string, bytes: number): ModelEntry {
+  return {
+    id: `device:${spec.name}`,
+    origin: "device",
+    name: spec.name,
+    title: spec.title,
+    version: spec.version,
+    domain: spec.domain,
+    weights: spec.weights,
+    classes: spec.classes.map(({ en, zh }) => ({ en, zh })),
+    bytes,
+    digest,
+  };
+}
+
+/**
+ * The models that came with the app.
+ *
+ * @throws AppError: their list cannot be fetched or read
+ */
+export async function listPackaged(): Promise<{ default: string | null; entries: ModelEntry[] }> {
+  let index: v.InferOutput<typeof packagedSchema>;
+  try {
+    const response = await fetch("bundles/index.json");
+    if (!response.ok) throw new Error(response.statusText);
+    index = v.parse(packagedSchema, await response.json());
+  } catch {
+    throw new AppError("bundleUnreachable", { file: "bundles/index.json" });
+  }
+  return {
+    default: index.default === null ? null : `packaged:${index.default}`,
+    entries: index.bundles.map(({ specDigest, ...rest }) => ({
+      ...rest,
+      id: `packaged:${rest.name}`,
+      origin: "packaged",
+      digest: specDigest,
+    })),
+  };
+}
+
+const DOMAIN_NAMES = { dermoscopy: "domainDermoscopy", clinical: "domainClinical", phantom: "domainPhantom" } as const;
+
+/** What a model is called: the person's own by its title, those that came with the app by what they are for. */
+export function modelName(entry: ModelEntry): string {
+  if (entry.origin === "device") return entry.title;
+  return t("modelName", { domain: t(DOMAIN_NAMES[entry.domain]), count: entry.classes.length });
+}

@@ -1,0 +1,108 @@
+/** A verdict in words, colour and shape. Everything that shows a result shows it with what is here. */
+
+import { misses, type Verdict } from "../core/verdict";
+import type { Reason } from "../core/trust";
+import { finePercent, percent, t } from "../i18n";
+import type { TextKey } from "../i18n/en";
+
+export const HINTS = { dark: "hintDark", bright: "hintBright", blurred: "hintBlurred", flat: "hintFlat" } as const;
+const REASONS = { ...HINTS, unlike: "reasonUnlike" } as const;
+
+const TITLES = { above: "verdictAbove", below: "verdictBelow", unsure: "cannotTell" } as const;
+const SHORT = { above: "verdictAboveShort", below: "verdictBelowShort", unsure: "cannotTell" } as const;
+const DOUBTS = {
+  otherKind: "doubtOtherKind",
+  noMalignancy: "doubtNoMalignancy",
+  noLine: "doubtNoLine",
+  disagree: "doubtDisagree",
+  concern: "doubtConcern",
+} as const satisfies Record<string, TextKey>;
+
+export const CONCERN_NAMES = {
+  new: "concernNew",
+  growing: "concernGrowing",
+  changing: "concernChanging",
+  bleeding: "concernBleeding",
+  itching: "concernItching",
+  ugly: "concernUgly",
+} as const;
+
+/** What a verdict is about: the malignant probability and the line it is held against. */
+export interface Facts {
+  malignant: number | null;
+  point: { threshold: number; sensitivity?: number; specificity?: number } | null;
+}
+
+export function verdictTitle(verdict: Verdict): string {
+  return t(TITLES[verdict.kind]);
+}
+
+function reasonText(reason: Reason): string {
+  return t(REASONS[reason.key]);
+}
+
+/** Why, and what the line misses: one sentence an entry. */
+export function verdictSentences(verdict: Verdict, { malignant, point }: Facts): string[] {
+  const sentences: string[] = [];
+  const line = point !== null && malignant !== null;
+  if (verdict.kind === "unsure") {
+    if (verdict.doubt === "abstained") sentences.push(...verdict.reasons.map(reasonText));
+    else sentences.push(t(DOUBTS[verdict.doubt]));
+  } else if (line) {
+    const numbers = { share: percent(malignant), threshold: finePercent(point.threshold) };
+    sentences.push(t(verdict.kind === "above" ? "verdictAboveText" : "verdictBelowText", numbers));
+  }
+  if (verdict.kind !== "below" && verdict.concerns.length > 0) {
+    const answers = verdict.concerns.map((concern) => t(CONCERN_NAMES[concern])).join(t("listComma"));
+    sentences.push(t("concernsSay", { answers }));
+  }
+  const judged = verdict.kind !== "unsure" || verdict.doubt === "disagree" || verdict.doubt === "concern";
+  if (judged && point?.sensitivity !== undefined && point.specificity !== undefined) {
+    const { missed, alarms } = misses({ sensitivity: point.sensitivity, specificity: point.specificity });
+    sentences.push(t("lineMisses", { missed, alarms }));
+  }
+  return sentences;
+}
+
+/** The verdict in one piece, for screen readers to say when it comes. */
+export function verdictInWords(verdict: Verdict, facts: Facts): string {
+  return [`${verdictTitle(verdict)}.`, ...verdictSentences(verdict, facts), t("noticeShort")].join(" ");
+}
+
+/** The shape: a triangle over the line, a ring under it, a question in a diamond. */
+export function VerdictMark({ kind }: { kind: Verdict["kind"] }) {
+  return (
+    <svg class={`verdict-mark verdict-mark-${kind}`} viewBox="0 0 24 24" aria-hidden="true" focusable="false">
+      {kind === "above" && <path d="M12 2.5l6.5 12h-13ZM3 20h18" />}
+      {kind === "below" && <path d="M3 4h18M12 9.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0-11" />}
+      {kind === "unsure" && (
+        <path d="M12 1.5L22.5 12L12 22.5L1.5 12ZM9.7 9.7a2.3 2.3 0 1 1 3.3 2c-.7.4-1 .8-1 1.6M12 16.4v.2" />
+      )}
+    </svg>
+  );
+}
+
+/** What leads an answer. */
+export function VerdictBanner({ verdict, facts }: { verdict: Verdict; facts: Facts }) {
+  return (
+    <div class={`verdict verdict-${verdict.kind}`} data-testid="verdict" data-kind={verdict.kind}>
+      <VerdictMark kind={verdict.kind} />
+      <div>
+        <h2 tabIndex={-1}>{verdictTitle(verdict)}</h2>
+        {verdictSentences(verdict, facts).map((sentence) => (
+          <p key={sentence}>{sentence}</p>
+        ))}
+      </div>
+    </div>
+  );
+}
+
+/** The verdict on a card or beneath a photograph. */
+export function VerdictLine({ verdict, short = false }: { verdict: Verdict; short?: boolean }) {
+  return (
+    <span class={`verdict-line verdict-line-${verdict.kind}`} data-testid="verdict-line" data-kind={verdict.kind}>
+      <VerdictMark kind={verdict.kind} />
+      {t((short ? SHORT : TITLES)[verdict.kind])}
+    </span>
+  );
+}

@@ -1,0 +1,159 @@
+// @vitest-environment happy-dom
+
+import { describe, expect, test } from "vitest";
+import { argmax, malignantShare } from "../src/core/probabilities";
+import { parseSpec } from "../src/core/spec";
+import { concernOf, CONCERNS, decide, type Evidence, fits, looksDifferent, misses } from "../src/core/verdict";
+import { visitVerdict } from "../src/notebook/verdict";
+import type { Visit } from "../src/notebook/types";
+import { verdictInWords, verdictSentences, verdictTitle } from "../src/ui/Verdict";
+import { BUNDLES, textOf } from "./fixtures";
+
+const spec = parseSpec(textOf(BUNDLES, "alpha", "spec.json"));
+const POINT = { name: "sensitivity_90", threshold: 0.2, sensitivity: 0.904, specificity: 0.612 };
+
+// Benign keratosis leads with 36 %, the malignant classes together have 44 %.
+const BENIGN_LEADS = [0.12, 0.12, 0.36, 0.1, 0.2, 0.08, 0.02];
+
+function evidence(change: Partial<Evidence> = {}): Evidence {
+  return {
+    malignant: 0.05,
+    each: [0.05],
+    threshold: 0.2,
+    abstained: false,
+    reasons: [],
+    concerns: [],
+    madeFor: "dermoscopy",
+    taken: "dermatoscope",
+    ...change,
+  };
+}
+
+describe("the verdict", () => {
+  test("a benign class that leads never hides an alarm, in any of the words", () => {
+    const malignant = malignantShare(BENIGN_LEADS, spec.classes)!;
+    expect(spec.classes[argmax(BENIGN_LEADS)].malignant).toBe(false);
+    const verdict = decide(evidence({ malignant, each: [malignant] }));
+    expect(verdict.kind).toBe("above");
+    expect(verdictTitle(verdict)).toBe("Above the line for malignant classes");
+    const spoken = verdictInWords(verdict, { malignant, point: POINT });
+    expect(spoken).toMatch(/^Above the line for malignant classes\. .*44\s%; the line is at 20\s%/);
+    expect(spoken).not.toContain("eratosis");
+    expect(spoken).toContain("Not a diagnosis");
+  });
+
+  test("for every split of probabilities, above the line is said exactly from the line on", () => {
+    for (let malignant = 0; malignant <= 100; malignant++) {
+      const { kind } = decide(evidence({ malignant: malignant / 100, each: [malignant / 100] }));
+      expect(kind, String(malignant)).toBe(malignant >= 20 ? "above" : "below");
+    }
+  });
+
+  test("a photograph above the line is not averaged away", () => {
+    expect(decide(evidence({ malignant: 0.15, each: [0.02, 0.28] }))).toMatchObject({
+      kind: "unsure",
+      doubt: "disagree",
+    });
+    expect(decide(evidence({ malignant: 0.15, each: [0.12, 0.18] })).kind).toBe("below");
+  });
+
+  test.each([
+    ["a model for dermatoscopes and a plain camera", { taken: "camera" }, "otherKind"],
+    ["a model for plain cameras and a dermatoscope", { madeFor: "clinical" }, "otherKind"],
+    ["a gate that recognises the kind, whatever was answered", { recognised: "clinical" }, "otherKind"],
+    ["a model that abstains", { abstained: true, reasons: [{ key: "unlike" }] }, "abstained"],
+    ["classes of unknown malignancy", { malignant: null, each: [null] }, "noMalignancy"],
+    ["a model without a line", { threshold: null }, "noLine"],
+    ["something that the person answered", { concerns: ["bleeding"] }, "concern"],
+  ] as const)("can't tell: %s", (_, change, doubt) => {
+    expect(decide(evidence(change as Partial<Evidence>))).toMatchObject({ kind: "unsure", doubt });
+  });
+
+  test("what the person answers raises concern and never lowers it", () => {
+    const cases: Partial<Evidence>[] = [
+      {},
+      { malignant: 0.9, each: [0.9] },
+      { abstained: true },
+      { threshold: null },
+      { malignant: null },
+      { taken: "camera" },
+      { each: [0.5] },
+    ];
+    for (const change of cases) {
+      const without = concernOf(decide(evidence(change)));
+      for (const concern of CONCERNS) {
+        const verdict = decide(evidence({ ...change, concerns: [concern] }));
+        expect(concernOf(verdict)).toBeGreaterThanOrEqual(Math.max(without, 1));
+        const [sentence] = verdictSentences(verdict, { malignant: 0.05, point: POINT }).filter((text) =>
+          text.startsWith("What you answered"),
+        );
+        expect(sentence).toContain("show the lesion to a doctor");
+      }
+    }
+  });
+
+  test("drawn images and unknown answers fit every model", () => {
+    expect(fits("phantom", "camera")).toBe(true);
+    expect(fits("dermoscopy", null)).toBe(true);
+    expect(fits(null, "camera")).toBe(true);
+    expect(fits("clinical", "dermatoscope", "clinical")).toBe(true); // the gate counts more than the answer
+  });
+
+  test("what the line misses is said of 100 images", () => {
+    expect(misses(POINT)).toEqual({ missed: 10, alarms: 39 });
+    const words = verdictSentences({ kind: "below" }, { malignant: 0.05, point: POINT }).join(" ");
+    expect(words).toContain("Of 100 malignant images in validation about 10 lay below this line");
+    expect(words).toContain("of 100 benign ones about 39 lay above it");
+    const { threshold } = POINT;
+    const old = verdictSentences({ kind: "below" }, { malignant: 0.05, point: { threshold } }).join(" ");
+    expect(old).not.toContain("validation"); // older records do not hold the figures
+  });
+});
+
+describe("a kept visit", () => {
+  const visit: Visit = {
+    id: "v",
+    caseId: "c",
+    date: "2024-02-01",
+    note: "",
+    photos: [],
+    classes: spec.classes,
+    probabilities: BENIGN_LEADS,
+    malignant: 0.44,
+    operatingPoint: { name: "x", threshold: 0.2 },
+    abstained: false,
+    model: { name: "alpha", version: "1", title: "", digest: "" },
+    created: "2024-02-01T00:00:00.000Z",
+  };
+  const photo = (probabilities: number[]): Visit["photos"][number] => ({
+    image: new Blob(),
+    width: 1,
+    height: 1,
+    probabilities,
+    reasons: [],
+    cam: null,
+  });
+
+  test("from before verdicts were kept is judged by the same rule", () => {
+    expect(visitVerdict(visit).kind).toBe("above");
+    expect(visitVerdict({ ...visit, malignant: 0.1 }).kind).toBe("below");
+    expect(visitVerdict({ ...visit, malignant: 0.1, photos: [photo(BENIGN_LEADS)] })).toMatchObject({
+      doubt: "disagree",
+    });
+    expect(visitVerdict({ ...visit, malignant: 0.1, concerns: ["new"] })).toMatchObject({ doubt: "concern" });
+    expect(visitVerdict({ ...visit, domain: "dermoscopy", taken: "camera" })).toMatchObject({ doubt: "otherKind" });
+  });
+});
+
+describe("photographs of different lesions", () => {
+  const seen = (probabilities: number[], set: number[] | null) => ({ probabilities, set });
+  test("share no class of their prediction sets", () => {
+    expect(looksDifferent([seen([0.9, 0.1], [0]), seen([0.2, 0.8], [1])])).toBe(true);
+    expect(looksDifferent([seen([0.9, 0.1], [0]), seen([0.4, 0.6], [1, 0])])).toBe(false);
+    expect(looksDifferent([seen([0.9, 0.1], [0])])).toBe(false);
+  });
+  test("or, without sets, are sure of different classes", () => {
+    expect(looksDifferent([seen([0.9, 0.1], null), seen([0.2, 0.8], null)])).toBe(true);
+    expect(looksDifferent([seen([0.6, 0.4], null), seen([0.2, 0.8], null)])).toBe(false);
+  });
+});

@@ -10,37 +10,61 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lentigo.errors import BundleError, OutputError
 from lentigo.labels import ClassLabel, LabelSet
+from lentigo.text import is_line, one_line
 
 FORMAT = 2
 """Written. Format 1 is read as well: it had no ``atypicality``, and so no abstention."""
 BATCH_AXIS = "batch"
 """The name of the graph's first axis, by which a runtime may fix it."""
 SPEC, MODEL, CARD, GOLDEN = "spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"
+MAX_TEXT, MAX_MODEL = 16 * 2**20, 2**30
+"""The most bytes of ``spec.json``, card and golden vectors, and of any other file of a bundle."""
+_MAX_DEPTH = 32
+RESERVED = frozenset(("path", "label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error"))
+"""Columns of the tables of results, which no class can be called."""
+
+
+def _line(value: str) -> str:
+    if not is_line(value):
+        raise ValueError("text with control characters or marks of direction")
+    return value
+
+
+Line = Annotated[str, Field(max_length=1000), AfterValidator(_line)]
+Code = Annotated[Line, Field(min_length=1, max_length=100)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, lt=2**53)]  # what JavaScript's numbers hold exactly
+Seed = Annotated[int, Field(gt=-(2**53), lt=2**53)]
+Side = Annotated[int, Field(ge=1, le=4096)]
+Mean = Annotated[float, Field(ge=-100, le=100)]
+Deviation = Annotated[float, Field(ge=1e-3, le=100)]
 
 
 class _Model(BaseModel):
     # Unknown keys are kept out loudly: a newer writer must raise FORMAT instead.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class ClassSpec(_Model):
     """One output class: code, plain names, and whether it is malignant (None: not known)."""
 
-    code: str
-    en: str
-    zh: str
+    code: Code
+    en: Line
+    zh: Line
     malignant: bool | None = None
 
 
@@ -51,26 +75,26 @@ class InputSpec(_Model):
     """
 
     size: int = Field(ge=16, le=4096)
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[Mean, Mean, Mean]
+    std: tuple[Deviation, Deviation, Deviation]
     resample: Literal["bilinear"] = "bilinear"
 
 
 class OutputSpec(_Model):
     """The graph's outputs: ``logits`` (N, K); ``embedding`` (N, D); ``cam`` (N, K, h, w) and ``atypicality`` (N,) where they exist."""
 
-    embedding: int
-    cam: tuple[int, int] | None = None
+    embedding: Annotated[int, Field(ge=1, le=2**20)]
+    cam: tuple[Side, Side] | None = None
     atypicality: bool = False
 
 
 class NetworkSpec(_Model):
     """The network inside: registry name, options, trainable parameters and multiply-accumulates."""
 
-    name: str
+    name: Line
     options: dict[str, Any] = {}
-    parameters: int
-    macs: int | None = None
+    parameters: Count
+    macs: Count | None = None
 
 
 class Separation(_Model):
@@ -79,9 +103,9 @@ class Separation(_Model):
     ``fpr`` is the share of them that passes the threshold which lets 95 % of the validation images pass.
     """
 
-    images: int
-    auroc: float
-    fpr: float
+    images: Count
+    auroc: Share
+    fpr: Share
 
 
 class Abstention(_Model):
@@ -91,11 +115,11 @@ class Abstention(_Model):
     that pass, ``measured`` what was found on sets of other pictures, by name.
     """
 
-    score: str
+    score: Line
     threshold: float
-    accepted: float
-    images: int
-    measured: dict[str, Separation] = {}
+    accepted: Share
+    images: Count
+    measured: dict[Line, Separation] = {}
 
 
 class Conformal(_Model):
@@ -105,17 +129,17 @@ class Conformal(_Model):
     """
 
     coverage: float = Field(gt=0, lt=1)
-    quantiles: dict[str, float]
-    pooled: tuple[str, ...] = ()
+    quantiles: dict[Code, Share]
+    pooled: tuple[Code, ...] = ()
 
 
 class OperatingPoint(_Model):
     """A threshold on the summed malignant probability, with what it reached on validation."""
 
-    name: str
-    threshold: float
-    sensitivity: float
-    specificity: float
+    name: Code
+    threshold: Annotated[float, Field(ge=0, le=2)]
+    sensitivity: Share
+    specificity: Share
 
 
 class Interval(_Model):
@@ -135,9 +159,9 @@ class LearntToo(_Model):
         images: how many of its images were learnt from: those of the recipe's ``data.extra``, but for a published test part.
     """
 
-    data: str
-    fingerprint: str
-    images: int
+    data: Line
+    fingerprint: Line
+    images: Count
 
 
 class Taught(LearntToo):
@@ -147,7 +171,7 @@ class Taught(LearntToo):
         teacher: name of its run.
     """
 
-    teacher: str
+    teacher: Line
 
 
 class Provenance(_Model):
@@ -155,18 +179,18 @@ class Provenance(_Model):
 
     command: str
     recipe: dict[str, Any]
-    data: str
-    fingerprint: str
-    protocol: str
-    split_seed: int
-    seed: int
-    counts: dict[str, int] = {}
+    data: Line
+    fingerprint: Line
+    protocol: Line
+    split_seed: Seed
+    seed: Seed
+    counts: dict[Line, Count] = {}
     extra: tuple[LearntToo, ...] = ()
     taught: tuple[Taught, ...] = ()
-    hardware: str
+    hardware: Line
     wall_seconds: float
-    created: str
-    lentigo: str
+    created: Line
+    lentigo: Line
     notes: str = ""
 
 
@@ -175,28 +199,38 @@ class Spec(_Model):
 
     format: int = FORMAT
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
-    version: str = "1"
-    title: str
+    version: Line = "1"
+    title: Line
     domain: Literal["dermoscopy", "clinical", "phantom"] = "dermoscopy"
     classes: tuple[ClassSpec, ...] = Field(min_length=2)
     input: InputSpec
     outputs: OutputSpec
     network: NetworkSpec
     weights: Literal["fp32", "fp16", "int8"] = "fp32"
-    temperature: float = Field(default=1.0, gt=0)
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
     abstention: Abstention | None = None
     conformal: Conformal | None = None
     operating_points: tuple[OperatingPoint, ...] = ()
-    metrics: dict[str, dict[str, Interval]] = {}
+    metrics: dict[Line, dict[Line, Interval]] = {}
     provenance: Provenance
-    licence: str
-    data_licence: str
-    files: dict[str, str] = {}
+    licence: Line
+    data_licence: Line
+    files: dict[Line, Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.abstention is not None and not self.outputs.atypicality:
             raise ValueError("abstention needs the graph's output atypicality")
+        doubled = sorted({code for code in self.codes if self.codes.count(code) > 1})
+        if doubled:
+            raise ValueError(f"class {doubled[0]!r} is there twice")
+        if taken := RESERVED.intersection(self.codes):
+            raise ValueError(f"a class cannot be called {min(taken)!r}, which is a column of the tables of results")
+        points = [point.name for point in self.operating_points]
+        if len(set(points)) < len(points):
+            raise ValueError("operating points need names of their own")
+        if self.conformal is not None and (foreign := {*self.conformal.quantiles, *self.conformal.pooled}.difference(self.codes)):
+            raise ValueError(f"conformal names {min(foreign)!r}, which is no class")
         return self
 
     @property
@@ -237,11 +271,7 @@ class Bundle:
             folder = folder / "bundle"
         spec = read_spec(folder)
         for name, expected in spec.files.items():
-            found = _sha256(folder / name)
-            if found != expected:
-                raise BundleError(
-                    f"{folder / name}: damaged (SHA-256 {found[:12]}…, spec.json says {expected[:12]}…); fetch or export the bundle again"
-                )
+            _read_verified(folder / name, expected)
         return cls(folder, spec)
 
     @property
@@ -249,15 +279,27 @@ class Bundle:
         """The ONNX file."""
         return self.path / MODEL
 
+    def read(self, name: str) -> bytes:
+        """The content of one of its files, checked again.
+
+        Raises:
+            BundleError: not a file of this bundle, missing, or with another checksum than when the bundle was written.
+        """
+        if name not in self.spec.files:
+            raise BundleError(f"{self.path}: the bundle has no {name}")
+        return _read_verified(self.path / name, self.spec.files[name])
+
     @property
     def card(self) -> str:
-        """The model card, Markdown."""
-        return (self.path / CARD).read_text(encoding="utf-8")
+        """The model card, Markdown; bytes that are not UTF-8 are replaced."""
+        return self.read(CARD).decode("utf-8", "replace")
 
     @property
     def golden(self) -> dict[str, Any]:
         """The golden vectors (see ``lentigo.export.parity`` for their form)."""
-        loaded: dict[str, Any] = json.loads((self.path / GOLDEN).read_text(encoding="utf-8"))
+        loaded = _load_json(self.path / GOLDEN, self.read(GOLDEN))
+        if not isinstance(loaded, dict):
+            raise BundleError(f"{self.path / GOLDEN}: holds no golden vectors")
         return loaded
 
 
@@ -268,14 +310,11 @@ def read_spec(folder: Path) -> Spec:
         BundleError: missing, not JSON, of a newer format, or not a valid specification.
     """
     path = folder / SPEC
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{folder}: no bundle here (a bundle folder holds {SPEC} and {MODEL})") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise BundleError(f"{path}: cannot be read as JSON ({error})") from None
+    if not path.exists():
+        raise BundleError(f"{folder}: no bundle here (a bundle folder holds {SPEC} and {MODEL})")
+    raw = _load_json(path, _read_regular(path))
     version = raw.get("format") if isinstance(raw, dict) else None
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool):
         raise BundleError(f"{path}: has no format number; it is not a lentigo bundle")
     if version > FORMAT:
         raise BundleError(f"{path}: bundle format {version} is newer than this lentigo reads ({FORMAT}); upgrade lentigo")
@@ -283,13 +322,13 @@ def read_spec(folder: Path) -> Spec:
         spec = Spec.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: invalid at {where or 'the top'}: {first['msg']}") from None
+        where = one_line(".".join(str(part) for part in first["loc"])[:200])
+        raise BundleError(f"{path}: invalid at {where or 'the top'}: {first['msg'].removeprefix('Value error, ')}") from None
     for name in (MODEL, CARD, GOLDEN):
         if name not in spec.files:
             raise BundleError(f"{path}: names no checksum for {name}")
     for name in spec.files:
-        if Path(name).name != name:  # a bundle never reaches outside its folder
+        if Path(name).name != name or name == "..":  # a bundle never reaches outside its folder
             raise BundleError(f"{path}: file name {name!r} leads outside the bundle")
     return spec
 
@@ -348,11 +387,63 @@ def _swap(staging: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sha256(path: Path) -> str:
+def _read_verified(path: Path, expected: str) -> bytes:
+    content = _read_regular(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise BundleError(f"{path}: damaged (SHA-256 {found[:12]}…, {SPEC} says {expected[:12]}…); fetch or export the bundle again")
+    return content
+
+
+def _read_regular(path: Path) -> bytes:
+    """A file of bounded size; a pipe would wait for ever and a device has no end."""
+    limit = MAX_TEXT if path.name in (SPEC, CARD, GOLDEN) else MAX_MODEL
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        if not stat.S_ISREG(path.stat().st_mode):  # before it is opened, which alone can block or move a device
+            raise BundleError(f"{path}: not a regular file; fetch or export the bundle again")
+        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:  # noqa: PTH123
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
+                raise BundleError(f"{path}: not a regular file of at most {limit // 2**20} MiB; fetch or export the bundle again")
+            content = file.read(limit + 1)
     except FileNotFoundError:
         raise BundleError(f"{path}: missing from the bundle; fetch or export the bundle again") from None
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if len(content) > limit:
+        raise BundleError(f"{path}: more than {limit // 2**20} MiB; fetch or export the bundle again")
+    return content
+
+
+def _load_json(path: Path, content: bytes) -> Any:
+    """Parse JSON of a bounded depth whose numbers are finite."""
+    try:
+        value = json.loads(content.decode("utf-8"), parse_float=_finite, parse_constant=_finite)
+        _check_depth(value)
+    except RecursionError:
+        raise BundleError(f"{path}: cannot be read as JSON (nested too deeply)") from None
+    except ValueError as error:  # not UTF-8, not JSON, or a number of thousands of digits
+        raise BundleError(f"{path}: cannot be read as JSON ({error})") from None
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is not a finite number")
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(_MAX_DEPTH):
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += one.values()
+            elif isinstance(one, list):
+                inner += one
+        level = inner
+        if not level:
+            return
+    raise ValueError(f"nested more than {_MAX_DEPTH} deep")

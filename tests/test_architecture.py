@@ -13,7 +13,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "lentigo"
 
 FLOORS = {
-    "errors": 0,
+    "errors": 0, "text": 0,
     "files": 1, "image_header": 1, "labels": 1, "machine": 1, "resampler": 1, "progress": 1, "config": 1,
     "losses": 2, "networks": 2, "imaging": 2, "bundle": 2, "synthetic": 2,
     "inference": 3, "pixels": 3,
@@ -27,8 +27,8 @@ FLOORS = {
     "__main__": 11,
 }  # fmt: skip
 USE = {
-    "errors", "files", "image_header", "labels", "machine", "resampler", "imaging", "bundle", "inference", "serving", "client", "cli",
-    "__main__",
+    "errors", "text", "files", "image_header", "labels", "machine", "resampler", "imaging", "bundle", "inference", "serving", "client",
+    "cli", "__main__",
 }  # fmt: skip
 MAKE = {
     "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training", "export", "workflow", "reproduce"

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +73,7 @@ def test_one_flipped_byte_is_refused(tmp_path: Path, name: str) -> None:
         ({"surprise": 1}, "invalid at surprise"),
         ({"temperature": 0}, "invalid at temperature"),
         ({"files": {}}, "names no checksum"),
-        ({"files": {"../x": "0", **dict.fromkeys(FILES, "0")}}, "leads outside"),
+        ({"files": {"../x": "0" * 64, **dict.fromkeys(FILES, "0" * 64)}}, "leads outside"),
     ],
 )
 def test_a_spec_that_is_wrong_is_refused(tmp_path: Path, change: dict[str, object], says: str) -> None:
@@ -77,6 +82,112 @@ def test_a_spec_that_is_wrong_is_refused(tmp_path: Path, change: dict[str, objec
     path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
     with pytest.raises(BundleError, match=says):
         Bundle.open(tmp_path / "b")
+
+
+CLASSES = [c.model_dump() for c in spec().classes]
+POINT = {"name": "p", "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "says"),
+    [
+        ("temperature", "NaN", "not a finite number"),
+        ("temperature", "Infinity", "not a finite number"),
+        ("temperature", "1e999", "not a finite number"),
+        ("temperature", "1e-300", "invalid at temperature"),  # logits divided by it are infinite
+        ("temperature", "9" * 5000, "cannot be read as JSON"),
+        ("temperature", "9" * 400, "invalid at temperature"),
+        ("input.std", "[0, 0.2, 0.2]", "invalid at input.std.0"),
+        ("input.std", "[1e-40, 0.2, 0.2]", "invalid at input.std.0"),
+        ("input.mean", "[1e300, 0.2, 0.2]", "invalid at input.mean.0"),
+        ("outputs.embedding", "-1", "invalid at outputs.embedding"),
+        ("outputs.cam", "[0, 1e30]", "invalid at outputs.cam.0"),
+        ("network.parameters", "9" * 400, "invalid at network.parameters"),
+        ("network.options", '{"a": 1e999}', "not a finite number"),
+        ("provenance.seed", "9" * 400, "invalid at provenance.seed"),
+        ("operating_points", json.dumps([POINT | {"threshold": -1}]), "invalid at operating_points.0.threshold"),
+        ("operating_points", json.dumps([POINT, POINT]), "names of their own"),
+        ("operating_points", json.dumps([POINT | {"threshold": 2.0}]).replace("2.0", "NaN"), "not a finite number"),
+        ("classes", json.dumps([CLASSES[0], CLASSES[0]]), "class 'nv' is there twice"),
+        ("classes", json.dumps([CLASSES[0], CLASSES[1] | {"code": "error"}]), "a class cannot be called 'error'"),
+        ("classes", json.dumps([CLASSES[0], CLASSES[1] | {"code": ""}]), "invalid at classes.1.code"),
+        ("classes", json.dumps([CLASSES[0], CLASSES[1] | {"en": "\x1b[2Jmelanoma"}]), "control characters"),
+        ("title", json.dumps("benign \u202e"), "control characters"),
+        ("title", json.dumps("x" * 5000), "invalid at title"),
+        ("conformal", json.dumps({"coverage": 0.9, "quantiles": {"nv": 0.5, "other": 0.5}}), "conformal names 'other'"),
+        ("conformal", '{"coverage": 0.9, "quantiles": {"nv": 1e9}}', "invalid at conformal.quantiles.nv"),
+        ("network.options", '{"a": ' + "[" * 60 + "]" * 60 + "}", "nested more than"),
+        ("network.options", '{"a": ' + "[" * 200_000 + "]" * 200_000 + "}", "nested too deeply"),
+        ("files", json.dumps(dict.fromkeys(FILES, "0")), "invalid at files"),
+    ],
+)
+def test_values_that_no_model_has_are_refused(tmp_path: Path, where: str, value: str, says: str) -> None:
+    write_bundle(tmp_path / "b", spec(), FILES)
+    path = tmp_path / "b" / "spec.json"
+    raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    *sections, key = where.split(".")
+    section = raw
+    for name in sections:
+        section = section[name]
+    section[key] = "here"
+    path.write_text(json.dumps(raw).replace('"here"', value), encoding="utf-8")
+    with pytest.raises(BundleError, match=says):
+        Bundle.open(tmp_path / "b")
+
+
+@pytest.fixture
+def impatient() -> Iterator[None]:
+    """Ends what hangs."""
+
+    def stop(*arguments: object) -> None:
+        raise AssertionError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(20)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes and devices as files there")
+@pytest.mark.parametrize("name", [*FILES, "spec.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+@pytest.mark.usefixtures("impatient")
+def test_pipes_devices_and_folders_are_no_files_of_a_bundle(tmp_path: Path, name: str, kind: str) -> None:
+    write_bundle(tmp_path / "b", spec(), FILES)
+    target = tmp_path / "b" / name
+    target.unlink()
+    if kind == "pipe":
+        os.mkfifo(target)
+    elif kind == "device":
+        target.symlink_to("/dev/zero")
+    else:
+        target.mkdir()
+    with pytest.raises(BundleError, match="not a regular file"):
+        Bundle.open(tmp_path / "b")
+
+
+def test_files_of_any_size_are_not_read(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "b", spec(), FILES)
+    os.truncate(tmp_path / "b" / "golden.json", 2**40)  # sparse
+    with pytest.raises(BundleError, match="at most 16 MiB"):
+        Bundle.open(tmp_path / "b")
+
+
+def test_a_file_that_changed_after_the_bundle_was_opened_is_refused(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b", spec(), FILES)
+    (tmp_path / "b" / "golden.json").write_text("[" * 100_000)
+    with pytest.raises(BundleError, match="damaged"):
+        _ = bundle.golden
+    with pytest.raises(BundleError, match="has no other"):
+        bundle.read("other")
+
+
+def test_a_card_in_another_encoding_and_golden_vectors_that_are_none(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "b", spec(), {**FILES, "MODEL_CARD.md": b"caf\xe9", "golden.json": b"[]"})
+    assert bundle.card == "caf\ufffd"
+    with pytest.raises(BundleError, match="holds no golden vectors"):
+        _ = bundle.golden
 
 
 def test_missing_pieces_are_named(tmp_path: Path) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
 from lentigo import __version__
 from lentigo.cli import data, make, use
+from lentigo.cli.output import complaint
 from lentigo.errors import LentigoError, MissingExtraError
 
 EPILOG = """
@@ -60,6 +64,10 @@ app.add_typer(data.app, name="data")
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a check found something, 2 bad input, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without the characters of a file name shows their escapes
+    warnings.formatwarning = _warning
     try:
         app(args=list(arguments) if arguments is not None else None)
     except LentigoError as error:
@@ -75,5 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(message: str) -> None:
-    print("lentigo: error: " + " ".join(message.split()), file=sys.stderr)
+    print(complaint("error", message), file=sys.stderr)
     sys.exit(2)
+
+
+def _warning(message: Warning | str, *about: Any, **more: Any) -> str:
+    return complaint("warning", str(message)) + "\n"

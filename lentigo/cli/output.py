@@ -9,12 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from lentigo.text import json_line, lines, one_line
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 def print_json(value: Any) -> None:
     """Print a JSON document with no NaN in it (those become null)."""
-    print(json.dumps(_finite(value), indent=2, ensure_ascii=False))
+    print(json_line(json.dumps(_finite(value), indent=2, ensure_ascii=False)))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", caption: str = "") -> None:
@@ -22,20 +24,32 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
     from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title or None, caption=caption or None, box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left")
+    table = Table(
+        title=Text(one_line(title)) if title else None,
+        caption=Text(one_line(caption)) if caption else None,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+    )
     for i, name in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(one_line(name)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+        table.add_row(*(Text(_cell(value)) for value in row))  # as text: brackets are no markup here
     # A pipe has no width of its own: give it room, so that no cell is cut.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
 def say(text: str) -> None:
-    """Print one plain line."""
-    print(text)
+    """Print plain text; control characters in it, which could drive a terminal, are shown as escapes."""
+    print(lines(text))
+
+
+def complaint(kind: str, message: str) -> str:
+    """An error or a warning as one line."""
+    return f"lentigo: {kind}: " + one_line(" ".join(message.split()))
 
 
 def _cell(value: object) -> str:
@@ -47,7 +61,7 @@ def _cell(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value).replace("[", r"\[")
+    return one_line(str(value))
 
 
 def _finite(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from lentigo.cli.output import AsJson, print_json, print_table, say
+from lentigo.text import one_line
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A packaged model's name, a bundle folder or a run folder.")]
 
@@ -86,7 +87,7 @@ def predict(
         )
     except KeyboardInterrupt as stopped:
         for note in getattr(stopped, "__notes__", [] if out else ["no rows were kept; --out FILE keeps them"]):
-            print(f"lentigo: stopped; {note}", file=sys.stderr)
+            print(one_line(f"lentigo: stopped; {note}"), file=sys.stderr)
         raise
     if as_json:
         print_json(shown.to_dict(classifier.spec.name, summary))

@@ -11,10 +11,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lentigo.bundle import BATCH_AXIS, SPEC, Bundle, Spec
+from lentigo.bundle import BATCH_AXIS, MODEL, SPEC, Bundle, Spec
 from lentigo.errors import BundleError, did_you_mean
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
-from lentigo.inference.graph import keep_outputs
+from lentigo.inference.graph import check_operators, keep_outputs
 from lentigo.inference.prediction import Prediction
 from lentigo.inference.quality import judge_quality
 from lentigo.inference.verdict import Verdict, judge
@@ -282,6 +282,11 @@ def packaged_bundles() -> list[str]:
 
 
 def _session(bundle: Bundle, threads: int | None, spinning: bool, batch: int | None, outputs: list[str] | None) -> Any:
+    content = bundle.read(MODEL)
+    try:
+        check_operators(content)
+    except BundleError as error:
+        raise BundleError(f"{bundle.model}: {error}; export the bundle again") from None
     import onnxruntime  # here, since it is most of the cold start
 
     onnxruntime.disable_telemetry_events()
@@ -295,7 +300,7 @@ def _session(bundle: Bundle, threads: int | None, spinning: bool, batch: int | N
     options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals slow convolutions down many times
     options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     try:
-        model = str(bundle.model) if outputs is None else keep_outputs(bundle.model.read_bytes(), outputs)
+        model = content if outputs is None else keep_outputs(content, outputs)
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exception types, whatever is wrong with the file
         raise BundleError(f"{bundle.model}: ONNX Runtime cannot load it ({_first_line(error)}); export the bundle again") from None

@@ -20,6 +20,7 @@ from typing import IO, Any
 from lentigo.errors import MissingExtraError, OutputError
 from lentigo.files import atomic_path
 from lentigo.inference.verdict import Verdict
+from lentigo.text import guard_cell, json_line, unguard_cell
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _PARQUET_ROWS = 16_384
@@ -203,22 +204,22 @@ class Table(ABC):
 
 
 class CsvTable(Table):
-    """Comma-separated values, with a header."""
+    """Comma-separated values, with a header; text that a spreadsheet would run is guarded (`lentigo.text.guard_cell`)."""
 
     def _header(self) -> str:
-        return _csv_line(self.columns)
+        return _csv_line([guard_cell(name) for name in self.columns])
 
     def _line(self, row: Row) -> str:
-        return _csv_line([_text(value) for value in row.cells(len(self.codes))])
+        return _csv_line([_cell(value) for value in row.cells(len(self.codes))])
 
     def _paths(self) -> Iterator[str]:
         with self.part.open(newline="", encoding="utf-8") as file:
             reader = csv.reader(file)
-            header = next(reader, [])
+            header = [unguard_cell(name) for name in next(reader, [])]
             if tuple(header) != self.columns:
                 raise self._other_columns(header)
             for row in reader:
-                yield row[0]
+                yield unguard_cell(row[0])
 
 
 class JsonLinesTable(Table):
@@ -229,7 +230,7 @@ class JsonLinesTable(Table):
 
     def _line(self, row: Row) -> str:
         values = [float(_text(value)) if isinstance(value, float) else value for value in row.cells(len(self.codes))]
-        return json.dumps(dict(zip(self.columns, values, strict=True)), ensure_ascii=False) + "\n"
+        return json_line(json.dumps(dict(zip(self.columns, values, strict=True)), ensure_ascii=False)) + "\n"
 
     def _paths(self) -> Iterator[str]:
         with self.part.open(encoding="utf-8") as file:
@@ -274,7 +275,7 @@ class ParquetTable(CsvTable):
     def _column(self, kind: Any, values: Sequence[str]) -> Any:
         if kind == self._arrow.float64():
             return self._arrow.array([float(v) if v else None for v in values], kind)
-        return self._arrow.array([v or None for v in values], kind)
+        return self._arrow.array([unguard_cell(v) or None for v in values], kind)
 
     def _reopen(self) -> None:
         try:
@@ -287,7 +288,7 @@ class ParquetTable(CsvTable):
             file.write(self._header())
             for batch in source.iter_batches(_PARQUET_ROWS):
                 for record in batch.to_pylist():
-                    file.write(_csv_line([_text(record[name]) for name in self.columns]))
+                    file.write(_csv_line([_cell(record[name]) for name in self.columns]))
 
 
 _TABLES: dict[str, type[Table]] = {".csv": CsvTable, ".jsonl": JsonLinesTable, ".parquet": ParquetTable}
@@ -318,6 +319,10 @@ def _text(value: float | str | None) -> str:
     return value or ""
 
 
+def _cell(value: float | str | None) -> str:
+    return guard_cell(value) if isinstance(value, str) else _text(value)
+
+
 class _Echo:
     """A file whose `write` returns the text, which is how the csv module formats one line."""
 
@@ -325,12 +330,13 @@ class _Echo:
         return text
 
 
-_formatter: Any = csv.writer(_Echo(), lineterminator="\n")
+# A carriage return in a cell is quoted only where lines end in one.
+_formatter: Any = csv.writer(_Echo(), lineterminator="\r\n")
 
 
 def _csv_line(values: Sequence[str]) -> str:
     line: str = _formatter.writerow(values)
-    return line
+    return line[:-2] + "\n"
 
 
 def _whole_length(file: IO[bytes], *, quoted: bool) -> int:

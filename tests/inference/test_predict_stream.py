@@ -14,6 +14,7 @@ import threading
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from lentigo.bundle import Bundle
 from lentigo.errors import BundleError, DataError, MissingExtraError, OutputError
 from lentigo.inference import Classifier, Row, Sources, predict_paths, predict_stream
 from lentigo.inference.table import open_table
+from lentigo.labels import LabelSet
+from lentigo.text import is_line, unguard_cell
 
 CODES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 ANSWER = ["label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error"]
@@ -276,21 +279,62 @@ def test_every_kind_of_broken_file_becomes_a_clear_row(tmp_path: Path, classifie
             assert all(row[code] == "" for code in CODES)
 
 
-def test_awkward_names_survive_every_format(tmp_path: Path, classifier: Classifier) -> None:
-    names = ['comma, quote".png', "皮肤 图.png", "line\nbreak.png"]
+AWKWARD = [
+    'comma, quote".png', "皮肤 图.png", "line\nbreak.png", "carriage\rreturn.png", "both\r\n.png", "\rfirst.png", "\ttab.png", '".png',
+    "\x1b[2Jescape.png", "\u202egnp.png", "\u2028separator\x85.png", "[bold]x[red].png", "'plain'.png", "'=apostrophe.png",
+    "=cmd|' C calc'!A0.png", "+1+1.png", "-2+3.png", "@SUM(A1).png", "-7.png", "＝wide.png",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_awkward_names_survive_every_format(suffix: str, tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = sorted(AWKWARD)
     if sys.platform == "linux":
         names.append(os.fsdecode(b"not-utf8-\xff.png"))
     (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path / "images")  # so that paths begin with the names
     for name in names:
-        (tmp_path / "images" / name).write_bytes(png_bytes(blob_image(0)))
-    for suffix in ("csv", "jsonl"):
-        out = tmp_path / f"out.{suffix}"
-        assert predict_paths(classifier, tmp_path / "images", out=out, progress=False, heatmaps=tmp_path / "maps").failed == 0
-        again = predict_paths(classifier, tmp_path / "images", out=out, progress=False, resume=True)
-        assert (again.images, again.skipped) == (0, len(names))
-    found = {Path(row["path"]).name for row in read_csv(tmp_path / "out.csv")}
-    assert {'comma, quote".png', "皮肤 图.png", "line\nbreak.png"} <= found
-    assert len(list((tmp_path / "maps").iterdir())) == len(names)
+        Path(name).write_bytes(png_bytes(blob_image(0)) if name != "-7.png" else b"broken")
+    out = tmp_path / f"out.{suffix}"
+    assert predict_paths(classifier, [*map(Path, names)], out=out, progress=False, heatmaps=tmp_path / "maps", batch=4).failed == 1
+    expected = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    assert [row["path"] for row in read_back(out)] == expected
+    first = out.read_bytes()
+    again = predict_paths(classifier, [*map(Path, names)], out=out, progress=False, resume=True)
+    assert (again.images, again.skipped) == (0, len(names))
+    assert [row["path"] for row in read_back(out)] == expected
+    if suffix != "parquet":
+        assert out.read_bytes() == first
+    assert len(list((tmp_path / "maps").iterdir())) == len(names) - 1
+    if suffix == "csv":
+        with out.open(newline="", encoding="utf-8") as file:
+            for cells in csv.reader(file):
+                assert not [cell for cell in cells if cell[:1] in {*"=+-@\t\r\n＝"}]  # no number here is below 0
+    if suffix == "jsonl":
+        assert all(is_line(line) for line in out.read_text(encoding="utf-8").split("\n"))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_awkward_classes_survive_every_format(suffix: str, folder: Path, tmp_path: Path) -> None:
+    labels = LabelSet.of("own", ["=cmd|x!A0", "+plus", "@at", 'quote"', "comma, "])
+    classifier = Classifier(tiny_bundle(tmp_path / "own", labels=labels), threads=1)
+    out = tmp_path / f"out.{suffix}"
+    predict_paths(classifier, folder, out=out, progress=False)
+    rows = read_back(out)
+    assert list(rows[0]) == ["path", *labels.codes, *ANSWER]
+    assert {row["label"] for row in rows} <= set(labels.codes)
+    assert predict_paths(classifier, folder, out=out, progress=False, resume=True).skipped == 10
+    assert read_back(out) == rows
+
+
+def read_back(path: Path) -> list[dict[str, Any]]:
+    """The rows of a table, as another program reads it; guarded cells without their guard."""
+    if path.suffix == ".parquet":
+        records: list[dict[str, Any]] = pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+        return records
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [{unguard_cell(key): unguard_cell(value) for key, value in row.items()} for row in read_csv(path)]
 
 
 def test_heatmaps_mirror_the_folder(folder: Path, classifier: Classifier, tmp_path: Path) -> None:

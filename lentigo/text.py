@@ -1,0 +1,54 @@
+"""Untrusted text: what may stand in one line of a table, a terminal or a page, and how the rest is shown.
+
+File names, class names and messages come from elsewhere. They may hold characters that drive a terminal, turn the order
+of a line around, end a line of a table, or make a spreadsheet run them as a formula.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Control characters (C0, DEL, C1), marks and overrides of direction, line and paragraph separators, lone surrogates.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL_BUT_LAYOUT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# What Excel, LibreOffice and Sheets take for the start of a formula (OWASP, "CSV Injection"), whole numbers and lone signs apart.
+_FORMULA = re.compile(r"'*(?:[=@\t\r\n\uff1d\uff0b\uff0d\uff20]|[+-](?!(?:\d+\.?\d*(?:[eE][+-]?\d+)?)?\Z))")
+
+
+def is_line(text: str) -> bool:
+    """Whether a text is free of control characters and of marks that change its direction."""
+    return _CONTROL.search(text) is None
+
+
+def one_line(text: str) -> str:
+    r"""A text with control characters and marks of direction written as escapes, such as ``\x1b`` and ``\u202e``."""
+    return _CONTROL.sub(_escape, text)
+
+
+def lines(text: str) -> str:
+    """`one_line` for a text of several lines: line feeds and tabs stay."""
+    return _CONTROL_BUT_LAYOUT.sub(_escape, text)
+
+
+def json_line(text: str) -> str:
+    r"""A JSON document in which strings show no control characters: those that JSON allows raw become ``\uXXXX``."""
+    return _CONTROL_BUT_LAYOUT.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def guard_cell(text: str) -> str:
+    """A cell that no spreadsheet runs: what looks like a formula gets an apostrophe in front; `unguard_cell` takes it off.
+
+    >>> guard_cell("=cmd|' /C calc'!A0"), guard_cell("-1.5"), guard_cell("photo.jpg")
+    ("'=cmd|' /C calc'!A0", '-1.5', 'photo.jpg')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguard_cell(text: str) -> str:
+    """The text that `guard_cell` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -21,6 +21,8 @@ export interface Draft {
   saved: string;
   photos: { key: number; name: string; edit: Edit }[];
   concerns: Concern[];
+  /** The case that is followed up. */
+  followUp: string | null;
 }
 
 /** A photograph of a draft as it came in. */

@@ -9,7 +9,7 @@ import { effect } from "@preact/signals";
 import { database, type Draft } from "../notebook/database";
 import { identity } from "../notebook/record";
 import { tellDone } from "./notices";
-import { addPhotos, concerns, type Photo, photos } from "./session";
+import { addPhotos, concerns, followUp, type Photo, photos } from "./session";
 
 const KEY = "lentigo.draft";
 const lockOf = (id: string): string => `lentigo-draft-${id}`;
@@ -63,8 +63,8 @@ export async function startDraft(): Promise<void> {
     return;
   }
   effect(() => {
-    const [now, answered] = [photos.value, concerns.value];
-    writing = writing.then(() => write(now, answered)).catch(() => undefined);
+    const [now, rest] = [photos.value, { concerns: concerns.value, followUp: followUp.value }];
+    writing = writing.then(() => write(now, rest)).catch(() => undefined);
   });
 }
 
@@ -77,6 +77,7 @@ async function restore(draft: Draft): Promise<void> {
   });
   written = new Set(back.map(({ id }) => id));
   concerns.value = draft.concerns;
+  followUp.value = draft.followUp;
   if (back.length === 0) return;
   const chosen = photos.value; // meanwhile
   photos.value = [];
@@ -84,7 +85,7 @@ async function restore(draft: Draft): Promise<void> {
   tellDone("draftRestored", { count: back.length });
 }
 
-async function write(now: readonly Photo[], answered: Draft["concerns"]): Promise<void> {
+async function write(now: readonly Photo[], rest: Pick<Draft, "concerns" | "followUp">): Promise<void> {
   const db = await database();
   const transaction = db.transaction(["drafts", "draftPhotos"], "readwrite");
   const blobs = transaction.objectStore("draftPhotos");
@@ -102,7 +103,7 @@ async function write(now: readonly Photo[], answered: Draft["concerns"]): Promis
           id: draftId,
           saved: new Date().toISOString(),
           photos: now.map(({ id, name, edit }) => ({ key: id, name, edit })),
-          concerns: answered,
+          ...rest,
         }),
   );
   await Promise.all(work);

@@ -27,6 +27,9 @@ export interface Photo {
 export const photos = signal<Photo[]>([]);
 export const selectedId = signal<number | null>(null);
 
+/** The case that these photographs follow up; null for another lesion. */
+export const followUp = signal<string | null>(null);
+
 /** What the person answered about the lesion. */
 export const concerns = signal<Concern[]>([]);
 
@@ -189,16 +192,18 @@ export function clearSession(): void {
   for (const photo of photos.value) photo.analysis?.picture.close();
   photos.value = [];
   concerns.value = [];
+  followUp.value = null;
   selectedId.value = null;
 }
 
 /** Start over with the next lesion; what was there can be brought back. */
 export function startOver(): void {
   const before = photos.value.map((photo): Photo => ({ ...photo, analysis: null, error: null }));
-  const answered = concerns.value;
+  const [answered, followed] = [concerns.value, followUp.value];
   clearSession();
   tellDone("startedOver", {}, () => {
     clearSession();
+    followUp.value = followed;
     concerns.value = answered;
     void addPhotos(before);
   });

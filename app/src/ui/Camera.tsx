@@ -1,99 +1,175 @@
-/** The camera, with a guide for framing, live hints and the torch where the device has one. */
+/** The camera over the whole screen: guide, live hints, level, torch, zoom and focus, and a look before use. */
 
-import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
-import { AppError } from "../core/errors";
-import { centreSquare } from "../core/geometry";
-import { findFault, luma, measureQuality, meanDifference } from "../core/quality";
-import { type Params, t } from "../i18n";
-import type { TextKey } from "../i18n/en";
+import { type Signal, useSignal } from "@preact/signals";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { GUIDE } from "../core/framing";
+import type { Crop } from "../core/geometry";
+import { isLevel, type Level } from "../core/level";
+import { type Fault, findFault, measureQuality } from "../core/quality";
+import { t } from "../i18n";
+import { readCase } from "../notebook/cases";
+import { applyControl, closeCamera, type Controls, controlsOf, type Facing, openCamera } from "../state/camera";
 import { tellError } from "../state/notices";
-import { addPhotos } from "../state/session";
+import { addPhotos, followUp } from "../state/session";
+import { BlobImage } from "./BlobImage";
 import { Dialog } from "./Dialog";
 import { Icon } from "./icons";
+import { guideOf, useLevel, useLiveHint } from "./useLive";
+import { HINTS } from "./Verdict";
 
-const GUIDE = 0.72; // side of the guide, as a share of the frame's shorter side
-const LOOK_EVERY = 350; // milliseconds between two looks at the live picture
-const LOOK_SIDE = 96; // pixels
-const MOVING = 9; // mean grey difference between two looks
+const NOTHING: Controls = { torch: false, zoom: null, focus: null };
+const CHECK_SIDE = 224; // pixels on which a shot is judged
 
-// `torch` is not in the DOM's types yet.
-type TorchCapabilities = MediaTrackCapabilities & { torch?: boolean };
-type TorchConstraints = MediaTrackConstraintSet & { torch: boolean };
-
-async function openCamera(facing: "environment" | "user"): Promise<MediaStream> {
-  if (navigator.mediaDevices?.getUserMedia === undefined) throw new AppError("cameraInsecure");
-  try {
-    return await navigator.mediaDevices.getUserMedia({
-      audio: false,
-      video: { facingMode: { ideal: facing }, width: { ideal: 1920 }, height: { ideal: 1440 } },
-    });
-  } catch (error) {
-    const name = error instanceof DOMException ? error.name : "";
-    if (name === "NotAllowedError" || name === "SecurityError") throw new AppError("cameraRefused");
-    if (name === "NotFoundError" || name === "OverconstrainedError") throw new AppError("cameraMissing");
-    throw new AppError("cameraBusy");
-  }
+/** A photograph that was taken and not used yet. */
+interface Shot {
+  blob: Blob;
+  crop: Crop;
+  fault: Fault | null;
 }
 
-/** The guide's square in the video's own pixels. */
-function guideSquare(video: HTMLVideoElement) {
-  const frame = { width: video.videoWidth, height: video.videoHeight };
-  const { width } = centreSquare(frame);
-  const side = Math.round(width * GUIDE);
+/** Judge what is inside the guide of a picture. */
+function faultOf(source: CanvasImageSource, { x, y, width, height }: Crop): Fault | null {
+  const context = new OffscreenCanvas(CHECK_SIDE, CHECK_SIDE).getContext("2d", { willReadFrequently: true })!;
+  context.drawImage(source, x, y, width, height, 0, 0, CHECK_SIDE, CHECK_SIDE);
+  return findFault(
+    measureQuality(context.getImageData(0, 0, CHECK_SIDE, CHECK_SIDE).data, CHECK_SIDE, 4),
+    CHECK_SIDE,
+    "hint",
+  );
+}
+
+async function takeShot(video: HTMLVideoElement): Promise<Shot> {
+  const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight);
+  canvas.getContext("2d")!.drawImage(video, 0, 0);
+  const crop = guideOf(video);
   return {
-    x: Math.floor((frame.width - side) / 2),
-    y: Math.floor((frame.height - side) / 2),
-    width: side,
-    height: side,
+    blob: await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 }),
+    crop,
+    fault: faultOf(canvas, crop),
   };
 }
 
-/** Looks at the guide's square a few times a second and says what is wrong with it. */
-function useLiveHint(video: { current: HTMLVideoElement | null }) {
-  const hint = useSignal<TextKey>("cameraFrame");
-  useEffect(() => {
-    const context = new OffscreenCanvas(LOOK_SIDE, LOOK_SIDE).getContext("2d", { willReadFrequently: true });
-    let before: Float32Array | null = null;
-    const look = (): void => {
-      const source = video.current;
-      if (context === null || source === null || source.readyState < 2) return;
-      const { x, y, width, height } = guideSquare(source);
-      context.drawImage(source, x, y, width, height, 0, 0, LOOK_SIDE, LOOK_SIDE);
-      const { data } = context.getImageData(0, 0, LOOK_SIDE, LOOK_SIDE);
-      const grey = luma(data, 4);
-      const moving = before !== null && meanDifference(grey, before) > MOVING;
-      before = grey;
-      const fault = findFault(measureQuality(data, LOOK_SIDE, 4), LOOK_SIDE, "hint");
-      if (fault === "dark") hint.value = "cameraDark";
-      else if (fault === "bright") hint.value = "cameraBright";
-      else if (moving) hint.value = "cameraStill";
-      else if (fault === "blurred") hint.value = "cameraBlurred";
-      else hint.value = "cameraFrame";
-    };
-    const timer = setInterval(look, LOOK_EVERY);
-    return () => clearInterval(timer);
+/** The guide's side follows the stage, as the square that is kept does. */
+function useGuide(stage: { current: HTMLDivElement | null }): void {
+  useLayoutEffect(() => {
+    const element = stage.current!;
+    const observer = new ResizeObserver(() => {
+      const side = GUIDE * Math.min(element.clientWidth, element.clientHeight);
+      element.style.setProperty("--guide", `${side}px`);
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
   }, []);
-  return hint;
+}
+
+/** The photograph of the last visit, where the lesion is followed. */
+function useGhost(): Signal<Blob | null> {
+  const ghost = useSignal<Blob | null>(null);
+  useEffect(() => {
+    if (followUp.value === null) return;
+    readCase(followUp.value).then(
+      (one) => (ghost.value = one?.visits.at(-1)?.photos.at(0)?.image ?? null),
+      () => undefined, // without the notebook there is no ghost
+    );
+  }, []);
+  return ghost;
+}
+
+function LevelMark({ level }: { level: Level }) {
+  const good = isLevel(level);
+  const angle = level.kind === "upright" ? level.roll : 0;
+  return (
+    <div class={`level ${good ? "level-good" : ""}`} data-testid="level" data-level={good}>
+      <span class="level-line" style={{ transform: `rotate(${angle}deg)` }} aria-hidden="true" />
+      <span>{t(good ? "level" : level.kind === "flat" ? "levelTilt" : "levelTurn")}</span>
+    </div>
+  );
+}
+
+interface SliderProps {
+  label: string;
+  range: { min: number; max: number; step: number };
+  onChange: (value: number) => void;
+  testId: string;
+}
+
+function Slider({ label, range, onChange, testId }: SliderProps) {
+  return (
+    <label class="camera-slider">
+      <span>{label}</span>
+      <input
+        type="range"
+        {...range}
+        defaultValue={String(range.min)}
+        onInput={(event) => onChange(Number(event.currentTarget.value))}
+        data-testid={testId}
+      />
+    </label>
+  );
+}
+
+function Review({ shot, onUse, onAgain }: { shot: Shot; onUse: () => void; onAgain: () => void }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    let current = true;
+    const { x, y, width, height } = shot.crop;
+    void createImageBitmap(shot.blob, x, y, width, height).then((bitmap) => {
+      if (current) canvas.current?.getContext("2d")?.drawImage(bitmap, 0, 0);
+      bitmap.close();
+    });
+    return () => {
+      current = false;
+    };
+  }, [shot]);
+  return (
+    <div class="camera-review" data-testid="review">
+      <canvas
+        ref={canvas}
+        width={shot.crop.width}
+        height={shot.crop.height}
+        role="img"
+        aria-label={t("cameraReview")}
+      />
+      <div class="camera-panel">
+        <p class="camera-hint" role="status">
+          {t(shot.fault === null ? "cameraReviewText" : HINTS[shot.fault])}
+        </p>
+        <div class="actions camera-actions">
+          <button type="button" class="button" onClick={onAgain} data-testid="again">
+            {t("cameraAgain")}
+          </button>
+          <button type="button" class="button button-primary" onClick={onUse} data-testid="use-shot">
+            {t("cameraUse")}
+          </button>
+        </div>
+      </div>
+    </div>
+  );
 }
 
 export function Camera({ onClose }: { onClose: () => void }) {
   const video = useRef<HTMLVideoElement>(null);
+  const stage = useRef<HTMLDivElement>(null);
   const stream = useSignal<MediaStream | null>(null);
-  const facing = useSignal<"environment" | "user">("environment");
-  const torch = useSignal<"absent" | "off" | "on">("absent");
-  const ratio = useSignal(4 / 3);
+  const facing = useSignal<Facing>("environment");
+  const controls = useSignal<Controls>(NOTHING);
+  const torch = useSignal(false);
+  const shot = useSignal<Shot | null>(null);
+  const ghostShown = useSignal(true);
+  const ghost = useGhost();
   const hint = useLiveHint(video);
+  const level = useLevel();
+  useGuide(stage);
 
   useEffect(() => {
     let current = true;
     openCamera(facing.value)
       .then((opened) => {
-        if (!current) return opened.getTracks().forEach((track) => track.stop());
+        if (!current) return closeCamera(opened);
         stream.value = opened;
         video.current!.srcObject = opened;
-        const capabilities = opened.getVideoTracks()[0].getCapabilities?.() as TorchCapabilities | undefined;
-        torch.value = capabilities?.torch ? "off" : "absent";
+        controls.value = controlsOf(opened);
+        torch.value = false;
       })
       .catch((error: unknown) => {
         if (!current) return;
@@ -102,84 +178,107 @@ export function Camera({ onClose }: { onClose: () => void }) {
       });
     return () => {
       current = false;
-      stream.value?.getTracks().forEach((track) => track.stop());
+      closeCamera(stream.value);
       stream.value = null;
     };
   }, [facing.value]);
 
+  const control = (constraint: Parameters<typeof applyControl>[1]): Promise<boolean> =>
+    stream.value === null ? Promise.resolve(false) : applyControl(stream.value, constraint);
   const switchTorch = async (): Promise<void> => {
-    const on = torch.value !== "on";
-    try {
-      const constraint: TorchConstraints = { torch: on };
-      await stream.value!.getVideoTracks()[0].applyConstraints({ advanced: [constraint] });
-      torch.value = on ? "on" : "off";
-    } catch {
-      torch.value = "absent";
-    }
+    const on = !torch.value;
+    if (await control({ torch: on })) torch.value = on;
+    else controls.value = { ...controls.value, torch: false };
   };
-
   const shoot = async (): Promise<void> => {
     const source = video.current!;
-    if (source.readyState < 2) return;
-    const canvas = new OffscreenCanvas(source.videoWidth, source.videoHeight);
-    canvas.getContext("2d")!.drawImage(source, 0, 0);
-    const crop = guideSquare(source);
-    const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
+    if (source.readyState >= 2) shot.value = await takeShot(source);
+  };
+  const use = (): void => {
+    const { blob, crop } = shot.value!;
     onClose();
-    const params: Params = { time: new Date().toLocaleTimeString() };
-    await addPhotos([{ blob, name: t("cameraPhoto", params), edit: { turns: 0, crop } }]);
+    const name = t("cameraPhoto", { time: new Date().toLocaleTimeString() });
+    void addPhotos([{ blob, name, edit: { turns: 0, crop } }]);
   };
 
+  const { zoom, focus } = controls.value;
   return (
     <Dialog title={t("camera")} onClose={onClose} class="dialog-camera">
-      <div class="camera" style={{ "--ratio": ratio.value }}>
-        <video
-          ref={video}
-          autoPlay
-          playsInline
-          muted
-          aria-label={t("cameraPicture")}
-          onResize={({ currentTarget: { videoWidth, videoHeight } }) =>
-            (ratio.value = videoWidth / videoHeight || 4 / 3)
-          }
-          data-testid="video"
-        />
-        <div class="guide" aria-hidden="true" style={{ [ratio.value > 1 ? "height" : "width"]: `${GUIDE * 100}%` }} />
+      <div class="camera" hidden={shot.value !== null}>
+        <div ref={stage} class="camera-frame">
+          <video ref={video} autoPlay playsInline muted aria-label={t("cameraPicture")} data-testid="video" />
+          <div class="guide" aria-hidden="true">
+            {ghost.value !== null && ghostShown.value && (
+              <BlobImage blob={ghost.value} alt="" width={400} height={400} class="ghost" />
+            )}
+          </div>
+        </div>
+        <div class="camera-panel">
+          <p class="camera-hint" role="status" data-testid="camera-hint">
+            {t(hint.value)}
+          </p>
+          {level.value !== null && <LevelMark level={level.value} />}
+          {zoom && (
+            <Slider
+              label={t("cameraZoom")}
+              range={zoom}
+              onChange={(value) => void control({ zoom: value })}
+              testId="zoom"
+            />
+          )}
+          {focus && (
+            <Slider
+              label={t("cameraFocus")}
+              range={focus}
+              onChange={(value) => void control({ focusMode: "manual", focusDistance: value })}
+              testId="focus"
+            />
+          )}
+          {ghost.value !== null && (
+            <label class="question">
+              <input
+                type="checkbox"
+                checked={ghostShown.value}
+                onChange={(event) => (ghostShown.value = event.currentTarget.checked)}
+                data-testid="ghost"
+              />
+              <span>{t("cameraGhost")}</span>
+            </label>
+          )}
+          <div class="camera-tools">
+            <button
+              type="button"
+              class="icon-button"
+              aria-label={t("cameraFlip")}
+              onClick={() => (facing.value = facing.value === "environment" ? "user" : "environment")}
+            >
+              <Icon name="flip" />
+            </button>
+            <button
+              type="button"
+              class="shutter"
+              aria-label={t("cameraShoot")}
+              disabled={stream.value === null}
+              onClick={() => void shoot()}
+              data-testid="shutter"
+            />
+            {controls.value.torch ? (
+              <button
+                type="button"
+                class="icon-button"
+                aria-label={t("torch")}
+                aria-pressed={torch.value}
+                onClick={() => void switchTorch()}
+              >
+                <Icon name="torch" />
+              </button>
+            ) : (
+              <span class="icon-button-space" />
+            )}
+          </div>
+        </div>
       </div>
-      <p class="camera-hint" role="status" data-testid="camera-hint">
-        {t(hint.value)}
-      </p>
-      <div class="camera-tools">
-        <button
-          type="button"
-          class="icon-button"
-          aria-label={t("cameraFlip")}
-          onClick={() => (facing.value = facing.value === "environment" ? "user" : "environment")}
-        >
-          <Icon name="flip" />
-        </button>
-        <button
-          type="button"
-          class="shutter"
-          aria-label={t("cameraShoot")}
-          disabled={stream.value === null}
-          onClick={() => void shoot()}
-          data-testid="shutter"
-        />
-        {torch.value === "absent" ? (
-          <span class="icon-button-space" />
-        ) : (
-          <button
-            type="button"
-            class="icon-button"
-            aria-label={t("torch")}
-            aria-pressed={torch.value === "on"}
-            onClick={() => void switchTorch()}
-          >
-            <Icon name="torch" />
-          </button>
-        )}
-      </div>
+      {shot.value !== null && <Review shot={shot.value} onUse={use} onAgain={() => (shot.value = null)} />}
     </Dialog>
   );
 }

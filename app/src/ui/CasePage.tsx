@@ -17,10 +17,12 @@ import { exportCases } from "../notebook/transfer";
 import type { Case } from "../notebook/types";
 import { tellDone, tellError } from "../state/notices";
 import { go, routeHash } from "../state/route";
+import { followUp, photos, startOver } from "../state/session";
 import { BodyFigure, BodyMap } from "./BodyMap";
 import { Compare } from "./Compare";
 import { Confirm, Dialog } from "./Dialog";
 import { Icon } from "./icons";
+import { cameraOpen } from "./Intake";
 import { VisitView } from "./VisitView";
 
 /** Run a change of the notebook and tell how it went. */
@@ -130,6 +132,12 @@ function Loaded({ one }: { one: CaseWithVisits }) {
   const heat = useSignal(0);
   const place = siteName(one.site);
   const hasMaps = one.visits.some((visit) => visit.photos.some((photo) => photo.cam !== null));
+  const follow = (): void => {
+    if (photos.value.length > 0) startOver(); // can be brought back
+    followUp.value = one.id;
+    cameraOpen.value = true;
+    go({ page: "check" });
+  };
   const remove = async (): Promise<void> => {
     if (deleting.value === "case") {
       if (await attempt(() => deleteCase(one.id), "deletedCase")) go({ page: "notebook" });
@@ -150,6 +158,10 @@ function Loaded({ one }: { one: CaseWithVisits }) {
           {one.site !== null && place !== one.title && <p class="lead">{place}</p>}
           {one.note && <p class="visit-note">{one.note}</p>}
           <div class="actions actions-start case-tools no-print">
+            <button type="button" class="button button-primary" onClick={follow} data-testid="follow-up">
+              <Icon name="camera" />
+              {t("followUp")}
+            </button>
             {one.visits.length > 1 && (
               <button
                 type="button"

@@ -6,6 +6,8 @@ import { argmax } from "../core/probabilities";
 import type { Spec } from "../core/spec";
 import { className, errorText, percent, t } from "../i18n";
 import { capture, captureUnknown, chooseCapture, model, retryModel } from "../state/models";
+import { engine } from "../state/engine";
+import { tellError } from "../state/notices";
 import { operatingPoint } from "../state/operating";
 import {
   type Answer,
@@ -31,12 +33,16 @@ import { SaveDialog } from "./SaveDialog";
 import { Thumbnail } from "./Thumbnail";
 import { VerdictBanner, verdictInWords, VerdictLine } from "./Verdict";
 import { Viewer } from "./Viewer";
+import { Zoom } from "./Zoom";
 
 /** How strongly the heat map covers the photograph; not at all until it is asked for. */
 const heat = signal(0);
 
 /** How strongly it does so when it is asked for. */
 const HEAT = 0.6;
+
+/** Longer side at which a photograph is opened, pixels; phones cannot draw much larger ones. */
+const FULL_SIDE = 4096;
 
 function Welcome() {
   return (
@@ -204,6 +210,7 @@ function HeatMap({ has }: { has: boolean }) {
 
 function Figure({ photo, classIndex }: { photo: Photo; classIndex: number }) {
   const { analysis } = photo;
+  const opened = useSignal(false);
   if (analysis === null) {
     return (
       <div class="viewer viewer-waiting" role="status">
@@ -221,7 +228,18 @@ function Figure({ photo, classIndex }: { photo: Photo; classIndex: number }) {
         classIndex={classIndex}
         opacity={heat.value}
         label={photo.name}
+        onOpen={() => (opened.value = true)}
       />
+      {opened.value && (
+        <Zoom
+          load={async () =>
+            (await engine.call("preview", { blob: photo.blob, edit: photo.edit, side: FULL_SIDE })).picture
+          }
+          label={photo.name}
+          onClose={() => (opened.value = false)}
+          onError={tellError}
+        />
+      )}
       <HeatMap has={analysis.cam !== null} />
     </>
   );

@@ -131,7 +131,7 @@ export function Editor({ photo, onClose }: { photo: Photo; onClose: () => void }
     let current = true;
     const asked = turns.value;
     engine
-      .call("preview", { blob: photo.blob, turns: asked })
+      .call("preview", { blob: photo.blob, edit: { turns: asked, crop: null } })
       .then((loaded) => {
         if (!current) return loaded.picture.close();
         preview.value?.picture.close();

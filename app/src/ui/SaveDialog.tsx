@@ -12,7 +12,7 @@ import { capture, model } from "../state/models";
 import { tellDone, tellError } from "../state/notices";
 import { operatingPoint } from "../state/operating";
 import { go } from "../state/route";
-import { type Answer, clearSession, concerns, photos } from "../state/session";
+import { type Answer, clearSession, concerns, followUp, photos } from "../state/session";
 import { BodyMap } from "./BodyMap";
 import { Dialog } from "./Dialog";
 
@@ -34,7 +34,10 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
   const saving = useSignal(false);
   useEffect(() => {
     listCases().then(
-      (cases) => (known.value = cases),
+      (cases) => {
+        known.value = cases;
+        if (cases.some(({ id }) => id === followUp.value)) target.value = followUp.value!;
+      },
       (error: unknown) => {
         tellError(error);
         onClose();

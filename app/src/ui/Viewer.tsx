@@ -3,6 +3,8 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { classMap, colourise, enlarge } from "../core/heatmap";
 import type { Size } from "../core/geometry";
+import { t } from "../i18n";
+import { Icon } from "./icons";
 
 interface Props {
   /** Drawn when it changes. */
@@ -14,6 +16,8 @@ interface Props {
   /** 0 to 1. */
   opacity: number;
   label: string;
+  /** Opens the photograph at full size. */
+  onOpen?: () => void;
 }
 
 const HEAT_SIDE = 224;
@@ -25,7 +29,7 @@ function drawHeat(canvas: HTMLCanvasElement, cam: NonNullable<Props["cam"]>, cla
   canvas.getContext("2d")!.putImageData(new ImageData(colourise(map), HEAT_SIDE, HEAT_SIDE), 0, 0);
 }
 
-export function Viewer({ picture, size, cam, classIndex, opacity, label }: Props) {
+export function Viewer({ picture, size, cam, classIndex, opacity, label, onOpen }: Props) {
   const photo = useRef<HTMLCanvasElement>(null);
   const heat = useRef<HTMLCanvasElement>(null);
   useLayoutEffect(() => {
@@ -41,6 +45,17 @@ export function Viewer({ picture, size, cam, classIndex, opacity, label }: Props
     <div class="viewer" style={{ aspectRatio: `${size.width} / ${size.height}`, "--ratio": size.width / size.height }}>
       <canvas ref={photo} role="img" aria-label={label} data-testid="photo" />
       {cam !== null && <canvas ref={heat} class="heat" style={{ opacity }} aria-hidden="true" data-testid="heat" />}
+      {onOpen && (
+        <button
+          type="button"
+          class="viewer-open no-print"
+          aria-label={t("zoomOpen")}
+          onClick={onOpen}
+          data-testid="open"
+        >
+          <Icon name="expand" />
+        </button>
+      )}
     </div>
   );
 }

@@ -11,7 +11,9 @@ import { CAPTURE_NAMES } from "./Capture";
 import { Chips } from "./Chips";
 import { Knows } from "./Results";
 import { VerdictBanner } from "./Verdict";
+import { tellError } from "../state/notices";
 import { Viewer } from "./Viewer";
+import { Zoom } from "./Zoom";
 
 /** A kept photograph with the heat map of a class; a plain image on paper. */
 export function KeptPhoto({
@@ -26,6 +28,7 @@ export function KeptPhoto({
   label: string;
 }) {
   const [picture, setPicture] = useState<ImageBitmap | null>(null);
+  const [opened, setOpened] = useState(false);
   useEffect(() => {
     let bitmap: ImageBitmap | null = null;
     let current = true;
@@ -44,7 +47,27 @@ export function KeptPhoto({
   }, [photo]);
   if (picture === null)
     return <BlobImage blob={photo.image} alt={label} width={photo.width} height={photo.height} class="kept" />;
-  return <Viewer picture={picture} size={photo} cam={photo.cam} classIndex={classIndex} opacity={heat} label={label} />;
+  return (
+    <>
+      <Viewer
+        picture={picture}
+        size={photo}
+        cam={photo.cam}
+        classIndex={classIndex}
+        opacity={heat}
+        label={label}
+        onOpen={() => setOpened(true)}
+      />
+      {opened && (
+        <Zoom
+          load={() => createImageBitmap(photo.image)}
+          label={label}
+          onClose={() => setOpened(false)}
+          onError={tellError}
+        />
+      )}
+    </>
+  );
 }
 
 interface Props {

@@ -125,10 +125,11 @@ async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<A
   }
 }
 
-async function preview({ blob, turns }: Calls["preview"]["request"]): Promise<Calls["preview"]["response"]> {
+async function preview(request: Calls["preview"]["request"]): Promise<Calls["preview"]["response"]> {
+  const { blob, edit, side = PICTURE_SIDE } = request;
   const decoded = await decode(blob);
   try {
-    return toPicture(decoded, { turns, crop: null }, PICTURE_SIDE);
+    return toPicture(decoded, edit, side);
   } finally {
     decoded.bitmap.close();
   }

@@ -51,8 +51,8 @@ export interface Calls {
   /** Load a bundle in the place of the one before, which stays where that fails. */
   open: { request: BundleSource; response: { spec: Spec; card: string; milliseconds: number } };
   classify: { request: { blob: Blob; edit: Edit }; response: Analysis };
-  /** The upright, turned photograph without its crop, scaled down, for the crop editor. */
-  preview: { request: { blob: Blob; turns: number }; response: { picture: ImageBitmap; size: Size } };
+  /** The edited photograph, its longer side at most `side` pixels: for the crop editor, and at full size. */
+  preview: { request: { blob: Blob; edit: Edit; side?: number }; response: { picture: ImageBitmap; size: Size } };
   /** Run the golden vectors of the open bundle on this very device. */
   check: { request: null; response: GoldenDifference[] };
 }

@@ -267,7 +267,7 @@ def reproduce(
     budget: Annotated[
         str,
         typer.Option(
-            help="How far training is scaled to this machine, the same for every row: small, medium, paper, or a YAML file of recipe keys."
+            help="How far training is scaled to this machine, the same for every row: small, medium, full, paper, or a YAML file of recipe keys."
         ),
     ] = "small",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with seeds from 0.")] = 3,

@@ -143,7 +143,7 @@ def reproduce(
         name: which table.
         data: the data set; may be left out with ``collect``.
         protocol: how the data are split; the table's first where left out.
-        budget: ``small``, ``medium``, ``paper`` or a YAML file.
+        budget: ``small``, ``medium``, ``full``, ``paper`` or a YAML file.
         seeds: how many; they count from 0.
         rows: slugs or names of the rows wanted; all where left out.
         out: folder of the table.

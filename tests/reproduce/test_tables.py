@@ -21,7 +21,7 @@ from tiny_run import tiny_data
 
 from lentigo.cli import main
 from lentigo.config import to_yaml
-from lentigo.config.recipe import NetworkRecipe
+from lentigo.config.recipe import NetworkRecipe, recipe_differences
 from lentigo.data import read_samples
 from lentigo.errors import DataError, NetworkError, RecipeError
 from lentigo.evaluation import Estimate, evaluate_predictions, make_predictions, write_predictions
@@ -89,11 +89,21 @@ def test_the_small_budget_of_caco_is_the_one_that_runs_were_made_with() -> None:
     assert (recipe.data.protocol, recipe.seed, recipe.network.name, recipe.loss.name) == ("image", 2, "mobilenetv3_small_caco", "joint")
 
 
+def test_the_full_budget_of_caco_is_the_papers_recipe_at_128_px() -> None:
+    table = load_table("caco-table5")
+    printed, full = (
+        recipe_of(table, overrides_of(table, table.row("caco-joint"), load_budget(name, "caco"), protocol="image", seed=0, scratch=False))
+        for name in ("paper", "full")
+    )
+    assert recipe_differences(printed, full) == ["sizes"]
+    assert (full.epochs, full.batch, full.optimiser.lr, full.optimiser.weight_decay, full.final_size) == (100, 128, 5e-4, 5e-2, 128)
+
+
 def test_the_papers_figures_are_as_printed() -> None:
     printed = {row.name: row.printed for row in load_table("caco-table4").rows}
     assert (printed["CaCo + joint"].accuracy, printed["CaCo + joint"].bacc) == (93.39, 86.35)
     counts = {row.name: row.printed.parameters for row in load_table("caco-table5").rows}
-    assert list(counts.values()) == [2.18, 2.20, 2.64, 2.08, 2.29]
+    assert list(counts.values()) == [2.18, 2.20, 2.64, 2.08, 2.29, 2.29]
     assert {row.name: row.printed.accuracy for row in load_table("dsresnet50-table3").rows}["DS-ResNet50"] == 90.95
     assert load_table("dsresnet50-table2").rows[0].classes["sk"].sensitivity == 0.88
 

@@ -375,7 +375,7 @@ def write_models(work: Path) -> None:
     import onnx
     import torch
 
-    from lentigo.bundle import ClassSpec, InputSpec, NetworkSpec, OutputSpec, Provenance, Spec, write_bundle
+    from lentigo.bundle import InputSpec, NetworkSpec, OutputSpec, Provenance, Spec, write_bundle
     from lentigo.export.graph import export_graph
     from lentigo.labels import HAM10000
     from lentigo.networks import create_network
@@ -387,7 +387,7 @@ def write_models(work: Path) -> None:
         spec = Spec(
             name=f"benchmark-{name}",
             title="Random weights, for timing only",
-            classes=tuple(ClassSpec(code=c.code, en=c.en, zh=c.zh, malignant=c.malignant) for c in HAM10000),
+            classes=HAM10000.classes,
             input=InputSpec(size=SIZE, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
             outputs=OutputSpec(embedding=1024, cam=(7, 7)),
             network=NetworkSpec(name=network, parameters=sum(p.numel() for p in built.parameters())),

@@ -309,7 +309,7 @@ def random_bundle(folder: Path) -> Path:
     """A bundle of MobileNetV3-CaCo with random weights: speed does not depend on them."""
     import torch
 
-    from lentigo.bundle import ClassSpec, InputSpec, NetworkSpec, OutputSpec, Provenance, Spec, write_bundle
+    from lentigo.bundle import InputSpec, NetworkSpec, OutputSpec, Provenance, Spec, write_bundle
     from lentigo.export.graph import export_graph
     from lentigo.labels import HAM10000
     from lentigo.networks import create_network
@@ -319,7 +319,7 @@ def random_bundle(folder: Path) -> Path:
     spec = Spec(
         name="random",
         title="Random weights, for timing only",
-        classes=tuple(ClassSpec(code=c.code, en=c.en, zh=c.zh, malignant=c.malignant) for c in HAM10000),
+        classes=HAM10000.classes,
         input=InputSpec(size=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
         outputs=OutputSpec(embedding=1024, cam=(7, 7)),
         network=NetworkSpec(name="mobilenetv3_small_caco", parameters=sum(p.numel() for p in network.parameters())),

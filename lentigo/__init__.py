@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from lentigo.inference import Classifier, Prediction, load
 
 __version__ = "0.1.0"
-__all__ = ["Classifier", "Prediction", "__version__", "load"]
+NOTICE = "Research use only, not a medical device and not a diagnosis."
+"""Stands on every surface that shows a result."""
+__all__ = ["NOTICE", "Classifier", "Prediction", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -15,16 +15,19 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lentigo.errors import BundleError, OutputError
-from lentigo.labels import ClassLabel, LabelSet
-from lentigo.text import is_line, one_line
+from lentigo.estimate import Estimate
+from lentigo.labels import ClassLabel, Code, LabelSet, Line
+from lentigo.text import one_line
 
 FORMAT = 2
 """Written. Format 1 is read as well: it had no ``atypicality``, and so no abstention."""
@@ -38,14 +41,6 @@ RESERVED = frozenset(("path", "label", "malignant_share", "flagged", "prediction
 """Columns of the tables of results, which no class can be called."""
 
 
-def _line(value: str) -> str:
-    if not is_line(value):
-        raise ValueError("text with control characters or marks of direction")
-    return value
-
-
-Line = Annotated[str, Field(max_length=1000), AfterValidator(_line)]
-Code = Annotated[Line, Field(min_length=1, max_length=100)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]  # what JavaScript's numbers hold exactly
 Seed = Annotated[int, Field(gt=-(2**53), lt=2**53)]
@@ -57,15 +52,6 @@ Deviation = Annotated[float, Field(ge=1e-3, le=100)]
 class _Model(BaseModel):
     # Unknown keys are kept out loudly: a newer writer must raise FORMAT instead.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ClassSpec(_Model):
-    """One output class: code, plain names, and whether it is malignant (None: not known)."""
-
-    code: Code
-    en: Line
-    zh: Line
-    malignant: bool | None = None
 
 
 class InputSpec(_Model):
@@ -98,9 +84,12 @@ class NetworkSpec(_Model):
 
 
 class Separation(_Model):
-    """How well ``atypicality`` tells other pictures from validation images.
+    """How well a score tells a set of other images from those it should accept.
 
-    ``fpr`` is the share of them that passes the threshold which lets 95 % of the validation images pass.
+    Attributes:
+        images: how many other images.
+        auroc: the chance that one of them scores higher than an accepted kind of image; 0.5 is a coin.
+        fpr: fraction of them below the threshold that 95 % of the others pass (FPR at 95 % TPR).
     """
 
     images: Count
@@ -132,6 +121,16 @@ class Conformal(_Model):
     quantiles: dict[Code, Share]
     pooled: tuple[Code, ...] = ()
 
+    def contains(self, probabilities: npt.ArrayLike, codes: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which classes are in the set of each image: (..., K) bool.
+
+        Args:
+            probabilities: (..., K), calibrated.
+            codes: the K class codes.
+        """
+        inside: npt.NDArray[np.bool_] = np.asarray(probabilities) >= 1 - np.array([self.quantiles.get(code, 1.0) for code in codes])
+        return inside
+
 
 class OperatingPoint(_Model):
     """A threshold on the summed malignant probability, with what it reached on validation."""
@@ -140,14 +139,6 @@ class OperatingPoint(_Model):
     threshold: Annotated[float, Field(ge=0, le=2)]
     sensitivity: Share
     specificity: Share
-
-
-class Interval(_Model):
-    """A measured value with its 95 % bootstrap interval."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 class LearntToo(_Model):
@@ -202,7 +193,7 @@ class Spec(_Model):
     version: Line = "1"
     title: Line
     domain: Literal["dermoscopy", "clinical", "phantom"] = "dermoscopy"
-    classes: tuple[ClassSpec, ...] = Field(min_length=2)
+    classes: tuple[ClassLabel, ...] = Field(min_length=2)
     input: InputSpec
     outputs: OutputSpec
     network: NetworkSpec
@@ -211,7 +202,7 @@ class Spec(_Model):
     abstention: Abstention | None = None
     conformal: Conformal | None = None
     operating_points: tuple[OperatingPoint, ...] = ()
-    metrics: dict[Line, dict[Line, Interval]] = {}
+    metrics: dict[Line, dict[Line, Estimate]] = {}
     provenance: Provenance
     licence: Line
     data_licence: Line
@@ -236,7 +227,7 @@ class Spec(_Model):
     @property
     def labels(self) -> LabelSet:
         """The classes as a label set, in output order."""
-        return LabelSet(self.name, tuple(ClassLabel(**c.model_dump()) for c in self.classes))
+        return LabelSet(self.name, self.classes)
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -57,6 +57,12 @@ class MissingExtraError(LentigoError):
         super().__init__(f"{what} needs more than is installed; run: pip install 'lentigo[{extra}]'")
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, at most 200 characters; the error's type where it has no text."""
+    text = str(error).strip()
+    return text.splitlines()[0][:200] if text else type(error).__name__
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Name the nearest valid choice, or all of them when none is near.
 

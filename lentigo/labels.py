@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AfterValidator, Field
 
 from lentigo.errors import DataError, did_you_mean
+from lentigo.text import is_line
+
+
+def _line(value: str) -> str:
+    if not is_line(value):
+        raise ValueError("text with control characters or marks of direction")
+    return value
+
+
+Line = Annotated[str, Field(max_length=1000), AfterValidator(_line)]
+Code = Annotated[Line, Field(min_length=1, max_length=100)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +35,12 @@ class ClassLabel:
         malignant: True or False where the field agrees, None where it is not known (own data sets).
     """
 
-    code: str
-    en: str
-    zh: str
+    code: Code
+    en: Line
+    zh: Line
     malignant: bool | None = None
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # checked where a bundle's spec.json is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +65,21 @@ class LabelSet:
     def codes(self) -> tuple[str, ...]:
         """The class codes, in output order."""
         return tuple(c.code for c in self.classes)
+
+    def malignant_probability(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.float64] | None:
+        """Summed probability of the malignant classes.
+
+        Args:
+            probabilities: (..., K).
+
+        Returns:
+            (...); None where it is not known of every class whether it is malignant.
+        """
+        flags = [c.malignant for c in self.classes]
+        if None in flags:
+            return None
+        total: npt.NDArray[np.float64] = np.asarray(probabilities)[..., np.array(flags, dtype=bool)].sum(axis=-1)
+        return total
 
     def index(self, code: str) -> int:
         """Position of a class code in the network's outputs.

@@ -7,13 +7,15 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lentigo.bundle import FORMAT, Bundle, ClassSpec, InputSpec, NetworkSpec, OutputSpec, Provenance, Spec, write_bundle
+from lentigo.bundle import FORMAT, Bundle, InputSpec, NetworkSpec, OutputSpec, Provenance, Spec, write_bundle
 from lentigo.errors import BundleError, OutputError
+from lentigo.labels import ClassLabel
 
 FILES = {"model.onnx": b"graph", "MODEL_CARD.md": b"# Karte\n", "golden.json": b'{"format": 1, "cases": []}'}
 
@@ -23,8 +25,8 @@ def spec() -> Spec:
         name="two",
         title="Two classes",
         classes=(
-            ClassSpec(code="nv", en="nevus", zh="痣", malignant=False),
-            ClassSpec(code="mel", en="melanoma", zh="黑色素瘤", malignant=True),
+            ClassLabel(code="nv", en="nevus", zh="痣", malignant=False),
+            ClassLabel(code="mel", en="melanoma", zh="黑色素瘤", malignant=True),
         ),
         input=InputSpec(size=32, mean=(0.5, 0.5, 0.5), std=(0.2, 0.2, 0.2)),
         outputs=OutputSpec(embedding=8, cam=(2, 2)),
@@ -84,7 +86,7 @@ def test_a_spec_that_is_wrong_is_refused(tmp_path: Path, change: dict[str, objec
         Bundle.open(tmp_path / "b")
 
 
-CLASSES = [c.model_dump() for c in spec().classes]
+CLASSES = [asdict(c) for c in spec().classes]
 POINT = {"name": "p", "threshold": 0.5, "sensitivity": 0.9, "specificity": 0.5}
 
 

@@ -21,10 +21,8 @@ from PIL import Image
 from lentigo.bundle import (
     Abstention,
     Bundle,
-    ClassSpec,
     Conformal,
     InputSpec,
-    Interval,
     NetworkSpec,
     OperatingPoint,
     OutputSpec,
@@ -32,6 +30,7 @@ from lentigo.bundle import (
     Spec,
     write_bundle,
 )
+from lentigo.estimate import Estimate
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, load_batch, normalise
 from lentigo.inference.quality import measure_quality
 from lentigo.labels import HAM10000, LabelSet
@@ -80,7 +79,7 @@ def tiny_bundle(
         name=name,
         title="Tiny test network",
         domain="phantom",
-        classes=tuple(ClassSpec(code=c.code, en=c.en, zh=c.zh, malignant=c.malignant) for c in labels),
+        classes=labels.classes,
         input=InputSpec(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD),
         outputs=OutputSpec(embedding=EMBEDDING, cam=(size // PATCH, size // PATCH) if cam else None, atypicality=abstention is not None),
         network=NetworkSpec(name="tiny", parameters=sum(int(np.prod(t.dims)) for t in model.graph.initializer)),
@@ -88,7 +87,7 @@ def tiny_bundle(
         abstention=abstention,
         conformal=conformal,
         operating_points=operating_points,
-        metrics={"test": {"accuracy": Interval(value=1 / len(labels))}},
+        metrics={"test": {"accuracy": Estimate(value=1 / len(labels))}},
         provenance=Provenance(
             command="tests/tiny_bundle.py",
             recipe={},

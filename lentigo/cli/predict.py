@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lentigo import NOTICE
 from lentigo.cli.output import print_table, say
 from lentigo.imaging import is_image_name
 from lentigo.labels import LabelSet
@@ -14,8 +15,6 @@ from lentigo.labels import LabelSet
 if TYPE_CHECKING:
     from lentigo.inference import Summary
     from lentigo.inference.table import Row
-
-NOTICE = "Research use only, not a medical device."
 
 
 @dataclass

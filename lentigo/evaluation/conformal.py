@@ -52,18 +52,6 @@ def fit_conformal(probabilities: FloatArray, targets: IntArray, codes: tuple[str
     return Conformal(coverage=coverage, quantiles=quantiles, pooled=tuple(code for k, code in enumerate(codes) if small[k]))
 
 
-def prediction_sets(probabilities: FloatArray, conformal: Conformal, codes: tuple[str, ...]) -> npt.NDArray[np.bool_]:
-    """Which classes are in the set of each image, (N, K).
-
-    Args:
-        probabilities: (N, K), calibrated as at `fit_conformal`.
-        conformal: the quantiles.
-        codes: the K class codes.
-    """
-    result: npt.NDArray[np.bool_] = probabilities >= 1 - np.array([conformal.quantiles.get(code, 1.0) for code in codes])
-    return result
-
-
 @dataclass(frozen=True)
 class Coverage:
     """How often prediction sets hold the true class, and how large they are.
@@ -120,7 +108,7 @@ def measure_coverage(
         resamples: bootstrap resamples.
         seed: of the bootstrap.
     """
-    sets = prediction_sets(probabilities, conformal, codes)
+    sets = conformal.contains(probabilities, codes)
     covered = sets[np.arange(len(targets)), targets].astype(np.float64)
     of_class = np.eye(len(codes))[targets]  # (N, K)
     names = np.asarray(groups)

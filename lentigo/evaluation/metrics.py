@@ -253,11 +253,11 @@ def malignant_score(probabilities: FloatArray, targets: IntArray, labels: LabelS
     Returns:
         Scores (N,) and truth (N,) bool; None unless every class says what it is and both kinds exist.
     """
-    kinds = [c.malignant for c in labels]
-    if None in kinds or len(set(kinds)) < 2:
+    scores = labels.malignant_probability(probabilities)
+    mask = np.array([c.malignant for c in labels], dtype=bool)
+    if scores is None or mask.all() or not mask.any():
         return None
-    mask = np.array(kinds, dtype=bool)
-    return probabilities[:, mask].sum(axis=1), mask[targets]
+    return scores, mask[targets]
 
 
 def operating_points(scores: FloatArray, positive: BoolArray, sensitivities: Sequence[float] = SENSITIVITIES) -> tuple[OperatingPoint, ...]:

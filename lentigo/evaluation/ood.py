@@ -14,6 +14,7 @@ import numpy.typing as npt
 from scipy.special import logsumexp, softmax
 from scipy.stats import rankdata
 
+from lentigo.bundle import Separation
 from lentigo.errors import DataError
 
 ACCEPTED = 0.95
@@ -191,21 +192,6 @@ CARRIED = "normalised Mahalanobis with rest"
 """The score that bundles carry: the best of `fit_scores` on the packaged model (results/trust-dermoscopy-7.md)."""
 
 
-@dataclass(frozen=True)
-class Separation:
-    """How well a score tells a set of other images from those it should accept.
-
-    Attributes:
-        images: how many other images.
-        auroc: the chance that one of them scores higher than an accepted kind of image; 0.5 is a coin.
-        fpr: share of them that passes a threshold which lets 95 % of the others pass (FPR at 95 % TPR).
-    """
-
-    images: int
-    auroc: float
-    fpr: float
-
-
 def threshold_at(scores: FloatArray, accepted: float = ACCEPTED) -> float:
     """The smallest threshold that at least this share of the scores does not exceed.
 
@@ -228,7 +214,7 @@ def separate(inside: FloatArray, outside: FloatArray, *, accepted: float = ACCEP
     ranks = rankdata(np.concatenate([inside, outside]))
     m, n = len(outside), len(inside)
     auroc = (ranks[n:].sum() - m * (m + 1) / 2) / (m * n)
-    return Separation(m, float(auroc), float(np.mean(outside <= threshold_at(inside, accepted))))
+    return Separation(images=m, auroc=float(auroc), fpr=float(np.mean(outside <= threshold_at(inside, accepted))))
 
 
 def _unit(embedding: FloatArray) -> FloatArray:

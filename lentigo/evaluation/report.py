@@ -40,7 +40,6 @@ from lentigo.imaging import open_image
 from lentigo.inference.heatmap import overlay
 from lentigo.labels import LabelSet
 
-NOTICE = "Research use only. Not a medical device, and not a diagnosis."
 # What metrics.json takes from run.json; the data's place on this machine stays out.
 FACTS = (
     *("recipe", "network", "parameters", "data", "fingerprint", "protocol", "split_seed", "seed"),
@@ -156,7 +155,7 @@ def write_report(
     summary = {
         "format": 1,
         "title": heading,
-        "notice": NOTICE,
+        "notice": lentigo.NOTICE,
         "split": run.split,
         **{key: facts.get(key) for key in FACTS},
         "lentigo": lentigo.__version__,
@@ -167,7 +166,7 @@ def write_report(
     }
     page = _environment().get_template("report.html.j2").render(
         title=heading,
-        notice=NOTICE,
+        notice=lentigo.NOTICE,
         run=run,
         facts=_facts(run, facts),
         cautions=_cautions(run.split, facts),

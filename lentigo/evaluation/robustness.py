@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lentigo.errors import DataError
+from lentigo.errors import DataError, first_line
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts
@@ -346,4 +346,4 @@ def _read(path: Path) -> pd.DataFrame:
     try:
         return pd.read_csv(path, dtype={"image": str, "corruption": str, "change": str}, keep_default_na=False, na_values=[""])
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path}: cannot be read as CSV ({first_line(error)})") from None

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from lentigo.errors import DataError
+from lentigo.errors import DataError, first_line
 from lentigo.evaluation.predictions import Maps, PredictionTable, maps_path, read_maps, read_predictions
 from lentigo.labels import ClassLabel, LabelSet
 
@@ -129,7 +129,7 @@ def _log(path: Path) -> pd.DataFrame:
     try:
         log = pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as CSV ({str(error).splitlines()[0]})") from None
+        raise DataError(f"{path}: cannot be read as CSV ({first_line(error)})") from None
     if "epoch" not in log.columns:
         raise DataError(f"{path}: no column epoch; it is not the log of a run")
     return log

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from lentigo.bundle import Abstention, Separation
+from lentigo.bundle import Abstention
 from lentigo.evaluation.ood import ACCEPTED, CARRIED, Features, fit_gaussians, separate, threshold_at
 from lentigo.export.ood_score import OUTPUT, append_atypicality
 from lentigo.export.session import FloatArray, Session
@@ -95,7 +95,7 @@ def add_abstention(
     measured = {}
     for name, pixels in made_sets(phantoms, size):
         found = separate(inside, score(normalised(pixels)))
-        measured[name] = Separation(images=found.images, auroc=round(found.auroc, 4), fpr=round(found.fpr, 4))
+        measured[name] = found.model_copy(update={"auroc": round(found.auroc, 4), "fpr": round(found.fpr, 4)})
     abstention = Abstention(
         score=CARRIED, threshold=float(f"{threshold_at(inside):.6g}"), accepted=ACCEPTED, images=len(inside), measured=measured
     )

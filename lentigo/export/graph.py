@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lentigo import __version__
 from lentigo.bundle import BATCH_AXIS
-from lentigo.errors import BundleError
+from lentigo.errors import BundleError, first_line
 from lentigo.export.attention import deploy_attention
 from lentigo.files import write_bytes
 from lentigo.networks import Network
@@ -102,7 +102,7 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
                 verbose=False,
             )
     except torch.onnx.errors.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = first_line(error.__cause__ or error)
         raise BundleError(f"{type(network).__name__} at {size} px cannot be exported to ONNX opset {OPSET}: {reason}") from error
     if program is None:
         raise BundleError(f"{type(network).__name__} at {size} px: the ONNX exporter returned nothing")

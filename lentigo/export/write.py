@@ -21,10 +21,8 @@ from lentigo.bundle import (
     MODEL,
     Abstention,
     Bundle,
-    ClassSpec,
     Conformal,
     InputSpec,
-    Interval,
     LearntToo,
     NetworkSpec,
     OperatingPoint,
@@ -370,7 +368,7 @@ def _spec(
         version=version,
         title=title,
         domain=domain,
-        classes=tuple(ClassSpec(code=c.code, en=c.en, zh=c.zh, malignant=c.malignant) for c in run.labels),
+        classes=run.labels.classes,
         input=InputSpec(size=recipe.final_size, mean=IMAGENET_MEAN, std=IMAGENET_STD),
         outputs=OutputSpec(
             embedding=shapes["embedding"][0], cam=None if cam is None else (cam[1], cam[2]), atypicality=abstention is not None
@@ -404,7 +402,7 @@ def _spec(
     )
 
 
-def spec_metrics(metrics: Metrics) -> dict[str, dict[str, Interval]]:
+def spec_metrics(metrics: Metrics) -> dict[str, dict[str, Estimate]]:
     """Metrics in the form of ``spec.json``: ``test``, and ``test/<code>`` for each class; undefined ones are left out.
 
     Besides the overall metrics, ``test`` holds ``ece_before``, ``log_loss_before`` and ``brier_before`` (without the temperature),
@@ -418,14 +416,14 @@ def spec_metrics(metrics: Metrics) -> dict[str, dict[str, Interval]]:
     return {"test": _intervals(overall)} | {f"test/{code}": _intervals(values) for code, values in metrics.per_class.items()}
 
 
-def coverage_metrics(metrics: Mapping[str, dict[str, Interval]], coverage: Coverage) -> dict[str, dict[str, Interval]]:
+def coverage_metrics(metrics: Mapping[str, dict[str, Estimate]], coverage: Coverage) -> dict[str, dict[str, Estimate]]:
     """The entries of ``spec.metrics`` with ``coverage`` added, in total and by class; undefined ones are left out."""
     found = {"test": coverage.overall} | {f"test/{code}": value for code, value in coverage.per_class.items()}
     return {name: metrics[name] | _intervals({"coverage": value}) for name, value in found.items() if name in metrics}
 
 
-def _intervals(values: Mapping[str, Estimate]) -> dict[str, Interval]:
-    return {name: Interval(value=e.value, low=e.low, high=e.high) for name, e in values.items() if e.defined}
+def _intervals(values: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    return {name: e for name, e in values.items() if e.defined}
 
 
 def _split_counts(record: Mapping[str, Any]) -> dict[str, dict[str, int]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from lentigo.inference.classifier import DEFAULT, Classifier, Outputs, find_bundle, load, packaged_bundles, softmax
 from lentigo.inference.heatmap import overlay, save_heatmap, upsample
-from lentigo.inference.prediction import NOTICE, Prediction
+from lentigo.inference.prediction import Prediction
 from lentigo.inference.sources import Item, Sources
 from lentigo.inference.stream import Summary, predict_paths, predict_stream
 from lentigo.inference.table import Row
 
 __all__ = [
     "DEFAULT",
-    "NOTICE",
     "Classifier",
     "Item",
     "Outputs",

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lentigo.bundle import BATCH_AXIS, MODEL, SPEC, Bundle, Spec
-from lentigo.errors import BundleError, did_you_mean
+from lentigo.errors import BundleError, did_you_mean, first_line
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
 from lentigo.inference.graph import check_operators, keep_outputs
 from lentigo.inference.prediction import Prediction
@@ -164,7 +164,7 @@ class Classifier:
         try:
             values: list[Floats] = self._session.run(self._outputs, {"image": image})
         except Exception as error:  # ONNX Runtime's own exception types, whatever went wrong inside
-            raise BundleError(f"{self.bundle.model}: cannot be run ({_first_line(error)})") from None
+            raise BundleError(f"{self.bundle.model}: cannot be run ({first_line(error)})") from None
         return [value[:count] for value in values]
 
     @overload
@@ -226,12 +226,8 @@ class Classifier:
             cam=None if outputs.cam is None else outputs.cam[index],
             pixels=pixels,
             extent=extent,
-            reasons=verdict.reasons,
-            hints=verdict.hints,
-            atypicality=verdict.atypicality,
-            prediction_set=verdict.prediction_set,
-            operating_points=dict(verdict.operating_points),
             source=source,
+            **vars(verdict),
         )
 
     def judge(self, outputs: Outputs, index: int, pixels: Pixels) -> Verdict:
@@ -303,7 +299,7 @@ def _session(bundle: Bundle, threads: int | None, spinning: bool, batch: int | N
         model = content if outputs is None else keep_outputs(content, outputs)
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exception types, whatever is wrong with the file
-        raise BundleError(f"{bundle.model}: ONNX Runtime cannot load it ({_first_line(error)}); export the bundle again") from None
+        raise BundleError(f"{bundle.model}: ONNX Runtime cannot load it ({first_line(error)}); export the bundle again") from None
 
 
 def _expected_outputs(spec: Spec, *, maps: bool) -> dict[str, list[int]]:
@@ -336,7 +332,3 @@ def _mismatch(found: dict[str, Any], expected: dict[str, list[int]]) -> str:
         if len(found[name]) != len(shape) + 1 or any(isinstance(a, int) and a != b for a, b in pairs):
             return f"{name!r} has shape {found[name]}, {SPEC} says {['N', *shape]}"
     return ""
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lentigo.bundle import SPEC, Bundle
-from lentigo.errors import BundleError, DataError, ImageError, MissingExtraError, OutputError
+from lentigo.errors import BundleError, DataError, ImageError, MissingExtraError, OutputError, first_line
 from lentigo.imaging import load, read_file
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.remote import is_address, read_many
@@ -121,7 +121,7 @@ def _cluster() -> Iterator[int]:
         try:
             ray.init(configure_logging=True, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
         except Exception as error:  # Ray raises bare ones where a node does not come up in time
-            raise DataError(f"no Ray cluster can be reached or started ({_first_line(error)}); see RAY_ADDRESS") from None
+            raise DataError(f"no Ray cluster can be reached or started ({first_line(error)}); see RAY_ADDRESS") from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield max(1, int(cluster.cluster_resources().get("CPU", 1)))
@@ -260,7 +260,7 @@ def _collect(pipeline: Any, total: int) -> Iterator[list[Row]]:
                     fresh.append(_row(record["row"]))
             yield fresh
     except RayError as error:
-        raise OutputError(f"the Ray cluster gave up ({_first_line(error)}); the rows so far are kept, go on with --resume") from None
+        raise OutputError(f"the Ray cluster gave up ({first_line(error)}); the rows so far are kept, go on with --resume") from None
     if not seen.all():
         raise OutputError(f"{int((~seen).sum()):,} of {total:,} images were lost on the cluster; go on with --resume")
 
@@ -283,7 +283,3 @@ def _with(table: Any, **columns: tuple[str, list[Any]]) -> Any:
             else table.append_column(name, column)
         )
     return table
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+from lentigo import NOTICE
+
 if TYPE_CHECKING:
     from lentigo.inference.prediction import Prediction
 
@@ -23,8 +25,6 @@ def draw(prediction: Prediction) -> Image.Image:
     Returns:
         An RGB image about 1,350 pixels wide, less without a heat map.
     """
-    from lentigo.inference.prediction import NOTICE
-
     panels = [("image", prediction.picture())]
     if prediction.cam is not None:
         panels.append((f"evidence for {prediction.label}", prediction.overlay()))

@@ -12,18 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lentigo import NOTICE
 from lentigo.errors import BundleError, ImageError, OutputError
 from lentigo.files import write_text
 from lentigo.imaging import Floats, ImageSource, Pixels, open_image
 from lentigo.inference import heatmap as maps
+from lentigo.inference.verdict import Verdict
 from lentigo.labels import ClassLabel, LabelSet
 
-NOTICE = "research use only, not a medical device"
 _DISPLAY = 512  # longest side, in pixels, of the picture that is drawn on
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class Prediction:
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
+class Prediction(Verdict):
     """What the network says about one image.
 
     Attributes:
@@ -36,12 +37,6 @@ class Prediction:
         cam: (K, h, w) float32, non-negative: the Grad-CAM of every class; None where the network exports none.
         pixels: (S, S, 3) uint8, what the network saw.
         extent: the image's (width, height), upright.
-        reasons: why the answer is "can't tell", in words; empty where it stands.
-        hints: what could be better about the image, in words.
-        atypicality: how unlike the training images it is, which are 1 in the middle; None where the bundle has no such score.
-        prediction_set: codes of the classes that hold the true one with the bundle's coverage, the likeliest first (it may be
-            empty); None where the bundle has none.
-        operating_points: name -> whether `malignant` reaches the threshold.
         source: where the image came from, to draw on the original.
     """
 
@@ -54,11 +49,6 @@ class Prediction:
     cam: Floats | None
     pixels: Pixels
     extent: tuple[int, int]
-    reasons: tuple[str, ...] = ()
-    hints: tuple[str, ...] = ()
-    atypicality: float | None = None
-    prediction_set: tuple[str, ...] | None = None
-    operating_points: dict[str, bool] = field(default_factory=dict)
     source: ImageSource | None = field(default=None, compare=False)
 
     @cached_property
@@ -75,14 +65,6 @@ class Prediction:
     def confidence(self) -> float:
         """Probability of the most probable class."""
         return float(self.probabilities[self.index])
-
-    @property
-    def malignant(self) -> float | None:
-        """Summed probability of the malignant classes; None where that is not known of every class."""
-        flags = [c.malignant for c in self.labels]
-        if any(flag is None for flag in flags):
-            return None
-        return float(self.probabilities[np.array(flags, dtype=bool)].sum())
 
     @property
     def abstained(self) -> bool:

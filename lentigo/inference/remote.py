@@ -13,7 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote
 
-from lentigo.errors import DataError, ImageError, MissingExtraError
+from lentigo.errors import DataError, ImageError, MissingExtraError, first_line
 
 READERS = 8
 """Files of one chunk that are fetched at the same time: an object store answers slowly, but many at once."""
@@ -46,7 +46,7 @@ def list_images(address: str, wanted: Callable[[str], bool]) -> Iterator[str]:
             return
         found = files.get_file_info(FileSelector(path, recursive=True)) if info.type == FileType.Directory else []
     except OSError as error:
-        raise DataError(f"{address}: cannot be listed ({_first_line(error)})") from None
+        raise DataError(f"{address}: cannot be listed ({first_line(error)})") from None
     if info.type != FileType.Directory:
         raise DataError(f"{address}: no such file or folder")
     base, options = _split(address)
@@ -85,7 +85,7 @@ def _read(address: str, limit: int) -> bytes:
     except FileNotFoundError:
         raise ImageError(f"{address}: no such file") from None
     except (OSError, DataError) as error:
-        raise ImageError(f"{address}: cannot be read ({_first_line(error)})") from None
+        raise ImageError(f"{address}: cannot be read ({first_line(error)})") from None
     if len(content) > limit:
         raise ImageError(f"{address}: more than {limit // 2**20} MiB; look at this file")
     return content
@@ -121,9 +121,9 @@ def _open(scheme: str, bucket: str, options: str) -> Any:
 
             return PyFileSystem(FSSpecHandler(fsspec.filesystem(scheme)))
         except (ImportError, ValueError, OSError):
-            raise DataError(f"{scheme}://{bucket}: cannot be opened ({_first_line(reason)})") from None
+            raise DataError(f"{scheme}://{bucket}: cannot be opened ({first_line(reason)})") from None
     except OSError as error:
-        raise DataError(f"{scheme}://{bucket}: cannot be reached ({_first_line(error)})") from None
+        raise DataError(f"{scheme}://{bucket}: cannot be reached ({first_line(error)})") from None
 
 
 def _split(address: str) -> tuple[str, str]:
@@ -131,7 +131,3 @@ def _split(address: str) -> tuple[str, str]:
     base, mark, options = address.rpartition("?")
     known = ("region=", "endpoint_override=", "scheme=", "anonymous=", "allow_", "retry_limit_seconds=")
     return (base, mark + options) if options.startswith(known) else (address, "")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]

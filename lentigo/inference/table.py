@@ -62,7 +62,7 @@ class Row:
             tuple(probabilities),
             label,
             verdict.malignant,
-            tuple(name for name, reached in verdict.operating_points if reached),
+            tuple(name for name, reached in verdict.operating_points.items() if reached),
             verdict.prediction_set,
             verdict.atypicality,
             verdict.reasons,

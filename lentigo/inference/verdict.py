@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from lentigo.bundle import Spec
 from lentigo.inference.quality import Faults
@@ -11,15 +13,16 @@ from lentigo.inference.quality import Faults
 UNLIKE = "the image is unlike those the model was trained on"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verdict:
-    """See `Prediction` for the meaning of each.
+    """What an answer holds besides its probabilities.
 
     Attributes:
         reasons: why the answer is "can't tell", in words; empty where it stands.
         hints: what could be better about the image, in words.
-        atypicality: how unlike the training images it is; None where the model has no such score.
-        prediction_set: codes of the classes in the conformal set, the likeliest first; None where the model has none.
+        atypicality: how unlike the training images it is, which are 1 in the middle; None where the bundle has no such score.
+        prediction_set: codes of the classes that hold the true one with the bundle's coverage, the likeliest first (it may be
+            empty); None where the bundle has none.
         malignant: summed probability of the malignant classes; None where that is not known of every class.
         operating_points: name -> whether that sum reaches the threshold.
     """
@@ -29,7 +32,7 @@ class Verdict:
     atypicality: float | None = None
     prediction_set: tuple[str, ...] | None = None
     malignant: float | None = None
-    operating_points: tuple[tuple[str, bool], ...] = ()
+    operating_points: dict[str, bool] = field(default_factory=dict)
 
 
 def judge(spec: Spec, probabilities: Sequence[float], atypicality: float | None, faults: Faults) -> Verdict:
@@ -44,16 +47,15 @@ def judge(spec: Spec, probabilities: Sequence[float], atypicality: float | None,
     reasons, hints = faults
     if spec.abstention is not None and atypicality is not None and atypicality > spec.abstention.threshold:
         reasons += (UNLIKE,)
-    malignant = None
-    if all(c.malignant is not None for c in spec.classes):
-        malignant = sum(p for c, p in zip(spec.classes, probabilities, strict=True) if c.malignant)
-    points = () if malignant is None else tuple((p.name, malignant >= p.threshold) for p in spec.operating_points)
-    return Verdict(reasons, hints, atypicality, _prediction_set(spec, probabilities), malignant, points)
+    malignant = spec.labels.malignant_probability(probabilities)
+    reached = {} if malignant is None else {p.name: bool(malignant >= p.threshold) for p in spec.operating_points}
+    return Verdict(
+        reasons, hints, atypicality, _prediction_set(spec, probabilities), None if malignant is None else float(malignant), reached
+    )
 
 
 def _prediction_set(spec: Spec, probabilities: Sequence[float]) -> tuple[str, ...] | None:
     if spec.conformal is None:
         return None
-    quantiles = spec.conformal.quantiles
-    order = sorted(range(len(probabilities)), key=lambda k: -probabilities[k])
-    return tuple(spec.codes[k] for k in order if probabilities[k] >= 1 - quantiles.get(spec.codes[k], 1.0))
+    inside = spec.conformal.contains(probabilities, spec.codes)
+    return tuple(spec.codes[k] for k in np.argsort(-np.asarray(probabilities), kind="stable") if inside[k])

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lentigo.errors import NetworkError
+from lentigo.errors import NetworkError, first_line
 from lentigo.networks.cam import activation_slope
 from lentigo.networks.network import Network, PooledHead
 from lentigo.networks.pretrained import Pretrained, load_pretrained, read_state_dict
@@ -105,7 +105,7 @@ class TimmNetwork(Network):
         try:
             state: dict[str, Tensor] = timm.create_model(self.architecture, pretrained=True).state_dict()
         except Exception as error:  # timm passes on whatever its download clients raise
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            reason = first_line(error)
             raise NetworkError(
                 f"timm's weights of {self.architecture} cannot be downloaded ({reason}); "
                 "pass a file with their state dict instead: pretrained=PATH"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
-from lentigo.errors import NetworkError
+from lentigo.errors import NetworkError, first_line
 from lentigo.networks.network import LoadReport
 
 Pretrained = None | Literal["imagenet"] | Path
@@ -34,7 +34,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise NetworkError(f"{path}: not a readable PyTorch state dict ({reason})") from None
     if isinstance(content, Mapping):
         for entry in ("state_dict", "model", "network"):

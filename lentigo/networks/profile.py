@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lentigo.errors import NetworkError
+from lentigo.errors import NetworkError, first_line
 from lentigo.machine import available_cores
 from lentigo.networks.network import Network
 from lentigo.networks.registry import create_network, describe_network, network_names
@@ -111,7 +111,7 @@ def count_macs(network: Network, size: int) -> tuple[int, int]:
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             logits = network(torch.zeros(1, 3, size, size, device=device))
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise NetworkError(f"{network.name} does not take images of {size} pixels ({str(error).strip().splitlines()[0]})") from None
+        raise NetworkError(f"{network.name} does not take images of {size} pixels ({first_line(error)})") from None
     return counter.get_total_flops() // 2, int(logits.shape[1])
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lentigo.inference import NOTICE
+from lentigo import NOTICE
 
 
 class Options(BaseModel):

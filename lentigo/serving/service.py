@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,9 +27,9 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from lentigo import __version__
+from lentigo import NOTICE, __version__
 from lentigo.errors import LentigoError, ServiceError, did_you_mean
-from lentigo.inference import NOTICE, Prediction
+from lentigo.inference import Prediction
 from lentigo.serving import logs, metrics
 from lentigo.serving.auth import Key, Keyring, read_keys
 from lentigo.serving.batching import Answer
@@ -48,7 +49,7 @@ from lentigo.serving.schemas import (
     State,
 )
 
-_DESCRIPTION = f"Classifies skin-lesion images. {NOTICE.capitalize()}. Errors are problem documents (RFC 9457)."
+_DESCRIPTION = f"Classifies skin-lesion images. {NOTICE} Errors are problem documents (RFC 9457)."
 _RAW = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif", "application/octet-stream")
 _BEAT_S = 1.0
 
@@ -522,7 +523,7 @@ def _model(loaded: Loaded) -> dict[str, Any]:
         **loaded.identity,
         "title": spec.title,
         "domain": spec.domain,
-        "classes": [c.model_dump() for c in spec.classes],
+        "classes": [asdict(c) for c in spec.classes],
         "input_size": spec.input.size,
         "network": spec.network.name,
         "parameters": spec.network.parameters,

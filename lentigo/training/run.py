@@ -20,7 +20,7 @@ from lentigo.config.recipe import Recipe, load_recipe, recipe_differences, to_ya
 from lentigo.data import Samples, save_split
 from lentigo.data.extra import Extra, save_extras
 from lentigo.data.module import LesionData
-from lentigo.errors import OutputError, TrainingError
+from lentigo.errors import OutputError, TrainingError, first_line
 from lentigo.files import write_text
 from lentigo.losses import create_loss
 from lentigo.machine import available_cores, keep_freed_memory
@@ -37,7 +37,6 @@ from lentigo.training.rundir import (
     RECIPE,
     RECORD,
     SPLIT,
-    first_line,
     load_run,
     read_checkpoint,
     update_record,

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from lentigo.config.recipe import Recipe, load_recipe
-from lentigo.errors import LentigoError, OutputError, TrainingError
+from lentigo.errors import LentigoError, OutputError, TrainingError, first_line
 from lentigo.files import atomic_path, write_text
 from lentigo.labels import ClassLabel, LabelSet
 from lentigo.networks import Network, create_network
@@ -144,9 +144,3 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 def update_record(folder: Path, **changes: Any) -> None:
     """Change some keys of ``run.json``."""
     write_record(folder, load_run(folder).record | changes)
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of a library says, on one line."""
-    text = str(error).strip()
-    return text.splitlines()[0][:200] if text else type(error).__name__

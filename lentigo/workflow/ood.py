@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lentigo import NOTICE
 from lentigo.data import Samples, read_samples
 from lentigo.data.samples import SPLITS
 from lentigo.errors import DataError
@@ -119,7 +120,7 @@ def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
         f"{facts['hardware']}; {facts['wall_seconds']:.0f} s. Scores are fitted to training images and compared on validation images; "
         f"test images are only reported on. Lowest mean FPR: {study.chosen}.\n\n"
     )
-    write_text(folder / "trust.md", head + study.markdown() + "\nResearch use only, not a medical device.\n")
+    write_text(folder / "trust.md", head + study.markdown() + f"\n{NOTICE}\n")
     save_plot(study.figure(), folder / "trust")
 
 

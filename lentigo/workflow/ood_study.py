@@ -12,11 +12,12 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
+from lentigo.bundle import Separation
 from lentigo.evaluation import plots
 from lentigo.evaluation.conformal import Coverage, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.markdown import markdown_table
-from lentigo.evaluation.ood import CARRIED, Features, Separation, fit_scores, separate, threshold_at
+from lentigo.evaluation.ood import CARRIED, Features, fit_scores, separate, threshold_at
 from lentigo.inference import Classifier
 from lentigo.inference.quality import find_faults, measure_quality
 from lentigo.inference.verdict import UNLIKE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Pat
         "split_seed": spec.provenance.split_seed,
         "seed": spec.provenance.seed,
         "wall_seconds": round(seconds, 1),
-        "labels": [c.model_dump() for c in spec.classes],
+        "labels": [asdict(c) for c in spec.classes],
         "temperature": spec.temperature,
         "judged": part.description,
         "trained_on": part.trained_on,

@@ -92,7 +92,7 @@ def test_the_page_is_whole_and_asks_for_nothing(folder: Path, page: Page) -> Non
 
 def test_the_page_says_what_it_must(page: Page) -> None:
     for words in (
-        "Research use only. Not a medical device",
+        "Research use only, not a medical device",
         "mobilenetv3_small_caco",
         "1,271,958",
         "0123456789abcdef",

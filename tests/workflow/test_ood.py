@@ -16,7 +16,7 @@ from lentigo.bundle import Abstention, Bundle, Conformal, OperatingPoint
 from lentigo.cli.app import main
 from lentigo.errors import BundleError, DataError
 from lentigo.evaluation import ood
-from lentigo.evaluation.conformal import fit_conformal, measure_coverage, prediction_sets
+from lentigo.evaluation.conformal import fit_conformal, measure_coverage
 from lentigo.evaluation.intervals import Resampling
 from lentigo.evaluation.selective import measure_selective
 from lentigo.export.ood_score import append_atypicality
@@ -149,7 +149,7 @@ def test_prediction_sets_cover_exchangeable_images_in_every_class() -> None:
     for _ in range(60):
         conformal = fit_conformal(*draw(rng, 800), CODES, coverage=0.9)
         probabilities, targets = draw(rng, 800)
-        inside = prediction_sets(probabilities, conformal, CODES)[np.arange(800), targets]
+        inside = conformal.contains(probabilities, CODES)[np.arange(800), targets]
         for k in range(3):
             covered[k].append(inside[targets == k].mean())
     for k, tolerance in ((0, 0.01), (1, 0.01), (2, 0.03)):
@@ -168,7 +168,7 @@ def test_rare_classes_share_a_quantile() -> None:
     assert conformal.quantiles["a"] == pytest.approx(np.sort(scores[targets == 0])[90])  # ceil(101 * 0.9) = 91st
     few = fit_conformal(probabilities[:5], targets[:5], CODES)
     assert set(few.quantiles.values()) == {1.0}  # too few to promise anything: every class is named
-    assert prediction_sets(probabilities, few, CODES).all()
+    assert few.contains(probabilities, CODES).all()
     with pytest.raises(DataError, match="above 0 and below 1"):
         fit_conformal(probabilities, targets, CODES, coverage=1.0)
 

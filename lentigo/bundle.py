@@ -13,7 +13,6 @@ import json
 import math
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lentigo.errors import BundleError, OutputError
 from lentigo.estimate import Estimate
+from lentigo.files import read_regular
 from lentigo.labels import ClassLabel, Code, LabelSet, Line
 from lentigo.text import one_line
 
@@ -387,23 +387,14 @@ def _read_verified(path: Path, expected: str) -> bytes:
 
 
 def _read_regular(path: Path) -> bytes:
-    """A file of bounded size; a pipe would wait for ever and a device has no end."""
     limit = MAX_TEXT if path.name in (SPEC, CARD, GOLDEN) else MAX_MODEL
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # before it is opened, which alone can block or move a device
-            raise BundleError(f"{path}: not a regular file; fetch or export the bundle again")
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:  # noqa: PTH123
-            facts = os.fstat(file.fileno())
-            if not stat.S_ISREG(facts.st_mode) or facts.st_size > limit:
-                raise BundleError(f"{path}: not a regular file of at most {limit // 2**20} MiB; fetch or export the bundle again")
-            content = file.read(limit + 1)
+        return read_regular(path, limit)
     except FileNotFoundError:
         raise BundleError(f"{path}: missing from the bundle; fetch or export the bundle again") from None
     except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if len(content) > limit:
-        raise BundleError(f"{path}: more than {limit // 2**20} MiB; fetch or export the bundle again")
-    return content
+        why = getattr(error, "strerror", None) or error
+        raise BundleError(f"{path}: cannot be read ({why}); fetch or export the bundle again") from None
 
 
 def _load_json(path: Path, content: bytes) -> Any:

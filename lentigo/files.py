@@ -1,8 +1,10 @@
-"""Atomic writes: a file appears whole or not at all."""
+"""Atomic writes: a file appears whole or not at all. Bounded reads: nothing that blocks or has no end."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -58,3 +60,21 @@ def write_bytes(target: str | Path, content: bytes) -> None:
     """
     with atomic_path(target) as temporary:
         temporary.write_bytes(content)
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes; a pipe would wait for ever, and a device has no end.
+
+    Raises:
+        OSError: missing, not to be read, larger, or no regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # before it is opened, which alone can block or move a device
+        raise OSError(errno.EINVAL, "not a regular file")
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:  # noqa: PTH123
+        facts = os.fstat(file.fileno())  # it may be another by now
+        if not stat.S_ISREG(facts.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        content = b"" if facts.st_size > limit else file.read(limit + 1)
+    if facts.st_size > limit or len(content) > limit:
+        raise OSError(errno.EFBIG, f"more than {limit / 2**20:g} MiB")
+    return content

@@ -14,8 +14,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "lentigo"
 
 FLOORS = {
     "errors": 0, "text": 0,
-    "files": 1, "image_header": 1, "estimate": 1, "labels": 1, "machine": 1, "resampler": 1, "progress": 1, "config": 1,
-    "losses": 2, "networks": 2, "imaging": 2, "bundle": 2, "synthetic": 2,
+    "files": 1, "image_header": 1, "estimate": 1, "labels": 1, "machine": 1, "resampler": 1, "progress": 1,
+    "losses": 2, "networks": 2, "imaging": 2, "bundle": 2, "synthetic": 2, "config": 2,
     "inference": 3, "pixels": 3,
     "data": 4, "serving": 4, "client": 4,
     "evaluation": 5,

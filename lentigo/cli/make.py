@@ -238,11 +238,15 @@ def models(
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this recipe, complete and resolved.")] = None,
     overrides: Set = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipe files, for editors.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the packaged recipes, or print one."""
-    from lentigo.config import list_recipes, load_recipe, to_yaml
+    from lentigo.config import list_recipes, load_recipe, recipe_schema, to_yaml
 
+    if schema:
+        print_json(recipe_schema())
+        return
     if name is not None:
         recipe = load_recipe(name, overrides or ())
         if as_json:

@@ -1,5 +1,5 @@
 """Configuration: recipes as typed data, read from YAML, with overrides. Needs no torch."""
 
-from lentigo.config.recipe import Recipe, list_recipes, load_recipe, parse_recipe, recipe_names, to_yaml
+from lentigo.config.recipe import Recipe, list_recipes, load_recipe, parse_recipe, recipe_names, recipe_schema, to_yaml
 
-__all__ = ["Recipe", "list_recipes", "load_recipe", "parse_recipe", "recipe_names", "to_yaml"]
+__all__ = ["Recipe", "list_recipes", "load_recipe", "parse_recipe", "recipe_names", "recipe_schema", "to_yaml"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import pairwise
@@ -19,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 
+from lentigo.config.plain import parse_yaml, read_yaml
 from lentigo.errors import RecipeError, did_you_mean
 
 _ABSENT = object()
@@ -398,6 +400,33 @@ def recipe_names() -> list[str]:
     )
 
 
+def recipe_schema() -> dict[str, Any]:
+    """JSON Schema of recipe files, for editors: every key with its type, range, default and description."""
+    schema = Recipe.model_json_schema()
+    models: list[type[BaseModel]] = [Recipe, *_models_in(Recipe)]
+    sections = {model.__name__: model for model in models}
+    for name, described in {"Recipe": schema, **schema["$defs"]}.items():
+        for key, text in _described(sections[name].__doc__ or "").items():
+            if key in described["properties"]:
+                described["properties"][key]["description"] = text
+        described["description"] = (sections[name].__doc__ or "").partition("\n")[0]
+    schema["required"] = [key for key in schema["required"] if key != "name"]  # the file's own name stands in for it
+    precision = schema["properties"]["precision"]
+    precision["enum"] = [*precision["enum"], 32]  # YAML without quotes
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _models_in(section: type[BaseModel]) -> list[type[BaseModel]]:
+    found = [model for field in section.model_fields.values() if (model := _model_in(field.annotation))]
+    return found + [inner for model in found for inner in _models_in(model)]
+
+
+def _described(docstring: str) -> dict[str, str]:
+    """Name -> description of the attributes in a docstring."""
+    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", docstring.partition("Attributes:")[2], re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in entries}
+
+
 def list_recipes() -> list[dict[str, str | int]]:
     """What each packaged recipe is, one row a recipe."""
     recipes = [load_recipe(name) for name in recipe_names()]
@@ -424,11 +453,7 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     Raises:
         RecipeError: no such recipe, not YAML, an unknown key (the nearest is named) or a bad value.
     """
-    source, text = _find(name_or_path)
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{source}: not valid YAML ({_one_line(error)})") from None
+    source, raw = _find(name_or_path)
     if not isinstance(raw, dict):
         raise RecipeError(f"{source}: a recipe is a mapping of keys to values; see docs/recipes.md")
     raw.setdefault("name", Path(source).stem)
@@ -459,20 +484,17 @@ def recipe_differences(one: Recipe, other: Recipe) -> list[str]:
     return sorted(key for key in left.keys() | right.keys() if left.get(key, _ABSENT) != right.get(key, _ABSENT))
 
 
-def _find(name_or_path: str | Path) -> tuple[str, str]:
+def _find(name_or_path: str | Path) -> tuple[str, Any]:
+    """What to call the recipe, and its data."""
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
-        try:
-            return str(path), path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise RecipeError(f"{path}: cannot be read ({reason})") from None
+        return str(path), read_yaml(path)
     packaged = files("lentigo").joinpath("recipes", f"{name_or_path}.yaml")
     if len(path.parts) != 1 or not packaged.is_file():
         raise RecipeError(
             f"no recipe {str(name_or_path)!r}{did_you_mean(str(name_or_path), recipe_names())} (or give the path of a .yaml file)"
         )
-    return str(name_or_path), packaged.read_text(encoding="utf-8")
+    return str(name_or_path), parse_yaml(packaged.read_text(encoding="utf-8"), str(name_or_path))
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
@@ -480,10 +502,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     key, separator, text = override.partition("=")
     if not separator or not key.strip():
         raise RecipeError(f"override {override!r}: write key=value, such as optimiser.lr=1e-3")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"override {override!r}: the value is not valid YAML ({_one_line(error)})") from None
+    value = parse_yaml(text, f"override {override[:200]!r}: the value")
     *parents, last = key.strip().split(".")
     node: Any = raw
     for depth, part in enumerate(parents):
@@ -573,7 +592,3 @@ def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, dict):
         return {prefix: node}
     return {key: leaf for name, child in node.items() for key, leaf in _flatten(child, f"{prefix}.{name}".lstrip(".")).items()}
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -21,13 +21,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from lentigo import __version__
 from lentigo.errors import DataError, OutputError, did_you_mean
 from lentigo.files import write_text
 from lentigo.progress import Progress, shown
+from lentigo.text import one_line
 
 CHUNK = 1 << 20
+MAX_BYTES = 1 << 36  # of a file whose size is not known beforehand
 ATTEMPTS = 5  # in a row without a byte of progress
 TIMEOUT = 60.0  # seconds without an answer
 
@@ -187,7 +190,7 @@ def fetch(
     target, note = folder / remote.name, folder / f"{remote.name}.sha256"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        known = note.read_text(encoding="utf-8").split()[0] if note.is_file() else None
+        known = _noted(note)
         if remote.folder is not None and known is not None and not target.exists() and (folder / remote.folder).is_dir():
             return  # unpacked already: the note comes last
         if target.is_file() and _mismatch(target, remote, known) is None:
@@ -210,9 +213,15 @@ def _transfer(
     part = target.with_name(f"{target.name}.part")
     for again in (True, False):
         resumed = part.exists()
+        tag = part.with_name(f"{part.name}.etag")
         with shown(progress, remote.name, remote.size or 0, size=True) as tick:
-            _receive(url, part, tick, pause)
-        part.with_name(f"{part.name}.etag").unlink(missing_ok=True)
+            try:
+                _receive(url, part, remote.size or MAX_BYTES, tick, pause, checked=bool(remote.md5 or known))
+            except _TooLargeError:
+                part.unlink(missing_ok=True)
+                tag.unlink(missing_ok=True)
+                raise
+        tag.unlink(missing_ok=True)
         wrong = _mismatch(part, remote, known)
         if wrong is None:
             found = _digest(part, "sha256")
@@ -233,13 +242,13 @@ def _mismatch(file: Path, remote: RemoteFile, known: str | None) -> str | None:
     return None if known in (None, found) else f"not the file that was fetched first (SHA-256 {found[:12]}…, then {str(known)[:12]}…)"
 
 
-def _receive(url: str, part: Path, tick: Progress, pause: Callable[[float], None]) -> None:
+def _receive(url: str, part: Path, limit: int, tick: Progress, pause: Callable[[float], None], *, checked: bool) -> None:
     """Append to ``part`` until it is whole."""
     failures = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
-            if _receive_once(url, part, tick):
+            if _receive_once(url, part, limit, tick, checked=checked):
                 return
             reason = "the connection broke off"
         except urllib.error.HTTPError as error:
@@ -257,17 +266,28 @@ def _receive(url: str, part: Path, tick: Progress, pause: Callable[[float], None
         pause(min(30.0, 2.0**failures))
 
 
-def _receive_once(url: str, part: Path, tick: Progress) -> bool:
-    """One request, from where ``part`` ends; whether the file is whole now."""
+def _receive_once(url: str, part: Path, limit: int, tick: Progress, *, checked: bool) -> bool:
+    """One request, from where ``part`` ends; whether the file is whole now.
+
+    Args:
+        url: where the file is.
+        part: what has arrived of it.
+        limit: the most bytes that it may have.
+        tick: told of the progress.
+        checked: whether a checksum will tell pieces of two files from one; without it, only bytes of the same tag are gone on with.
+    """
     tag = part.with_name(f"{part.name}.etag")
+    expected = tag.read_text(encoding="utf-8") if tag.is_file() else ""
+    if not (checked or expected):
+        part.unlink(missing_ok=True)
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": f"lentigo/{__version__}", "Accept-Encoding": "identity"})
     if start:
         request.add_header("Range", f"bytes={start}-")
-        if tag.is_file():  # so that a file that has changed meanwhile is sent whole
-            request.add_header("If-Range", tag.read_text(encoding="utf-8"))
+        if expected:  # so that a file that has changed meanwhile is sent whole
+            request.add_header("If-Range", expected)
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = _opener().open(request, timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
         if error.code != 416:
             raise
@@ -277,24 +297,81 @@ def _receive_once(url: str, part: Path, tick: Progress) -> bool:
         part.unlink(missing_ok=True)
         return False
     with response:
-        resumed = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
-        if response.status == 206 and not resumed:
-            part.unlink(missing_ok=True)
-            return False
-        done = start if resumed else 0
-        length = response.headers.get("Content-Length")
-        total = done + int(length) if length is not None else 0
         etag = response.headers.get("ETag", "")
-        if etag and not etag.startswith("W/"):
-            write_text(tag, etag)
-        elif not resumed:
+        if response.status == 206 and (not _continues(response, start) or (etag and expected and etag != expected)):
+            part.unlink(missing_ok=True)  # another piece, or a piece of another file
+            return False
+        done = start if response.status == 206 else 0
+        total = done + _length(url, response)
+        _check_size(url, max(done, total), limit)
+        if not done:  # in this order: a tag never stands beside the bytes of another file
+            part.unlink(missing_ok=True)
             tag.unlink(missing_ok=True)
-        with part.open("ab" if resumed else "wb") as file:
+            if etag and not etag.startswith("W/"):
+                write_text(tag, etag)
+        with part.open("ab" if done else "wb") as file:
             while chunk := _read(response):
-                file.write(chunk)
                 done += len(chunk)
+                _check_size(url, done, limit)
+                file.write(chunk)
                 tick(done, total)
-    return not total or done == total
+    return total in (0, done)
+
+
+def _continues(response: http.client.HTTPResponse, start: int) -> bool:
+    return response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+
+
+def _length(url: str, response: http.client.HTTPResponse) -> int:
+    """The bytes that are to come; 0 where the server does not say."""
+    told = response.headers.get("Content-Length")
+    if told is None:
+        return 0
+    if not (told.isascii() and told.isdigit() and len(told) < 20):
+        raise DataError(f"{url}: the server says {one_line(told[:40])!r} where the length of the file should stand")
+    return int(told)
+
+
+class _TooLargeError(DataError):
+    """Nothing of such a file is kept."""
+
+
+def _check_size(url: str, size: int, limit: int) -> None:
+    """Refuse a file that is larger than the publisher says, before it fills the disk."""
+    if size > limit:
+        raise _TooLargeError(f"{url}: larger than it should be ({size:,} bytes or more, expected at most {limit:,})")
+
+
+def _noted(note: Path) -> str | None:
+    """The SHA-256 of the first download; None where there was none, or the note is damaged."""
+    words = note.read_text(encoding="utf-8", errors="replace").split() if note.is_file() else []
+    return words[0] if words and len(words[0]) == 64 else None
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects to http and https alone, and never from https to http."""
+
+    def redirect_request(self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        there = urllib.parse.urlsplit(newurl).scheme.lower()
+        if there not in ("http", "https") or (there == "http" and req.type == "https"):
+            raise DataError(f"{req.full_url}: the server sends on to {one_line(newurl[:200])!r}, which is not followed; use another mirror")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    """An opener for http and https, through the proxy of the environment; nothing else is ever opened, whatever a server says."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        urllib.request.ProxyHandler(),
+        urllib.request.UnknownHandler(),
+        urllib.request.HTTPHandler(),
+        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPDefaultErrorHandler(),
+        _Redirects(),
+        urllib.request.HTTPErrorProcessor(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:

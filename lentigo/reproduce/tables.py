@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lentigo.config.plain import read_yaml
 from lentigo.config.recipe import ExtraRecipe, Recipe, load_recipe
 from lentigo.errors import RecipeError, did_you_mean
 
@@ -211,10 +212,7 @@ def load_budget(name: str, family: str) -> Budget:
         if name not in packaged:
             raise RecipeError(f"no budget {name!r}{did_you_mean(name, packaged)} (or give the path of a .yaml file)")
         return Budget(name=name, values=packaged[name])
-    try:
-        values = yaml.safe_load(Path(name).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{name}: cannot be read as a budget ({' '.join(str(error).split())})") from None
+    values = read_yaml(name)
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise RecipeError(f"{name}: a budget is a mapping of dotted keys of the recipe to values, such as `epochs: 6`")
     unfair = [key for key in values if key.split(".")[0] in ("network", "loss", "name", "seed")]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 
-from lentigo.config import list_recipes, load_recipe, parse_recipe, recipe_names, to_yaml
+from lentigo.config import list_recipes, load_recipe, parse_recipe, recipe_names, recipe_schema, to_yaml
 from lentigo.config.recipe import Recipe, recipe_differences
 from lentigo.errors import RecipeError
 from lentigo.networks import network_names
@@ -124,6 +130,65 @@ def test_files_that_are_no_recipe(tmp_path: Path) -> None:
         with pytest.raises(RecipeError, match=words) as caught:
             load_recipe(path)
         assert str(path) in str(caught.value)
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (BOMB, "more than 20,000 values"),
+        ("a: &a [*a]", "an alias that holds itself"),
+        ("a: " + "[" * 40 + "]" * 40, "nested more than 32 deep"),
+        ("a: " + "[" * 50_000 + "]" * 50_000, "nested too deeply"),
+        ("epochs: " + "9" * 5_000, "a number of 5,000 digits"),
+        ("epochs: 1" + ":1" * 5_000, "a number of 10,001 digits"),
+        ("epochs: " + "9" * 50, "a number of more than 63 bits"),
+        ("network: {options: {dropout: .nan}}", "no number here"),
+        ("network: {options: {dropout: .inf}}", "no number here"),
+        ("seed: 2001-99-99", "not valid YAML"),
+        ("a: !!python/object/apply:os.system [true]", "not valid YAML"),
+        ("#" * 300_000, "more than 0.25 MiB"),
+        ("a: \x1b[2J", "not valid YAML"),
+    ],
+)
+def test_recipes_that_would_cost_too_much_are_refused(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(RecipeError, match=words):
+        load_recipe(path)
+    if len(text) < 200_000:
+        with pytest.raises(RecipeError, match=words):
+            load_recipe("caco-ham10000", [f"network.options=\n{text}"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipes as files there")
+def test_a_pipe_is_no_recipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(RecipeError, match="not a regular file"):
+        load_recipe(tmp_path / "pipe.yaml")
+
+
+def test_aliases_may_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("epochs: &n 3\nstop: {patience: *n}\n", encoding="utf-8")
+    assert load_recipe(path).stop.patience == 3
+
+
+def test_the_schema_takes_what_the_reader_takes() -> None:
+    schema = recipe_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    for name in recipe_names():
+        validator.validate(yaml.safe_load(files("lentigo").joinpath("recipes", f"{name}.yaml").read_text(encoding="utf-8")))
+        validator.validate(load_recipe(name).model_dump(mode="json"))
+    for bad in ({"epocs": 3}, {"epochs": 0}, {"precision": "64"}, {"optimiser": {"lr": "fast"}}, {"data": {"fractions": [0.8]}}):
+        assert not validator.is_valid(bad), bad
+    assert schema["properties"]["clip"]["description"].startswith("largest gradient norm")
+    assert all("description" in value for value in schema["$defs"]["OptimiserRecipe"]["properties"].values())
 
 
 def test_file_name_stands_in_for_a_missing_name(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+import urllib.request
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,11 +35,19 @@ class Handler(BaseHTTPRequestHandler):
         self.requests.append((self.path, wanted))
         fault = self.faults.pop(0) if self.faults else ""
         content = self.files.get(self.path.strip("/"))
+        if fault.startswith("redirect "):
+            self.send_response(302)
+            self.send_header("Location", fault.removeprefix("redirect "))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if fault.isdigit() or content is None:
             self.send_error(int(fault) if fault else 404)
             return
         etag = hashlib.sha256(content).hexdigest()[:8]
         start = 0
+        if wanted and fault == "ignore if-range":  # goes on with whatever lies there now
+            self.headers.replace_header("If-Range", f'"{etag}"')
         if wanted and fault != "ignore range" and self.headers.get("If-Range", f'"{etag}"') == f'"{etag}"':
             start = int(wanted.removeprefix("bytes=").rstrip("-"))
             if start >= len(content):
@@ -52,7 +61,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         body = content[start:]
-        self.send_header("Content-Length", str(len(body)))
+        if fault != "no length":
+            self.send_header("Content-Length", fault.removeprefix("length ") if fault.startswith("length ") else str(len(body)))
         if fault != "no etag":
             self.send_header("ETag", f'"{etag}"')
         self.end_headers()
@@ -206,12 +216,71 @@ def test_progress_counts_bytes(server: str, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_an_output_error(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: object) -> str:
+    def full(*arguments: object, **options: object) -> str:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(download, "_receive_once", full)
     with pytest.raises(OutputError, match="No space left"):
         get(server, tmp_path, [])
+
+
+def test_a_file_that_changed_is_never_mixed_with_what_there_was(server: str, tmp_path: Path) -> None:
+    changed = bytes(len(CONTENT))
+    Handler.faults = ["break off", "ignore if-range"]
+
+    def change(seconds: float) -> None:
+        Handler.files["data.bin"] = changed
+
+    fetch(RemoteFile("data.bin", "unused"), f"{server}/data.bin", tmp_path, pause=change)
+    assert (tmp_path / "data.bin").read_bytes() == changed
+    assert [wanted for _, wanted in Handler.requests] == [None, "bytes=100000-", None]
+
+
+def test_without_a_checksum_and_a_tag_nothing_is_gone_on_with(server: str, tmp_path: Path, pauses: list[float]) -> None:
+    (tmp_path / "data.bin.part").write_bytes(b"of another file")
+    get(server, tmp_path, pauses, md5=None)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert Handler.requests == [("/data.bin", None)]
+
+
+@pytest.mark.parametrize("fault", ["", "no length", "length 5"])
+def test_no_more_is_kept_than_the_publisher_says(fault: str, server: str, tmp_path: Path, pauses: list[float]) -> None:
+    Handler.faults = [fault] * 9
+    remote = RemoteFile("data.bin", "unused", MD5, size=1000)
+    with pytest.raises(DataError, match=r"larger than it should be|wrong checksum"):
+        fetch(remote, f"{server}/data.bin", tmp_path, pause=pauses.append)
+    assert not list(tmp_path.glob("data.bin*"))
+
+
+@pytest.mark.parametrize("length", ["abc", "-5", "5, 5", "9" * 40, "\u00b2"])
+def test_a_length_that_is_no_number_is_one_clear_error(length: str, server: str, tmp_path: Path, pauses: list[float]) -> None:
+    Handler.faults = [f"length {length}"]
+    with pytest.raises(DataError, match="where the length of the file should stand"):
+        get(server, tmp_path, pauses)
+
+
+@pytest.mark.parametrize("where", ["ftp://127.0.0.1/x", "file:///etc/passwd", "data:,x", "gopher://x/\x1b[2J"])
+def test_redirects_to_other_schemes_are_not_followed(where: str, server: str, tmp_path: Path, pauses: list[float]) -> None:
+    Handler.faults = [f"redirect {where}"]
+    with pytest.raises(DataError, match=r"not followed|not allowed"):
+        get(server, tmp_path, pauses)
+    assert not (tmp_path / "data.bin").exists()
+
+
+def test_redirects_to_http_are_followed_but_not_from_https(server: str, tmp_path: Path, pauses: list[float]) -> None:
+    Handler.files["other.bin"] = CONTENT
+    Handler.faults = [f"redirect {server}/other.bin"]
+    get(server, tmp_path, pauses)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    secure = urllib.request.Request("https://example.org/data.bin")
+    with pytest.raises(DataError, match="which is not followed"):
+        download._Redirects().redirect_request(secure, None, 302, "Found", {}, "http://example.org/data.bin")
+
+
+def test_a_damaged_note_of_the_first_download_is_as_none(server: str, tmp_path: Path, pauses: list[float]) -> None:
+    (tmp_path / "data.bin.sha256").write_bytes(b"\xff")
+    get(server, tmp_path, pauses, md5=None)
+    assert (tmp_path / "data.bin.sha256").read_text() == f"{hashlib.sha256(CONTENT).hexdigest()}  data.bin\n"
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

@@ -33,8 +33,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lentigo.errors import ImageCostError, ImageError
+from lentigo.extra_formats import extra_format, open_extra
 from lentigo.image_header import check_exif, check_header
+from lentigo.jpeg import end_jpeg
 from lentigo.resampler import resize, resize_fast
+from lentigo.walk import walk
 
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
 """What can be opened: a path, encoded bytes, a binary file, a Pillow image, or an (H, W, 3) uint8 RGB array."""
@@ -105,7 +108,9 @@ _TRANSPOSE = {
 _ORIENTATION = 0x0112
 
 
-def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, draft_size: int | None = None) -> Image.Image:
+def open_image(
+    source: ImageSource, *, max_pixels: int = MAX_PIXELS, draft_size: int | None = None, extra_formats: bool = True
+) -> Image.Image:
     """Open and decode an image as 8-bit RGB, upright.
 
     Args:
@@ -114,6 +119,7 @@ def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, draft_size:
         draft_size: decode a JPEG at 1/2, 1/4 or 1/8 scale where both sides stay at least this long
             (the decoder's own DCT scaling; much quicker for photographs). The result is smaller than the
             original and, once resized, differs slightly from the contract (docs/predict.md has figures).
+        extra_formats: read HEIC and DICOM as well, where their libraries are installed (`lentigo.extra_formats`).
 
     Returns:
         A decoded RGB image that holds no open file (the very image given, where that was upright RGB already).
@@ -137,8 +143,17 @@ def open_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, draft_size:
         else:
             kind = type(source).__name__
             raise ImageError(f"cannot open an image from {kind}; give a path, bytes, a binary file, a Pillow image or a uint8 array")
+        if extra_formats and (extra := extra_format(_head(file))):
+            return _open_extra(file, name, extra, max_pixels)
         image = stack.enter_context(_identify(file, name, max_pixels))
-        return _decode(image, name, max_pixels, draft_size)
+        try:
+            return _decode(image, name, max_pixels, draft_size)
+        except ImageCostError:
+            raise
+        except ImageError:
+            if image.format != "JPEG" or (ended := end_jpeg(_content(file))) is None:
+                raise
+            return _decode(stack.enter_context(_identify(BytesIO(ended), name, max_pixels)), name, max_pixels, draft_size)
 
 
 def normalise(
@@ -235,7 +250,7 @@ def load_batch(sources: Iterable[ImageSource], size: int, *, pool: Executor | No
 def find_images(path: str | Path) -> list[Path]:
     """List the images of a folder and its sub-folders, sorted by path.
 
-    Hidden files and folders are passed over, links to folders are not followed.
+    Hidden files and folders and what systems leave are passed over, links to folders are not followed (`lentigo.walk`).
 
     Args:
         path: a folder, or one file, which is returned whatever its name is.
@@ -252,14 +267,10 @@ def find_images(path: str | Path) -> list[Path]:
     if not root.exists():
         raise ImageError(f"{root}: no such file or folder")
 
-    def refuse(error: OSError) -> None:
-        raise ImageError(f"{error.filename}: the folder cannot be read ({error.strerror})")
-
-    found: list[Path] = []
-    for folder, folders, files in os.walk(root, onerror=refuse):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(folder, name) for name in files if is_image_name(name)]
-    return sorted(found)
+    try:
+        return sorted(root / file for file in walk(str(root)) if is_image_name(file.rpartition("/")[2]))
+    except OSError as error:
+        raise ImageError(f"{error.filename}: the folder cannot be read ({error.strerror})") from None
 
 
 def read_file(path: str | Path, limit: int) -> bytes:
@@ -304,6 +315,33 @@ def _open_file(name: str) -> BinaryIO:
         raise ImageError(f"{name}: no permission to read it") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{name!r}: cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+
+
+def _head(file: BinaryIO) -> bytes:
+    """The first bytes of a file, which stands at its beginning again; none where they cannot be read."""
+    try:
+        head = file.read(_SNIFF_BYTES)
+        file.seek(0)
+    except (OSError, ValueError):
+        return b""
+    return head if isinstance(head, bytes) else b""
+
+
+def _content(file: BinaryIO) -> bytes:
+    try:
+        file.seek(0)
+        return file.read()
+    except (OSError, ValueError):
+        return b""
+
+
+def _open_extra(file: BinaryIO, name: str, kind: str, max_pixels: int) -> Image.Image:
+    try:
+        return open_extra(file, kind, max_pixels)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from None
+    except MemoryError:
+        raise ImageCostError(f"{name}: not enough memory to decode it; scale it down first") from None
 
 
 def _seekable(file: BinaryIO, name: str) -> BinaryIO:

@@ -95,7 +95,7 @@ class LabelSet:
     @classmethod
     def of(cls, name: str, codes: Iterable[str]) -> LabelSet:
         """A label set for a user's own classes; known codes keep their names, others are named by their code."""
-        known = {c.code: c for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, HYPO) for c in s.classes}
+        known = {c.code: c for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, ISIC2020, HYPO) for c in s.classes}
         return cls(name, tuple(known.get(code, ClassLabel(code, code.replace("_", " "), code)) for code in codes))
 
 
@@ -147,6 +147,14 @@ ISIC2019 = LabelSet(
     ),
 )
 
+ISIC2020 = LabelSet(
+    "isic2020",
+    (
+        ClassLabel("benign", "benign lesion", "良性病变", False),
+        ClassLabel("mel", "melanoma", "黑色素瘤", True),
+    ),
+)
+
 HYPO = LabelSet(
     "hypo",
     (  # in the order that folders named so are read
@@ -163,7 +171,7 @@ HYPO = LabelSet(
     ),
 )
 
-LABEL_SETS: dict[str, LabelSet] = {s.name: s for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, HYPO)}
+LABEL_SETS: dict[str, LabelSet] = {s.name: s for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, ISIC2020, HYPO)}
 
 
 def label_set(name: str) -> LabelSet:

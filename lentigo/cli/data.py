@@ -37,22 +37,45 @@ GroupBy = Annotated[
     str | None,
     typer.Option(metavar="COLUMN|PATTERN", help="Column of the table, or regular expression on file names, that tells patient or lesion."),
 ]
+LabelBy = Annotated[
+    str | None, typer.Option(metavar="COLUMN|PATTERN", help="Column of the table, or regular expression on paths, that tells the class.")
+]
+
+
+class MissingFiles(StrEnum):
+    """What to do with rows of a table whose image is not there."""
+
+    error = "error"
+    skip = "skip"
+
+
+Missing = Annotated[MissingFiles, typer.Option(help="Rows whose image file is not there: an error, or left out.")]
 Seed = Annotated[int, typer.Option(help="Seed.")]
 
 
 @app.command(epilog="[bold]Example[/bold]: lentigo data info phantoms")
-def info(data: Data, layout: Layout = None, group_by: GroupBy = None, as_json: AsJson = False) -> None:
-    """Count the images of each class and print the fingerprint."""
+def info(
+    data: Data,
+    layout: Layout = None,
+    group_by: GroupBy = None,
+    label_by: LabelBy = None,
+    missing: Missing = MissingFiles.error,
+    as_json: AsJson = False,
+) -> None:
+    """Tell how a data set is read, count the images of each class and print the fingerprint."""
     from lentigo.data import read_samples
 
-    samples = read_samples(data, layout, group_by=group_by)
+    samples = read_samples(data, layout, group_by=group_by, label_by=label_by, missing=missing.value)
     counts = {str(code): int(n) for code, n in samples.frame["label"].value_counts().items()}
     if as_json:
         facts: dict[str, Any] = {"name": samples.name, "images": len(samples), "groups": int(samples.frame["group"].nunique())}
         facts["grouped_by"] = samples.groups.record
+        facts["reading"] = None if samples.reading is None else samples.reading.to_dict()
         print_json(facts | {"fingerprint": samples.fingerprint, "counts": counts})
         return
     say(repr(samples))
+    for line in samples.reading.lines() if samples.reading is not None else ():
+        say(line)
     say(f"fingerprint {samples.fingerprint}")
 
 
@@ -61,6 +84,7 @@ def audit(
     data: Data,
     layout: Layout = None,
     group_by: GroupBy = None,
+    label_by: LabelBy = None,
     protocol: Annotated[Protocol | None, typer.Option(help="Split to check; the published one where there is one, else by lesion.")] = None,
     split: Annotated[Path | None, typer.Option(help="Check this saved split (CSV) instead.")] = None,
     cues: Annotated[
@@ -72,7 +96,7 @@ def audit(
     """Find unreadable files, duplicates, label clashes, groups that straddle splits and shortcuts; exit code 1 where a leak is found."""
     from lentigo.data import audit_samples, load_split, read_samples, split_samples
 
-    samples = read_samples(data, layout, missing="keep", group_by=group_by)  # missing files are part of what is found
+    samples = read_samples(data, layout, missing="keep", group_by=group_by, label_by=label_by)  # missing files are part of what is found
     if split is not None:
         samples = load_split(samples, split)
     else:
@@ -92,6 +116,8 @@ def split(
     out: Annotated[Path, typer.Option(help="Where the CSV goes (columns image, split).")],
     layout: Layout = None,
     group_by: GroupBy = None,
+    label_by: LabelBy = None,
+    missing: Missing = MissingFiles.error,
     protocol: Annotated[Protocol, typer.Option(help="How images are divided.")] = Protocol.lesion,
     seed: Seed = 0,
     folds: Annotated[int | None, typer.Option(help="k-fold instead of 8:1:1.")] = None,
@@ -101,7 +127,7 @@ def split(
     """Divide a data set into training, validation and test, and save the split."""
     from lentigo.data import kfold_samples, read_samples, save_split, split_samples
 
-    samples = read_samples(data, layout, group_by=group_by)
+    samples = read_samples(data, layout, group_by=group_by, label_by=label_by, missing=missing.value)
     if folds is None:
         samples = split_samples(samples, protocol.value, seed=seed)
     else:

@@ -67,11 +67,12 @@ UNKNOWN = GroupSource()
 """Nothing says which images belong together."""
 
 
-def groups_by_pattern(pattern: str, paths: Sequence[str]) -> list[str]:
-    r"""The group of each image by a regular expression on its file name, or on its path where no name matches.
+def match_pattern(option: str, pattern: str, paths: Sequence[str]) -> list[str]:
+    r"""What a regular expression finds in each image's file name, or in its path where no name matches.
 
     Args:
-        pattern: such as ``PAT_(\d+)_``; what the brackets hold is the group, all of the match without brackets.
+        option: what the pattern was given for, for messages.
+        pattern: such as ``PAT_(\d+)_``; the answer is what the brackets hold, all of the match without brackets.
         paths: of the images, with ``/``.
 
     Raises:
@@ -80,14 +81,14 @@ def groups_by_pattern(pattern: str, paths: Sequence[str]) -> list[str]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise DataError(f"--group-by {pattern!r}: no regular expression ({error})") from None
+        raise DataError(f"{option} {pattern!r}: no regular expression ({error})") from None
     found = [compiled.search(PurePosixPath(path).name) for path in paths]
-    if not any(found):
+    if not all(found):
         found = [compiled.search(path) for path in paths]
     unmatched = [path for path, match in zip(paths, found, strict=True) if match is None]
     if unmatched:
         raise DataError(
-            f"--group-by {pattern!r}: matches {len(paths) - len(unmatched):,} of {len(paths):,} file names, not {unmatched[0]!r}; "
-            "name a column of the table, or a pattern that finds the patient or lesion in every name"
+            f"{option} {pattern!r}: matches {len(paths) - len(unmatched):,} of {len(paths):,} file names, not {unmatched[0]!r}; "
+            "name a column of the table, or a pattern that fits every name"
         )
     return ["-".join(part or "" for part in match.groups()) or match.group() for match in found if match]

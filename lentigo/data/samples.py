@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lentigo.data.groups import UNKNOWN, GroupSource
+from lentigo.data.reading import Reading
 from lentigo.errors import DataError, ImageError, did_you_mean
 from lentigo.imaging import open_image
 from lentigo.labels import LabelSet
@@ -39,6 +41,7 @@ class Samples:
             ``split`` (``train``, ``val``, ``test`` or empty), ``train_only`` (bool: never in val or test under a grouped
             protocol), then metadata columns (``age``, ``sex``, ``site``, ...).
         groups: how the groups are known, or that they are not.
+        reading: how it was read; None for samples that no reader made.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Samples:
     labels: LabelSet
     frame: pd.DataFrame
     groups: GroupSource = UNKNOWN
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         missing = [c for c in COLUMNS if c not in self.frame.columns]
@@ -147,7 +151,7 @@ class Samples:
 
     def file(self, row: int) -> Path:
         """The file that holds the image of a row."""
-        return self.root / str(self.frame["path"].iloc[row]).partition("#")[0]
+        return self.root / split_key(str(self.frame["path"].iloc[row]))[0]
 
     def read(self, row: int) -> Image.Image:
         """Open the image of a row, RGB, EXIF-oriented; for a copy, turned, mirrored and zoomed as it says.
@@ -155,22 +159,8 @@ class Samples:
         Raises:
             ImageError: missing, damaged or no image.
         """
-        image = self._open(row)
+        image = open_sample(self.root, str(self.frame["path"].iloc[row]))
         return Variant.of(str(self.frame[VARIANT].iloc[row])).apply(image) if self.copies[row] else image
-
-    def _open(self, row: int) -> Image.Image:
-        path, _, key = str(self.frame["path"].iloc[row]).partition("#")
-        if not key:
-            return open_image(self.root / path)
-        array, _, position = key.partition("/")
-        try:
-            images = read_array(self.root / path, array)
-        except DataError as error:
-            raise ImageError(str(error)) from None
-        pixels = images[int(position)]
-        if pixels.ndim == 2:
-            pixels = np.repeat(pixels[..., None], 3, axis=-1)  # (H, W) -> (H, W, 3)
-        return Image.fromarray(np.ascontiguousarray(pixels))
 
     def __repr__(self) -> str:
         groups = self.frame["group"].nunique()
@@ -188,6 +178,32 @@ class Samples:
             for row in rows
         ]
         return "\n".join([head, *lines])
+
+
+def split_key(path: str) -> tuple[str, str]:
+    """A sample's file, and where in it the image is (``array/row``) for an ``.npz``; other names may hold ``#``."""
+    match = re.fullmatch(r"(.+\.npz)#(\w+/\d+)", path, re.IGNORECASE)
+    return (match[1], match[2]) if match else (path, "")
+
+
+def open_sample(root: Path, path: str) -> Image.Image:
+    """Open the image that a table's path means, RGB, EXIF-oriented: a file, or a row of an array in an ``.npz``.
+
+    Raises:
+        ImageError: missing, damaged or no image.
+    """
+    file, key = split_key(path)
+    if not key:
+        return open_image(root / file)
+    array, _, row = key.partition("/")
+    try:
+        images = read_array(root / file, array)
+    except DataError as error:
+        raise ImageError(str(error)) from None
+    pixels = np.asarray(images[int(row)])
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=-1)  # (H, W) -> (H, W, 3)
+    return Image.fromarray(np.ascontiguousarray(pixels))
 
 
 @lru_cache(maxsize=3)  # train, val and test of one file
@@ -216,7 +232,7 @@ def read_array(path: Path, name: str) -> NDArray[np.generic]:
 
 
 def _stat(root: Path, path: str) -> tuple[int, int]:
-    file, _, key = path.partition("#")
+    file, key = split_key(path)
     try:
         found = (root / file).stat()
     except OSError:

@@ -107,8 +107,7 @@ def load_split(samples: Samples, path: str | Path) -> Samples:
     Raises:
         DataError: the file cannot be read, lacks a column, names another split, or is of other images.
     """
-    table = read_table(Path(path))
-    need_columns(table, ("image", "split"), path)
+    table = need_columns(read_table(Path(path)), ("image", "split"), path)
     if table["image"].duplicated().any():
         raise DataError(f"{path}: image {table['image'][table['image'].duplicated()].iloc[0]!r} is there more than once")
     if VARIANT in table.columns and not samples.copies.any():

@@ -1,45 +1,177 @@
-"""Reading CSV tables as they come: text cells, comma or tab, with or without a byte-order mark."""
+"""Reading tables as people have them: any encoding and delimiter, Excel files, headers in any case."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import codecs
+import csv
+import io
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import pandas as pd
 
-from lentigo.errors import DataError, did_you_mean
+from lentigo.errors import DataError, MissingExtraError, did_you_mean
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".xlsx", ".xls", ".ods"})
+_DELIMITERS = ",;\t|"
+_SNIFFED = 65536
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+# What people's spreadsheets write where it is no Unicode; a longer list makes short texts guesswork.
+_CODE_PAGES = ["cp1252", "gb18030", "cp1251", "big5"]
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV (or tab-separated) table as text, empty cells as empty strings.
+    """Read a table as text, cells without surrounding blanks, empty cells as empty strings.
+
+    Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx`` (first sheet).
+    Blank lines, repeated headers and empty columns are left out.
+
+    Returns:
+        One row a record; its index is the line (or the sheet's row) that the record ends in.
 
     Raises:
-        DataError: missing, empty or not a table.
+        DataError: missing, empty, no table, a row longer than the header, or a column that stands there twice.
+        MissingExtraError: ``.xlsx`` without openpyxl.
     """
+    suffix = path.suffix.lower()
+    if suffix in (".xls", ".ods"):
+        raise DataError(f"{path}: {suffix} is not read; save it as .csv or .xlsx")
     try:
-        with path.open(encoding="utf-8-sig") as file:
-            header = file.readline()
-            separator = "\t" if "\t" in header and "," not in header else ","
-            file.seek(0)
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, sep=separator)
+        rows = _sheet_rows(path) if suffix == ".xlsx" else _text_rows(path)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError, ValueError) as error:  # pandas' parser errors are ValueErrors
-        raise DataError(f"{path}: cannot be read as a CSV table ({str(error).strip()})") from None
-    table.columns = pd.Index([str(c).strip() for c in table.columns])
-    for column in table.columns:
-        table[column] = table[column].str.strip()
-    return table
+    except (OSError, ValueError, csv.Error, zipfile.BadZipFile, KeyError) as error:
+        what = "an Excel workbook" if suffix == ".xlsx" else "a CSV table"
+        raise DataError(f"{path}: cannot be read as {what} ({str(error).strip()})") from None
+    return _table(rows, path)
 
 
-def need_columns(table: pd.DataFrame, columns: Sequence[str], path: str | Path) -> None:
-    """Check that a table has these columns.
+def need_columns(table: pd.DataFrame, columns: Sequence[str], path: str | Path) -> pd.DataFrame:
+    """A table in which these columns have these very names; in the file they may be in other case, or with blanks for ``_``.
 
     Raises:
         DataError: one is missing; the message names it, the nearest, and what is there.
     """
+    renamed = {}
     for column in columns:
-        if column not in table.columns:
+        found = find_column(table.columns, (column,))
+        if found is None:
             near = did_you_mean(column, table.columns)
             hint = near if near.startswith("; did") else ""
-            raise DataError(f"{path}: has no column {column!r}{hint} (found: {', '.join(table.columns)})")
+            raise DataError(f"{path}: has no column {column!r}{hint} (found: {shown_columns(table.columns)})")
+        renamed[found] = column
+    return table.rename(columns=renamed)
+
+
+def find_column(columns: Iterable[str], names: Iterable[str]) -> str | None:
+    """The first of these names that is a column, whatever its case, as the table writes it."""
+    there: dict[str, str] = {}
+    for column in columns:
+        there.setdefault(column_key(column), column)
+    return next((there[column_key(name)] for name in names if column_key(name) in there), None)
+
+
+def column_key(name: str) -> str:
+    """A column's name in lower case, with ``_`` for blanks and hyphens."""
+    return re.sub(r"[\s\-_.]+", "_", name.strip().lower())
+
+
+def shown_columns(columns: Sequence[str] | pd.Index[str]) -> str:
+    """The names of a table's columns for a message, the first twenty of them."""
+    names = [str(c) for c in columns]
+    return ", ".join(names[:20]) + (f", ... {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def decode(content: bytes) -> str:
+    """The text of a table's file, whatever it is encoded in.
+
+    Raises:
+        ValueError: no text.
+    """
+    for bom, encoding in _BOMS:
+        if content.startswith(bom):
+            return _checked(content.decode(encoding))
+    try:
+        return _checked(content.decode("utf-8"))
+    except ValueError:  # a UnicodeDecodeError is one
+        pass
+    from charset_normalizer import from_bytes
+
+    head = content[: _SNIFFED - _SNIFFED % 4]
+    if b"\0" in head:
+        little = head[1::2].count(0) >= head[::2].count(0)
+        return _checked(content.decode("utf-16-le" if little else "utf-16-be"))
+    best = from_bytes(head, cp_isolation=_CODE_PAGES).best()
+    try:
+        return _checked(content.decode(best.encoding if best is not None else "cp1252"))
+    except UnicodeDecodeError:  # a character cut at the end of the head, or a rarer one later on
+        return _checked(content.decode("cp1252"))
+
+
+def _checked(text: str) -> str:
+    if _CONTROL.search(text[:_SNIFFED]):
+        raise ValueError("it holds control characters, so it is no text")
+    return text.removeprefix("\ufeff")
+
+
+def _text_rows(path: Path) -> list[tuple[int, list[str]]]:
+    text = decode(path.read_bytes())
+    first, _, rest = text.partition("\n")
+    skipped = 0
+    if declared := re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE):
+        text, delimiter, skipped = rest, declared[1], 1
+    else:
+        delimiter = _delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    return [(reader.line_num + skipped, [cell.strip() for cell in row]) for row in reader]
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the cells: the sniffer's word, where the header bears it out."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    try:
+        found = csv.Sniffer().sniff("\n".join(text[:8192].splitlines()[:20]), _DELIMITERS).delimiter
+    except csv.Error:
+        found = ""
+    return found if found and found in header else max(_DELIMITERS, key=header.count)
+
+
+def _sheet_rows(path: Path) -> list[tuple[int, list[str]]]:
+    try:
+        sheet = pd.read_excel(path, header=None, dtype=str, keep_default_na=False, engine="openpyxl")
+    except ImportError:
+        raise MissingExtraError(f"{path}: reading .xlsx", "train") from None
+    return [(number, [str(cell).strip() for cell in row]) for number, row in enumerate(sheet.itertuples(index=False), start=1)]
+
+
+def _table(rows: list[tuple[int, list[str]]], path: Path) -> pd.DataFrame:
+    rows = [(line, row) for line, row in rows if any(row)]
+    if not rows:
+        raise DataError(f"{path}: cannot be read as a CSV table (it is empty)")
+    header = rows[0][1]
+    if len(rows) == 1 and len(header) == 1:
+        raise DataError(f"{path}: cannot be read as a CSV table (it has one line and no delimiter)")
+    body = [(line, row) for line, row in rows[1:] if row[: len(header)] != header]
+    for line, row in body:
+        if any(row[len(header) :]):
+            raise DataError(
+                f"{path}: line {line} has {len(row)} cells, the header {len(header)} ({shown_columns(header)}); "
+                "put cells that hold the delimiter in double quotes"
+            )
+    columns = list(zip_longest(*(row[: len(header)] for _, row in body), fillvalue="")) or [()] * len(header)
+    columns += [("",) * len(body)] * (len(header) - len(columns))
+    data: dict[str, tuple[str, ...]] = {}
+    for number, (name, cells) in enumerate(zip(header, columns, strict=False), start=1):
+        if not name and not any(cells):
+            continue  # a trailing delimiter
+        name = name or f"column_{number}"
+        if name in data and data[name] != cells:
+            raise DataError(
+                f"{path}: column {name!r} stands there twice and differs (columns {header.index(name) + 1} and {number}); rename one"
+            )
+        data[name] = cells
+    return pd.DataFrame(data, index=pd.Index([line for line, _ in body], dtype=int), dtype=object)

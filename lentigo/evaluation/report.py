@@ -24,6 +24,7 @@ from PIL import Image
 
 import lentigo
 from lentigo.bundle import Conformal
+from lentigo.data.samples import open_sample
 from lentigo.errors import LentigoError
 from lentigo.evaluation import plots
 from lentigo.evaluation.calibration import apply_temperature, fit_temperature
@@ -36,7 +37,6 @@ from lentigo.evaluation.robustness_plots import degradation_plot, reliance_plot
 from lentigo.evaluation.runfiles import RunFiles, read_run
 from lentigo.evaluation.selective import selective_plot, trust_section
 from lentigo.files import write_text
-from lentigo.imaging import open_image
 from lentigo.inference.heatmap import overlay
 from lentigo.labels import LabelSet
 
@@ -236,7 +236,7 @@ def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Pa
 def _pictures(root: Path, path: str, cam: npt.NDArray[np.float16] | None) -> tuple[str | None, str | None, str]:
     """The image and its heat map as data URIs, or why there are none."""
     try:
-        image = _open(root, path)
+        image = open_sample(root, path)
     except LentigoError as error:
         return None, None, str(error)
     image.thumbnail((TILE, TILE))
@@ -244,18 +244,6 @@ def _pictures(root: Path, path: str, cam: npt.NDArray[np.float16] | None) -> tup
     if cam is not None:
         heat = _data_uri(Image.fromarray(overlay(np.asarray(image), cam.astype(np.float32))))
     return _data_uri(image), heat, ""
-
-
-def _open(root: Path, path: str) -> Image.Image:
-    """An image of a table: a file, or ``file.npz#array/row``."""
-    file, _, key = path.partition("#")
-    if not key:
-        return open_image(root / file)
-    from lentigo.data.samples import read_array
-
-    array, _, row = key.partition("/")
-    pixels = np.asarray(read_array(root / file, array)[int(row)], dtype=np.uint8)
-    return Image.fromarray(pixels).convert("RGB")
 
 
 def _data_uri(image: Image.Image) -> str:

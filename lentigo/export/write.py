@@ -33,6 +33,7 @@ from lentigo.bundle import (
     write_bundle,
 )
 from lentigo.data import Samples, load_split, open_cache, read_samples
+from lentigo.data.samples import split_key
 from lentigo.errors import BundleError, DataError, did_you_mean
 from lentigo.evaluation import (
     Metrics,
@@ -447,7 +448,7 @@ def _data_note(facts: DataFacts | None, test: PredictionTable, images: _Images |
     if facts is None or facts.original is None:
         return ""
     suffix, original = facts.original
-    found = {Path(path.partition("#")[0]).suffix.lower() for path in test.frame["path"]}
+    found = {Path(split_key(path)[0]).suffix.lower() for path in test.frame["path"]}
     if found <= {suffix}:
         return ""
     sizes = ""

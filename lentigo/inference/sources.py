@@ -17,8 +17,10 @@ from typing import IO, Any
 import numpy as np
 
 from lentigo.errors import DataError, ImageError
+from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES, ImageSource, is_image_name
 from lentigo.inference.remote import is_address, list_images
+from lentigo.walk import entries, is_rubbish
 
 MAX_BYTES = 256 * 2**20
 """The largest archive member that is unpacked."""
@@ -137,13 +139,18 @@ def _file(path: str) -> Item:
 
 def _wanted(name: str) -> bool:
     # Formats that cannot be read are wanted too: a row that says so beats silence.
-    return is_image_name(name) or (not name.startswith(".") and PurePosixPath(name).suffix.lower() in FOREIGN_SUFFIXES)
+    return not is_rubbish(name) and (is_image_name(name) or is_extra_name(name) or PurePosixPath(name).suffix.lower() in FOREIGN_SUFFIXES)
+
+
+def _wanted_member(name: str) -> bool:
+    """Whether an archive's member is an image, by the same rule as files in folders."""
+    *folders, file = (part for part in name.replace("\\", "/").split("/") if part not in ("", ".", ".."))
+    return _wanted(file) and not any(map(is_rubbish, folders))
 
 
 def _read_folder(folder: str, key: str) -> Iterator[Item]:
     try:
-        with os.scandir(folder) as entries:
-            found = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if not entry.name.startswith("."))
+        found = entries(folder)
     except OSError as error:
         yield _failed(folder, key or "folder", f"the folder cannot be read ({error.strerror or error})")
         return
@@ -195,7 +202,7 @@ def _read_zip(path: str, key: str) -> Iterator[Item]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():
-                if member.is_dir() or not _wanted(PurePosixPath(member.filename).name) or "__MACOSX" in member.filename:
+                if member.is_dir() or not _wanted_member(member.filename):
                     continue
                 name, inner = f"{path}#{member.filename}", f"{key}/{_flat(member.filename)}"
                 try:
@@ -214,7 +221,7 @@ def _read_tar(path: str, key: str) -> Iterator[Item]:
         with tarfile.open(path, "r|*") as archive:
             for member in archive:
                 archive.members = []  # type: ignore[attr-defined]  # read once, in order: a list of all would only grow
-                if not member.isfile() or not _wanted(PurePosixPath(member.name).name):
+                if not member.isfile() or not _wanted_member(member.name):
                     continue
                 name, inner = f"{path}#{member.name}", f"{key}/{_flat(member.name)}"
                 file = archive.extractfile(member)

@@ -122,8 +122,7 @@ def taught_by(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder:
 
 def _learnt_from(run: Run) -> set[str]:
     """Ids of a run's own training images."""
-    table = read_table(run.folder / SPLIT)
-    need_columns(table, ("image", "split"), run.folder / SPLIT)
+    table = need_columns(read_table(run.folder / SPLIT), ("image", "split"), run.folder / SPLIT)
     return set(table["image"][table["split"] == "train"])
 
 

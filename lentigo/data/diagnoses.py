@@ -1,0 +1,110 @@
+"""Names of diagnoses as people and archives write them, and classes that a ``classes.csv`` describes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from lentigo.data.reading import Reading
+from lentigo.data.tables import find_column, read_table, shown_columns
+from lentigo.errors import DataError
+from lentigo.labels import LABEL_SETS, ClassLabel
+
+_CODES = {
+    "melanoma": "mel",
+    "nevus": "nv",
+    "naevus": "nv",
+    "melanocytic nevus": "nv",
+    "melanocytic naevus": "nv",
+    "mole": "nv",
+    "actinic keratosis": "ak",
+    "solar or actinic keratosis": "ak",
+    "basal cell carcinoma": "bcc",
+    "squamous cell carcinoma": "scc",
+    "dermatofibroma": "df",
+    "vascular lesion": "vasc",
+    "hemangioma": "vasc",
+    "haemangioma": "vasc",
+    "angioma": "vasc",
+    "angiokeratoma": "vasc",
+    "pyogenic granuloma": "vasc",
+    "seborrheic keratosis": "bkl",
+    "seborrhoeic keratosis": "bkl",
+    "pigmented benign keratosis": "bkl",
+    "benign keratosis": "bkl",
+    "solar lentigo": "bkl",
+    "lichenoid keratosis": "bkl",
+    "lichen planus like keratosis": "bkl",
+}
+"""ISIC 2019's code of what archives call a lesion; other nevi and subtypes by `diagnosis_code`."""
+_SUBTYPES = (
+    (re.compile(r"\bmelanoma\b"), "mel"),
+    (re.compile(r"\bbasal cell carcinoma\b"), "bcc"),
+    (re.compile(r"\bsquamous cell carcinoma\b|\bkeratoacanthoma\b"), "scc"),
+    (re.compile(r"^(nevus|naevus)\b(?!.*(sebaceous|depigmentosus|anaemicus|anemicus|comedonicus))"), "nv"),
+    (re.compile(r"\b(blue|clark|combined|congenital|dermal|recurrent|spitz|dysplastic|compound|junctional) n(a)?evus\b"), "nv"),
+    (re.compile(r"\b(hem|haem)?angioma\b"), "vasc"),
+)
+_MORE = ("benign", "malignant", "other", "others", "normal", "healthy", "lentigo", "eczema", "psoriasis", "acne", "scc", "sk")
+
+
+def label_key(name: str) -> str:
+    """A class name for comparison: lower case, single blanks for ``_`` and ``-``."""
+    return re.sub(r"[\s_\-]+", " ", name).strip().lower()
+
+
+_KNOWN = {label_key(text) for labels in LABEL_SETS.values() for c in labels for text in (c.code, c.en, c.zh)} | set(_CODES) | set(_MORE)
+
+
+def is_known(name: str) -> bool:
+    """Whether this is the code or a name of a skin lesion or disease that lentigo knows."""
+    return label_key(name) in _KNOWN
+
+
+def diagnosis_code(name: str) -> str | None:
+    """ISIC 2019's code for a diagnosis as archives write it; None where it is of none of its classes."""
+    key = re.sub(r", (nos|invasive|in situ|superficial|nodular)\b.*| \(.*\)$", "", label_key(name)).strip()
+    return _CODES.get(key) or next((code for pattern, code in _SUBTYPES if pattern.search(key)), None)
+
+
+def read_classes(root: Path, reading: Reading) -> dict[str, ClassLabel]:
+    """The classes that ``classes.csv`` beside the data describes: code, names, malignant or benign; empty without the file.
+
+    Raises:
+        DataError: no column code, a code twice, or a value that is neither malignant nor benign.
+    """
+    path = root / "classes.csv"
+    if not path.is_file():
+        return {}
+    table = read_table(path)
+    code = find_column(table.columns, ("code", "class", "label"))
+    if code is None:
+        raise DataError(f"{path}: has no column 'code' (found: {shown_columns(table.columns)}; looked for: code, en, zh, malignant)")
+    english = find_column(table.columns, ("en", "english", "name"))
+    chinese = find_column(table.columns, ("zh", "chinese"))
+    kind = find_column(table.columns, ("malignant", "kind", "malignancy", "benign_malignant"))
+    found: dict[str, ClassLabel] = {}
+    for line, row in table.iterrows():
+        name = str(row[code])
+        if not name or name in found:
+            raise DataError(f"{path}: line {line}: {f'class {name!r} stands there twice' if name else 'no code'}")
+        en = str(row[english]) if english else ""
+        zh = str(row[chinese]) if chinese else ""
+        malignant = _malignant(str(row[kind]), path, str(line)) if kind else None
+        found[name] = ClassLabel(name, en or name.replace("_", " "), zh or en or name, malignant)
+    others = [c for c in table.columns if c not in (code, english, chinese, kind)]
+    if others:
+        reading.note(f"classes.csv: names are kept in English and Chinese; column {', '.join(map(str, others))} is not used")
+    reading.columns["classes"] = f"classes.csv ({len(found)})"
+    return found
+
+
+def _malignant(text: str, path: Path, line: str) -> bool | None:
+    key = text.strip().lower()
+    if key in ("malignant", "true", "yes", "1", "m"):
+        return True
+    if key in ("benign", "false", "no", "0", "b"):
+        return False
+    if key in ("", "unknown", "?"):
+        return None
+    raise DataError(f"{path}: line {line}: {text!r} is neither malignant nor benign (nor empty, where it is not known)")

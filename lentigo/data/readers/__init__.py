@@ -1,0 +1,241 @@
+"""Readers: from a folder or file in a published layout, or as people have it, to one table of samples.
+
+The layouts are told apart by the files that lie there; see :func:`read_samples`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from lentigo.data.groups import GroupSource, match_pattern
+from lentigo.data.readers.folder import has_class_folders, read_folder
+from lentigo.data.readers.isic import (
+    ISIC2018_TASK3,
+    ISIC2019_CHALLENGE,
+    NAMES_2017,
+    TRUTH_2017,
+    TRUTH_2020,
+    is_archive,
+    is_isic2020,
+    read_archive,
+    read_isic2017,
+    read_isic2018,
+    read_isic2019,
+    read_isic2020,
+)
+from lentigo.data.readers.place import Place
+from lentigo.data.readers.published import (
+    HAM_TABLE,
+    is_derm7pt,
+    is_ham,
+    is_pad,
+    read_derm7pt,
+    read_dermamnist,
+    read_ham10000,
+    read_pad_ufes_20,
+)
+from lentigo.data.readers.table import fitting_tables, read_csv
+from lentigo.data.reading import some
+from lentigo.data.samples import Samples
+from lentigo.data.tables import TABLE_SUFFIXES, find_column
+from lentigo.errors import DataError, did_you_mean
+from lentigo.extra_formats import patient_of
+from lentigo.labels import LabelSet
+
+Missing = Literal["error", "keep", "skip"]
+
+READERS: dict[str, Callable[[Place], Samples]] = {
+    "ham10000": read_ham10000,
+    "isic2017": read_isic2017,
+    "isic2018": read_isic2018,
+    "isic2019": read_isic2019,
+    "isic2020": read_isic2020,
+    "isic-archive": read_archive,
+    "pad_ufes_20": read_pad_ufes_20,
+    "derm7pt": read_derm7pt,
+    "dermamnist": read_dermamnist,
+    "folder": read_folder,
+    "csv": read_csv,
+}
+OWN_LAYOUTS = ("folder", "csv", "isic-archive")
+"""Layouts whose classes are the user's own."""
+
+
+def read_samples(
+    path: str | Path,
+    name: str | None = None,
+    *,
+    labels: LabelSet | None = None,
+    missing: Missing = "error",
+    group_by: str | None = None,
+    label_by: str | None = None,
+) -> Samples:
+    """Read a data set; its layout is detected.
+
+    Args:
+        path: a folder, an ``.npz`` file (MedMNIST) or a table (``.csv``, ``.tsv``, ``.xlsx``).
+        name: the layout, where detection shall be overruled: one of ``READERS`` (docs/data.md describes them).
+        labels: the classes and their order, for ``folder`` and ``csv`` (such as those of a trained model). Without it they are
+            those of ``classes.csv``, else the sorted class names found.
+        missing: what to do with rows whose image file is not there: ``error``; ``keep`` them (for an audit); or ``skip`` them.
+        group_by: a column of the table, or a regular expression on the file names, that tells the lesion or patient of an image;
+            ``PatientID`` takes it from DICOM headers. Without it, what the layout or a column of a known name says
+            (`lentigo.data.groups`).
+        label_by: a column of the table, or a regular expression on the paths, that tells the class, for ``folder`` and ``csv``.
+
+    Returns:
+        At least two images, sorted by id. Where a split was published, it is in ``split`` and ``official_split``. ``reading`` says how
+        they were read.
+
+    Raises:
+        DataError: no such folder, no known layout, a table that lacks a column, an unknown or empty class, missing image
+            files, or fewer than two images.
+    """
+    given = Path(path)
+    if not given.exists():
+        raise DataError(f"{given}: no such file or folder{_near(given)}")
+    if name is not None and name not in READERS:
+        raise DataError(f"unknown data set layout {name!r}{did_you_mean(name, READERS)}")
+    place = Place(given, labels, label_by)
+    chosen = name or _detect(place)
+    if chosen not in OWN_LAYOUTS and (labels is not None or label_by is not None):
+        what = "a label set" if labels is not None else "--label-by"
+        raise DataError(f"{given}: the classes of {chosen} are fixed; {what} can be given for folder and csv only")
+    samples = READERS[chosen](place)
+    samples = _present(place, samples, missing)
+    if group_by is not None:
+        samples = _group_by(place, samples, group_by)
+    if len(samples) < 2:
+        raise DataError(f"{given}: only one image there; a data set needs at least two")
+    if place.file is None and chosen not in ("dermamnist", "folder"):
+        _note_unlisted(place, samples)
+    return samples
+
+
+def detect_layout(path: Path) -> str:
+    """Name the layout of a folder or file.
+
+    Raises:
+        DataError: none of the known ones; the message says what they look like.
+    """
+    return _detect(Place(path))
+
+
+def _detect(place: Place) -> str:
+    if place.file is not None and place.file.suffix.lower() not in (".npz", *TABLE_SUFFIXES):
+        raise DataError(f"{place.path}: a data set is a folder, a .csv or an .npz file (tables may be .tsv and .xlsx too)")
+    if place.file is not None and place.file.suffix.lower() == ".npz":
+        return "dermamnist"
+    by_name = (
+        ("ham10000", HAM_TABLE),
+        ("isic2017", TRUTH_2017),
+        ("isic2018", ISIC2018_TASK3.truth),
+        ("isic2019", ISIC2019_CHALLENGE.truth),
+        ("isic2020", TRUTH_2020),
+    )
+    for layout, pattern in by_name:
+        if place.find(pattern) if place.file is None else re.fullmatch(pattern, place.file.name, re.IGNORECASE):
+            return layout
+    tables = {table: place.columns(table) for table in place.tables}
+    by_columns = (("isic2020", is_isic2020), ("derm7pt", is_derm7pt), ("pad_ufes_20", is_pad), ("isic-archive", is_archive))
+    for layout, fits in by_columns:
+        if any(fits(columns) for columns in tables.values()):
+            return layout
+    for table, columns in tables.items():
+        if is_ham(place, table):
+            return "ham10000"
+        if table.rpartition("/")[2] == "labels.csv" and {"image_id", "split", "label"} <= set(columns):
+            written = place.table(table)["label"].str.lower().str.replace("_", " ")
+            if set(written) <= {*NAMES_2017, *NAMES_2017.values()}:
+                return "isic2017"
+    if place.file is not None:
+        return "csv"
+    if any(f.lower().endswith(".npz") for f in place.files):
+        return "dermamnist"
+    by_table = place.label_by is None or any(find_column(columns, (place.label_by,)) for columns in tables.values())
+    if by_table and fitting_tables(place):
+        return "csv"
+    if has_class_folders(place):
+        return "folder"
+    if len(tables) == 1:
+        return "csv"  # its reader says which column is missing
+    if place.images:
+        raise DataError(
+            f"{place.path}: {len(place.images):,} images lie there, but nothing tells their classes; put each class into a folder of its "
+            f"own, or write a CSV with path and label{_unread(place)}"
+        )
+    raise DataError(
+        f"{place.path}: no known data set here; lentigo reads HAM10000 (HAM10000_metadata.csv), the ISIC challenges of 2017 to 2020 and "
+        "isic-cli's metadata.csv, PAD-UFES-20, derm7pt, DermaMNIST (.npz), a folder with one sub-folder of images a class, or a CSV with "
+        f"path and label{_unread(place)}"
+    )
+
+
+def _unread(place: Place) -> str:
+    """What lies there and could not be read, for the error that nothing was understood."""
+    place.images  # noqa: B018  (notes what it passes over)
+    found = [f"{place.reading.examples[why]}: {why}" for why in place.reading.ignored] + place.reading.notes
+    return f" (found: {'; '.join(found[:3])})" if found else ""
+
+
+def _present(place: Place, samples: Samples, missing: Missing) -> Samples:
+    """The samples, what is missing dealt with."""
+    absent = samples.frame["image"][[size < 0 for size in samples.sizes()]]
+    if len(absent) == len(samples):
+        there = f"; images lie there under other names, such as {place.images[0]!r}" if place.images else ", nor any other image below"
+        raise DataError(f"{place.path}: none of the {len(samples):,} images in the table is there (the first: {absent.iloc[0]!r}){there}")
+    if len(absent) and missing == "error":
+        raise DataError(
+            f"{place.path}: {len(absent):,} of {len(samples):,} images in the table are missing, the first {absent.iloc[0]!r}; "
+            "complete the download, or leave these rows out (--missing skip)"
+        )
+    if missing == "skip" and len(absent):
+        for image in absent:
+            place.reading.ignore(str(image), "in the table, but the file is missing")
+        samples = samples.without(absent)
+    return samples
+
+
+def _note_unlisted(place: Place, samples: Samples) -> None:
+    listed = set(samples.frame["path"])
+    for image in place.images:
+        if image not in listed:
+            place.reading.ignore(image, "an image that no row of the table is used for")
+
+
+def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:
+    """The samples grouped by a column, by the patients of DICOM headers, or by a pattern on file names."""
+    frame, rows = samples.frame, place.rows
+    column = None if rows is None else find_column(rows.columns, (wanted,))
+    if column is not None and rows is not None:
+        told = rows.drop_duplicates("image").set_index("image")[column].reindex(frame["image"]).fillna("").tolist()
+        source = GroupSource("column", column, told.count(""))
+    elif wanted == "PatientID":
+        told = [patient_of(place.root / p) if p.lower().endswith((".dcm", ".dicom")) else "" for p in frame["path"]]
+        source = GroupSource("column", wanted, told.count(""))
+    elif re.fullmatch(r"[\w ]+", wanted):
+        columns = [] if rows is None else [str(c) for c in rows.columns if c != "image"]
+        near = did_you_mean(wanted, columns)
+        raise DataError(
+            f"{place.path}: --group-by {wanted!r} is no column of the table{near if near.startswith('; did') else ''} "
+            f"(found: {some(columns, 20) or 'none'})"
+        )
+    else:
+        source, told = GroupSource("pattern", wanted), match_pattern("--group-by", wanted, frame["path"].tolist())
+    place.reading.columns["group"] = str(source)
+    groups = [group or image for group, image in zip(told, frame["image"], strict=True)]
+    return replace(samples, frame=frame.assign(group=groups), groups=source)
+
+
+def _near(place: Path) -> str:
+    try:
+        beside = os.listdir(place.parent)  # noqa: PTH208
+    except OSError:
+        return ""
+    hint = did_you_mean(place.name, beside)
+    return hint if hint.startswith("; did") else ""

@@ -1,0 +1,180 @@
+"""From the rows of a table to samples: what all readers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lentigo.data.diagnoses import label_key
+from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource
+from lentigo.data.readers.place import Place
+from lentigo.data.samples import Samples
+from lentigo.data.tables import find_column
+from lentigo.errors import DataError, did_you_mean
+from lentigo.labels import LabelSet
+
+METADATA = {
+    "age": ("age", "age_approx", "age_approximate"),
+    "sex": ("sex", "gender"),
+    "site": ("site", "anatom_site_general", "anatom_site_general_challenge", "localization", "location", "region"),
+    "dx_type": ("dx_type", "diagnosis_confirm_type"),
+    "fitzpatrick": ("fitzpatrick", "fitspatrick", "fitzpatrick_skin_type"),
+}
+"""Metadata by their common names -> columns of published tables."""
+
+
+def published_frame(place: Place, images: pd.Series[str], codes: pd.Series[str], labels: LabelSet, source: str) -> pd.DataFrame:
+    """The fixed columns for a published table: files found by their stem, each image its own group.
+
+    Raises:
+        DataError: no rows, or a class that the data set does not have.
+    """
+    if images.empty:
+        raise DataError(f"{place.root / source}: the table has no rows")
+    for code in codes.unique():
+        if code not in labels.codes:
+            count = int((codes == code).sum())
+            raise DataError(f"{place.root / source}: unknown class {code!r} in {count} rows{did_you_mean(str(code), labels.codes)}")
+    if source not in place.reading.tables:
+        place.reading.tables.append(source)
+    files = place.by_stem
+    return pd.DataFrame(
+        {
+            "image": images.to_numpy(),
+            "path": [files.get(i, files.get(i.removesuffix("_downsampled"), f"{i}.jpg")) for i in images],
+            "label": codes.to_numpy(),
+            "group": images.to_numpy(),
+            "split": "",
+            "train_only": False,
+        }
+    )
+
+
+def add_metadata(
+    frame: pd.DataFrame, table: pd.DataFrame, names: Sequence[str] = tuple(METADATA), rest: Iterable[str] = ()
+) -> pd.DataFrame:
+    """Metadata columns under their common names, and others under their own; ``age`` becomes a number.
+
+    Args:
+        frame: N rows.
+        table: N rows in the same order.
+        names: keys of ``METADATA``.
+        rest: further columns of the table.
+    """
+    more: dict[str, object] = {}
+    for name in names:
+        column = find_column(table.columns, METADATA[name])
+        if column is not None:
+            more[name] = table[column].to_numpy()
+    more |= {column: table[column].to_numpy() for column in rest if column not in frame.columns and column not in more}
+    if "age" in more:
+        more["age"] = pd.to_numeric(pd.Series(more["age"]), errors="coerce").to_numpy()
+    return pd.concat([frame, pd.DataFrame(more, index=frame.index)], axis=1) if more else frame
+
+
+def aligned(table: pd.DataFrame, key: str, images: pd.Series[str]) -> pd.DataFrame:
+    """The rows of a table that belong to these images, in their order; empty cells where it has none."""
+    unique = table.drop_duplicates(key).set_index(key)
+    return unique.reindex(images.to_numpy()).fillna("").reset_index(drop=True)
+
+
+def group_column(table: pd.DataFrame) -> str | None:
+    """The column of a known name that tells the patient or lesion: the first that is full, else the first that is not empty."""
+    there = [c for c in (find_column(table.columns, (name,)) for name in GROUP_COLUMNS) if c is not None and (table[c] != "").any()]
+    return next((c for c in there if (table[c] != "").all()), there[0] if there else None)
+
+
+def with_groups(place: Place, frame: pd.DataFrame, groups: Sequence[str], source: GroupSource) -> tuple[pd.DataFrame, GroupSource]:
+    """The frame with these groups; an image without one stands alone, and the source says how many do."""
+    values = pd.Series(groups, index=frame.index)
+    blank = int((values == "").sum())
+    if blank == len(values):
+        return frame, UNKNOWN
+    place.reading.columns["group"] = str(source)
+    if blank:
+        place.reading.note(f"{blank:,} images have no {source.name}; each of them is taken as a group of its own")
+    return frame.assign(group=values.where(values != "", frame["image"])), GroupSource(source.kind, source.name, blank)
+
+
+def make_samples(place: Place, name: str, labels: LabelSet, frame: pd.DataFrame, groups: GroupSource = UNKNOWN) -> Samples:
+    """Samples sorted by image id."""
+    place.reading.layout = name
+    place.reading.columns.setdefault("group", str(groups))
+    return Samples(name, place.root, labels, frame.sort_values("image", kind="stable"), groups, place.reading)
+
+
+def one_hot(table: pd.DataFrame, columns: Sequence[str], source: object) -> pd.Series[str]:
+    """The column of each row that is marked, with 1 where all others have 0.
+
+    Raises:
+        DataError: a row with none or several marks, or a cell that is neither 0 nor 1.
+    """
+    cells = table[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)  # (N, K)
+    odd = np.argwhere(~np.isin(cells, (0.0, 1.0)))
+    if len(odd):
+        row, column = odd[0]
+        raise DataError(
+            f"{source}: line {table.index[row]} has {table[columns[column]].iloc[row]!r} in column {columns[column]}; each must be 0 or 1"
+        )
+    marks = cells.sum(axis=1)
+    wrong = np.flatnonzero(marks != 1)
+    if len(wrong):
+        raise DataError(f"{source}: line {table.index[wrong[0]]} has {int(marks[wrong[0]])} classes; each image must have one")
+    return pd.Series(np.asarray(columns, dtype=object)[cells.argmax(axis=1)], index=table.index, dtype=object)
+
+
+def own_classes(place: Place, name: str, values: Sequence[str], source: object) -> tuple[LabelSet, list[str]]:
+    """The classes of an own data set, and each image's class.
+
+    Spellings that differ in case, blanks, ``_`` or ``-`` are one class where they name a class that was asked for or that is known.
+
+    Args:
+        place: which may hold a ``classes.csv``.
+        name: of the label set.
+        values: each image's class as written.
+        source: for messages.
+
+    Raises:
+        DataError: one class only, a class that is none of those asked for, or a ``classes.csv`` that does not fit.
+    """
+    from lentigo.data.diagnoses import is_known, read_classes
+
+    listed = read_classes(place.root, place.reading)
+    given = place.labels or (LabelSet(name, tuple(listed.values())) if listed else None)
+    spellings: dict[str, list[str]] = {}
+    for value in sorted(set(values)):
+        spellings.setdefault(label_key(value), []).append(value)
+    chosen: dict[str, str] = {}
+    by_key = {} if given is None else {label_key(text): c.code for c in given for text in (c.en, c.zh, c.code)}
+    for key, written in spellings.items():
+        if given is not None:
+            for value in written:
+                code = value if value in given.codes else by_key.get(key)
+                if code is None:
+                    raise DataError(f"{source}: unknown class {value!r}{did_you_mean(value, given.codes)}")
+                chosen[value] = code
+        elif len(written) > 1 and is_known(key):
+            one = key if key in written else min(written, key=lambda v: (v != v.lower(), v))
+            place.reading.note(f"{', '.join(map(repr, written))} are read as one class, {one!r}")
+            chosen |= dict.fromkeys(written, one)
+        else:
+            if len(written) > 1:
+                place.reading.note(
+                    f"WARNING: {', '.join(map(repr, written))} differ in case or blanks only and are read as {len(written)} classes; "
+                    "write them alike if they are one"
+                )
+            chosen |= {value: value for value in written}
+    codes = [chosen[value] for value in values]
+    if given is not None:
+        present = set(codes)
+        if place.labels is None and len(present) < 2:
+            raise DataError(f"{source}: only one class there ({codes[0]!r}); a classifier needs at least two")
+        if place.labels is None:
+            given = LabelSet(name, tuple(c for c in given if c.code in present))
+        return given, codes
+    found = sorted(set(codes))
+    if len(found) < 2:
+        raise DataError(f"{source}: only one class there ({found[0]!r}); a classifier needs at least two")
+    return LabelSet.of(name, found), codes

@@ -1,0 +1,283 @@
+"""Folders of images: which level is the class, which the split, which the patient."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from lentigo.data.diagnoses import is_known
+from lentigo.data.groups import UNKNOWN, GroupSource, match_pattern
+from lentigo.data.readers.build import make_samples, own_classes
+from lentigo.data.readers.place import Place
+from lentigo.data.reading import some
+from lentigo.data.samples import Samples
+from lentigo.errors import DataError
+from lentigo.extra_formats import is_extra_name
+from lentigo.imaging import FOREIGN_SUFFIXES
+
+_SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "trn"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
+}
+_SPLIT_WORD = re.compile(rf"({'|'.join(sorted(_SPLIT_WORDS, key=len, reverse=True))})(set|data|images|imgs|split)?$")
+_NOISE = frozenset(
+    ("set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "split", "folder", "part", "the", "input", "v")
+)
+_PIECE = re.compile(r"^(fold|part|batch|split|cv|shard|chunk|kfold)[\s_\-]*\d+$", re.IGNORECASE)
+_PATIENT = re.compile(r"^(pat|patient|patients|pt|p|subj|subject|sub|case|person)[\s_\-]*\d+\w*$", re.IGNORECASE)
+_LESION = re.compile(r"^(lesion|les|lsn)[\s_\-]*\d+\w*$", re.IGNORECASE)
+_NUMBER = re.compile(r"^[A-Za-z]{0,4}[\s_\-]?\d{1,9}$")
+_DATE = re.compile(r"^(19|20)\d\d([\s_\-.]?\d\d){0,2}$")
+
+
+def split_word(name: str) -> tuple[str, str]:
+    """The split that a name says, empty where it says none, and what else it says.
+
+    Example:
+        >>> split_word("ISIC_Training_set")
+        ('train', 'isic')
+    """
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()
+    words = re.findall(r"[^\W\d_]+", re.sub(r"hold[\s_\-]?out", "holdout", spaced))
+    found = [_SPLIT_WORDS[match[1]] for word in words if (match := _SPLIT_WORD.fullmatch(word))]
+    rest = [word for word in words if word not in _NOISE and not _SPLIT_WORD.fullmatch(word)]
+    return (found[0] if len(found) == 1 else "", " ".join(rest))
+
+
+@dataclass
+class _Tree:
+    """Images by the folders they lie in.
+
+    Attributes:
+        place: for errors and notes.
+        images: relative paths.
+        parts: the folders of each, without wrappers.
+        split: each image's part; empty where none is told.
+        used: levels that are spoken for.
+    """
+
+    place: Place
+    images: list[str]
+    parts: list[tuple[str, ...]]
+    split: list[str]
+    used: set[int]
+    wrapper: str = ""
+
+    def keep(self, chosen: Sequence[bool]) -> None:
+        """Leave out the images that are not chosen."""
+        self.images = [v for v, k in zip(self.images, chosen, strict=True) if k]
+        self.parts = [v for v, k in zip(self.parts, chosen, strict=True) if k]
+        self.split = [v for v, k in zip(self.split, chosen, strict=True) if k]
+
+    def names(self, level: int) -> list[str]:
+        """The folders of a level, 0 the topmost, sorted."""
+        return sorted({p[level] for p in self.parts if len(p) > level})
+
+    @property
+    def depth(self) -> int:
+        """How many levels of folders there are."""
+        return max((len(p) for p in self.parts), default=0)
+
+
+def has_class_folders(place: Place) -> bool:
+    """Whether images lie in folders."""
+    return any("/" in image for image in place.images)
+
+
+def read_folder(place: Place) -> Samples:
+    """A folder with one sub-folder of images a class; folders for splits, patients and wrappers may lie above or between.
+
+    Raises:
+        DataError: no folders of images, one class only, an empty class, or levels of which it cannot be told which is the class.
+    """
+    if place.file is not None:
+        raise DataError(f"{place.path}: not a folder")
+    tree = _Tree(place, list(place.images), [], [], set())
+    tree.parts = [tuple(image.split("/")[:-1]) for image in tree.images]
+    tree.split = [""] * len(tree.images)
+    _drop_strays(tree)
+    if not tree.images:
+        raise DataError(f"{place.path}: has no sub-folders of images (one a class)")
+    if place.label_by is not None:
+        labels = match_pattern("--label-by", place.label_by, tree.images)
+        place.reading.columns["label"] = f"pattern {place.label_by}"
+        _find_split(tree)
+        groups = None
+    else:
+        _unwrap(tree)
+        _find_split(tree)
+        level = _class_level(tree)
+        within = [len(p) > level for p in tree.parts]
+        for image, inside in zip(tree.images, within, strict=True):
+            if not inside:
+                place.reading.ignore(image, "lies in no class folder")
+        tree.keep(within)
+        _check_empty(tree, level)
+        labels = [p[level] for p in tree.parts]
+        place.reading.columns["label"] = f"folders {some(labels)}"
+        groups = _group_level(tree, level, len(set(labels)))
+        _note_merged(tree, level, groups)
+    frame = pd.DataFrame({"image": tree.images, "path": tree.images, "group": tree.images, "split": tree.split, "train_only": False})
+    label_set, frame["label"] = own_classes(place, place.root.resolve().name, labels, place.path)
+    if any(tree.split):
+        frame["official_split"] = frame["split"]
+    source = UNKNOWN
+    if groups is not None:
+        frame["group"] = [p[groups] if len(p) > groups else image for p, image in zip(tree.parts, tree.images, strict=True)]
+        source = GroupSource("folder", _group_word(tree.names(groups)), sum(len(p) <= groups for p in tree.parts))
+        place.reading.note(f"folders {some(tree.names(groups))} are taken as the {source.unit}s")
+    return make_samples(place, "folder", label_set, frame, source)
+
+
+def _drop_strays(tree: _Tree) -> None:
+    for image, parts in zip(tree.images, tree.parts, strict=True):
+        if not parts:
+            tree.place.reading.ignore(image, "lies in no class folder")
+    tree.keep([bool(p) for p in tree.parts])
+
+
+def _unwrap(tree: _Tree) -> None:
+    """Take away levels of one folder only, and levels that number pieces of a data set."""
+    while tree.depth > 1 and len(names := tree.names(0)) == 1 and len(tree.names(1)) > 0 and not is_known(names[0]):
+        if not any(len(p) > 1 for p in tree.parts):
+            break
+        split, _ = split_word(names[0])
+        tree.wrapper += f"{names[0]}/"
+        tree.parts = [p[1:] for p in tree.parts]
+        if split:
+            tree.place.reading.note(f"all images lie in {names[0]!r}, so that no split is told")
+        _drop_strays(tree)
+    for level in range(tree.depth - 1, -1, -1):
+        names = tree.names(level)
+        if tree.depth > 1 and len(names) > 1 and all(_PIECE.match(name) for name in names):
+            tree.place.reading.note(f"folders {some(names)} are read as one")
+            tree.parts = [p[:level] + p[level + 1 :] for p in tree.parts]
+
+
+def _find_split(tree: _Tree) -> None:
+    """Find the level whose folders are training, validation and test, and leave out what lies beside them."""
+    for level in range(tree.depth):
+        told = {name: split_word(name) for name in tree.names(level)}
+        found = {name: split for name, (split, _) in told.items() if split}
+        deeper = any(len(p) > level + 1 and p[level] in found for p in tree.parts) or level > 0
+        if not found or not deeper or (len(found) == 1 and len(told) > 1 and any(is_known(n) for n in told if n not in found)):
+            continue
+        if len(found) == 1 and len(told) > 1 and level == 0 and not any(len(p) > 1 and p[0] not in found for p in tree.parts):
+            others = [name for name in told if name not in found]
+            if not all(re.match(r"un|extra|other|raw|misc", name.lower()) for name in others):
+                continue
+        if len(set(found.values())) == 1 and len(told) == 1 and level == 0:
+            continue
+        rests = {rest for name, (split, rest) in told.items() if split}
+        if len(rests) > 1 and len(found) == len(told):
+            raise DataError(
+                f"{tree.place.path}: folders {some(found)} name a class and a split at once; make folders train, val and test with the "
+                r"classes inside, or take the class from the path: --label-by '^([^/]+)_(?:train|test)'"
+            )
+        if len(rests) > 1:
+            continue
+        strange = [name for name in told if name not in found]
+        if any(is_known(name) for name in strange):
+            raise DataError(
+                f"{tree.place.path}: {some(found)} look like splits, but {some(strange)} lie beside them; "
+                "put every class into each of the split folders, or take the split folders away"
+            )
+        for image, parts in zip(tree.images, tree.parts, strict=True):
+            if len(parts) <= level or parts[level] not in found:
+                where = parts[level] if len(parts) > level else "no split folder"
+                tree.place.reading.ignore(image, f"lies in {where!r} beside {some(found)}; name it train, val or test to use it")
+        tree.keep([len(p) > level and p[level] in found for p in tree.parts])
+        tree.split = [found[p[level]] for p in tree.parts]
+        tree.used.add(level)
+        tree.place.reading.columns["split"] = f"folders {some(found)}"
+        return
+
+
+def _class_level(tree: _Tree) -> int:
+    """The level whose folders are the classes."""
+    place = tree.place
+    levels = [level for level in range(tree.depth) if level not in tree.used]
+    if not levels:
+        raise DataError(f"{place.path}: the split folders hold images, but no folders of classes; put each class into a folder there")
+    names = {level: tree.names(level) for level in levels}
+    known = [level for level in levels if sum(map(is_known, names[level])) * 2 >= len(names[level])]
+    if known:
+        return known[0]
+    plain = [level for level in levels if not _is_group(names[level])]
+    if not plain:
+        strict = [level for level in levels if not _is_group(names[level], sure=True)]
+        if len(strict) != 1:
+            raise DataError(
+                f"{place.path}: folders {some(names[levels[0]])} look like patients or lesions, not like classes; "
+                r"name the classes in a CSV with columns path and label, or by a pattern on the paths: --label-by '(\w+)/[^/]*$'"
+            )
+        return strict[0]
+    if len(plain) == 1:
+        return plain[0]
+    first, second = plain[:2]
+    above: dict[str, set[str]] = {}
+    for parts in tree.parts:
+        if len(parts) > second:
+            above.setdefault(parts[second], set()).add(parts[first])
+    if any(len(parents) > 1 for parents in above.values()):
+        raise DataError(
+            f"{place.path}: the class may be the folders {some(names[first])} or the folders {some(names[second])} in them; "
+            r"say which by a pattern on the paths, --label-by '^([^/]+)/' or --label-by '([^/]+)/[^/]+$', or in a CSV with path and label"
+        )
+    return first
+
+
+def _is_group(names: Sequence[str], *, sure: bool = False) -> bool:
+    """Whether folder names look like ids of patients or lesions."""
+    if all(_PATIENT.match(n) or _LESION.match(n) for n in names):
+        return True
+    return not sure and all(_NUMBER.match(n) for n in names) and not all(_DATE.match(n) for n in names)
+
+
+def _group_level(tree: _Tree, level: int, classes: int) -> int | None:
+    """The level whose folders are patients or lesions, where there is one."""
+    others = [other for other in range(tree.depth) if other not in (level, *tree.used) and _is_group(tree.names(other))]
+    sure = [other for other in others if _is_group(tree.names(other), sure=True)]
+    patients = [other for other in sure if all(_PATIENT.match(n) for n in tree.names(other))]
+    likely = [other for other in others if len(tree.names(other)) >= classes]
+    return next(iter(patients or sure or likely), None)
+
+
+def _group_word(names: Sequence[str]) -> str:
+    if all(_PATIENT.match(n) for n in names):
+        return "case" if all(n.lower().startswith("case") for n in names) else "patient"
+    return "lesion" if all(_LESION.match(n) for n in names) else "numbered folders"
+
+
+def _note_merged(tree: _Tree, level: int, groups: int | None) -> None:
+    for other in range(tree.depth):
+        if other not in (level, groups, *tree.used) and len(tree.names(other)) > 0:
+            where = "below" if other > level else "above"
+            tree.place.reading.note(f"folders {some(tree.names(other))} {where} the classes are read as one")
+
+
+def _check_empty(tree: _Tree, level: int) -> None:
+    """A class folder without an image is a mistake that must be told."""
+    place = tree.place
+    filled = {tree.wrapper + "/".join(p[: level + 1]) for p in tree.parts}
+    parents = {name.rpartition("/")[0] for name in filled}
+    for folder in place.folders:
+        if folder.rpartition("/")[0] not in parents or any(f == folder or f.startswith(f"{folder}/") for f in filled):
+            continue
+        below = [f for f in place.files if f.startswith(f"{folder}/")]
+        name = folder.rpartition("/")[2]
+        unread = {PurePosixPath(f).suffix.lower() for f in below} & FOREIGN_SUFFIXES
+        unread = {s for s in unread if not is_extra_name(f"x{s}")}
+        if unread:
+            raise DataError(
+                f"{place.path / folder}: class {name!r} holds {', '.join(sorted(unread))} only, which is not read; save as JPEG or PNG"
+            )
+        if below or any(f.startswith(f"{folder}/") for f in place.folders):
+            place.reading.ignore(folder, "a folder without images")
+        else:
+            raise DataError(f"{place.path / folder}: class {name!r} is empty; put images there or remove the folder")

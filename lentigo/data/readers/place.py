@@ -1,0 +1,173 @@
+"""The place that a data set lies in: its files, walked once; its tables, read once; and finding an image by what a table calls it."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from lentigo.data.reading import Reading, some
+from lentigo.data.tables import TABLE_SUFFIXES, read_table
+from lentigo.errors import DataError
+from lentigo.extra_formats import is_extra_name
+from lentigo.imaging import FOREIGN_SUFFIXES, is_image_name
+from lentigo.labels import LabelSet
+from lentigo.walk import walk
+
+_NOT_TABLES = frozenset({"split.csv", "classes.csv"})
+
+
+class Place:
+    """A folder with images and tables, or a single table or ``.npz`` file in one.
+
+    Args:
+        path: the folder or file.
+        labels: the classes that were asked for.
+        label_by: column, or pattern on paths, that tells the class.
+
+    Attributes:
+        root: the folder that image paths are relative to.
+        file: the single file; None for a folder.
+        reading: what is said about how it was read.
+        rows: the table's rows with the column ``image``, once a reader has read one.
+    """
+
+    def __init__(self, path: Path, labels: LabelSet | None = None, label_by: str | None = None) -> None:
+        self.path, self.labels, self.label_by = path, labels, label_by
+        self.file = path if path.is_file() else None
+        self.root = path.parent if self.file else path
+        self.reading = Reading()
+        self.rows: pd.DataFrame | None = None
+        self._read: dict[str, pd.DataFrame] = {}
+
+    @cached_property
+    def _walked(self) -> tuple[list[str], list[str]]:
+        folders: list[str] = []
+        try:
+            files = list(walk(str(self.root), self.reading.ignore, folders=folders))
+        except OSError as error:
+            raise DataError(f"{error.filename or self.root}: the folder cannot be read ({error.strerror or error})") from None
+        return files, folders
+
+    @property
+    def files(self) -> list[str]:
+        """All files below, relative, sorted; never what is hidden or left by the system."""
+        return self._walked[0]
+
+    @property
+    def folders(self) -> list[str]:
+        """All folders below, relative, sorted."""
+        return self._walked[1]
+
+    @cached_property
+    def images(self) -> list[str]:
+        """The images below."""
+        found = []
+        for file in self.files:
+            name = file.rpartition("/")[2]
+            if is_image_name(name) or is_extra_name(name):
+                found.append(file)
+            elif (suffix := PurePosixPath(name).suffix.lower()) in FOREIGN_SUFFIXES:
+                self.reading.ignore(file, f"{suffix} is not read; save it as JPEG or PNG")
+        return found
+
+    @cached_property
+    def tables(self) -> list[str]:
+        """The tables, those near the top first; splits and lists of classes are none."""
+        if self.file is not None:
+            return [self.file.name]
+        found = [f for f in self.files if PurePosixPath(f).suffix.lower() in TABLE_SUFFIXES]
+        return sorted((f for f in found if f.rpartition("/")[2].lower() not in _NOT_TABLES), key=lambda f: (f.count("/"), f))
+
+    def find(self, pattern: str) -> list[str]:
+        """The files whose name matches a regular expression in full, whatever its case, those near the top first."""
+        found = [f for f in self.files if re.fullmatch(pattern, f.rpartition("/")[2], re.IGNORECASE)]
+        return sorted(found, key=lambda f: (f.count("/"), f))
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One of the tables.
+
+        Raises:
+            DataError: as `read_table`.
+        """
+        if name not in self._read:
+            self._read[name] = read_table(self.root / name)
+        return self._read[name]
+
+    def columns(self, name: str) -> list[str]:
+        """A table's columns; none where it cannot be read."""
+        try:
+            return [str(c) for c in self.table(name).columns]
+        except DataError as error:
+            self.reading.ignore(name, str(error).removeprefix(f"{self.root / name}: "))
+            return []
+
+    @cached_property
+    def _by_path(self) -> dict[str, list[str]]:
+        """Lower-case path, each end of it, and the same without suffix -> the images it may mean."""
+        found: dict[str, list[str]] = {}
+        for image in self.images:
+            parts = image.lower().split("/")
+            for start in range(len(parts)):
+                tail = "/".join(parts[start:])
+                for key in {tail, str(PurePosixPath(tail).with_suffix(""))}:
+                    found.setdefault(key, []).append(image)
+        return found
+
+    def locate(self, name: str) -> str | None:
+        """The image that a table means: by its path, by its name in a sub-folder, in other case, or with another suffix.
+
+        Args:
+            name: as the table has it, with ``/`` or back-slashes, perhaps absolute and of another machine.
+
+        Returns:
+            Its path relative to the root; None where there is none.
+
+        Raises:
+            DataError: the path leaves the data set's folder, or several images fit it alike.
+        """
+        asked = name.replace("\\", "/")
+        drive = re.match(r"[A-Za-z]:/|/|[a-z][a-z0-9+]*://", asked)
+        parts = [p for p in asked[drive.end() if drive else 0 :].split("/") if p not in ("", ".")]
+        plain = "/".join(parts)
+        if not parts:
+            return None
+        if not drive and ".." not in parts and (self.root / plain).is_file():
+            return plain
+        if drive and asked.startswith("/"):
+            try:
+                inside = Path(asked).relative_to(self.root.resolve()).as_posix()
+            except ValueError:
+                inside = ""
+            if inside and ".." not in inside.split("/") and (self.root / inside).is_file():
+                return inside
+        parts = parts[len(parts) - parts[::-1].index("..") :] if ".." in parts else parts
+        for start in range(len(parts) if drive or ".." in asked else 1):
+            tail = "/".join(parts[start:]).lower()
+            for key in (tail, re.sub(r"\.[a-z]{2,5}$", "", tail)):
+                fitting = self._by_path.get(key, [])
+                exact = [f for f in fitting if f.endswith("/".join(parts[start:]))]
+                if len(exact or fitting) > 1:
+                    raise DataError(f"{name!r} may be {some(exact or fitting)}; write the folder into the table too")
+                if fitting:
+                    return (exact or fitting)[0]
+        if (drive and Path(asked).exists()) or (".." in asked.split("/") and (self.root / asked).exists()):
+            raise DataError(
+                f"{name!r} lies outside the data set's folder {self.root}; put the table into a folder that holds the images too"
+            )
+        return None
+
+    @cached_property
+    def by_stem(self) -> dict[str, str]:
+        """Name without suffix -> image, the first in sorted order where it is there twice; for published ids."""
+        found: dict[str, str] = {}
+        for image in self.images:
+            stem = PurePosixPath(image).stem
+            if stem in found:
+                self.reading.ignore(image, f"has the name of an image that was found before it ({found[stem]})")
+            found.setdefault(stem, image)
+            if stem.endswith("_downsampled"):
+                found.setdefault(stem.removesuffix("_downsampled"), image)
+        return found

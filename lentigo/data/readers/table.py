@@ -1,0 +1,213 @@
+"""A user's own table of images and labels, or one table for each split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from lentigo.data.groups import UNKNOWN, GroupSource
+from lentigo.data.readers.build import add_metadata, group_column, make_samples, one_hot, own_classes, with_groups
+from lentigo.data.readers.folder import split_word
+from lentigo.data.readers.place import Place
+from lentigo.data.reading import some
+from lentigo.data.samples import SPLITS, Samples
+from lentigo.data.tables import find_column, shown_columns
+from lentigo.errors import DataError, did_you_mean
+
+PATH_COLUMNS = ("path", "image_path", "img_path", "filepath", "file_path", "file", "filename", "file_name", "image_file", "image_filename")
+IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_name", "img", "id")
+LABEL_COLUMNS = ("label", "diagnosis", "dx", "diagnostic", "class", "class_name", "label_name", "category", "target")
+SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "part")
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The columns of a table and what they are for.
+
+    Attributes:
+        image: the id; None where ``path`` is.
+        path: the file; None where ``image`` names it.
+        label: the class; None where ``one_hot`` tells it.
+        one_hot: a column a class.
+    """
+
+    image: str | None
+    path: str | None
+    label: str | None
+    one_hot: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether image and class are told."""
+        return (self.image or self.path) is not None and (self.label is not None or len(self.one_hot) > 1)
+
+
+def roles_of(table: pd.DataFrame, label_by: str | None = None) -> Roles:
+    """What the columns of a table are for, as far as their names and cells tell."""
+    path = find_column(table.columns, PATH_COLUMNS)
+    image = find_column(table.columns, IMAGE_COLUMNS)
+    label = find_column(table.columns, (label_by,) if label_by else LABEL_COLUMNS)
+    if label is not None or (path is None and image is None):
+        return Roles(image, path, label)
+    bits = [c for c in table.columns if c not in (path, image) and len(table) and table[c].isin(["0", "1", "0.0", "1.0"]).all()]
+    fits = len(bits) > 1 and (table[bits].astype(float).sum(axis=1) == 1).mean() > 0.5
+    return Roles(image, path, None, tuple(map(str, bits)) if fits else ())
+
+
+def fitting_tables(place: Place) -> list[str]:
+    """The tables with a column for the image and one for the class; of the others it is noted what they lack."""
+    found = []
+    for name in place.tables:
+        columns = place.columns(name)
+        if not columns:
+            continue
+        roles = roles_of(place.table(name), place.label_by)
+        if roles.complete:
+            found.append(name)
+        elif place.file is None:
+            what = "image" if roles.image is None and roles.path is None else "label"
+            looked = PATH_COLUMNS[:1] + IMAGE_COLUMNS if what == "image" else LABEL_COLUMNS
+            place.reading.note(
+                f"{name} is not used: no column for the {what} (found: {shown_columns(columns)}; looked for: {', '.join(looked)})"
+            )
+    return found
+
+
+def read_csv(place: Place) -> Samples:
+    """A table with ``path`` or ``image`` (a file, relative to the table) and ``label``; optional ``group``, ``split``, metadata.
+
+    Where both are there, ``image`` is the id and ``path`` the file. Columns of other usual names will do, a column a class too.
+
+    Raises:
+        DataError: no such table or several, a column that is missing, a row without a label, or an image that two rows call differently.
+    """
+    sources = _sources(place)
+    frames = []
+    for source, part in sources.items():
+        frame = _rows(place, source)
+        frames.append(frame if not part or (frame["split"] != "").any() else frame.assign(split=part))
+    rows = pd.concat(frames).fillna("")
+    place.reading.tables += list(sources)
+    frame = rows[["image", "path", "written", "split"]].reset_index(drop=True)
+    rows = rows.drop(columns=["path", "written", "split"], errors="ignore").reset_index(drop=True)
+    first = next(iter(sources))
+    where = place.path if len(sources) > 1 else place.root / first
+    labels, frame["label"] = own_classes(place, PurePosixPath(first).stem, frame.pop("written").tolist(), where)
+    frame, rows = _without_repeated(place, frame, rows)
+    frame["group"] = frame["image"]
+    if (frame["split"] != "").any():
+        frame["official_split"] = frame["split"]
+    only = find_column(rows.columns, ("train_only",))
+    frame["train_only"] = rows[only].str.lower().isin(["1", "true", "yes"]) if only else False
+    place.rows = rows
+    rest = [c for c in rows.columns if c not in (only, "group", *frame.columns)]
+    frame = add_metadata(frame, rows, ("age",), rest=rest)
+    group = group_column(rows)
+    if group is None:
+        return make_samples(place, "csv", labels, frame, UNKNOWN)
+    frame, groups = with_groups(place, frame, rows[group].tolist(), GroupSource("column", group))
+    return make_samples(place, "csv", labels, frame, groups)
+
+
+def _sources(place: Place) -> dict[str, str]:
+    """The tables to read, and the split that each of several is."""
+    if place.file is not None:
+        return {place.file.name: ""}
+    fitting = fitting_tables(place)
+    told = {name: split_word(PurePosixPath(name).stem)[0] for name in fitting}
+    if len(fitting) > 1 and all(told.values()) and len(set(told.values())) == len(fitting):
+        return told
+    tables = fitting or place.tables
+    shallow = [t for t in tables if t.count("/") == min(t.count("/") for t in tables)]
+    if len(shallow) != 1:
+        raise DataError(f"{place.path}: {len(shallow)} CSV tables there ({some(shallow)}); name the one to read")
+    for other in fitting:
+        if other != shallow[0]:
+            place.reading.ignore(other, f"a table below {shallow[0]}")
+    return {shallow[0]: ""}
+
+
+def _rows(place: Place, name: str) -> pd.DataFrame:
+    """One table's rows with ``image``, ``path``, ``written`` (the class) and ``split`` beside its own columns."""
+    source, table = place.root / name, place.table(name)
+    if place.label_by is not None and find_column(table.columns, (place.label_by,)) is None:
+        raise DataError(f"{source}: has no column {place.label_by!r} to take the class from (found: {shown_columns(table.columns)})")
+    roles = roles_of(table, place.label_by)
+    found = shown_columns(table.columns)
+    if roles.image is None and roles.path is None:
+        raise DataError(
+            f"{source}: has no column 'image' or 'path' (found: {found}; looked for: {', '.join(PATH_COLUMNS + IMAGE_COLUMNS)})"
+        )
+    if table.empty:
+        raise DataError(f"{source}: the table has no rows")
+    if not roles.complete:
+        near = did_you_mean("label", table.columns)
+        hint = near if near.startswith("; did") else ""
+        raise DataError(
+            f"{source}: has no column 'label'{hint}, nor a column a class with one 1 in each row (found: {found}; "
+            f"looked for: {', '.join(LABEL_COLUMNS)}); name it with --label-by COLUMN"
+        )
+    if roles.label is None:
+        written = one_hot(table, roles.one_hot, source)
+        place.reading.columns["label"] = f"one-hot columns {', '.join(roles.one_hot)}"
+        table = table.drop(columns=list(roles.one_hot))
+    else:
+        written = table[roles.label]
+        place.reading.columns["label"] = roles.label
+        unlabelled = table.index[written == ""]
+        if len(unlabelled):
+            raise DataError(f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}")
+    named = roles.path or roles.image
+    assert named is not None
+    nameless = table.index[table[named] == ""]
+    if len(nameless):
+        raise DataError(f"{source}: {len(nameless)} rows name no image (column {named!r}), the first in line {int(nameless[0])}")
+    image = roles.image or named
+    place.reading.columns["image"] = image
+    if roles.path and roles.image:
+        place.reading.columns["path"] = roles.path
+    own = pd.DataFrame(
+        {
+            "image": table[image].str.replace("\\", "/"),
+            "path": [_located(place, text, source, line) for line, text in table[named].items()],
+            "written": written,
+            "split": _split(place, table, source),
+        },
+        dtype=object,
+    )
+    spoken_for = {roles.image, roles.path, roles.label, place.reading.columns.get("split"), *own.columns}
+    return pd.concat([own, table.drop(columns=[c for c in table.columns if c in spoken_for])], axis=1)
+
+
+def _located(place: Place, text: str, source: object, line: object) -> str:
+    try:
+        return place.locate(text) or text.replace("\\", "/")
+    except DataError as error:
+        raise DataError(f"{source}: line {line}: {error}") from None
+
+
+def _split(place: Place, table: pd.DataFrame, source: object) -> pd.Series[str]:
+    """The split that each row says; empty where no column does."""
+    for name in SPLIT_COLUMNS:
+        column = find_column(table.columns, (name,))
+        if column is None:
+            continue
+        said = {value: value if value in (*SPLITS, "") else split_word(value)[0] for value in table[column].unique()}
+        strange = [value for value, split in said.items() if value and not split]
+        if not strange and any(said.values()):
+            place.reading.columns["split"] = column
+            return table[column].map(said)
+        if name == "split" and strange:
+            raise DataError(f"{source}: unknown split {strange[0]!r}{did_you_mean(strange[0], SPLITS)}")
+    return pd.Series("", index=table.index, dtype=object)
+
+
+def _without_repeated(place: Place, frame: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The frame without rows that say the same of the same image again."""
+    again = np.asarray(frame.duplicated(["image", "path", "label", "split"]))
+    for image in frame["image"][again]:
+        place.reading.ignore(image, "a row that stands there twice")
+    return frame[~again].reset_index(drop=True), rows[~again].reset_index(drop=True)

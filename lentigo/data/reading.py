@@ -1,0 +1,59 @@
+"""How a data set was read: layout, tables, columns, and what was left out and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Reading:
+    """What a reader understood, for ``lentigo data info`` and for messages.
+
+    Attributes:
+        layout: the layout's name, such as ``isic2019`` or ``folder``.
+        tables: tables that were used, relative to the data set's folder.
+        columns: what for -> the column or the level of folders that says it: ``image``, ``label``, ``group``, ``split``.
+        notes: what was decided or left out, a sentence each.
+        ignored: why -> how many files or folders were passed over for that.
+        examples: why -> the first of them.
+    """
+
+    layout: str = ""
+    tables: list[str] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    ignored: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def ignore(self, name: str, why: str) -> None:
+        """Count a file or folder that is passed over."""
+        self.ignored[why] += 1
+        self.examples.setdefault(why, name)
+
+    def note(self, text: str) -> None:
+        """Keep a sentence, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        ignored = [{"why": why, "count": n, "first": self.examples[why]} for why, n in self.ignored.most_common()]
+        return {"layout": self.layout, "tables": self.tables, "columns": self.columns, "notes": self.notes, "ignored": ignored}
+
+    def lines(self) -> list[str]:
+        """For people."""
+        found = [f"layout: {self.layout}"]
+        if self.tables:
+            found.append(f"tables: {', '.join(self.tables)}")
+        found += [f"{what}: {where}" for what, where in self.columns.items()]
+        found += [f"note: {text}" for text in self.notes]
+        return found + [f"left out: {n:,} ({why}), such as {self.examples[why]}" for why, n in self.ignored.most_common()]
+
+
+def some(names: Iterable[str], most: int = 4) -> str:
+    """A few of many names, for a message."""
+    listed = sorted(set(names))
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most:,} more" if len(listed) > most else "")

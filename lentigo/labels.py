@@ -94,9 +94,15 @@ class LabelSet:
 
     @classmethod
     def of(cls, name: str, codes: Iterable[str]) -> LabelSet:
-        """A label set for a user's own classes; known codes keep their names, others are named by their code."""
-        known = {c.code: c for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, ISIC2020, HYPO) for c in s.classes}
-        return cls(name, tuple(known.get(code, ClassLabel(code, code.replace("_", " "), code)) for code in codes))
+        """A label set for a user's own classes; known codes and English names keep what is known, others their code."""
+        classes = [c for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, ISIC2020, HYPO) for c in s.classes]
+        known = {c.en: c for c in classes} | {c.code: c for c in classes}
+
+        def described(code: str) -> ClassLabel:
+            found = known.get(code) or known.get(code.lower().replace("_", " "))
+            return ClassLabel(code, found.en, found.zh, found.malignant) if found else ClassLabel(code, code.replace("_", " "), code)
+
+        return cls(name, tuple(map(described, codes)))
 
 
 HAM10000 = LabelSet(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -32,6 +32,7 @@ _PIECE = re.compile(r"^(fold|part|batch|split|cv|shard|chunk|kfold)[\s_\-]*\d+$"
 _PATIENT = re.compile(r"^(pat|patient|patients|pt|p|subj|subject|sub|case|person)[\s_\-]*\d+\w*$", re.IGNORECASE)
 _LESION = re.compile(r"^(lesion|les|lsn)[\s_\-]*\d+\w*$", re.IGNORECASE)
 _NUMBER = re.compile(r"^[A-Za-z]{0,4}[\s_\-]?\d{1,9}$")
+_ASIDE = re.compile(r"(un|extra|other|raw|misc|new)", re.IGNORECASE)
 _DATE = re.compile(r"^(19|20)\d\d([\s_\-.]?\d\d){0,2}$")
 
 
@@ -164,23 +165,13 @@ def _find_split(tree: _Tree) -> None:
     for level in range(tree.depth):
         told = {name: split_word(name) for name in tree.names(level)}
         found = {name: split for name, (split, _) in told.items() if split}
-        deeper = any(len(p) > level + 1 and p[level] in found for p in tree.parts) or level > 0
-        if not found or not deeper or (len(found) == 1 and len(told) > 1 and any(is_known(n) for n in told if n not in found)):
+        if not _are_splits(tree, level, found):
             continue
-        if len(found) == 1 and len(told) > 1 and level == 0 and not any(len(p) > 1 and p[0] not in found for p in tree.parts):
-            others = [name for name in told if name not in found]
-            if not all(re.match(r"un|extra|other|raw|misc", name.lower()) for name in others):
-                continue
-        if len(set(found.values())) == 1 and len(told) == 1 and level == 0:
-            continue
-        rests = {rest for name, (split, rest) in told.items() if split}
-        if len(rests) > 1 and len(found) == len(told):
+        if len({told[name][1] for name in found}) > 1:
             raise DataError(
                 f"{tree.place.path}: folders {some(found)} name a class and a split at once; make folders train, val and test with the "
                 r"classes inside, or take the class from the path: --label-by '^([^/]+)_(?:train|test)'"
             )
-        if len(rests) > 1:
-            continue
         strange = [name for name in told if name not in found]
         if any(is_known(name) for name in strange):
             raise DataError(
@@ -196,6 +187,15 @@ def _find_split(tree: _Tree) -> None:
         tree.used.add(level)
         tree.place.reading.columns["split"] = f"folders {some(found)}"
         return
+
+
+def _are_splits(tree: _Tree, level: int, found: Mapping[str, str]) -> bool:
+    """Whether the folders of a level are splits: two kinds of them, or one beside what is set aside (``train`` and ``unlabeled``)."""
+    if len(set(found.values())) > 1:
+        return True
+    others = [name for name in tree.names(level) if name not in found]
+    deeper = any(len(p) > level + 1 and p[level] in found for p in tree.parts)
+    return bool(found and others and deeper and all(_ASIDE.match(name) for name in others))
 
 
 def _class_level(tree: _Tree) -> int:

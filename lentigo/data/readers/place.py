@@ -144,7 +144,8 @@ class Place:
             if inside and ".." not in inside.split("/") and (self.root / inside).is_file():
                 return inside
         parts = parts[len(parts) - parts[::-1].index("..") :] if ".." in parts else parts
-        for start in range(len(parts) if drive or ".." in asked else 1):
+        leading = 2 if len(parts) > 1 and parts[0] == self.root.resolve().name else 1
+        for start in range(len(parts) if drive or ".." in asked else leading):
             tail = "/".join(parts[start:]).lower()
             for key in (tail, re.sub(r"\.[a-z]{2,5}$", "", tail)):
                 fitting = self._by_path.get(key, [])

@@ -97,6 +97,12 @@ def read_csv(place: Place) -> Samples:
     where = place.path if len(sources) > 1 else place.root / first
     labels, frame["label"] = own_classes(place, PurePosixPath(first).stem, frame.pop("written").tolist(), where)
     frame, rows = _without_repeated(place, frame, rows)
+    shared = frame[frame["path"].duplicated(keep=False) & ~frame["image"].duplicated(keep=False)]
+    if len(shared):
+        first, second = shared["image"][shared["path"] == shared["path"].iloc[0]].iloc[:2]
+        raise DataError(
+            f"{where}: {first!r} and {second!r} lead to the same image, {shared['path'].iloc[0]}; write the folders into the table"
+        )
     frame["group"] = frame["image"]
     if (frame["split"] != "").any():
         frame["official_split"] = frame["split"]

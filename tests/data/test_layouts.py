@@ -1,0 +1,399 @@
+"""Data sets as people have them: each is read right, or refused in one line that names the mend."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny_data import write_csv, write_image
+
+from lentigo.data import GroupSource, Samples, read_samples, split_samples
+from lentigo.data.readers.folder import split_word
+from lentigo.data.tables import read_table
+from lentigo.errors import DataError
+
+
+def tree(root: Path, *images: str) -> Path:
+    """Pictures at these places."""
+    for seed, image in enumerate(images):
+        write_image(root / image, seed)
+    return root
+
+
+def cross(*levels: str, count: int = 2, suffix: str = "png") -> list[str]:
+    """All paths of ``a|b`` levels, with so many pictures in each."""
+    paths = [""]
+    for level in levels:
+        paths = [f"{path}{name}/" for path in paths for name in level.split("|")]
+    return [f"{path}{n}.{suffix}" for path in paths for n in range(count)]
+
+
+def facts(samples: Samples) -> tuple[set[str], dict[str, int]]:
+    split = samples.frame["split"].value_counts().to_dict()
+    return set(samples.frame["label"]), {str(name): int(n) for name, n in split.items()}
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        ("train|val", {"train": 4, "val": 4}),
+        ("training_set|test_set", {"train": 4, "test": 4}),
+        ("Training|Validation|Testing", {"train": 4, "val": 4, "test": 4}),
+        ("train_images|test_images", {"train": 4, "test": 4}),
+        ("TrainSet|ValidSet", {"train": 4, "val": 4}),
+        ("ISIC_Training_Data|ISIC_Test_Data", {"train": 4, "test": 4}),
+        ("1_train|2_hold-out", {"train": 4, "test": 4}),
+        ("train|test|unlabeled", {"train": 4, "test": 4}),
+    ],
+)
+@pytest.mark.parametrize("order", ["split first", "class first", "wrapped", "patients inside"])
+def test_split_folders_are_splits_wherever_they_are(tmp_path: Path, names: str, parts: dict[str, int], order: str) -> None:
+    levels = {
+        "split first": (names, "melanoma|nevus"),
+        "class first": ("melanoma|nevus", names),
+        "wrapped": ("archive", "data", names, "melanoma|nevus"),
+        "patients inside": (names, "melanoma|nevus", "PAT_1|PAT_2"),
+    }[order]
+    samples = read_samples(tree(tmp_path, *cross(*levels, count=1 if order == "patients inside" else 2)))
+    assert facts(samples) == ({"melanoma", "nevus"}, parts)
+    assert samples.frame["official_split"].tolist() == samples.frame["split"].tolist()
+    assert samples.reading is not None
+    if "unlabeled" in names:
+        assert any("unlabeled" in line for line in samples.reading.lines())
+
+
+@pytest.mark.parametrize(
+    "levels", [("P01|P02|P03|P04", "mel|nv"), ("mel|nv", "P01|P02|P03|P04"), ("study", "mel|nv", "patient 7|patient 8")]
+)
+def test_folders_of_patients_are_groups(tmp_path: Path, levels: tuple[str, ...]) -> None:
+    samples = read_samples(tree(tmp_path, *cross(*levels)))
+    assert set(samples.frame["label"]) == {"mel", "nv"}
+    assert samples.groups == GroupSource("folder", "patient")
+    patients = {part for part in levels[0].split("|") + levels[-1].split("|") if part[0].lower() == "p"}
+    assert set(samples.frame["group"]) == patients
+
+
+def test_patients_stay_on_one_side(tmp_path: Path) -> None:
+    patients = "|".join(f"PAT_{n}" for n in range(12))
+    samples = split_samples(read_samples(tree(tmp_path, *cross(patients, "mel|nv", count=1))), "patient")
+    assert samples.frame.groupby("group")["split"].nunique().max() == 1
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (cross("siteA|siteB", "rosy|pale"), r"may be the folders siteA, siteB or the folders pale, rosy .*--label-by"),
+        (cross("PAT_1|PAT_2"), "look like patients or lesions, not like classes"),
+        (cross("train|test"), "no folders of classes; put each class into a folder"),
+        (cross("train|test|melanoma", "a|b"), "look like splits, but melanoma lie beside them"),
+        (cross("mel_train|nv_train|mel_test|nv_test"), "name a class and a split at once"),
+        (["0.png", "1.png"], "nothing tells their classes; put each class into a folder"),
+        (cross("train", "mel"), "only one class there"),
+    ],
+)
+def test_folders_that_can_mean_two_things_are_refused_with_the_mend(tmp_path: Path, images: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_samples(tree(tmp_path, *images))
+
+
+def test_a_pattern_tells_the_class_where_folders_do_not(tmp_path: Path) -> None:
+    samples = read_samples(tree(tmp_path, *cross("siteA|siteB", "rosy|pale")), label_by=r"([^/]+)/[^/]+$")
+    assert facts(samples) == ({"rosy", "pale"}, {"": 8})
+
+
+def test_levels_without_a_meaning_are_told(tmp_path: Path) -> None:
+    samples = read_samples(tree(tmp_path, "cover.png", *cross("mel|nv", "left|right")))
+    assert facts(samples) == ({"mel", "nv"}, {"": 8})
+    assert samples.reading is not None
+    assert samples.reading.notes == ["folders left, right below the classes are read as one"]
+    assert samples.reading.examples["lies in no class folder"] == "cover.png"
+
+
+def test_numbered_pieces_are_read_as_one(tmp_path: Path) -> None:
+    assert facts(read_samples(tree(tmp_path, *cross("fold_1|fold_2|fold_3", "mel|nv")))) == ({"mel", "nv"}, {"": 12})
+
+
+RUBBISH = [
+    ".ipynb_checkpoints",
+    "@eaDir",
+    "__MACOSX",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "#recycle",
+    "@Recycle",
+    ".Trashes",
+    ".git",
+]
+
+
+@pytest.mark.parametrize("name", RUBBISH)
+@pytest.mark.parametrize("inside", [False, True])
+def test_what_systems_leave_is_no_data_for_any_command(tmp_path: Path, name: str, inside: bool) -> None:
+    from lentigo.imaging import find_images
+    from lentigo.inference.sources import Sources
+
+    tree(tmp_path, *cross("mel|nv"), f"mel/{name}/mel/9.png" if inside else f"{name}/mel/9.png", "nv/._0.png", "nv/~$0.png")
+    (tmp_path / "Thumbs.db").write_bytes(b"x")
+    assert facts(read_samples(tmp_path)) == ({"mel", "nv"}, {"": 4})
+    assert len(find_images(tmp_path)) == 4
+    assert len(list(Sources(tmp_path))) == 4
+
+
+def test_links_to_folders_are_told(tmp_path: Path) -> None:
+    tree(tmp_path / "data", *cross("mel|nv"))
+    tree(tmp_path, *cross("bcc"))
+    (tmp_path / "data" / "bcc").symlink_to(tmp_path / "bcc", target_is_directory=True)
+    samples = read_samples(tmp_path / "data")
+    assert samples.reading is not None
+    assert any("a link to a folder" in line and "bcc" in line for line in samples.reading.lines())
+
+
+def test_a_hash_is_part_of_a_name(tmp_path: Path) -> None:
+    samples = read_samples(tree(tmp_path, "mel #1/case #1.png", "mel #1/case #2.png", "nv/#3.png", "nv/4#x/1.png"))
+    assert len(samples) == 4
+    assert [samples.read(row).size for row in range(4)] == [(16, 16)] * 4
+    write_csv(tmp_path / "t.csv", ("path", "label"), [("mel #1/case #1.png", "a"), ("nv/#3.png", "b")])
+    assert read_samples(tmp_path / "t.csv").read(1).size == (16, 16)
+
+
+NAMES = {
+    "plain": "img/{}.jpg",
+    "back-slash": "img\\{}.jpg",
+    "dot": "./img/{}.jpg",
+    "bare": "{}.jpg",
+    "stem": "{}",
+    "stem with folder": "img/{}",
+    "other suffix": "img/{}.png",
+    "upper case": "IMG/{}.JPG",
+    "Windows": "C:\\Users\\me\\img\\{}.jpg",
+    "another machine": "/home/somebody/study/img/{}.jpg",
+    "folder above": "study/img/{}.jpg",
+}
+
+
+@pytest.mark.parametrize("style", NAMES)
+@pytest.mark.parametrize("lies", ["img/{}.jpg", "img/{}.JPG"])
+def test_a_table_may_name_images_as_people_do(tmp_path: Path, style: str, lies: str) -> None:
+    tree(tmp_path, *(lies.format(f"x.{n}") for n in range(4)))
+    write_csv(tmp_path / "study.csv", ("image", "label"), [(NAMES[style].format(f"x.{n}"), "ab"[n % 2]) for n in range(4)])
+    if style == "folder above":
+        with pytest.raises(
+            DataError, match=r"none of the 4 images in the table is there .*images lie there under other names, such as 'img/x.0"
+        ):
+            read_samples(tmp_path)
+        return
+    samples = read_samples(tmp_path)
+    assert samples.frame["path"].tolist() == [lies.format(f"x.{n}") for n in range(4)]
+    samples.read(3)
+
+
+def test_a_name_that_fits_two_images_is_refused(tmp_path: Path) -> None:
+    tree(tmp_path, "a/0.png", "b/0.png", "a/1.png")
+    write_csv(tmp_path / "t.csv", ("image", "label"), [("0.png", "x"), ("1.png", "y")])
+    with pytest.raises(DataError, match=r"line 2: '0.png' may be a/0.png, b/0.png; write the folder into the table"):
+        read_samples(tmp_path)
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_table_cannot_reach_outside_its_folder(tmp_path: Path, absolute: bool) -> None:
+    tree(tmp_path, "secret/0.png", "data/1.png")
+    name = str(tmp_path / "secret" / "0.png") if absolute else "../secret/0.png"
+    write_csv(tmp_path / "data" / "t.csv", ("path", "label"), [(name, "x"), ("1.png", "y")])
+    with pytest.raises(DataError, match=r"line 2: .* lies outside the data set's folder"):
+        read_samples(tmp_path / "data")
+
+
+def test_an_absolute_path_inside_is_taken(tmp_path: Path) -> None:
+    tree(tmp_path, "0.png", "1.png")
+    write_csv(tmp_path / "t.csv", ("path", "label"), [(str(tmp_path.resolve() / "0.png"), "x"), ("1.png", "y")])
+    assert read_samples(tmp_path).frame["path"].tolist() == ["0.png", "1.png"]
+
+
+ROWS = "image,label,age\n0.png,Nävus,51\n1.png,Melanom,47\n2.png,Nävus,\n3.png,Melanom,30\n"
+TABLES = {
+    "utf-8": ROWS.encode(),
+    "bom": ROWS.encode("utf-8-sig"),
+    "utf-16": ROWS.encode("utf-16"),
+    "utf-16 without bom": ROWS.encode("utf-16-le"),
+    "cp1252": ROWS.encode("cp1252"),
+    "semicolons": ROWS.replace(",", ";").encode("cp1252"),
+    "tabs": ROWS.replace(",", "\t").encode(),
+    "bars": ROWS.replace(",", "|").encode(),
+    "sep": ("sep=;\r\n" + ROWS.replace(",", ";").replace("\n", "\r\n")).encode("utf-16"),
+    "old mac": ROWS.replace("\n", "\r").encode(),
+    "trailing commas": ROWS.replace("\n", ",\n").encode(),
+    "trailing commas below": ROWS.replace("\n", ",,\n").replace("age,,", "age").encode(),
+    "blank lines": ("\n\n" + ROWS.replace("\n", "\n\n") + ",,\n").encode(),
+    "repeated header": (ROWS + "image,label,age\n").encode(),
+    "doubled column": ROWS.replace("Nävus", "Nävus,Nävus").replace("Melanom", "Melanom,Melanom").replace("label", "label, label ").encode(),
+    "capitals": ROWS.replace("image,label,age", "IMAGE, Label ,Age").encode(),
+    "quotes": "".join('"' + line.replace(",", '","') + '"\n' for line in ROWS.splitlines()).encode(),
+    "index": "".join(f"{'' if n == 0 else n},{line}\n" for n, line in enumerate(ROWS.splitlines())).encode(),
+}
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_tables_as_spreadsheets_write_them(tmp_path: Path, kind: str) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(4)))
+    (tmp_path / "table.csv").write_bytes(TABLES[kind])
+    frame = read_samples(tmp_path).frame
+    assert frame["image"].tolist() == [f"{n}.png" for n in range(4)]
+    assert frame["label"].tolist() == ["Nävus", "Melanom", "Nävus", "Melanom"]
+    age = next(c for c in frame.columns if c.lower() == "age")
+    assert [int(a) for a in frame[age][[0, 1, 3]]] == [51, 47, 30]
+
+
+def test_excel(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(4)))
+    (tmp_path / "x.csv").write_text(ROWS, encoding="utf-8")
+    read_table(tmp_path / "x.csv").to_excel(tmp_path / "table.xlsx", index=False)
+    (tmp_path / "x.csv").unlink()
+    assert read_samples(tmp_path).frame["label"].tolist() == ["Nävus", "Melanom", "Nävus", "Melanom"]
+    (tmp_path / "table.xlsx").write_bytes(b"no workbook")
+    with pytest.raises(DataError, match="cannot be read as an Excel workbook"):
+        read_samples(tmp_path / "table.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,label,label\n0.png,a,b\n1.png,b,a\n", "column 'label' stands there twice and differs .columns 2 and 3.; rename one"),
+        ("image,label\n0.png,a,c\n1.png,b\n", "line 2 has 3 cells, the header 2"),
+        ("foto,befund\n0.png,a\n1.png,b\n", "has no column 'image' or 'path' .found: foto, befund; looked for: path, "),
+        ("image,befund\n0.png,a\n1.png,b\n", "has no column 'label', nor a column a class .*found: image, befund.*--label-by"),
+        ("image,label\n,a\n1.png,b\n", "1 rows name no image .column 'image'., the first in line 2"),
+        ("\n\nimage,label\n0.png,a\n\n1.png,\n", "1 rows have no label, the first in line 6"),
+        ("image,label\n\x00\x01,b\n", "cannot be read as a CSV table"),
+        ("image,mel,nv\n0.png,1,0\n1.png,1,1\n2.png,0,1\n", "line 3 has 2 classes"),
+    ],
+)
+def test_tables_that_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(3)))
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message) as caught:
+        read_samples(tmp_path / "t.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_that_is_not_understood_is_named(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv"))
+    write_csv(tmp_path / "notes.csv", ("foto", "befund"), [("0.png", "x"), ("1.png", "y")])
+    samples = read_samples(tmp_path)
+    assert samples.name == "folder"
+    assert samples.reading is not None
+    assert "notes.csv is not used: no column for the image (found: foto, befund; looked for: path, image," in samples.reading.notes[0]
+
+
+def test_a_column_for_each_class(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(3)))
+    write_csv(tmp_path / "t.csv", ("filename", "age", "naevus", "wart"), [("0.png", 7, 1, 0), ("1.png", 8, 0, 1), ("2.png", 9, 1, 0)])
+    samples = read_samples(tmp_path)
+    assert samples.frame["label"].tolist() == ["naevus", "wart", "naevus"]
+    assert samples.frame["age"].tolist() == [7, 8, 9]
+
+
+def test_a_table_for_each_split(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(6)))
+    for n, part in enumerate(("train", "valid", "test")):
+        write_csv(tmp_path / f"{part}.csv", ("image", "label"), [(f"{2 * n}.png", "a"), (f"{2 * n + 1}.png", "b")])
+    assert facts(read_samples(tmp_path)) == ({"a", "b"}, {"train": 2, "val": 2, "test": 2})
+
+
+def test_split_columns_in_any_usual_words(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(3)))
+    write_csv(
+        tmp_path / "t.csv", ("image", "label", "Set"), [("0.png", "a", "Training"), ("1.png", "b", "TEST"), ("2.png", "a", "Validation")]
+    )
+    assert read_samples(tmp_path).frame["split"].tolist() == ["train", "test", "val"]
+
+
+def test_five_thousand_columns_are_put_in_at_once(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(40)))
+    header = ["image", "label", *(f"c{n}" for n in range(5000))]
+    write_csv(tmp_path / "t.csv", header, [(f"{n}.png", "ab"[n % 2], *([n] * 5000)) for n in range(40)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.PerformanceWarning)  # pandas warns of columns put in one by one
+        assert read_samples(tmp_path).frame.shape == (40, 5000 + 6)
+
+
+def test_spellings_of_a_known_class_are_one(tmp_path: Path) -> None:
+    samples = read_samples(tree(tmp_path, "Melanoma/0.png", "melanoma/1.png", "basal cell carcinoma/2.png", "Basal_Cell-Carcinoma/3.png"))
+    assert samples.labels.codes == ("basal cell carcinoma", "melanoma")
+    assert samples.labels.classes[1].malignant is True
+    assert samples.reading is not None
+    assert len(samples.reading.notes) == 2
+
+
+def test_spellings_of_an_unknown_class_are_warned_of(tmp_path: Path) -> None:
+    samples = read_samples(tree(tmp_path, "Foo bar/0.png", "foo_bar/1.png"))
+    assert len(samples.labels) == 2
+    assert samples.reading is not None
+    assert samples.reading.notes[0].startswith("WARNING: 'Foo bar', 'foo_bar' differ in case or blanks only")
+
+
+def test_classes_csv_names_classes(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("AA|bb"))
+    write_csv(
+        tmp_path / "classes.csv", ("code", "en", "zh", "malignant"), [("bb", "bad lesion", "坏", "malignant"), ("aa", "good", "", "benign")]
+    )
+    samples = read_samples(tmp_path)
+    assert [(c.code, c.en, c.zh, c.malignant) for c in samples.labels] == [("bb", "bad lesion", "坏", True), ("aa", "good", "good", False)]
+    assert set(samples.frame["label"]) == {"aa", "bb"}
+    write_csv(tmp_path / "classes.csv", ("code", "malignant"), [("aa", "perhaps")])
+    with pytest.raises(DataError, match="line 2: 'perhaps' is neither malignant nor benign"):
+        read_samples(tmp_path)
+
+
+def test_a_class_of_unread_pictures_is_no_empty_folder(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv"))
+    (tmp_path / "bcc").mkdir()
+    (tmp_path / "bcc" / "0.avif").write_bytes(b"x")
+    with pytest.raises(DataError, match=r"class 'bcc' holds \.avif only, which is not read; save as JPEG or PNG"):
+        read_samples(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("Train", "train"),
+        ("validation-set", "val"),
+        ("testData", "test"),
+        ("hold out", "test"),
+        ("melanoma", ""),
+        ("contest", ""),
+        ("trained", ""),
+    ],
+)
+def test_words_for_splits(name: str, told: str) -> None:
+    assert split_word(name)[0] == told
+
+
+@pytest.mark.parametrize("case", ["1-*/*", "3-*/*", "4-*", "6-*/*.csv", "7-*/*"])
+def test_the_cases_at_hand(shared_data: Path, case: str) -> None:
+    places = [p for p in sorted((shared_data.parent / "cases").glob(case)) if p.name not in ("README", "img")]
+    if not places:
+        pytest.skip("the cases are not there")
+    for place in places:
+        if place.name == "twice-after-strip.csv":
+            with pytest.raises(DataError, match="rename one"):
+                read_samples(place)
+            continue
+        samples = read_samples(place)
+        assert {"melanoma", "nevus"} <= set(samples.frame["label"]) <= {"melanoma", "nevus", "bkl"}
+        assert len(samples) == len(set(samples.frame["path"])) <= 18
+        samples.read(0)
+
+
+def test_rows_that_lead_to_one_image_are_refused(tmp_path: Path) -> None:
+    tree(tmp_path, "a/0.png", "a/1.png")
+    write_csv(tmp_path / "t.csv", ("path", "label"), [("/elsewhere/a/0.png", "x"), ("/elsewhere/b/0.png", "y"), ("a/1.png", "y")])
+    with pytest.raises(DataError, match=r"lead to the same image, a/0.png; write the folders"):
+        read_samples(tmp_path)
+
+
+def test_a_folder_named_like_the_data_set_may_stand_before(tmp_path: Path) -> None:
+    tree(tmp_path / "study", "img/0.png", "img/1.png")
+    write_csv(tmp_path / "study" / "t.csv", ("path", "label"), [("study/img/0.png", "x"), ("study/img/1.png", "y")])
+    assert read_samples(tmp_path / "study").frame["path"].tolist() == ["img/0.png", "img/1.png"]

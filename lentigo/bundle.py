@@ -156,13 +156,15 @@ class LearntToo(_Model):
 
 
 class Taught(LearntToo):
-    """A data set that only a teacher has learnt from, whose answers training saw.
+    """A data set that only another model has learnt from, whose answers training saw or whose features it started from.
 
     Attributes:
-        teacher: name of its run.
+        teacher: name of that model's run or bundle.
+        by: what was taken over.
     """
 
     teacher: Line
+    by: Literal["answers", "features"] = "answers"
 
 
 class Provenance(_Model):

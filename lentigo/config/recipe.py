@@ -91,13 +91,20 @@ class NetworkRecipe(_Section):
     Attributes:
         name: registry name, such as ``mobilenetv3_small_caco``.
         options: what the network's builder takes.
-        pretrained: ``none``, ``imagenet``, or the path of a file of weights. Where the environment
-            variable ``LENTIGO_WEIGHTS`` names a file, it stands in for ``imagenet``.
+        pretrained: ``none``, ``imagenet``, the path of a file of weights, or a packaged model's name or a bundle folder, of the same
+            network, for its features. Where the environment variable ``LENTIGO_WEIGHTS`` names a file, it stands in for
+            ``imagenet``.
     """
 
     name: str = "mobilenetv3_small_caco"
     options: dict[str, Any] = {}
     pretrained: str = "imagenet"
+
+    @property
+    def bundle(self) -> Path | None:
+        """Folder of the bundle whose features are the start; None where there is none."""
+        packaged = Path(str(files("lentigo").joinpath("bundles", self.pretrained)))
+        return next((folder for folder in (packaged, Path(self.pretrained)) if (folder / "spec.json").is_file()), None)
 
     def weights(self) -> Literal["imagenet"] | Path | None:
         """What ``create_network(pretrained=...)`` takes."""
@@ -106,7 +113,7 @@ class NetworkRecipe(_Section):
         if self.pretrained == "imagenet":
             override = os.environ.get("LENTIGO_WEIGHTS")
             return Path(override) if override else "imagenet"
-        return Path(self.pretrained)
+        return self.bundle / "model.onnx" if self.bundle is not None else Path(self.pretrained)
 
 
 class LossRecipe(_Section):

@@ -104,6 +104,12 @@ def open_cache(
     return Cache(np.load(array, mmap_mode="r", allow_pickle=False), kept, array, unreadable)
 
 
+def bytes_to_build(samples: Samples, size: int, directory: str | Path | None = None) -> int:
+    """Bytes that a cache of these samples will take; 0 where it is there."""
+    folder = Path(directory) if directory is not None else default_directory()
+    return 0 if (folder / f"{_key(samples, size)}.json").is_file() else _HEADER + len(samples) * size * size * 3
+
+
 def _key(samples: Samples, size: int) -> str:
     digest = hashlib.sha256(f"{PREPROCESSING}\n{size}\n{samples.fingerprint}\n".encode())
     for image, modified in zip(samples.frame["image"], samples.modified(), strict=True):

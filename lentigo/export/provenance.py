@@ -130,11 +130,14 @@ def other_notes(run: Run) -> list[str]:
             f"Training, and training only, also saw {entry['images']:,} images of {_named(facts, entry)}: {classes}. A published test part "
             "was left out, if there is one; figures on its other images say nothing of new ones."
         )
-    notes += [
-        f"The teacher `{entry['teacher']}`, whose answers it was trained on (or a teacher of it was), has learnt from "
-        f"{entry['images']:,} images of {_named(facts, entry)}; figures on that data set say nothing of new images."
-        for facts, entry in _known(run, "taught")
-    ]
+    for facts, entry in _known(run, "taught"):
+        if entry.get("by") == "features":
+            who = f"Training started from the features of `{entry['teacher']}`, which (or whose teachers)"
+        else:
+            who = f"The teacher `{entry['teacher']}`, whose answers it was trained on (or a teacher of it was),"
+        notes.append(
+            f"{who} learnt from {entry['images']:,} images of {_named(facts, entry)}; figures on that data set say nothing of new images."
+        )
     return notes
 
 

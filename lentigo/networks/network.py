@@ -19,6 +19,7 @@ class LoadReport:
         expected: parameters of the backbone that also exist in the architecture of the file.
         new: parameters of the backbone that start untrained.
         head: whether the hidden layer of the head was loaded too.
+        folded: whether batch normalisation was folded into the weights; see `lentigo.networks.graph_weights.refit_norms`.
     """
 
     source: str
@@ -26,6 +27,7 @@ class LoadReport:
     expected: int
     new: int
     head: bool = False
+    folded: bool = False
 
     @property
     def share(self) -> float:

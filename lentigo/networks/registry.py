@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from lentigo.errors import NetworkError, did_you_mean
+from lentigo.networks.graph_weights import load_graph
 from lentigo.networks.network import Network
+from lentigo.networks.options import Option, check_options
 from lentigo.networks.pretrained import Pretrained
 
 Builder = Callable[..., Network]
 Finder = Callable[[str], "tuple[NetworkInfo, Builder]"]
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option of a network.
-
-    Attributes:
-        default: used where the option is not given.
-        choices: the accepted values; empty where any value of ``kind`` is.
-        kind: the type of the value.
-    """
-
-    default: object
-    choices: tuple[object, ...] = ()
-    kind: type = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +98,7 @@ def read_options(builder: Builder) -> dict[str, Option]:
 
 def network_names() -> list[str]:
     """The names of all registered networks, sorted."""
+    _register_all()
     return sorted(_REGISTRY)
 
 
@@ -122,7 +111,14 @@ def describe_network(name: str) -> NetworkInfo:
     return _find(name)[0]
 
 
+@cache
+def _register_all() -> None:
+    for module in ("baselines", "ds_resnet", "from_timm", "mobilenetv3"):
+        import_module(f"lentigo.networks.{module}")
+
+
 def _find(name: str) -> tuple[NetworkInfo, Builder]:
+    _register_all()
     for prefix, find in _FAMILIES.items():
         if name.startswith(prefix):
             return find(name)
@@ -138,7 +134,8 @@ def create_network(name: str, *, classes: int, pretrained: Pretrained | str = No
     Args:
         name: one of :func:`network_names`, or ``timm/NAME`` for any network of timm.
         classes: K, the number of outputs.
-        pretrained: None (from scratch), ``"imagenet"`` (the library's own weights, downloaded), or a file with a state dict.
+        pretrained: None (from scratch), ``"imagenet"`` (the library's own weights, downloaded), a file with a state dict, or a
+            bundle's ``model.onnx``, of the same network: all but its last layer.
         **options: the network's own options, as :func:`describe_network` lists them; others are refused.
 
     Returns:
@@ -150,22 +147,12 @@ def create_network(name: str, *, classes: int, pretrained: Pretrained | str = No
     info, builder = _find(name)
     if classes < 1:
         raise NetworkError(f"{name} needs at least 1 class, not {classes}")
-    for key, value in options.items():
-        if key not in info.options:
-            raise NetworkError(f"{name} has no option {key!r}{did_you_mean(key, info.options)}")
-        _check_value(name, key, value, info.options[key])
+    check_options(name, options, info.options)
     if isinstance(pretrained, str) and pretrained != "imagenet":
         pretrained = Path(pretrained)
-    network = builder(classes=classes, pretrained=pretrained, **options)
+    graph = pretrained if isinstance(pretrained, Path) and pretrained.suffix == ".onnx" else None
+    network = builder(classes=classes, pretrained=None if graph else pretrained, **options)
     network.name = name
+    if graph is not None:
+        load_graph(network, graph)
     return network
-
-
-def _check_value(name: str, key: str, value: object, option: Option) -> None:
-    if option.choices:
-        if value not in option.choices:
-            raise NetworkError(f"{name} has no {key}={value!r}{did_you_mean(str(value), map(str, option.choices))}")
-        return
-    kinds: type | types.UnionType = int | float if option.kind is float else option.kind
-    if not isinstance(value, kinds) or (isinstance(value, bool) and option.kind is not bool):
-        raise NetworkError(f"{name}: {key} should be {option.kind.__name__}, not {value!r}")

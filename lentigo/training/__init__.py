@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lentigo.training.run import describe, train
+    from lentigo.training.preflight import describe
+    from lentigo.training.run import train
     from lentigo.training.rundir import Run, load_run
 
 __all__ = ["Run", "describe", "load_run", "train"]
 
-_HOME = {"Run": "rundir", "load_run": "rundir", "describe": "run", "train": "run"}
+_HOME = {"Run": "rundir", "load_run": "rundir", "describe": "preflight", "train": "run"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,11 +7,13 @@ import shlex
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 import lentigo
 from lentigo.machine import available_cores
+
+if TYPE_CHECKING:
+    import torch
 
 _PACKAGES = ("torch", "torchvision", "timm", "lightning", "torchmetrics", "kornia", "numpy", "pillow", "pandas", "scikit-learn")
 
@@ -23,10 +25,14 @@ def command_line() -> str:
     return shlex.join([name or "python", *sys.argv[1:]])
 
 
-def hardware(device: torch.device, devices: int) -> str:
+def hardware(device: torch.device | None = None, devices: int = 1) -> str:
     """One line: processor, cores, and the accelerator where one was used."""
     text = f"{_processor()}, {available_cores()} cores"
+    if device is None:
+        return text
     if device.type == "cuda":
+        import torch
+
         return f"{devices} x {torch.cuda.get_device_name(device)}; {text}"
     return text if device.type == "cpu" else f"{device.type}; {text}"
 

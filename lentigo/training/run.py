@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from lentigo.config.recipe import Recipe, load_recipe, recipe_differences, to_yaml
+from lentigo.config.recipe import Recipe, to_yaml
 from lentigo.data import Samples, save_split
 from lentigo.data.extra import Extra, save_extras
 from lentigo.data.module import LesionData
@@ -27,6 +27,7 @@ from lentigo.machine import available_cores, keep_freed_memory
 from lentigo.networks import Network, create_network
 from lentigo.training.checkpoint import RunKeeper
 from lentigo.training.predict import write_split_predictions
+from lentigo.training.preflight import Ready, check_run, is_first_process
 from lentigo.training.pretrain import PretrainKeeper, pretrain
 from lentigo.training.progress import RunProgress
 from lentigo.training.record import command_line, hardware, versions
@@ -35,47 +36,15 @@ from lentigo.training.rundir import (
     LAST,
     PRETRAIN,
     RECIPE,
-    RECORD,
     SPLIT,
     load_run,
     read_checkpoint,
     update_record,
     write_record,
 )
-from lentigo.training.samples import extras_of, prepare_extras, prepare_samples, samples_of
+from lentigo.training.start import fit_to_images
 from lentigo.training.task import LesionTask
-from lentigo.training.teachers import open_teachers, taught_by, teachers_to_train
-
-# Keys in which a resumed run may differ from the recipe it began with.
-_FREE = frozenset({"name", "description", "network.pretrained"})
-
-
-def describe(recipe: Recipe, data: str | Path) -> str:
-    """What would be trained on what, without training.
-
-    Raises:
-        LentigoError: as ``train`` would.
-    """
-    samples = prepare_samples(recipe, Path(data))
-    extras = prepare_extras(recipe, Path(data), samples)
-    network = create_network(recipe.network.name, classes=len(samples.labels), **recipe.network.options)
-    sizes = ", ".join(f"{s.size} px from epoch {s.from_epoch + 1}" for s in recipe.sizes)
-    return "\n".join(
-        (
-            f"recipe {recipe.name}: {recipe.description}",
-            f"{network.name}, {_parameters(network):,} parameters, pretrained: {recipe.network.pretrained}; loss {recipe.loss.name}",
-            f"{recipe.epochs} epochs, batch {recipe.batch}, {sizes}; {recipe.optimiser.name}, {recipe.schedule.name} schedule",
-            f"protocol {recipe.data.protocol}, split seed {recipe.data.split_seed}",
-            *(
-                [f"learns from the images without labels first: {recipe.pretrain.epochs} epochs at {recipe.pretrain.size} px"]
-                if recipe.pretrain.epochs
-                else []
-            ),
-            *([f"learns from {', '.join(recipe.distil.teachers)} as well"] if recipe.distil.teachers else []),
-            repr(samples),
-            *(f"and, for training only, {len(extra.samples):,} images of {extra.samples.name} ({extra.samples.root})" for extra in extras),
-        )
-    )
+from lentigo.training.teachers import open_teachers, started_from, taught_by, teachers_to_train
 
 
 def train(
@@ -89,6 +58,7 @@ def train(
     accelerator: str = "auto",
     progress: bool = True,
     cache: str | Path | None = None,
+    ready: Ready | None = None,
 ) -> Path:
     """Train by a recipe, then predict validation and test with the best weights.
 
@@ -102,6 +72,7 @@ def train(
         accelerator: ``auto``, ``cpu`` or ``gpu``.
         progress: a bar in a terminal; otherwise one line an epoch.
         cache: folder of decoded images; the user's cache folder when left out.
+        ready: the data, where `check_run` has read them already.
 
     Returns:
         The run folder.
@@ -114,14 +85,12 @@ def train(
     """
     started = time.monotonic()
     folder = Path(out) if out is not None else Path("runs") / recipe.name
-    first = _is_first_process()
-    if first or resume:
-        _check_folder(folder, recipe, resume=resume)
-    state = read_checkpoint(folder / LAST) if resume and (folder / LAST).is_file() else None
-    if resume and state is not None and load_run(folder).finished:
+    first = is_first_process()
+    ready = ready or check_run(recipe, Path(data), folder, resume=resume, cache=Path(cache) if cache is not None else None)
+    if ready is None:
         return folder
-    samples = samples_of(recipe, Path(data), folder, resumed=state is not None)
-    extras = extras_of(recipe, Path(data), samples, folder, resumed=state is not None)
+    samples, extras = ready.samples, ready.extras
+    state = read_checkpoint(folder / LAST) if resume and (folder / LAST).is_file() else None
     if recipe.pretrain.epochs and devices * nodes > 1:
         raise TrainingError("pretraining (pretrain.epochs) runs on one device; leave --devices and --nodes at 1")
     for missing in teachers_to_train(recipe, folder):
@@ -165,28 +134,6 @@ def train(
     return folder
 
 
-def _is_first_process() -> bool:
-    """Whether this is the process that writes; known from the launcher's environment before any group exists."""
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
-
-
-def _check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    if not resume:
-        if (folder / RECORD).exists() or (folder / RECIPE).exists():
-            raise TrainingError(f"{folder}: a run is there already; go on with it by --resume, or name another folder with --out")
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise TrainingError(f"{folder}: is there already and is not empty; name another folder with --out")
-        return
-    if not (folder / RECIPE).is_file():
-        raise TrainingError(f"{folder}: no run to resume; start one without --resume")
-    differences = [key for key in recipe_differences(recipe, load_recipe(folder / RECIPE)) if key not in _FREE]
-    if differences:
-        raise TrainingError(
-            f"{folder}: the run was begun by another recipe ({', '.join(differences)} differ); resume with the same recipe and --set, "
-            f"such as {folder / RECIPE}, or name another folder with --out"
-        )
-
-
 def _assemble(
     recipe: Recipe, samples: Samples, extras: Sequence[Extra], network: Network, folder: Path, *, cache: Path | None, progress: bool
 ) -> tuple[LesionTask, LesionData]:
@@ -208,6 +155,8 @@ def _assemble(
     counts = [int(n) for n in np.bincount(targets, minlength=len(samples.labels))]
     options = recipe.loss.model_dump()
     criterion = create_loss(options.pop("name"), counts, **options)
+    if network.load_report is not None and network.load_report.folded:
+        fit_to_images(network, module, recipe.size_at(0))
     network.to(memory_format=torch.channels_last)
     teachers = open_teachers(recipe, samples, folder)
     steps = [module.steps(epoch) for epoch in range(recipe.epochs)]
@@ -303,7 +252,7 @@ def _begin(
         "fingerprint": samples.fingerprint,
         "groups": samples.groups.record,
         "extra": [extra.record for extra in extras],
-        "taught": taught_by(recipe, samples, extras, folder),
+        "taught": [*taught_by(recipe, samples, extras, folder), *started_from(recipe, samples)],
         "protocol": recipe.data.protocol,
         "split_seed": recipe.data.split_seed,
         "seed": recipe.seed,

@@ -1,4 +1,4 @@
-"""A run folder: its files, and how they are read and written."""
+"""A run folder: its files, and how they are read and written. Needs torch for networks and checkpoints only."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from lentigo.config.recipe import Recipe, load_recipe
 from lentigo.errors import LentigoError, OutputError, TrainingError, first_line
 from lentigo.files import atomic_path, write_text
 from lentigo.labels import ClassLabel, LabelSet
-from lentigo.networks import Network, create_network
+
+if TYPE_CHECKING:
+    from lentigo.networks import Network
 
 RECIPE, SPLIT, EXTRA, LOG, RECORD = "recipe.yaml", "split.csv", "extra.csv", "log.csv", "run.json"
 LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
@@ -69,6 +70,8 @@ class Run:
         Raises:
             TrainingError: there is no such checkpoint yet, or it is damaged or of another network.
         """
+        from lentigo.networks import create_network
+
         state = read_checkpoint(self.folder / BEST)
         network = create_network(self.recipe.network.name, classes=len(self.labels), **self.recipe.network.options)
         try:
@@ -103,6 +106,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         TrainingError: missing or damaged.
     """
+    import torch
+
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -120,6 +125,8 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     Raises:
         OutputError: the disk refuses.
     """
+    import torch
+
     try:
         with atomic_path(path) as temporary:
             torch.save(content, temporary)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lentigo.bundle import read_spec
 from lentigo.config.recipe import Recipe, load_recipe, recipe_names
 from lentigo.data import Samples
 from lentigo.data.extra import Extra
 from lentigo.data.tables import need_columns, read_table
 from lentigo.errors import TrainingError
 from lentigo.labels import LabelSet
-from lentigo.training.distil import Teachers
 from lentigo.training.rundir import EXTRA, RECORD, SPLIT, Run, load_run
+
+if TYPE_CHECKING:
+    from lentigo.training.distil import Teachers
 
 
 def teacher_place(teacher: str, folder: Path) -> Path:
@@ -50,6 +53,8 @@ def open_teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | 
         TrainingError: a teacher of other classes, one that has learnt from images that judge the student, or one that is named by its
             recipe and has not learnt from the student's other data sets.
     """
+    from lentigo.training.distil import Teachers
+
     runs = []
     for teacher in recipe.distil.teachers:
         run = load_run(teacher_place(teacher, folder))
@@ -118,6 +123,18 @@ def taught_by(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder:
                 known.add(seen["fingerprint"])
                 found.append({"teacher": run.folder.resolve().name, **seen})
     return found
+
+
+def started_from(recipe: Recipe, samples: Samples) -> list[dict[str, Any]]:
+    """The data sets behind the features that a run starts from, as `taught_by` names them, and ``by``: ``features``."""
+    if recipe.network.bundle is None:
+        return []
+    spec = read_spec(recipe.network.bundle)
+    origin = spec.provenance
+    own = {"data": origin.data, "fingerprint": origin.fingerprint, "images": origin.counts.get("train", 0)}
+    seen = [own, *(one.model_dump(include=set(own)) for one in (*origin.extra, *origin.taught))]
+    unknown = {one["fingerprint"]: one for one in reversed(seen) if one["fingerprint"] != samples.fingerprint}
+    return [{"teacher": spec.name, "by": "features", **one} for one in reversed(unknown.values())]
 
 
 def _learnt_from(run: Run) -> set[str]:

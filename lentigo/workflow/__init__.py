@@ -1,6 +1,20 @@
-"""What one command does across modules."""
+"""What one command does across modules. Names load when first used, so that user errors are told before torch is imported."""
 
-from lentigo.workflow.evaluation import Evaluation, evaluate, evaluate_bundle, evaluate_run
-from lentigo.workflow.ood import measure_trust
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lentigo.workflow.evaluation import Evaluation, evaluate, evaluate_bundle, evaluate_run
+    from lentigo.workflow.ood import measure_trust
 
 __all__ = ["Evaluation", "evaluate", "evaluate_bundle", "evaluate_run", "measure_trust"]
+
+_HOME = dict.fromkeys(("Evaluation", "evaluate", "evaluate_bundle", "evaluate_run"), "evaluation") | {"measure_trust": "ood"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"lentigo.workflow.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

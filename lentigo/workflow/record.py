@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lentigo.bundle import Spec
 from lentigo.files import write_text
 from lentigo.training.record import command_line, hardware, versions
@@ -21,7 +19,7 @@ def made_by(spec: Spec) -> dict[str, Any]:
     return {
         "command": command_line(),
         "bundle": {"name": spec.name, "version": spec.version, "weights": spec.weights, "model_sha256": spec.files["model.onnx"]},
-        "hardware": hardware(torch.device("cpu"), 1),
+        "hardware": hardware(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),
     }

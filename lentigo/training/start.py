@@ -1,0 +1,37 @@
+"""Start from a bundle's features: the statistics of its normalisation are measured on the images at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lentigo.data.module import LesionData
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
+from lentigo.networks import Network
+from lentigo.networks.graph_weights import refit_norms
+from lentigo.training.augment import Normalise
+
+_IMAGES, _BATCH = 512, 32
+
+
+def fit_to_images(network: Network, module: LesionData, size: int) -> None:
+    """Give a network whose normalisation was folded the statistics of up to 512 training images; its answers stay.
+
+    Args:
+        network: on the CPU.
+        module: the run's images.
+        size: their side in pixels.
+    """
+    rows = module.rows["train"]
+    rows = rows[np.linspace(0, len(rows) - 1, num=min(_IMAGES, len(rows)), dtype=int)]
+    normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
+    pixels = module.pixels(size)
+
+    def batches() -> Iterator[Tensor]:
+        for start in range(0, len(rows), _BATCH):
+            yield normalise(torch.from_numpy(pixels[rows[start : start + _BATCH]]))
+
+    refit_norms(network, batches())

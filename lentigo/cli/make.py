@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterable
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lentigo.cli.data import Protocol
+from lentigo.cli.data import GroupBy, Protocol
 from lentigo.cli.output import AsJson, print_json, print_table, say
 from lentigo.errors import DataError
+
+if TYPE_CHECKING:
+    from lentigo.workflow import Evaluation
 
 Set = Annotated[
     list[str] | None,
@@ -22,7 +27,7 @@ DataFolder = Annotated[Path, typer.Option("--data", help="The data set: a folder
 
 def register(app: typer.Typer) -> None:
     """Add the commands of the make wing to ``app``."""
-    app.command(epilog="[bold]Example[/bold]: lentigo train phantom-demo --data phantoms --set epochs=2")(train)
+    app.command(epilog="[bold]Examples[/bold]: lentigo train --data FOLDER\n\nlentigo train phantom-demo --data phantoms --epochs 2")(train)
     app.command(
         epilog="[bold]Examples[/bold]: lentigo evaluate runs/phantom-demo\n\nlentigo evaluate dermoscopy-7 --data HAM10000 --stress --stress-limit 500\n\n"
         "lentigo evaluate dermoscopy-7 --data ISIC2017 --classes mel=mel,nv=nv,sk=bkl"
@@ -41,29 +46,105 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="[bold]Example[/bold]: lentigo sweep caco-ham10000-cpu --data HAM10000 --seeds 3 --folds 5 --jobs 2")(sweep)
 
 
+class Domain(StrEnum):
+    """What kind of pictures an own data set holds."""
+
+    clinical = "clinical"
+    dermoscopy = "dermoscopy"
+    other = "other"
+
+
+class Device(StrEnum):
+    """Where to train."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
 def train(
-    recipe: Annotated[str, typer.Argument(help="A packaged recipe's name (see `lentigo recipes`) or a YAML file.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="A packaged recipe's name (see `lentigo recipes`) or a YAML file; chosen by looking at the data when left out."
+        ),
+    ] = None,
+    *,
     data: DataFolder,
-    out: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe name> when left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe or data name> when left out.")] = None,
     overrides: Set = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="Images a step.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    size: Annotated[int | None, typer.Option(min=16, max=2048, help="Side of the images in pixels, in all epochs.")] = None,
+    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto,
+    group_by: GroupBy = None,
+    domain: Annotated[Domain | None, typer.Option(help="What kind of pictures they are, for the model card.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check recipe, data and network, say what would be trained, and stop.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all that the run needs, say what would be trained, and stop.")] = False,
+    save_recipe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the recipe there; with --dry-run, to edit it first.")
+    ] = None,
+    bundle: Annotated[
+        bool | None, typer.Option("--export/--no-export", help="Afterwards write report and bundle; done where no recipe is given.")
+    ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes or accelerators on this host.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Hosts.")] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line an epoch instead of a progress bar.")] = False,
 ) -> None:
-    """Train a network by a recipe, on the CPU or a GPU; the run folder holds all it took and gave."""
-    from lentigo.config import load_recipe
-    from lentigo.training import describe, train
+    """Train a network on a data set, by a recipe or by one chosen for the data; the run folder holds all it took and gave."""
+    from lentigo.config import load_recipe, to_yaml
+    from lentigo.files import write_text
+    from lentigo.training.preflight import check_run, describe_ready
+    from lentigo.workflow.plan import name_of, plan_training
 
-    chosen = load_recipe(recipe, overrides or ())
+    keys = {
+        "epochs": epochs,
+        "batch": batch,
+        "seed": seed,
+        "sizes": None if size is None else [{"from_epoch": 0, "size": size}],
+        "data.group_by": group_by,
+        "data.domain": None if domain is None else domain.value,
+    }
+    changes = [f"{key}={json.dumps(value)}" for key, value in keys.items() if value is not None] + (overrides or [])
+    planned = recipe is None and not resume
+    if planned:
+        plan = plan_training(data, changes)
+        chosen = plan.recipe
+        say(str(plan))
+    else:
+        chosen = load_recipe(recipe or (out or Path("runs") / name_of(data)) / "recipe.yaml", changes)
+    folder = out or Path("runs") / chosen.name
+    ready = check_run(chosen, data, folder, resume=resume)
+    if save_recipe is not None:
+        write_text(save_recipe, to_yaml(chosen))
     if dry_run:
-        say(describe(chosen, data))
+        if ready is not None and not planned:
+            say(describe_ready(chosen, ready))
+        say(f"dry run: nothing was trained; the recipe {f'is in {save_recipe}' if save_recipe else 'goes to --save-recipe FILE'}")
         return
-    run = train(chosen, data, out=out, resume=resume, devices=devices, nodes=nodes, progress=not quiet)
-    say(f"run folder: {run}; try next: lentigo evaluate {run}")
+    if ready is not None:
+        from lentigo.training import train
+
+        train(
+            chosen,
+            data,
+            out=folder,
+            resume=resume,
+            devices=devices,
+            nodes=nodes,
+            accelerator=device.value,
+            progress=not quiet,
+            ready=ready,
+        )
+    if bundle or (bundle is None and recipe is None):
+        from lentigo.workflow import evaluate_run
+
+        _show(evaluate_run(folder))
+        _export(folder)
+        say(f"run folder: {folder}; its recipe {folder / 'recipe.yaml'} can be edited and run again")
+    else:
+        say(f"run folder: {folder}; try next: lentigo evaluate {folder}")
 
 
 def evaluate(
@@ -105,6 +186,10 @@ def evaluate(
     if as_json:
         print_json(result.metrics)
         return
+    _show(result)
+
+
+def _show(result: Evaluation) -> None:
     print_table(("metric", "value", "95 % low", "95 % high"), result.headline, title=result.title)
     say(f"report: {result.index}")
 
@@ -128,6 +213,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare runs on the same test images: intervals, McNemar's test, paired bootstrap."""
+    for run in runs:
+        if not run.exists():
+            raise DataError(f"{run}: no run folder and no file of predictions there")
     from lentigo.evaluation import compare_runs
 
     result = compare_runs(runs)
@@ -151,13 +239,18 @@ def export(
     notes: Annotated[str, typer.Option(help="A remark for the card.")] = "",
 ) -> None:
     """Write the bundle of a run: one folder that gives the same answer in Python, over HTTP and in a browser."""
+    from lentigo.training.rundir import load_run
+
+    load_run(run)  # says what is missing before torch is imported
+    _export(run, out, name=name, title=title, weights=weights, version=version, data=data, compare=variants, notes=notes)
+
+
+def _export(run: Path, out: Path | None = None, **options: Any) -> None:
     from lentigo.export import export_run
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
-        bundle = export_run(
-            run, out, name=name, title=title, weights=weights, version=version, data=data, compare=variants, notes=notes, progress=True
-        )
+        bundle = export_run(run, out, progress=True, **options)
     for text in {str(one.message) for one in said if "cannot abstain" in str(one.message)}:
         say(f"note: {text}")
     size = bundle.model.stat().st_size / 1e6
@@ -172,6 +265,9 @@ def parity(
     as_json: AsJson = False,
 ) -> None:
     """Check a bundle on its golden vectors in every runtime at hand; exit code 1 where one differs."""
+    from lentigo.inference import find_bundle
+
+    find_bundle(bundle)  # says what is missing before torch is imported
     from lentigo.export import check_parity
 
     report = check_parity(bundle, browser=browser)
@@ -211,6 +307,9 @@ def profile(
     as_json: AsJson = False,
 ) -> None:
     """Measure a network: parameters, multiply-accumulates, file size, latency on one thread and on all."""
+    from lentigo.networks.options import check_listed
+
+    check_listed(network, {})
     from lentigo.networks import create_network, profile_network
 
     measured = profile_network(create_network(network, classes=classes), size).to_dict()
@@ -324,6 +423,10 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe with several seeds, and folds where wanted, side by side; summarise mean, deviation and interval."""
+    from lentigo.config import load_recipe
+    from lentigo.training import describe
+
+    describe(load_recipe(recipe, overrides or ()), data)  # says what is wrong before torch is imported
     from lentigo.reproduce import sweep
 
     result = sweep(recipe, data, overrides=overrides or (), seeds=seeds, folds=folds, jobs=jobs, out=out)

@@ -7,6 +7,7 @@ needs no torch.
 
 from __future__ import annotations
 
+import copy
 import difflib
 import os
 import re
@@ -60,6 +61,8 @@ class DataRecipe(_Section):
         fold: which fold is validation, from 0.
         group_by: the table's column, or a regular expression on file names, that tells the lesion or patient of an image; None takes
             what the data set says itself.
+        domain: what kind of pictures an own data set holds, as the user says: ``clinical`` (photographs without a dermatoscope),
+            ``dermoscopy`` or ``other``; None where it is not stated.
         labels: name of the label set that the data must have; None takes any classes.
         balance: ``offline`` fills up every class of the training part to the size of the largest with turned, mirrored and
             zoomed copies, the same in every epoch; losses still see the counts without copies.
@@ -72,6 +75,7 @@ class DataRecipe(_Section):
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Annotated[int, Field(ge=0)] = 0
     group_by: str | None = None
+    domain: Literal["clinical", "dermoscopy", "other"] | None = None
     labels: str | None = None
     balance: Literal["none", "offline"] = "none"
     extra: tuple[ExtraRecipe, ...] = ()
@@ -464,9 +468,19 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
     if not isinstance(raw, dict):
         raise RecipeError(f"{source}: a recipe is a mapping of keys to values; see docs/recipes.md")
     raw.setdefault("name", Path(source).stem)
+    return parse_recipe(with_overrides(raw, overrides), source)
+
+
+def with_overrides(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A recipe's plain data with ``key=value`` overrides applied.
+
+    Raises:
+        RecipeError: an override that cannot be read, or that names what is no section.
+    """
+    changed = copy.deepcopy(dict(raw))
     for override in overrides:
-        _apply(raw, override)
-    return parse_recipe(raw, source)
+        _apply(changed, override)
+    return changed
 
 
 def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:

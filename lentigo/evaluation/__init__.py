@@ -1,27 +1,31 @@
 """Judging a model from its saved probabilities: metrics with intervals, calibration, paired tests, plots and reports.
 
-Nothing here ever runs a network.
+Nothing here ever runs a network. Names load when first used, so that reading a table needs no plots.
 """
 
 from __future__ import annotations
 
-from lentigo.evaluation.calibration import apply_temperature, expected_calibration_error, fit_temperature, reliability
-from lentigo.evaluation.compare import Comparison, compare_runs
-from lentigo.evaluation.fairness import Subgroup, subgroup_metrics
-from lentigo.evaluation.intervals import Estimate, Resampling
-from lentigo.evaluation.metrics import MalignantMetrics, Metrics, evaluate_predictions, malignant_score, operating_points, risk_coverage
-from lentigo.evaluation.predictions import (
-    Maps,
-    PredictionTable,
-    make_predictions,
-    maps_path,
-    read_maps,
-    read_predictions,
-    write_maps,
-    write_predictions,
-)
-from lentigo.evaluation.report import write_report
-from lentigo.evaluation.runfiles import RunFiles, read_run
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lentigo.evaluation.calibration import apply_temperature, expected_calibration_error, fit_temperature, reliability
+    from lentigo.evaluation.compare import Comparison, compare_runs
+    from lentigo.evaluation.fairness import Subgroup, subgroup_metrics
+    from lentigo.evaluation.intervals import Estimate, Resampling
+    from lentigo.evaluation.metrics import MalignantMetrics, Metrics, evaluate_predictions, malignant_score, operating_points, risk_coverage
+    from lentigo.evaluation.predictions import (
+        Maps,
+        PredictionTable,
+        make_predictions,
+        maps_path,
+        read_maps,
+        read_predictions,
+        write_maps,
+        write_predictions,
+    )
+    from lentigo.evaluation.report import write_report
+    from lentigo.evaluation.runfiles import RunFiles, read_run
 
 __all__ = [
     "Comparison",
@@ -52,3 +56,39 @@ __all__ = [
     "write_predictions",
     "write_report",
 ]
+
+_HOME = {
+    "apply_temperature": "calibration",
+    "expected_calibration_error": "calibration",
+    "fit_temperature": "calibration",
+    "reliability": "calibration",
+    "Comparison": "compare",
+    "compare_runs": "compare",
+    "Subgroup": "fairness",
+    "subgroup_metrics": "fairness",
+    "Estimate": "intervals",
+    "Resampling": "intervals",
+    "MalignantMetrics": "metrics",
+    "Metrics": "metrics",
+    "evaluate_predictions": "metrics",
+    "malignant_score": "metrics",
+    "operating_points": "metrics",
+    "risk_coverage": "metrics",
+    "Maps": "predictions",
+    "PredictionTable": "predictions",
+    "make_predictions": "predictions",
+    "maps_path": "predictions",
+    "read_maps": "predictions",
+    "read_predictions": "predictions",
+    "write_maps": "predictions",
+    "write_predictions": "predictions",
+    "write_report": "report",
+    "RunFiles": "runfiles",
+    "read_run": "runfiles",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"lentigo.evaluation.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

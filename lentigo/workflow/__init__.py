@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lentigo.workflow.evaluation import Evaluation, evaluate, evaluate_bundle, evaluate_run
     from lentigo.workflow.ood import measure_trust
+    from lentigo.workflow.plan import Plan, plan_training
 
-__all__ = ["Evaluation", "evaluate", "evaluate_bundle", "evaluate_run", "measure_trust"]
+__all__ = ["Evaluation", "Plan", "evaluate", "evaluate_bundle", "evaluate_run", "measure_trust", "plan_training"]
 
-_HOME = dict.fromkeys(("Evaluation", "evaluate", "evaluate_bundle", "evaluate_run"), "evaluation") | {"measure_trust": "ood"}
+_HOME = {
+    **dict.fromkeys(("Evaluation", "evaluate", "evaluate_bundle", "evaluate_run"), "evaluation"),
+    "measure_trust": "ood",
+    **dict.fromkeys(("Plan", "plan_training"), "plan"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,7 @@
-"""Judge a run, or a bundle on any data set, and write the report."""
+"""Judge a run, or a bundle on any data set, and write the report.
+
+Plots, statistics and inference are imported once the input is known to be good.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,11 @@ from lentigo.bundle import SPEC, Spec
 from lentigo.data import Samples
 from lentigo.data.groups import GroupSource
 from lentigo.errors import BundleError, DataError
-from lentigo.evaluation import read_run
-from lentigo.evaluation.report import write_report
-from lentigo.evaluation.robustness import RECORD as STRESS_RECORD
-from lentigo.evaluation.robustness import stress_folder
+from lentigo.evaluation.runfiles import read_run
 from lentigo.inference import Classifier, find_bundle
 from lentigo.progress import Progress
-from lentigo.workflow.classify import predict_samples
 from lentigo.workflow.part import choose_part, read_judged
 from lentigo.workflow.record import made_by, write_record
-from lentigo.workflow.robustness import run_stress
 
 
 @dataclass(frozen=True)
@@ -125,6 +123,9 @@ def evaluate_run(
     folder = Path(run)
     if stress:
         _stress_run(folder, split, limit, progress)
+    read_run(folder, split=split)  # says what is missing before anything slow is imported
+    from lentigo.evaluation.report import write_report
+
     index = write_report(folder, out, split=split)
     return _result(f"{folder.resolve().name}, {split}", folder, index)
 
@@ -167,12 +168,18 @@ def evaluate_bundle(
         OutputError: the disk refuses.
     """
     started = time.monotonic()
-    classifier = Classifier(find_bundle(bundle))
-    spec = classifier.spec
+    opened = find_bundle(bundle)
+    spec = opened.spec
     judged = read_judged(Path(data), spec, classes)
     samples = judged.samples
     part = choose_part(judged, spec, split=split, split_file=split_file, protocol=protocol)
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{samples.name}"
+    from lentigo.evaluation.report import write_report
+    from lentigo.evaluation.robustness import stress_folder
+    from lentigo.workflow.classify import predict_samples
+    from lentigo.workflow.robustness import run_stress
+
+    classifier = Classifier(opened)
     # A part of another name is a table of its own beside test.csv, as in a run.
     table = folder / "predictions" / f"{split}.csv"
     _clear_stress(table, spec)
@@ -208,11 +215,17 @@ def _stress_run(run: Path, split: str, limit: int | None, progress: bool | Progr
     name, groups = str(files.record.get("data") or run.name), GroupSource.of(files.record.get("groups"))
     samples = Samples(name, Path(str(root)), classifier.labels, frame.drop(columns=list(table.codes)), groups)
     predictions = run / "predictions" / f"{split}.csv"
+    from lentigo.evaluation.robustness import stress_folder
+    from lentigo.workflow.robustness import run_stress
+
     run_stress(classifier, samples, stress_folder(predictions), limit=limit, facts=made_by(classifier.spec), progress=progress)
 
 
 def _clear_stress(table: Path, spec: Spec) -> None:
     """Take away what another model answered to degraded images, which would stand in this one's report."""
+    from lentigo.evaluation.robustness import RECORD as STRESS_RECORD
+    from lentigo.evaluation.robustness import stress_folder
+
     folder = stress_folder(table)
     try:
         kept: Any = json.loads((folder / STRESS_RECORD).read_text(encoding="utf-8"))["bundle"]["model_sha256"]

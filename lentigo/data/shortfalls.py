@@ -1,0 +1,33 @@
+"""What a data set is too small for, said in the plan, by the export and in the card, with what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ABSTENTION = 20
+"""Validation images below which no threshold of abstention is set."""
+CALIBRATION = 100
+"""Validation images below which a fitted temperature is rough."""
+MEND = "cross-validation (lentigo sweep RECIPE --folds 5) judges on every image; merging small classes, or more images, mends it"
+
+
+def shortfalls(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
+    """What is left out or rough for want of images.
+
+    Args:
+        counts: class code -> split -> images.
+
+    Returns:
+        A clause each; none where there are images enough.
+    """
+    validation = sum(row.get("val", 0) for row in counts.values())
+    found = []
+    if validation < ABSTENTION:
+        found.append(f"no abstention on unusual images: it needs {ABSTENTION} validation images, there are {validation}")
+    if validation < CALIBRATION:
+        found.append(f"the temperature and the prediction sets come from {validation} validation images, so that probabilities are rough")
+    for split, name in (("val", "validation"), ("test", "test")):
+        single = [code for code, row in counts.items() if row.get(split, 0) == 1]
+        if single:
+            found.append(f"one {name} image only of {', '.join(single)}: their figures say next to nothing")
+    return tuple(found)

@@ -1,0 +1,201 @@
+"""A recipe for data of which nothing else is known: chosen by looking at them, with a reason for each choice. Needs no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lentigo.bundle import Spec, read_spec
+from lentigo.config.recipe import NetworkRecipe, Recipe, parse_recipe, with_overrides
+from lentigo.data import Samples, read_samples, split_samples
+from lentigo.data.shortfalls import shortfalls
+from lentigo.errors import DataError
+from lentigo.machine import available_cores
+
+FEATURES = "dermoscopy-7"
+"""The packaged model whose features a planned run starts from."""
+_PARTS = ("train", "val", "test")
+_SMALL = 2_000
+_PASSES, _EPOCHS = 20_000, (15, 60)
+_LARGE, _FIRST = 224, 160
+_PROBED = 32
+
+# Training MobileNetV3-CaCo at 128 px and batch 64 takes 305 ms a step on two cores (docs/training.md); places grow with the square.
+_CORE_SECONDS = 2 * 0.305 / 64 / 128**2
+_FIXED_SECONDS = 45.0
+"""Core-seconds for starting, decoding, the report and the export of a small model."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be trained, and why.
+
+    Attributes:
+        recipe: complete.
+        lines: what was chosen and why, a line each.
+    """
+
+    recipe: Recipe
+    lines: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
+def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
+    """Look at a data set and choose a recipe.
+
+    Args:
+        data: the data set, in any layout that ``read_samples`` knows.
+        overrides: ``key=value`` as for a recipe, such as ``epochs=20`` or ``data.group_by=patient``; they go before what is chosen.
+
+    Raises:
+        DataError: the data cannot be read, or a class is too small to be divided.
+        RecipeError: an override that the recipe does not take.
+    """
+    place = Path(data)
+    asked = parse_recipe(with_overrides({"name": "plan"}, overrides))
+    samples = read_samples(place, group_by=asked.data.group_by)
+    chosen: dict[str, Any] = {"name": name_of(place), "description": f"Chosen by lentigo train for {place.resolve().name}"}
+    chosen["data"] = _data(samples, with_overrides({}, overrides).get("data") or {})
+    divided = split_samples(
+        samples, chosen["data"]["protocol"], fractions=chosen["data"]["fractions"], seed=chosen["data"].get("split_seed", 0)
+    )
+    counts = {code: {part: int(row.get(part, 0)) for part in _PARTS} for code, row in divided.counts().iterrows() if code != "total"}
+    learnt = sum(row["train"] for row in counts.values())
+    chosen["network"], features = _network(samples)
+    chosen |= _training(learnt, samples, _short_side(samples))
+    recipe = parse_recipe(with_overrides(chosen, overrides))
+    return Plan(recipe, _explain(recipe, samples, counts, features, place))
+
+
+def name_of(data: Path) -> str:
+    """The name of a run on this data set: the folder's or the table's, as a run and a bundle may be named."""
+    place = data.resolve()
+    words = re.sub(r"[^a-z0-9._-]+", "-", (place.stem if place.is_file() else place.name).lower()).strip("-._")
+    return words or "own-data"
+
+
+def _data(samples: Samples, asked: dict[str, Any]) -> dict[str, Any]:
+    splits = set(samples.frame.get("official_split", ()))
+    if {"train", "test"} <= splits:
+        protocol = "official"
+    elif samples.groups.kind == "unknown":
+        protocol = "image"
+    else:
+        protocol = "patient" if samples.groups.unit == "patient" else "lesion"
+    found = {"protocol": protocol, "fractions": [0.7, 0.15, 0.15] if len(samples) < _SMALL else [0.8, 0.1, 0.1], **asked}
+    if protocol != "official":
+        groups = samples.frame.groupby("label")["group"].nunique().reindex(samples.labels.codes, fill_value=0)
+        parts = sum(share > 0 for share in found["fractions"])
+        small = {code: int(n) for code, n in groups.items() if n < parts}
+        if small:
+            unit = samples.groups.unit if samples.groups.kind != "unknown" else "image"
+            listed = ", ".join(f"{code} ({n})" for code, n in small.items())
+            raise DataError(
+                f"{samples.root}: too few {unit}s to be in each of {parts} parts: {listed}; merge these classes with others, leave them "
+                "out, or add images"
+            )
+    return found
+
+
+def _network(samples: Samples) -> tuple[dict[str, Any], Spec | None]:
+    """The network, and the packaged model whose features it starts from where that has not learnt from these very images."""
+    folder = NetworkRecipe(pretrained=FEATURES).bundle
+    spec = read_spec(folder) if folder is not None else None
+    if spec is not None:
+        origin = spec.provenance
+        seen = {origin.fingerprint, *(one.fingerprint for one in (*origin.extra, *origin.taught))}
+        if samples.fingerprint not in seen and spec.weights != "int8":
+            return {"name": spec.network.name, "options": spec.network.options, "pretrained": spec.name}, spec
+    return {"name": "mobilenetv3_small_caco", "options": {"start": "se", "dropout": 0.3}, "pretrained": "imagenet"}, None
+
+
+def _training(learnt: int, samples: Samples, side: int) -> dict[str, Any]:
+    counts = np.bincount(samples.targets, minlength=len(samples.labels))
+    low, high = _EPOCHS
+    epochs = min(high, max(low, round(_PASSES / max(learnt, 1))))
+    size = max(64, min(_LARGE, side // 32 * 32))
+    stages = [{"from_epoch": 0, "size": size}]
+    if size > _FIRST:
+        stages = [{"from_epoch": 0, "size": _FIRST}, {"from_epoch": epochs // 2, "size": size}]
+    return {
+        "epochs": epochs,
+        "batch": 16 if learnt < 500 else 32 if learnt < _SMALL else 64,
+        "sizes": stages,
+        "sampling": 0.5 if counts.max() >= 3 * counts.min() else 0.0,
+        "loss": {"name": "cross_entropy"},
+        "optimiser": {"name": "adamw", "lr": 7e-4, "weight_decay": 5e-2, "decay_norm_and_bias": False},
+        "schedule": {"name": "cosine", "warmup": 2},
+        "ema": 0.98 if learnt < _SMALL else 0.995,
+        "clip": 5.0,
+        "augment": {
+            "rotation": 45,
+            "scale": [0.7, 1.4],
+            "translation": 0.1,
+            "colour": {"brightness": 0.3, "contrast": 0.25, "saturation": 0.25, "hue": 0.03},
+            "mixup": 0.2,
+        },
+    }
+
+
+def _short_side(samples: Samples) -> int:
+    """Median shorter side of up to 32 images, from their headers; 224 where none can be read."""
+    sides = []
+    for row in np.linspace(0, len(samples) - 1, num=min(_PROBED, len(samples)), dtype=int):
+        try:
+            if "#" in str(samples.frame["path"].iloc[row]):
+                sides.append(min(samples.read(int(row)).size))
+            else:
+                with Image.open(samples.file(int(row))) as image:
+                    sides.append(min(image.size))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+            continue  # told by name when the images are decoded
+    return int(np.median(sides)) if sides else _LARGE
+
+
+def _explain(recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]], features: Spec | None, place: Path) -> tuple[str, ...]:
+    totals = samples.frame["label"].value_counts()
+    parts = {part: sum(row[part] for row in counts.values()) for part in _PARTS}
+    shares = f"{parts['train']:,} to learn from, {parts['val']:,} validation, {parts['test']:,} test"
+    groups = samples.groups
+    if groups.kind == "unknown":
+        known = "patients unknown: a leak between the parts cannot be excluded; say who is who with --group-by COLUMN or a pattern on names"
+    else:
+        known = f"{samples.frame['group'].nunique():,}, by {groups}" + ("" if groups.known else ", so that a leak cannot be excluded")
+    domain = recipe.data.domain or "not stated; say --domain clinical (photographs), dermoscopy or other"
+    sizes = ", then ".join(f"{stage.size} px" for stage in recipe.sizes)
+    seen = sum(recipe.size_at(epoch) ** 2 for epoch in range(recipe.epochs)) * (parts["train"] + parts["val"] / 3)
+    seconds = (_FIXED_SECONDS + seen * _CORE_SECONDS) / available_cores()
+    start = {"imagenet": "ImageNet", "none": "nothing: random weights"}.get(recipe.network.pretrained, recipe.network.pretrained)
+    if features is not None and recipe.network.pretrained == features.name:
+        start = f"the features of {features.name}, which is packaged and has learnt from skin lesions (licence: {features.licence})"
+    elif recipe.network.pretrained == "imagenet" and features is None:
+        start += f", since {FEATURES} has learnt from these very images"
+    largest, smallest = totals.index[0], totals.index[-1]
+    drawn = "rare classes are drawn more often" if recipe.sampling else "classes are drawn as they come"
+    small = shortfalls(counts)
+    return (
+        f"data: {len(samples):,} images in {len(samples.labels)} classes ({samples.name}); the smallest is {smallest} with "
+        f"{int(totals.iloc[-1]):,}, the largest {largest} with {int(totals.iloc[0]):,}",
+        f"groups: {known}",
+        f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {shares}",
+        f"pictures: {domain}",
+        f"network: {recipe.network.name}; starts from {start}",
+        f"size: {sizes} (the middle one of the images is {_short_side(samples):,} px on its shorter side)",
+        f"training: {recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimiser.name} at {recipe.optimiser.lr:g}: "
+        f"{recipe.epochs * parts['train']:,} views of {parts['train']:,} images",
+        f"balance: {drawn}: the largest class has {totals.iloc[0] / totals.iloc[-1]:.1f} times the images of the smallest",
+        "left out or rough: " + ("; ".join(small) if small else "nothing"),
+        f"time: about {_clock(seconds)} on this machine's {available_cores()} CPU cores when they are free",
+    )
+
+
+def _clock(seconds: float) -> str:
+    return f"{max(1, round(seconds / 60))} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,79 @@
+"""User errors and dry runs answer before torch, torchvision or matplotlib is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tiny_data import folder
+
+HEAVY = ("torch", "torchvision", "lightning", "matplotlib", "timm", "onnx")
+PROGRAM = f"""
+import sys
+from lentigo.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as stopped:
+    code = stopped.code or 0
+print("imported:", [name for name in {HEAVY!r} if name in sys.modules])
+sys.exit(code)
+"""
+
+
+def lentigo(place: Path, *arguments: str) -> tuple[int, str, str]:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=place, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("early")
+    folder(root / "own", {"mel": 12, "nv": 20})
+    folder(root / "single", {"mel": 12, "nv": 1})
+    (root / "full").mkdir()
+    (root / "full" / "notes.txt").write_text("mine", encoding="utf-8")
+    (root / "typo.yaml").write_text("epoch: 3\n", encoding="utf-8")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ("train --data nowhere", "nowhere: no such file or folder"),
+        ("train phantom-dem --data own", "did you mean 'phantom-demo'"),
+        ("train typo.yaml --data own", "did you mean 'epochs'"),
+        ("train phantom-demo --data own --out full", "not empty"),
+        ("train phantom-demo --data own --set network.name=mobilenetv3_small_cac", "did you mean 'mobilenetv3_small_caco'"),
+        ("train phantom-demo --data own --set network.options.dropot=0.1", "did you mean 'dropout'"),
+        ("train phantom-demo --data own --set network.pretrained=dermoscopy-8", "did you mean 'dermoscopy-7'"),
+        ("train phantom-demo --data own --set network.name=mobilenetv2 --set network.pretrained=isic-3", "mobilenetv3_small_caco"),
+        ("train caco-ham10000 --data own", "the classes are mel, nv"),
+        ("train phantom-demo --data own --resume", "no run to resume"),
+        ("train --data single", "too few images to be in each of 3 parts: nv (1)"),
+        ("evaluate nonexistent", "no run folder"),
+        ("evaluate dermoscopy-7 --data nowhere", "no such file or folder"),
+        ("evaluate full", "full"),
+        ("compare full/a full/b", "no run folder"),
+        ("export nonexistent", "not a run folder"),
+        ("parity nonexistent", "no bundle here"),
+        ("profile mobilenetv3_smal", "did you mean 'mobilenetv3_small'"),
+        ("sweep phantom-dem --data own", "did you mean 'phantom-demo'"),
+    ],
+)
+def test_user_errors_are_told_at_once(place: Path, arguments: str, told: str) -> None:
+    code, out, errors = lentigo(place, *arguments.split())
+    assert code == 2, errors
+    assert told in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert "imported: []" in out
+
+
+@pytest.mark.parametrize("recipe", [[], ["phantom-demo"]], ids=["planned", "packaged"])
+def test_a_dry_run_imports_no_torch_and_writes_nothing(place: Path, recipe: list[str]) -> None:
+    code, out, errors = lentigo(place, "train", *recipe, "--data", "own", "--dry-run")
+    assert code == 0, errors
+    assert "imported: []" in out
+    assert "nothing was trained" in out
+    assert not (place / "runs").exists()

@@ -30,7 +30,9 @@ const preload: Plugin = {
   transformIndexHtml: {
     order: "post",
     handler: (_, { bundle = {} }) => {
-      const page = Object.values(bundle).filter((file) => file.type === "chunk" && file.isDynamicEntry);
+      const page = Object.values(bundle).filter(
+        (file) => file.type === "chunk" && file.isDynamicEntry && file.name === "main",
+      );
       const links: Record<string, string | boolean>[] = [
         ...page.map(({ fileName }) => ({ rel: "modulepreload", crossorigin: true, href: `./${fileName}` })),
         { rel: "preload", as: "fetch", crossorigin: true, href: "./bundles/index.json" },

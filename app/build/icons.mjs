@@ -26,4 +26,5 @@ export async function drawIcons(source, out) {
   await draw("icon-192.png", svg, 192);
   await draw("icon-512.png", svg, 512);
   await draw("icon-maskable-512.png", maskable(svg), 512);
+  await draw("apple-touch-icon.png", maskable(svg), 180); // iOS cuts the corners itself, and fills what is clear with black
 }

@@ -26,6 +26,7 @@ test("a case is saved, found, compared, printed, exported, deleted and imported"
   const [first, second] = await page.getByTestId("compare").getByTestId("visit").all();
   expect((await first.boundingBox())!.y).toBeCloseTo((await second.boundingBox())!.y, 0);
   await expect(first).toContainText("2 Mar 2024");
+  await expect(page.getByTestId("compare-bars").locator("li").first()).toContainText(/2 Mar 2024.*%.*%/s);
 
   // On paper: the case without the controls.
   await page.emulateMedia({ media: "print" });
@@ -101,6 +102,15 @@ test("a case is saved, found, compared, printed, exported, deleted and imported"
   await page.getByTestId("import-input").setInputFiles(wrong);
   await expect(page.getByTestId("notice-error")).toContainText("nothing was imported");
   await expect(page.getByTestId("case")).toHaveCount(1);
+});
+
+test("a case of one date is one page on paper", async ({ page, url }) => {
+  await openApp(page, url);
+  await classify(page, "mel.jpg");
+  await save(page, "Mole", { site: "front:left.forearm", note: "seen in spring" });
+  await expect(page.getByTestId("photo")).toBeVisible();
+  const pdf = (await page.pdf({ format: "A4" })).toString("latin1");
+  expect(pdf.match(/\/Type\s*\/Page\b/g)).toHaveLength(1);
 });
 
 test("the place is marked on the drawn body", async ({ page, url }) => {

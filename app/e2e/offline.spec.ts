@@ -1,9 +1,10 @@
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
+import { decode } from "fast-png";
 import { chromium, type Page } from "@playwright/test";
 import { launchOptions } from "../build/chromium.mjs";
 import { serve } from "../build/serve.mjs";
-import { classify, expect, modelReady, openApp, STATIC, test } from "./app";
+import { choose, classify, expect, modelReady, openApp, photoPath, STATIC, test } from "./app";
 
 test.use({ serviceWorkers: "allow" });
 
@@ -46,7 +47,7 @@ test("a new version is offered, and taken when the person says so", async ({}, i
   await openApp(page, url);
   await installed(page);
   await expect(page.getByTestId("update")).toBeHidden();
-  // The next version: another title, and therefore another service worker.
+  // The next version: another page, and therefore another service worker.
   for (const name of ["index.html.br", "index.html.gz", "sw.js.br", "sw.js.gz"]) rmSync(path.join(folder, name));
   const rewrite = (name: string, from: RegExp | string, to: string): void => {
     const file = path.join(folder, name);
@@ -54,16 +55,42 @@ test("a new version is offered, and taken when the person says so", async ({}, i
     expect(text).toMatch(from);
     writeFileSync(file, text.replace(from, to));
   };
-  rewrite("index.html", "<title>lentigo</title>", "<title>lentigo, next</title>");
+  rewrite("index.html", '<meta name="referrer"', '<meta name="generation" content="next" /><meta name="referrer"');
   rewrite("sw.js", /"version":"\w+"/, '"version":"next"');
   await page.evaluate(async () => {
     await (await navigator.serviceWorker.ready).update();
   });
   await expect(page.getByTestId("update")).toContainText("A new version of lentigo is ready");
-  await expect(page).toHaveTitle("lentigo");
+  const generation = page.locator("meta[name=generation]");
+  await expect(generation).toHaveCount(0);
+  await choose(page, "mel.jpg");
   await page.getByRole("button", { name: "Update", exact: true }).click();
-  await expect(page).toHaveTitle("lentigo, next");
+  await expect(generation).toHaveAttribute("content", "next");
+  await modelReady(page);
+  await expect(page.getByTestId("results")).toBeVisible(); // the photograph is still there
   expect(await page.evaluate(() => caches.keys())).toEqual(["lentigo-next"]);
+  await browser.close();
+  server.closeAllConnections();
+  server.close();
+});
+
+test("photographs that another app shares come into the check", async () => {
+  const { server, url } = await serve(STATIC);
+  const browser = await chromium.launch(launchOptions());
+  const page = await browser.newPage({ locale: "en-GB" });
+  await openApp(page, url);
+  await installed(page);
+  const base64 = readFileSync(photoPath("mel.jpg")).toString("base64");
+  await page.evaluate(async (text) => {
+    const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+    const form = new FormData();
+    form.append("photos", new File([bytes], "shared mole.jpg", { type: "image/jpeg" }));
+    await fetch("share", { method: "POST", body: form, redirect: "manual" });
+  }, base64);
+  await page.reload(); // as the redirect does
+  await modelReady(page);
+  await expect(page.getByTestId("results")).toBeVisible();
+  await expect(page.getByRole("img", { name: "shared mole.jpg" })).toBeVisible();
   await browser.close();
   server.closeAllConnections();
   server.close();
@@ -75,7 +102,15 @@ test("can be installed: manifest, icons and a start page", async ({ page, url, r
     name: string;
     display: string;
     icons: { src: string; sizes: string; type: string }[];
+    shortcuts: { url: string }[];
+    share_target: { action: string };
   };
+  expect(manifest.shortcuts.map((shortcut) => shortcut.url)).toEqual(["./#/check", "./#/notebook"]);
+  expect(manifest.share_target.action).toBe("./share");
+  // iOS cuts the corners of an icon itself: this one fills its square.
+  const touch = decode(await (await request.get(`${url}apple-touch-icon.png`)).body());
+  const corner = [...touch.data.slice(0, touch.channels)];
+  expect([touch.width, corner[3] ?? 255]).toEqual([180, 255]);
   expect(manifest.display).toBe("standalone");
   for (const { src, sizes, type } of manifest.icons) {
     const response = await request.get(url + src);

@@ -69,10 +69,19 @@ test.describe("at 360 x 640, Chinese, dark", () => {
   });
 });
 
-test("English and Chinese are switched and remembered", async ({ page, url }) => {
+test("languages are switched and remembered; names of models and classes follow", async ({ page, url }) => {
   await openApp(page, url);
   await classify(page, "mel.jpg");
-  await page.getByTestId("language").click();
+  const language = page.getByTestId("language");
+  await expect(language.locator("option")).toHaveText(["English", "Español", "中文"]);
+  await language.selectOption("es");
+  await expect(page.locator("html")).toHaveAttribute("lang", "es");
+  await expect(page.getByTestId("verdict")).toContainText("Por encima de la línea de las clases malignas");
+  await expect(page.getByTestId("prediction-set")).toContainText("Melanoma");
+  await expect(page.getByTestId("bars")).toContainText("Nevo melanocítico");
+  await expect(page.getByTestId("model-badge")).toContainText("Imágenes dibujadas, 7 clases");
+  await expect(page).toHaveTitle("Examinar – lentigo");
+  await language.selectOption("zh");
   await expect(page.locator("html")).toHaveAttribute("lang", "zh-Hans");
   await expect(page.getByTestId("verdict")).toContainText("高于恶性类别的界线");
   await expect(page.locator(".session-verdict")).toContainText("不是诊断");
@@ -81,9 +90,13 @@ test("English and Chinese are switched and remembered", async ({ page, url }) =>
   // Nothing English is left on the page but names.
   const english = await page.locator("main, nav, footer").allInnerTexts();
   expect(english.join(" ").match(/\b(the|and|of|photograph|save|model)\b/gi)).toBeNull();
+  await page.getByRole("link", { name: "模型" }).click();
+  await expect(page.getByTestId("card")).toBeVisible();
+  const card = await page.getByTestId("card").innerText(); // the English card is folded away, and says so
+  expect(card.match(/\b(the|and|of|with)\b/gi)).toBeNull();
   await page.reload();
   await expect(page.locator("html")).toHaveAttribute("lang", "zh-Hans");
-  await page.getByTestId("language").click();
+  await language.selectOption("en");
   await expect(page.locator("html")).toHaveAttribute("lang", "en");
 });
 
@@ -99,6 +112,43 @@ test("light and dark follow the device, or the person", async ({ page, url }) =>
   expect(await ground()).toBe(light);
   await page.getByTestId("theme").click();
   expect(await ground()).toBe(dark);
+});
+
+test("the title says where one is, and the focus is never lost", async ({ page, url }) => {
+  await openApp(page, url);
+  await expect(page).toHaveTitle("Check – lentigo");
+  const focused = (): Promise<string> => page.evaluate(() => document.activeElement!.tagName);
+  await classify(page, "mel.jpg");
+  expect(await focused()).not.toBe("BODY");
+  await page.getByTestId("start-over").click();
+  await expect(page.getByTestId("results")).toBeHidden();
+  expect(await focused()).not.toBe("BODY");
+  await classify(page, "mel.jpg");
+  await save(page, "Mole on the arm");
+  await expect(page).toHaveTitle("Mole on the arm – lentigo");
+  expect(await focused()).not.toBe("BODY");
+  await page.getByRole("link", { name: "Models" }).click();
+  await expect(page).toHaveTitle("Models – lentigo");
+  await expect(page.getByRole("main")).toBeFocused();
+});
+
+test("the browser's frame has the page's colour", async ({ page, url }) => {
+  await page.emulateMedia({ colorScheme: "dark" });
+  await openApp(page, url);
+  for (let i = 0; i < 3; i++) {
+    const shown = await page.evaluate(() => {
+      const tags = [...document.querySelectorAll<HTMLMetaElement>("meta[name=theme-color]")];
+      const tag = tags.find(({ media }) => matchMedia(media).matches)!;
+      const probe = document.createElement("i");
+      probe.style.color = tag.content;
+      document.body.append(probe);
+      const colours = [getComputedStyle(probe).color, getComputedStyle(document.body).backgroundColor];
+      probe.remove();
+      return colours;
+    });
+    expect(shown[0]).toBe(shown[1]);
+    await page.getByTestId("theme").click();
+  }
 });
 
 test("works from the keyboard alone", async ({ page, url }) => {

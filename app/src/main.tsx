@@ -2,15 +2,20 @@
 
 import { effect } from "@preact/signals";
 import { render } from "preact";
+import { startLanguage } from "./state/preferences";
 import { startOffline } from "./state/offline";
 import { captureUnknown, model, startModels } from "./state/models";
 import { startDraft } from "./state/draft";
+import { takeShared } from "./state/shared";
 import { classifyWaiting, forgetAnswers } from "./state/session";
 import { App } from "./ui/App";
 
-render(<App />, document.getElementById("app")!);
-
-void startDraft();
+void startLanguage().then(() => {
+  render(<App />, document.getElementById("app")!);
+  void startDraft()
+    .then(takeShared)
+    .catch(() => undefined);
+});
 
 // Photographs that came in while no model was there or before the person said how they were taken, or that another model answered, are (again) classified.
 let answering: string | null = null;

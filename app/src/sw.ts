@@ -18,6 +18,7 @@ const worker = self as unknown as ServiceWorkerGlobalScope;
 
 const PREFIX = "lentigo-";
 const CURRENT = PREFIX + PRECACHE.version;
+const SHARED = `${PREFIX}shared`;
 const MODELS = `${PREFIX}models`; // bundles that were chosen later; not tied to a version of the app
 
 async function fill(): Promise<void> {
@@ -36,7 +37,7 @@ async function fill(): Promise<void> {
 
 async function removeOldVersions(): Promise<void> {
   for (const name of await caches.keys()) {
-    if (name.startsWith(PREFIX) && name !== CURRENT && name !== MODELS) await caches.delete(name);
+    if (name.startsWith(PREFIX) && name !== CURRENT && name !== MODELS && name !== SHARED) await caches.delete(name);
   }
   await worker.clients.claim();
 }
@@ -62,6 +63,21 @@ async function keepModelFile(request: Request, response: Response): Promise<void
   }
 }
 
+/** Photographs that another app shared: kept on the device until the page takes them (state/shared.ts). */
+async function takeShared(request: Request): Promise<Response> {
+  const files = (await request.formData()).getAll("photos").filter((entry) => entry instanceof File);
+  const cache = await caches.open(SHARED);
+  await Promise.all(
+    files.map((file, i) =>
+      cache.put(
+        `${worker.registration.scope}shared/${Date.now()}-${i}`,
+        new Response(file, { headers: { "content-type": file.type, "x-name": encodeURIComponent(file.name) } }),
+      ),
+    ),
+  );
+  return Response.redirect(`${worker.registration.scope}#/check`, 303);
+}
+
 worker.addEventListener("install", (event) => event.waitUntil(fill()));
 worker.addEventListener("activate", (event) => event.waitUntil(removeOldVersions()));
 worker.addEventListener("message", (event) => {
@@ -70,5 +86,6 @@ worker.addEventListener("message", (event) => {
 worker.addEventListener("fetch", (event) => {
   const { request } = event;
   const { scope } = worker.registration;
+  if (request.method === "POST" && request.url === `${scope}share`) return event.respondWith(takeShared(request));
   if (request.method === "GET" && request.url.startsWith(scope)) event.respondWith(answer(request));
 });

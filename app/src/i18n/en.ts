@@ -1,4 +1,9 @@
-/** Every sentence of the app in English. The other languages have the same keys; the compiler holds them to it. */
+/**
+ * Every sentence of the app in English.
+ *
+ * A language is a file beside this one, named by its code, which exports itself under that code. It has the same keys;
+ * the compiler and a test hold it to them. Nothing else names the languages.
+ */
 
 const text = {
   // The frame
@@ -19,6 +24,7 @@ const text = {
   themeAuto: "Colours: as the device",
   themeLight: "Colours: light",
   themeDark: "Colours: dark",
+  language: "Language",
 
   // The notice
   noticeTitle: "Before you start",
@@ -233,6 +239,7 @@ const text = {
   domainClinical: "Close-up photographs",
   domainPhantom: "Drawn images",
   modelCard: "Model card",
+  modelCardFull: "The whole card, in English",
   classes: "Classes",
   inputSize: "Input",
   network: "Network",
@@ -343,9 +350,19 @@ export type ErrorKey = keyof typeof errors;
 export type PartKey = keyof typeof parts;
 
 export interface Translation {
+  meta: {
+    /** Of the page, BCP 47. */
+    lang: string;
+    /** For numbers and dates, BCP 47. */
+    locale: string;
+    /** Whether a space stands between sentences, and between a number and its unit. */
+    spaced: boolean;
+  };
   text: Record<TextKey, string>;
   errors: Record<ErrorKey, string>;
   parts: Record<PartKey, string>;
+  /** Classes by their English name, for languages that bundles do not name them in. */
+  classes?: Record<string, string>;
 }
 
-export const en: Translation = { text, errors, parts };
+export const en: Translation = { meta: { lang: "en", locale: "en-GB", spaced: true }, text, errors, parts };

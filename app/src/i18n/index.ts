@@ -1,13 +1,38 @@
 /** Sentences in the person's language, numbers and dates in its manner. */
 
+import { signal } from "@preact/signals";
 import type { ErrorKey, TextKey, Translation } from "./en";
 import { en } from "./en";
-import { zh } from "./zh";
 import type { PlainError } from "../core/errors";
 import type { Site } from "../notebook/types";
-import { type Language, language } from "../state/preferences";
 
-const translations: Record<Language, Translation> = { en, zh };
+// Each language but English is fetched when it is chosen.
+const files = import.meta.glob<Record<string, Translation>>(["./??.ts", "!./en.ts"]);
+
+/** Codes of every language there is, such as "en". */
+export const LANGUAGES = ["en", ...Object.keys(files).map((path) => path.slice(2, 4))].sort();
+
+/** A language's name in itself. */
+export function languageName(code: string): string {
+  const name = new Intl.DisplayNames([code], { type: "language" }).of(code) ?? code;
+  return name.charAt(0).toUpperCase() + name.slice(1);
+}
+
+const translation = signal<Translation>(en);
+export const language = signal("en");
+
+/** Speak a language from now on; one that cannot be fetched leaves the one in use. */
+export async function speak(code: string): Promise<void> {
+  const load = files[`./${code}.ts`];
+  const spoken = code === "en" || load === undefined ? en : (await load())[code];
+  translation.value = spoken;
+  language.value = spoken === en ? "en" : code;
+}
+
+/** Attributes of the language in use. */
+export function meta(): Translation["meta"] {
+  return translation.value.meta;
+}
 
 export type Params = Record<string, string | number>;
 
@@ -17,15 +42,11 @@ export function fill(sentence: string, params: Params = {}): string {
 }
 
 export function t(key: TextKey, params?: Params): string {
-  return fill(translations[language.value].text[key], params);
+  return fill(translation.value.text[key], params);
 }
 
 export function errorText(error: PlainError): string {
-  return fill(translations[language.value].errors[error.key as ErrorKey], error.params);
-}
-
-function locale(): string {
-  return language.value === "zh" ? "zh-CN" : "en-GB";
+  return fill(translation.value.errors[error.key as ErrorKey], error.params);
 }
 
 /** A probability as a percentage; what is nearly none or nearly all, but not quite, says so. */
@@ -35,25 +56,27 @@ export function percent(value: number): string {
   return `${Math.round(value * 100)}${gap()}%`;
 }
 
-/** Between a number and its unit: Chinese sets none, English a space that does not break. */
+/** Between a number and its unit: a space that does not break, or none. */
 function gap(): string {
-  return language.value === "zh" ? "" : "\u00a0";
+  return meta().spaced ? "\u00a0" : "";
 }
 
 /** A threshold or a rate, to a tenth of a percent where that matters. */
 export function finePercent(value: number): string {
-  return `${(value * 100).toFixed(value < 0.1 ? 1 : 0)}${gap()}%`;
+  const digits = value < 0.1 ? 1 : 0;
+  const format = new Intl.NumberFormat(meta().locale, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return `${format.format(value * 100)}${gap()}%`;
 }
 
 export function fileSize(bytes: number): string {
   const [unit, factor] = bytes >= 1e9 ? ["GB", 1e9] : bytes >= 1e6 ? ["MB", 1e6] : ["kB", 1e3];
-  return `${new Intl.NumberFormat(locale(), { maximumSignificantDigits: 2 }).format(bytes / Number(factor))}\u00a0${unit}`;
+  return `${new Intl.NumberFormat(meta().locale, { maximumSignificantDigits: 2 }).format(bytes / Number(factor))}\u00a0${unit}`;
 }
 
 /** A day given as YYYY-MM-DD. */
 export function dayText(day: string): string {
   const [year, month, date] = day.split("-").map(Number);
-  return new Intl.DateTimeFormat(locale(), { dateStyle: "medium" }).format(new Date(year, month - 1, date));
+  return new Intl.DateTimeFormat(meta().locale, { dateStyle: "medium" }).format(new Date(year, month - 1, date));
 }
 
 /** Today as YYYY-MM-DD in the person's time zone. */
@@ -64,7 +87,7 @@ export function today(): string {
 
 /** A class's plain name. */
 export function className(label: { en: string; zh: string }): string {
-  const name = language.value === "zh" ? label.zh : label.en;
+  const name = language.value === "zh" ? label.zh : (translation.value.classes?.[label.en] ?? label.en);
   return name.charAt(0).toUpperCase() + name.slice(1);
 }
 
@@ -77,7 +100,7 @@ export function untitled(site: Site | null, day: string): string {
 export function siteName(site: Pick<Site, "region" | "view"> | null): string {
   if (site === null) return t("siteNone");
   const [side, part] = site.region.includes(".") ? site.region.split(".") : ["", site.region];
-  const parts = translations[language.value].parts as Record<string, string>;
+  const parts = translation.value.parts as Record<string, string>;
   const name = parts[part] ?? part;
   if (side === "") return name;
   return t(side === "left" ? "siteLeft" : "siteRight", { part: name });

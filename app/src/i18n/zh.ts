@@ -3,6 +3,7 @@
 import type { Translation } from "./en";
 
 export const zh: Translation = {
+  meta: { lang: "zh-Hans", locale: "zh-CN", spaced: false },
   text: {
     skip: "跳到正文",
     navLabel: "页面",
@@ -21,6 +22,7 @@ export const zh: Translation = {
     themeAuto: "颜色：跟随设备",
     themeLight: "颜色：浅色",
     themeDark: "颜色：深色",
+    language: "语言",
 
     noticeTitle: "使用前请阅读",
     noticeResearch: "lentigo 是研究软件，不是医疗器械，所显示的内容不是诊断。",
@@ -219,6 +221,7 @@ export const zh: Translation = {
     domainClinical: "近距离照片",
     domainPhantom: "绘制图像",
     modelCard: "模型说明",
+    modelCardFull: "完整说明（英文）",
     classes: "类别数",
     inputSize: "输入",
     network: "网络",

@@ -1,8 +1,10 @@
 /** The frame around every page: heading, navigation, language and colours, and the standing notice. */
 
-import { t } from "../i18n";
+import { useEffect, useRef } from "preact/hooks";
+import { language, languageName, LANGUAGES, t } from "../i18n";
 import { install, installOffer } from "../state/install";
-import { chooseLanguage, chooseTheme, language, noticeRead, readNotice, theme, type Theme } from "../state/preferences";
+import { tellError } from "../state/notices";
+import { chooseLanguage, chooseTheme, noticeRead, readNotice, theme, type Theme } from "../state/preferences";
 import { type Route, route, routeHash } from "../state/route";
 import { CasePage } from "./CasePage";
 import { Check } from "./Check";
@@ -41,7 +43,6 @@ function Navigation() {
 
 function Head() {
   const colours = THEMES[theme.value];
-  const other = language.value === "en" ? "zh" : "en";
   return (
     <header class="head">
       <a class="brand" href={routeHash({ page: "check" })}>
@@ -53,16 +54,21 @@ function Head() {
       </a>
       <Navigation />
       <div class="head-tools">
-        <button
-          type="button"
-          class="text-button"
-          lang={other === "zh" ? "zh-Hans" : "en"}
-          aria-label={other === "zh" ? "切换为中文" : "Switch to English"}
-          onClick={() => chooseLanguage(other)}
+        <select
+          class="language"
+          aria-label={t("language")}
+          value={language.value}
+          onChange={(event) =>
+            void chooseLanguage(event.currentTarget.value).catch((error: unknown) => tellError(error))
+          }
           data-testid="language"
         >
-          {other === "zh" ? "中文" : "EN"}
-        </button>
+          {LANGUAGES.map((code) => (
+            <option key={code} value={code} lang={code}>
+              {languageName(code)}
+            </option>
+          ))}
+        </select>
         <button
           type="button"
           class="icon-button"
@@ -108,7 +114,24 @@ function Page({ at }: { at: Route }) {
   }
 }
 
+const TITLES = { check: "navCheck", notebook: "navNotebook", case: "navNotebook", models: "navModels" } as const;
+
+/** The page's title follows the route, and the focus goes to what is new. */
+function useRoute(): void {
+  const { page } = route.value;
+  const place = routeHash(route.value);
+  const first = useRef(true);
+  useEffect(() => {
+    document.title = `${t(TITLES[page])} – lentigo`;
+  });
+  useEffect(() => {
+    if (first.current) first.current = false;
+    else document.getElementById("main")?.focus({ preventScroll: true });
+  }, [place]);
+}
+
 export function App() {
+  useRoute();
   return (
     <>
       <a

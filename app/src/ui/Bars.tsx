@@ -9,8 +9,6 @@ interface Props {
   /** Highlighted class. */
   chosen?: number;
   onChoose?: (index: number) => void;
-  /** Positions of the classes from the first bar to the last; the most probable first where none is given. */
-  order?: readonly number[] | undefined;
   muted?: boolean;
 }
 
@@ -19,10 +17,10 @@ export function byProbability(probabilities: readonly number[]): number[] {
   return probabilities.map((_, i) => i).sort((i, j) => probabilities[j] - probabilities[i]);
 }
 
-export function Bars({ classes, probabilities, chosen, onChoose, order, muted = false }: Props) {
+export function Bars({ classes, probabilities, chosen, onChoose, muted = false }: Props) {
   return (
     <ol class={`bars ${muted ? "bars-muted" : ""}`} data-testid="bars">
-      {(order ?? byProbability(probabilities)).map((i) => {
+      {byProbability(probabilities).map((i) => {
         const content = (
           <>
             <span class="bar-name">

@@ -131,6 +131,9 @@ function Loaded({ one }: { one: CaseWithVisits }) {
   const deleting = useSignal<"case" | { visit: string } | null>(null);
   const heat = useSignal(0);
   const place = siteName(one.site);
+  useEffect(() => {
+    document.title = `${one.title} – lentigo`;
+  });
   const hasMaps = one.visits.some((visit) => visit.photos.some((photo) => photo.cam !== null));
   const follow = (): void => {
     if (photos.value.length > 0) startOver(); // can be brought back

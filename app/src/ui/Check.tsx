@@ -1,7 +1,7 @@
 /** The first page: photographs of one lesion in, an answer out. */
 
 import { signal, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { argmax } from "../core/probabilities";
 import type { Spec } from "../core/spec";
 import { className, errorText, percent, t } from "../i18n";
@@ -339,9 +339,16 @@ function Session() {
 }
 
 export function Check() {
+  const empty = photos.value.length === 0;
+  const first = useRef(true);
+  useEffect(() => {
+    // What had the focus is gone with the page before.
+    if (first.current) first.current = false;
+    else if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+  }, [empty]);
   return (
     <>
-      {photos.value.length === 0 ? (
+      {empty ? (
         <>
           <ModelProblem />
           <Welcome />
@@ -349,7 +356,7 @@ export function Check() {
       ) : (
         <Session />
       )}
-      {photos.value.length > 0 && captureUnknown.value && <CaptureQuestion />}
+      {!empty && captureUnknown.value && <CaptureQuestion />}
       {cameraOpen.value && <Camera onClose={() => (cameraOpen.value = false)} />}
     </>
   );

@@ -1,10 +1,39 @@
-/** Two dates of one lesion side by side. */
+/** Two dates of one lesion: photographs and verdicts side by side, the classes row by row. */
 
 import { useSignal } from "@preact/signals";
-import { dayText, percent, t } from "../i18n";
+import { argmax } from "../core/probabilities";
+import { className, dayText, percent, t } from "../i18n";
 import type { Visit } from "../notebook/types";
-import { byProbability } from "./Bars";
-import { VisitView } from "./VisitView";
+import { visitVerdict } from "../notebook/verdict";
+import { Bars, byProbability } from "./Bars";
+import { VerdictLine } from "./Verdict";
+import { KeptPhoto } from "./VisitView";
+
+/** One class, its two probabilities beneath each other. */
+function Rows({ first, second }: { first: Visit; second: Visit }) {
+  const rows = [first, second];
+  return (
+    <ol class="bars" data-testid="compare-bars">
+      {byProbability(second.probabilities).map((i) => (
+        <li key={second.classes[i].code} class="bar" data-code={second.classes[i].code}>
+          <span class="bar-name">
+            {className(second.classes[i])}
+            {second.classes[i].malignant === true && <span class="tag">{t("malignant")}</span>}
+          </span>
+          {rows.map((visit, side) => (
+            <span key={side} class="compare-bar">
+              <span class="small">{dayText(visit.date)}</span>
+              <span class={`bar-track ${visit.classes[i].malignant === true ? "bar-malignant" : ""}`}>
+                <span class="bar-fill" style={{ "--share": visit.probabilities[i] }} />
+              </span>
+              <span class="bar-value">{percent(visit.probabilities[i])}</span>
+            </span>
+          ))}
+        </li>
+      ))}
+    </ol>
+  );
+}
 
 export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: number }) {
   const left = useSignal(visits[0].id);
@@ -15,19 +44,13 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
     { chosen: right, visit: find(right.value, visits[visits.length - 1]), label: t("compareSecond") },
   ];
   const [first, second] = sides.map(({ visit }) => visit);
-  const models = new Set(sides.map(({ visit }) => visit.model.digest));
-  const order = models.size === 1 ? byProbability(second.probabilities) : undefined; // so that equal rows can be compared
+  const oneModel = first.model.digest === second.model.digest;
   return (
     <section class="compare" data-testid="compare">
-      {models.size > 1 && <p class="problem">{t("compareModels")}</p>}
-      {models.size === 1 && first.malignant !== null && second.malignant !== null && (
-        <p data-testid="compare-share">
-          {t("compareShare", { first: percent(first.malignant), second: percent(second.malignant) })}
-        </p>
-      )}
+      {!oneModel && <p class="problem">{t("compareModels")}</p>}
       <div class="compare-sides">
         {sides.map(({ chosen, visit, label }) => (
-          <div key={label}>
+          <article key={label} class="compare-side" data-testid="visit">
             <label class="field no-print">
               <span>{label}</span>
               <select value={visit.id} onChange={(event) => (chosen.value = event.currentTarget.value)}>
@@ -38,10 +61,39 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
                 ))}
               </select>
             </label>
-            <VisitView visit={visit} heat={heat} order={order} />
-          </div>
+            <h3>{dayText(visit.date)}</h3>
+            <div class="visit-photos">
+              {visit.photos.map((photo, i) => (
+                <KeptPhoto
+                  key={i}
+                  photo={photo}
+                  classIndex={argmax(visit.probabilities)}
+                  heat={heat}
+                  label={t("photograph", { number: i + 1 })}
+                />
+              ))}
+            </div>
+            <VerdictLine verdict={visitVerdict(visit)} />
+            {visit.note && <p class="visit-note">{visit.note}</p>}
+          </article>
         ))}
       </div>
+      {oneModel && first.malignant !== null && second.malignant !== null && (
+        <p data-testid="compare-share">
+          {t("compareShare", { first: percent(first.malignant), second: percent(second.malignant) })}
+        </p>
+      )}
+      {oneModel ? (
+        <Rows first={first} second={second} />
+      ) : (
+        [first, second].map((visit) => (
+          <div key={visit.id}>
+            <h3>{dayText(visit.date)}</h3>
+            <Bars classes={visit.classes} probabilities={visit.probabilities} muted={visit.abstained} />
+          </div>
+        ))
+      )}
+      <p class="small">{t("noticeShort")}</p>
     </section>
   );
 }

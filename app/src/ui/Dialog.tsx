@@ -26,8 +26,12 @@ export function Dialog({ title, onClose, class: name = "", children }: Props) {
     return () => {
       dialog.removeEventListener("close", closed);
       dialog.close();
-      // The browser gives the focus back only while the dialog is still in the page.
-      if (before instanceof HTMLElement) queueMicrotask(() => before.isConnected && before.focus());
+      // The browser gives the focus back only while the dialog is still in the page, and what had it may be gone.
+      queueMicrotask(() => {
+        if (document.querySelector("dialog[open]") !== null) return;
+        const target = before?.isConnected && before !== document.body ? before : document.getElementById("main");
+        if (target instanceof HTMLElement) target.focus();
+      });
     };
   }, []);
   return (

@@ -1,9 +1,8 @@
 /** Which model answers, what it was made for, and how long it took. */
 
-import { t } from "../i18n";
+import { meta, t } from "../i18n";
 import { modelName } from "../state/catalogue";
 import { model } from "../state/models";
-import { language } from "../state/preferences";
 import { Icon } from "./icons";
 
 export const MADE_FOR = {
@@ -24,7 +23,7 @@ export function ModelBadge({ milliseconds }: { milliseconds?: number | undefined
           {t(MADE_FOR[state.spec.domain])}
           {milliseconds !== undefined && (
             <>
-              {language.value === "en" && " " /* Chinese sets no space between sentences */}
+              {meta().spaced && " "}
               {t("took", { milliseconds: Math.round(milliseconds) })}
             </>
           )}

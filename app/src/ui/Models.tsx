@@ -160,7 +160,12 @@ function Card() {
             </div>
           ))}
         </dl>
-        <Markdown text={card} />
+        <details data-testid="whole-card">
+          <summary>{t("modelCardFull")}</summary>
+          <div lang="en">
+            <Markdown text={card} />
+          </div>
+        </details>
       </section>
       <SelfCheck key={spec.name} />
     </>

@@ -73,11 +73,9 @@ export function KeptPhoto({
 interface Props {
   visit: Visit;
   heat: number;
-  /** Order of the bars; by probability where none is given. */
-  order?: readonly number[] | undefined;
 }
 
-export function VisitView({ visit, heat, order }: Props) {
+export function VisitView({ visit, heat }: Props) {
   const top = argmax(visit.probabilities);
   const verdict = visitVerdict(visit);
   const set = visit.set?.codes.flatMap((code) => visit.classes.find((label) => label.code === code) ?? []);
@@ -95,7 +93,7 @@ export function VisitView({ visit, heat, order }: Props) {
       {visit.set !== undefined && set !== undefined && !visit.abstained && (
         <Chips classes={set} coverage={visit.set.coverage} />
       )}
-      <Bars classes={visit.classes} probabilities={visit.probabilities} order={order} muted={visit.abstained} />
+      <Bars classes={visit.classes} probabilities={visit.probabilities} muted={visit.abstained} />
       <div class="visit-words">
         {visit.note && <p class="visit-note">{visit.note}</p>}
         {visit.taken !== undefined && <p class="small">{`${t("taken")} ${t(CAPTURE_NAMES[visit.taken])}`}</p>}

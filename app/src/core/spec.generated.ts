@@ -95,6 +95,7 @@ const taught = v.strictObject({
   fingerprint: v.pipe(v.string(), v.maxLength(1000)),
   images: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.ltValue(9007199254740992)),
   teacher: v.pipe(v.string(), v.maxLength(1000)),
+  by: v.optional(v.picklist(["answers", "features"]), "answers"),
 });
 
 const provenance = v.strictObject({

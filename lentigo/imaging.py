@@ -60,7 +60,7 @@ _SNIFF_BYTES = 512
 
 # Format name -> the Pillow plug-in that registers it. Only the one that is needed is imported:
 # safer than Pillow's forty, and quicker on the first image.
-_PLUGINS = {
+PLUGINS = {
     "JPEG": "JpegImagePlugin",
     "PNG": "PngImagePlugin",
     "WEBP": "WebPImagePlugin",
@@ -418,7 +418,7 @@ def _identify(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
         raise ImageError(f"{name}: cannot be read ({error})") from None
     _check_pixels(name, header.width, header.height, max_pixels)  # before the plug-in, since some take memory when they open
     try:
-        import_module(f"PIL.{_PLUGINS[kind]}")
+        import_module(f"PIL.{PLUGINS[kind]}")
         file.seek(0)
         return Image.open(file, formats=[kind])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -205,14 +205,14 @@ class Classifier:
         outputs = self.run(pixels)
         return [self.prediction(outputs, i, pixels[i], source, extents[i]) for i, source in enumerate(sources)]
 
-    def prediction(self, outputs: Outputs, index: int, pixels: Pixels, source: ImageSource, extent: tuple[int, int]) -> Prediction:
+    def prediction(self, outputs: Outputs, index: int, pixels: Pixels, source: ImageSource | None, extent: tuple[int, int]) -> Prediction:
         """Wrap one image's outputs.
 
         Args:
             outputs: of a batch.
             index: which of the batch.
             pixels: (size, size, 3) uint8, what the network saw.
-            source: where the image came from.
+            source: where the image came from, or the image itself; None where it is not kept.
             extent: its (width, height) upright, before resizing.
         """
         verdict = self.judge(outputs, index, pixels)

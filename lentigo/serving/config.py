@@ -25,7 +25,10 @@ class ServeConfig:
         workers: processes, each with one copy of every model.
         models: packaged names, bundle folders or run folders; the first is the default. None at all serves the phone app only.
         threads: threads of one inference in each worker; None shares the cores between the workers.
-        decoders: threads that decode images in each worker; None shares the cores between the workers.
+        decoders: processes that decode ordinary images in each worker; None shares the cores between the workers. One more,
+            of low priority, decodes the large ones.
+        decode_cpu_s: most CPU time to decode one image, in seconds; its process is then ended.
+        decode_memory_bytes: most memory that a decoding process may take beside what it starts with.
         exact: decode JPEG in full, as `lentigo.load().predict` does; False lets the decoder scale down, which is quicker.
         max_batch: most images in one call of the network.
         max_delay_ms: longest that an image waits for others to join its batch.
@@ -65,6 +68,8 @@ class ServeConfig:
     models: tuple[str, ...] = ("dermoscopy-7",)
     threads: int | None = None
     decoders: int | None = None
+    decode_cpu_s: float = 5.0
+    decode_memory_bytes: int = 768 * 1024 * 1024
     exact: bool = True
     max_batch: int = 16
     max_delay_ms: float = 4.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from lentigo.inference import Classifier, find_bundle
 from lentigo.serving import logs
 from lentigo.serving.batching import Batcher
 from lentigo.serving.config import ServeConfig
+from lentigo.serving.decoding import DecoderPool
 from lentigo.serving.problems import Problem
 
 Signature = tuple[int, int, int]
@@ -51,7 +51,7 @@ class ModelHost:
     """
 
     def __init__(
-        self, config: ServeConfig, pool: Executor, on_batch: Callable[[int, float], None], on_reload: Callable[[bool], None]
+        self, config: ServeConfig, pool: DecoderPool, on_batch: Callable[[int, float], None], on_reload: Callable[[bool], None]
     ) -> None:
         self._config = config
         self._pool = pool
@@ -166,8 +166,6 @@ class ModelHost:
             self._pool,
             max_batch=config.max_batch,
             max_delay_s=config.max_delay_ms / 1000,
-            max_pixels=config.max_pixels,
-            exact=config.exact,
             on_batch=self._on_batch,
         )
         return Loaded(classifier, card, batcher, source, signature)

@@ -63,6 +63,7 @@ SERIES = (
     Series("lentigo_problems_total", "counter", "Requests refused or failed, by kind of problem.", *_one("kind", REASONS)),
     Series("lentigo_images_total", "counter", "Images, by outcome.", *_one("outcome", ("answered", "refused"))),
     Series("lentigo_received_bytes_total", "counter", "Bytes of request bodies read."),
+    Series("lentigo_decoder_restarts_total", "counter", "Decoding processes that were ended or died, and were replaced."),
     Series("lentigo_reloads_total", "counter", "Bundles loaded again, by outcome.", *_one("outcome", ("done", "failed"))),
     Series("lentigo_request_seconds", "histogram", "Seconds from the head of a predict request to its answer.", buckets=SECONDS),
     Series("lentigo_batch_images", "histogram", "Images in one call of the network.", buckets=SIZES),

@@ -20,7 +20,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "method-not-allowed": (405, "This address takes other methods"),
     "too-slow": (408, "The request did not arrive in time"),
     "body-too-large": (413, "The body is too large"),
-    "image-too-large": (413, "The image has too many pixels"),
+    "image-too-large": (413, "The image costs too much to decode"),
     "too-many-files": (413, "Too many images in one request"),
     "unsupported-type": (415, "This content type is not taken"),
     "not-an-image": (415, "The content is not an image of a known format"),

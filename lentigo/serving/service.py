@@ -14,7 +14,6 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -34,6 +33,7 @@ from lentigo.serving import logs, metrics
 from lentigo.serving.auth import Key, Keyring, read_keys
 from lentigo.serving.batching import Answer
 from lentigo.serving.config import ServeConfig
+from lentigo.serving.decoding import DecoderPool
 from lentigo.serving.envelope import Envelope
 from lentigo.serving.handout import Handout
 from lentigo.serving.hosting import Loaded, ModelHost
@@ -84,7 +84,7 @@ class Service:
         self.connections: Callable[[], int] = lambda: 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.host: ModelHost
-        self._pool: ThreadPoolExecutor
+        self._pool: DecoderPool
         self._rate = 50.0  # images a second that are answered, measured; says when to come again
         self._keys_seen = self._keys_signature()
 
@@ -92,7 +92,13 @@ class Service:
     async def running(self) -> AsyncIterator[None]:
         """Load the models in the background, and stop in good order at the end."""
         config = self.config
-        self._pool = ThreadPoolExecutor(config.decoders or config.share, thread_name_prefix="decode")
+        loop = asyncio.get_running_loop()
+
+        def on_replaced() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self.tally.add, "lentigo_decoder_restarts_total")
+
+        self._pool = DecoderPool(config, on_replaced)
         self.host = ModelHost(config, self._pool, self._on_batch, self._on_reload)
         tasks = [asyncio.create_task(self._load()), asyncio.create_task(self._beat())]
         if config.reload_s:
@@ -104,7 +110,7 @@ class Service:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.host.close()
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(self._pool.close)
 
     async def reload(self) -> None:
         """Take up changed bundles and keys now."""
@@ -137,7 +143,8 @@ class Service:
         deadline = asyncio.get_running_loop().time() + self.config.deadline_s
         loaded = await self._wait_for_model(options, deadline)
         self._make_room(len(images))
-        items = loaded.batcher.submit(images)
+        within_s = deadline - asyncio.get_running_loop().time()
+        items = loaded.batcher.submit(images, within_s=within_s, picture=options.heatmap == "png")
         images.clear()  # the items hold them now
         try:
             async with asyncio.timeout_at(deadline):
@@ -183,7 +190,7 @@ class Service:
             document = {"index": i, **describe(answer, options.top_k)}
             if options.heatmap != "none":
                 draw = draw_map if options.heatmap == "png" else list_map
-                document["heatmap"] = await asyncio.get_running_loop().run_in_executor(self._pool, draw, answer)
+                document["heatmap"] = await asyncio.to_thread(draw, answer)
             documents.append(document)
         return documents
 

@@ -1,0 +1,169 @@
+"""One decoding process: encoded images on standard input, pixels on standard output, within hard limits of time and memory.
+
+Run by `lentigo.serving.decoding` as ``python -m lentigo.serving.decode_worker``. A decoder that runs wild is ended by the
+kernel or by the service, and takes nothing with it. Imports only what decoding needs, so that a replacement starts quickly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import struct
+import sys
+import warnings
+from dataclasses import dataclass
+from importlib import import_module
+
+from PIL import Image
+
+from lentigo.errors import ImageCostError, ImageError
+from lentigo.imaging import PLUGINS, Pixels, open_and_load, sniff
+
+try:
+    import resource
+except ImportError:  # Windows: the service's own deadline is the only limit
+    resource = None  # type: ignore[assignment]
+
+REQUEST = struct.Struct("<QIQBB")
+"""Bytes of the image, side of the square, most pixels, whether to decode in full, whether a picture is wanted."""
+REPLY = struct.Struct("<BIIIIQ")
+"""Whether it was decoded, width and height, width and height of the picture, bytes that follow."""
+PICTURE_SIDE = 512
+_SNIFFED = 512
+
+
+class RefusedError(Exception):
+    """An image that is not decoded: the kind of problem, and its detail."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A decoded image.
+
+    Attributes:
+        pixels: (size, size, 3) uint8 RGB.
+        extent: (width, height) of the image.
+        picture: the image in its own proportions, at most `PICTURE_SIDE` long; None where it was not asked for.
+    """
+
+    pixels: Pixels
+    extent: tuple[int, int]
+    picture: Image.Image | None = None
+
+
+def decode(data: bytes, size: int, max_pixels: int, *, exact: bool = True, picture: bool = False) -> Decoded:
+    """Decode one image by its content.
+
+    Args:
+        data: the encoded image.
+        size: side of the network's square.
+        max_pixels: largest width x height.
+        exact: decode JPEG in full.
+        picture: also scale the image for display.
+
+    Raises:
+        RefusedError: not an image, too costly, or damaged.
+    """
+    if not data:
+        raise RefusedError("no-image", "the part is empty")
+    try:
+        sniff(data[:_SNIFFED])
+    except ImageError as error:
+        raise RefusedError("not-an-image", str(error)) from None
+    try:
+        image, pixels = open_and_load(data, size, max_pixels=max_pixels, fast=not exact)
+        shown = None
+        if picture:
+            scale = min(1.0, PICTURE_SIDE / max(image.size))
+            extent = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+            shown = image.resize(extent, Image.Resampling.BILINEAR)
+    except ImageCostError as error:
+        raise RefusedError("image-too-large", str(error).removeprefix("the bytes given: ")) from None
+    except ImageError as error:
+        raise RefusedError("damaged-image", str(error).removeprefix("the bytes given: ")) from None
+    except MemoryError:
+        raise RefusedError("image-too-large", "there is not enough memory for this image; scale it down") from None
+    return Decoded(pixels, image.size, shown)
+
+
+def main(arguments: list[str]) -> None:
+    """Decode what comes on standard input until it ends.
+
+    Args:
+        arguments: CPU seconds an image, bytes of memory, priority to give up (as `os.nice` takes it).
+    """
+    cpu_s, memory, niceness = float(arguments[0]), int(arguments[1]), int(arguments[2])
+    warnings.simplefilter("ignore")
+    source = os.fdopen(os.dup(0), "rb")
+    target = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # nothing that a library prints may reach the answers
+    for name in PLUGINS.values():
+        import_module(f"PIL.{name}")
+    decode(_TINY, 8, 64)  # what is loaded on first use
+    _limit(memory, niceness)
+    while head := source.read(REQUEST.size):
+        length, size, max_pixels, exact, picture = REQUEST.unpack(head)
+        data = source.read(length)
+        if len(data) < length:
+            return
+        _allow(cpu_s)
+        try:
+            found = decode(data, size, max_pixels, exact=bool(exact), picture=bool(picture))
+        except RefusedError as refused:
+            text = f"{refused.kind}\n{refused.detail}".encode()
+            _send(target, REPLY.pack(0, 0, 0, 0, 0, len(text)), text)
+            continue
+        shown = found.picture.tobytes() if found.picture else b""
+        wide, high = found.picture.size if found.picture else (0, 0)
+        content = found.pixels.tobytes() + shown
+        _send(target, REPLY.pack(1, *found.extent, wide, high, len(content)), content)
+        del data, found, shown, content
+
+
+def _limit(memory: int, niceness: int) -> None:
+    """Bound the memory of this process, and keep it from writing files or leaving a core behind."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(niceness)
+    if resource is None:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  (a kernel file)
+            held = int(file.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (held + memory, held + memory))
+    for what in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(what, (0, 0))
+
+
+def _allow(cpu_s: float) -> None:
+    """Give the next image its CPU time; beyond it the kernel ends this process (SIGXCPU)."""
+    if resource is None:
+        return
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    soft = math.ceil(used.ru_utime + used.ru_stime + cpu_s)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
+
+
+def _send(target: object, *parts: bytes) -> None:
+    for part in parts:
+        left = memoryview(part)
+        while left:
+            left = left[target.write(left) :]  # type: ignore[attr-defined]
+
+
+_TINY = (
+    b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde\0\0\0\x0cIDATx\x9cc```\0\0\0\4\0\1\xf6\x178U"
+    b"\0\0\0\0IEND\xaeB`\x82"
+)
+"""A PNG of one black pixel."""
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

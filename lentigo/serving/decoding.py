@@ -1,0 +1,289 @@
+"""Decoding in processes that can be killed: a deadline ends the work, not only the wait.
+
+Two lanes. The quick one has several processes and takes ordinary pictures. What costs much (many pixels, many scans, or far
+more pixels than bytes) goes to one further process of low priority with a short queue, so that it never keeps others waiting,
+and never more than one such image is in memory. A process that passes its deadline, its CPU time or its memory is replaced.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import lentigo
+from lentigo.errors import ImageError
+from lentigo.image_header import check_header
+from lentigo.imaging import sniff
+from lentigo.serving import logs
+from lentigo.serving.config import ServeConfig
+from lentigo.serving.decode_worker import REPLY, REQUEST, Decoded
+from lentigo.serving.problems import Problem
+
+QUICK_WORK = 16_000_000
+"""Pixels times passes that the quick lane takes: a phone's photograph."""
+SPARSE_WORK, SPARSE = 2_000_000, 100
+"""More pixels than the first with fewer bytes than a hundredth of them: no photograph is packed so well."""
+MOST_COSTLY = 16
+"""Images that may wait for the slow lane."""
+_LOOK_S = 0.05
+_PIPE_BYTES = 2**20
+
+Outcome = Decoded | Exception | None
+"""A decoded image, why there is none (a `Problem`, or a fault), or None where nobody waited any more."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One image to decode.
+
+    Attributes:
+        data: the encoded image.
+        size: side of the network's square.
+        done: told the outcome, in a thread of the pool.
+        until: when nobody waits any more, by the monotonic clock; its process is then killed.
+        picture: also scale the image for display.
+        urgent: goes before all others.
+        abandoned: nobody waits any more.
+    """
+
+    data: bytes
+    size: int
+    done: Callable[[Outcome], None]
+    until: float = float("inf")
+    picture: bool = False
+    urgent: bool = False
+    abandoned: bool = False
+
+
+class DecoderPool:
+    """The decoding processes of one worker.
+
+    Args:
+        config: number of processes and their limits.
+        on_replaced: told of each process that had to be replaced, in a thread of the pool.
+    """
+
+    def __init__(self, config: ServeConfig, on_replaced: Callable[[], None] = lambda: None) -> None:
+        self._config = config
+        self._on_replaced = on_replaced
+        self._lock = threading.Lock()
+        self._quick, self._slow = _Lane(self._lock), _Lane(self._lock, niceness=10)
+        self._running: dict[_Process, Job] = {}
+        self._closed = threading.Event()
+        lanes = [self._quick] * (config.decoders or config.share) + [self._slow]
+        self._threads = [threading.Thread(target=self._work, args=(lane,), name="decode", daemon=True) for lane in lanes]
+        self._threads.append(threading.Thread(target=self._reap, name="decode-deadlines", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Put an image into its lane; its outcome comes to ``job.done``."""
+        with self._lock:
+            self._quick.put(job)
+
+    def close(self) -> None:
+        """End all processes at once, whatever they do."""
+        with self._lock:
+            self._closed.set()
+            left = [*self._quick.waiting, *self._slow.waiting]
+            for process in self._running:
+                process.kill()
+            for lane in (self._quick, self._slow):
+                lane.waiting.clear()
+                lane.changed.notify_all()
+        for job in left:
+            job.done(None)
+        for thread in self._threads:
+            thread.join(1.0)
+
+    def _work(self, lane: _Lane) -> None:
+        process = self._start(lane)
+        try:
+            while (job := self._next(lane)) is not None:
+                outcome, process = self._do(job, lane, process)
+                if outcome is not _PASSED_ON:
+                    job.data = b""
+                    job.done(outcome)  # type: ignore[arg-type]
+        finally:
+            if process is not None:
+                process.close()
+
+    def _next(self, lane: _Lane) -> Job | None:
+        """The next image of a lane; None when the pool is closed."""
+        with self._lock:
+            while not lane.waiting and not self._closed.is_set():
+                lane.changed.wait()
+            return None if self._closed.is_set() else lane.waiting.popleft()
+
+    def _do(self, job: Job, lane: _Lane, process: _Process | None) -> tuple[object, _Process | None]:
+        if job.abandoned or time.monotonic() >= job.until:
+            return None, process
+        if lane is self._quick and _is_costly(job.data):
+            with self._lock:
+                if len(self._slow.waiting) >= MOST_COSTLY:
+                    return Problem("queue-full", "too many large images are waiting", headers={"Retry-After": "5"}), process
+                self._slow.put(job)
+            return _PASSED_ON, process
+        process = process or self._start(lane)
+        if process is None:
+            return Problem("queue-full", "no decoder can be started now", headers={"Retry-After": "5"}), None
+        with self._lock:
+            if self._closed.is_set():
+                return None, process
+            self._running[process] = job
+        try:
+            return process.ask(job, self._config), process
+        except OSError:  # it has died, or has been killed
+            process.close()
+            outcome = self._explain(process, job)
+            closed = self._closed.is_set()
+            if not closed:
+                logs.event(logging.WARNING, "decoder replaced", exit=process.exit)
+                self._on_replaced()
+            return outcome, None if closed else self._start(lane)
+        finally:
+            with self._lock:
+                self._running.pop(process, None)
+
+    def _explain(self, process: _Process, job: Job) -> Outcome:
+        if process.late or self._closed.is_set():
+            return None
+        if process.exit == -getattr(signal, "SIGXCPU", 0):
+            limit = f"{self._config.decode_cpu_s:g} s of CPU time"
+            return Problem("image-too-large", f"decoding takes more than {limit}; scale it down, or save it again as JPEG")
+        return Problem("damaged-image", "its decoder failed; save it again as JPEG or PNG")
+
+    def _start(self, lane: _Lane) -> _Process | None:
+        try:
+            return _Process(self._config, lane.niceness)
+        except OSError as error:
+            logs.failure("decoder cannot be started", error)
+            return None
+
+    def _reap(self) -> None:
+        """Kill the processes whose image nobody waits for any more."""
+        while not self._closed.wait(_LOOK_S):
+            now = time.monotonic()
+            with self._lock:
+                for process, job in self._running.items():
+                    if job.abandoned or now >= job.until:
+                        process.late = True
+                        process.kill()
+
+
+class _Lane:
+    """Images that wait for the processes of one priority; used with the pool's lock held."""
+
+    def __init__(self, lock: threading.Lock, niceness: int = 0) -> None:
+        self.niceness = niceness
+        self.waiting: deque[Job] = deque()
+        self.changed = threading.Condition(lock)
+
+    def put(self, job: Job) -> None:
+        if job.urgent:
+            self.waiting.appendleft(job)
+        else:
+            self.waiting.append(job)
+        self.changed.notify()
+
+
+_PASSED_ON = object()
+
+
+class _Process:
+    """One decoding process and the pipes to it."""
+
+    def __init__(self, config: ServeConfig, niceness: int) -> None:
+        package = str(Path(lentigo.__file__).resolve().parent.parent)
+        path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+        arguments = (config.decode_cpu_s, config.decode_memory_bytes, niceness)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "lentigo.serving.decode_worker", *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            process_group=0 if os.name == "posix" else None,  # Ctrl-C is for the service
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._to, self._from = self._process.stdin, self._process.stdout
+        self.late = False
+        with suppress(ImportError, AttributeError, OSError):  # fewer turns where the system has larger pipes
+            import fcntl
+
+            for end in (self._to, self._from):
+                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    @property
+    def exit(self) -> int | None:
+        """Its exit status once it has ended; negative for a signal."""
+        return self._process.returncode
+
+    def ask(self, job: Job, config: ServeConfig) -> Outcome:
+        """Have one image decoded.
+
+        Raises:
+            OSError: the process is gone.
+        """
+        head = REQUEST.pack(len(job.data), job.size, config.max_pixels, config.exact, job.picture)
+        for part in (head, job.data):
+            left = memoryview(part)
+            while left:
+                left = left[self._to.write(left) :]
+        done, width, height, wide, high, length = REPLY.unpack(self._read(REPLY.size))
+        content = self._read(length)
+        if not done:
+            kind, _, detail = content.decode().partition("\n")
+            return Problem(kind, detail)
+        count = job.size * job.size * 3
+        pixels = np.frombuffer(content, np.uint8, count).reshape(job.size, job.size, 3)
+        shown = Image.frombytes("RGB", (wide, high), memoryview(content)[count:]) if job.picture else None
+        return Decoded(pixels, (width, height), shown)
+
+    def kill(self) -> None:
+        """End it now."""
+        with suppress(OSError):
+            self._process.kill()
+
+    def close(self) -> None:
+        """Take its exit status and give the pipes back."""
+        self.kill()
+        self._process.wait()
+        for end in (self._to, self._from):
+            with suppress(OSError):
+                end.close()
+
+    def _read(self, count: int) -> bytearray:
+        content = bytearray(count)
+        left = memoryview(content)
+        while left:
+            got = self._from.readinto(left)  # type: ignore[attr-defined]
+            if not got:
+                raise BrokenPipeError
+            left = left[got:]
+        return content
+
+
+def _is_costly(data: bytes) -> bool:
+    """Whether an image is for the slow lane; those that will be refused are not."""
+    try:
+        work = check_header(BytesIO(data), sniff(data[:512])).work
+    except ImageError:
+        return False
+    return work > QUICK_WORK or work > max(SPARSE_WORK, SPARSE * len(data))

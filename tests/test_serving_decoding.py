@@ -1,0 +1,262 @@
+"""The decoding processes: what runs wild is ended, what costs much keeps nobody waiting."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from hostile import HOSTILE, jpeg, png
+from serving_tools import problem_of, running
+from tiny_bundle import blob_image, tiny_bundle
+
+from lentigo.imaging import load
+from lentigo.serving.config import ServeConfig
+from lentigo.serving.decode_worker import Decoded
+from lentigo.serving.decoding import MOST_COSTLY, DecoderPool, Job, Outcome
+from lentigo.serving.problems import Problem
+
+WILD = """
+import os, time
+import lentigo.imaging
+
+whole = lentigo.imaging.open_and_load
+
+def wild(data, *given, **more):
+    if data.startswith(b"\\xff\\xd8\\xffspin"):
+        while True:
+            pass
+    if data.startswith(b"\\xff\\xd8\\xffsleep"):
+        time.sleep(600)
+    if data.startswith(b"\\xff\\xd8\\xffcrash"):
+        os.abort()
+    if data.startswith(b"\\xff\\xd8\\xfftake"):
+        return bytes(1 << 31)
+    if data.startswith(b"\\xff\\xd8\\xffwrite"):
+        with open(data[8:].decode(), "wb") as file:
+            file.write(b"x" * 10_000)
+    if data.startswith(b"\\xff\\xd8\\xffprint"):
+        print("to the standard output", flush=True)
+        os.write(1, b"and past Python")
+        data = data[8:]
+    return whole(data, *given, **more)
+
+lentigo.imaging.open_and_load = wild
+"""
+PHOTO = jpeg(120, 90)
+
+
+def wild(what: str, rest: bytes = b"") -> bytes:
+    return b"\xff\xd8\xff" + what.encode() + rest
+
+
+@pytest.fixture
+def decoders_run_wild(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding processes do what the content of an image says."""
+    (tmp_path / "sitecustomize.py").write_text(WILD)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+class Outcomes:
+    """Collects outcomes in the order in which they come."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.of: dict[str, Outcome] = {}
+        self._changed = threading.Condition()
+
+    def job(self, name: str, data: bytes, **more: Any) -> Job:
+        return Job(data, 32, lambda outcome: self._take(name, outcome), **more)
+
+    def wait(self, *names: str, seconds: float = 60.0) -> list[Outcome]:
+        with self._changed:
+            assert self._changed.wait_for(lambda: set(names) <= set(self.names), seconds), (names, self.names)
+        return [self.of[name] for name in names]
+
+    def _take(self, name: str, outcome: Outcome) -> None:
+        with self._changed:
+            self.names.append(name)
+            self.of[name] = outcome
+            self._changed.notify_all()
+
+
+@contextmanager
+def pool(**settings: Any) -> Iterator[tuple[DecoderPool, Outcomes, list[int]]]:
+    replaced: list[int] = []
+    made = DecoderPool(ServeConfig(**{"decoders": 1, "max_pixels": 50_000_000, **settings}), lambda: replaced.append(1))
+    try:
+        yield made, Outcomes(), replaced
+    finally:
+        made.close()
+
+
+def children() -> set[int]:
+    """Processes that decode for this one."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes()
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            if b"decode_worker" in command and parent == os.getpid():
+                found.add(int(entry.name))
+    return found
+
+
+def test_a_decoded_image_is_the_librarys() -> None:
+    content = jpeg(700, 500)
+    with pool() as (decoders, outcomes, replaced):
+        decoders.submit(outcomes.job("plain", content))
+        decoders.submit(outcomes.job("shown", content, picture=True))
+        plain, shown = outcomes.wait("plain", "shown")
+    assert isinstance(plain, Decoded)
+    assert isinstance(shown, Decoded)
+    assert np.array_equal(plain.pixels, load(content, 32))
+    assert (plain.extent, plain.picture) == ((700, 500), None)
+    assert shown.picture is not None
+    assert shown.picture.size == (512, 366)
+    assert not replaced
+
+
+def test_every_hostile_shape_is_refused_and_costs_no_process() -> None:
+    with pool() as (decoders, outcomes, replaced):
+        for name, make in HOSTILE.items():
+            decoders.submit(outcomes.job(name, make()))
+        for name, outcome in zip(HOSTILE, outcomes.wait(*HOSTILE), strict=True):
+            assert isinstance(outcome, Problem), name
+            assert outcome.status in (413, 422), name
+        decoders.submit(outcomes.job("photo", PHOTO))
+        assert isinstance(outcomes.wait("photo")[0], Decoded)
+    assert not replaced
+
+
+@pytest.mark.usefixtures("decoders_run_wild")
+def test_an_image_that_takes_too_much_cpu_time_ends_its_process_alone() -> None:
+    with pool(decode_cpu_s=0.5) as (decoders, outcomes, replaced):
+        decoders.submit(outcomes.job("spin", wild("spin")))
+        decoders.submit(outcomes.job("photo", PHOTO))
+        spun, photo = outcomes.wait("spin", "photo")
+    assert isinstance(spun, Problem)
+    assert spun.kind == "image-too-large"
+    assert "CPU time" in spun.detail
+    assert isinstance(photo, Decoded)
+    assert replaced == [1]
+
+
+@pytest.mark.usefixtures("decoders_run_wild")
+def test_a_deadline_kills_the_work_and_not_only_the_wait() -> None:
+    with pool() as (decoders, outcomes, replaced):
+        decoders.submit(outcomes.job("first", PHOTO))
+        outcomes.wait("first")
+        before = children()
+        decoders.submit(outcomes.job("sleep", wild("sleep"), until=time.monotonic() + 0.3))
+        decoders.submit(outcomes.job("photo", PHOTO))
+        asleep, photo = outcomes.wait("sleep", "photo")
+        assert asleep is None
+        assert isinstance(photo, Decoded)
+        assert len(before - children()) == 1
+    assert replaced == [1]
+
+
+@pytest.mark.usefixtures("decoders_run_wild")
+def test_an_image_that_nobody_waits_for_is_given_up() -> None:
+    with pool() as (decoders, outcomes, _):
+        job = outcomes.job("sleep", wild("sleep"))
+        decoders.submit(job)
+        decoders.submit(outcomes.job("late", PHOTO, until=time.monotonic()))
+        job.abandoned = True
+        assert outcomes.wait("sleep", "late") == [None, None]
+
+
+@pytest.mark.usefixtures("decoders_run_wild")
+def test_memory_is_bounded_and_a_crash_is_survived(tmp_path: Path) -> None:
+    target = tmp_path / "written"
+    with pool(decode_memory_bytes=256 * 2**20) as (decoders, outcomes, replaced):
+        for name, data in {
+            "take": wild("take"),
+            "crash": wild("crash"),
+            "write": wild("write", str(target).encode()),
+            "print": wild("print", PHOTO),
+            "photo": PHOTO,
+        }.items():
+            decoders.submit(outcomes.job(name, data))
+        take, crash, write, printed, photo = outcomes.wait("take", "crash", "write", "print", "photo")
+    assert isinstance(take, Problem)
+    assert (take.kind, "memory" in take.detail) == ("image-too-large", True)
+    assert isinstance(crash, Problem)
+    assert crash.kind == "damaged-image"
+    assert isinstance(write, Problem)
+    assert not target.exists() or target.stat().st_size == 0
+    assert isinstance(printed, Decoded)  # what a library prints does not come between the answers
+    assert isinstance(photo, Decoded)
+    assert len(replaced) == 2
+
+
+def test_large_images_keep_nobody_waiting_and_only_a_few_of_them_wait() -> None:
+    large = png(5000, 3500, colour=0)
+    with pool() as (decoders, outcomes, _):
+        names = [f"large {i}" for i in range(MOST_COSTLY + 6)]
+        for name in names:
+            decoders.submit(outcomes.job(name, large))
+        decoders.submit(outcomes.job("photo", PHOTO))
+        outcomes.wait("photo", *names)
+        decoded = [name for name in names if isinstance(outcomes.of[name], Decoded)]
+        refused = [outcomes.of[name] for name in names if name not in decoded]
+        assert len(decoded) >= MOST_COSTLY
+        assert refused
+        assert all(isinstance(one, Problem) and one.kind == "queue-full" for one in refused)
+        assert outcomes.names.index("photo") < outcomes.names.index(decoded[-1])
+
+
+def test_what_is_urgent_goes_first() -> None:
+    photo = jpeg(2400, 1800)
+    with pool() as (decoders, outcomes, _):
+        for i in range(12):
+            decoders.submit(outcomes.job(f"{i}", photo))
+        decoders.submit(outcomes.job("urgent", PHOTO, urgent=True))
+        outcomes.wait("urgent", "11")
+    assert outcomes.names.index("urgent") < outcomes.names.index("11")
+
+
+@pytest.mark.usefixtures("decoders_run_wild")
+def test_closing_ends_whatever_runs() -> None:
+    with pool(decoders=2) as (decoders, outcomes, _):
+        for i in range(4):
+            decoders.submit(outcomes.job(f"{i}", wild("sleep")))
+        end = time.monotonic() + 20
+        while len(children()) < 3 and time.monotonic() < end:
+            time.sleep(0.02)
+    assert outcomes.wait("0", "1", "2", "3") == [None] * 4
+    while children() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert not children()
+
+
+@pytest.mark.usefixtures("decoders_run_wild")
+def test_a_504_is_the_end_of_its_work_and_others_are_answered_meanwhile(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+    headers = {"Content-Type": "image/jpeg"}
+    with running(tmp_path, models=(str(bundle.path),), decoders=2, deadline_s=3.0) as server:
+        url = f"{server.url}/v1/predict"
+        found: list[httpx.Response] = []
+        asking = threading.Thread(target=lambda: found.append(httpx.post(url, content=wild("sleep"), headers=headers, timeout=30)))
+        asking.start()
+        good = jpeg(*blob_image(1).size)
+        for _ in range(5):
+            assert httpx.post(url, content=good, headers=headers, timeout=30).status_code == 200
+        asking.join()
+        assert found[0].status_code == 504
+        assert problem_of(found[0])["type"].endswith("deadline")
+        server.await_event("decoder replaced")
+        for _ in range(5):
+            assert httpx.post(url, content=good, headers=headers, timeout=30).status_code == 200
+        assert "lentigo_decoder_restarts_total 1" in httpx.get(f"{server.url}/metrics").text

@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py                        # prints the tables, a few minutes
     python benchmarks/serving.py --requests 20000 --write   # also memory over 20,000 requests; puts the tables into benchmarks/README.md
+    python benchmarks/serving.py --hostile --model dermoscopy-7   # good requests while benchmarks/hostile.py runs against the service
 
 All servers get the same network and the same pictures, from the same load generator on the same machine: a closed loop of
 1, 8, 64 and 256 clients that each keep one connection. Cases are measured in turn, several rounds, and the median of each figure counts, so
@@ -23,10 +24,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
@@ -389,6 +391,60 @@ def memory(case: Case, requests: int) -> list[tuple[int, float]]:
     return points
 
 
+def hostile(server: Server, requests: list[bytes], seconds: float, clients: int) -> str:
+    """Good requests in quiet and under attack, as a table in Markdown."""
+    load(server, requests, clients, count=60)
+    peaks: dict[str, float] = {}
+    results: dict[str, Result] = {}
+    told: dict[str, dict[str, int]] = {}
+    for name in ("quiet", "under attack", "quiet again"):
+        attacker = None
+        if name == "under attack":
+            command = [sys.executable, str(Path(__file__).with_name("hostile.py")), str(server.port), str(seconds + 4)]
+            attacker = subprocess.Popen(command, stdout=subprocess.PIPE)
+            time.sleep(4)  # until its files are made and its connections stand
+        with Sampling(server) as sampling:
+            results[name] = load(server, requests, clients, seconds=seconds)
+        peaks[name] = sampling.peak
+        if attacker is not None:
+            told = json.loads(attacker.communicate()[0])
+    lines = [
+        f"| {clients} clients | good answers/s | p50 ms | p99 ms | not 200 | memory MiB, all processes |",
+        "|---|---:|---:|---:|---|---:|",
+    ]
+    for name, result in results.items():
+        others = ", ".join(f"{n} x {status or 'no answer'}" for status, n in sorted(result.statuses.items()) if status != 200) or "-"
+        lines.append(
+            f"| {name} | {result.rate:.0f} | {result.percentile(0.5):.0f} | {result.percentile(0.99):.0f} | {others} | {peaks[name]:.0f} |"
+        )
+    lines += ["", "| sent | answers |", "|---|---|"]
+    lines += [f"| {name} | {', '.join(f'{n} x {status}' for status, n in counts.items())} |" for name, counts in told.items()]
+    return "\n".join(lines)
+
+
+class Sampling(threading.Thread):
+    """The largest resident memory of a server and its processes, looked at five times a second."""
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(daemon=True)
+        self.server = server
+        self.peak = 0.0
+        self.over = threading.Event()
+
+    def __enter__(self) -> Sampling:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.over.set()
+        self.join()
+
+    def run(self) -> None:
+        while not self.over.wait(0.2):
+            with suppress(OSError, ValueError, IndexError):  # a process has just ended
+                self.peak = max(self.peak, self.server.resident_mib())
+
+
 def report(found: list[Case], clients: tuple[int, ...], overload: Result | None, points: list[tuple[int, float]], head: str) -> str:
     lines = ["## Service", "", head, ""]
     base = found[0]
@@ -452,7 +508,17 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only the cases whose title holds this (the first always)")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {README.name}")
+    parser.add_argument("--hostile", action="store_true", help="good requests while hostile ones run against one worker; nothing else")
     options = parser.parse_args()
+    if options.hostile:
+        with tempfile.TemporaryDirectory() as folder:
+            work = Path(folder)
+            (work / "serve.py").write_text(SERVE)
+            port = free_port()
+            model = options.model or str(random_bundle(work / "random"))
+            with started([sys.executable, "serve.py", model, str(port), "1", "exact"], port, "/readyz", work / "log") as server:
+                print(hostile(server, [raw(image) for image in pictures(24)], options.seconds, 4))
+        return
     clients = tuple(options.clients)
     busy = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:

@@ -88,16 +88,29 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, *, ready: bool = True, **settings: Any) -> Iterator[Server]:
-    """Run a service on a free port of this machine, and end it."""
+def running(folder: Path, *, ready: bool = True, before: str = "", stderr: int | None = None, **settings: Any) -> Iterator[Server]:
+    """Run a service on a free port of this machine, and end it.
+
+    Args:
+        folder: for its program and log.
+        ready: wait until it is.
+        before: program text that runs first, in each of its processes but the decoders.
+        stderr: where its log goes instead of a file; then nothing waits for it to listen.
+        **settings: of `ServeConfig`.
+    """
     program, log = folder / "run_service.py", folder / "service.log"
-    program.write_text(_PROGRAM)
-    settings = {"port": 0, "log_format": "json", **settings}
+    program.write_text(before + _PROGRAM)
+    settings = {"port": 0, "log_format": "json", "decoders": 1, **settings}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("wb") as out:
-        process = subprocess.Popen([sys.executable, str(program), repr(settings)], stderr=out, stdout=out, env=environment)
-    server = Server(process, log, "127.0.0.1", 0)
+        process = subprocess.Popen(
+            [sys.executable, str(program), repr(settings)], stderr=out if stderr is None else stderr, stdout=out, env=environment
+        )
+    server = Server(process, log, "127.0.0.1", settings["port"])
     try:
+        if stderr is not None:
+            yield server
+            return
         end = time.monotonic() + 60
         while not server.events("listening"):
             assert process.poll() is None, log.read_text()
@@ -179,7 +192,7 @@ def problem_of(response: httpx.Response) -> dict[str, Any]:
 @asynccontextmanager
 async def application(**settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Service]]:
     """The application in this process, its models loaded."""
-    service = Service(ServeConfig(**settings))
+    service = Service(ServeConfig(**{"decoders": 1, **settings}))
     app = create_app(service.config, service)
     async with service.running():
         await asyncio.wait_for(service.host.ready.wait(), 30)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+
+if sys.argv[1:2] == ["serve"] and hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # before the imports below: the service takes it up once it runs
+
 from lentigo.cli.app import main
 
 __all__ = ["main"]

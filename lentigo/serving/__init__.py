@@ -21,12 +21,15 @@ def serve(config: ServeConfig) -> None:
     # Here, so that importing the package stays quick for the commands that do not serve.
     from lentigo.inference import find_bundle
     from lentigo.serving import logs
+    from lentigo.serving.audit import Audit
     from lentigo.serving.auth import read_keys
-    from lentigo.serving.logs import Audit
     from lentigo.serving.metrics import Board
-    from lentigo.serving.server import announce, listen, run_worker
+    from lentigo.serving.server import announce, fit_connections, ignore_hangup, listen
+    from lentigo.serving.supervisor import Supervisor
 
+    ignore_hangup()
     logs.configure(config)
+    config = fit_connections(config)
     keys = len(read_keys(config))
     if config.audit_log is not None:
         Audit(config.audit_log)
@@ -34,12 +37,10 @@ def serve(config: ServeConfig) -> None:
         find_bundle(model)
     with listen(config) as listener:
         announce(config, listener, keys)
-        if config.workers == 1:
-            run_worker(config, Board(1), 0, listener)
-            return
-        from lentigo.serving.supervisor import Supervisor
-
-        Supervisor(config, listener, Board(config.workers, shared=True)).run()
+        try:
+            Supervisor(config, listener, Board(config.workers, shared=True)).run()
+        finally:
+            logs.drain()
 
 
 def open_app(*, port: int = 8000, browser: bool = True) -> None:

@@ -27,6 +27,7 @@ from lentigo.serving.config import KEYS_VARIABLE, ServeConfig
 from lentigo.serving.problems import Problem
 
 SLOTS = 4096
+_EMPTY = hashlib.sha256(b"").hexdigest()
 _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]{1,64}):(?P<digest>[0-9a-fA-F]{64})(?::(?P<rate>[0-9]+(?:\.[0-9]+)?))?$")
 
 
@@ -84,6 +85,8 @@ def parse_keys(text: str, where: str) -> list[Key]:
                 raise ServiceError(
                     f"{where}, line {number}: not an entry name:sha256[:images a minute]; make one: python -m lentigo.serving.auth NAME"
                 )
+            if match["digest"].lower() == _EMPTY:
+                raise ServiceError(f"{where}, line {number}: the hash of an empty key, which would let requests without a key in")
             rate = float(match["rate"]) if match["rate"] else None
             if rate == 0:
                 raise ServiceError(f"{where}, line {number}: a rate of 0 would refuse everything; leave the key out instead")
@@ -104,6 +107,8 @@ def read_keys(config: ServeConfig) -> list[Key]:
     where = KEYS_VARIABLE
     if config.keys_file is not None:
         try:
+            if config.keys_file.exists() and not config.keys_file.is_file():  # a pipe would hold the start up
+                raise ServiceError(f"{config.keys_file}: the key file is no regular file")
             listed = config.keys_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is no text"
@@ -167,7 +172,7 @@ class Keyring:
                 given = value.strip()
         digest = hashlib.sha256(given).hexdigest()
         found = None
-        for key in self.keys:  # every one is compared, so the time says nothing about which came near
+        for key in self.keys if given else ():  # every one is compared, so the time says nothing about which came near
             if hmac.compare_digest(digest, key.digest):
                 found = key
         if found is None:
@@ -179,13 +184,12 @@ class Keyring:
             )
         return found
 
-    def charge(self, key: Key | None, images: int, *, admit: bool = True) -> None:
+    def charge(self, key: Key | None, images: int) -> None:
         """Take images off a key's allowance.
 
         Args:
             key: whose; None costs nothing.
             images: how many.
-            admit: refuse when the allowance is used up; False only books what was admitted already.
 
         Raises:
             Problem: too much was sent; says when to come again.
@@ -198,7 +202,7 @@ class Keyring:
         now = time.monotonic()
         full = max(self._clock[slot], now)
         wait = full + step * images - now - step * self._burst
-        if admit and wait > 1e-9:
+        if wait > 1e-9:
             raise Problem(
                 "rate-limit",
                 f"key {key.name!r} may send {rate:g} images a minute, {self._burst} at once",

@@ -67,6 +67,7 @@ class Batcher:
         self._decoding = 0
         self._retired = False
         self.pending = 0
+        self._urgent = 0
         self.progress_at = time.monotonic()
         self._thread = threading.Thread(target=self._work, name=f"network-{classifier.spec.name}", daemon=True)
         self._thread.start()
@@ -90,7 +91,7 @@ class Batcher:
             item = Item(self._loop.create_future(), job)
             job.done = partial(self._decoded, item)
             items.append(item)
-        self.pending += len(items)
+        self._count(items, 1)
         with self._changed:
             self._decoding += len(items)
         for item in items:
@@ -104,7 +105,7 @@ class Batcher:
 
     async def retire(self) -> None:
         """Answer what was submitted, then end; nothing may be submitted after."""
-        while self.pending:
+        while self.pending or self._urgent:
             await asyncio.sleep(0.02)
         with self._changed:
             self._retired = True
@@ -133,7 +134,7 @@ class Batcher:
                     results += zip(live, self._classify(live), strict=True)
                 except Exception as error:  # the network failed: each of its requests is told so
                     results += [(item, error) for item in live]
-            self._post(results, len(live), time.perf_counter() - began)
+            self._post(results, sum(not item.job.urgent for item in live), time.perf_counter() - began)
 
     def _collect(self) -> list[Item]:
         """The next batch; empty when retired."""
@@ -163,8 +164,13 @@ class Batcher:
         except RuntimeError:  # the loop is closed: the process is ending, nobody waits any more
             return
 
+    def _count(self, items: Sequence[Item], step: int) -> None:
+        urgent = sum(item.job.urgent for item in items)  # the worker's own, no part of what users wait for
+        self._urgent += step * urgent
+        self.pending += step * (len(items) - urgent)
+
     def _settle(self, results: Sequence[tuple[Item, Prediction | Exception | None]], size: int, seconds: float) -> None:
-        self.pending -= len(results)
+        self._count([item for item, _ in results], -1)
         self.progress_at = time.monotonic()
         if size:
             self._on_batch(size, seconds)

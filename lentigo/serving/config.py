@@ -51,8 +51,10 @@ class ServeConfig:
             loopback (which stops DNS rebinding), and any name elsewhere.
         cors_origins: web origins whose pages may read answers; none by default.
         audit_log: file that gets one line a predict request; None for no audit.
+        audit_fsync: whether each audit line is on the disk before its answer is given, or left to the system to write.
         drain_s: longest that a stopping worker goes on answering what it has accepted.
         linger_s: how long a stopping worker still takes requests on open connections.
+        load_s: longest that a changed bundle may take to be loaded and to answer one image.
         reload_s: how often the bundles and the key file are looked at for changes; 0 leaves that to SIGHUP.
         static: folder of the built phone app.
         log_level: least level that is logged.
@@ -90,8 +92,10 @@ class ServeConfig:
     allowed_hosts: tuple[str, ...] | None = None
     cors_origins: tuple[str, ...] = ()
     audit_log: Path | None = None
-    drain_s: float = 30.0
+    audit_fsync: bool = True
+    drain_s: float = 12.0
     linger_s: float = 0.3
+    load_s: float = 60.0
     reload_s: float = 2.0
     static: Path = STATIC
     log_level: Literal["debug", "info", "warning", "error"] = "info"

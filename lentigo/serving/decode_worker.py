@@ -29,6 +29,8 @@ REQUEST = struct.Struct("<QIQBB")
 """Bytes of the image, side of the square, most pixels, whether to decode in full, whether a picture is wanted."""
 REPLY = struct.Struct("<BIIIIQ")
 """Whether it was decoded, width and height, width and height of the picture, bytes that follow."""
+READY = b"\n"
+"""Sent once, when images can be taken."""
 PICTURE_SIDE = 512
 _SNIFFED = 512
 
@@ -105,8 +107,9 @@ def main(arguments: list[str]) -> None:
     os.dup2(2, 1)  # nothing that a library prints may reach the answers
     for name in PLUGINS.values():
         import_module(f"PIL.{name}")
-    decode(_TINY, 8, 64)  # what is loaded on first use
+    decode(TINY, 8, 64)  # what is loaded on first use
     _limit(memory, niceness)
+    _send(target, READY)
     while head := source.read(REQUEST.size):
         length, size, max_pixels, exact, picture = REQUEST.unpack(head)
         data = source.read(length)
@@ -159,7 +162,7 @@ def _send(target: object, *parts: bytes) -> None:
             left = left[target.write(left) :]  # type: ignore[attr-defined]
 
 
-_TINY = (
+TINY = (
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde\0\0\0\x0cIDATx\x9cc```\0\0\0\4\0\1\xf6\x178U"
     b"\0\0\0\0IEND\xaeB`\x82"
 )

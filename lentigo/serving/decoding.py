@@ -30,7 +30,7 @@ from lentigo.image_header import check_header
 from lentigo.imaging import sniff
 from lentigo.serving import logs
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.decode_worker import REPLY, REQUEST, Decoded
+from lentigo.serving.decode_worker import READY, REPLY, REQUEST, Decoded
 from lentigo.serving.problems import Problem
 
 QUICK_WORK = 16_000_000
@@ -84,6 +84,7 @@ class DecoderPool:
         self._quick, self._slow = _Lane(self._lock), _Lane(self._lock, niceness=10)
         self._running: dict[_Process, Job] = {}
         self._closed = threading.Event()
+        self._started = threading.Event()
         lanes = [self._quick] * (config.decoders or config.share) + [self._slow]
         self._threads = [threading.Thread(target=self._work, args=(lane,), name="decode", daemon=True) for lane in lanes]
         self._threads.append(threading.Thread(target=self._reap, name="decode-deadlines", daemon=True))
@@ -95,10 +96,15 @@ class DecoderPool:
         with self._lock:
             self._quick.put(job)
 
+    def wait_started(self, seconds: float) -> bool:
+        """Wait until the first process can take images; whether it came to that."""
+        return self._started.wait(seconds)
+
     def close(self) -> None:
         """End all processes at once, whatever they do."""
         with self._lock:
             self._closed.set()
+            self._started.set()
             left = [*self._quick.waiting, *self._slow.waiting]
             for process in self._running:
                 process.kill()
@@ -111,7 +117,7 @@ class DecoderPool:
             thread.join(1.0)
 
     def _work(self, lane: _Lane) -> None:
-        process = self._start(lane)
+        process = self._start(lane) if lane is self._quick else None  # the other is seldom needed
         try:
             while (job := self._next(lane)) is not None:
                 outcome, process = self._do(job, lane, process)
@@ -169,10 +175,18 @@ class DecoderPool:
 
     def _start(self, lane: _Lane) -> _Process | None:
         try:
-            return _Process(self._config, lane.niceness)
+            process = _Process(self._config, lane.niceness)
         except OSError as error:
             logs.failure("decoder cannot be started", error)
             return None
+        try:
+            process.wait_ready()
+        except OSError:
+            process.close()
+            logs.event(logging.ERROR, "decoder cannot be started", exit=process.exit)
+            return None
+        self._started.set()
+        return process
 
     def _reap(self) -> None:
         """Kill the processes whose image nobody waits for any more."""
@@ -234,6 +248,14 @@ class _Process:
     def exit(self) -> int | None:
         """Its exit status once it has ended; negative for a signal."""
         return self._process.returncode
+
+    def wait_ready(self) -> None:
+        """Wait until it can take images.
+
+        Raises:
+            OSError: it has ended.
+        """
+        self._read(len(READY))
 
     def ask(self, job: Job, config: ServeConfig) -> Outcome:
         """Have one image decoded.

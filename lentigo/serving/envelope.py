@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, MutableMapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,9 +29,8 @@ API_POLICY = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"cache-control", b"no-store"),
 )
-_CLOSING = frozenset({"bad-request", "head-too-large", "too-slow", "incomplete-body"})
-"""Problems after which the rest of the connection is not worth reading."""
-_DISCARD_S, _DISCARD_BYTES = 2.0, 256 * 1024 * 1024
+_CLOSING = frozenset({"bad-request", "head-too-large", "too-slow", "incomplete-body", "unauthorised", "body-too-large", "bad-multipart"})
+"""Problems after which nothing more of the connection is read."""
 _SMALL_S, _SMALL_BYTES = 0.5, 1024 * 1024
 
 
@@ -112,12 +112,6 @@ class _Exchange:
             if (self._unread or self._service.draining) and b"connection" not in present:
                 headers.append((b"connection", b"close"))
             message = {**message, "headers": headers}
-        elif self._unread and not message.get("more_body", False):
-            # The answer is complete, the body is not. Closing now would reset the connection and could take the answer
-            # with it: hand the answer over first, and throw away what still comes, for a while.
-            await self._send({**message, "more_body": True})
-            await self._discard(_DISCARD_S, _DISCARD_BYTES)
-            message = {"type": "http.response.body", "body": b"", "more_body": False}
         await self._send(message)
 
     async def answer(self, problem: Problem) -> None:
@@ -125,9 +119,9 @@ class _Exchange:
         self.notes["problem"] = problem.kind
         if self._started:
             return
-        if self._unread and self._announced <= _SMALL_BYTES:
+        if problem.kind not in _CLOSING and self._unread and self._announced <= _SMALL_BYTES:
             # Reading what is left of a small body costs less than the new connection that closing this one would.
-            await self._discard(_SMALL_S, _SMALL_BYTES)
+            await self._discard()
         response = problem.response(self.id)
         if problem.kind in _CLOSING:
             response.headers["connection"] = "close"
@@ -136,16 +130,13 @@ class _Exchange:
         except ClientGoneError:
             self.status = 0
 
-    async def _discard(self, seconds: float, left: int) -> None:
+    async def _discard(self) -> None:
         if self._asks_first:  # it waits for leave to send its body, and is being refused
             return
-        try:
-            async with asyncio.timeout(seconds):
-                while self._unread and left > 0:
-                    message = await self.receive()
-                    left -= len(message.get("body", b""))
-        except TimeoutError:
-            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SMALL_S):
+                while self._unread:
+                    await self.receive()
 
     def record(self) -> None:
         """Count the request and write its log line."""
@@ -190,7 +181,10 @@ def _check_host(headers: Iterable[tuple[bytes, bytes]], hosts: frozenset[str] | 
 
 
 def _check_head(scope: MutableMapping[str, Any], most: int) -> None:
-    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+    names = {name for name, _ in scope["headers"]}
+    if b"transfer-encoding" in names and scope["http_version"] == "1.0":
+        raise Problem("bad-request", "HTTP/1.0 has no transfer encoding")
+    if {b"content-length", b"transfer-encoding"} <= names:
         # RFC 9112, section 6.1: a gateway in front could see another body here, and with it a request hidden in this one.
         raise Problem("bad-request", "a body has either a length or a transfer encoding, not both")
     if scope["http_version"] not in ("1.0", "1.1"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lentigo.bundle import MODEL, SPEC
+from lentigo.bundle import MODEL, SPEC, Spec
 from lentigo.errors import BundleError, LentigoError, ServiceError, did_you_mean
 from lentigo.inference import Classifier, find_bundle
 from lentigo.serving import logs
@@ -19,6 +19,7 @@ from lentigo.serving.batching import Batcher
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.decoding import DecoderPool
 from lentigo.serving.problems import Problem
+from lentigo.serving.vet import vet
 
 Signature = tuple[int, int, int]
 
@@ -122,11 +123,13 @@ class ModelHost:
                 if signature == self._seen[source] and not again:
                     continue
                 try:
+                    await vet(source, self._config.load_s)
                     fresh = await self._open(source)
-                    found = fresh.classifier.spec.name
-                    if found != name:
+                    try:
+                        _check_same(source, loaded.classifier.spec, fresh.classifier.spec)
+                    except BundleError:
                         await fresh.batcher.retire()
-                        raise BundleError(f"{source}: now holds {found!r} in the place of {name!r}; restart to serve it")
+                        raise
                 except LentigoError as error:
                     # Tried again when it changes again; half-written bundles do.
                     self._seen[source] = signature
@@ -179,6 +182,19 @@ class ModelHost:
         task = asyncio.get_running_loop().create_task(retire())
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
+
+
+def _check_same(source: str, old: Spec, new: Spec) -> None:
+    """Refuse a bundle that is another model: whoever asks for the old one would get answers of another meaning.
+
+    Raises:
+        BundleError: another name, or other classes.
+    """
+    if new.name != old.name:
+        raise BundleError(f"{source}: now holds {new.name!r} in the place of {old.name!r}; restart to serve it")
+    before, now = ([(c.code, c.malignant) for c in spec.classes] for spec in (old, new))
+    if now != before:
+        raise BundleError(f"{source}: now has other classes ({', '.join(new.codes)}, not {', '.join(old.codes)}); restart to serve it")
 
 
 def _signature(folder: Path) -> Signature | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from lentigo.errors import ImageError
+from lentigo.imaging import sniff
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 from lentigo.serving.protocol import TRUNCATED
@@ -20,6 +23,12 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 RAW_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
 MULTIPART = "multipart/form-data"
 _PART_HEADERS, _PART_HEADER_BYTES = 8, 1024
+_FIELDS = 16
+"""Form fields that a multipart body may have beside its images."""
+_FILE_TYPES = (b"image/", b"application/octet-stream")
+_SNIFFED = 512
+_MARKS = 256
+"""How often the boundary may appear in a body; the parser's work goes with that."""
 
 
 class ClientGoneError(Exception):
@@ -65,7 +74,7 @@ class Lease(AbstractContextManager["Lease"]):
 async def read_images(scope: MutableMapping[str, Any], receive: Receive, config: ServeConfig, lease: Lease) -> list[bytes]:
     """Read a request's body into the encoded images that it holds.
 
-    A raw body is one image. In a multipart body every part is one, whatever its name, file name and type.
+    A raw body is one image. In a multipart body every file is one, whatever its name and type; other form fields are left out.
 
     Args:
         scope: the request's ASGI scope.
@@ -119,17 +128,47 @@ async def read_images(scope: MutableMapping[str, Any], receive: Receive, config:
     return [chunks[0] if len(chunks) == 1 else b"".join(chunks)]
 
 
+@dataclass(slots=True)
+class _Part:
+    """One part of a multipart body."""
+
+    content: bytearray = field(default_factory=bytearray)
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether it was sent as a file, or is an image all the same; an empty file field of a web page is none."""
+        options = parse_options_header(self.headers.get(b"content-disposition"))[1]
+        named = options.get(b"filename")
+        if named or self.headers.get(b"content-type", b"").strip().lower().startswith(_FILE_TYPES):
+            return named != b"" or len(self.content) > 0
+        try:
+            sniff(bytes(self.content[:_SNIFFED]))
+        except ImageError:
+            return False
+        return True
+
+
 class _Parts:
     """The parts of a multipart body, collected in memory as they arrive."""
 
     def __init__(self, boundary: bytes, config: ServeConfig) -> None:
         self._config = config
-        self._files: list[bytearray] = []
+        self._parts: list[_Part] = []
+        self._header = (b"", b"")
         self._complete = False
+        self._mark, self._marks = b"--" + boundary, 0
         try:
             self._parser = MultipartParser(
                 boundary,
-                {"on_part_begin": self._begin, "on_part_data": self._data, "on_end": self._end},
+                {
+                    "on_part_begin": self._begin,
+                    "on_header_field": self._name,
+                    "on_header_value": self._value,
+                    "on_header_end": self._header_end,
+                    "on_part_data": self._data,
+                    "on_end": self._end,
+                },
                 max_header_count=_PART_HEADERS,
                 max_header_size=_PART_HEADER_BYTES,
             )
@@ -137,6 +176,9 @@ class _Parts:
             raise Problem("bad-multipart", "the boundary of the multipart body is too long") from None
 
     def write(self, chunk: bytes) -> None:
+        self._marks += chunk.count(self._mark)
+        if self._marks > _MARKS + self._config.max_files:
+            raise Problem("bad-multipart", "the body is full of what looks like its boundary; choose another one")
         try:
             self._parser.write(chunk)
         except FormParserError:
@@ -145,17 +187,31 @@ class _Parts:
     def finish(self) -> list[bytes]:
         if not self._complete:
             raise Problem("bad-multipart", "the multipart body has no closing boundary")
-        if not self._files:
-            raise Problem("no-image", "the multipart body has no parts; send each image as one part")
-        return [bytes(file) for file in self._files]
+        images = [part.content for part in self._parts if part.is_image]
+        if not images:
+            raise Problem("no-image", "the multipart body has no images; send each image as one file")
+        if len(images) > self._config.max_files:
+            raise _too_many(self._config)
+        return [bytes(image) for image in images]
 
     def _begin(self) -> None:
-        if len(self._files) >= self._config.max_files:
-            raise Problem("too-many-files", f"one request may hold {self._config.max_files} images")
-        self._files.append(bytearray())
+        if len(self._parts) >= self._config.max_files + _FIELDS:
+            raise _too_many(self._config)
+        self._parts.append(_Part())
+
+    def _name(self, data: bytes, start: int, end: int) -> None:
+        self._header = (self._header[0] + data[start:end], self._header[1])
+
+    def _value(self, data: bytes, start: int, end: int) -> None:
+        self._header = (self._header[0], self._header[1] + data[start:end])
+
+    def _header_end(self) -> None:
+        name, value = self._header
+        self._parts[-1].headers[name.lower()] = value
+        self._header = (b"", b"")
 
     def _data(self, data: bytes, start: int, end: int) -> None:
-        self._files[-1] += data[start:end]
+        self._parts[-1].content += data[start:end]
 
     def _end(self) -> None:
         self._complete = True
@@ -188,6 +244,10 @@ def _check_length(headers: Iterable[tuple[bytes, bytes]], config: ServeConfig) -
     for name, value in headers:
         if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > config.max_body_bytes):
             raise _too_large(config)
+
+
+def _too_many(config: ServeConfig) -> Problem:
+    return Problem("too-many-files", f"one request may hold {config.max_files} images")
 
 
 def _too_large(config: ServeConfig) -> Problem:

@@ -1,4 +1,7 @@
-"""Structured logs, and the audit log.
+"""Structured logs.
+
+Lines go through a bounded queue to a thread that writes them: a pipe that nobody reads or a full disk costs lines, which are
+counted, and never holds a request up.
 
 A log line never holds image content, file names, addresses of clients, query values or keys: a request is named by its id,
 its route (the template, not the path) and the name of its key.
@@ -6,23 +9,22 @@ its route (the template, not the path) and the name of its key.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
+import queue
 import random
 import re
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lentigo.errors import ServiceError
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.problems import Problem
 
 logger = logging.getLogger("lentigo.serving")
 _ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
@@ -53,7 +55,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
-        line = {"time": _stamp(record.created), "level": record.levelname.lower(), "event": record.getMessage(), "worker": record.process}
+        line = {"time": stamp(record.created), "level": record.levelname.lower(), "event": record.getMessage(), "worker": record.process}
         line |= getattr(record, "values", {})
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
@@ -66,75 +68,110 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
         values = "  ".join(f"{k}={v}" for k, v in getattr(record, "values", {}).items() if v is not None)
-        return f"{_stamp(record.created)[11:19]} {record.levelname.lower():<7} {record.getMessage()}  {values}".rstrip()
+        return f"{stamp(record.created)[11:19]} {record.levelname.lower():<7} {record.getMessage()}  {values}".rstrip()
+
+
+class LineWriter(logging.Handler):
+    """Hands records to a thread that writes them to a file descriptor, and counts those that it has to drop.
+
+    Args:
+        descriptor: where to write.
+        most: lines that may wait.
+    """
+
+    def __init__(self, descriptor: int, most: int = 4096) -> None:
+        super().__init__()
+        self.dropped = 0
+        self._told = 0
+        self._descriptor = descriptor
+        self._torn = False
+        self._most = most
+        self._queue: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()  # a signal handler may log in the midst of a put
+        self._taken = self._done = 0
+        threading.Thread(target=self._work, name="logs", daemon=True).start()
+
+    def createLock(self) -> None:  # noqa: N802  (the library's name)
+        """No lock: the queue has its own, and a writer that is stuck must not keep anybody."""
+        self.lock = None  # type: ignore[assignment]
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put a record into the queue; count it where there is no room."""
+        if self._queue.qsize() >= self._most:
+            self.dropped += 1
+        else:
+            self._taken += 1
+            self._queue.put(record)
+
+    def drain(self, seconds: float) -> None:
+        """Wait until what has been logged is written, but not for long."""
+        end = time.monotonic() + seconds
+        while self._done < self._taken and time.monotonic() < end:
+            time.sleep(0.005)
+
+    def _work(self) -> None:
+        while True:
+            record = self._queue.get()
+            lost = self.dropped - self._told
+            try:
+                if lost:
+                    values = {"lines": lost}
+                    told = logging.makeLogRecord(
+                        {
+                            "name": record.name,
+                            "levelno": logging.WARNING,
+                            "levelname": "WARNING",
+                            "msg": "log lines dropped",
+                            "values": values,
+                        }
+                    )
+                    self._write(self.format(told))
+                    self._told += lost
+                self._write(self.format(record))
+            except Exception:  # whatever one line does, the next is written
+                self.dropped += 1
+            finally:
+                self._done += 1
+
+    def _write(self, line: str) -> None:
+        left = memoryview((("\n" if self._torn else "") + line + "\n").encode(errors="replace"))
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+                self._torn = len(left) > 0
+        except OSError:
+            self.dropped += 1
+
+
+_writer: LineWriter | None = None
 
 
 def configure(config: ServeConfig) -> None:
-    """Send the service's and the server's logs to stderr."""
+    """Send the service's and the server's logs to the standard error stream, through a queue."""
+    global _writer
     text = config.log_format == "text" or (config.log_format == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    if _writer is None:
+        _writer = LineWriter(2)
+    _writer.setFormatter(TextFormatter() if text else JsonFormatter())
     for name, level in (("lentigo.serving", config.log_level.upper()), ("uvicorn.error", "WARNING")):
         target = logging.getLogger(name)
-        target.handlers = [handler]
+        target.handlers = [_writer]
         target.propagate = False
         target.setLevel(level)
     # The parser repeats pieces of the body it cannot read.
     logging.getLogger("python_multipart").setLevel(logging.CRITICAL + 1)
 
 
-class Audit:
-    """The audit log: one line a predict request, with the model's version and a hash of each result.
-
-    The file is opened for every line, so that it can be rotated, and every line is one write, so that workers can share it.
-
-    Args:
-        path: the file; its folder must exist.
-
-    Raises:
-        ServiceError: it cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            self._write(b"")
-        except OSError as error:
-            raise ServiceError(f"{path}: the audit log cannot be written ({error.strerror or error})") from None
-
-    def record(self, request: str, key: str | None, model: dict[str, Any], results: Sequence[bytes]) -> None:
-        """Write one line.
-
-        Args:
-            request: the request's id.
-            key: name of the API key.
-            model: name, version and SHA-256 of the model.
-            results: the JSON of each answer; only its SHA-256 is kept.
-
-        Raises:
-            Problem: the line cannot be written; an answer that is not on record is not given.
-        """
-        line = {
-            "time": _stamp(time.time()),
-            "request_id": request,
-            "key": key,
-            "model": model,
-            "results": [hashlib.sha256(result).hexdigest() for result in results],
-        }
-        try:
-            self._write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
-        except OSError as error:
-            failure("audit log failed", error)
-            raise Problem("audit-failed", "the audit log cannot be written, and no answer is given without it") from None
-
-    def _write(self, line: bytes) -> None:
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
-        try:
-            if os.write(handle, line) != len(line):
-                raise OSError("short write")
-        finally:
-            os.close(handle)
+def dropped() -> int:
+    """Log lines of this process that could not be written."""
+    return _writer.dropped if _writer is not None else 0
 
 
-def _stamp(seconds: float) -> str:
+def drain(seconds: float = 1.0) -> None:
+    """Wait until what has been logged is written, but not for long."""
+    if _writer is not None:
+        _writer.drain(seconds)
+
+
+def stamp(seconds: float) -> str:
+    """A time as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -73,6 +73,7 @@ SERIES = (
     Series("lentigo_held_bytes", "gauge", "Bytes of request bodies held in memory."),
     Series("lentigo_connections", "gauge", "Open connections."),
     Series("lentigo_ready_workers", "gauge", "Workers whose models are loaded."),
+    Series("lentigo_log_lines_dropped", "gauge", "Log lines that the workers could not write."),
     Series("lentigo_resident_bytes", "gauge", "Resident memory of the workers."),
 )
 

@@ -1,8 +1,9 @@
 """The head of a request, and the socket: what is bounded before any application code runs.
 
-uvicorn waits without end for the rest of a request head, and closes a connection whose client has shut its sending side
-although the answer is still to come. This protocol bounds the first, answers the second, refuses connections beyond a
-limit, and drops a client that stops taking its answer.
+uvicorn waits without end for the rest of a request head, parses bodies however small their pieces are, also after they have
+been refused, and closes a connection whose client has shut its sending side although the answer is still to come. This
+protocol bounds the first two, throws refused bodies away unparsed, answers the last, makes room for new connections by
+closing idle ones, and drops a client that stops taking its answer.
 """
 
 from __future__ import annotations
@@ -10,39 +11,112 @@ from __future__ import annotations
 import asyncio
 from typing import Any, ClassVar, cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 
 TRUNCATED = "lentigo.truncated"
-_DISCARD_S = 1.0
+FREE_PIECES, LEAST_PIECE = 64, 64
+"""Pieces of a body that may have any size, and the bytes that they must have on average beyond."""
+FREE_HEAD_PIECES, LEAST_HEAD_PIECE = 64, 16
+"""The same of the bytes of a request head as they arrive."""
+_DISCARD_S, _DISCARD_BYTES = 2.0, 256 * 1024 * 1024
 _LEAST_TAKEN = 4096  # bytes of its answer that a slow client must take in each pause it is given
+
+
+class BoundedConnection(h11.Connection):
+    """A parser that refuses a body of many tiny pieces: its cost goes with the pieces, not with the bytes."""
+
+    def __init__(self, max_header_bytes: int) -> None:
+        super().__init__(h11.SERVER, max_header_bytes)
+        self._pieces = self._bytes = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """The next part of a request.
+
+        Raises:
+            h11.RemoteProtocolError: not HTTP/1.1, or a body of too many too small pieces.
+        """
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._pieces += 1
+            self._bytes += len(event.data)
+            if self._pieces > FREE_PIECES and self._bytes < self._pieces * LEAST_PIECE:
+                raise h11.RemoteProtocolError("the pieces of the body are too small")
+        elif isinstance(event, h11.Request):
+            self._pieces = self._bytes = 0
+        return event
 
 
 class GuardedProtocol(H11Protocol):
     """HTTP/1.1 on one connection, with its limits; made for a configuration by `guarded`."""
 
     settings: ClassVar[ServeConfig]
+    silent: ClassVar[dict[GuardedProtocol, None]]
+    resting: ClassVar[dict[GuardedProtocol, None]]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.conn = BoundedConnection(self.settings.max_header_bytes)
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
-        self._head_bytes = 0
+        self._head_bytes = self._head_pieces = 0
         self._refused = False
+        self._discarded = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a connection, or refuse it when there are too many."""
-        super().connection_made(transport)
-        if len(self.connections) > self.settings.max_connections:
+        """Take a connection; the one that has been idle longest makes room where there are too many."""
+        super().connection_made(cast("asyncio.Transport", _GentleTransport(transport, self)))
+        if len(self.connections) > self.settings.max_connections and not self._make_room():
             transport.write(Problem("too-many-connections", "too many connections are open; come again in a moment").wire())
             transport.close()
             return
+        self.silent[self] = None
         self._start_head_timer()
+
+    def _make_room(self) -> bool:
+        """Close the connection that has asked nothing for longest; one that has never asked anything before all others."""
+        for idle in (self.silent, self.resting):
+            for other in idle:
+                other.drop()
+                return True
+        return False
+
+    def drop(self) -> None:
+        """Close at once, since nothing is being answered here."""
+        self._forget()
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def close_gently(self, transport: asyncio.Transport) -> None:
+        """Close once the client can have read its answer.
+
+        Closing while the client still sends would reset the connection, and could take the answer with it: the sending side
+        is closed first, and what still comes is thrown away for a moment, unparsed.
+        """
+        self._stop_head_timer()
+        self._unset_keepalive_if_required()
+        self._forget()
+        cycle = self.cycle
+        sending = self._refused or (cycle is not None and cycle.more_body)
+        if not sending or transport.is_closing():
+            transport.close()
+            return
+        self._refused = True
+        if transport.can_write_eof():
+            transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(_DISCARD_S, transport.close)
+
+    def _forget(self) -> None:
+        self.silent.pop(self, None)
+        self.resting.pop(self, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and its timers."""
+        self._forget()
         self._stop_head_timer()
         self._stop_write_timer()
         super().connection_lost(exc)
@@ -50,6 +124,9 @@ class GuardedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Parse what has come; the clock of a head runs from its first byte (of the first: from the connection)."""
         if self._refused:
+            self._discarded += len(data)
+            if self._discarded > _DISCARD_BYTES:
+                self.transport.abort()
             return
         before = self.cycle
         waiting = before is None or before.response_complete
@@ -58,9 +135,14 @@ class GuardedProtocol(H11Protocol):
             return
         if self.cycle is not before:
             self._stop_head_timer()
-            self._head_bytes = 0
+            self._forget()
+            self._head_bytes = self._head_pieces = 0
         elif waiting:
             self._head_bytes += len(data)
+            self._head_pieces += 1
+            if self._head_pieces > FREE_HEAD_PIECES and self._head_bytes < self._head_pieces * LEAST_HEAD_PIECE:
+                self._refuse(Problem("bad-request", "the request head comes in too many pieces"))
+                return
             if self._head_timer is None:
                 self._start_head_timer()
 
@@ -69,6 +151,7 @@ class GuardedProtocol(H11Protocol):
         before = self.cycle
         super().on_response_complete()
         if self.cycle is before and not self._refused and not self.transport.is_closing():
+            self.resting[self] = None
             self._head_bytes = len(self.conn.trailing_data[0])
             if self._head_bytes and self._head_timer is None:
                 self._start_head_timer()
@@ -92,11 +175,12 @@ class GuardedProtocol(H11Protocol):
     def send_400_response(self, msg: str) -> None:
         """Answer what h11 cannot parse with a problem document."""
         held, _ = self.conn.trailing_data
-        if len(held) > self.settings.max_header_bytes:
+        cycle = self.cycle
+        in_head = cycle is None or cycle.response_complete
+        if in_head and len(held) > self.settings.max_header_bytes:
             problem = Problem("head-too-large", f"a request head may have {self.settings.max_header_bytes:,} bytes")
         else:
-            problem = Problem("bad-request", "the request cannot be read as HTTP/1.1")
-        cycle = self.cycle
+            problem = Problem("bad-request", "the request cannot be read as HTTP/1.1, or its body comes in too many pieces")
         if cycle is not None and not cycle.response_complete:  # broken in the middle of a body
             if cycle.response_started:
                 self.transport.close()
@@ -119,25 +203,17 @@ class GuardedProtocol(H11Protocol):
     def shutdown(self) -> None:
         """The server stops: close unless an answer is under way."""
         if self._refused:
-            self.transport.close()
+            self.transport.abort()
         else:
             super().shutdown()
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer with a problem and close.
-
-        Closing while the client still sends would reset the connection, and could take the answer with it: the sending side
-        is closed first, and what still comes is thrown away for a moment.
-        """
-        self._stop_head_timer()
-        self._unset_keepalive_if_required()
+        """Answer with a problem and close."""
         if self._refused or self.transport.is_closing():
             return
-        self._refused = True
         self.transport.write(problem.wire())
-        self.transport.write_eof()
-        self.flow.resume_reading()
-        self.loop.call_later(_DISCARD_S, self.transport.close)
+        self._refused = True
+        self.transport.close()
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(self.settings.header_timeout_s, self._head_too_slow)
@@ -171,6 +247,26 @@ class GuardedProtocol(H11Protocol):
             self._write_timer = None
 
 
+class _GentleTransport:
+    """A transport whose `close` is the protocol's `GuardedProtocol.close_gently`."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: GuardedProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+        self._closing = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        if not self._closing:
+            self._closing = True
+            self._protocol.close_gently(self._transport)
+
+    def is_closing(self) -> bool:
+        return self._closing or self._transport.is_closing()
+
+
 def guarded(config: ServeConfig) -> type[GuardedProtocol]:
     """The protocol with the limits of one configuration, as uvicorn wants it: a class."""
-    return type("ConfiguredProtocol", (GuardedProtocol,), {"settings": config})
+    return type("ConfiguredProtocol", (GuardedProtocol,), {"settings": config, "silent": {}, "resting": {}})

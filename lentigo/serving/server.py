@@ -7,8 +7,10 @@ import errno
 import logging
 import signal
 import socket
+import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
@@ -22,6 +24,8 @@ from lentigo.serving.protocol import guarded
 from lentigo.serving.service import Service, create_app
 
 BACKLOG = 2048
+_OTHER_FILES = 96
+"""Files that a worker has open beside its connections: models, logs, pipes to its decoders."""
 FAILED = 2
 """Exit status of a worker that cannot serve at all; starting it again would not help."""
 
@@ -123,6 +127,41 @@ def listen(config: ServeConfig) -> socket.socket:
         raise ServiceError(f"cannot listen on {config.host} port {config.port} ({why}); {advice}") from None
     listener.set_inheritable(True)
     return listener
+
+
+def ignore_hangup() -> None:
+    """Until somebody can take changed keys and bundles up, SIGHUP must not end the process."""
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def fit_connections(config: ServeConfig) -> ServeConfig:
+    """Hold the number of connections to what the system lets a process open.
+
+    Returns:
+        The settings, with fewer connections where the limit cannot be raised.
+
+    Raises:
+        ServiceError: the system allows hardly any open files.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return config
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = config.max_connections + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return config
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft >= needed:
+        return config
+    if soft <= _OTHER_FILES:
+        raise ServiceError(f"the system allows {soft} open files, the service needs {_OTHER_FILES} beside its connections; raise ulimit -n")
+    logs.event(logging.WARNING, "fewer connections, since the system allows few open files", connections=soft - _OTHER_FILES, files=soft)
+    return replace(config, max_connections=soft - _OTHER_FILES)
 
 
 def address(listener: socket.socket) -> str:

@@ -30,12 +30,14 @@ from lentigo import NOTICE, __version__
 from lentigo.errors import LentigoError, ServiceError, did_you_mean
 from lentigo.inference import Prediction
 from lentigo.serving import logs, metrics
+from lentigo.serving.audit import Audit
 from lentigo.serving.auth import Key, Keyring, read_keys
 from lentigo.serving.batching import Answer
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.decoding import DecoderPool
 from lentigo.serving.envelope import Envelope
 from lentigo.serving.handout import Handout
+from lentigo.serving.health import Health
 from lentigo.serving.hosting import Loaded, ModelHost
 from lentigo.serving.limits import Budget, Lease, read_images
 from lentigo.serving.metrics import Board
@@ -52,6 +54,9 @@ from lentigo.serving.schemas import (
 _DESCRIPTION = f"Classifies skin-lesion images. {NOTICE} Errors are problem documents (RFC 9457)."
 _RAW = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif", "application/octet-stream")
 _BEAT_S = 1.0
+_TEST_S = 5.0
+_STUCK_S = 20.0
+"""Seconds without any work done, although a test image waits, after which the worker is no longer taken for alive."""
 
 
 class Service:
@@ -77,13 +82,15 @@ class Service:
         self.board = board or Board(1)
         self.tally = self.board.tally(worker)
         self.keys = self._keyring()
-        self.audit = logs.Audit(config.audit_log) if config.audit_log else None
+        self.audit = Audit(config.audit_log, fsync=config.audit_fsync) if config.audit_log else None
         self.budget = Budget(config.max_held_bytes)
         self.draining = False
         self.failure: LentigoError | None = None
         self.connections: Callable[[], int] = lambda: 0
         self.tasks: set[asyncio.Task[None]] = set()
         self.host: ModelHost
+        self.health: Health
+        self._tested = False
         self._pool: DecoderPool
         self._rate = 50.0  # images a second that are answered, measured; says when to come again
         self._keys_seen = self._keys_signature()
@@ -100,15 +107,17 @@ class Service:
 
         self._pool = DecoderPool(config, on_replaced)
         self.host = ModelHost(config, self._pool, self._on_batch, self._on_reload)
-        tasks = [asyncio.create_task(self._load()), asyncio.create_task(self._beat())]
+        self.health = Health(self.host)
+        tasks = [asyncio.create_task(self._load()), asyncio.create_task(self._beat()), asyncio.create_task(self._test())]
         if config.reload_s:
-            tasks.append(asyncio.create_task(self._watch()))
+            tasks += [asyncio.create_task(self._watch(self._watch_keys)), asyncio.create_task(self._watch(self._watch_bundles))]
         try:
             yield
         finally:
             for task in (*tasks, *self.tasks):
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self.health.close()
             await self.host.close()
             await asyncio.to_thread(self._pool.close)
 
@@ -129,7 +138,7 @@ class Service:
         self._make_room(1)
         with self.budget.lease() as lease:
             images = await self._read(request, lease)
-            self.keys.charge(key, len(images) - 1, admit=False)
+            self.keys.charge(key, len(images) - 1)
             self._note(scope, images=len(images), bytes=sum(map(len, images)))
             return await self._answer(scope["lentigo.request"], key, images, options)
 
@@ -151,11 +160,7 @@ class Service:
                 answers = [await item.future for item in items]
                 documents = await self._documents(answers, options)
         except TimeoutError:
-            raise Problem(
-                "deadline",
-                f"no answer within {self.config.deadline_s:g} s; the service is busy",
-                headers={"Retry-After": self._retry_after()},
-            ) from None
+            raise self._too_late() from None
         finally:
             loaded.batcher.abandon(items)
         refused = [answer for answer in answers if isinstance(answer, Problem)]
@@ -167,10 +172,21 @@ class Service:
             raise Problem(first.kind, first.detail, extra=listed)
         encoded = [json.dumps(document, ensure_ascii=False, allow_nan=False).encode() for document in documents]
         if self.audit is not None:
-            self.audit.record(request, None if key is None else key.name, loaded.identity, encoded)
+            await self._record(self.audit.record(request, None if key is None else key.name, loaded.identity, encoded), deadline)
         head = json.dumps({"request_id": request, "model": loaded.identity, "notice": NOTICE}, ensure_ascii=False)
         body = head.encode()[:-1] + b', "predictions": [' + b", ".join(encoded) + b"]}"
         return Response(body, media_type="application/json")
+
+    async def _record(self, recording: Coroutine[Any, Any, None], deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await recording
+        except TimeoutError:
+            raise Problem("audit-failed", "the audit log takes too long to write, and no answer is given without it") from None
+
+    def _too_late(self) -> Problem:
+        text = f"no answer within {self.config.deadline_s:g} s; the service is busy"
+        return Problem("deadline", text, headers={"Retry-After": self._retry_after()})
 
     async def _wait_for_model(self, options: Options, deadline: float) -> Loaded:
         if not self.host.ready.is_set():
@@ -224,6 +240,8 @@ class Service:
     async def _load(self) -> None:
         began = time.perf_counter()
         try:
+            if self.config.models and not await asyncio.to_thread(self._pool.wait_started, self.config.load_s):
+                raise ServiceError("no decoding process can be started; the log says why")
             await self.host.load()
         except LentigoError as error:
             self.failure = error
@@ -240,24 +258,39 @@ class Service:
     async def _beat(self) -> None:
         while True:
             tally = self.tally
-            tally.beat()
+            idle_s = time.monotonic() - self.health.progress_at if self.host.ready.is_set() and self.host.models else 0.0
+            if idle_s < _STUCK_S or not self._tested:
+                tally.beat()  # otherwise the supervisor takes this worker for hung
             tally.set("lentigo_queue_images", self.host.pending)
             tally.set("lentigo_held_bytes", self.budget.held)
             tally.set("lentigo_connections", self.connections())
             tally.set("lentigo_ready_workers", float(self.host.ready.is_set() and not self.draining))
+            tally.set("lentigo_log_lines_dropped", logs.dropped())
             tally.set("lentigo_resident_bytes", metrics.resident_bytes())
             await asyncio.sleep(_BEAT_S)
 
-    async def _watch(self) -> None:
+    async def _test(self) -> None:
+        """See again and again whether the work is done, for the supervisor."""
+        await self.host.ready.wait()
+        while True:
+            self._tested |= await self.health.check(_TEST_S)
+            await asyncio.sleep(_TEST_S)
+
+    async def _watch(self, look: Callable[[], Coroutine[Any, Any, None]]) -> None:
         while True:
             await asyncio.sleep(self.config.reload_s)
             try:
-                if self._keys_signature() != self._keys_seen:
-                    self._reload_keys()
-                if self.host.ready.is_set():
-                    await self.host.reload()
+                await look()
             except Exception as error:  # one bad turn must not end the watch
                 logs.failure("watching failed", error)
+
+    async def _watch_keys(self) -> None:
+        if self._keys_signature() != self._keys_seen:
+            self._reload_keys()
+
+    async def _watch_bundles(self) -> None:
+        if self.host.ready.is_set():
+            await self.host.reload()
 
     def _keyring(self) -> Keyring:
         return Keyring(read_keys(self.config), self.board.clock, self.config.rate, self.config.burst)
@@ -426,7 +459,7 @@ def create_app(config: ServeConfig, service: Service | None = None) -> FastAPI:
 
     @app.get(
         "/readyz",
-        summary="Whether the model is loaded",
+        summary="Whether a test image is classified",
         response_model=State,
         responses=_responses(*_ALWAYS, "not-ready"),
         tags=["state"],
@@ -436,6 +469,8 @@ def create_app(config: ServeConfig, service: Service | None = None) -> FastAPI:
             raise Problem("not-ready", "the service is stopping", headers={"Retry-After": "1"})
         if not served.host.ready.is_set():
             raise Problem("not-ready", "the model is still being loaded", headers={"Retry-After": "1"})
+        if not await served.health.check(_TEST_S):
+            raise Problem("not-ready", f"a test image was not answered within {_TEST_S:g} s", headers={"Retry-After": "1"})
         return _json({"status": "ready", "version": __version__})
 
     @app.get(
@@ -501,7 +536,8 @@ def _invalid_options(error: RequestValidationError | ValidationError) -> Problem
     first = error.errors()[0]
     name = str(first["loc"][-1])[:80]
     if first["type"] == "extra_forbidden":
-        return Problem("invalid-options", f"unknown option {name!r}{did_you_mean(name, Options.model_fields)}")
+        # Not the name itself: a key that was put into the address by mistake would come back, and land in a log.
+        return Problem("invalid-options", f"unknown option{did_you_mean(name, Options.model_fields)}")
     return Problem("invalid-options", f"{name}: {first['msg']}")
 
 

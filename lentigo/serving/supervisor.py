@@ -1,4 +1,4 @@
-"""Several workers behind one socket: each is watched, replaced when it dies or hangs, and stopped in good order.
+"""The workers behind one socket: each is watched, replaced when it dies or hangs, and stopped in good order.
 
 The supervisor binds the socket, which the workers share: whoever is free takes the next connection. What has not been taken
 when a worker is killed is taken by another, or by the one that replaces it.
@@ -23,8 +23,9 @@ from lentigo.serving.config import ServeConfig
 from lentigo.serving.metrics import Board
 from lentigo.serving.server import FAILED, run_worker
 
-HUNG_S = 30.0
-"""Seconds after which a worker whose event loop does not run is replaced."""
+HUNG_S = 20.0
+"""Seconds after which a worker is replaced that has said nothing: its event loop or its work has stopped."""
+_MARGIN_S = 3.0
 START_S = 120.0
 """Seconds that a worker may take until its event loop runs for the first time."""
 _YOUNG_S, _MOST_YOUNG = 10.0, 5
@@ -48,7 +49,7 @@ class Supervisor:
         self._workers: list[SpawnProcess] = []
         self._started: list[float] = []
         self._young_deaths = 0
-        self._stop = threading.Event()
+        self._stop = False  # set by a signal handler, which may use no lock
         self._failed = False
 
     def run(self) -> None:
@@ -60,9 +61,10 @@ class Supervisor:
         before = {number: signal.signal(number, self._told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         try:
             for number in range(self._config.workers):
-                self._workers.append(self._start(number))
                 self._started.append(time.monotonic())
-            while not self._stop.wait(_LOOK_S):
+                self._workers.append(self._start(number))
+            while not self._stop:
+                time.sleep(_LOOK_S)
                 for number in range(self._config.workers):
                     self._look_after(number)
         finally:
@@ -91,17 +93,17 @@ class Supervisor:
                 worker.join()
             else:
                 return
-        if self._stop.is_set():
+        if self._stop:
             return
         if worker.exitcode == FAILED:
             self._failed = True
-            self._stop.set()
+            self._stop = True
             return
         self._young_deaths = self._young_deaths + 1 if age < _YOUNG_S else 0
         if self._young_deaths > _MOST_YOUNG * self._config.workers:
             logs.event(logging.ERROR, "workers die as soon as they are started", exit=worker.exitcode)
             self._failed = True
-            self._stop.set()
+            self._stop = True
             return
         logs.event(logging.WARNING, "worker died, starting another", number=number, pid=worker.pid, exit=worker.exitcode)
         worker.close()
@@ -113,18 +115,20 @@ class Supervisor:
         if number == signal.SIGHUP:
             self._pass_on(signal.SIGHUP)
         else:
-            self._stop.set()
+            self._stop = True
 
     def _pass_on(self, number: signal.Signals) -> None:
-        for worker in self._workers:
-            if worker.is_alive() and worker.pid is not None:
+        for index, worker in enumerate(self._workers):
+            # One that does not run yet will read bundles and keys as they are by then.
+            young = number == signal.SIGHUP and self._board.last_beat(index) <= self._started[index]
+            if worker.is_alive() and worker.pid is not None and not young:
                 os.kill(worker.pid, number)
 
     def _end(self) -> None:
         """Ask all workers to stop, and wait for what they still answer."""
         self._listener.close()  # the workers hold it open for as long as they take connections
         self._pass_on(signal.SIGTERM)
-        end = time.monotonic() + self._config.drain_s + 2 * self._config.linger_s + 5
+        end = time.monotonic() + self._config.drain_s + 2 * self._config.linger_s + _MARGIN_S
         for worker in self._workers:
             worker.join(max(0.0, end - time.monotonic()))
             if worker.is_alive():
@@ -142,7 +146,9 @@ def _worker(config: ServeConfig, board: Board, number: int, listener: socket.soc
         run_worker(config, board, number, listener)
     except LentigoError as error:
         logs.event(logging.ERROR, "worker cannot serve", error=str(error))
+        logs.drain()
         sys.exit(FAILED)
+    logs.drain()
 
 
 def _follow(parent: int) -> None:

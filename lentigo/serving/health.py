@@ -1,0 +1,73 @@
+"""Readiness as work: a tiny image goes through the decoder and the network of every model, before all others."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+
+from lentigo.serving import logs
+from lentigo.serving.decode_worker import TINY
+from lentigo.serving.hosting import ModelHost
+
+FRESH_S = 2.0
+"""An answer that is no older than this is not asked for again."""
+_WITHIN_S = 10.0
+
+
+class Health:
+    """Whether a worker does its work.
+
+    Args:
+        host: the models.
+
+    Attributes:
+        passed_at: when the tiny image was last answered by every model, by the monotonic clock.
+    """
+
+    def __init__(self, host: ModelHost) -> None:
+        self._host = host
+        self._running: asyncio.Task[None] | None = None
+        self.passed_at = float("-inf")
+
+    @property
+    def progress_at(self) -> float:
+        """When the worker last did any work."""
+        return max([self.passed_at, *(loaded.batcher.progress_at for loaded in self._host.models)])
+
+    async def check(self, within_s: float) -> bool:
+        """Have the tiny image classified, unless that has just been done.
+
+        Whoever asks meanwhile waits for the same answer, so that asking often costs nothing.
+
+        Args:
+            within_s: how long to wait for the answer.
+        """
+        if time.monotonic() - self.passed_at > FRESH_S:
+            if self._running is None or self._running.done():
+                self._running = asyncio.create_task(self._run())
+            await asyncio.wait([self._running], timeout=within_s)
+        return time.monotonic() - self.passed_at <= max(FRESH_S, within_s)
+
+    async def close(self) -> None:
+        """End what is under way."""
+        if self._running is not None:
+            self._running.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._running
+
+    async def _run(self) -> None:
+        try:
+            for loaded in self._host.models:
+                (item,) = loaded.batcher.submit([TINY], within_s=_WITHIN_S, urgent=True)
+                try:
+                    async with asyncio.timeout(_WITHIN_S):
+                        answer = await item.future
+                finally:
+                    loaded.batcher.abandon([item])
+                if isinstance(answer, Exception):
+                    raise answer
+        except Exception as error:
+            logs.failure("the test image was not answered", error)
+        else:
+            self.passed_at = time.monotonic()

@@ -1,0 +1,488 @@
+"""What a few hostile bytes, a full disk or a stuck pipe may not do to the service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import hashlib
+import http.client
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import h11
+import httpx
+import pytest
+from serving_tools import Server, application, exchange, jpeg, problem_of, running, status_of
+from tiny_bundle import blob_image, tiny_bundle
+
+from lentigo.errors import ServiceError
+from lentigo.serving import logs
+from lentigo.serving.audit import Audit
+from lentigo.serving.auth import create_key, parse_keys, read_keys
+from lentigo.serving.config import ServeConfig
+from lentigo.serving.problems import Problem
+from lentigo.serving.protocol import FREE_PIECES, BoundedConnection
+
+IMAGE = jpeg(blob_image(1))
+KEY, ENTRY = create_key("gateway")
+HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
+MODEL = {"name": "m", "version": "1", "sha256": "0"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("hardening")
+    bundle = tiny_bundle(folder / "tiny", size=32)
+    (folder / "keys").write_text(f"{ENTRY}:100000\n")
+    with running(folder, models=(str(bundle.path),), keys_file=folder / "keys", max_connections=40, reload_s=0, decoders=1) as started:
+        yield started
+
+
+def ask(server: Server, content: bytes = IMAGE, **headers: str) -> httpx.Response:
+    given = {"Content-Type": "image/jpeg", "X-API-Key": KEY, **headers}
+    return httpx.post(f"{server.url}/v1/predict", content=content, headers=given, timeout=30)
+
+
+# --- cost per event -------------------------------------------------------------------------------------------------
+
+
+def feed(connection: BoundedConnection, data: bytes) -> list[Any]:
+    """The events of a request that arrives in one piece."""
+    connection.receive_data(data)
+    events = []
+    while (event := connection.next_event()) is not h11.NEED_DATA:
+        events.append(event)
+        if isinstance(event, h11.EndOfMessage):
+            break
+    return events
+
+
+def test_a_body_of_tiny_chunks_is_given_up_after_a_few() -> None:
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    connection = BoundedConnection(16384)
+    seen = 0
+    whole = BoundedConnection.next_event
+    connection.receive_data(head + b"1\r\nx\r\n" * 100_000)
+    with contextlib.suppress(h11.RemoteProtocolError):
+        while seen < 1000:
+            whole(connection)
+            seen += 1
+    assert seen <= FREE_PIECES + 1
+    good = head + b"".join(b"%x\r\n" % len(piece) + piece + b"\r\n" for piece in [bytes(1000)] * 500) + b"0\r\n\r\n"
+    assert sum(len(e.data) for e in feed(BoundedConnection(16384), good) if isinstance(e, h11.Data)) == 500_000
+
+
+@pytest.mark.parametrize("key", [KEY, "wrong"])
+def test_tiny_chunks_and_unwanted_bodies_are_not_read_on(server: Server, key: str) -> None:
+    head = HEAD + b"X-API-Key: " + key.encode() + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = exchange(server, head + b"1\r\nx\r\n" * 50_000)
+    assert status_of(answer) in ((400,) if key == KEY else (400, 401))
+    assert b"connection: close" in answer.lower()
+    assert ask(server).status_code == 200
+
+
+def test_a_body_of_single_bytes_is_given_up(server: Server) -> None:
+    with socket.create_connection((server.host, server.port), timeout=20) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.sendall(HEAD + b"X-API-Key: " + KEY.encode() + b"\r\nContent-Length: 100000\r\n\r\n")
+        sent = 0
+        connection.settimeout(0.002)
+        answer = b""
+        while not answer and sent < 20_000:
+            connection.sendall(b"x")
+            sent += 1
+            try:
+                answer = connection.recv(1000)
+            except TimeoutError:
+                continue
+    assert status_of(answer) == 400
+    assert sent < 20_000
+
+
+def test_a_head_of_single_bytes_is_given_up(server: Server) -> None:
+    with socket.create_connection((server.host, server.port), timeout=20) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.settimeout(0.002)
+        answer = b""
+        for byte in HEAD + b"X: " + b"x" * 3000:
+            connection.sendall(bytes([byte]))
+            try:
+                answer = connection.recv(1000)
+                break
+            except TimeoutError:
+                continue
+    assert status_of(answer) == 400
+
+
+def test_a_body_full_of_near_boundaries_is_given_up(server: Server) -> None:
+    body = b"--frontier\r\nContent-Disposition: form-data; name=image; filename=a\r\n\r\n" + b"\r\n--frontier!" * 50_000
+    answer = ask(server, body + b"\r\n--frontier--\r\n", **{"Content-Type": "multipart/form-data; boundary=frontier"})
+    assert problem_of(answer)["type"].endswith("bad-multipart")
+
+
+def test_idle_connections_make_room_for_those_that_ask(server: Server) -> None:
+    with ExitStack() as stack:
+        for _ in range(100):  # more than the 40 that are served at once
+            stack.enter_context(socket.create_connection((server.host, server.port), timeout=10))
+        for _ in range(5):
+            assert ask(server).status_code == 200
+
+
+def test_connections_are_held_against_the_files_that_may_be_open(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))\n"
+    with running(tmp_path, before=limited, models=(str(bundle.path),), decoders=1) as server, ExitStack() as stack:
+        (told,) = server.events("fewer connections, since the system allows few open files")
+        assert told["connections"] < 160
+        for _ in range(200):
+            stack.enter_context(socket.create_connection((server.host, server.port), timeout=10))
+        for _ in range(5):
+            assert ask(server).status_code == 200
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+def test_form_fields_are_no_images(server: Server) -> None:
+    fields = {"patient": "x", "note": "y" * 1000}
+    with_fields = httpx.post(
+        f"{server.url}/v1/predict", data=fields, files=[("image", ("a.jpg", IMAGE, "image/jpeg"))], headers={"X-API-Key": KEY}, timeout=30
+    )
+    assert [p.get("label") is not None for p in with_fields.json()["predictions"]] == [True]
+    only_fields = httpx.post(f"{server.url}/v1/predict", data=fields, files={"a": ("", b"")}, headers={"X-API-Key": KEY}, timeout=30)
+    assert problem_of(only_fields)["type"].endswith("no-image")
+    unnamed = b"--b\r\nContent-Disposition: form-data; name=image\r\n\r\n" + IMAGE + b"\r\n--b--\r\n"
+    assert ask(server, unnamed, **{"Content-Type": "multipart/form-data; boundary=b"}).status_code == 200
+
+
+def test_a_key_in_the_address_does_not_come_back(server: Server) -> None:
+    answer = httpx.post(f"{server.url}/v1/predict?{KEY}=1", content=IMAGE, headers={"X-API-Key": KEY}, timeout=30)
+    assert problem_of(answer)["type"].endswith("invalid-options")
+    assert KEY not in answer.text
+    assert KEY not in server.log.read_text()
+
+
+def test_a_key_of_nothing_is_refused() -> None:
+    with pytest.raises(ServiceError, match="line 1: the hash of an empty key"):
+        parse_keys(f"open:{hashlib.sha256(b'').hexdigest().upper()}", "keys")
+
+
+def test_all_images_of_a_request_are_charged_before_they_are_classified(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+    (tmp_path / "keys").write_text(f"{ENTRY}:60\n")
+
+    async def go() -> None:
+        async with application(models=(str(bundle.path),), keys_file=tmp_path / "keys", burst=20, decoders=1) as (client, _):
+            files = [("image", ("a.jpg", IMAGE, "image/jpeg"))] * 16
+            answers = await asyncio.gather(
+                *(client.post("/v1/predict", files=files, headers={"X-API-Key": KEY}, timeout=60) for _ in range(8))
+            )
+            images = sum(len(a.json()["predictions"]) for a in answers if a.status_code == 200)
+            assert images <= 20 + 16  # the burst, and what a minute's rate gives while this runs
+            assert {a.status_code for a in answers} == {200, 429}
+            assert all("retry-after" in a.headers for a in answers if a.status_code == 429)
+
+    asyncio.run(go())
+
+
+# --- blocking writes ------------------------------------------------------------------------------------------------
+
+
+def test_a_log_that_nobody_reads_blocks_nothing_and_says_what_it_lost(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+    reader, writer = os.pipe()
+    try:
+        with running(tmp_path, stderr=writer, port=free_port(), models=(str(bundle.path),), decoders=1) as server:
+            wait_ready_quietly(server)
+            connection = http.client.HTTPConnection(server.host, server.port, timeout=20)
+            for _ in range(6000):  # 64 KiB of pipe and the queue are full long before
+                connection.request("GET", "/healthz")
+                assert connection.getresponse().read()
+            assert ask(server).status_code == 200
+            text = httpx.get(f"{server.url}/metrics", timeout=20).text
+            dropped = next(float(line.split()[1]) for line in text.splitlines() if line.startswith("lentigo_log_lines_dropped"))
+            assert dropped > 0
+            began = time.monotonic()
+            assert server.stop(20) == 0
+            assert time.monotonic() - began < 20
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_log_lines_are_whole_whatever_the_disk_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    real, faults = os.write, iter([5, OSError(errno.ENOSPC, "full"), None, OSError(errno.EPIPE, "gone"), None, None, None])
+
+    def write(descriptor: int, data: Any) -> int:
+        fault = next(faults, None) if descriptor == target else None
+        if isinstance(fault, OSError):
+            raise fault
+        return real(descriptor, bytes(data)[:fault])
+
+    monkeypatch.setattr(logs.os, "write", write)
+    handler = logs.LineWriter(target)
+    handler.setFormatter(logs.JsonFormatter())
+    for i in range(5):
+        handler.emit(logging.makeLogRecord({"msg": f"line {i}", "levelname": "INFO"}))
+    handler.drain(10)
+    monkeypatch.undo()
+    os.close(target)
+    lines = (tmp_path / "log").read_text().splitlines()
+    whole = [json.loads(line)["event"] for line in lines if line.startswith("{") and line.endswith("}")]
+    assert handler.dropped == 2
+    assert [name for name in whole if name.startswith("line")] == ["line 2", "line 3", "line 4"]
+    assert "log lines dropped" in whole
+    assert len(lines) == len(whole) + 1  # the torn one stands alone
+
+
+# --- the audit log --------------------------------------------------------------------------------------------------
+
+
+def recorded(path: Path) -> list[str]:
+    """The request ids on record; every line but those torn by a crash is JSON."""
+    return [json.loads(line)["request_id"] for line in path.read_text().splitlines() if line.endswith("}")]
+
+
+def record(audit: Audit, *names: str) -> list[str]:
+    """Record requests at once; the kinds of problem they ended with."""
+
+    async def one(name: str) -> str:
+        try:
+            await audit.record(name, None, MODEL, [b"{}"])
+        except Problem as problem:
+            return problem.kind
+        return "written"
+
+    async def all_of_them() -> list[str]:
+        return list(await asyncio.gather(*map(one, names)))
+
+    return asyncio.run(all_of_them())
+
+
+@pytest.mark.parametrize("fault", ["short", errno.ENOSPC, errno.EIO, errno.EDQUOT, "fsync", "short, append only"])
+def test_no_audit_line_no_answer_and_no_torn_line(fault: str | int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "audit"
+    audit = Audit(path)
+    assert record(audit, "first") == ["written"]
+    real = os.write
+    calls = []
+
+    def write(handle: int, data: Any) -> int:
+        calls.append(1)
+        if "short" in str(fault) and len(calls) == 1:
+            return real(handle, bytes(data)[:20])
+        raise OSError(fault if isinstance(fault, int) else errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patched:
+        if fault == "fsync":
+            patched.setattr("lentigo.serving.audit.os.fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.EIO, "lost")))
+        else:
+            patched.setattr("lentigo.serving.audit.os.write", write)
+        if fault == "short, append only":
+            patched.setattr("lentigo.serving.audit.os.ftruncate", lambda handle, size: (_ for _ in ()).throw(PermissionError()))
+        assert record(audit, "second") == ["audit-failed"]
+    assert record(audit, "third", "fourth") == ["written"] * 2  # there is room again
+    assert recorded(path) == ["first", "third", "fourth"]
+    torn = [line for line in path.read_text().splitlines() if not line.endswith("}")]
+    assert len(torn) == (1 if fault == "short, append only" else 0)
+
+
+def test_a_line_torn_by_a_crash_is_closed_off(tmp_path: Path) -> None:
+    path = tmp_path / "audit"
+    assert record(Audit(path), "first") == ["written"]
+    with path.open("a") as file:
+        file.write('{"time": "2026-')
+    assert record(Audit(path, fsync=False), "second") == ["written"]
+    assert recorded(path) == ["first", "second"]
+    assert len(path.read_text().splitlines()) == 3
+
+
+def test_workers_share_the_audit_log(tmp_path: Path) -> None:
+    path = tmp_path / "audit"
+    audits = [Audit(path, fsync=False) for _ in range(4)]
+    threads = [threading.Thread(target=record, args=(audit, *[f"{i}-{n}" for n in range(50)])) for i, audit in enumerate(audits)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(recorded(path)) == sorted(f"{i}-{n}" for i in range(4) for n in range(50))
+
+
+@pytest.mark.parametrize("kind", ["audit", "keys"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_and_does_not_hang(kind: str, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    open_it = {"audit": lambda: Audit(pipe), "keys": lambda: read_keys(ServeConfig(keys_file=pipe))}[kind]
+    with pytest.raises(ServiceError, match="pipe"):
+        open_it()
+
+
+def test_no_file_can_be_opened_for_the_audit_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    audit = Audit(tmp_path / "audit")
+    with monkeypatch.context() as patched:
+        patched.setattr("lentigo.serving.audit.os.open", lambda *given: (_ for _ in ()).throw(OSError(errno.EMFILE, "too many")))
+        assert record(audit, "first") == ["audit-failed"]
+    assert record(audit, "second") == ["written"]
+
+
+# --- being stopped --------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_ready_quietly(server: Server, seconds: float = 60.0) -> None:
+    """Wait for the service without its log."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if httpx.get(f"{server.url}/readyz", timeout=10).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert server.process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+STUCK = {
+    "an event loop that does not run": "import lentigo.serving.service as s, time; s.describe = lambda *given: time.sleep(1000)",
+    "a network that does not answer": "import lentigo.inference as i, time; i.Classifier.prediction = lambda *given: time.sleep(1000)",
+    "a model that does not load": "import lentigo.serving.hosting as h, time; h.find_bundle = lambda *given: time.sleep(1000)",
+}
+
+
+@pytest.mark.parametrize("what", STUCK)
+def test_sigterm_ends_the_service_within_its_grace_whatever_hangs(what: str, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+    stuck = f"import multiprocessing\nif multiprocessing.parent_process() is not None:\n    {STUCK[what]}\n"
+    with running(tmp_path, before=stuck, models=(str(bundle.path),), ready=False, decoders=1, reload_s=0) as server:
+        if what != "a model that does not load":
+            server.await_event("ready", 1, 60)
+            with socket.create_connection((server.host, server.port)) as asking:
+                asking.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE)
+                time.sleep(1.0)
+                assert server.stop(20) is not None
+        else:
+            time.sleep(1.0)
+            assert server.stop(20) is not None
+
+
+def test_a_worker_that_does_no_work_is_not_ready_and_is_replaced(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+    flag = tmp_path / "hang"
+    before = f"""
+import multiprocessing, pathlib, time
+import lentigo.serving.service as service
+service._TEST_S, service._STUCK_S = 0.5, 2.0
+if multiprocessing.parent_process() is not None:
+    import lentigo.inference.classifier as c
+    whole = c.Classifier.run
+    def run(self, pixels):
+        while pathlib.Path({str(flag)!r}).exists():
+            time.sleep(0.05)
+        return whole(self, pixels)
+    c.Classifier.run = run
+"""
+    with running(tmp_path, before=before, models=(str(bundle.path),), hung_s=2.0, decoders=1, reload_s=0) as server:
+        assert ask(server).status_code == 200
+        flag.touch()
+        end = time.monotonic() + 60
+        while httpx.get(f"{server.url}/readyz", timeout=20).status_code != 503:
+            assert time.monotonic() < end
+        server.await_event("worker hangs", 1, 60)
+        flag.unlink()
+        server.await_event("ready", 2, 60)
+        wait_ready_quietly(server)
+        assert ask(server).status_code == 200
+
+
+def test_sighup_at_any_time_does_not_end_the_service(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+    with running(tmp_path, models=(str(bundle.path),), ready=False, decoders=1, reload_s=0) as server:
+        for _ in range(40):
+            server.signal(signal.SIGHUP)
+            time.sleep(0.05)
+        wait_ready_quietly(server)
+        assert ask(server).status_code == 200
+        assert not server.events("worker died, starting another")
+
+
+def test_the_command_ignores_sighup_from_its_first_line() -> None:
+    program = "import sys, signal; sys.argv = ['lentigo', 'serve']; import lentigo.cli; print(signal.getsignal(signal.SIGHUP).name)"
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "SIG_IGN"
+
+
+# --- bundles that change --------------------------------------------------------------------------------------------
+
+
+def test_a_bundle_with_other_classes_or_without_an_end_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny_bundle(tmp_path / "tiny", size=32).path
+    endless = tmp_path / "site"
+    endless.mkdir()
+    flag = tmp_path / "endless"
+    (endless / "sitecustomize.py").write_text(
+        "import sys, os, time\n"
+        f"if os.path.exists({str(flag)!r}) and sys.argv[-1] == {str(path)!r}:\n    time.sleep(1000)\n"  # as a Loop in its graph would
+    )
+    monkeypatch.setenv("PYTHONPATH", str(endless))
+
+    async def go() -> None:
+        async with application(models=(str(path),), reload_s=0, load_s=20, decoders=1) as (_, service):
+            before = service.host.get(None).identity["sha256"]
+            tiny_bundle(path, 3, size=32, seed=3)
+            await service.reload()
+            assert service.host.get(None).identity["sha256"] == before
+            tiny_bundle(path, size=32, seed=4)
+            flag.touch()
+            object.__setattr__(service.config, "load_s", 1.0)
+            await asyncio.wait_for(service.reload(), 60)
+            assert service.host.get(None).identity["sha256"] == before
+            flag.unlink()
+            object.__setattr__(service.config, "load_s", 60.0)
+            await service.reload()
+            assert service.host.get(None).identity["sha256"] != before
+
+    asyncio.run(go())
+
+
+def test_keys_are_revoked_while_a_bundle_is_being_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny_bundle(tmp_path / "tiny", size=32).path
+    keys = tmp_path / "keys"
+    keys.write_text(ENTRY)
+    tried = asyncio.Event()
+
+    async def never(source: str, within_s: float) -> None:
+        tried.set()
+        await asyncio.sleep(1000)
+
+    monkeypatch.setattr("lentigo.serving.hosting.vet", never)
+
+    async def go() -> None:
+        async with application(models=(str(path),), keys_file=keys, reload_s=0.05, decoders=1) as (client, _):
+            tiny_bundle(path, size=32, seed=5)
+            await asyncio.wait_for(tried.wait(), 30)
+            other, entry = create_key("other")
+            keys.write_text(entry)
+            while (await client.get("/v1/models", headers={"X-API-Key": other})).status_code != 200:
+                await asyncio.sleep(0.02)
+            assert (await client.get("/v1/models", headers={"X-API-Key": KEY})).status_code == 401
+
+    asyncio.run(asyncio.wait_for(go(), 60))

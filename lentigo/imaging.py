@@ -57,6 +57,7 @@ FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k",
 
 _ADVICE = "save it as JPEG or PNG first"
 _SNIFF_BYTES = 512
+_BLOCK = 2**20
 
 # Format name -> the Pillow plug-in that registers it. Only the one that is needed is imported:
 # safer than Pillow's forty, and quicker on the first image.
@@ -478,7 +479,7 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "F":
         return _grey(_from_floats(np.asarray(image), name))
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         canvas = Image.new("RGB", rgba.size, (255, 255, 255))
         canvas.paste(rgba, mask=rgba.getchannel("A"))
         return canvas
@@ -496,7 +497,7 @@ def _from_integers(values: NDArray[Any], name: str) -> Pixels:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(f"{name}: 32-bit samples from {low} to {high} have no known scale; save it with 8 or 16 bits a sample")
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    return _by_rows(values, lambda rows: (rows.astype(np.uint32) + 128) // 257)
 
 
 def _from_floats(values: NDArray[Any], name: str) -> Pixels:
@@ -504,7 +505,16 @@ def _from_floats(values: NDArray[Any], name: str) -> Pixels:
     low, high = float(values.min()), float(values.max())
     if not (low >= 0.0 and high <= 1.0):  # NaN fails too
         raise ImageError(f"{name}: floating-point samples from {low:g} to {high:g}, expected 0 to 1; save it with 8 or 16 bits a sample")
-    return np.rint(values * 255.0).astype(np.uint8)
+    return _by_rows(values, lambda rows: np.rint(rows * 255.0))
+
+
+def _by_rows(values: NDArray[Any], scale: Callable[[NDArray[Any]], NDArray[Any]]) -> Pixels:
+    """Scale (H, W) samples to 8 bits in blocks of rows: a large image must not be held several times."""
+    scaled = np.empty(values.shape, np.uint8)
+    step = max(1, _BLOCK // values.shape[1])
+    for at in range(0, len(values), step):
+        scaled[at : at + step] = scale(values[at : at + step])
+    return scaled
 
 
 def _from_array(array: NDArray[Any], max_pixels: int) -> Image.Image:

@@ -21,8 +21,9 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from lentigo.serving.app import create_app
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.service import Service, create_app
+from lentigo.serving.service import Service
 
 _PROGRAM = """
 import sys
@@ -72,7 +73,7 @@ class Server:
     def events(self, name: str) -> list[dict[str, Any]]:
         return [line for line in self.lines() if line["event"] == name]
 
-    def await_event(self, name: str, count: int = 1, seconds: float = 30.0) -> list[dict[str, Any]]:
+    def await_event(self, name: str, count: int = 1, seconds: float = 90.0) -> list[dict[str, Any]]:
         end = time.monotonic() + seconds
         while len(found := self.events(name)) < count:
             assert time.monotonic() < end, f"no {name!r} in the log:\n{self.log.read_text()[-2000:]}"
@@ -111,7 +112,7 @@ def running(folder: Path, *, ready: bool = True, before: str = "", stderr: int |
         if stderr is not None:
             yield server
             return
-        end = time.monotonic() + 60
+        end = time.monotonic() + 150
         while not server.events("listening"):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
@@ -130,7 +131,7 @@ def running(folder: Path, *, ready: bool = True, before: str = "", stderr: int |
                 process.wait()
 
 
-def wait_ready(server: Server, seconds: float = 60.0) -> None:
+def wait_ready(server: Server, seconds: float = 150.0) -> None:
     end = time.monotonic() + seconds
     while True:
         try:
@@ -195,7 +196,7 @@ async def application(**settings: Any) -> AsyncIterator[tuple[httpx.AsyncClient,
     service = Service(ServeConfig(**{"decoders": 1, **settings}))
     app = create_app(service.config, service)
     async with service.running():
-        await asyncio.wait_for(service.host.ready.wait(), 30)
+        await asyncio.wait_for(service.manager.ready.wait(), 120)
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             yield client, service

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from lentigo.serving import logs
 from lentigo.serving.decode_worker import TINY
-from lentigo.serving.hosting import ModelHost
+from lentigo.serving.model_manager import ModelManager
 
 FRESH_S = 2.0
 """An answer that is no older than this is not asked for again."""
@@ -19,21 +19,21 @@ class Health:
     """Whether a worker does its work.
 
     Args:
-        host: the models.
+        manager: the models.
 
     Attributes:
         passed_at: when the tiny image was last answered by every model, by the monotonic clock.
     """
 
-    def __init__(self, host: ModelHost) -> None:
-        self._host = host
+    def __init__(self, manager: ModelManager) -> None:
+        self._manager = manager
         self._running: asyncio.Task[None] | None = None
         self.passed_at = float("-inf")
 
     @property
     def progress_at(self) -> float:
         """When the worker last did any work."""
-        return max([self.passed_at, *(loaded.batcher.progress_at for loaded in self._host.models)])
+        return max([self.passed_at, *(loaded.batcher.progress_at for loaded in self._manager.models)])
 
     async def check(self, within_s: float) -> bool:
         """Have the tiny image classified, unless that has just been done.
@@ -58,7 +58,7 @@ class Health:
 
     async def _run(self) -> None:
         try:
-            for loaded in self._host.models:
+            for loaded in self._manager.models:
                 (item,) = loaded.batcher.submit([TINY], within_s=_WITHIN_S, urgent=True)
                 try:
                     async with asyncio.timeout(_WITHIN_S):

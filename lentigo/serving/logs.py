@@ -92,7 +92,7 @@ class LineWriter(logging.Handler):
 
     def createLock(self) -> None:  # noqa: N802  (the library's name)
         """No lock: the queue has its own, and a writer that is stuck must not keep anybody."""
-        self.lock = None  # type: ignore[assignment]
+        self.lock = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Put a record into the queue; count it where there is no room."""

@@ -18,10 +18,11 @@ import uvicorn
 from lentigo import __version__
 from lentigo.errors import ServiceError
 from lentigo.serving import logs
+from lentigo.serving.app import create_app
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.metrics import Board
 from lentigo.serving.protocol import guarded
-from lentigo.serving.service import Service, create_app
+from lentigo.serving.service import Service
 
 BACKLOG = 2048
 _OTHER_FILES = 96

@@ -22,10 +22,11 @@ from tiny_bundle import blob_image, png_bytes, tiny_bundle
 
 import lentigo
 from lentigo.errors import ServiceError
+from lentigo.serving.app import create_app
 from lentigo.serving.auth import Key, Keyring, create_key, parse_keys
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import KINDS, Problem
-from lentigo.serving.service import Service, create_app
+from lentigo.serving.service import Service
 
 Test = Callable[[httpx.AsyncClient, Service], Coroutine[Any, Any, None]]
 IMAGE = jpeg(blob_image(1, 120, 90))
@@ -251,7 +252,7 @@ def test_a_failing_network_is_a_500_without_details(served: Run, tmp_path: Path,
         def fail(*_: object) -> None:
             raise RuntimeError("a secret of the request")
 
-        service.host.get(None).classifier.run = fail  # type: ignore[method-assign,assignment]
+        service.manager.get(None).classifier.run = fail  # type: ignore[method-assign,assignment]
         document = problem_of(await raw(client))
         assert document["status"] == 500
         assert "secret" not in json.dumps(document)

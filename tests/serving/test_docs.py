@@ -67,7 +67,7 @@ def test_the_table_of_errors_is_complete() -> None:
 
 def defined_tests() -> set[str]:
     found = set()
-    for path in (ROOT / "tests").glob("test_*.py"):
+    for path in (ROOT / "tests").rglob("test_*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         found |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
     return found

@@ -15,8 +15,9 @@ import pytest
 from PIL import Image
 from tiny_bundle import blob_image, tiny_bundle
 
+from lentigo.serving.app import create_app
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.service import Service, create_app
+from lentigo.serving.service import Service
 
 IMAGES = 5000
 SEED = 20_240_601
@@ -128,7 +129,7 @@ def fuzz(tmp_path: Path, make: Callable[[random.Random], tuple[bytes, str]], cou
         async with service.running(), asyncio.TaskGroup() as group:
             for number in range(8):
                 group.create_task(client(number))
-        assert service.host.pending == 0
+        assert service.manager.pending == 0
         assert service.budget.held == 0
 
     asyncio.run(go())

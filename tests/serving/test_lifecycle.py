@@ -277,7 +277,7 @@ def test_a_request_that_takes_too_long_gets_504_and_is_left_undone(bundle: Path)
 
     async def go() -> None:
         async with application(models=(str(bundle),), deadline_s=0.3, max_batch=1) as (client, service):
-            classifier = service.host.get(None).classifier
+            classifier = service.manager.get(None).classifier
             run = classifier.run
 
             def stuck(pixels: Any) -> Any:
@@ -290,7 +290,7 @@ def test_a_request_that_takes_too_long_gets_504_and_is_left_undone(bundle: Path)
             assert {a.status_code for a in answers} == {504}
             assert problem_of(answers[0])["type"].endswith("deadline")
             go_on.set()
-            while service.host.pending:
+            while service.manager.pending:
                 await asyncio.sleep(0.02)
 
     asyncio.run(go())
@@ -308,7 +308,7 @@ def test_a_lone_image_does_not_wait_for_others(bundle: Path) -> None:
 def test_one_failing_batch_fails_its_requests_only(bundle: Path) -> None:
     async def go() -> None:
         async with application(models=(str(bundle),)) as (client, service):
-            classifier = service.host.get(None).classifier
+            classifier = service.manager.get(None).classifier
             run = classifier.run
 
             def fail(pixels: Any) -> Any:
@@ -318,7 +318,7 @@ def test_one_failing_batch_fails_its_requests_only(bundle: Path) -> None:
             classifier.run = fail  # type: ignore[method-assign]
             assert (await client.post("/v1/predict", content=IMAGE)).status_code == 500
             assert (await client.post("/v1/predict", content=IMAGE)).status_code == 200
-            assert service.host.pending == 0
+            assert service.manager.pending == 0
 
     asyncio.run(go())
 

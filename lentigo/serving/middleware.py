@@ -34,7 +34,7 @@ _CLOSING = frozenset({"bad-request", "head-too-large", "too-slow", "incomplete-b
 _SMALL_S, _SMALL_BYTES = 0.5, 1024 * 1024
 
 
-class Envelope:
+class RequestMiddleware:
     """ASGI middleware around the whole application.
 
     Args:

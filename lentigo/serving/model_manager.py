@@ -41,7 +41,7 @@ class Loaded:
         return {"name": spec.name, "version": spec.version, "sha256": spec.files[MODEL]}
 
 
-class ModelHost:
+class ModelManager:
     """Loads the configured models, hands out the one asked for, and watches their bundles.
 
     Args:

@@ -67,7 +67,7 @@ class _Asset:
     tags: dict[bytes, bytes] = field(default_factory=dict)
 
 
-class Handout:
+class AppFiles:
     """The ASGI application behind every address that is not the API's.
 
     Args:

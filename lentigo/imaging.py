@@ -36,7 +36,7 @@ from lentigo.errors import ImageCostError, ImageError
 from lentigo.extra_formats import extra_format, open_extra
 from lentigo.image_header import check_exif, check_header
 from lentigo.jpeg import end_jpeg
-from lentigo.resampler import resize, resize_fast
+from lentigo.resampler import resize_fast
 from lentigo.walk import walk
 
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
@@ -48,6 +48,8 @@ Floats = NDArray[np.float32]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_PIXELS = 100_000_000
+QUICK_PIXELS = 25_000_000
+"""Larger JPEGs are decoded by Pillow alone, without a second copy in memory."""
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"})
 """File names that a folder is searched for. A file named directly is opened whatever its name is."""
@@ -148,7 +150,8 @@ def open_image(
             return _open_extra(file, name, extra, max_pixels)
         image = stack.enter_context(_identify(file, name, max_pixels))
         try:
-            return _decode(image, name, max_pixels, draft_size)
+            quick = image if draft_size is not None else _decode_quickly(image, file, max_pixels)
+            return _decode(quick, name, max_pixels, draft_size)
         except ImageCostError:
             raise
         except ImageError:
@@ -209,8 +212,7 @@ def open_and_load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXEL
         source: anything `open_image` takes.
         size: side of the square in pixels.
         max_pixels: as in `open_image`.
-        fast: decode JPEG at reduced scale and resize in vector instructions (`lentigo.resampler.resize_fast`): quicker, and slightly
-            beside the contract (docs/predict.md has figures).
+        fast: decode JPEG at reduced scale: quicker, and slightly beside the contract (docs/predict.md has figures).
 
     Returns:
         The image as `open_image` returns it, and (size, size, 3) uint8 RGB.
@@ -219,7 +221,7 @@ def open_and_load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXEL
         ImageError: as `open_image`.
     """
     image = open_image(source, max_pixels=max_pixels, draft_size=size if fast else None)
-    return image, (resize_fast if fast else resize)(image, size)
+    return image, resize_fast(image, size)
 
 
 def load_batch(sources: Iterable[ImageSource], size: int, *, pool: Executor | None = None) -> Pixels:
@@ -428,6 +430,25 @@ def _identify(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
         raise ImageCostError(f"{name}: not enough memory to open it; scale it down first") from None
     except Exception as error:  # damaged headers raise nearly anything in the plug-ins
         raise ImageError(f"{name}: damaged {kind} header ({_reason(error)}); fetch it again") from None
+
+
+def _decode_quickly(image: Image.Image, file: BinaryIO, max_pixels: int) -> Image.Image:
+    """A JPEG decoded by simplejpeg, to the bit as Pillow would, but for the orientation; the image as it was where that cannot be done."""
+    pixels = image.width * image.height
+    if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L") or pixels > min(QUICK_PIXELS, max_pixels):
+        return image
+    try:
+        from simplejpeg import decode_jpeg  # here, since only JPEG needs it
+
+        file.seek(0)
+        found = decode_jpeg(file.read(), colorspace="RGBX")
+        if found.shape != (image.height, image.width, 4):
+            return image
+        decoded = Image.frombytes("RGB", image.size, found, "raw", "RGBX")
+        decoded.info = dict(image.info)  # the orientation
+        return decoded
+    except Exception:  # not installed, or damaged in any way: Pillow reads what can be read and says what is wrong
+        return image
 
 
 def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | None) -> Image.Image:

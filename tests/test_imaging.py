@@ -8,6 +8,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from lentigo import resampler
+from lentigo import imaging, resampler
 from lentigo.errors import ImageError
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, find_images, load, load_batch, normalise, open_image
 from lentigo.resampler import resize, resize_fast
@@ -219,6 +220,90 @@ def test_the_given_image_is_left_alone() -> None:
     given_ = Image.new("RGBA", (4, 4), (1, 2, 3, 0))
     assert array(open_image(given_)).min() == 255
     assert given_.mode == "RGBA"
+
+
+def pillows_own(content: bytes) -> Image.Image:
+    """What `open_image` gives without simplejpeg."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "simplejpeg", None)
+        return open_image(content)
+
+
+def used_quickly(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The lengths of what simplejpeg decoded, from here on."""
+    simplejpeg = pytest.importorskip("simplejpeg")
+    lengths: list[int] = []
+
+    def decode(content: bytes, **options: object) -> np.ndarray[Any, Any]:
+        found: np.ndarray[Any, Any] = simplejpeg_decode(content, **options)
+        lengths.append(len(content))
+        return found
+
+    simplejpeg_decode = simplejpeg.decode_jpeg
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", decode)
+    return lengths
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": 0},
+        {"subsampling": 1},
+        {"subsampling": 2},
+        {"progressive": True},
+        {"restart_marker_rows": 1},
+        {"quality": 1},
+        {"quality": 100},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("extent", [(640, 480), (17, 33), (2, 2), (8, 250)])
+def test_quick_decoding_is_pillows_to_the_bit(
+    mode: str, options: dict[str, Any], extent: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (extent[1], extent[0], 3), np.uint8))
+    for image in (noise.convert(mode), gradient(*extent).convert(mode)):
+        content = encode(image, "JPEG", **options)
+        expected = pillows_own(content)
+        used = used_quickly(monkeypatch)
+        found = open_image(content)
+        assert used == [len(content)]
+        assert (found.mode, found.size) == (expected.mode, expected.size)
+        assert np.array_equal(np.asarray(found), np.asarray(expected))
+
+
+def test_quick_decoding_of_photographs_is_pillows_to_the_bit(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = sorted((shared_data / "isic2019-bcn-84").rglob("*.jpg"))[:100]
+    if not files:
+        pytest.skip("no JPEG files among the real data")
+    expected = [np.asarray(pillows_own(path.read_bytes())) for path in files]
+    used = used_quickly(monkeypatch)
+    assert all(np.array_equal(np.asarray(open_image(path)), pixels) for path, pixels in zip(files, expected, strict=True))
+    assert len(used) == len(files)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "flipped", "junk behind", "large"])
+def test_what_simplejpeg_refuses_is_left_to_pillow(damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = bytearray(encode(gradient(200, 100), "JPEG", exif=exif))
+    if damage == "cut off":
+        del content[len(content) * 3 // 4 :]
+    elif damage == "flipped":
+        content[len(content) * 3 // 4] ^= 0x55
+    elif damage == "junk behind":
+        content += bytes(100)
+    else:
+        monkeypatch.setattr(imaging, "QUICK_PIXELS", 19_999)
+    answers = []
+    for opener in (pillows_own, open_image):
+        try:
+            answers.append(np.asarray(opener(bytes(content))).tolist())
+        except ImageError as error:
+            answers.append(str(error))
+    assert answers[0] == answers[1]
 
 
 def test_resize_is_antialiased_bilinear_to_a_square() -> None:

@@ -55,9 +55,7 @@ def predict(
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when left out.")] = None,
     fast_decode: Annotated[
         bool,
-        typer.Option(
-            "--fast-decode", help="Decode large JPEGs at reduced scale, resize by quicker means: slightly different probabilities."
-        ),
+        typer.Option("--fast-decode", help="Decode large JPEGs at reduced scale: quicker, slightly different probabilities."),
     ] = False,
     engine: Annotated[str, typer.Option(help="local, or ray: Ray Data on a cluster or on this machine (extra ray).")] = "local",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
@@ -132,9 +130,7 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with one copy of every model.")] = 1,
     exact: Annotated[
         bool,
-        typer.Option(
-            "--exact/--fast-decode", help="Decode JPEGs in full, or at reduced scale where that is enough, and resize by quicker means."
-        ),
+        typer.Option("--exact/--fast-decode", help="Decode JPEGs in full, or at reduced scale where that is enough."),
     ] = True,
     max_batch: Annotated[int, typer.Option(min=1, help="Most images in one inference.")] = 16,
     max_delay_ms: Annotated[float, typer.Option(min=0, help="Longest that an image waits for others to join its batch, in ms.")] = 4.0,

@@ -21,10 +21,11 @@ from lentigo.errors import BundleError
 from lentigo.export.browser import BrowserUnavailableError, ask_browser
 from lentigo.export.golden import FORMAT
 from lentigo.export.graph import DeployedNetwork
-from lentigo.imaging import load, normalise
+from lentigo.imaging import load, normalise, open_image
 from lentigo.inference import Classifier, softmax
 from lentigo.inference.quality import measure_quality
 from lentigo.networks import Network
+from lentigo.resampler import resize
 from lentigo.training import load_run
 
 Array = np.ndarray[Any, Any]
@@ -138,14 +139,14 @@ def check_parity(bundle: Bundle | str | Path, network: Network | None = None, *,
     stack = []
     for case in cases:
         png = base64.b64decode(case["png"])
-        pixels = load(png, opened.spec.input.size)  # (S, S, 3)
-        stack.append(pixels)
+        pixels = load(png, opened.spec.input.size)  # (S, S, 3), as images are read here
+        stack.append(resize(open_image(png), opened.spec.input.size))  # as the golden answers were made
         stride = int(case["pixels"]["stride"])
         difference = _largest(pixels[::stride, ::stride].ravel().astype(np.int64), case["pixels"]["values"])
         differences.append(Difference("onnxruntime", case["name"], "pixels", difference, pixel_tolerance))
-        answer = classifier.predict(png)
-        found: Outputs = {"logits": answer.logits, "probabilities": answer.probabilities, "embedding": answer.embedding, "cam": answer.cam}
-        found["atypicality"] = None if answer.atypicality is None else np.asarray(answer.atypicality)
+        answer = classifier.run(stack[-1][None])
+        names = ("logits", "probabilities", "embedding", "cam", "atypicality")
+        found: Outputs = {name: None if (batch := getattr(answer, name)) is None else batch[0] for name in names}
         differences += _compare("onnxruntime", case, found, tolerance, tolerance)
         if "quality" in case:  # bundles of format 1 have none
             value = _quality_difference(measure_quality(pixels).to_dict(), case["quality"])

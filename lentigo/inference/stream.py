@@ -112,8 +112,7 @@ def predict_paths(
         workers: threads that decode and infer; None takes all cores.
         resume: go on with the table of an earlier run: images that are in it, failed ones too, are left out.
         progress: show a progress bar on standard error.
-        fast_decode: decode large JPEGs at reduced scale, and resize in vector instructions where the extra ``fast`` is installed
-            (quicker; probabilities differ slightly, see docs/predict.md).
+        fast_decode: decode large JPEGs at reduced scale (quicker; probabilities differ slightly, see docs/predict.md).
         on_row: called with every row, in order.
         engine: ``local``, or ``ray`` for a cluster and for addresses (see `lentigo.inference.distributed`).
 

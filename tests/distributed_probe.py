@@ -6,12 +6,13 @@ import json
 import os
 import sys
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from lentigo.config import parse_recipe
 from lentigo.training import train
-from lentigo.training.task import LesionTask
+from lentigo.training.batches import Batch, Batches
 
 RECIPE: dict[str, Any] = {
     "name": "probe",
@@ -27,13 +28,14 @@ RECIPE: dict[str, Any] = {
 def main(data: str, out: str, cache: str, devices: int) -> None:
     """Train, and write ``<out>-seen-<rank>.json``: for each epoch and step, one number an image in the order of the batch."""
     seen: dict[str, list[list[int]]] = {}
-    step = LesionTask.training_step
+    read = Batches.training
 
-    def noting(task: LesionTask, batch: Any, index: int) -> Any:
-        seen.setdefault(str(task.current_epoch), []).append([zlib.crc32(image.numpy().tobytes()) for image in batch.pixels])
-        return step(task, batch, index)
+    def noting(batches: Batches, epoch: int, *rest: Any) -> Iterator[Batch]:
+        for batch in read(batches, epoch, *rest):
+            seen.setdefault(str(epoch), []).append([zlib.crc32(image.numpy().tobytes()) for image in batch.images])
+            yield batch
 
-    LesionTask.training_step = noting  # type: ignore[method-assign]
+    Batches.training = noting  # type: ignore[method-assign]
     train(parse_recipe(RECIPE), data, out=out, devices=devices, accelerator="cpu", progress=False, cache=cache)
     rank = os.environ.get("LOCAL_RANK", "0")
     Path(f"{out}-seen-{rank}.json").write_text(json.dumps(seen), encoding="utf-8")

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,8 @@ from tiny_data import folder
 
 from lentigo.config import Recipe, parse_recipe
 from lentigo.training import train
+from lentigo.training.batches import Batch
+from lentigo.training.streams import Draws, Stream
 
 RECIPE: dict[str, Any] = {
     "name": "tiny",
@@ -81,30 +84,49 @@ def whole_run() -> Path:
     return run_into(Path(_place().name) / "run")
 
 
+@dataclass(frozen=True)
+class Given(Draws):
+    """Draws of which some tables are given."""
+
+    tables: dict[Stream, torch.Tensor] = field(default_factory=dict)
+
+    def table(self, stream: Stream, columns: int) -> torch.Tensor:
+        """A given table, or a drawn one."""
+        return self.tables[stream] if stream in self.tables else super().table(stream, columns)
+
+
+def given(total: int, tables: dict[Stream, torch.Tensor] | None = None, seed: int = 0) -> Given:
+    """The draws of a first step."""
+    return Given(seed, 0, 0, total, tables=tables or {})
+
+
+def batch_of(images: torch.Tensor) -> Batch:
+    """A whole batch whose targets do not matter."""
+    return Batch(images, torch.zeros(len(images), dtype=torch.int64), len(images))
+
+
 # Trains, and kills itself without warning in the middle of an epoch.
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
 from tiny_training import recipe
-from lentigo.training import train
-from {module} import {task}
+from lentigo.training import train, {module}
 
-step = {task}.training_step
+class Dies({module}.Draws):
+    def generator(self, stream):
+        if (self.epoch, self.step) == ({epoch}, 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().generator(stream)
 
-def dies(task, batch, index):
-    if task.current_epoch == {epoch} and index == 1:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(task, batch, index)
-
-{task}.training_step = dies
+{module}.Draws = Dies
 out, data, cache = map(Path, sys.argv[1:])
 train(recipe(**{changes!r}), data, out=out, accelerator="cpu", progress=False, cache=cache)
 """
 
 
-def train_until_killed(out: Path, task: type, epoch: int, **changes: Any) -> None:
-    """Train in a process that is killed in the middle of an epoch (from 0) of a task."""
-    program = _KILLED.format(module=task.__module__, task=task.__name__, epoch=epoch, changes=changes)
+def train_until_killed(out: Path, module: str, epoch: int, **changes: Any) -> None:
+    """Train in a process that is killed in the middle of an epoch (from 0) of ``loop`` or ``pretrain``."""
+    program = _KILLED.format(module=module, epoch=epoch, changes=changes)
     paths = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
     killed = subprocess.run(
         [sys.executable, "-c", program, str(out), str(data()), str(cache_folder())],

@@ -2,17 +2,15 @@
 
 Flips, quarter turns, free rotation, zoom and shift are folded into one matrix, so each image is
 resampled once. Brightness, contrast, saturation and hue are all linear in RGB, so they are folded
-into one 3x3 matrix and an offset. The random numbers come from outside, in one table, so that a
-batch looks the same whatever device, process or resumed run draws it. The matrices are made on the CPU
-and sent over; nothing is read back, so a GPU never waits.
+into one 3x3 matrix and an offset. The random numbers come from outside, so that a batch looks the same
+whatever device, process or resumed run draws it. The matrices are made on the CPU and sent over;
+nothing is read back, so a GPU never waits.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from kornia.geometry.conversions import normalize_homography
@@ -20,45 +18,15 @@ from kornia.geometry.transform import get_affine_matrix2d
 from torch import Tensor
 
 from lentigo.config.recipe import AugmentRecipe, ColourRecipe
+from lentigo.training.batches import Batch
+from lentigo.training.streams import Draws, Stream
 
-# Columns of the table of draws, all uniform in [0, 1).
-FLIP_H, FLIP_V, TURN, ROTATION, SCALE, SHIFT_X, SHIFT_Y, BRIGHTNESS, CONTRAST, SATURATION, HUE = range(11)
-CAST = slice(11, 14)
-ASPECT = 14
-DRAWS = 15
-_TABLES = {0: 11, 5: 3, 9: 1}  # drawn apart, so that recipes without a cast or another aspect keep their draws
+# Columns of the tables of draws, all uniform in [0, 1).
+FLIP_H, FLIP_V, TURN, ROTATION, SCALE, SHIFT_X, SHIFT_Y = range(7)
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+WARP_COLUMNS, COLOUR_COLUMNS = 7, 4
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-
-
-def step_seed(seed: int, *position: int) -> int:
-    """One 63-bit seed for a place in a run, such as (epoch, step)."""
-    return int(np.random.SeedSequence([seed & 0xFFFFFFFFFFFFFFFF, *position]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def draw(count: int, seed: int, *position: int, columns: int = DRAWS) -> Tensor:
-    """The table of draws of one step.
-
-    Args:
-        count: images in the batch, over all processes.
-        seed: the run's seed.
-        position: the place in the run, such as epoch and step.
-        columns: draws an image.
-
-    Returns:
-        (count, columns) float32 in [0, 1), on the CPU.
-    """
-    return torch.rand(count, columns, generator=torch.Generator().manual_seed(step_seed(seed, *position)))
-
-
-def draw_tables(tables: Mapping[int, int], count: int, seed: int, epoch: int, step: int) -> Tensor:
-    """Tables of draws of one step side by side; ``tables`` names the place of each beside the step, and its columns."""
-    return torch.cat([draw(count, seed, epoch, step, place, columns=columns) for place, columns in tables.items()], dim=1)
-
-
-def draw_changes(count: int, seed: int, epoch: int, step: int) -> Tensor:
-    """The table of draws of one step for `Augment`, (count, DRAWS) float32 in [0, 1), on the CPU; see ``draw``."""
-    return draw_tables(_TABLES, count, seed, epoch, step)
 
 
 class Normalise:
@@ -92,18 +60,10 @@ class Augment:
         self.recipe = recipe
         self.normalise = normalise
 
-    def __call__(self, pixels: Tensor, draws: Tensor) -> Tensor:
-        """Change a batch.
-
-        Args:
-            pixels: (N, S, S, 3) uint8 RGB.
-            draws: (N, DRAWS) uniform in [0, 1), on the CPU; see ``draw``.
-
-        Returns:
-            (N, 3, S, S) float32, normalised, channels last in memory.
-        """
-        device, size = pixels.device, pixels.shape[1]
-        x = pixels.permute(0, 3, 1, 2).to(torch.float32)  # (N, 3, S, S), 0 to 255: dividing is left to the colour matrix
+    def __call__(self, batch: Batch, draws: Draws) -> Batch:
+        """Change stored images and turn them into the network's input."""
+        device, size = batch.images.device, batch.images.shape[1]
+        x = batch.images.permute(0, 3, 1, 2).to(torch.float32)  # (N, 3, S, S), 0 to 255: dividing is left to the colour matrix
         grid = F.affine_grid(sampling_matrices(self.recipe, draws, size).to(device), list(x.shape), align_corners=True)
         x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=True)
         matrix, grey = colour_matrices(self.recipe.colour, draws)  # (N, 3, 3), (N, 3)
@@ -113,30 +73,31 @@ class Augment:
         flat = torch.baddbmm(offset[:, :, None], (matrix / (255 * std[:, None])).to(device), x.flatten(2))  # (N, 3, S * S)
         low, high = (-mean / std).to(device), ((1 - mean) / std).to(device)  # black and white
         flat = torch.minimum(torch.maximum(flat, low[:, None]), high[:, None])
-        return flat.view_as(x).contiguous(memory_format=torch.channels_last)
+        return batch._replace(images=flat.view_as(x).contiguous(memory_format=torch.channels_last))
 
 
-def sampling_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor:
+def sampling_matrices(recipe: AugmentRecipe, draws: Draws, size: int) -> Tensor:
     """Where each pixel comes from: the matrices of a batch.
 
     Args:
         recipe: which changes, and how strong.
-        draws: (N, DRAWS) uniform in [0, 1).
+        draws: of the streams ``WARP`` and ``ASPECT``.
         size: side of the images.
 
     Returns:
         (N, 2, 3) float32, from places in the new image to places in the old, both in [-1, 1] with aligned corners.
     """
-    flip_h = 1 - 2 * (draws[:, FLIP_H] < recipe.flip_horizontal).float()  # -1 flips
-    flip_v = 1 - 2 * (draws[:, FLIP_V] < recipe.flip_vertical).float()
-    angle = _between(draws[:, ROTATION], -recipe.rotation, recipe.rotation)
+    warp, aspect = draws.table(Stream.WARP, WARP_COLUMNS), draws.table(Stream.ASPECT, 1)[:, 0]
+    flip_h = 1 - 2 * (warp[:, FLIP_H] < recipe.flip_horizontal).float()  # -1 flips
+    flip_v = 1 - 2 * (warp[:, FLIP_V] < recipe.flip_vertical).float()
+    angle = _between(warp[:, ROTATION], -recipe.rotation, recipe.rotation)
     if recipe.quarter_turns:
-        angle = angle + 90 * (draws[:, TURN] * 4).floor()
+        angle = angle + 90 * (warp[:, TURN] * 4).floor()
     # Zooming in and out by the same factor are equally likely: uniform in the logarithm.
-    zoom = _between(draws[:, SCALE], math.log(recipe.scale[0]), math.log(recipe.scale[1])).exp()
-    shift = _between(draws[:, [SHIFT_X, SHIFT_Y]], -recipe.translation, recipe.translation) * size  # (N, 2)
-    stretch = _between(draws[:, ASPECT], -math.log(recipe.aspect) / 2, math.log(recipe.aspect) / 2).exp()
-    centre = torch.full((len(draws), 2), (size - 1) / 2)
+    zoom = _between(warp[:, SCALE], math.log(recipe.scale[0]), math.log(recipe.scale[1])).exp()
+    shift = _between(warp[:, [SHIFT_X, SHIFT_Y]], -recipe.translation, recipe.translation) * size  # (N, 2)
+    stretch = _between(aspect, -math.log(recipe.aspect) / 2, math.log(recipe.aspect) / 2).exp()
+    centre = torch.full((len(warp), 2), (size - 1) / 2)
     forward: Tensor = get_affine_matrix2d(
         shift, centre, torch.stack([zoom * stretch * flip_h, zoom / stretch * flip_v], 1), angle
     )  # (N, 3, 3), pixels
@@ -144,7 +105,7 @@ def sampling_matrices(recipe: AugmentRecipe, draws: Tensor, size: int) -> Tensor
     return backward[:, :2]
 
 
-def colour_matrices(recipe: ColourRecipe, draws: Tensor) -> tuple[Tensor, Tensor]:
+def colour_matrices(recipe: ColourRecipe, draws: Draws) -> tuple[Tensor, Tensor]:
     """The colour change of each image as ``matrix @ rgb + grey * g``, where g is the grey of the image's mean colour.
 
     In this order: brightness (a factor), contrast (about the image's mean grey), saturation (towards
@@ -152,18 +113,19 @@ def colour_matrices(recipe: ColourRecipe, draws: Tensor) -> tuple[Tensor, Tensor
 
     Args:
         recipe: how strong.
-        draws: (N, DRAWS) uniform in [0, 1).
+        draws: of the streams ``COLOUR`` and ``CAST``.
 
     Returns:
         ``matrix`` (N, 3, 3) and ``grey`` (N, 3), the share of the mean grey that is added to each channel.
     """
-    brightness = _between(draws[:, BRIGHTNESS], 1 - recipe.brightness, 1 + recipe.brightness)
-    contrast = _between(draws[:, CONTRAST], 1 - recipe.contrast, 1 + recipe.contrast)
-    saturation = _between(draws[:, SATURATION], 1 - recipe.saturation, 1 + recipe.saturation)[:, None, None]
-    angle = 2 * math.pi * _between(draws[:, HUE], -recipe.hue, recipe.hue)
+    colour = draws.table(Stream.COLOUR, COLOUR_COLUMNS)
+    brightness = _between(colour[:, BRIGHTNESS], 1 - recipe.brightness, 1 + recipe.brightness)
+    contrast = _between(colour[:, CONTRAST], 1 - recipe.contrast, 1 + recipe.contrast)
+    saturation = _between(colour[:, SATURATION], 1 - recipe.saturation, 1 + recipe.saturation)[:, None, None]
+    angle = 2 * math.pi * _between(colour[:, HUE], -recipe.hue, recipe.hue)
     saturate = saturation * torch.eye(3) + (1 - saturation) * torch.tensor(_LUMA).expand(3, 3)
     # A grey stays as it is under saturation and hue, so what contrast adds needs no turning.
-    cast = _between(draws[:, CAST], 1 - recipe.cast, 1 + recipe.cast)  # (N, 3)
+    cast = _between(draws.table(Stream.CAST, 3), 1 - recipe.cast, 1 + recipe.cast)  # (N, 3)
     matrix = (brightness * contrast)[:, None, None] * (_hue_rotation(angle) @ saturate)
     return cast[:, :, None] * matrix, cast * ((1 - contrast) * brightness)[:, None]
 

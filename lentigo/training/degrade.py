@@ -20,22 +20,12 @@ from lentigo.config.recipe import DegradeRecipe
 from lentigo.pixels.corruptions import REFERENCE
 from lentigo.pixels.drawing import Pixels, add_marks, add_vignette
 from lentigo.synthetic.phantom import add_hair
-from lentigo.training.augment import Normalise, draw_tables
-
-# Columns of the table of draws, all uniform in [0, 1).
-BLUR, BLUR_SIZE, NOISE, NOISE_SIZE, NOISE_PLACE, HAIR, HAIR_WHICH, HAIR_TURN = range(8)
-VIGNETTE, VIGNETTE_WHICH, VIGNETTE_TURN, MARKS, MARKS_WHICH, MARKS_TURN = range(8, 14)
-JPEG, JPEG_QUALITY = range(14, 16)
-DRAWS = 16
-_TABLES = {3: 8, 4: 6, 8: 2}  # drawn apart, so that recipes without the later kinds keep their draws
+from lentigo.training.augment import Normalise
+from lentigo.training.batches import Batch
+from lentigo.training.streams import Draws, Stream
 
 _BANK = 48  # pictures in a bank
 _NOISE = 1 << 22  # length of the vector of noise
-
-
-def draw_degradations(count: int, seed: int, epoch: int, step: int) -> Tensor:
-    """The table of draws of one step, (count, DRAWS) float32 in [0, 1), on the CPU; see ``augment.draw``."""
-    return draw_tables(_TABLES, count, seed, epoch, step)
 
 
 class Degrade:
@@ -57,31 +47,28 @@ class Degrade:
         """Whether anything is to be done."""
         return max(self.recipe.share, self.recipe.vignette, self.recipe.marks, self.recipe.jpeg) > 0
 
-    def __call__(self, x: Tensor, draws: Tensor) -> Tensor:
-        """Degrade a batch.
-
-        Args:
-            x: (N, 3, S, S) float32, normalised; changed in place.
-            draws: (N, DRAWS) uniform in [0, 1), on the CPU.
-
-        Returns:
-            The same tensor.
-        """
-        share, recipe = self.recipe.share, self.recipe
+    def __call__(self, batch: Batch, draws: Draws) -> Batch:
+        """Degrade normalised images in place."""
+        if not self.active:
+            return batch
+        x, share, recipe = batch.images, self.recipe.share, self.recipe
         if recipe.hair:
             counts = np.linspace(1, recipe.hair, _BANK).round().astype(int)
-            self._lay(x, "hair", lambda ground, i: add_hair(ground, i, int(counts[i])), share, draws[:, HAIR : HAIR_TURN + 1])
-        self._lay(x, "marks", add_marks, recipe.marks, draws[:, MARKS : MARKS_TURN + 1])
-        self._lay(x, "vignette", add_vignette, recipe.vignette, draws[:, VIGNETTE : VIGNETTE_TURN + 1])
-        if recipe.blur and len(rows := _rows(draws[:, BLUR], share)):
-            x[rows] = blur(x[rows], recipe.blur * x.shape[-1] / REFERENCE * draws[rows, BLUR_SIZE])
-        if recipe.noise and len(rows := _rows(draws[:, NOISE], share)):
-            sigma = (recipe.noise * draws[rows, NOISE_SIZE][:, None] / self.std).to(x.device)  # (n, 3)
-            x[rows] += self._noise_of(x[rows], draws[rows, NOISE_PLACE]) * sigma[:, :, None, None]
-        if len(rows := _rows(draws[:, JPEG], recipe.jpeg)):
+            self._lay(x, "hair", lambda ground, i: add_hair(ground, i, int(counts[i])), share, draws.table(Stream.HAIR, 3))
+        self._lay(x, "marks", add_marks, recipe.marks, draws.table(Stream.MARKS, 3))
+        self._lay(x, "vignette", add_vignette, recipe.vignette, draws.table(Stream.VIGNETTE, 3))
+        whether, width = draws.table(Stream.BLUR, 2).T
+        if recipe.blur and len(rows := _rows(whether, share)):
+            x[rows] = blur(x[rows], recipe.blur * x.shape[-1] / REFERENCE * width[rows])
+        whether, strength, place = draws.table(Stream.NOISE, 3).T
+        if recipe.noise and len(rows := _rows(whether, share)):
+            sigma = (recipe.noise * strength[rows][:, None] / self.std).to(x.device)  # (n, 3)
+            x[rows] += self._noise_of(x[rows], place[rows]) * sigma[:, :, None, None]
+        whether, quality = draws.table(Stream.JPEG, 2).T
+        if len(rows := _rows(whether, recipe.jpeg)):
             low, high = recipe.quality
-            x[rows] = self._through_jpeg(x[rows], (low + draws[rows, JPEG_QUALITY] * (high + 1 - low)).int().tolist())
-        return x
+            x[rows] = self._through_jpeg(x[rows], (low + quality[rows] * (high + 1 - low)).int().tolist())
+        return batch
 
     def _through_jpeg(self, x: Tensor, qualities: Sequence[int]) -> Tensor:
         """(N, 3, S, S) through JPEG of these qualities; small images at 224, where the blocks are as large as in photographs."""

@@ -1,33 +1,37 @@
-"""Random erasing: a box of an image is covered, so that no one part of the lesion is all that a network looks for."""
+"""Random erasing: a box of an image is covered, so that a network learns to use more than one part of the lesion."""
 
 from __future__ import annotations
 
 import math
 
-from torch import Tensor
+from lentigo.training.batches import Batch
+from lentigo.training.streams import Draws, Stream
 
-DRAWS = 5  # whether, area, shape, top, left
 _AREA, _ASPECT = (0.02, 0.33), (0.3, 1 / 0.3)  # of the image; height to width. The authors' values.
 
 
-def erase(x: Tensor, draws: Tensor, share: float) -> Tensor:
+class Erase:
     """Cover a box in some images with ImageNet's mean colour (Zhong et al., AAAI 2020).
 
     Args:
-        x: (N, 3, S, S) float32, normalised; changed in place.
-        draws: (N, DRAWS) uniform in [0, 1), on the CPU.
-        share: probability, image by image.
-
-    Returns:
-        The same tensor.
+        probability: image by image.
     """
-    size = x.shape[-1]
-    for row in (draws[:, 0] < share).nonzero().flatten().tolist():
-        _, area, shape, top, left = draws[row].tolist()
-        area = size * size * (_AREA[0] + area * (_AREA[1] - _AREA[0]))
-        aspect = math.exp(math.log(_ASPECT[0]) + shape * (math.log(_ASPECT[1]) - math.log(_ASPECT[0])))
-        height = min(size, max(1, round(math.sqrt(area * aspect))))
-        width = min(size, max(1, round(math.sqrt(area / aspect))))
-        top, left = int(top * (size - height + 1)), int(left * (size - width + 1))
-        x[row, :, top : top + height, left : left + width] = 0
-    return x
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def __call__(self, batch: Batch, draws: Draws) -> Batch:
+        """Change normalised images in place."""
+        if not self.probability:
+            return batch
+        size = batch.images.shape[-1]
+        table = draws.table(Stream.ERASE, 5)  # whether, area, shape, top, left
+        for row in (table[:, 0] < self.probability).nonzero().flatten().tolist():
+            _, area, shape, top, left = table[row].tolist()
+            area = size * size * (_AREA[0] + area * (_AREA[1] - _AREA[0]))
+            aspect = math.exp(math.log(_ASPECT[0]) + shape * (math.log(_ASPECT[1]) - math.log(_ASPECT[0])))
+            height = min(size, max(1, round(math.sqrt(area * aspect))))
+            width = min(size, max(1, round(math.sqrt(area / aspect))))
+            top, left = int(top * (size - height + 1)), int(left * (size - width + 1))
+            batch.images[row, :, top : top + height, left : left + width] = 0
+        return batch

@@ -13,9 +13,26 @@ import torch
 from torch import Tensor
 
 from lentigo.config.recipe import AugmentRecipe
-from lentigo.training.augment import step_seed
+from lentigo.training.batches import Batch
+from lentigo.training.streams import Draws, Stream
 
-_MIXUP, _CUTMIX = 2, 7  # places of their draws beside those of other changes
+
+class MixPairs:
+    """Mix a batch with itself turned round, where the recipe says so.
+
+    Args:
+        recipe: ``mixup`` and ``cutmix``, parameters of their Beta distributions.
+    """
+
+    def __init__(self, recipe: AugmentRecipe) -> None:
+        self.recipe = recipe
+
+    def __call__(self, batch: Batch, draws: Draws) -> Batch:
+        """Mix normalised images; ``partners`` and ``share`` say what of."""
+        mix = draw_mix(self.recipe, draws, batch.images.shape[-1])
+        if mix is None:
+            return batch
+        return batch._replace(images=mix.images(batch.images), partners=batch.targets.flip(0), share=mix.share)
 
 
 @dataclass(frozen=True)
@@ -40,34 +57,31 @@ class Mix:
         return mixed
 
 
-def draw_mix(recipe: AugmentRecipe, seed: int, epoch: int, step: int, size: int) -> Mix | None:
+def draw_mix(recipe: AugmentRecipe, draws: Draws, size: int) -> Mix | None:
     """What is to be done to the batch of one step; None for nothing. Where the recipe has both kinds, each takes half of the steps.
 
     Args:
-        recipe: ``mixup`` and ``cutmix``, parameters of their Beta distributions.
-        seed: the run's seed.
-        epoch: from 0.
-        step: of the epoch, from 0.
+        recipe: ``mixup`` and ``cutmix``.
+        draws: of the streams ``MIXUP`` and ``CUTMIX``.
         size: side of the images in pixels, to whole numbers of which a box is rounded.
     """
-    generator = np.random.default_rng(step_seed(seed, epoch, step, _CUTMIX))
+    generator = draws.generator(Stream.CUTMIX)
     if recipe.cutmix and (not recipe.mixup or generator.random() < 0.5):
         return cutmix(recipe.cutmix, generator, size)
-    share = mixup_share(recipe.mixup, seed, epoch, step, _MIXUP)
+    share = mixup_share(recipe.mixup, draws.generator(Stream.MIXUP))
     return Mix(share) if share < 1 else None
 
 
-def mixup_share(alpha: float, seed: int, *position: int) -> float:
+def mixup_share(alpha: float, generator: np.random.Generator) -> float:
     """Share of the first image in a mixup of two, in [0.5, 1], Beta(alpha, alpha) folded at one half; 1 where alpha is 0.
 
     Args:
         alpha: parameter of the Beta distribution (Zhang et al., ICLR 2018).
-        seed: the run's seed.
-        position: the place in the run, such as epoch and step.
+        generator: of the draw.
     """
     if alpha == 0:
         return 1.0
-    share = float(np.random.default_rng(step_seed(seed, *position)).beta(alpha, alpha))
+    share = float(generator.beta(alpha, alpha))
     return max(share, 1 - share)
 
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Self
 
-import lightning.pytorch as pl
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn
-
-from lentigo.config.recipe import Recipe
-from lentigo.data.module import Batch
-from lentigo.training.task import LesionTask, accuracies
+from rich.progress import BarColumn, Progress, TextColumn
 
 _REDRAW = 0.25  # seconds
 
@@ -39,113 +35,89 @@ class TimeLeft:
         return (time.monotonic() - self.start) * (sum(self.costs[self.first :]) - done) / done
 
 
-class RunProgress(pl.Callback):
-    """Shows a run's progress on stderr.
+class RunProgress:
+    """Shows a run's progress on stderr; as a context, it takes the bar away at the end.
 
     Args:
-        recipe: the run's recipe.
         bar: whether a bar is wanted; without a terminal it is one line an epoch in any case.
-        stream: the console; stderr when left out.
+        quiet: whether to show nothing at all, as processes but the first do.
+        console: stderr when left out.
     """
 
-    def __init__(self, recipe: Recipe, *, bar: bool = True, console: Console | None = None) -> None:
-        self.recipe = recipe
+    def __init__(self, *, bar: bool = True, quiet: bool = False, console: Console | None = None) -> None:
+        self.quiet = quiet
         self.console = console or Console(stderr=True)
-        self.bar = self._make_bar() if bar and self.console.is_terminal else None
-        self.task: TaskID | None = None
-        self.left = self._time_left(0)
-        self.images = 0
-        self.epoch_start = 0.0
-        self.judged = ""
-        self.drawn = 0.0
+        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}"))
+        wanted = bar and not quiet and self.console.is_terminal
+        self.bar = Progress(*columns, console=self.console, transient=True) if wanted else None
+        self.begin("epoch", [])
+
+    def __enter__(self) -> Self:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+        if isinstance(error, KeyboardInterrupt):
+            self.say("stopped; go on from the last whole epoch with --resume")
 
     def say(self, text: str) -> None:
         """Print one line, above the bar where there is one."""
         if self.bar is not None:
             self.console.print(text, highlight=False)
-        else:
+        elif not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
-    def begin(self) -> None:
-        """Show the bar, where there is one."""
-        if self.bar is not None:
-            self.bar.start()
-            self.task = self.bar.add_task("", total=1, status="")
+    def begin(self, name: str, sizes: Sequence[int], first: int = 0) -> None:
+        """Begin to count.
 
-    def move(self, share: float, name: str, status: str) -> None:
-        """Move the bar, where there is one; ``share`` of what ``name`` says is done."""
-        if self.bar is not None and self.task is not None:
-            self.bar.update(self.task, completed=share, description=name, status=status)
+        Args:
+            name: of an epoch.
+            sizes: of the images, in pixels, an entry an epoch.
+            first: epochs done before this session.
+        """
+        self.name, self.sizes, self.left = name, sizes, TimeLeft(sizes, first)
+        self.judged = ""
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count."""
-        self.left = self._time_left(trainer.current_epoch)
-        if trainer.is_global_zero:
-            self.begin()
+    def start_epoch(self, epoch: int) -> None:
+        """Begin to count the images of an epoch (from 0)."""
+        self.epoch, self.images, self.epoch_start, self.drawn = epoch, 0, time.monotonic(), 0.0
+        self.title = f"{self.name} {epoch + 1}/{len(self.sizes)}"
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count the epoch's images."""
-        self.images, self.epoch_start = 0, time.monotonic()
+    def step(self, done: float, images: int, describe: Callable[[], str] = str) -> None:
+        """Move the bar.
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Move the bar."""
-        self.images += int(batch.total)
-        if self.bar is None or self.task is None or not isinstance(pl_module, LesionTask):
-            return
-        # Reading values back makes a GPU wait, so not at every step.
-        if time.monotonic() - self.drawn < _REDRAW and batch_idx + 1 < pl_module.steps:
+        Args:
+            done: fraction of the epoch.
+            images: of the step.
+            describe: figures so far, in a few words. Reading them back makes a GPU wait, so it is not called at every step.
+        """
+        self.images += images
+        if self.bar is None or (time.monotonic() - self.drawn < _REDRAW and done < 1):
             return
         self.drawn = time.monotonic()
-        share = (batch_idx + 1) / pl_module.steps
-        accuracy, balanced = accuracies(pl_module.train_confusion.confmat)
-        rate = self.images / (time.monotonic() - self.epoch_start)
-        loss = float(pl_module.train_loss.mean_value / pl_module.train_loss.weight)
-        epoch = trainer.current_epoch
-        status = (
-            f"loss {loss:.4f}  acc {accuracy:.3f}  bacc {balanced:.3f}{self.judged}  "
-            f"{rate:.0f} images/s  {clock(self.left.seconds(epoch, share))} left"
-        )
-        self.move(share, f"epoch {epoch + 1}/{self.recipe.epochs} ({self.recipe.size_at(epoch)} px)", status)
+        if not self.bar.tasks:
+            self.bar.add_task("", total=1, status="")
+        status = f"{describe()}{self.judged}  {self.images / (self.drawn - self.epoch_start):.0f} images/s  {self._time_left(done)}"
+        title = f"{self.title} ({self.sizes[self.epoch]} px)"
+        self.bar.update(self.bar.tasks[0].id, completed=done, description=title, status=status)
 
-    def epoch_done(self, row: dict[str, float | int], *, best: bool) -> None:
+    def epoch_done(self, text: str, images_per_second: float, *, judged: str = "", note: str = "") -> None:
         """Report an epoch that is on disk.
 
         Args:
-            row: its row of ``log.csv``.
-            best: whether it is the best so far.
+            text: its figures.
+            images_per_second: of training.
+            judged: what the bar shows of it during the next epoch.
+            note: what stands at the end.
         """
-        epoch = int(row["epoch"])
-        self.judged = f"  | val acc {row['val_accuracy']:.3f}  bacc {row['val_balanced_accuracy']:.3f} |"
-        self.say(
-            f"epoch {epoch}/{self.recipe.epochs}  {row['size']} px  lr {row['lr']:.2e}  loss {row['train_loss']:.4f}  "
-            f"val loss {row['val_loss']:.4f}  acc {row['val_accuracy']:.4f}  bacc {row['val_balanced_accuracy']:.4f}  "
-            f"{row['images_per_second']:.0f} images/s  {clock(self.left.seconds(epoch - 1, 1.0))} left{'  *' if best else ''}"
-        )
+        self.judged = judged
+        self.say(f"{self.title}  {self.sizes[self.epoch]} px  {text}  {images_per_second:.0f} images/s  {self._time_left(1.0)}{note}")
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the bar away."""
-        self.close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Take the bar away before the message."""
-        self.close()
-        if isinstance(exception, KeyboardInterrupt) and trainer.is_global_zero:
-            self.say("stopped; go on from the last whole epoch with --resume")
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self.bar is not None:
-            self.bar.stop()
-            if self.task is not None:
-                self.bar.remove_task(self.task)
-                self.task = None
-
-    def _time_left(self, first: int) -> TimeLeft:
-        return TimeLeft(map(self.recipe.size_at, range(self.recipe.epochs)), first)
-
-    def _make_bar(self) -> Progress:
-        columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[status]}"))
-        return Progress(*columns, console=self.console, transient=True)
+    def _time_left(self, done: float) -> str:
+        return f"{clock(self.left.seconds(self.epoch, done))} left"
 
 
 def clock(seconds: float | None) -> str:

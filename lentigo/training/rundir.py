@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,23 +17,16 @@ from lentigo.files import atomic_path, write_text
 from lentigo.labels import ClassLabel, LabelSet
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lentigo.networks import Network
 
 RECIPE, SPLIT, EXTRA, LOG, RECORD = "recipe.yaml", "split.csv", "extra.csv", "log.csv", "run.json"
 LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
 PRETRAIN, PRETRAIN_LOG = Path("checkpoints") / "pretrain.ckpt", "pretrain.csv"
-LOG_COLUMNS = (
-    "epoch",
-    "size",
-    "lr",
-    "train_loss",
-    "val_loss",
-    "val_accuracy",
-    "val_balanced_accuracy",
-    "images_per_second",
-    "seconds",
-)
 Row = dict[str, float | int]
+FORMAT = 2
+"""Of the checkpoints that runs go on from: 1 was the state of another training engine."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +113,23 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
+def read_resumable(path: Path) -> dict[str, Any] | None:
+    """Read the checkpoint that a run goes on from; None where there is none yet.
+
+    Raises:
+        TrainingError: damaged, or of another version.
+    """
+    if not path.is_file():
+        return None
+    state = read_checkpoint(path)
+    if state.get("format") != FORMAT:
+        raise TrainingError(
+            f"{path}: written by another version of lentigo, whose unfinished runs this one cannot go on with; "
+            "finish the run with that version, or train anew with --out FOLDER"
+        )
+    return state
+
+
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically.
 
@@ -136,11 +147,47 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         raise OutputError(f"{path}: cannot be written ({first_line(error)})") from None
 
 
-def write_log(path: Path, history: list[Row]) -> None:
-    """Write ``log.csv``, one row an epoch."""
-    lines = [",".join(LOG_COLUMNS)]
-    lines += [",".join(str(row[name]) if isinstance(row[name], int) else f"{row[name]:.9g}" for name in LOG_COLUMNS) for row in history]
-    write_text(path, "\n".join(lines) + "\n")
+class RunWriter:
+    """Writes a run folder after each epoch: the checkpoint first, then the log that speaks of it.
+
+    Args:
+        folder: the run folder.
+        checkpoint: what resuming reads, within the folder.
+        log: the CSV of one row an epoch, within the folder.
+        started: when this session began, of ``time.monotonic``.
+        state: the checkpoint that the run goes on from; None for a new one.
+    """
+
+    def __init__(self, folder: Path, checkpoint: Path, log: str, started: float, state: Mapping[str, Any] | None = None) -> None:
+        self.folder, self.checkpoint, self.log = folder, folder / checkpoint, folder / log
+        self.started = started
+        self.history: list[Row] = list(state["history"]) if state else []
+        self.earlier = float(state["seconds"]) if state else 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Seconds taken so far, over all sessions."""
+        return self.earlier + time.monotonic() - self.started
+
+    def save(self, row: Row, state: Mapping[str, Any]) -> None:
+        """Save an epoch: its row of the log, and what resuming needs, of plain values and tensors.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
+        self.history.append(row)
+        save_checkpoint(self.checkpoint, {"format": FORMAT, **state, "history": self.history, "seconds": self.seconds})
+        write_text(self.log, pd.DataFrame(self.history).to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+
+
+def save_best(folder: Path, weights: Mapping[str, Tensor], row: Row) -> None:
+    """Write ``best.ckpt``: the weights that are kept, and their epoch's row of the log.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+    network = {name: value.detach().cpu() for name, value in weights.items()}
+    save_checkpoint(folder / BEST, {"format": 1, "network": network, "epoch": row["epoch"], "figures": row})
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

@@ -1,12 +1,13 @@
-"""The learning rate over time, and patience: when is a value better, and for how long has it not been."""
+"""The learning rate over time, and the monitored value: which epoch is best, and when to stop."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Self
+from typing import Any
 
-from lentigo.config.recipe import ScheduleRecipe
+from lentigo.config.recipe import Recipe, ScheduleRecipe
 
 
 def rate_factor(schedule: ScheduleRecipe, step: int, *, steps: int, epochs: int) -> float:
@@ -34,7 +35,7 @@ class Patience:
     Attributes:
         lowest_is_best: True for a loss.
         best: the best value so far; None before the first.
-        waited: epochs since the best, or since the last ``restart``.
+        waited: epochs since the best.
     """
 
     lowest_is_best: bool
@@ -49,20 +50,52 @@ class Patience:
         self.waited = 0 if better else self.waited + 1
         return better
 
-    def restart(self) -> None:
-        """Wait anew, from the same best value."""
-        self.waited = 0
-
     def forget(self) -> None:
         """Begin anew: what comes next cannot be compared with what was."""
         self.best, self.waited = None, 0
 
-    def state(self) -> dict[str, float | int | bool | None]:
-        """Plain values, for a checkpoint."""
-        return asdict(self)
 
-    @classmethod
-    def of(cls, state: dict[str, float | int | bool | None]) -> Self:
-        """From the values of ``state``."""
-        best, waited = state["best"], state["waited"]
-        return cls(bool(state["lowest_is_best"]), None if best is None else float(best), int(waited or 0))
+class Monitor:
+    """Follows the monitored value of a run: picks the best epoch, lowers the learning rate on a plateau, and ends the run.
+
+    Only epochs at the last image size compete, and patience begins anew where the size changes.
+
+    Args:
+        recipe: the run's.
+
+    Attributes:
+        rate: plateau reductions so far, as a factor on the learning rate.
+        stopped: whether early stopping has ended the run.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        lowest = recipe.monitor.endswith("loss")
+        self.patience, self.plateau = Patience(lowest), Patience(lowest)
+        self.rate = 1.0
+        self.stopped = False
+
+    def update(self, epoch: int, value: float) -> bool:
+        """Take the value of an epoch (from 0); True where it is the best at the last image size."""
+        recipe, schedule = self.recipe, self.recipe.schedule
+        size = recipe.size_at(epoch)
+        if epoch and size != recipe.size_at(epoch - 1):
+            self.patience.forget()
+            self.plateau.forget()
+        if schedule.name == "plateau" and not self.plateau.update(value) and self.plateau.waited >= schedule.patience:
+            self.rate *= schedule.factor
+            self.plateau.waited = 0
+        best = self.patience.update(value)
+        limit = recipe.stop.patience
+        last = size == recipe.final_size
+        self.stopped = last and limit is not None and self.patience.waited >= limit
+        return best and last
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values, for a checkpoint."""
+        return {"rate": self.rate, "stopped": self.stopped, "patience": asdict(self.patience), "plateau": asdict(self.plateau)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the values of ``state_dict``."""
+        self.rate, self.stopped = float(state["rate"]), bool(state["stopped"])
+        self.patience, self.plateau = Patience(**state["patience"]), Patience(**state["plateau"])

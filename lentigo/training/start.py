@@ -8,27 +8,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lentigo.data.module import LesionData
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.networks import Network
 from lentigo.networks.graph_weights import refit_norms
 from lentigo.training.augment import Normalise
+from lentigo.training.batches import Batches
 
 _IMAGES, _BATCH = 512, 32
 
 
-def fit_to_images(network: Network, module: LesionData, size: int) -> None:
+def fit_to_images(network: Network, images: Batches, size: int) -> None:
     """Give a network whose normalisation was folded the statistics of up to 512 training images; its answers stay.
 
     Args:
         network: on the CPU.
-        module: the run's images.
+        images: the run's.
         size: their side in pixels.
     """
-    rows = module.rows["train"]
+    rows = images.rows["train"]
     rows = rows[np.linspace(0, len(rows) - 1, num=min(_IMAGES, len(rows)), dtype=int)]
     normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
-    pixels = module.pixels(size)
+    pixels = images.pixels(size)
 
     def batches() -> Iterator[Tensor]:
         for start in range(0, len(rows), _BATCH):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import asdict
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -235,7 +236,7 @@ def test_patience_counts_epochs_without_better() -> None:
     patience = Patience(lowest_is_best=True)
     assert [patience.update(v) for v in (3.0, 2.0, 2.0, float("nan"))] == [True, True, False, False]
     assert (patience.best, patience.waited) == (2.0, 2)
-    again = Patience.of(patience.state())
+    again = Patience(**asdict(patience))
     assert again == patience
     again.forget()
     assert again.update(5.0)

@@ -17,13 +17,13 @@ from tiny_training import data, recipe, run_into
 from lentigo.config import load_recipe, parse_recipe
 from lentigo.data import read_samples
 from lentigo.data.extra import Pool, read_extra
-from lentigo.data.module import LesionData
 from lentigo.errors import DataError, TrainingError
 from lentigo.evaluation import read_predictions
 from lentigo.export import export_run
 from lentigo.export.provenance import DATA, model_licence
 from lentigo.reproduce import elsewhere
 from lentigo.training import describe, load_run, teachers, train
+from lentigo.training.batches import Batches
 from lentigo.training.samples import prepare_extras, prepare_samples
 from lentigo.workflow import evaluate_bundle
 
@@ -85,9 +85,7 @@ def test_an_epoch_sees_each_once_and_validation_none_of_them(other: Path, tmp_pa
     chosen = with_extra(other, sampling=0.0)
     samples = prepare_samples(chosen, data())
     extras = prepare_extras(chosen, data(), samples)
-    module = LesionData(
-        samples, size_at=lambda _: 32, epochs=1, batch=8, cache=tmp_path / "cache", progress=False, extra=[e.samples for e in extras]
-    )
+    module = Batches(samples, chosen, extras, cache=tmp_path / "cache", progress=False)
     train = samples.subset("train")
     assert len(module.learnt) == len(train) + 11
     both = np.concatenate([module.pixels(32)[module.rows["train"]], module._pool(32).parts[1]])
@@ -98,15 +96,14 @@ def test_an_epoch_sees_each_once_and_validation_none_of_them(other: Path, tmp_pa
 
 
 def test_images_with_an_end_serve_the_epochs_before_it(other: Path, tmp_path: Path) -> None:
-    chosen = with_extra(other, sampling=0.0)
+    extra = {"folder": str(other), "classes": CLASSES, "until_epoch": 2}
+    sizes = [{"from_epoch": 0, "size": 16}, {"from_epoch": 2, "size": 32}]
+    chosen = recipe(data=SPLIT | {"extra": [extra]}, sampling=0.0, sizes=sizes, epochs=3, batch=4)
     samples = prepare_samples(chosen, data())
-    extra = prepare_extras(chosen, data(), samples)[0].samples
-    sizes = {0: 16, 1: 16, 2: 32}
-    module = LesionData(
-        samples, size_at=sizes.__getitem__, epochs=3, batch=4, cache=tmp_path / "cache", progress=False, extra=[extra], until=[2]
-    )
+    extras = prepare_extras(chosen, data(), samples)
+    module = Batches(samples, chosen, extras, cache=tmp_path / "cache", progress=False)
     train = len(module.rows["train"])
-    assert [module.steps(epoch) for epoch in range(3)] == [round((train + len(extra)) / 4)] * 2 + [round(train / 4)]
+    assert [module.steps(epoch) for epoch in range(3)] == [round((train + len(extras[0].samples)) / 4)] * 2 + [round(train / 4)]
     assert module._pool(16).parts[1].any()
     assert not module._pool(32).parts[1].any()  # never shown at this size, so not decoded
 

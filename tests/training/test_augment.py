@@ -7,25 +7,13 @@ import colorsys
 import numpy as np
 import pytest
 import torch
+from tiny_training import batch_of, given
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lentigo.config.recipe import AugmentRecipe, ColourRecipe
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
-from lentigo.training.augment import (
-    ASPECT,
-    CAST,
-    DRAWS,
-    HUE,
-    SCALE,
-    TURN,
-    Augment,
-    Normalise,
-    colour_matrices,
-    draw,
-    draw_changes,
-    sampling_matrices,
-    step_seed,
-)
+from lentigo.training.augment import COLOUR_COLUMNS, HUE, SCALE, TURN, WARP_COLUMNS, Augment, Normalise, colour_matrices, sampling_matrices
+from lentigo.training.streams import Draws, Stream
 
 SIZE = 24
 TO_INPUT = Normalise(IMAGENET_MEAN, IMAGENET_STD)
@@ -51,27 +39,27 @@ def test_normalise_is_the_contract(pixels: torch.Tensor) -> None:
 
 
 def test_nothing_asked_nothing_changed(pixels: torch.Tensor) -> None:
-    changed = Augment(AugmentRecipe(**STILL), TO_INPUT)(pixels, draw(6, 0, 0))
+    changed = Augment(AugmentRecipe(**STILL), TO_INPUT)(batch_of(pixels), given(6)).images
     assert close(changed, TO_INPUT(pixels))
     assert changed.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(("key", "axis"), [("flip_horizontal", 3), ("flip_vertical", 2)])
 def test_flips_are_flips(pixels: torch.Tensor, key: str, axis: int) -> None:
-    changed = Augment(AugmentRecipe(**(STILL | {key: 1.0})), TO_INPUT)(pixels, draw(6, 0, 0))
+    changed = Augment(AugmentRecipe(**(STILL | {key: 1.0})), TO_INPUT)(batch_of(pixels), given(6)).images
     assert close(changed, TO_INPUT(pixels).flip(axis))
 
 
 def test_flips_have_their_probability(pixels: torch.Tensor) -> None:
-    matrices = sampling_matrices(AugmentRecipe(**(STILL | {"flip_horizontal": 0.3})), draw(4000, 1, 0), SIZE)
+    matrices = sampling_matrices(AugmentRecipe(**(STILL | {"flip_horizontal": 0.3})), given(4000, seed=1), SIZE)
     assert float((matrices[:, 0, 0] < 0).float().mean()) == pytest.approx(0.3, abs=0.03)
     assert bool((matrices[:, 1, 1] > 0).all())
 
 
 def test_quarter_turns_are_exact(pixels: torch.Tensor) -> None:
-    draws = draw(6, 0, 0)
-    draws[:, TURN] = torch.tensor([0.0, 0.3, 0.6, 0.9, 0.26, 0.74])
-    changed = Augment(AugmentRecipe(**(STILL | {"quarter_turns": True})), TO_INPUT)(pixels, draws)
+    table = given(6).table(Stream.WARP, WARP_COLUMNS)
+    table[:, TURN] = torch.tensor([0.0, 0.3, 0.6, 0.9, 0.26, 0.74])
+    changed = Augment(AugmentRecipe(**(STILL | {"quarter_turns": True})), TO_INPUT)(batch_of(pixels), given(6, {Stream.WARP: table})).images
     for image, before, turns in zip(changed, TO_INPUT(pixels), (0, 1, 2, 3, 1, 2), strict=True):
         assert close(image, torch.rot90(before, -turns, (1, 2)))
 
@@ -79,47 +67,39 @@ def test_quarter_turns_are_exact(pixels: torch.Tensor) -> None:
 def test_zoom_enlarges_above_one() -> None:
     square = torch.zeros(1, SIZE, SIZE, 3, dtype=torch.uint8)
     square[:, 8:16, 8:16] = 255
-    draws = draw(1, 0, 0)
+    table = given(1).table(Stream.WARP, WARP_COLUMNS)
     areas = []
     for place in (0.0, 0.5, 0.999):
-        draws[:, SCALE] = place
-        out = Augment(AugmentRecipe(**STILL, scale=(0.75, 4 / 3)), TO_INPUT)(square, draws)
+        table[:, SCALE] = place
+        out = Augment(AugmentRecipe(**STILL, scale=(0.75, 4 / 3)), TO_INPUT)(batch_of(square), given(1, {Stream.WARP: table})).images
         areas.append(float((out[0, 0] > 0).float().sum()))
     assert areas == pytest.approx([36, 64, 114], rel=0.2)
 
 
 def test_aspect_stretches_one_side_as_much_as_it_squeezes_the_other() -> None:
-    draws = torch.full((2, DRAWS), 0.5)
-    draws[1, ASPECT] = 1.0
+    draws = given(2, {Stream.WARP: torch.full((2, WARP_COLUMNS), 0.5), Stream.ASPECT: torch.tensor([[0.5], [1.0]])})
     still, stretched = sampling_matrices(AugmentRecipe(flip_horizontal=0, flip_vertical=0, quarter_turns=False, aspect=1.44), draws, 9)
     assert close(still[:, :2], torch.eye(2))
     assert close(stretched[:, :2], torch.diag(torch.tensor([1 / 1.2, 1.2])))
 
 
-def test_draws_depend_on_seed_and_place_only() -> None:
-    assert torch.equal(draw(5, 3, 1, 2), draw(5, 3, 1, 2))
-    seeds = {step_seed(seed, epoch, step) for seed in (-1, 0, 1) for epoch in range(4) for step in range(4)}
-    assert len(seeds) == 48
-    assert draw(5, 0).shape == (5, DRAWS)
-    assert torch.equal(draw(8, 0, 7)[:5], draw(8, 0, 7)[torch.arange(5)])
-
-
 def test_a_share_of_a_batch_is_changed_as_in_the_whole(pixels: torch.Tensor) -> None:
-    augment, draws, own = Augment(STRONG, TO_INPUT), draw(6, 0, 0), torch.arange(1, 6, 2)
-    assert torch.allclose(augment(pixels[own], draws[own]), augment(pixels, draws)[own], atol=1e-5)
+    augment, own = Augment(STRONG, TO_INPUT), torch.arange(1, 6, 2)
+    part = augment(batch_of(pixels[own]), Draws(0, 0, 0, 6, rank=1, world=2)).images
+    assert torch.allclose(part, augment(batch_of(pixels), given(6)).images[own], atol=1e-5)
 
 
 def test_everything_happens_on_the_device() -> None:
     """A pretended GPU refuses to mix with tensors of another device."""
     with FakeTensorMode(allow_non_fake_inputs=True):
         pixels = torch.empty(6, SIZE, SIZE, 3, dtype=torch.uint8, device="cuda")
-        for images in (Augment(STRONG, TO_INPUT)(pixels, draw(6, 0, 0)), TO_INPUT(pixels)):
+        for images in (Augment(STRONG, TO_INPUT)(batch_of(pixels), given(6)).images, TO_INPUT(pixels)):
             assert images.device.type == "cuda"
             assert images.shape == (6, 3, SIZE, SIZE)
 
 
 def test_strong_augmentation_stays_in_range(pixels: torch.Tensor) -> None:
-    changed = Augment(STRONG, TO_INPUT)(pixels, draw(6, 0, 0))
+    changed = Augment(STRONG, TO_INPUT)(batch_of(pixels), given(6)).images
     back = changed * torch.tensor(IMAGENET_STD).view(3, 1, 1) + torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
     assert float(back.min()) >= -1e-5
     assert float(back.max()) <= 1 + 1e-5
@@ -127,15 +107,18 @@ def test_strong_augmentation_stays_in_range(pixels: torch.Tensor) -> None:
 
 
 def test_a_cast_leaves_the_other_draws_alone() -> None:
-    assert torch.equal(draw_changes(5, 1, 2, 3)[:, :11], draw(5, 1, 2, 3, 0, columns=11))
-    cast = draw_changes(400, 1, 2, 3)[:, CAST]
-    assert cast.shape == (400, 3)
+    draws, other = Draws(1, 2, 3, 400), given(400, {Stream.CAST: torch.zeros(400, 3)})
+    recipes = [ColourRecipe(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1, cast=cast) for cast in (0.0, 0.2)]
+    (plain, _), (tinted, _) = (colour_matrices(recipe, draws) for recipe in recipes)
+    cast = draws.table(Stream.CAST, 3)
+    assert torch.allclose(tinted, plain * (0.8 + 0.4 * cast)[:, :, None], atol=1e-6)
     assert float(cast.min()) < 0.05
     assert float(cast.max()) > 0.95
     assert not torch.allclose(cast[:, 0], cast[:, 1])
+    assert torch.equal(other.table(Stream.COLOUR, COLOUR_COLUMNS), given(400).table(Stream.COLOUR, COLOUR_COLUMNS))
 
 
-def apply(recipe: ColourRecipe, draws: torch.Tensor, colour: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+def apply(recipe: ColourRecipe, draws: Draws, colour: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
     matrix, grey = colour_matrices(recipe, draws)
     return (matrix @ colour[:, :, None]).squeeze(2) + grey * (mean @ torch.tensor([0.299, 0.587, 0.114]))[:, None]
 
@@ -144,19 +127,20 @@ def test_colour_against_the_plain_steps() -> None:
     """Brightness, contrast and saturation one after the other, as torchvision defines them, then the cast."""
     generator = torch.Generator().manual_seed(0)
     recipe = ColourRecipe(brightness=0.3, contrast=0.3, saturation=0.3, cast=0.2)
-    draws, colour, mean = draw(50, 0, 0), torch.rand(50, 3, generator=generator), torch.rand(50, 3, generator=generator)
+    draws, colour, mean = given(50), torch.rand(50, 3, generator=generator), torch.rand(50, 3, generator=generator)
     luma = torch.tensor([0.299, 0.587, 0.114])
-    brightness, contrast, saturation = (0.7 + 0.6 * draws[:, 7 + i : 8 + i] for i in range(3))
+    brightness, contrast, saturation = (0.7 + 0.6 * draws.table(Stream.COLOUR, COLOUR_COLUMNS)[:, i : i + 1] for i in range(3))
     bright = colour * brightness
     contrasted = contrast * bright + (1 - contrast) * (brightness * (mean @ luma)[:, None])
     expected = saturation * contrasted + (1 - saturation) * (contrasted @ luma)[:, None]
-    expected = expected * (0.8 + 0.4 * draws[:, CAST])
+    expected = expected * (0.8 + 0.4 * draws.table(Stream.CAST, 3))
     assert torch.allclose(apply(recipe, draws, colour, mean), expected, atol=1e-5)
 
 
 def test_hue_turns_colours_and_keeps_greys() -> None:
-    draws = draw(2, 0, 0)
-    draws[:, HUE] = 1.0  # the largest turn
+    table = given(2).table(Stream.COLOUR, COLOUR_COLUMNS)
+    table[:, HUE] = 1.0  # the largest turn
+    draws = given(2, {Stream.COLOUR: table})
     colour = torch.tensor([[0.6, 0.4, 0.4], [0.5, 0.5, 0.5]])
     turned = apply(ColourRecipe(hue=0.05), draws, colour, colour)
     assert torch.allclose(turned[1], colour[1], atol=1e-4)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scipy.ndimage import correlate1d
+from tiny_training import batch_of, given
 
 from lentigo.config.recipe import DegradeRecipe
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.pixels.drawing import Pixels, add_ink, add_marks, add_ruler, add_vignette
 from lentigo.synthetic.phantom import add_hair, render_phantom
-from lentigo.training.augment import Normalise, draw
-from lentigo.training.degrade import DRAWS, Degrade, blur, draw_degradations
+from lentigo.training.augment import Normalise
+from lentigo.training.degrade import Degrade, blur
+from lentigo.training.streams import Draws, Stream
 
 NORMALISE = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 
@@ -26,8 +29,9 @@ def batch(count: int = 6, size: int = 48) -> torch.Tensor:
     return NORMALISE(torch.from_numpy(pixels))
 
 
-def draws(count: int = 6) -> torch.Tensor:
-    return draw(count, 0, 1, columns=DRAWS)
+def degrade(x: torch.Tensor, tables: dict[Stream, torch.Tensor] | None = None, **recipe: Any) -> torch.Tensor:
+    """A degraded copy of a batch."""
+    return Degrade(DegradeRecipe(**recipe), NORMALISE)(batch_of(x.clone()), given(len(x), tables)).images
 
 
 def test_blur_equals_a_slow_version() -> None:
@@ -44,19 +48,16 @@ def test_blur_equals_a_slow_version() -> None:
 
 
 def test_noise_is_as_strong_as_the_recipe_says() -> None:
-    table = draws(200)
     x = batch(200)
-    changed = Degrade(DegradeRecipe(share=1.0, blur=0, noise=0.1, hair=0), NORMALISE)(x.clone(), table)
+    changed = degrade(x, share=1.0, blur=0, noise=0.1, hair=0)
     found = ((changed - x) * NORMALISE.std[:, None, None]).std((1, 2, 3))
-    assert torch.allclose(found, 0.1 * table[:, 3], rtol=0.1, atol=1e-3)
+    assert torch.allclose(found, 0.1 * given(200).table(Stream.NOISE, 3)[:, 1], rtol=0.1, atol=1e-3)
 
 
 def test_hair_is_laid_as_on_phantoms() -> None:
     pixels = np.random.default_rng(1).integers(60, 200, (40, 40, 3), dtype=np.uint8)
-    degrade = Degrade(DegradeRecipe(share=1.0, blur=0, noise=0, hair=30), NORMALISE)
-    table = torch.zeros(1, DRAWS)
-    table[0, 6] = 0.999  # the last picture of the bank, not turned
-    found = degrade(NORMALISE(torch.from_numpy(pixels[None])), table)
+    last = torch.tensor([[0.0, 0.999, 0.0]])  # the last picture of the bank, not turned
+    found = degrade(NORMALISE(torch.from_numpy(pixels[None])), {Stream.HAIR: last}, share=1.0, blur=0, noise=0, hair=30)
     expected = NORMALISE(torch.from_numpy(add_hair(pixels, 47, 30)[None]))
     assert (found - expected).abs().max() < 3 / 255 / min(IMAGENET_STD)
 
@@ -65,18 +66,16 @@ def test_hair_is_laid_as_on_phantoms() -> None:
 def test_share_of_images_that_change(kind: str) -> None:
     strengths = {"blur": 0.0, "noise": 0.0, "hair": 0} | {kind: {"blur": 14.0, "noise": 0.1, "hair": 20}[kind]}
     x = batch(200, 32)
-    changed = Degrade(DegradeRecipe(share=0.3, **strengths), NORMALISE)(x.clone(), draws(200))
+    changed = degrade(x, share=0.3, **strengths)
     assert 0.2 < float(((changed - x).abs().amax((1, 2, 3)) > 1e-6).float().mean()) < 0.4
     assert not Degrade(DegradeRecipe(**strengths), NORMALISE).active
 
 
-@pytest.mark.parametrize(("kind", "paint", "column"), [("vignette", add_vignette, 9), ("marks", add_marks, 12)])
-def test_cues_are_laid_as_drawn(kind: str, paint: Callable[[Pixels, int], Pixels], column: int) -> None:
+@pytest.mark.parametrize(("kind", "paint", "stream"), [("vignette", add_vignette, Stream.VIGNETTE), ("marks", add_marks, Stream.MARKS)])
+def test_cues_are_laid_as_drawn(kind: str, paint: Callable[[Pixels, int], Pixels], stream: Stream) -> None:
     pixels = np.random.default_rng(1).integers(60, 200, (2, 40, 40, 3), dtype=np.uint8)
-    table = torch.zeros(2, DRAWS)
-    table[:, column] = torch.tensor([0.999, 0.97])  # the last two pictures of the bank ...
-    table[1, column + 1] = 0.3  # ... one of them turned
-    found = Degrade(DegradeRecipe(**{kind: 1.0}), NORMALISE)(NORMALISE(torch.from_numpy(pixels)), table)
+    table = torch.tensor([[0.0, 0.999, 0.0], [0.0, 0.97, 0.3]])  # the last two pictures of the bank, one of them turned
+    found = degrade(NORMALISE(torch.from_numpy(pixels)), {stream: table}, **{kind: 1.0})
     turned = np.rot90(paint(np.rot90(pixels[1], -1), 46))
     expected = NORMALISE(torch.from_numpy(np.stack([paint(pixels[0], 47), turned])))
     assert (found - expected).abs().max() < 4 / 255 / min(IMAGENET_STD)
@@ -84,10 +83,9 @@ def test_cues_are_laid_as_drawn(kind: str, paint: Callable[[Pixels, int], Pixels
 
 @pytest.mark.parametrize("kind", ["vignette", "marks"])
 def test_share_of_images_with_a_cue(kind: str) -> None:
-    degrade = Degrade(DegradeRecipe(**{kind: 0.3}), NORMALISE)
-    assert degrade.active
+    assert Degrade(DegradeRecipe(**{kind: 0.3}), NORMALISE).active
     x = batch(200, 32)
-    changed = degrade(x.clone(), draws(200))
+    changed = degrade(x, **{kind: 0.3})
     assert 0.2 < float(((changed - x).abs().amax((1, 2, 3)) > 1e-6).float().mean()) < 0.4
 
 
@@ -108,10 +106,9 @@ def test_cues_lie_where_they_belong() -> None:
 def test_jpeg_is_pillows() -> None:
     """At the size of the reference, a round through JPEG is what Pillow makes of the same pixels."""
     pixels = render_phantom("mel", 3, 224)
-    table = torch.zeros(2, DRAWS)
-    table[1, 15] = 0.999  # the highest quality; the first image has the lowest
+    table = torch.tensor([[0.0, 0.0], [0.0, 0.999]])  # the lowest quality and the highest
     x = NORMALISE(torch.from_numpy(np.stack([np.asarray(pixels)] * 2)))
-    found = Degrade(DegradeRecipe(jpeg=1.0, quality=(20, 95)), NORMALISE)(x.clone(), table)
+    found = degrade(x, {Stream.JPEG: table}, jpeg=1.0, quality=(20, 95))
     for i, quality in enumerate((20, 95)):
         buffer = BytesIO()
         pixels.save(buffer, "JPEG", quality=quality)
@@ -122,20 +119,24 @@ def test_jpeg_is_pillows() -> None:
 
 def test_jpeg_of_small_images_keeps_what_is_large() -> None:
     x = NORMALISE(torch.from_numpy(np.asarray(render_phantom("mel", 3, 96)).copy()[None]))
-    found = Degrade(DegradeRecipe(jpeg=1.0, quality=(30, 30)), NORMALISE)(x.clone(), torch.zeros(1, DRAWS))
+    found = degrade(x, {Stream.JPEG: torch.zeros(1, 2)}, jpeg=1.0, quality=(30, 30))
     assert found.shape == x.shape
     error = float(((found - x) * NORMALISE.std[:, None, None]).abs().mean())
     assert 0.5 / 255 < error < 8 / 255
 
 
 def test_cues_leave_the_other_draws_alone() -> None:
-    table = draw_degradations(5, 0, 2, 7)
-    assert table.shape == (5, DRAWS)
-    assert torch.equal(table[:, :8], draw(5, 0, 2, 7, 3, columns=8))
-    assert not torch.equal(table[:, 8:], draw_degradations(5, 0, 2, 8)[:, 8:])
+    """What two kinds of degradation do together is what each does by itself."""
+    x = batch(40, 32)
+    blurred = degrade(x, share=0.5, noise=0, hair=0)
+    both = degrade(x, share=0.5, noise=0, hair=0, vignette=0.2)
+    dark = (degrade(x, vignette=0.2) != x).flatten(1).any(1)
+    assert 0 < int(dark.sum()) < 40
+    assert torch.equal(both[~dark], blurred[~dark])
+    assert not torch.equal(Draws(0, 2, 7, 5).table(Stream.MARKS, 3), Draws(0, 2, 8, 5).table(Stream.MARKS, 3))
 
 
 def test_a_place_in_the_run_decides() -> None:
-    degrade = Degrade(DegradeRecipe(share=0.5, vignette=0.5, marks=0.5), NORMALISE)
-    assert torch.equal(degrade(batch(), draws()), degrade(batch(), draws()))
-    assert degrade(batch(), draws()).is_contiguous(memory_format=torch.channels_last)
+    changes = {"share": 0.5, "vignette": 0.5, "marks": 0.5}
+    assert torch.equal(degrade(batch(), **changes), degrade(batch(), **changes))
+    assert degrade(batch(), **changes).is_contiguous(memory_format=torch.channels_last)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from tiny_training import batch_of, given
 
 from lentigo.config.recipe import AugmentRecipe
-from lentigo.training.augment import draw
-from lentigo.training.erase import DRAWS, erase
+from lentigo.training.erase import Erase
 from lentigo.training.mix import Mix, cutmix, draw_mix, mixup_share
+from lentigo.training.streams import Draws, Stream, generator
 
 SIZE = 20
 
@@ -19,11 +20,14 @@ def images(count: int = 4) -> torch.Tensor:
 
 
 def test_mixup_shares_follow_their_distribution() -> None:
-    assert mixup_share(0, 0, 1, 2) == 1
-    shares = np.array([mixup_share(1.0, 0, step) for step in range(2000)])  # Beta(1, 1) is uniform
+    def share(alpha: float, step: int) -> float:
+        return mixup_share(alpha, generator(0, Stream.MIXUP, step=step))
+
+    assert share(0, 1) == 1
+    shares = np.array([share(1.0, step) for step in range(2000)])  # Beta(1, 1) is uniform
     assert shares.min() >= 0.5
     assert shares.mean() == pytest.approx(0.75, abs=0.01)
-    assert mixup_share(1.0, 0, 3) == mixup_share(1.0, 0, 3)
+    assert share(1.0, 3) == share(1.0, 3)
 
 
 def test_mixup_blends() -> None:
@@ -34,10 +38,10 @@ def test_mixup_blends() -> None:
 
 
 def test_cutmix_pastes_a_box_and_its_share_is_that_of_the_pixels() -> None:
-    x, generator = images(), np.random.default_rng(0)
+    x, random = images(), np.random.default_rng(0)
     shares = []
     for _ in range(300):
-        mix = cutmix(1.0, generator, SIZE)
+        mix = cutmix(1.0, random, SIZE)
         mixed = mix.images(x)
         for i in range(4):
             own = (mixed[i] == x[i]).all(0)
@@ -54,7 +58,7 @@ def test_cutmix_pastes_a_box_and_its_share_is_that_of_the_pixels() -> None:
 
 def test_what_a_recipe_asks_for() -> None:
     def kinds(**recipe: float) -> list[str]:
-        found = [draw_mix(AugmentRecipe(**recipe), 0, 1, step, SIZE) for step in range(200)]
+        found = [draw_mix(AugmentRecipe(**recipe), Draws(0, 1, step, 4), SIZE) for step in range(200)]
         return ["none" if mix is None else "mixup" if mix.box is None else "cutmix" for mix in found]
 
     assert set(kinds()) == {"none"}
@@ -65,15 +69,15 @@ def test_what_a_recipe_asks_for() -> None:
     assert both.count("mixup") == 200 - both.count("cutmix")
 
 
-def test_mixup_is_drawn_as_before_there_was_cutmix() -> None:
-    mix = draw_mix(AugmentRecipe(mixup=0.2), 5, 3, 4, SIZE)
+def test_mixup_is_drawn_apart_from_cutmix() -> None:
+    mix = draw_mix(AugmentRecipe(mixup=0.2), Draws(5, 3, 4, 8), SIZE)
     assert mix is not None
-    assert mix.share == mixup_share(0.2, 5, 3, 4, 2)
+    assert mix.share == mixup_share(0.2, generator(5, Stream.MIXUP, epoch=3, step=4))
 
 
 def test_erasing_covers_a_box_of_the_authors_sizes() -> None:
     x = images(400)
-    changed = erase(x.clone(), draw(400, 0, 1, columns=DRAWS), 0.5)
+    changed = Erase(0.5)(batch_of(x.clone()), given(400)).images
     covered = (changed == 0).all(1)  # (N, S, S)
     touched = covered.flatten(1).any(1)
     assert 160 < int(touched.sum()) < 240
@@ -89,4 +93,4 @@ def test_erasing_covers_a_box_of_the_authors_sizes() -> None:
     assert min(areas) < 0.06
     assert 0.27 < max(areas) < 0.38
     assert float(places[1:-1, 1:-1].min()) > 0  # every place is covered once in a while
-    assert torch.equal(erase(x.clone(), draw(400, 0, 1, columns=DRAWS), 0.0), x)
+    assert torch.equal(Erase(0.0)(batch_of(x.clone()), given(400)).images, x)

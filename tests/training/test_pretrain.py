@@ -8,14 +8,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from tiny_training import LOG, data, recipe, run_into, train_until_killed
+from tiny_training import LOG, batch_of, data, recipe, run_into, train_until_killed
 
 from lentigo.config import parse_recipe
 from lentigo.errors import RecipeError, TrainingError
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.networks import create_network
 from lentigo.training import load_run, train
-from lentigo.training.pretrain import COLLAPSED, SimSiam, spread, unlikeness
+from lentigo.training.augment import Augment, Normalise
+from lentigo.training.pretrain import COLLAPSED, SimSiam, create_pretrain_optimiser, spread, unlikeness
 from lentigo.training.rundir import BEST, read_checkpoint
+from lentigo.training.streams import Draws
 
 PRETRAIN = {"epochs": 3, "size": 32, "lr": 2e-3}
 
@@ -47,15 +50,15 @@ def test_it_learns_and_leaves_the_classification_layer_alone() -> None:
     torch.manual_seed(0)
     network = create_network("mobilenetv3_small_none", classes=3)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    task = SimSiam(network, parse_recipe({"name": "one", "pretrain": PRETRAIN}), steps=1)
-    pixels = torch.randint(0, 256, (16, 32, 32, 3), dtype=torch.uint8)
-    optimiser = task.configure_optimizers()
-    task.on_train_epoch_start()
-    images = [task.augment(pixels, torch.full((16, 14), 0.5)), task.augment(pixels, torch.full((16, 14), 0.6))]
+    chosen = parse_recipe({"name": "one", "pretrain": PRETRAIN})
+    model = SimSiam(network, 32)
+    optimiser = create_pretrain_optimiser(model, chosen)
+    batch = batch_of(torch.randint(0, 256, (16, 32, 32, 3), dtype=torch.uint8))
+    augment = Augment(chosen.pretrain.augment, Normalise(IMAGENET_MEAN, IMAGENET_STD))
+    views = [augment(batch, Draws(0, 0, 0, 16, view=view)).images for view in (1, 2)]
     losses = []
     for _ in range(20):
-        first, second = (task.projector(network.forward_head(network.forward_features(view))[1]) for view in images)
-        loss = (unlikeness(task.predictor(first), second) + unlikeness(task.predictor(second), first)) / 2
+        loss, _ = model(*views)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -76,7 +79,7 @@ def test_run_with_pretraining_survives_being_killed_in_it(tmp_path: Path) -> Non
     assert load_run(whole).record["pretraining"]["images"] == 24
 
     out = tmp_path / "killed"
-    train_until_killed(out, SimSiam, epoch=1, pretrain=PRETRAIN)
+    train_until_killed(out, "pretrain", epoch=1, pretrain=PRETRAIN)
     assert len(pd.read_csv(out / "pretrain.csv")) == 1
     assert not (out / "log.csv").exists()
 
@@ -98,7 +101,7 @@ def test_run_stopped_between_pretraining_and_training_pretrains_no_more(tmp_path
     def never(*_: object) -> None:
         raise AssertionError("pretrained again")
 
-    monkeypatch.setattr(SimSiam, "training_step", never)
+    monkeypatch.setattr(SimSiam, "forward", never)
     run_into(whole, chosen, resume=True)
     assert load_run(whole).log[LOG].to_csv() == first
 

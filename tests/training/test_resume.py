@@ -12,13 +12,12 @@ from tiny_training import LOG, run_into, train_until_killed, whole_run
 
 from lentigo.training import load_run
 from lentigo.training.rundir import BEST, LAST, read_checkpoint
-from lentigo.training.task import LesionTask
 
 
 def test_killed_run_resumes_to_the_same_result(tmp_path: Path) -> None:
     whole = whole_run()
     out = tmp_path / "run"
-    train_until_killed(out, LesionTask, epoch=2)
+    train_until_killed(out, "loop", epoch=2)
     assert len(pd.read_csv(out / "log.csv")) == 2
     assert read_checkpoint(out / LAST)["epoch"] == 1
     before = load_run(out).record

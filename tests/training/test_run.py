@@ -9,10 +9,8 @@ import math
 import shutil
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import lightning.pytorch as pl
 import numpy as np
 import pandas as pd
 import pytest
@@ -28,7 +26,6 @@ from torch import nn
 
 from lentigo.config import parse_recipe
 from lentigo.data import load_split, open_cache, read_samples
-from lentigo.data.module import Batch, _Slices, cut_batches, epoch_order
 from lentigo.errors import DataError, NetworkError, RecipeError, TrainingError
 from lentigo.evaluation import maps_path, read_maps, read_predictions
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
@@ -37,11 +34,15 @@ from lentigo.networks import create_network
 from lentigo.training import describe, load_run, train
 from lentigo.training import run as run_module
 from lentigo.training.augment import Normalise
+from lentigo.training.batches import Batch, cut_batches, epoch_order, share_out
+from lentigo.training.loop import Task, accuracies, create_transforms
 from lentigo.training.mix import Mix
+from lentigo.training.optimiser import RunningAverage, create_optimiser, layer_depths
 from lentigo.training.progress import RunProgress, TimeLeft, clock
-from lentigo.training.rundir import BEST, LAST, LOG_COLUMNS, read_checkpoint
+from lentigo.training.rundir import BEST, LAST, read_checkpoint
 from lentigo.training.samples import check_classes, prepare_samples
-from lentigo.training.task import LesionTask, RunningAverage, accuracies, create_optimiser, layer_depths
+from lentigo.training.schedule import Monitor
+from lentigo.training.streams import Draws
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +67,7 @@ def test_run_folder_is_whole(run: Path) -> None:
 
 def test_log_has_a_row_an_epoch(run: Path) -> None:
     log = pd.read_csv(run / "log.csv")
-    assert tuple(log.columns) == LOG_COLUMNS
+    assert log.columns.tolist() == [*LOG, "images_per_second", "seconds"]
     assert log["epoch"].tolist() == [1, 2, 3, 4]
     assert log["size"].tolist() == [32, 32, 40, 40]
     assert np.isfinite(log.to_numpy()).all()
@@ -202,6 +203,16 @@ def test_run_is_never_written_over(copy: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["thesis.txt"]
 
 
+def test_checkpoint_of_another_version_is_refused_and_its_finished_run_still_loads(copy: Path) -> None:
+    torch.save({"epoch": 3, "state_dict": {}, "callbacks": {}}, copy / LAST)  # as the former engine wrote them
+    assert run_into(copy, resume=True) == copy
+    assert load_run(copy).network().name == "mobilenetv3_small_caco"
+    record = json.loads((copy / "run.json").read_text()) | {"finished": False}
+    (copy / "run.json").write_text(json.dumps(record))
+    with pytest.raises(TrainingError, match=r"last\.ckpt: written by another version of lentigo.*--out FOLDER"):
+        run_into(copy, resume=True)
+
+
 def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no run to resume"):
         run_into(tmp_path / "nowhere", resume=True)
@@ -269,15 +280,15 @@ def test_loss_that_is_no_number(tmp_path: Path) -> None:
 
 
 def test_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Path) -> None:
-    save = pl.Trainer.save_checkpoint
+    save = torch.save
 
-    def fills_up(trainer: pl.Trainer, path: Path, *rest: Any, **more: Any) -> None:
-        if trainer.current_epoch == 2:
+    def fills_up(content: dict[str, Any], path: Path) -> None:
+        if content["epoch"] == 2 and "learner" in content:
             Path(path).write_bytes(b"half a checkpoint")
             raise OSError(errno.ENOSPC, "No space left on device")
-        save(trainer, path, *rest, **more)
+        save(content, path)
 
-    monkeypatch.setattr(pl.Trainer, "save_checkpoint", fills_up)
+    monkeypatch.setattr(torch, "save", fills_up)
     with pytest.raises(TrainingError, match=r"last\.ckpt: cannot be written \(No space left on device\); make room.*--resume"):
         run_into(tmp_path / "run")
     assert read_checkpoint(tmp_path / "run" / LAST)["epoch"] == 1
@@ -305,33 +316,22 @@ def test_folders_and_files_that_are_no_run(copy: Path, tmp_path: Path) -> None:
 # The parts
 
 
-def small_task(**changes: Any) -> LesionTask:
-    chosen = recipe(**changes)
-    network = create_network("mobilenetv3_small_none", classes=3)
-    return LesionTask(network, create_loss("cross_entropy", [5, 5, 5]), chosen, steps=[2] * chosen.epochs, classes=3)
-
-
-def judge_all(task: LesionTask, values: list[float]) -> list[tuple[bool, float, bool]]:
-    seen = []
-    for epoch, value in enumerate(values):
-        task.trainer = SimpleNamespace(current_epoch=epoch, should_stop=False)  # type: ignore[assignment]
-        task.figures = {"val_loss": value}
-        seen.append((task.judge(), task.rate, task.trainer.should_stop))
-    return seen
+def judge_all(monitor: Monitor, values: list[float]) -> list[tuple[bool, float, bool]]:
+    return [(monitor.update(epoch, value), monitor.rate, monitor.stopped) for epoch, value in enumerate(values)]
 
 
 def test_plateau_and_early_stopping() -> None:
     one = [{"from_epoch": 0, "size": 32}]
-    task = small_task(sizes=one, schedule={"name": "plateau", "patience": 1, "factor": 0.5}, stop={"patience": 4}, epochs=9)
-    judged = judge_all(task, [1.0, 0.9, 0.95, 0.95, 0.95, 0.99])
+    chosen = recipe(sizes=one, schedule={"name": "plateau", "patience": 1, "factor": 0.5}, stop={"patience": 4}, epochs=9)
+    judged = judge_all(Monitor(chosen), [1.0, 0.9, 0.95, 0.95, 0.95, 0.99])
     assert [best for best, _, _ in judged] == [True, True, False, False, False, False]
     assert [rate for _, rate, _ in judged] == [1, 1, 0.5, 0.25, 0.125, 0.0625]
     assert [stop for _, _, stop in judged] == [False] * 5 + [True]
 
 
 def test_only_epochs_at_the_last_size_are_compared() -> None:
-    task = small_task(stop={"patience": 2})  # the size changes before the third epoch
-    judged = judge_all(task, [0.1, 0.2, 0.9, 0.8])
+    monitor = Monitor(recipe(stop={"patience": 2}))  # the size changes before the third epoch
+    judged = judge_all(monitor, [0.1, 0.2, 0.9, 0.8])
     assert [best for best, _, _ in judged] == [False, False, True, True]
     assert not any(stop for _, _, stop in judged)
 
@@ -397,16 +397,20 @@ def test_running_statistics_forget_their_start(tmp_path: Path) -> None:
 
 
 def test_mixup_blends_images_and_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    task = small_task(augment={"mixup": 0.2, "flip_horizontal": 0, "flip_vertical": 0, "quarter_turns": False})
-    monkeypatch.setattr("lentigo.training.task.draw_mix", lambda *place, **size: Mix(0.7))
+    chosen = recipe(augment={"mixup": 0.2, "flip_horizontal": 0, "flip_vertical": 0, "quarter_turns": False})
+    monkeypatch.setattr("lentigo.training.mix.draw_mix", lambda *_: Mix(0.7))
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
     targets = torch.tensor([0, 1, 2, 0])
-    task.trainer = SimpleNamespace(current_epoch=0, world_size=1, global_rank=0)  # type: ignore[assignment]
-    found = task.eval().training_step(Batch(pixels, targets, 4), 0)
-    images = task.normalise(pixels)
-    logits = task.network(0.7 * images + 0.3 * images.flip(0))
+    network, normalise = create_network("mobilenetv3_small_none", classes=3).eval(), Normalise(IMAGENET_MEAN, IMAGENET_STD)
+    batch = Batch(pixels, targets, 4)
+    for transform in create_transforms(chosen.augment, normalise):
+        batch = transform(batch, Draws(0, 0, 0, 4))
+    terms = Task(chosen, network, create_loss("cross_entropy", [5, 5, 5]), 3).terms(network(batch.images), batch)
+    assert list(terms) == ["labels"]
+    images = normalise(pixels)
+    logits = network(0.7 * images + 0.3 * images.flip(0))
     expected = 0.7 * nn.functional.cross_entropy(logits, targets) + 0.3 * nn.functional.cross_entropy(logits, targets.flip(0))
-    assert float(found.detach()) == pytest.approx(float(expected.detach()), rel=1e-3)
+    assert float(terms["labels"].detach()) == pytest.approx(float(expected.detach()), rel=1e-3)
 
 
 def test_accuracies_are_scikit_learns() -> None:
@@ -451,7 +455,7 @@ def test_batches_are_nearly_equal_and_shared_out() -> None:
     assert np.array_equal(np.concatenate(batches), order)
     assert len(cut_batches(order, 1000)) == 1
     for world in (1, 2, 3):
-        shares = [list(_Slices(batches, rank, world)) for rank in range(world)]
+        shares = [share_out(batches, rank, world) for rank in range(world)]
         for step, batch in enumerate(batches):
             parts = [shares[rank][step] for rank in range(world)]
             assert sorted(np.concatenate([part.rows for part in parts])) == sorted(batch)
@@ -464,5 +468,5 @@ def test_split_without_validation_is_refused(tmp_path: Path) -> None:
 
 
 def test_nan_is_never_the_best() -> None:
-    judged = judge_all(small_task(sizes=[{"from_epoch": 0, "size": 32}]), [math.nan, 0.5, math.nan])
+    judged = judge_all(Monitor(recipe(sizes=[{"from_epoch": 0, "size": 32}])), [math.nan, 0.5, math.nan])
     assert [best for best, _, _ in judged] == [False, True, False]

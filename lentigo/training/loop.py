@@ -1,0 +1,288 @@
+"""The training loop, from top to bottom: augment, classify, learn, validate, save.
+
+Lightning Fabric moves the network to its device, casts to the recipe's precision and joins several processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm  # 1d, 2d and synchronised
+
+from lentigo.config.recipe import AugmentRecipe, Recipe
+from lentigo.errors import TrainingError
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
+from lentigo.losses import Loss
+from lentigo.networks import Network
+from lentigo.training.augment import Augment, Normalise
+from lentigo.training.batches import Batch, Batches, Transform
+from lentigo.training.degrade import Degrade
+from lentigo.training.distil import Teachers
+from lentigo.training.erase import Erase
+from lentigo.training.mix import MixPairs
+from lentigo.training.optimiser import RunningAverage, create_optimiser
+from lentigo.training.progress import RunProgress
+from lentigo.training.rundir import Row, RunWriter, save_best, update_record
+from lentigo.training.schedule import Monitor, rate_factor
+from lentigo.training.streams import Draws, Stream, torch_seed
+
+_CHECK_EVERY = 25  # steps between two looks for a loss that is not finite: reading a value back makes a GPU wait
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and what it minimises.
+
+    Attributes:
+        recipe: how.
+        network: what is trained, in place.
+        criterion: the loss on the labels.
+        classes: K.
+        teachers: trained networks to learn from as well.
+    """
+
+    recipe: Recipe
+    network: Network
+    criterion: Loss
+    classes: int
+    teachers: Teachers | None = None
+
+    def terms(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss, by name; training minimises their sum."""
+        labels: Tensor = self.criterion(logits, batch.targets)
+        if batch.partners is not None:
+            labels = batch.share * labels + (1 - batch.share) * self.criterion(logits, batch.partners)
+        if self.teachers is None:
+            return {"labels": labels}
+        weight = self.teachers.weight
+        return {"labels": (1 - weight) * labels, "teachers": weight * self.teachers.loss(logits, batch.images)}
+
+
+def fit(
+    fabric: Fabric, task: Task, batches: Batches, writer: RunWriter, shown: RunProgress, state: Mapping[str, Any] | None = None
+) -> None:
+    """Train, and write the run folder after each epoch.
+
+    Args:
+        fabric: devices, precision and loggers, launched.
+        task: what is trained.
+        batches: the images.
+        writer: of the run folder.
+        shown: what the user sees.
+        state: the checkpoint to go on from; None to begin.
+
+    Raises:
+        TrainingError: the loss is not a finite number.
+        OutputError: the disk refuses.
+    """
+    recipe = task.recipe
+    learner, monitor, first = Learner(fabric, task, batches, shown), Monitor(recipe), 0
+    if state is not None:
+        learner.load_state_dict(state["learner"])
+        monitor.load_state_dict(state["monitor"])
+        first = int(state["epoch"]) + 1
+    with fabric.rank_zero_first(local=True):
+        batches.prepare()
+    shown.begin("epoch", [recipe.size_at(epoch) for epoch in range(recipe.epochs)], first)
+    for epoch in range(first, recipe.epochs):
+        if monitor.stopped:
+            break
+        started = time.monotonic()
+        train = learner.train(epoch, monitor.rate)
+        trained = time.monotonic()
+        val = learner.validate(epoch)
+        best = monitor.update(epoch, val[recipe.monitor.removeprefix("val_")])
+        row: Row = {
+            "epoch": epoch + 1,
+            "size": recipe.size_at(epoch),
+            "lr": learner.rate,
+            "train_loss": train["loss"],
+            "val_loss": val["loss"],
+            "val_accuracy": val["accuracy"],
+            "val_balanced_accuracy": val["balanced_accuracy"],
+            "images_per_second": round(train["images"] / (trained - started), 2),
+            "seconds": round(time.monotonic() - started, 2),
+        }
+        if fabric.is_global_zero:
+            state = {"epoch": epoch, "learner": learner.state_dict(), "monitor": monitor.state_dict()}
+            if best:
+                save_best(writer.folder, learner.kept.state_dict(), row)
+            writer.save(row, state)
+            found = {"best": row} if best else {}
+            update_record(writer.folder, wall_seconds=round(writer.seconds, 1), epochs_done=epoch + 1, **found)
+        shown.epoch_done(
+            f"lr {row['lr']:.2e}  loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  "
+            f"acc {row['val_accuracy']:.4f}  bacc {row['val_balanced_accuracy']:.4f}",
+            row["images_per_second"],
+            judged=f"  | val acc {row['val_accuracy']:.3f}  bacc {row['val_balanced_accuracy']:.3f} |",
+            note="  *" if best else "",
+        )
+
+
+class Learner:
+    """A network in training, with all that changes from step to step.
+
+    Validation, and everything after training, uses the running average of the weights where the recipe has one.
+
+    Args:
+        fabric: devices and precision.
+        task: what is trained.
+        batches: the images.
+        shown: what the user sees.
+
+    Attributes:
+        kept: the network that is validated and kept.
+        rate: the learning rate of the last step.
+    """
+
+    def __init__(self, fabric: Fabric, task: Task, batches: Batches, shown: RunProgress) -> None:
+        self.fabric, self.task, self.batches, self.shown = fabric, task, batches, shown
+        recipe, network = task.recipe, task.network
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # in place
+        self.average = RunningAverage(network, recipe.ema).to(fabric.device) if recipe.ema else None
+        self.kept: Network = network if self.average is None else self.average.module
+        # Fabric clips no gradients of a fused optimiser in mixed precision.
+        optimiser = create_optimiser(network, recipe.optimiser, fused=recipe.precision == "32")
+        self.model, self.optimiser = fabric.setup(network, optimiser)
+        self.norms = [(layer, layer.momentum) for layer in network.modules() if isinstance(layer, BatchNorm) and layer.momentum is not None]
+        if task.teachers is not None:
+            task.teachers.to(fabric.device)
+        self.normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
+        self.transforms = create_transforms(recipe.augment, self.normalise)
+        self.rate = 0.0
+
+    def train(self, epoch: int, plateau: float) -> dict[str, float]:
+        """Learn from each training image once.
+
+        Args:
+            epoch: from 0.
+            plateau: factor on the learning rate.
+
+        Returns:
+            As of ``Scores.figures``, and the number of ``images``.
+        """
+        fabric, task, recipe = self.fabric, self.task, self.task.recipe
+        steps, scores = self.batches.steps(epoch), Scores(task.classes, fabric.device)
+        bad_step = torch.zeros((), dtype=torch.int64, device=fabric.device)  # the first whose loss is not finite, from 1
+        self.shown.start_epoch(epoch)
+        task.criterion.set_epoch(epoch)
+        self.model.train()
+        for step, batch in enumerate(self.batches.training(epoch, fabric)):
+            torch.manual_seed(torch_seed(recipe.seed, Stream.DROPOUT, epoch=epoch, step=step, item=fabric.global_rank))
+            done = epoch * steps + step  # the schedule follows epochs, however many steps each of them has
+            self.rate = recipe.optimiser.lr * plateau * rate_factor(recipe.schedule, done, steps=steps, epochs=recipe.epochs)
+            for group in self.optimiser.param_groups:
+                group["lr"] = self.rate * group["factor"]
+            # At first the plain mean over the batches so far: behind thirty layers, even a small rest of the initial
+            # statistics (0 and 1) leaves nothing of the signal.
+            for layer, momentum in self.norms:
+                layer.momentum = max(momentum, 1 / (done + 1))
+
+            draws = Draws(recipe.seed, epoch, step, batch.total, fabric.global_rank, fabric.world_size)
+            for transform in self.transforms:
+                batch = transform(batch, draws)
+            with fabric.autocast():
+                logits = self.model(batch.images)
+                terms = task.terms(logits, batch)
+            loss = torch.stack(list(terms.values())).sum()
+            bad_step = torch.where(torch.isfinite(loss.detach()) | (bad_step > 0), bad_step, step + 1)
+            if fabric.device.type == "cpu" or step % _CHECK_EVERY == 0 or step + 1 == steps:
+                self._refuse(int(bad_step), epoch, steps)
+
+            self.optimiser.zero_grad()
+            fabric.backward(loss)
+            if recipe.clip:
+                fabric.clip_gradients(self.model, self.optimiser, max_norm=recipe.clip, error_if_nonfinite=False)
+            self.optimiser.step()
+            if self.average is not None:
+                self.average.update(task.network, done)
+            scores.update(terms, logits, batch.targets)
+            self.shown.step((step + 1) / steps, batch.total, scores.describe)
+        return scores.figures(fabric)
+
+    @torch.inference_mode()
+    def validate(self, epoch: int) -> dict[str, float]:
+        """``loss``, ``accuracy`` and ``balanced_accuracy`` on the validation images, at the size of an epoch (from 0)."""
+        scores = Scores(self.task.classes, self.fabric.device)
+        self.kept.eval()
+        with self.fabric.autocast():
+            for batch in self.batches.validation(epoch, self.fabric):
+                logits = self.kept(self.normalise(batch.images))
+                scores.update({"labels": self.task.criterion(logits, batch.targets)}, logits, batch.targets)
+        return scores.figures(self.fabric)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors, for a checkpoint."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the values of ``state_dict``."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"network": self.task.network, "optimiser": self.optimiser, "precision": self.fabric.strategy.precision}
+        return parts if self.average is None else parts | {"average": self.average}
+
+    def _refuse(self, bad_step: int, epoch: int, steps: int) -> None:
+        if bad_step:
+            raise TrainingError(
+                f"the loss is not a finite number in epoch {epoch + 1}, step {bad_step} of {steps}, at learning rate {self.rate:.3g}; "
+                "the last good checkpoint is kept. Try a lower optimiser.lr, schedule.warmup=1, clip=1"
+                + (" or precision=32" if self.task.recipe.precision != "32" else "")
+            )
+
+
+def create_transforms(recipe: AugmentRecipe, normalise: Normalise) -> list[Transform]:
+    """The random changes of a training batch, in order; the first turns stored pixels into the network's input."""
+    return [Augment(recipe, normalise), Degrade(recipe.degrade, normalise), Erase(recipe.erase), MixPairs(recipe)]
+
+
+class Scores:
+    """Sums over the images of an epoch so far: the terms of the loss, and who was taken for whom.
+
+    Args:
+        classes: K.
+        device: of the logits.
+    """
+
+    def __init__(self, classes: int, device: torch.device) -> None:
+        self.images = torch.zeros((), device=device)
+        self.terms: dict[str, Tensor] = {}
+        self.confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)  # rows the true classes
+
+    def update(self, terms: Mapping[str, Tensor], logits: Tensor, targets: Tensor) -> None:
+        """Add a batch: its mean terms, logits (N, K) and targets (N,). Reads nothing back from the device."""
+        self.images += len(targets)
+        for name, value in terms.items():
+            self.terms[name] = self.terms.get(name, 0) + value.detach() * len(targets)
+        self.confusion.index_put_((targets, logits.detach().argmax(1)), torch.ones_like(targets), accumulate=True)
+
+    def figures(self, fabric: Fabric | None = None) -> dict[str, float]:
+        """Means: ``loss/NAME`` of each term, ``loss`` of their sum, and accuracies; over all processes where ``fabric`` is given."""
+        sums: dict[str, Tensor] = {**self.terms, "images": self.images, "confusion": self.confusion}
+        if fabric is not None:
+            sums = {name: torch.as_tensor(fabric.all_reduce(value, reduce_op="sum")) for name, value in sums.items()}
+        images, (accuracy, balanced) = float(sums.pop("images")), accuracies(sums.pop("confusion"))
+        terms = {f"loss/{name}": float(value) / images for name, value in sums.items()}
+        return {"images": images, "loss": sum(terms.values()), "accuracy": accuracy, "balanced_accuracy": balanced, **terms}
+
+    def describe(self) -> str:
+        """One short line on the images of this process so far."""
+        figures = self.figures()
+        return f"loss {figures['loss']:.4f}  acc {figures['accuracy']:.3f}  bacc {figures['balanced_accuracy']:.3f}"
+
+
+def accuracies(confusion: Tensor) -> tuple[float, float]:
+    """Accuracy and balanced accuracy (mean recall over the classes that occur) of a (K, K) table, rows the true classes."""
+    table = confusion.cpu().double()
+    support = table.sum(1)
+    recall = table.diagonal()[support > 0] / support[support > 0]
+    return float(table.diagonal().sum() / table.sum()), float(recall.mean())

@@ -1,0 +1,88 @@
+"""The optimiser, and the running average of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+from lentigo.config.recipe import OptimiserRecipe
+from lentigo.networks import Network
+
+
+class RunningAverage(nn.Module):
+    """A running average of a network's weights and statistics, w' = d w' + (1 - d) w.
+
+    The decay rises to its value: d = min(decay, n / (9 + n)) after n steps, so that the first weights are forgotten at once
+    and the next ones soon. PyTorch's ``AveragedModel`` reads its counter back at each step, which a GPU has to wait for.
+
+    Args:
+        network: the network to follow.
+        decay: d, 0 to 1.
+
+    Attributes:
+        module: the averaged network.
+    """
+
+    module: Network
+
+    def __init__(self, network: Network, decay: float) -> None:
+        super().__init__()
+        self.module = deepcopy(network).requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, network: Network, done: int) -> None:
+        """Move towards the network's present weights.
+
+        Args:
+            network: the network that is followed, whose layers are those it had at the beginning.
+            done: steps done before this one.
+        """
+        share = 1 - min(self.decay, done / (9 + done))
+        averages, current = self._tensors(self.module), self._tensors(network)
+        torch._foreach_lerp_(averages, current, share)
+
+    @staticmethod
+    def _tensors(network: Network) -> list[Tensor]:
+        # Counters of batches are no averages; nothing reads them.
+        return [t for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()]
+
+
+def create_optimiser(network: Network, recipe: OptimiserRecipe, *, fused: bool = True) -> torch.optim.Optimizer:
+    """The optimiser, its parameters grouped by weight decay and by factor on the learning rate.
+
+    Fused, a step goes through the weights once: on a CPU VGG16's 134 M take a thirteenth of the time.
+    """
+    head = {id(p) for p in network.head.parameters()} if network.head is not None else set()
+    depths = layer_depths([name for name, p in network.named_parameters() if id(p) not in head])
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        decay = recipe.weight_decay if parameter.ndim > 1 or recipe.decay_norm_and_bias else 0.0
+        factor = recipe.head_lr if id(parameter) in head else recipe.layer_decay ** depths[name]
+        groups.setdefault((decay, factor), []).append(parameter)
+    settings = [{"params": p, "weight_decay": d, "factor": f} for (d, f), p in groups.items()]
+    kind = torch.optim.AdamW if recipe.name == "adamw" else torch.optim.Adam
+    return kind(settings, lr=recipe.lr, betas=recipe.betas, fused=fused)
+
+
+def layer_depths(names: Sequence[str]) -> dict[str, int]:
+    """How many blocks lie between each parameter and the head, from 0.
+
+    A block is what the names have up to their first number, such as ``features.4`` or ``layer2.0``; blocks lie in the order of names.
+
+    Args:
+        names: of the parameters before the head, in the network's order.
+    """
+    blocks: dict[str, int] = {}
+    found = []
+    for name in names:
+        parts = name.split(".")
+        numbers = [i for i, part in enumerate(parts) if part.isdigit()]
+        block = ".".join(parts[: numbers[0] + 1] if numbers else parts[:1])
+        found.append(blocks.setdefault(block, len(blocks)))
+    return {name: len(blocks) - 1 - place for name, place in zip(names, found, strict=True)}

@@ -90,14 +90,20 @@ def train(
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes or accelerators on this host.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Hosts.")] = 1,
+    logger: Annotated[
+        list[str] | None,
+        typer.Option(help="Log each epoch to csv, mlflow, tensorboard or wandb too (extras of those names); may be repeated."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line an epoch instead of a progress bar.")] = False,
 ) -> None:
     """Train a network on a data set, by a recipe or by one chosen for the data; the run folder holds all it took and gave."""
     from lentigo.config import load_recipe, to_yaml
     from lentigo.files import write_text
+    from lentigo.training.loggers import check_loggers
     from lentigo.training.preflight import check_run, describe_ready
     from lentigo.workflow.plan import name_of, plan_training
 
+    check_loggers(logger or ())
     keys = {
         "epochs": epochs,
         "batch": batch,
@@ -136,6 +142,7 @@ def train(
             accelerator=device.value,
             progress=not quiet,
             ready=ready,
+            loggers=logger or (),
         )
     if bundle or (bundle is None and recipe is None):
         from lentigo.workflow import evaluate_run

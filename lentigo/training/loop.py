@@ -116,6 +116,8 @@ def fit(
             writer.save(row, state)
             found = {"best": row} if best else {}
             update_record(writer.folder, wall_seconds=round(writer.seconds, 1), epochs_done=epoch + 1, **found)
+        terms = {f"train_{name}": value for name, value in train.items() if name.startswith("loss/")}
+        fabric.log_dict(row | terms, step=epoch + 1)
         shown.epoch_done(
             f"lr {row['lr']:.2e}  loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  "
             f"acc {row['val_accuracy']:.4f}  bacc {row['val_balanced_accuracy']:.4f}",

@@ -148,6 +148,7 @@ def pretrain(
         seconds = time.monotonic() - started
         row: Row = {"epoch": epoch + 1, "size": chosen.size, "loss": total / images, "spread": wide / images, "seconds": round(seconds, 2)}
         writer.save(row, {name: part.state_dict() for name, part in parts.items()})
+        fabric.log_dict({f"pretrain/{name}": row[name] for name in ("loss", "spread")}, step=epoch + 1)
         collapsed = "  (collapsed: all images look the same to it; try a lower pretrain.lr)" if row["spread"] < COLLAPSED else ""
         shown.epoch_done(f"loss {row['loss']:.4f}  spread {row['spread']:.2f}", images / seconds, note=collapsed)
     update_record(writer.folder, pretraining={**history[-1], "images": len(batches.learnt), "seconds": round(writer.seconds, 1)})

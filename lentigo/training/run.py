@@ -24,6 +24,7 @@ from lentigo.losses import create_loss
 from lentigo.machine import available_cores, keep_freed_memory
 from lentigo.networks import Network, create_network
 from lentigo.training.batches import Batches
+from lentigo.training.loggers import Loggers, check_loggers
 from lentigo.training.loop import Task, fit
 from lentigo.training.predict import write_split_predictions
 from lentigo.training.preflight import Ready, check_run, is_first_process
@@ -61,6 +62,7 @@ def train(
     progress: bool = True,
     cache: str | Path | None = None,
     ready: Ready | None = None,
+    loggers: Sequence[str] = (),
 ) -> Path:
     """Train by a recipe, then predict validation and test with the best weights.
 
@@ -75,6 +77,7 @@ def train(
         progress: a bar in a terminal; otherwise one line an epoch.
         cache: folder of decoded images; the user's cache folder when left out.
         ready: the data, where `check_run` has read them already.
+        loggers: ``csv``, ``mlflow``, ``tensorboard`` or ``wandb``, which get the figures of each epoch as well.
 
     Returns:
         The run folder.
@@ -86,6 +89,7 @@ def train(
         TrainingError: a run is there already, nothing is there to resume, the loss is no number, or the disk refuses.
     """
     started = time.monotonic()
+    check_loggers(loggers)
     folder = Path(out) if out is not None else Path("runs") / recipe.name
     first = is_first_process()
     place = Path(cache) if cache is not None else None
@@ -116,7 +120,8 @@ def train(
     shown.say(_headline(recipe, samples, extras, machine))
     writer = RunWriter(folder, LAST, LOG, started, state)
     try:
-        with shown:
+        with shown, Loggers(loggers if first else (), folder, writer.history, shown.say) as logger:
+            fabric.loggers.append(logger)  # type: ignore[arg-type]  # Fabric calls log_metrics alone
             fabric.launch()
             if state is None and recipe.pretrain.epochs:
                 earlier = read_resumable(folder / PRETRAIN) if resume else None

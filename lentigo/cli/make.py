@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -249,15 +249,16 @@ def export(
     from lentigo.training.rundir import load_run
 
     load_run(run)  # says what is missing before torch is imported
-    _export(run, out, name=name, title=title, weights=weights, version=version, data=data, compare=variants, notes=notes)
+    about = {"name": name, "title": title, "version": version, "notes": notes}
+    _export(run, out, about, weights=weights, data=data, compare=variants)
 
 
-def _export(run: Path, out: Path | None = None, **options: Any) -> None:
-    from lentigo.export import export_run
+def _export(run: Path, out: Path | None = None, about: Mapping[str, Any] | None = None, **options: Any) -> None:
+    from lentigo.export import About, export_run
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
-        bundle = export_run(run, out, progress=True, **options)
+        bundle = export_run(run, out, about=About(**(about or {})), progress=True, **options)
     for text in {str(one.message) for one in said if "cannot abstain" in str(one.message)}:
         say(f"note: {text}")
     size = bundle.model.stat().st_size / 1e6

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lentigo.evaluation.calibration import apply_temperature, expected_calibration_error, fit_temperature, reliability
+    from lentigo.evaluation.calibration import Calibration, calibrate
     from lentigo.evaluation.compare import Comparison, compare_runs
     from lentigo.evaluation.fairness import Subgroup, subgroup_metrics
     from lentigo.evaluation.intervals import Estimate, Resampling
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     )
     from lentigo.evaluation.report import write_report
     from lentigo.evaluation.runfiles import RunFiles, read_run
+    from lentigo.evaluation.temperature import apply_temperature, expected_calibration_error, fit_temperature, reliability
 
 __all__ = [
+    "Calibration",
     "Comparison",
     "Estimate",
     "MalignantMetrics",
@@ -38,6 +40,7 @@ __all__ = [
     "RunFiles",
     "Subgroup",
     "apply_temperature",
+    "calibrate",
     "compare_runs",
     "evaluate_predictions",
     "expected_calibration_error",
@@ -58,10 +61,12 @@ __all__ = [
 ]
 
 _HOME = {
-    "apply_temperature": "calibration",
-    "expected_calibration_error": "calibration",
-    "fit_temperature": "calibration",
-    "reliability": "calibration",
+    "Calibration": "calibration",
+    "calibrate": "calibration",
+    "apply_temperature": "temperature",
+    "expected_calibration_error": "temperature",
+    "fit_temperature": "temperature",
+    "reliability": "temperature",
     "Comparison": "compare",
     "compare_runs": "compare",
     "Subgroup": "fairness",

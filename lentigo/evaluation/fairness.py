@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lentigo.evaluation.calibration import apply_temperature
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.metrics import Counts, Ranking, check_labels, malignant_score, share
 from lentigo.evaluation.predictions import PredictionTable
+from lentigo.evaluation.temperature import apply_temperature
 from lentigo.labels import LabelSet
 
 SMALL = 30

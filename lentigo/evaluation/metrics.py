@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from lentigo.bundle import OperatingPoint
 from lentigo.errors import DataError
-from lentigo.evaluation.calibration import BINS, apply_temperature, bin_of
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.predictions import PredictionTable
+from lentigo.evaluation.temperature import BINS, apply_temperature, bin_of
 from lentigo.labels import LabelSet
 
 SPECIFICITIES = (0.80, 0.90, 0.95)

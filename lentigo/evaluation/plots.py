@@ -23,8 +23,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from lentigo.evaluation.calibration import reliability
 from lentigo.evaluation.metrics import OperatingResult, risk_coverage
+from lentigo.evaluation.temperature import reliability
 from lentigo.files import atomic_path
 
 # Okabe and Ito, *Color Universal Design*, 2008; the faint yellow comes last.

@@ -23,14 +23,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import lentigo
-from lentigo.bundle import Conformal
 from lentigo.data.samples import open_sample
 from lentigo.errors import LentigoError
 from lentigo.evaluation import plots
-from lentigo.evaluation.calibration import apply_temperature, fit_temperature
+from lentigo.evaluation.calibration import Calibration, calibrate
 from lentigo.evaluation.fairness import SMALL, Subgroup, subgroup_metrics
 from lentigo.evaluation.intervals import RESAMPLES
-from lentigo.evaluation.metrics import Metrics, evaluate_predictions, malignant_score, operating_points
+from lentigo.evaluation.metrics import Metrics, evaluate_predictions, malignant_score
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.robustness import read_stress, with_skin
 from lentigo.evaluation.robustness_plots import degradation_plot, reliance_plot
@@ -75,6 +74,19 @@ class Tile:
     about: str
 
 
+@dataclass(frozen=True)
+class Report:
+    """A report that was written.
+
+    Attributes:
+        index: its ``index.html``.
+        metrics: what ``metrics.json`` holds.
+    """
+
+    index: Path
+    metrics: dict[str, Any]
+
+
 # The page has the confusion matrix as a table and the training curves one by one, which a phone shows better.
 _FILES_ONLY = ("confusion", "training")
 _PAGE_ONLY = ("training_loss", "training_accuracy")
@@ -88,13 +100,11 @@ def write_report(
     title: str | None = None,
     record: Mapping[str, Any] | None = None,
     data_root: str | Path | None = None,
-    temperature: float | None = None,
-    thresholds: Mapping[str, float] | None = None,
-    conformal: Conformal | None = None,
+    calibration: Calibration | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
     gallery: int = 12,
-) -> Path:
+) -> Report:
     """Write ``index.html``, ``metrics.json`` and ``plots/``.
 
     Args:
@@ -104,17 +114,12 @@ def write_report(
         title: the page's heading; the run's name by default.
         record: facts about the run that add to ``run.json`` or stand in for it.
         data_root: the folder that image paths are relative to; by default the one the record names.
-        temperature: applied to the probabilities first. By default it is fitted on ``predictions/val.csv``; without
-            that, the record's; without that, none (a bundle's probabilities have theirs already).
-        thresholds: operating points, name -> threshold. By default chosen on ``predictions/val.csv``; without that, on
-            the same images, and marked so.
-        conformal: prediction sets to verify. By default fitted on ``predictions/val.csv``; without that, none.
+        calibration: temperature, operating points and prediction sets, as a bundle has them. By default fitted on
+            ``predictions/val.csv``; without that, the temperature is the record's, thresholds are chosen on the same images
+            (and marked so), and there are no prediction sets.
         resamples: bootstrap resamples behind each interval.
         seed: seed of the bootstrap.
         gallery: how many wrong answers to show; 0 for none.
-
-    Returns:
-        The path of ``index.html``.
 
     Raises:
         DataError: no predictions there, or a file that is damaged.
@@ -124,27 +129,17 @@ def write_report(
     run = replace(run, test=with_skin(run.test))
     facts = dict(run.record) | dict(record or {})
     folder = Path(out) if out is not None else run.folder / "report"
-    if run.validation is not None:
-        if temperature is None:
-            temperature = fit_temperature(run.validation.probabilities, run.validation.targets)
-        if thresholds is None:
-            calibrated = apply_temperature(run.validation.probabilities, temperature)
-            scored = malignant_score(calibrated, run.validation.targets, run.labels)
-            thresholds = {p.name: p.threshold for p in operating_points(*scored)} if scored else None
-    elif temperature is None and isinstance(facts.get("temperature"), int | float):
-        temperature = float(facts["temperature"])
-
+    if calibration is None:
+        calibration = calibrate(replace(run, record=facts))
+    temperature = calibration.temperature
     metrics = evaluate_predictions(
-        run.test, run.labels, resamples=resamples, seed=seed, temperature=temperature, thresholds=thresholds or None
+        run.test, run.labels, resamples=resamples, seed=seed, temperature=temperature, thresholds=calibration.thresholds
     )
     threshold = metrics.malignant.points[0].threshold if metrics.malignant and metrics.malignant.points else None
     subgroups = subgroup_metrics(run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples, seed=seed)
-    calibrated = run.test.probabilities if temperature is None else apply_temperature(run.test.probabilities, temperature)
+    calibrated = calibration.apply(run.test.probabilities)
     root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
-    held_out = None
-    if run.validation is not None:
-        held_out = (apply_temperature(run.validation.probabilities, temperature or 1.0), run.validation.targets)
-    trust = trust_section(run.test, calibrated, conformal=conformal, validation=held_out, resamples=resamples, seed=seed)
+    trust = trust_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples, seed=seed)
     stress = read_stress(run.test, run.labels, resamples=resamples, seed=seed)
     drawn = _plots(run, metrics, calibrated) | {f"stress_{c.corruption.name}": degradation_plot(c) for c in stress.curves}
     if stress.reliance:
@@ -189,7 +184,7 @@ def write_report(
             plots.save_plot(figure, folder / "plots" / name)
     write_text(folder / "metrics.json", json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n")
     write_text(folder / "index.html", page)
-    return folder / "index.html"
+    return Report(folder / "index.html", summary)
 
 
 def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Path, count: int) -> list[Tile]:

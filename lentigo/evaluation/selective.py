@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from lentigo.bundle import Conformal
 from lentigo.evaluation import plots
-from lentigo.evaluation.conformal import Coverage, fit_conformal, measure_coverage
+from lentigo.evaluation.conformal import Coverage, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.metrics import Ranking, share
 from lentigo.evaluation.predictions import PredictionTable
@@ -118,7 +118,6 @@ def trust_section(
     probabilities: FloatArray,
     *,
     conformal: Conformal | None = None,
-    validation: tuple[FloatArray, npt.NDArray[np.int64]] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> TrustSection:
@@ -127,13 +126,10 @@ def trust_section(
     Args:
         table: the predictions that are judged.
         probabilities: (N, K) as shown to a user.
-        conformal: quantiles fitted elsewhere, as a bundle's.
-        validation: calibrated probabilities and targets to fit quantiles on, where there are none.
+        conformal: quantiles fitted on other images; None leaves the prediction sets out.
         resamples: bootstrap resamples.
         seed: of the bootstrap.
     """
-    if conformal is None and validation is not None:
-        conformal = fit_conformal(*validation, table.codes)
     coverage = None
     if conformal is not None:
         coverage = measure_coverage(probabilities, table.targets, table.groups, conformal, table.codes, resamples=resamples, seed=seed)

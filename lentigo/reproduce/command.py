@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from lentigo.data import read_samples
 from lentigo.errors import DataError, LentigoError, RecipeError, did_you_mean
-from lentigo.evaluation import PredictionTable, RunFiles, fit_temperature, read_run
+from lentigo.evaluation import PredictionTable, RunFiles, calibrate, read_run
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.panels import confusion_panels, curves_plot, save_svg
 from lentigo.files import write_text
@@ -289,7 +289,7 @@ def _write(
     networks = plan.table.compares == "networks"
     cost = cost and networks  # ideas are of one network
     rows = [RowRuns(r.row, r.slug, r.runs, r.missing, _cost(plan, r, classes, runs, say) if cost else None) for r in found]
-    temperatures = {row.slug: {seed: _temperature(run) for seed, run in row.runs.items()} for row in rows}
+    temperatures = {row.slug: {seed: calibrate(run).temperature or 1.0 for seed, run in row.runs.items()} for row in rows}
     measured = Measured(
         {row.slug: {seed: _judged(run, plan.table.part) for seed, run in row.runs.items()} for row in rows},
         resamples=resamples,
@@ -329,10 +329,6 @@ def _judged(run: RunFiles, part: str) -> PredictionTable:
     if run.validation is None:
         raise DataError(f"{run.folder}: has no predictions of its validation images, which this table is judged on")
     return run.validation
-
-
-def _temperature(run: RunFiles) -> float:
-    return 1.0 if run.validation is None else fit_temperature(run.validation.probabilities, run.validation.targets)
 
 
 def _cost(plan: Plan, row: RowRuns, classes: int, runs: Path, say: Callable[[str], None]) -> Cost | None:

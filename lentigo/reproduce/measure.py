@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from lentigo.errors import DataError
 from lentigo.evaluation import Estimate, PredictionTable, Resampling
-from lentigo.evaluation.calibration import apply_temperature
 from lentigo.evaluation.compare import bootstrap_p, holm, mcnemar
 from lentigo.evaluation.intervals import RESAMPLES, estimate
 from lentigo.evaluation.metrics import Counts, ProbabilityMetrics, check_labels, confusion_matrix
+from lentigo.evaluation.temperature import apply_temperature
 
 OVERALL = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1")
 PROBABILITY = ("macro_auc", "malignant_auc", "malignant_sensitivity", "ece")

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lentigo.bundle import SPEC, Spec
 from lentigo.data import Samples
@@ -22,6 +22,9 @@ from lentigo.inference import Classifier, find_bundle
 from lentigo.progress import Progress
 from lentigo.workflow.part import choose_part, read_judged
 from lentigo.workflow.record import made_by, write_record
+
+if TYPE_CHECKING:
+    from lentigo.evaluation.report import Report
 
 
 @dataclass(frozen=True)
@@ -126,8 +129,8 @@ def evaluate_run(
     read_run(folder, split=split)  # says what is missing before anything slow is imported
     from lentigo.evaluation.report import write_report
 
-    index = write_report(folder, out, split=split)
-    return _result(f"{folder.resolve().name}, {split}", folder, index)
+    report = write_report(folder, out, split=split)
+    return _result(f"{folder.resolve().name}, {split}", folder, report)
 
 
 def evaluate_bundle(
@@ -174,6 +177,7 @@ def evaluate_bundle(
     samples = judged.samples
     part = choose_part(judged, spec, split=split, split_file=split_file, protocol=protocol)
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{samples.name}"
+    from lentigo.evaluation.calibration import Calibration
     from lentigo.evaluation.report import write_report
     from lentigo.evaluation.robustness import stress_folder
     from lentigo.workflow.classify import predict_samples
@@ -188,15 +192,8 @@ def evaluate_bundle(
         run_stress(classifier, part.samples, stress_folder(table), limit=limit, facts=made_by(spec), progress=progress)
     write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)
     title = f"{spec.name} on {samples.name}: {part.description}"
-    index = write_report(
-        table,
-        folder / "report",
-        title=title,
-        temperature=spec.temperature,
-        thresholds={point.name: point.threshold for point in spec.operating_points},
-        conformal=spec.conformal,
-    )
-    return _result(title, folder, index)
+    report = write_report(table, folder / "report", title=title, calibration=Calibration.of(spec))
+    return _result(title, folder, report)
 
 
 def _stress_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:
@@ -245,15 +242,14 @@ _HEADLINE = (
 )
 
 
-def _result(title: str, folder: Path, index: Path) -> Evaluation:
-    metrics: dict[str, Any] = json.loads((index.parent / "metrics.json").read_text(encoding="utf-8"))
-    found = metrics["metrics"]
+def _result(title: str, folder: Path, report: Report) -> Evaluation:
+    found = report.metrics["metrics"]
     rows = [_row(name, found["overall"][key], percent) for key, name, percent in _HEADLINE]
     if found["malignant"] is not None:
         rows.append(_row("AUC, malignant against benign", found["malignant"]["auc"], False))
         for specificity, value in found["malignant"]["sensitivity_at_specificity"].items():
             rows.append(_row(f"malignant sensitivity at {100 * float(specificity):g} % specificity", value, True))
-    return Evaluation(title, folder, index, metrics, rows)
+    return Evaluation(title, folder, report.index, report.metrics, rows)
 
 
 def _row(name: str, value: dict[str, float | None], percent: bool) -> tuple[str, str, str, str]:

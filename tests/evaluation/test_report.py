@@ -15,8 +15,9 @@ import pytest
 from evaluation_tables import run_folder, table, write_table
 from PIL import Image
 
+from lentigo.bundle import OperatingPoint
 from lentigo.errors import DataError, OutputError
-from lentigo.evaluation import evaluate_predictions, fit_temperature, maps_path, read_predictions, read_run, write_report
+from lentigo.evaluation import Calibration, evaluate_predictions, fit_temperature, maps_path, read_predictions, read_run, write_report
 from lentigo.evaluation import plots as drawing
 from lentigo.evaluation.report import _cautions, _reassurance
 from lentigo.labels import HAM10000
@@ -169,7 +170,7 @@ def test_the_gallery_shows_the_worst_errors_with_maps(folder: Path, page: Page) 
 
 def test_predictions_alone_make_a_report(tmp_path: Path) -> None:
     path = write_table(tmp_path / "predictions.csv", table(120, 8))
-    index = write_report(path, tmp_path / "out", resamples=100)
+    index = write_report(path, tmp_path / "out", resamples=100).index
     page = Page(index.read_text(encoding="utf-8"))
     assert "No picture: " in page.text
     assert "Thresholds chosen on these same images: optimistic" in page.text
@@ -181,9 +182,14 @@ def test_predictions_alone_make_a_report(tmp_path: Path) -> None:
 
 def test_a_bundle_on_other_data_brings_its_own_facts(tmp_path: Path) -> None:
     path = write_table(tmp_path / "predictions" / "test.csv", table(120, 8))
+    point = OperatingPoint(name="sensitivity_90", threshold=0.2, sensitivity=0.9, specificity=0.5)
     index = write_report(
-        tmp_path, resamples=100, title="my-bundle <b>", record={"protocol": "image", "network": "a & b"}, thresholds={"sensitivity_90": 0.2}
-    )
+        tmp_path,
+        resamples=100,
+        title="my-bundle <b>",
+        record={"protocol": "image", "network": "a & b"},
+        calibration=Calibration(points=(point,)),
+    ).index
     text = index.read_text(encoding="utf-8")
     assert index == tmp_path / "report" / "index.html"
     assert "my-bundle &lt;b&gt;" in text
@@ -219,7 +225,7 @@ def test_few_classes_unknown_classes_and_no_errors(tmp_path: Path) -> None:
     pd.DataFrame(
         {"image": ids, "path": ids, "group": ids, "target": ["x", "y"] * 4, "x": [0.9, 0.1] * 4, "y": [0.1, 0.9] * 4}
     ).to_csv(tmp_path / "p.csv", index=False)  # fmt: skip
-    page = Page(write_report(tmp_path / "p.csv", resamples=50).read_text(encoding="utf-8"))
+    page = Page(write_report(tmp_path / "p.csv", resamples=50).index.read_text(encoding="utf-8"))
     assert "errors" not in page.ids
     assert "malignant" not in page.ids
     assert "subgroups" not in page.ids
@@ -229,7 +235,7 @@ def test_few_classes_unknown_classes_and_no_errors(tmp_path: Path) -> None:
 def test_one_class_only_still_makes_a_report(tmp_path: Path) -> None:
     made = table(120, 8)
     path = write_table(tmp_path / "nevi.csv", made.subset(made.targets == 5))
-    page = Page(write_report(path, resamples=50).read_text(encoding="utf-8"))
+    page = Page(write_report(path, resamples=50).index.read_text(encoding="utf-8"))
     assert "nevi" in page.text
     assert "a class without images counts as 0 where it was answered" in page.text
 
@@ -243,7 +249,7 @@ def test_a_missing_or_damaged_run_is_named(tmp_path: Path) -> None:
     write_table(run / "predictions" / "val.csv", table(60, 8))
     with pytest.raises(DataError, match="it has val"):
         write_report(run)
-    assert "optimistic" in write_report(run, split="val", resamples=50).read_text(encoding="utf-8")
+    assert "optimistic" in write_report(run, split="val", resamples=50).index.read_text(encoding="utf-8")
     (run / "run.json").write_text("{", encoding="utf-8")
     with pytest.raises(DataError, match=r"run\.json: cannot be read as JSON"):
         write_report(run, split="val")
@@ -269,8 +275,8 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_the_same_files_give_the_same_report(tmp_path: Path) -> None:
     path = write_table(tmp_path / "p.csv", table(60, 8))
-    first = write_report(path, tmp_path / "a", resamples=50).read_bytes()
-    assert first == write_report(path, tmp_path / "b", resamples=50).read_bytes()
+    first = write_report(path, tmp_path / "a", resamples=50).index.read_bytes()
+    assert first == write_report(path, tmp_path / "b", resamples=50).index.read_bytes()
     assert (tmp_path / "a" / "plots" / "roc.svg").read_bytes() == (tmp_path / "b" / "plots" / "roc.svg").read_bytes()
 
 
@@ -279,7 +285,7 @@ def test_images_inside_an_array_are_shown(tmp_path: Path) -> None:
     np.savez(tmp_path / "set.npz", test_images=np.random.default_rng(0).integers(0, 255, (60, 28, 28, 3), dtype=np.uint8))
     frame = made.frame.assign(path=[f"set.npz#test_images/{i}" for i in range(60)])
     frame.to_csv(tmp_path / "p.csv", index=False)
-    page = Page(write_report(tmp_path / "p.csv", resamples=20, data_root=tmp_path / "set.npz").read_text(encoding="utf-8"))
+    page = Page(write_report(tmp_path / "p.csv", resamples=20, data_root=tmp_path / "set.npz").index.read_text(encoding="utf-8"))
     assert page.tags["img"] > 0
     assert "No picture" not in page.text
 

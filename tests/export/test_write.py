@@ -17,7 +17,8 @@ import lentigo.export.write as write
 from lentigo.bundle import Bundle
 from lentigo.errors import BundleError, DataError, LentigoError, OutputError
 from lentigo.evaluation import apply_temperature, fit_temperature, read_predictions
-from lentigo.export import check_parity, export_run
+from lentigo.export import About, check_parity, export_run
+from lentigo.export.images import read_images
 from lentigo.export.quantize import Variant, check_drop
 from lentigo.imaging import load
 from lentigo.inference import Classifier
@@ -211,7 +212,7 @@ def test_smaller_weights(run: Path, bundle: Bundle, tmp_path: Path, monkeypatch:
     # After one epoch on a few phantoms answers are near chance, and rounding moves some of 21 images either way.
     monkeypatch.setattr(write, "check_drop", partial(check_drop, max_drop=1.0))
     images = {"data": tiny_data(), "cache": tiny_cache()}
-    small = export_run(run, tmp_path / "b", weights=weights, resamples=0, name="small", title="A small one", **images)
+    small = export_run(run, tmp_path / "b", weights=weights, resamples=0, about=About(name="small", title="A small one"), **images)
     assert small.spec.weights == weights
     assert (small.spec.name, small.spec.title) == ("small", "A small one")
     assert small.model.stat().st_size < 0.56 * bundle.model.stat().st_size
@@ -228,9 +229,9 @@ def test_a_variant_that_loses_accuracy_is_refused(run: Path, tmp_path: Path, mon
 
 
 def test_int8_is_calibrated_on_training_images_only(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = write._images_of(load_run(run), tiny_data(), needed=True, cache=tiny_cache(), progress=False)
+    images = read_images(load_run(run), tiny_data(), needed=True, cache=tiny_cache(), progress=False)
     assert images is not None
-    rows = write._spread(images)
+    rows = images.spread()
     assert set(images.samples.frame["split"].iloc[rows]) == {"train"}
     assert len(set(rows.tolist())) == len(rows)
     assert set(images.samples.frame["label"].iloc[rows]) == set(images.samples.labels.codes)
@@ -269,7 +270,7 @@ def test_arguments_that_do_not_fit(run: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="unknown weights 'fp61'; did you mean 'fp16'"):
         export_run(run, tmp_path / "b", weights="fp61")
     with pytest.raises(BundleError, match="'My model' cannot name a bundle"):
-        export_run(run, tmp_path / "b", name="My model", resamples=0)
+        export_run(run, tmp_path / "b", about=About(name="My model"), resamples=0)
     with pytest.raises(BundleError, match=r"gone: the images of the run are not there"):
         export_run(run, tmp_path / "b", weights="fp16", data=tmp_path / "gone", resamples=0)
     other = shutil.copytree(tiny_data(), tmp_path / "other")
@@ -298,7 +299,7 @@ def test_predictions_of_another_checkpoint_are_found_out(copy: Path, tmp_path: P
 def test_exporting_again_replaces_the_bundle(copy: Path) -> None:
     first = export_run(copy, resamples=0, cache=tiny_cache())
     assert first.path == copy / "bundle"
-    again = export_run(copy, resamples=0, cache=tiny_cache(), version="2", notes="exported twice")
+    again = export_run(copy, resamples=0, cache=tiny_cache(), about=About(version="2", notes="exported twice"))
     assert again.path == first.path
     assert again.spec.version == "2"
     assert "exported twice" in again.card

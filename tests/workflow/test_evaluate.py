@@ -17,12 +17,12 @@ from lentigo.bundle import Bundle
 from lentigo.data import read_samples
 from lentigo.errors import BundleError, DataError, ImageError, LentigoError
 from lentigo.evaluation import evaluate_predictions, maps_path, read_maps, read_predictions
+from lentigo.evaluation.report import Report
 from lentigo.files import write_text
 from lentigo.inference import load, softmax
 from lentigo.labels import HAM10000, LabelSet
 from lentigo.synthetic import render_phantom
 from lentigo.workflow import evaluate, evaluate_bundle, evaluate_run
-from lentigo.workflow import evaluation as judge
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,12 @@ def bundle() -> Bundle:
 def plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the figures: drawing a report takes seconds, and these tests are about the images that are judged."""
 
-    def write(source: Path, out: Path, **facts: object) -> Path:
+    def write(source: Path, out: Path, **facts: object) -> Report:
         metrics = evaluate_predictions(read_predictions(source, codes=HAM10000.codes), resamples=0)
         write_text(out / "metrics.json", json.dumps({"metrics": metrics.to_dict()}))
-        return out / "index.html"
+        return Report(out / "index.html", {"metrics": metrics.to_dict()})
 
-    monkeypatch.setattr(judge, "write_report", write)
+    monkeypatch.setattr("lentigo.evaluation.report.write_report", write)
 
 
 @pytest.fixture

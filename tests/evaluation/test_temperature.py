@@ -6,7 +6,7 @@ from evaluation_tables import table
 
 from lentigo.errors import DataError
 from lentigo.evaluation import apply_temperature, expected_calibration_error, fit_temperature, reliability
-from lentigo.evaluation.calibration import bin_of
+from lentigo.evaluation.temperature import bin_of
 
 
 def draw(temperature: float, count: int = 6000) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,132 @@
+"""Calibration: temperature scaling and how far stated confidence is from the share that is right.
+
+Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+
+from lentigo.errors import DataError
+
+BINS = 15  # equal-width bins of the top probability, as in Guo et al.
+TEMPERATURES = (0.05, 20.0)
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArray:
+    """Probabilities at a temperature: ``softmax(log p / T)``.
+
+    Args:
+        probabilities: (N, K) float64, rows sum to 1.
+        temperature: above 0; 1 changes nothing, above 1 softens. The order of the classes never changes.
+
+    Returns:
+        (N, K) float64, rows sum to 1.
+
+    Raises:
+        DataError: the temperature is not above 0.
+    """
+    if not temperature > 0:
+        raise DataError(f"a temperature must be above 0, not {temperature}")
+    if temperature == 1:
+        return probabilities
+    scaled = _log(probabilities) / temperature
+    raised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    result: FloatArray = raised / raised.sum(axis=1, keepdims=True)
+    return result
+
+
+def fit_temperature(probabilities: FloatArray, targets: IntArray) -> float:
+    """The temperature with the least negative log-likelihood; fit it on validation data only.
+
+    Args:
+        probabilities: (N, K) float64, rows sum to 1.
+        targets: (N,) int64, the true classes.
+
+    Returns:
+        T, within 0.05 to 20; at an end where the data set no limit (all right, or all wrong).
+
+    Raises:
+        DataError: there are no rows, or lengths differ.
+    """
+    if len(targets) == 0 or len(probabilities) != len(targets):
+        raise DataError(f"a temperature needs labelled predictions; got {len(probabilities)} rows and {len(targets)} targets")
+    logits = _log(probabilities)
+    chosen = logits[np.arange(len(targets)), targets]
+
+    def loss(log_temperature: float) -> float:
+        scale = float(np.exp(-log_temperature))
+        top = logits.max(axis=1) * scale
+        normaliser = top + np.log(np.exp(logits * scale - top[:, None]).sum(axis=1))
+        return float((normaliser - chosen * scale).mean())
+
+    # One variable and a convex loss in 1/T, so a bounded search over log T finds the minimum.
+    bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
+    found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return float(np.clip(np.exp(found.x), *TEMPERATURES))
+
+
+def bin_of(confidence: FloatArray, bins: int = BINS) -> IntArray:
+    """The equal-width bin of each confidence: bin b holds ``b / bins < confidence <= (b + 1) / bins``.
+
+    Args:
+        confidence: (N,) in 0 to 1.
+        bins: how many.
+    """
+    result: IntArray = np.clip(np.ceil(confidence * bins) - 1, 0, bins - 1).astype(np.int64)
+    return result
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """A reliability diagram in numbers.
+
+    Attributes:
+        edges: (B + 1,) bin edges over 0 to 1.
+        counts: (B,) images a bin.
+        confidence: (B,) mean top probability; NaN in an empty bin.
+        accuracy: (B,) share that is right; NaN in an empty bin.
+        ece: expected calibration error, ``sum_b n_b / N * |accuracy_b - confidence_b|``, 0 to 1.
+    """
+
+    edges: FloatArray
+    counts: IntArray
+    confidence: FloatArray
+    accuracy: FloatArray
+    ece: float
+
+
+def reliability(probabilities: FloatArray, targets: IntArray, *, bins: int = BINS) -> Reliability:
+    """Confidence and accuracy by bin of the top probability.
+
+    Args:
+        probabilities: (N, K) float64.
+        targets: (N,) int64.
+        bins: how many equal-width bins.
+    """
+    top = probabilities.max(axis=1)
+    right = (probabilities.argmax(axis=1) == targets).astype(np.float64)
+    index = bin_of(top, bins)
+    counts = np.bincount(index, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        confidence = np.bincount(index, top, bins) / counts
+        accuracy = np.bincount(index, right, bins) / counts
+    gap = np.nansum(counts * np.abs(accuracy - confidence)) / len(targets)
+    return Reliability(np.linspace(0, 1, bins + 1), counts.astype(np.int64), confidence, accuracy, float(gap))
+
+
+def expected_calibration_error(probabilities: FloatArray, targets: IntArray, *, bins: int = BINS) -> float:
+    """Expected calibration error of the top class, 0 to 1, over equal-width bins (Guo et al., equation 3)."""
+    return reliability(probabilities, targets, bins=bins).ece
+
+
+def _log(probabilities: FloatArray) -> FloatArray:
+    result: FloatArray = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    return result

@@ -1,0 +1,74 @@
+"""The images of a run, where they are at hand: decoded at its final size, with its split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lentigo.data import Samples, load_split, open_cache, read_samples
+from lentigo.errors import BundleError, DataError
+from lentigo.export.session import FloatArray
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
+from lentigo.training import Run
+
+CALIBRATION_IMAGES = 256
+"""Training images that int8 scales are measured on, spread evenly over the classes."""
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class RunImages:
+    """The run's images, decoded at its final size, with its split."""
+
+    samples: Samples
+    pixels: npt.NDArray[np.uint8]
+
+    def rows(self, split: str) -> npt.NDArray[np.intp]:
+        """Positions of the images of a part."""
+        return np.flatnonzero(self.samples.frame["split"].to_numpy() == split)
+
+    def batches(self, rows: npt.NDArray[np.intp]) -> Iterator[FloatArray]:
+        """Normalised batches (n, 3, S, S) of these rows, in order."""
+        for start in range(0, len(rows), _BATCH):
+            yield normalise(np.asarray(self.pixels[rows[start : start + _BATCH]]), IMAGENET_MEAN, IMAGENET_STD)
+
+    def spread(self) -> npt.NDArray[np.intp]:
+        """Training rows to calibrate on, the same number of every class as far as there are so many; never other rows."""
+        rows = self.rows("train")
+        targets = self.samples.targets[rows]
+        share = -(-CALIBRATION_IMAGES // len(self.samples.labels))
+        rng = np.random.default_rng(0)
+        picked = [rng.permutation(rows[targets == k])[:share] for k in range(len(self.samples.labels))]
+        return rng.permutation(np.concatenate(picked))
+
+
+def read_images(run: Run, data: str | Path | None, *, needed: bool, cache: str | Path | None, progress: bool) -> RunImages | None:
+    """The run's images where they are at hand.
+
+    Raises:
+        BundleError: they are needed and not there.
+        DataError: they are not the run's.
+    """
+    recorded = str(run.record.get("data_root") or "")
+    place = Path(data if data is not None else recorded)
+    wanted = needed or data is not None
+    if not wanted and not (recorded and place.exists()):
+        return None
+    if not place.exists():
+        raise BundleError(
+            f"{place}: the images of the run are not there; weights other than fp32 are judged on them: say where they are (--data)"
+        )
+    samples = read_samples(place)
+    if samples.fingerprint != run.record["fingerprint"]:
+        if not wanted:
+            return None
+        raise DataError(
+            f"{place}: not the data that {run.folder} was trained on (fingerprint {samples.fingerprint[:12]}…, "
+            f"the run's is {str(run.record['fingerprint'])[:12]}…)"
+        )
+    samples = load_split(samples, run.folder / "split.csv")
+    return RunImages(samples, open_cache(samples, run.recipe.final_size, cache, progress=progress).pixels)

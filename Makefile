@@ -3,7 +3,7 @@
 PYTHON_BIN := .venv/bin/python
 SOURCES := lentigo tests benchmarks scripts
 
-.PHONY: help setup demo test lint python-tests app app-tests format audit clean
+.PHONY: help setup demo test lint python-tests app app-tests format api audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -36,6 +36,9 @@ app-tests: setup ## the phone app's tests, in a real browser
 format: setup ## format the Python code
 	$(PYTHON_BIN) -m ruff check --fix $(SOURCES)
 	$(PYTHON_BIN) -m ruff format $(SOURCES)
+
+api: setup ## pages of every public function, in build/api
+	$(PYTHON_BIN) -m pdoc -d google -o build/api lentigo
 
 audit: setup ## known vulnerabilities in what is installed and in the app; part of make test
 	$(PYTHON_BIN) scripts/audit.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,22 +47,16 @@ def part_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
-    """Absolute names that a module imports; with ``top_level_only`` those that run when it is imported."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes: list[ast.AST] = list(ast.walk(tree))
-    if top_level_only:
-        nodes = []
-        queue: list[ast.AST] = list(tree.body)
-        while queue:
-            node = queue.pop()
-            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                continue
-            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-                continue
-            nodes.append(node)
-            queue.extend(ast.iter_child_nodes(node))
-    for node in nodes:
+def imports(path: Path, *, functions: bool = True, types: bool = True) -> Iterator[str]:
+    """Absolute names that a module imports: with those inside functions, and those for type checkers alone."""
+    queue: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while queue:
+        node = queue.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not functions:
+            continue
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test) and not types:
+            continue
+        queue.extend(ast.iter_child_nodes(node))
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -83,9 +78,22 @@ def test_imports_run_down_the_floors(path: Path) -> None:
         assert FLOORS[there] < FLOORS[here], f"{path} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
 
 
+def test_no_module_imports_itself_through_others() -> None:
+    """Imports inside functions count too, those for type checkers do not; a package's ``__init__`` may import its modules."""
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in modules() if path.name != "__init__.py"}
+    wanted = {
+        name: {i if i in names else i.rpartition(".")[0] for i in imports(path, types=False)} & names.keys() for name, path in names.items()
+    }
+    left = dict(wanted)
+    while free := [name for name, needed in left.items() if not needed & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, f"these modules import each other: {', '.join(sorted(left))}"
+
+
 @pytest.mark.parametrize("path", [p for p in modules() if part_of(p) in USE], ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_the_use_wing_loads_nothing_heavy(path: Path) -> None:
-    for name in imports(path, top_level_only=True):
+    for name in imports(path, functions=False, types=False):
         assert name.split(".")[0] not in HEAVY, f"{path} imports {name} when it is imported"
         assert not (name.startswith("lentigo.") and name.split(".")[1] in MAKE), f"{path} imports {name} from the make wing"
 
@@ -101,9 +109,6 @@ def test_no_torch_in_a_fresh_process(code: str) -> None:
 
 def test_floors_agree_with_the_page() -> None:
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    for line in page.splitlines():
-        cells = [c.strip() for c in line.strip("|").split("|")]
-        if len(cells) == 2 and cells[0].isdigit():
-            for part in FLOORS:
-                if f"`{part}`" in cells[1]:
-                    assert FLOORS[part] == int(cells[0]), part
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| ")]
+    floors = {part: int(cells[0]) for cells in rows if cells[0].isdigit() for part in re.findall(r"`(\w+)`", cells[1])}
+    assert floors | {"__main__": FLOORS["__main__"]} == FLOORS

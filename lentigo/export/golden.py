@@ -1,6 +1,6 @@
 """Golden vectors: inputs and outputs that every runtime of a bundle must reproduce.
 
-The form is in docs/architecture.md, "Golden vectors". The images are phantoms, rendered for the purpose, and as PNG, so that
+The form is in docs/bundle.md, "Golden vectors". The images are phantoms, rendered for the purpose, and as PNG, so that
 no two decoders can differ on them: what is compared is resizing, normalisation, the graph and the temperature.
 """
 

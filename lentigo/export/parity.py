@@ -196,7 +196,7 @@ def _golden(bundle: Bundle) -> tuple[list[dict[str, Any]], float, float]:
         cases = list(golden["cases"])
         tolerances = float(golden["tolerance"]["pixels"]), float(golden["tolerance"]["probabilities"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{bundle.path}: golden.json is not in the form of docs/architecture.md ({error})") from None
+        raise BundleError(f"{bundle.path}: golden.json is not in the form of docs/bundle.md ({error})") from None
     if not cases:
         raise BundleError(f"{bundle.path}: golden.json has no cases; export the bundle again")
     return cases, *tolerances

@@ -31,6 +31,7 @@ from lentigo.imaging import load, read_file
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.remote import is_address, read_many
 from lentigo.inference.table import Row
+from lentigo.inference.worker import Worker
 
 if TYPE_CHECKING:
     from lentigo.inference.sources import Item
@@ -215,8 +216,6 @@ class _Infer:
     """
 
     def __init__(self, files: Mapping[str, bytes], batch: int) -> None:
-        from lentigo.inference.stream import Worker  # here: that module imports this one
-
         with TemporaryDirectory(prefix="lentigo-bundle-") as folder:
             for name, content in files.items():
                 (Path(folder) / name).write_bytes(content)

@@ -17,6 +17,7 @@ from lentigo.errors import BundleError, ImageError, OutputError
 from lentigo.files import write_text
 from lentigo.imaging import Floats, ImageSource, Pixels, open_image
 from lentigo.inference import heatmap as maps
+from lentigo.inference.figure import draw
 from lentigo.inference.verdict import Verdict
 from lentigo.labels import ClassLabel, LabelSet
 
@@ -131,9 +132,13 @@ class Prediction(Verdict):
         Raises:
             OutputError: an unknown suffix, or the disk refuses.
         """
-        from lentigo.inference.figure import draw  # here: fonts are needed for this only
-
-        figure = draw(self)
+        best = self.labels.classes[self.index]
+        title = f"can't tell: {'; '.join(self.reasons)}" if self.abstained else f"{best.en}, {self.confidence:.1%}"
+        panels = [("image", self.picture())]
+        if self.cam is not None:
+            panels.append((f"evidence for {self.label}", self.overlay()))
+        note = "" if self.malignant is None else f"malignant classes together {self.malignant:.1%}"
+        figure = draw(title, panels, note, self.top(12), f"{self.model}; {NOTICE}")
         if path is not None:
             maps.save_image(path, figure)
         return figure

@@ -8,11 +8,10 @@ Results come out in the order of the sources.
 
 from __future__ import annotations
 
-import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,22 +20,15 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-from PIL import Image
-
-from lentigo.errors import BundleError, DataError, ImageError, OutputError, did_you_mean
-from lentigo.imaging import Floats, Pixels, normalise, open_and_load
+from lentigo.errors import BundleError, DataError, OutputError, did_you_mean
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.distributed import ray_stream
-from lentigo.inference.heatmap import save_heatmap
-from lentigo.inference.quality import Faults, judge_quality
 from lentigo.inference.sources import Item, Sources
 from lentigo.inference.table import Row, Table, open_table
-from lentigo.inference.verdict import judge
+from lentigo.inference.worker import Worker
 from lentigo.machine import available_cores
 
 BATCH = 8
-HEATMAP_SIZE = 512
 
 
 @dataclass(slots=True)
@@ -201,69 +193,6 @@ def predict_stream(
             yield pending.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-class Worker:
-    """Takes a chunk of images the whole way; one object serves all threads, each with buffers of its own.
-
-    Args:
-        classifier: the model, with one thread an inference.
-        batch: the most images of a chunk.
-        heatmaps: a folder for one picture an image.
-        fast_decode: as in `predict_paths`.
-    """
-
-    def __init__(self, classifier: Classifier, batch: int, heatmaps: Path | None = None, fast_decode: bool = False) -> None:
-        self.classifier = classifier
-        self.batch = batch
-        self.heatmaps = heatmaps
-        self.fast_decode = fast_decode
-        self._local = threading.local()
-
-    def __call__(self, chunk: Sequence[Item]) -> list[Row]:
-        """The rows of a chunk, in its order."""
-        pixels, floats = self._buffers()
-        rows: list[Row | None] = []
-        pictures: list[Pixels] = []
-        faults: list[Faults] = []
-        spec = self.classifier.spec
-        read = 0
-        for item in chunk:
-            try:
-                if item.error is not None or item.source is None:
-                    raise ImageError(item.error or f"{item.path}: no image")
-                image, pixels[read] = open_and_load(item.source, self.classifier.size, fast=self.fast_decode)
-            except ImageError as error:
-                rows.append(Row(item.path, error=str(error)))
-                continue
-            rows.append(None)
-            seen = slice(read, read + 1)  # while the processor still has the pixels at hand
-            normalise(pixels[seen], spec.input.mean, spec.input.std, out=floats[seen])
-            faults.append(judge_quality(pixels[read]))
-            read += 1
-            if self.heatmaps is not None:
-                image.thumbnail((HEATMAP_SIZE, HEATMAP_SIZE), Image.Resampling.BILINEAR)
-                pictures.append(np.asarray(image))
-        if read:
-            outputs = self.classifier.run_normalised(floats[:read])
-            best = outputs.probabilities.argmax(axis=1).tolist()
-            places = [i for i, row in enumerate(rows) if row is None]
-            atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
-            answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
-            for number, (place, probabilities, index) in enumerate(answers):
-                verdict = judge(spec, probabilities, None if atypical is None else atypical[number], faults[number])
-                rows[place] = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
-            if self.heatmaps is not None and outputs.cam is not None:
-                for place, picture, cam, index in zip(places, pictures, outputs.cam, best, strict=True):
-                    save_heatmap(self.heatmaps / f"{chunk[place].key}.jpg", picture, cam[index])
-        return [row for row in rows if row is not None]
-
-    def _buffers(self) -> tuple[Pixels, Floats]:
-        if not hasattr(self._local, "pixels"):
-            size = self.classifier.size
-            self._local.pixels = np.empty((self.batch, size, size, 3), np.uint8)
-            self._local.floats = np.empty((self.batch, 3, size, size), np.float32)
-        return self._local.pixels, self._local.floats
 
 
 def _keep(table: Table, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

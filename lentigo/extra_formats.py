@@ -57,6 +57,10 @@ def open_extra(file: BinaryIO, kind: str, max_pixels: int) -> Image.Image:
     return _open_heic(file, max_pixels) if kind == "HEIC" else _open_dicom(file, max_pixels)
 
 
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:160] or type(error).__name__
+
+
 def _check(width: int, height: int, max_pixels: int) -> None:
     if not 0 < width * height <= max_pixels:
         raise ImageError(f"too large ({width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}); scale it down first")
@@ -73,7 +77,7 @@ def _open_heic(file: BinaryIO, max_pixels: int) -> Image.Image:
     except ImageError:
         raise
     except Exception as error:  # libheif's errors are of many kinds
-        raise ImageError(f"truncated or damaged HEIC ({str(error) or type(error).__name__}); fetch it again") from None
+        raise ImageError(f"truncated or damaged HEIC ({_reason(error)}); fetch it again") from None
     image.info = {}  # libheif has turned it upright
     return _flat(image)
 
@@ -88,7 +92,7 @@ def _open_dicom(file: BinaryIO, max_pixels: int) -> Image.Image:
         width, height = int(header.get("Columns", 0)), int(header.get("Rows", 0))
         photometric = str(header.get("PhotometricInterpretation", ""))
     except Exception as error:
-        raise ImageError(f"damaged DICOM header ({str(error) or type(error).__name__}); fetch it again") from None
+        raise ImageError(f"damaged DICOM header ({_reason(error)}); fetch it again") from None
     if not width or not height:
         raise ImageError("a DICOM object without an image; give a photograph or a dermoscopic image")
     _check(width, height, max_pixels)
@@ -102,7 +106,7 @@ def _open_dicom(file: BinaryIO, max_pixels: int) -> Image.Image:
             pixels, photometric = apply_color_lut(pixels, data), "RGB"
             return Image.fromarray(_eight_bits(pixels, 16 if pixels.dtype.itemsize == 2 else 8))
     except Exception as error:  # a missing decoder, a torn frame, numbers that contradict each other
-        raise ImageError(f"truncated or unreadable DICOM ({' '.join(str(error).split())[:160] or type(error).__name__})") from None
+        raise ImageError(f"truncated or unreadable DICOM ({_reason(error)})") from None
     if photometric.startswith("MONOCHROME"):
         return Image.fromarray(_grey(pixels, data, inverted=photometric == "MONOCHROME1")).convert("RGB")
     if pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -155,4 +159,4 @@ def patient_of(path: Path) -> str:
     try:
         return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"]).get("PatientID", "")).strip()
     except Exception as error:
-        raise DataError(f"{path}: its DICOM header cannot be read ({str(error) or type(error).__name__})") from None
+        raise DataError(f"{path}: its DICOM header cannot be read ({_reason(error)})") from None

@@ -302,6 +302,14 @@ def is_image_name(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  (a name, not a path)
 
 
+def is_image_content(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of an image that can be read here."""
+    try:
+        return extra_format(head) is not None or bool(sniff(head))
+    except ImageError:
+        return False
+
+
 def _open_file(name: str) -> BinaryIO:
     if "://" in name:
         raise ImageError(f"{name}: an address, not a file; download the image first")

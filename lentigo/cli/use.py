@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lentigo import NOTICE
 from lentigo.cli.output import AsJson, print_json, print_table, say
+from lentigo.errors import DataError
 from lentigo.text import one_line
+
+if TYPE_CHECKING:
+    from lentigo.inference.isic import Submission
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A packaged model's name, a bundle folder or a run folder.")]
 
@@ -49,6 +55,10 @@ def predict(
     ],
     model: Model = "dermoscopy-7",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every row to this .csv, .jsonl or .parquet file.")] = None,
+    form: Annotated[
+        str,
+        typer.Option("--format", help="rows, or the ISIC challenges' submission: isic, isic2018 or isic2019 (with --out submission.csv)."),
+    ] = "rows",
     heatmaps: Annotated[Path | None, typer.Option(help="Folder for one picture an image: where the model looked.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the table of a run that was stopped.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 8,
@@ -68,30 +78,48 @@ def predict(
     one = Shown.is_one_image(sources)
     batch = 1 if one else batch
     classifier = load(model, threads=1, batch=batch, maps=one or heatmaps is not None)  # one picture does not pay for taking them out
+    submission = _submission(classifier.labels.codes, form, out, resume=resume)
     shown = Shown(classifier.labels, keep=0 if out and not as_json else None if as_json else 50)
     try:
         summary = predict_paths(
             classifier,
             sources,
-            out=out,
+            out=None if submission else out,
             heatmaps=heatmaps,
             batch=batch,
             workers=workers,
             resume=resume,
             progress=not quiet and not one,
             fast_decode=fast_decode,
-            on_row=shown.add,
+            on_row=submission.add if submission else shown.add,
             engine=engine,
         )
     except KeyboardInterrupt as stopped:
         for note in getattr(stopped, "__notes__", [] if out else ["no rows were kept; --out FILE keeps them"]):
             print(one_line(f"lentigo: stopped; {note}"), file=sys.stderr)
         raise
-    if as_json:
+    if submission and out:
+        written = submission.write(out)
+        failed = f"; {submission.failed:,} could not be read and are missing" if submission.failed else ""
+        say(f"{out}: {written:,} images in the format of {submission.challenge}{failed}. {NOTICE}")
+    elif as_json:
         print_json(shown.to_dict(classifier.spec.name, summary))
     else:
         shown.print(classifier.spec.name, summary)
     raise typer.Exit(summary.exit_code)
+
+
+def _submission(codes: Sequence[str], form: str, out: Path | None, *, resume: bool) -> Submission | None:
+    """What gathers a challenge's submission; None for rows."""
+    from lentigo.inference.isic import Submission
+
+    if form == "rows":
+        return None
+    if out is None or resume:
+        raise DataError(
+            f"--format {form} needs --out submission.csv" if out is None else f"--format {form} is written at once; no --resume"
+        )
+    return Submission(codes, form)
 
 
 def card(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import os
 import sys
 import tarfile
@@ -18,13 +19,14 @@ import numpy as np
 
 from lentigo.errors import DataError, ImageError
 from lentigo.extra_formats import is_extra_name
-from lentigo.imaging import FOREIGN_SUFFIXES, ImageSource, is_image_name
+from lentigo.imaging import FOREIGN_SUFFIXES, ImageSource, is_image_content, is_image_name
 from lentigo.inference.remote import is_address, list_images
 from lentigo.walk import entries, is_rubbish
 
 MAX_BYTES = 256 * 2**20
 """The largest archive member that is unpacked."""
 
+_SNIFFED = 512
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ARRAYS = (".npy", ".npz")
 _LIST_COLUMNS = ("path", "image")
@@ -55,7 +57,7 @@ class Sources:
         sources: any of: an image; a folder (searched with its sub-folders, sorted by name; hidden files and
             links to folders are passed over); a glob such as ``shots/**/*.jpg``; an archive (.zip, .tar,
             .tar.gz, .tar.bz2, .tar.xz); a .csv with a column ``path`` or ``image`` (relative to the CSV's folder);
-            a .npy or .npz of uint8 images (N, H, W, 3); ``-`` for paths on standard input, one a line.
+            a .npy or .npz of uint8 images (N, H, W, 3); ``-`` for paths on standard input, one a line, or one image there.
         remote: addresses (``s3://``, ``gs://``, ``file://``) are taken too; archives and arrays are not, since their images have
             no address of their own that another machine could read.
 
@@ -98,7 +100,7 @@ class Sources:
     def _walk(self, source: str, key: str) -> Iterator[Item]:
         lower = source.lower()
         if source == "-":
-            yield from _read_lines(sys.stdin)
+            yield from _read_stdin()
         elif is_address(source) and not source.startswith(("http://", "https://")):
             yield from _some((_file(address) for address in list_images(source, _wanted)), source, key, "no images in this folder")
         elif Path(source).is_dir():
@@ -160,6 +162,23 @@ def _read_folder(folder: str, key: str) -> Iterator[Item]:
             yield from _read_folder(path, inner)
         elif _wanted(name):
             yield Item(_unicode(path), path, inner)
+
+
+def _read_stdin() -> Iterator[Item]:
+    """Paths on standard input, or the one image that it holds."""
+    stream = getattr(sys.stdin, "buffer", None)
+    head = stream.peek(_SNIFFED)[:_SNIFFED] if isinstance(stream, io.BufferedReader) else b""
+    if stream is None or not is_image_content(head):
+        if b"\0" in head:
+            yield _failed("standard input", "stdin", "neither an image that can be read here nor paths, one a line")
+            return
+        yield from _read_lines(sys.stdin)
+        return
+    content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        yield _failed("standard input", "stdin", f"more than {MAX_BYTES // 2**20} MiB; look at this file")
+    else:
+        yield Item("standard input", content, "stdin")
 
 
 def _read_lines(lines: Iterable[str]) -> Iterator[Item]:

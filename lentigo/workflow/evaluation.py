@@ -193,7 +193,7 @@ def evaluate_bundle(
     write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)
     title = f"{spec.name} on {samples.name}: {part.description}"
     report = write_report(table, folder / "report", title=title, calibration=Calibration.of(spec))
-    return _result(title, folder, report)
+    return _result(title, folder, report, _challenge(part.samples) if classes is None else None)
 
 
 def _stress_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:
@@ -242,9 +242,18 @@ _HEADLINE = (
 )
 
 
-def _result(title: str, folder: Path, report: Report) -> Evaluation:
+def _challenge(samples: Samples) -> str | None:
+    """The challenge whose score the balanced accuracy is: all images judged are of its test part."""
+    name = {"isic2018": "the ISIC 2018 challenge", "isic2019": "the ISIC 2019 challenge"}.get(samples.name)
+    tested = "official_split" in samples.frame.columns and (samples.frame["official_split"] == "test").all()
+    return name if tested else None
+
+
+def _result(title: str, folder: Path, report: Report, challenge: str | None = None) -> Evaluation:
     found = report.metrics["metrics"]
     rows = [_row(name, found["overall"][key], percent) for key, name, percent in _HEADLINE]
+    if challenge is not None:
+        rows[1] = (f"{challenge}'s score: balanced accuracy", *rows[1][1:])
     if found["malignant"] is not None:
         rows.append(_row("AUC, malignant against benign", found["malignant"]["auc"], False))
         for specificity, value in found["malignant"]["sensitivity_at_specificity"].items():

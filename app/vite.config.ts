@@ -30,11 +30,17 @@ const preload: Plugin = {
   transformIndexHtml: {
     order: "post",
     handler: (_, { bundle = {} }) => {
-      const page = Object.values(bundle).filter(
-        (file) => file.type === "chunk" && file.isDynamicEntry && file.name === "main",
-      );
+      const page = Object.values(bundle).find(({ fileName }) => /^assets\/main-/.test(fileName));
+      const needed = new Set<string>();
+      const need = (name: string): void => {
+        const chunk = bundle[name];
+        if (chunk?.type !== "chunk" || chunk.isEntry || needed.has(name)) return;
+        needed.add(name);
+        chunk.imports.forEach(need);
+      };
+      if (page !== undefined) need(page.fileName);
       const links: Record<string, string | boolean>[] = [
-        ...page.map(({ fileName }) => ({ rel: "modulepreload", crossorigin: true, href: `./${fileName}` })),
+        ...[...needed].map((name) => ({ rel: "modulepreload", crossorigin: true, href: `./${name}` })),
         { rel: "preload", as: "fetch", crossorigin: true, href: "./bundles/index.json" },
       ];
       return links.map((attrs) => ({ tag: "link", attrs, injectTo: "head" }));

@@ -264,6 +264,7 @@ const text = {
 
 const errors = {
   unexpected: "Something went wrong ({detail}). Load the page again; what is in the notebook is safe.",
+  partUnreachable: "A part of the app could not be fetched. Check the connection and load the page again.",
   workerEnded: "The classification was stopped. Try again.",
   workerFailed:
     "The classification stopped working, perhaps for lack of memory ({detail}). Close other pages and try again.",

@@ -257,6 +257,8 @@ export const es: Translation = {
   },
   errors: {
     unexpected: "Algo ha fallado ({detail}). Cargue la página de nuevo; lo que está en el cuaderno está a salvo.",
+    partUnreachable:
+      "No se ha podido obtener una parte de la aplicación. Compruebe la conexión y cargue la página de nuevo.",
     workerEnded: "La clasificación se ha detenido. Inténtelo de nuevo.",
     workerFailed:
       "La clasificación ha dejado de funcionar, quizá por falta de memoria ({detail}). Cierre otras páginas e inténtelo de nuevo.",

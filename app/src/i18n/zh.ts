@@ -244,6 +244,7 @@ export const zh: Translation = {
   },
   errors: {
     unexpected: "出现问题（{detail}）。请重新加载页面；记录中的内容是安全的。",
+    partUnreachable: "无法获取应用的一部分。请检查网络后重新加载页面。",
     workerEnded: "分析已停止，请重试。",
     workerFailed: "分析停止工作，可能是内存不足（{detail}）。请关闭其他页面后重试。",
 

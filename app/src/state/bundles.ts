@@ -1,6 +1,5 @@
 /** Where a model's files are kept: bundles that the person loaded, in the device's database. */
 
-import { digest, readBundle } from "../core/bundle";
 import { AppError } from "../core/errors";
 import { parseSpec } from "../core/spec";
 import { database, storageError, type StoredBundle } from "../notebook/database";
@@ -23,6 +22,7 @@ export async function listStored(): Promise<ModelEntry[]> {
 
 /** Read a bundle from files without keeping it. @throws AppError: no valid bundle in there */
 export async function unpackBundle(files: readonly File[]): Promise<StoredBundle> {
+  const { digest, readBundle } = await import("../core/bundle"); // unpacking and checksums: only here
   const bundle = await readBundle(files);
   return {
     name: bundle.spec.name,

@@ -6,14 +6,16 @@ import { install, installOffer } from "../state/install";
 import { tellError } from "../state/notices";
 import { chooseLanguage, chooseTheme, noticeRead, readNotice, theme, type Theme } from "../state/preferences";
 import { type Route, route, routeHash } from "../state/route";
-import { CasePage } from "./CasePage";
 import { Check } from "./Check";
 import { Dialog } from "./Dialog";
 import { Icon, type IconName } from "./icons";
-import { Models } from "./Models";
-import { Notebook } from "./Notebook";
+import { later } from "./later";
 import { Notices } from "./Notices";
 import { UpdatePrompt } from "./UpdatePrompt";
+
+const CasePage = later(async () => (await import("./CasePage")).CasePage);
+const Models = later(async () => (await import("./Models")).Models);
+const Notebook = later(async () => (await import("./Notebook")).Notebook);
 
 const PAGES = [
   { page: "check", icon: "check", label: "navCheck" },

@@ -21,19 +21,21 @@ import {
   smallAnswer,
   startOver,
 } from "../state/session";
-import { Camera } from "./Camera";
 import { CaptureQuestion, CaptureSwitch } from "./Capture";
-import { Editor } from "./Editor";
 import { Icon } from "./icons";
+import { later } from "./later";
 import { Lens } from "./Lens";
 import { CameraButton, cameraOpen, ChooseButton, DropArea } from "./Intake";
 import { ModelBadge } from "./ModelBadge";
 import { Results } from "./Results";
-import { SaveDialog } from "./SaveDialog";
 import { Thumbnail } from "./Thumbnail";
 import { VerdictBanner, verdictInWords, VerdictLine } from "./Verdict";
 import { Viewer } from "./Viewer";
-import { Zoom } from "./Zoom";
+
+const Camera = later(async () => (await import("./Camera")).Camera);
+const Editor = later(async () => (await import("./Editor")).Editor);
+const SaveDialog = later(async () => (await import("./SaveDialog")).SaveDialog);
+const Zoom = later(async () => (await import("./Zoom")).Zoom);
 
 /** How strongly the heat map covers the photograph; not at all until it is asked for. */
 const heat = signal(0);

@@ -1,0 +1,145 @@
+// @vitest-environment happy-dom
+
+import { h, render } from "preact";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { AppError } from "../src/core/errors";
+import { NO_EDIT } from "../src/core/geometry";
+import { parseSpec, type Spec } from "../src/core/spec";
+import { speak } from "../src/i18n";
+import { capture, model } from "../src/state/models";
+import { notices, tellDone, tellError } from "../src/state/notices";
+import { type Answer, answer, concerns, type Photo, photos, toggleConcern } from "../src/state/session";
+import { CaptureQuestion } from "../src/ui/Capture";
+import { Notices } from "../src/ui/Notices";
+import { Results } from "../src/ui/Results";
+import { VerdictBanner, VerdictLine } from "../src/ui/Verdict";
+import { BUNDLES, textOf } from "./fixtures";
+
+const spec: Spec = {
+  ...parseSpec(textOf(BUNDLES, "alpha", "spec.json")),
+  domain: "dermoscopy",
+  operating_points: [{ name: "sensitivity_90", threshold: 0.2, sensitivity: 0.9, specificity: 0.6 }],
+};
+const entry = {
+  id: "packaged:alpha",
+  origin: "packaged" as const,
+  name: "alpha",
+  title: "Alpha",
+  version: "1",
+  domain: spec.domain,
+  weights: "fp32",
+  classes: spec.classes,
+  bytes: 1,
+  digest: "0",
+};
+
+// Benign keratosis leads; the malignant classes together have 44 %.
+const BENIGN_LEADS = [0.12, 0.12, 0.36, 0.1, 0.2, 0.08, 0.02];
+const BENIGN = [0.01, 0.01, 0.02, 0.02, 0.02, 0.9, 0.02];
+
+function photo(id: number, probabilities: number[], unlike = false): Photo {
+  return {
+    id,
+    name: `${id}.jpg`,
+    blob: new Blob(),
+    edit: NO_EDIT,
+    error: null,
+    analysis: {
+      probabilities,
+      logits: [],
+      embedding: [],
+      cam: null,
+      reasons: unlike ? [{ key: "unlike" }] : [],
+      hints: [],
+      picture: null as unknown as ImageBitmap,
+      size: { width: 1, height: 1 },
+      timing: { decode: 0, resize: 0, infer: 0, total: 0 },
+    },
+  };
+}
+
+function draw(what: Parameters<typeof render>[0]): HTMLElement {
+  render(what, document.body);
+  return document.body;
+}
+
+beforeEach(async () => {
+  await speak("en");
+  model.value = { kind: "ready", entry, spec, card: "" };
+  capture.value = "dermatoscope";
+  concerns.value = [];
+  notices.value = [];
+});
+afterEach(() => {
+  render(null, document.body);
+  photos.value = [];
+});
+
+describe("the check under way", () => {
+  const verdictOf = (...shown: Photo[]): Answer["verdict"] => {
+    photos.value = shown;
+    return answer.value!.verdict;
+  };
+
+  test("says above the line where a benign class leads", () => {
+    expect(verdictOf(photo(0, BENIGN_LEADS))).toMatchObject({ kind: "above" });
+    const page = draw(
+      h(VerdictBanner, { verdict: answer.value!.verdict, facts: { malignant: 0.44, point: spec.operating_points[0] } }),
+    );
+    expect(page.querySelector("h2")!.textContent).toBe("Above the line for malignant classes");
+    expect(page.textContent).not.toContain("eratosis");
+    expect(page.querySelector(".verdict-mark-above")).not.toBeNull(); // shape as well as words
+  });
+
+  test("does not average an alarm away, and leaves out what the model can't tell", () => {
+    const mean = [photo(0, BENIGN_LEADS), ...[1, 2, 3, 4].map((id) => photo(id, BENIGN))];
+    expect(verdictOf(...mean)).toMatchObject({ kind: "unsure", doubt: "disagree" });
+    expect(verdictOf(photo(0, BENIGN), photo(1, BENIGN_LEADS, true))).toEqual({ kind: "below" });
+    expect(verdictOf(photo(0, BENIGN, true))).toMatchObject({ kind: "unsure", doubt: "abstained" });
+  });
+
+  test("follows what the person answers, upwards only", () => {
+    expect(verdictOf(photo(0, BENIGN))).toEqual({ kind: "below" });
+    toggleConcern("bleeding");
+    expect(answer.value!.verdict).toMatchObject({ kind: "unsure", doubt: "concern" });
+    toggleConcern("bleeding");
+    expect(answer.value!.verdict).toEqual({ kind: "below" });
+  });
+
+  test("gives no verdict on a plain camera's photograph by a dermatoscope's model", () => {
+    capture.value = "camera";
+    expect(verdictOf(photo(0, BENIGN))).toMatchObject({ kind: "unsure", doubt: "otherKind" });
+    const page = draw(h(Results, { answer: answer.value!, spec, hints: [], chosen: 0, onChoose: () => undefined }));
+    expect(page.querySelector("[data-testid=prediction-set]")).toBeNull();
+    expect(page.querySelector(".bars-muted")).not.toBeNull();
+    expect(page.textContent).toContain("Other diseases exist");
+  });
+});
+
+test("a card tells the verdict in words and shape", () => {
+  const page = draw(h(VerdictLine, { verdict: { kind: "above", concerns: [] } }));
+  expect(page.textContent).toBe("Above the line for malignant classes");
+  expect(page.querySelector("svg")).not.toBeNull();
+});
+
+test("the question how photographs are taken has two answers and no way around", () => {
+  HTMLDialogElement.prototype.showModal ??= () => undefined;
+  const page = draw(h(CaptureQuestion, {}));
+  expect([...page.querySelectorAll("button")].map((button) => button.dataset["testid"])).toEqual([
+    "taken-dermatoscope",
+    "taken-camera",
+  ]);
+});
+
+test("messages: three at most, none twice, and what was done can be undone", () => {
+  let undone = 0;
+  for (let i = 0; i < 5; i++) tellError(new AppError("imageEmpty"), `${i}.jpg`);
+  expect(notices.value).toHaveLength(3);
+  tellError(new AppError("imageEmpty"), "4.jpg");
+  expect(notices.value).toHaveLength(3);
+  tellDone("photoRemoved", {}, () => undone++);
+  const page = draw(h(Notices, {}));
+  page.querySelector<HTMLButtonElement>("[data-testid=undo]")!.click();
+  expect(undone).toBe(1);
+  expect(notices.value.every(({ kind }) => kind === "error")).toBe(true);
+});

@@ -100,7 +100,7 @@ def train(
     from lentigo.config import load_recipe, to_yaml
     from lentigo.files import write_text
     from lentigo.training.loggers import check_loggers
-    from lentigo.training.preflight import check_run, describe_ready
+    from lentigo.training.preflight import check_run, describe_ready, is_first_process
     from lentigo.workflow.plan import name_of, plan_training
 
     check_loggers(logger or ())
@@ -117,7 +117,8 @@ def train(
     if planned:
         plan = plan_training(data, changes)
         chosen = plan.recipe
-        say(str(plan))
+        if is_first_process():
+            say(str(plan))
     else:
         chosen = load_recipe(recipe or (out or Path("runs") / name_of(data)) / "recipe.yaml", changes)
     folder = out or Path("runs") / chosen.name
@@ -144,6 +145,8 @@ def train(
             ready=ready,
             loggers=logger or (),
         )
+    if not is_first_process():  # one of several that trained together; the first says and exports the rest
+        return
     if bundle or (bundle is None and recipe is None):
         from lentigo.workflow import evaluate_run
 

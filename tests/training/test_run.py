@@ -175,6 +175,15 @@ def test_bar_shows_loss_accuracies_speed_and_time(tmp_path: Path, monkeypatch: p
         assert word in text
 
 
+def test_ctrl_c_says_how_to_go_on(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyboardInterrupt), RunProgress(bar=False):
+        raise KeyboardInterrupt
+    assert capsys.readouterr().err == "stopped; go on from the last whole epoch with --resume\n"
+    with pytest.raises(KeyboardInterrupt), RunProgress(quiet=True):
+        raise KeyboardInterrupt
+    assert not capsys.readouterr().err
+
+
 def test_time_left_counts_pixels() -> None:
     left = TimeLeft([32, 32, 40, 40])
     left.start -= 10

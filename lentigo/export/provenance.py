@@ -134,7 +134,7 @@ def other_notes(run: Run) -> list[str]:
         if entry.get("by") == "features":
             who = f"Training started from the features of `{entry['teacher']}`, which (or whose teachers)"
         else:
-            who = f"The teacher `{entry['teacher']}`, whose answers it was trained on (or a teacher of it was),"
+            who = f"The teacher `{entry['teacher']}`, whose answers it was trained on (or a teacher of it was), has"
         notes.append(
             f"{who} learnt from {entry['images']:,} images of {_named(facts, entry)}; figures on that data set say nothing of new images."
         )

@@ -31,7 +31,11 @@ class Phantoms(StrEnum):
 
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set's folder, a DermaMNIST .npz, or a CSV with path and label.")]
 Layout = Annotated[
-    str | None, typer.Option("--layout", help="ham10000, isic2017, pad_ufes_20, dermamnist, folder or csv; found out when left out.")
+    str | None,
+    typer.Option(
+        "--layout",
+        help="ham10000, isic2017 to isic2020, isic-archive, pad_ufes_20, derm7pt, dermamnist, folder or csv; found out when left out.",
+    ),
 ]
 GroupBy = Annotated[
     str | None,
@@ -50,6 +54,7 @@ class MissingFiles(StrEnum):
 
 
 Missing = Annotated[MissingFiles, typer.Option(help="Rows whose image file is not there: an error, or left out.")]
+SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded, and name them.")]
 Seed = Annotated[int, typer.Option(help="Seed.")]
 
 
@@ -60,12 +65,13 @@ def info(
     group_by: GroupBy = None,
     label_by: LabelBy = None,
     missing: Missing = MissingFiles.error,
+    skip_unreadable: SkipUnreadable = False,
     as_json: AsJson = False,
 ) -> None:
     """Tell how a data set is read, count the images of each class and print the fingerprint."""
     from lentigo.data import read_samples
 
-    samples = read_samples(data, layout, group_by=group_by, label_by=label_by, missing=missing.value)
+    samples = read_samples(data, layout, group_by=group_by, label_by=label_by, missing=missing.value, skip_unreadable=skip_unreadable)
     counts = {str(code): int(n) for code, n in samples.frame["label"].value_counts().items()}
     if as_json:
         facts: dict[str, Any] = {"name": samples.name, "images": len(samples), "groups": int(samples.frame["group"].nunique())}
@@ -118,6 +124,7 @@ def split(
     group_by: GroupBy = None,
     label_by: LabelBy = None,
     missing: Missing = MissingFiles.error,
+    skip_unreadable: SkipUnreadable = False,
     protocol: Annotated[Protocol, typer.Option(help="How images are divided.")] = Protocol.lesion,
     seed: Seed = 0,
     folds: Annotated[int | None, typer.Option(help="k-fold instead of 8:1:1.")] = None,
@@ -127,7 +134,7 @@ def split(
     """Divide a data set into training, validation and test, and save the split."""
     from lentigo.data import kfold_samples, read_samples, save_split, split_samples
 
-    samples = read_samples(data, layout, group_by=group_by, label_by=label_by, missing=missing.value)
+    samples = read_samples(data, layout, group_by=group_by, label_by=label_by, missing=missing.value, skip_unreadable=skip_unreadable)
     if folds is None:
         samples = split_samples(samples, protocol.value, seed=seed)
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lentigo.cli.data import GroupBy, Protocol
+from lentigo.cli.data import GroupBy, LabelBy, Missing, MissingFiles, Protocol, SkipUnreadable
 from lentigo.cli.output import AsJson, print_json, print_table, say
 from lentigo.errors import DataError
 
@@ -79,6 +79,9 @@ def train(
     size: Annotated[int | None, typer.Option(min=16, max=2048, help="Side of the images in pixels, in all epochs.")] = None,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto,
     group_by: GroupBy = None,
+    label_by: LabelBy = None,
+    missing: Missing = MissingFiles.error,
+    skip_unreadable: SkipUnreadable = False,
     domain: Annotated[Domain | None, typer.Option(help="What kind of pictures they are, for the model card.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all that the run needs, say what would be trained, and stop.")] = False,
@@ -110,6 +113,9 @@ def train(
         "seed": seed,
         "sizes": None if size is None else [{"from_epoch": 0, "size": size}],
         "data.group_by": group_by,
+        "data.label_by": label_by,
+        "data.missing": None if missing is MissingFiles.error else missing.value,
+        "data.skip_unreadable": skip_unreadable or None,
         "data.domain": None if domain is None else domain.value,
     }
     changes = [f"{key}={json.dumps(value)}" for key, value in keys.items() if value is not None] + (overrides or [])

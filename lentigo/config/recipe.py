@@ -61,6 +61,9 @@ class DataRecipe(_Section):
         fold: which fold is validation, from 0.
         group_by: the table's column, or a regular expression on file names, that tells the lesion or patient of an image; None takes
             what the data set says itself.
+        label_by: likewise the class, for folders and tables of one's own.
+        missing: ``skip`` leaves out rows of a table whose image is not there.
+        skip_unreadable: leave out images that cannot be decoded, which are named.
         domain: what kind of pictures an own data set holds, as the user says: ``clinical`` (photographs without a dermatoscope),
             ``dermoscopy`` or ``other``; None where it is not stated.
         labels: name of the label set that the data must have; None takes any classes.
@@ -75,10 +78,18 @@ class DataRecipe(_Section):
     folds: Annotated[int, Field(ge=2)] | None = None
     fold: Annotated[int, Field(ge=0)] = 0
     group_by: str | None = None
+    label_by: str | None = None
+    missing: Literal["error", "skip"] = "error"
+    skip_unreadable: bool = False
     domain: Literal["clinical", "dermoscopy", "other"] | None = None
     labels: str | None = None
     balance: Literal["none", "offline"] = "none"
     extra: tuple[ExtraRecipe, ...] = ()
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What ``read_samples`` is told beside the place."""
+        return {key: getattr(self, key) for key in ("group_by", "label_by", "missing", "skip_unreadable")}
 
     @model_validator(mode="after")
     def _consistent(self) -> DataRecipe:

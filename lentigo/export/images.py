@@ -62,7 +62,7 @@ def read_images(run: Run, data: str | Path | None, *, needed: bool, cache: str |
         raise BundleError(
             f"{place}: the images of the run are not there; weights other than fp32 are judged on them: say where they are (--data)"
         )
-    samples = read_samples(place)
+    samples = read_samples(place, **run.recipe.data.reading)
     if samples.fingerprint != run.record["fingerprint"]:
         if not wanted:
             return None

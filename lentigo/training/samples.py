@@ -19,7 +19,7 @@ def prepare_samples(recipe: Recipe, data: Path) -> Samples:
         DataError: the data cannot be read or split, do not fit the recipe's classes, or lack a class in training.
     """
     chosen = recipe.data
-    samples = read_samples(data, group_by=chosen.group_by)
+    samples = read_samples(data, **chosen.reading)
     if chosen.labels is not None:
         expected = label_set(chosen.labels).codes
         if samples.labels.codes != expected:
@@ -85,7 +85,7 @@ def samples_of(recipe: Recipe, data: Path, folder: Path, *, resumed: bool) -> Sa
     """
     if not resumed:
         return prepare_samples(recipe, data)
-    samples = load_split(read_samples(data, group_by=recipe.data.group_by), folder / SPLIT)
+    samples = load_split(read_samples(data, **recipe.data.reading), folder / SPLIT)
     begun = load_run(folder).record["fingerprint"]
     if samples.fingerprint != begun:
         raise TrainingError(

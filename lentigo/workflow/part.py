@@ -14,6 +14,7 @@ from lentigo.data.samples import SPLITS
 from lentigo.errors import DataError, did_you_mean
 
 ALL = "all"
+_KEPT = ("fractions", "folds", "fold", "extra", "group_by", "label_by", "missing", "skip_unreadable")
 _OWN_LAYOUTS = ("folder", "csv")
 
 
@@ -54,10 +55,10 @@ def read_judged(data: Path, spec: Spec, classes: Mapping[str, str] | None, group
     Raises:
         DataError: classes that the bundle does not know, or classes given for the data set that it was trained on.
     """
-    samples = read_samples(data, group_by=group_by)
+    samples = _as_in_training(data, spec) if group_by is None else None
+    if samples is None:
+        samples = read_samples(data, group_by=group_by)
     fingerprint = samples.fingerprint
-    if fingerprint == spec.provenance.fingerprint and group_by is None and _data_recipe(spec).group_by is not None:
-        samples = read_samples(data, group_by=_data_recipe(spec).group_by)
     learnt = None
     for seen, chosen in zip(spec.provenance.extra, _data_recipe(spec).extra, strict=False):
         if seen.fingerprint == fingerprint:
@@ -71,6 +72,18 @@ def read_judged(data: Path, spec: Spec, classes: Mapping[str, str] | None, group
     if not len(renamed):
         raise DataError(f"{data}: has no image of the classes {', '.join(classes)}")
     return Judged(renamed, fingerprint, learnt, teacher, len(samples) - len(renamed), classes)
+
+
+def _as_in_training(data: Path, spec: Spec) -> Samples | None:
+    """The data set as the bundle's training read it; None where that is nothing special, or where these are other data."""
+    chosen = _data_recipe(spec)
+    if chosen.reading == DataRecipe().reading:
+        return None
+    try:
+        samples = read_samples(data, **chosen.reading)
+    except DataError:
+        return None
+    return samples if samples.fingerprint == spec.provenance.fingerprint else None
 
 
 def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
@@ -150,4 +163,4 @@ def _divide(samples: Samples, spec: Spec, protocol: str) -> Samples:
 def _data_recipe(spec: Spec) -> DataRecipe:
     """How the bundle's data were divided; only the keys known here, since another version may have written more."""
     stored = spec.provenance.recipe.get("data") or {}
-    return DataRecipe.model_validate({key: stored[key] for key in ("fractions", "folds", "fold", "extra", "group_by") if key in stored})
+    return DataRecipe.model_validate({key: stored[key] for key in _KEPT if key in stored})

@@ -61,7 +61,7 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
     """
     place = Path(data)
     asked = parse_recipe(with_overrides({"name": "plan"}, overrides))
-    samples = read_samples(place, group_by=asked.data.group_by)
+    samples = read_samples(place, **asked.data.reading)
     chosen: dict[str, Any] = {"name": name_of(place), "description": f"Chosen by lentigo train for {place.resolve().name}"}
     chosen["data"] = _data(samples, with_overrides({}, overrides).get("data") or {})
     divided = split_samples(

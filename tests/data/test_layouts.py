@@ -397,3 +397,24 @@ def test_a_folder_named_like_the_data_set_may_stand_before(tmp_path: Path) -> No
     tree(tmp_path / "study", "img/0.png", "img/1.png")
     write_csv(tmp_path / "study" / "t.csv", ("path", "label"), [("study/img/0.png", "x"), ("study/img/1.png", "y")])
     assert read_samples(tmp_path / "study").frame["path"].tolist() == ["img/0.png", "img/1.png"]
+
+
+def test_unreadable_images_are_named_and_left_out_where_wanted(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv", count=3))
+    (tmp_path / "mel" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n torn")
+    assert len(read_samples(tmp_path)) == 6
+    samples = read_samples(tmp_path, skip_unreadable=True)
+    assert "mel/1.png" not in set(samples.frame["image"])
+    assert len(samples) == 5
+    assert samples.reading is not None
+    assert any(note.startswith("left out: ") and "1.png" in note for note in samples.reading.notes)
+
+
+def test_rows_without_an_image_are_left_out_where_wanted(tmp_path: Path) -> None:
+    tree(tmp_path, "0.png", "1.png")
+    write_csv(tmp_path / "t.csv", ("path", "label"), [("0.png", "x"), ("1.png", "y"), ("2.png", "y")])
+    with pytest.raises(DataError, match=r"1 of 3 images in the table are missing, the first '2.png'; .*--missing skip"):
+        read_samples(tmp_path)
+    samples = read_samples(tmp_path, missing="skip")
+    assert samples.reading is not None
+    assert samples.reading.examples["in the table, but the file is missing"] == "2.png"

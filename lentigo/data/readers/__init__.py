@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -43,9 +44,10 @@ from lentigo.data.readers.table import fitting_tables, read_csv
 from lentigo.data.reading import some
 from lentigo.data.samples import Samples
 from lentigo.data.tables import TABLE_SUFFIXES, find_column
-from lentigo.errors import DataError, did_you_mean
+from lentigo.errors import DataError, ImageError, did_you_mean
 from lentigo.extra_formats import patient_of
 from lentigo.labels import LabelSet
+from lentigo.machine import available_cores
 
 Missing = Literal["error", "keep", "skip"]
 
@@ -74,6 +76,7 @@ def read_samples(
     missing: Missing = "error",
     group_by: str | None = None,
     label_by: str | None = None,
+    skip_unreadable: bool = False,
 ) -> Samples:
     """Read a data set; its layout is detected.
 
@@ -87,6 +90,7 @@ def read_samples(
             ``PatientID`` takes it from DICOM headers. Without it, what the layout or a column of a known name says
             (`lentigo.data.groups`).
         label_by: a column of the table, or a regular expression on the paths, that tells the class, for ``folder`` and ``csv``.
+        skip_unreadable: decode every image once and leave out those that cannot be read.
 
     Returns:
         At least two images, sorted by id. Where a split was published, it is in ``split`` and ``official_split``. ``reading`` says how
@@ -108,6 +112,8 @@ def read_samples(
         raise DataError(f"{given}: the classes of {chosen} are fixed; {what} can be given for folder and csv only")
     samples = READERS[chosen](place)
     samples = _present(place, samples, missing)
+    if skip_unreadable:
+        samples = _readable(place, samples)
     if group_by is not None:
         samples = _group_by(place, samples, group_by)
     if len(samples) < 2:
@@ -199,6 +205,24 @@ def _present(place: Place, samples: Samples, missing: Missing) -> Samples:
             place.reading.ignore(str(image), "in the table, but the file is missing")
         samples = samples.without(absent)
     return samples
+
+
+def _readable(place: Place, samples: Samples) -> Samples:
+    """The samples without those that cannot be decoded, which are noted."""
+
+    def trouble(row: int) -> str:
+        try:
+            samples.read(row)
+        except ImageError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        found = list(pool.map(trouble, range(len(samples))))
+    unreadable = [image for image, why in zip(samples.frame["image"], found, strict=True) if why]
+    for why in filter(None, found):
+        place.reading.note(f"left out: {why}")
+    return samples.without(unreadable) if unreadable else samples
 
 
 def _note_unlisted(place: Place, samples: Samples) -> None:

@@ -174,6 +174,7 @@ class Provenance(_Model):
     recipe: dict[str, Any]
     data: Line
     fingerprint: Line
+    groups: dict[Line, Line | Count] = {}
     protocol: Line
     split_seed: Seed
     seed: Seed
@@ -187,6 +188,10 @@ class Provenance(_Model):
     notes: str = ""
 
 
+Domain = Literal["dermoscopy", "clinical", "phantom", "other", "not stated"]
+"""What kind of pictures a model was made for; of a user's own data, what the user says."""
+
+
 class Spec(_Model):
     """The whole of ``spec.json``."""
 
@@ -194,7 +199,7 @@ class Spec(_Model):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     version: Line = "1"
     title: Line
-    domain: Literal["dermoscopy", "clinical", "phantom"] = "dermoscopy"
+    domain: Domain = "dermoscopy"
     classes: tuple[ClassLabel, ...] = Field(min_length=2)
     input: InputSpec
     outputs: OutputSpec

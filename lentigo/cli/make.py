@@ -251,6 +251,7 @@ def export(
     weights: Annotated[str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter; refused where it loses accuracy).")] = "fp32",
     data: Annotated[Path | None, typer.Option("--data", help="The run's data set; where the run says it was when left out.")] = None,
     variants: Annotated[bool, typer.Option("--compare", help="Measure fp16 and int8 too, and put the figures in the card.")] = False,
+    domain: Annotated[Domain | None, typer.Option(help="What kind of pictures it is for; what the recipe says when left out.")] = None,
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
     notes: Annotated[str, typer.Option(help="A remark for the card.")] = "",
 ) -> None:
@@ -258,18 +259,25 @@ def export(
     from lentigo.training.rundir import load_run
 
     load_run(run)  # says what is missing before torch is imported
-    about = {"name": name, "title": title, "version": version, "notes": notes}
+    about = {"name": name, "title": title, "version": version, "notes": notes, "domain": None if domain is None else domain.value}
     _export(run, out, about, weights=weights, data=data, compare=variants)
 
 
 def _export(run: Path, out: Path | None = None, about: Mapping[str, Any] | None = None, **options: Any) -> None:
+    from lentigo.data.shortfalls import MEND, recorded_shortfalls
     from lentigo.export import About, export_run
+    from lentigo.training.rundir import load_run
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
         bundle = export_run(run, out, about=About(**(about or {})), progress=True, **options)
     for text in {str(one.message) for one in said if "cannot abstain" in str(one.message)}:
         say(f"note: {text}")
+    small = recorded_shortfalls(load_run(run).record)
+    for text in small:
+        say(f"left out or rough: {text}")
+    if small:
+        say(f"what mends it: {MEND}")
     size = bundle.model.stat().st_size / 1e6
     say(f"bundle: {bundle.path} ({size:.1f} MB); try next: lentigo predict IMAGE --model {bundle.path}")
 

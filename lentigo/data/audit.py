@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lentigo.data.confounders import Factor, find_shortcuts, lines
+from lentigo.data.groups import ASK, LEAK
 from lentigo.data.samples import SPLITS, Samples
 from lentigo.errors import ImageError
 from lentigo.machine import available_cores
@@ -125,6 +126,7 @@ class Audit:
             "fingerprint": self.samples.fingerprint,
             "images": len(self.samples),
             "groups": int(self.samples.frame["group"].nunique()),
+            "grouped_by": self.samples.groups.record,
             "counts": {str(split): {str(code): int(n) for code, n in counts[split].items()} for split in counts.columns},
             "leaks": self.leaks,
             "unreadable": dict(self.unreadable),
@@ -162,7 +164,9 @@ class Audit:
         if not self.samples.frame["split"].isin(SPLITS).any():
             return "no split to check: duplicates only"
         if not self.leaks:
-            return "no leak: training, validation and test share nothing that was looked for"
+            if self.samples.groups.known:
+                return f"no leak: training, validation and test share no {self.samples.groups.unit} and nothing else that was looked for"
+            return f"no leak found among the pixels; patients unknown: {LEAK}; {ASK}"
         share = f"; {self.test_share:.1%} of the test images have their group in training" if self.test_share else ""
         return f"LEAK: training, validation and test are not independent{share}"
 

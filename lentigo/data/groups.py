@@ -47,6 +47,11 @@ class GroupSource:
         """For ``run.json``; ``blank`` only where it counts."""
         return {key: value for key, value in asdict(self).items() if value or key != "blank"}
 
+    @property
+    def units(self) -> str:
+        """What groups are called: ``patients``, ``lesions``, ``cases`` or ``groups``."""
+        return f"{self.unit}s"
+
     @classmethod
     def of(cls, record: Any) -> GroupSource:
         """Read a record back; what is absent or malformed (an older run) is unknown."""
@@ -65,6 +70,18 @@ class GroupSource:
 
 UNKNOWN = GroupSource()
 """Nothing says which images belong together."""
+
+_BEFORE = {"ham10000": GroupSource("layout", "lesion_id"), "pad_ufes_20": GroupSource("layout", "patient_id")}
+
+
+def recorded_groups(record: Mapping[str, Any]) -> GroupSource:
+    """What ``run.json``, or a bundle's provenance, says of the groups; older ones say so by the layout of a published data set."""
+    return GroupSource.of(record["groups"]) if record.get("groups") else _BEFORE.get(str(record.get("data")), UNKNOWN)
+
+
+LEAK = "a leak between the parts of the split cannot be excluded"
+ASK = r"say who is who with --group-by COLUMN, or a pattern on file names such as --group-by 'PAT_(\d+)_'"
+"""What is said where groups are not known, and what mends it."""
 
 
 def match_pattern(option: str, pattern: str, paths: Sequence[str]) -> list[str]:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 ABSTENTION = 20
 """Validation images below which no threshold of abstention is set."""
 CALIBRATION = 100
 """Validation images below which a fitted temperature is rough."""
 MEND = "cross-validation (lentigo sweep RECIPE --folds 5) judges on every image; merging small classes, or more images, mends it"
+
+
+def recorded_shortfalls(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """`shortfalls` of a run, from its ``run.json``."""
+    counts: dict[str, dict[str, int]] = {}
+    for split, column in record.get("counts", {}).items():
+        for code, images in column.items():
+            if code != "total":
+                counts.setdefault(code, {})[split] = images
+    return shortfalls(counts)
 
 
 def shortfalls(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:

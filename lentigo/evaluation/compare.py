@@ -26,6 +26,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import binomtest
 
+from lentigo.data.groups import ASK, LEAK, recorded_groups
 from lentigo.errors import DataError, did_you_mean
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.markdown import markdown_table
@@ -153,17 +154,22 @@ class Comparison:
                 d = pair.differences[metric]
                 cells += [d.estimate.text(signed=True), _p(d.p) + (f" (Holm {_p(d.p_adjusted)})" if many else "")]
             pair_rows.append(cells)
-        unit = "lesions or patients" if self.grouped else "images"
+        sources = [recorded_groups(r.facts) for r in self.runs]
+        named = {source.units for source in sources if source.known}
+        unit = (named.pop() if len(named) == 1 else "groups") if self.grouped else "images"
+        among = f", of {self.groups} {unit}" if self.grouped else ""
+        unknown = [r.name for r, source in zip(self.runs, sources, strict=True) if not source.known]
         holm = f" p values in brackets are corrected by Holm's method for {len(self.pairs)} pairs." if many else ""
         return "\n".join(
             [
-                f"{self.images} images, the same for every run, in {self.groups} groups. Percent, with 95 % intervals.",
+                f"{self.images} images, the same for every run{among}. Percent, with 95 % intervals.",
                 "",
                 *markdown_table(head, rows),
                 "",
                 *markdown_table(pair_head, pair_rows),
                 "",
                 *(f"- {pair.verdict()}" for pair in self.pairs),
+                *([f"- Patients unknown in {', '.join(unknown)}: {LEAK}; {ASK}."] if unknown else []),
                 "",
                 f"Intervals: percentile bootstrap over {unit}, {self.resamples} resamples, seed {self.seed}, paired between runs. "
                 f"McNemar's test is exact and takes images as independent.{holm} A difference counts as real only where the corrected p is "
@@ -370,7 +376,11 @@ def _folders(runs: Sequence[str | Path], split: str) -> list[_Entry]:
         double = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{double}: given twice; a run cannot be compared with itself")
     for name, path, run in zip(names, paths, read, strict=True):
-        facts = {key: run.record[key] for key in ("protocol", "split_seed", "seed", "network", "parameters") if key in run.record}
+        facts = {
+            key: run.record[key]
+            for key in ("protocol", "split_seed", "seed", "network", "parameters", "data", "groups")
+            if key in run.record
+        }
         entries.append((name, run.test, path, facts, run.log))
     return entries
 

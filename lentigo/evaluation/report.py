@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import lentigo
+from lentigo.data.groups import ASK, LEAK, recorded_groups
 from lentigo.data.samples import open_sample
 from lentigo.errors import LentigoError
 from lentigo.evaluation import plots
@@ -172,6 +173,7 @@ def write_report(
         subgroups=_by_attribute(subgroups),
         apart=[s for s in subgroups if s.apart],
         small=SMALL,
+        groups=recorded_groups(facts),
         trust=trust,
         stress=stress,
         svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure, text) in drawn.items() if name not in _FILES_ONLY},
@@ -330,6 +332,8 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
                 text = str(timedelta(seconds=round(value)))
             case "created", _:
                 text = str(value).replace("T", " ").replace("+00:00", " UTC")
+            case "data", _:
+                text = str(facts.get("data_name") or value)
             case "fingerprint", _:
                 text = str(value)[:16]
             case _:
@@ -337,19 +341,24 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         said.append((name, text))
     groups = len(np.unique(run.test.groups))
     judged = str(facts.get("judged") or f"{run.split}: {len(run.test):,} images")
-    said.append(("Judged on", judged + (f"; {groups:,} lesions or patients" if run.test.grouped else "")))
+    source = recorded_groups(facts)
+    said.append(("Judged on", judged + (f"; {groups:,} {source.units}" if source.known or run.test.grouped else "")))
+    said.append(("Groups", f"{source.units} by {source}" if source.kind != "unknown" else "patients unknown"))
     return said
 
 
 def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What makes the figures look better than they are, each with a bold opening."""
     said = []
-    if facts.get("protocol") == "image":
+    source = recorded_groups(facts)
+    if not source.known and facts.get("trained_on", 0) == 0:
+        said.append(("Patients unknown.", f"{LEAK[0].upper()}{LEAK[1:]}, and the figures may be too high: {ASK}."))
+    elif facts.get("protocol") == "image":
         said.append(
             (
                 "Split by image.",
-                "Other photographs of the same lesions may be in the training part, so these figures are higher than new lesions would "
-                "give. Compare them only with figures under the same protocol.",
+                f"Other photographs of the same {source.units} may be in the training part, so these figures are higher than new "
+                f"{source.units} would give. Compare them only with figures under the same protocol.",
             )
         )
     seen = facts.get("trained_on")  # how many of these images; only a bundle's record counts them
@@ -366,10 +375,11 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _reassurance(split: str, facts: Mapping[str, Any]) -> str:
     """That nothing judged was trained on, where the facts say so."""
-    protocol = facts.get("protocol")
-    if split not in ("test", "val") or protocol not in ("lesion", "patient") or facts.get("trained_on", 0) != 0:
+    source = recorded_groups(facts)
+    grouped = facts.get("protocol") in ("lesion", "patient") and source.known
+    if split not in ("test", "val") or not grouped or facts.get("trained_on", 0) != 0:
         return ""
-    return f"Split by {protocol}: no {protocol} judged here was seen in training."
+    return f"Split by {source.unit} ({source}): no {source.unit} judged here was seen in training."
 
 
 def _by_attribute(subgroups: tuple[Subgroup, ...]) -> dict[str, list[Subgroup]]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lentigo.bundle import Spec
+from lentigo.bundle import Provenance, Spec
+from lentigo.data.groups import LEAK, recorded_groups
+from lentigo.data.shortfalls import MEND, shortfalls
 from lentigo.evaluation import Metrics
 from lentigo.evaluation.conformal import SMALLEST, Coverage
 from lentigo.evaluation.intervals import Estimate
@@ -28,17 +30,12 @@ _MEANING = {
     "aurc": ("Area under the risk-coverage curve", False),
 }
 
-_PROTOCOL = {
-    "lesion": "grouped by lesion: no lesion has images on two sides, and classes are stratified",
-    "patient": "grouped by patient: no patient has images on two sides, and classes are stratified",
-    "image": "random images: other photographs of a test lesion may be in training, so that figures are too good for new lesions",
-    "official": "the split published with the data",
-}
-
 _DOMAIN = {
     "dermoscopy": "dermoscopy images (taken through a dermatoscope) of one lesion each, in the centre",
     "clinical": "close photographs of one skin lesion each, taken without a dermatoscope",
     "phantom": "rendered phantoms, and nothing else",
+    "other": "pictures that are neither dermoscopy nor plain photographs of skin",
+    "not stated": "pictures of a kind that was not stated when it was trained",
 }
 
 
@@ -80,7 +77,7 @@ def write_card(
         _operation(spec, metrics),
         _sets(spec, coverage),
         _abstention(spec),
-        _limits(spec, facts),
+        _limits(spec, facts, counts),
         _variants(variants),
         _origin(spec, non_commercial),
     ]
@@ -131,7 +128,7 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
     splits = [split for split in ("train", "val", "test") if any(split in row for row in counts.values())]
     rows = [[f"`{code}`", *(f"{row.get(split, 0):,}" for split in splits)] for code, row in counts.items()]
     rows.append(["all", *(f"{sum(row.get(split, 0) for row in counts.values()):,}" for split in splits)])
-    protocol = _PROTOCOL.get(origin.protocol, origin.protocol)
+    protocol = _protocol(origin)
     parts = [
         "## Data",
         named + (f" {note}" if note else ""),
@@ -143,6 +140,20 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
     return "\n\n".join(parts)
 
 
+def _protocol(origin: Provenance) -> str:
+    """What the split keeps apart, as far as it is known."""
+    source = recorded_groups(origin.model_dump())
+    if origin.protocol == "official":
+        text = "the split published with the data"
+    elif origin.protocol in ("lesion", "patient") and source.known:
+        text = f"grouped by {source.unit} ({source}): no {source.unit} has images on two sides, and classes are stratified"
+    elif origin.protocol == "image" and source.known:
+        text = f"random images: other photographs of a test {source.unit} may be in training, so that figures are too good for new ones"
+    else:
+        text = "random images" if origin.protocol in ("image", "lesion", "patient") else origin.protocol
+    return text if source.known else f"{text}; patients unknown: {LEAK}"
+
+
 def _training(spec: Spec) -> str:
     origin = spec.provenance
     lines = [f"- `{key}`: {value}" for key, value in _flat(origin.recipe) if key not in ("name", "description")]
@@ -152,7 +163,9 @@ def _training(spec: Spec) -> str:
 
 
 def _results(spec: Spec, metrics: Metrics) -> str:
-    unit = "images" if metrics.groups == metrics.images else "lesions or patients"
+    source = recorded_groups(spec.provenance.model_dump())
+    unit = "images" if metrics.groups == metrics.images else source.units
+    among = f" ({metrics.groups:,} {source.units})" if source.known else ""
     rows = []
     for name, (title, percent) in _MEANING.items():
         if name in metrics.overall:
@@ -171,7 +184,7 @@ def _results(spec: Spec, metrics: Metrics) -> str:
     return "\n\n".join(
         [
             "## Results",
-            f"On the {metrics.images:,} test images ({metrics.groups:,} {unit}), protocol `{spec.provenance.protocol}`, after "
+            f"On the {metrics.images:,} test images{among}, protocol `{spec.provenance.protocol}`, after "
             f"temperature scaling. In brackets: 95 % intervals ({metrics.resamples:,} bootstrap resamples of {unit}). Percent, unless said "
             f"otherwise.{weights}",
             _table(["Measure", "Value"], rows, "lr"),
@@ -251,12 +264,16 @@ def _abstention(spec: Spec) -> str:
     )
 
 
-def _limits(spec: Spec, facts: DataFacts | None) -> str:
+def _limits(spec: Spec, facts: DataFacts | None, counts: Mapping[str, Mapping[str, int]]) -> str:
     points = [facts.bias] if facts else ["The data set's own gaps are not known here: say which people, devices and places it comes from."]
     if spec.provenance.protocol == "image":
         points.append(
-            "The split lets photographs of one lesion stand on both sides, so the figures overstate how well new lesions are classified."
+            "The split may let photographs of one lesion stand on both sides; then the figures overstate how well new ones are classified."
         )
+    small = shortfalls(counts)
+    points += [f"{text[0].upper()}{text[1:]}." for text in small]
+    if small:
+        points.append(f"For these: {MEND}.")
     if spec.domain == "phantom":
         points.append("Trained on rendered pictures: its answers about a photograph mean nothing.")
     points += [

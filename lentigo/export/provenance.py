@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any
 
+from lentigo.bundle import Domain
 from lentigo.evaluation import PredictionTable
-from lentigo.labels import HYPO
 from lentigo.training import Run
 
 _PHANTOM = "PHANTOM_"
-Domain = Literal["dermoscopy", "clinical", "phantom"]
 
 
 @dataclass(frozen=True)
@@ -94,10 +93,10 @@ def data_facts(run: Run, test: PredictionTable) -> DataFacts | None:
 
 
 def data_domain(facts: DataFacts | None, run: Run) -> Domain:
-    """What the images are; of a user's own data told by the classes."""
+    """What the images are; of a user's own data what the user says (``data.domain``)."""
     if facts is not None:
         return facts.domain
-    return "clinical" if set(run.labels.codes) & set(HYPO.codes) else "dermoscopy"
+    return run.recipe.data.domain or "not stated"
 
 
 def learnt_facts(run: Run, facts: DataFacts | None) -> list[DataFacts | None]:
@@ -107,8 +106,9 @@ def learnt_facts(run: Run, facts: DataFacts | None) -> list[DataFacts | None]:
 
 def model_title(learnt: Sequence[DataFacts | None], run: Run) -> str:
     """Network and data in a line; data sets that only a teacher has seen are left to the card."""
+    own = f"own images ({run.record['data_name']})" if run.record.get("data_name") else "own images"
     seen = learnt[: 1 + len(run.record.get("extra", []))]
-    return f"{run.recipe.network.name} trained on {' and '.join(f.title if f else 'own images' for f in seen)}"
+    return f"{run.recipe.network.name} trained on {' and '.join(f.title if f else own for f in seen)}"
 
 
 def model_licence(learnt: Sequence[DataFacts | None]) -> str:

@@ -43,8 +43,9 @@ def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> S
         provenance=Provenance(
             command=record["command"],
             recipe=recipe.model_dump(mode="json"),
-            data=record["data"],
+            data=record.get("data_name") or record["data"],
             fingerprint=record["fingerprint"],
+            groups=record.get("groups"),
             protocol=record["protocol"],
             split_seed=record["split_seed"],
             seed=record["seed"],

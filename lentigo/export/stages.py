@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lentigo.bundle import Abstention
+from lentigo.bundle import Abstention, Domain
 from lentigo.evaluation import Calibration, Metrics, PredictionTable
 from lentigo.evaluation.conformal import Coverage
 from lentigo.export.images import RunImages
-from lentigo.export.provenance import DataFacts, Domain
+from lentigo.export.provenance import DataFacts
 from lentigo.export.quantize import Variant, Weights
 from lentigo.networks import Network
 from lentigo.training import Run
@@ -22,7 +22,7 @@ class About:
         name: lower case; the recipe's by default.
         title: one line for people.
         version: the bundle's version.
-        domain: what kind of images; known for the published data sets and for phantoms, otherwise told from the classes.
+        domain: what kind of images; known for the published data sets and for phantoms, otherwise what the recipe says.
         licence: of the model; by default that of the data where it binds, otherwise Apache-2.0.
         notes: a remark for the provenance and the card.
     """

@@ -14,9 +14,11 @@ from PIL import Image
 from lentigo.bundle import Spec, read_spec
 from lentigo.config.recipe import NetworkRecipe, Recipe, parse_recipe, with_overrides
 from lentigo.data import Samples, read_samples, split_samples
+from lentigo.data.groups import ASK, LEAK
 from lentigo.data.shortfalls import shortfalls
 from lentigo.errors import DataError
 from lentigo.machine import available_cores
+from lentigo.training.rundir import place_name
 
 FEATURES = "dermoscopy-7"
 """The packaged model whose features a planned run starts from."""
@@ -77,8 +79,7 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
 
 def name_of(data: Path) -> str:
     """The name of a run on this data set: the folder's or the table's, as a run and a bundle may be named."""
-    place = data.resolve()
-    words = re.sub(r"[^a-z0-9._-]+", "-", (place.stem if place.is_file() else place.name).lower()).strip("-._")
+    words = re.sub(r"[^a-z0-9._-]+", "-", place_name(data).lower()).strip("-._")
     return words or "own-data"
 
 
@@ -166,9 +167,9 @@ def _explain(recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]]
     shares = f"{parts['train']:,} to learn from, {parts['val']:,} validation, {parts['test']:,} test"
     groups = samples.groups
     if groups.kind == "unknown":
-        known = "patients unknown: a leak between the parts cannot be excluded; say who is who with --group-by COLUMN or a pattern on names"
+        known = f"patients unknown: {LEAK}; {ASK}"
     else:
-        known = f"{samples.frame['group'].nunique():,}, by {groups}" + ("" if groups.known else ", so that a leak cannot be excluded")
+        known = f"{samples.frame['group'].nunique():,}, by {groups}" + ("" if groups.known else f": {LEAK}")
     domain = recipe.data.domain or "not stated; say --domain clinical (photographs), dermoscopy or other"
     sizes = ", then ".join(f"{stage.size} px" for stage in recipe.sizes)
     seen = sum(recipe.size_at(epoch) ** 2 for epoch in range(recipe.epochs)) * (parts["train"] + parts["val"] / 3)
@@ -188,7 +189,7 @@ def _explain(recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]]
         f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {shares}",
         f"pictures: {domain}",
         f"network: {recipe.network.name}; starts from {start}",
-        f"size: {sizes} (the middle one of the images is {_short_side(samples):,} px on its shorter side)",
+        f"size: {sizes} (the shorter side of the images is {_short_side(samples):,} px in the median)",
         f"training: {recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimiser.name} at {recipe.optimiser.lr:g}: "
         f"{recipe.epochs * parts['train']:,} views of {parts['train']:,} images",
         f"balance: {drawn}: the largest class has {totals.iloc[0] / totals.iloc[-1]:.1f} times the images of the smallest",

@@ -107,7 +107,7 @@ def test_the_page_says_what_it_must(page: Page) -> None:
         "Reading guide",
         "melanocytic nevus",
         "under 30",
-        " lesions or patients",
+        " lesions by lesion_id",
     ):
         assert words in page.text, words
     assert "a class without images" not in page.text
@@ -194,19 +194,29 @@ def test_a_bundle_on_other_data_brings_its_own_facts(tmp_path: Path) -> None:
     assert index == tmp_path / "report" / "index.html"
     assert "my-bundle &lt;b&gt;" in text
     assert "a &amp; b" in text
-    assert "Split by image." in text
+    assert "Patients unknown." in text
     assert "0.200" in text
     assert path.is_file()
+
+
+LESIONS, PATIENTS = {"kind": "layout", "name": "lesion_id"}, {"kind": "column", "name": "patient"}
 
 
 @pytest.mark.parametrize(
     ("split", "facts", "expected"),
     [
-        ("test", {"protocol": "lesion"}, "no lesion judged here was seen in training"),
-        ("test", {"protocol": "patient", "trained_on": 0}, "no patient judged here was seen in training"),
+        ("test", {"protocol": "lesion", "groups": LESIONS}, "no lesion judged here was seen in training"),
+        ("test", {"protocol": "patient", "groups": LESIONS}, "no lesion judged here was seen in training"),
+        ("test", {"protocol": "patient", "trained_on": 0, "groups": PATIENTS}, "no patient judged here was seen in training"),
+        ("test", {"protocol": "lesion", "data": "ham10000"}, "no lesion judged here was seen in training"),  # of before groups were kept
+        ("test", {"protocol": "lesion"}, "leak between the parts of the split cannot be excluded"),
+        ("test", {"protocol": "patient", "groups": {"kind": "unknown", "name": ""}}, "Patients unknown."),
+        ("test", {"protocol": "patient", "groups": PATIENTS | {"blank": 3}}, "Patients unknown."),
+        ("test", {"protocol": "official"}, "Patients unknown."),
         ("test", {"protocol": "lesion", "trained_on": 12}, "12 of these images were in its training"),
         ("test", {"protocol": "lesion", "trained_on": None}, None),
-        ("test", {"protocol": "image"}, "Split by image."),
+        ("test", {"protocol": "image", "groups": LESIONS}, "Split by image."),
+        ("test", {"protocol": "image"}, "--group-by"),
         ("train", {"protocol": "lesion"}, "Judged on its own training images."),
         ("val", {"protocol": "official"}, "optimistic"),
         ("all", {"protocol": "all images", "trained_on": None}, None),

@@ -56,7 +56,7 @@ export interface Evidence {
 /** Whether a model gets the kind of photograph it was made for, as far as that is known. Drawn images are of any kind. */
 export function fits(madeFor: Domain | null, taken: Capture | null, recognised: Domain | null = null): boolean {
   const kind = recognised ?? (taken === null ? null : DOMAIN_OF[taken]);
-  return kind === null || madeFor === null || madeFor === "phantom" || madeFor === kind;
+  return kind === null || madeFor === null || madeFor === "phantom" || madeFor === "not stated" || madeFor === kind;
 }
 
 /** Whether a malignant probability lies above a line; on the line is above it, as in validation. */

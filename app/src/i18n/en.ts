@@ -64,6 +64,8 @@ const text = {
   madeForDermoscopy: "For images taken through a dermatoscope.",
   madeForClinical: "For ordinary close-up photographs.",
   madeForPhantom: "Trained on drawn images: says nothing about skin.",
+  madeForOther: "For pictures that are neither dermoscopy nor plain photographs.",
+  madeForNotStated: "It is not stated for what kind of pictures.",
 
   // The answer
   cannotTell: "Can't tell",
@@ -238,6 +240,8 @@ const text = {
   domainDermoscopy: "Dermoscopy",
   domainClinical: "Close-up photographs",
   domainPhantom: "Drawn images",
+  domainOther: "Other pictures",
+  domainNotStated: "Pictures of a kind not stated",
   modelCard: "Model card",
   modelCardFull: "The whole card, in English",
   classes: "Classes",

@@ -58,6 +58,8 @@ export const zh: Translation = {
     madeForDermoscopy: "适用于用皮肤镜拍摄的图像。",
     madeForClinical: "适用于普通近距离照片。",
     madeForPhantom: "只用绘制的图像训练，不能说明皮肤情况。",
+    madeForOther: "适用于既非皮肤镜也非普通照片的图像。",
+    madeForNotStated: "未说明适用于哪类图像。",
 
     cannotTell: "无法判断",
     reasonUnlike: "这张图像与模型学习过的图像差别太大。请拍一张清晰、光线均匀、皮损居中的照片再试。",
@@ -220,6 +222,8 @@ export const zh: Translation = {
     domainDermoscopy: "皮肤镜",
     domainClinical: "近距离照片",
     domainPhantom: "绘制图像",
+    domainOther: "其他图像",
+    domainNotStated: "类型未说明的图像",
     modelCard: "模型说明",
     modelCardFull: "完整说明（英文）",
     classes: "类别数",

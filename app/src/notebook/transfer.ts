@@ -2,6 +2,7 @@
 
 import * as v from "valibot";
 import { AppError } from "../core/errors";
+import { DOMAINS } from "../core/spec";
 import { CAPTURES, CONCERNS } from "../core/verdict";
 import type { CaseWithVisits } from "./cases";
 import type { Visit } from "./types";
@@ -59,7 +60,7 @@ const visit = v.object({
   ),
   concerns: v.exactOptional(v.array(v.picklist(CONCERNS))),
   taken: v.exactOptional(v.picklist(CAPTURES)),
-  domain: v.exactOptional(v.picklist(["dermoscopy", "clinical", "phantom"])),
+  domain: v.exactOptional(v.picklist(DOMAINS)),
   set: v.exactOptional(v.object({ coverage: share, codes: v.array(text) })),
   abstained: v.boolean(),
   model: v.object({ name: text, version: text, title: text, digest: text }),

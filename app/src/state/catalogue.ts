@@ -3,7 +3,7 @@
 import { signal } from "@preact/signals";
 import * as v from "valibot";
 import { AppError } from "../core/errors";
-import type { Domain, Spec } from "../core/spec";
+import { DOMAINS, type Domain, type Spec } from "../core/spec";
 import { t } from "../i18n";
 
 const packagedSchema = v.object({
@@ -13,7 +13,7 @@ const packagedSchema = v.object({
       name: v.string(),
       title: v.string(),
       version: v.string(),
-      domain: v.picklist(["dermoscopy", "clinical", "phantom"]),
+      domain: v.picklist(DOMAINS),
       weights: v.string(),
       classes: v.array(v.object({ en: v.string(), zh: v.string() })),
       bytes: v.number(),
@@ -84,7 +84,13 @@ export async function listPackaged(): Promise<{ default: string | null; entries:
   };
 }
 
-const DOMAIN_NAMES = { dermoscopy: "domainDermoscopy", clinical: "domainClinical", phantom: "domainPhantom" } as const;
+const DOMAIN_NAMES = {
+  dermoscopy: "domainDermoscopy",
+  clinical: "domainClinical",
+  phantom: "domainPhantom",
+  other: "domainOther",
+  "not stated": "domainNotStated",
+} as const;
 
 /** What a model is called: the person's own by its title, those that came with the app by what they are for. */
 export function modelName(entry: ModelEntry): string {

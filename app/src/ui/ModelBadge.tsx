@@ -9,6 +9,8 @@ export const MADE_FOR = {
   dermoscopy: "madeForDermoscopy",
   clinical: "madeForClinical",
   phantom: "madeForPhantom",
+  other: "madeForOther",
+  "not stated": "madeForNotStated",
 } as const;
 
 export function ModelBadge({ milliseconds }: { milliseconds?: number | undefined }) {

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lentigo import NOTICE
 from lentigo.cli.output import print_table, say
+from lentigo.errors import MissingExtraError, OutputError
+from lentigo.files import atomic_path
 from lentigo.imaging import is_image_name
 from lentigo.labels import LabelSet
 
 if TYPE_CHECKING:
+    from lentigo.bundle import Spec
     from lentigo.inference import Summary
     from lentigo.inference.table import Row
+
+SHOWN = 50
+"""Rows that are printed."""
 
 
 @dataclass
@@ -23,15 +30,24 @@ class Shown:
 
     Attributes:
         labels: the model's classes.
-        keep: how many rows to hold; None holds all (for JSON).
+        keep: how many rows to hold; None holds all (for JSON, and to put them in order).
+        top_k: how many of the likeliest classes to show; None shows all.
+        lang: language of the classes' names, ``en`` or ``zh``.
+        vectors: takes the embeddings.
     """
 
     labels: LabelSet
     keep: int | None
+    top_k: int | None = None
+    lang: str = "en"
+    vectors: Embeddings | None = None
     rows: list[Row] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         """Take one row."""
+        if self.vectors is not None and row.embedding:
+            self.vectors.add(row)
+            row = replace(row, embedding=())
         if self.keep is None or len(self.rows) < self.keep:
             self.rows.append(row)
 
@@ -49,7 +65,7 @@ class Shown:
             "skipped": summary.skipped,
             "seconds": summary.seconds,
         }
-        rows = [{**asdict(row), "probabilities": dict(zip(self.labels.codes, row.probabilities, strict=False))} for row in self.rows]
+        rows = [self._document(row) for row in self.rows]
         return {
             "model": model,
             "notice": NOTICE,
@@ -59,28 +75,114 @@ class Shown:
             "rows": rows,
         }
 
+    def arrange(self, spec: Spec, key: Callable[[str], str] | None, *, uncertain: bool) -> None:
+        """Merge the pictures of each lesion, and put the least sure answers first; what cannot be read comes last."""
+        from lentigo.inference.lesions import merge_rows
+
+        if key is not None:
+            self.rows = merge_rows(self.rows, key, spec)
+        if uncertain:
+            self.rows.sort(key=_margin)
+
+    def write(self, out: Path) -> Path:
+        """Write all rows held as a table."""
+        from lentigo.inference.table import open_table
+
+        table = open_table(out, self.labels.codes)
+        table.write(self.rows)
+        return table.close()
+
+    def _document(self, row: Row) -> dict[str, Any]:
+        document = {**asdict(row), "probabilities": dict(zip(self.labels.codes, row.probabilities, strict=False))}
+        del document["embedding"]
+        if self.top_k is not None:
+            document["top"] = [{"code": code, "name": self._name(code), "probability": p} for code, p in self._top(row, self.top_k)]
+        return document
+
+    def _top(self, row: Row, count: int) -> list[tuple[str, float]]:
+        return sorted(zip(self.labels.codes, row.probabilities, strict=False), key=lambda pair: -pair[1])[:count]
+
+    def _name(self, code: str) -> str:
+        label = self.labels.classes[self.labels.index(code)]
+        return label.zh if self.lang == "zh" else label.en
+
     def print(self, model: str, summary: Summary) -> None:
         """Print the rows held (probabilities in per cent), then the counts."""
         if self.rows:
+            classes = self.labels.codes if self.top_k is None else ("likeliest",)
             print_table(
-                ("image", "answer", "confidence", *self.labels.codes),
-                [self._cells(row) for row in self.rows],
+                ("image", "answer", "confidence", *classes),
+                [self._cells(row) for row in self.rows[:SHOWN]],
                 title=f"{model}: probabilities in %",
             )
-            hidden = summary.images - len(self.rows)
+            hidden = (len(self.rows) if self.keep is None else summary.images) - min(len(self.rows), SHOWN)
             if hidden > 0:
                 say(f"... and {hidden:,} more; write them all with --out results.csv")
-        named = {c.code: c.en for c in self.labels}
         if summary.images > 1 and summary.labels:
-            say("most probable: " + ", ".join(f"{named[code]} {n:,}" for code, n in summary.labels.most_common()))
+            say("most probable: " + ", ".join(f"{self._name(code)} {n:,}" for code, n in summary.labels.most_common()))
         say(f"{summary}. {NOTICE}")
 
     def _cells(self, row: Row) -> list[str]:
         if row.error:
-            return [row.path, row.error, ""] + [""] * len(self.labels)
-        answer = self.labels.classes[self.labels.index(row.label)].en
+            return [row.path, row.error, ""] + [""] * (len(self.labels) if self.top_k is None else 1)
+        answer = self._name(row.label)
         if row.reasons:
             answer = "can't tell: " + "; ".join(row.reasons)
         elif row.hints:
             answer += f" ({'; '.join(row.hints)})"
-        return [row.path, answer, f"{100 * max(row.probabilities):.1f}", *(f"{100 * p:.1f}" for p in row.probabilities)]
+        shares = [f"{100 * p:.1f}" for p in row.probabilities]
+        if self.top_k is not None:
+            shares = ["; ".join(f"{self._name(code)} {100 * p:.1f}" for code, p in self._top(row, self.top_k))]
+        return [row.path, answer, f"{100 * max(row.probabilities):.1f}", *shares]
+
+
+def _margin(row: Row) -> float:
+    """How far the likeliest class is before the next; the least sure answers have the smallest (Settles, 2009, margin sampling)."""
+    if len(row.probabilities) < 2:
+        return 2.0
+    first, second = sorted(row.probabilities, reverse=True)[:2]
+    return first - second
+
+
+class Embeddings:
+    """Collects embeddings and writes them in one file.
+
+    Args:
+        path: .npz (arrays ``path`` and ``embedding``) or .parquet (columns of these names).
+
+    Raises:
+        OutputError: another suffix.
+        MissingExtraError: Parquet without pyarrow.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix not in (".npz", ".parquet"):
+            raise OutputError(f"{path}: embeddings are written to .npz or .parquet")
+        if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+            raise MissingExtraError("writing Parquet", "parquet")
+        self.path = path
+        self.paths: list[str] = []
+        self.vectors: list[tuple[float, ...]] = []
+
+    def add(self, row: Row) -> None:
+        """Take the embedding of one row."""
+        self.paths.append(row.path)
+        self.vectors.append(row.embedding)
+
+    def write(self) -> None:
+        """Write all of them, atomically.
+
+        Raises:
+            OutputError: the disk refuses.
+        """
+        import numpy as np
+
+        matrix = np.asarray(self.vectors, dtype=np.float32)
+        with atomic_path(self.path) as temporary:
+            if self.path.suffix == ".npz":
+                np.savez_compressed(temporary, path=np.asarray(self.paths, dtype=str), embedding=matrix)
+            else:
+                import pyarrow
+                import pyarrow.parquet
+
+                pyarrow.parquet.write_table(pyarrow.table({"path": self.paths, "embedding": list(matrix)}), temporary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,14 +17,31 @@ from lentigo.text import one_line
 
 if TYPE_CHECKING:
     from lentigo.inference.isic import Submission
+    from lentigo.inference.table import Row
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A packaged model's name, a bundle folder or a run folder.")]
+
+
+class Rank(StrEnum):
+    """Orders of the rows."""
+
+    uncertain = "uncertain"
+
+
+class Language(StrEnum):
+    """Languages that classes are named in."""
+
+    en = "en"
+    zh = "zh"
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of the use wing to ``app``."""
     app.command(
         epilog="[bold]Examples[/bold]: lentigo predict photo.jpg\n\nlentigo predict folder --out out.csv --heatmaps maps\n\n"
+        "lentigo predict - < photo.jpg\n\n"
+        "lentigo predict visits.csv --group-by lesion_id --out lesions.csv\n\n"
+        "lentigo predict unlabelled --rank uncertain --out label-next.csv --embeddings embeddings.npz\n\n"
         "lentigo predict 'scans/*.png' archive.zip --out out.parquet\n\n"
         "lentigo predict s3://bucket/folder --engine ray --out out.parquet"
     )(predict)
@@ -50,7 +68,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Images, folders, globs, archives, lists of paths (.csv), arrays (.npy, .npz), or - for paths on standard input; with --engine ray also s3://, gs:// and file:// addresses.",
+            help="Images, folders, globs, archives, lists of paths (.csv), arrays (.npy, .npz), or - for an image, or paths, on standard input; with --engine ray also s3://, gs:// and file:// addresses.",
         ),
     ],
     model: Model = "dermoscopy-7",
@@ -68,36 +86,71 @@ def predict(
         typer.Option("--fast-decode", help="Decode large JPEGs at reduced scale: quicker, slightly different probabilities."),
     ] = False,
     engine: Annotated[str, typer.Option(help="local, or ray: Ray Data on a cluster or on this machine (extra ray).")] = "local",
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|PATTERN",
+            help="One row a lesion, the mean over its pictures: a column of the list, or a regular expression on file names.",
+        ),
+    ] = None,
+    rank: Annotated[Rank | None, typer.Option(help="uncertain: the least sure answers first, which are worth a label most.")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Show so many of the likeliest classes instead of all.")] = None,
+    lang: Annotated[Language, typer.Option(help="Language of the classes' names.")] = Language.en,
+    embeddings: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write what the last layer sees, to .parquet or .npz.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Classify images; a broken file becomes a row with an error, and the rest goes on."""
-    from lentigo.cli.predict import Shown
+    from lentigo.cli.predict import SHOWN, Embeddings, Shown
     from lentigo.inference import load, predict_paths
+    from lentigo.inference.lesions import group_key
 
+    whole = group_by is not None or rank is not None  # all rows must be there before the first is written
+    if whole and resume:
+        raise DataError("--group-by and --rank need all images at once: leave out --resume")
+    key = None if group_by is None else group_key(group_by, sources)
+    vectors = None if embeddings is None else Embeddings(embeddings)
     one = Shown.is_one_image(sources)
     batch = 1 if one else batch
     classifier = load(model, threads=1, batch=batch, maps=one or heatmaps is not None)  # one picture does not pay for taking them out
     submission = _submission(classifier.labels.codes, form, out, resume=resume)
-    shown = Shown(classifier.labels, keep=0 if out and not as_json else None if as_json else 50)
+    if submission and whole:
+        raise DataError(f"--format {form} has a row an image in its own order: leave out --group-by and --rank")
+    keep = None if as_json or whole else 0 if out else SHOWN
+    shown = Shown(classifier.labels, keep=keep, top_k=top_k, lang=lang.value, vectors=vectors)
+
+    def take(row: Row) -> None:
+        shown.add(row)
+        if submission is not None:
+            submission.add(row)
+
     try:
         summary = predict_paths(
             classifier,
             sources,
-            out=None if submission else out,
+            out=None if submission or whole else out,
             heatmaps=heatmaps,
             batch=batch,
             workers=workers,
             resume=resume,
             progress=not quiet and not one,
             fast_decode=fast_decode,
-            on_row=submission.add if submission else shown.add,
+            on_row=take,
             engine=engine,
+            embeddings=vectors is not None,
         )
     except KeyboardInterrupt as stopped:
         for note in getattr(stopped, "__notes__", [] if out else ["no rows were kept; --out FILE keeps them"]):
             print(one_line(f"lentigo: stopped; {note}"), file=sys.stderr)
         raise
+    if whole:
+        shown.arrange(classifier.spec, key, uncertain=rank is not None)
+        if out is not None:
+            summary.out = shown.write(out)
+    if vectors is not None:
+        vectors.write()
     if submission and out:
         written = submission.write(out)
         failed = f"; {submission.failed:,} could not be read and are missing" if submission.failed else ""

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,10 @@ class Samples:
         """
         image = open_sample(self.root, str(self.frame["path"].iloc[row]))
         return Variant.of(str(self.frame[VARIANT].iloc[row])).apply(image) if self.copies[row] else image
+
+    def _repr_html_(self) -> str:
+        """The head line and the counts as a table, in a notebook."""
+        return f"<div><p>{escape(repr(self).splitlines()[0])}</p>{self.counts().to_html()}</div>"
 
     def __repr__(self) -> str:
         groups = self.frame["group"].nunique()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +109,14 @@ class Prediction(Verdict):
         """
         cam = self._map(code)
         return Image.fromarray(maps.overlay(np.asarray(self.picture()), cam, alpha))
+
+    def _repr_html_(self) -> str:
+        """The answer in a notebook: picture, heat map where there is one, and classes with their probabilities."""
+        pictures = [self.picture(), *([self.overlay()] if self.cam is not None else [])]
+        images = "".join(f'<img alt="" style="height:200px;margin-right:8px" src="{_data_uri(image)}">' for image in pictures)
+        rows = "".join(f"<tr><td>{escape(c.en)}</td><td>{100 * p:.1f} %</td></tr>" for c, p in self.top(len(self.labels)))
+        said = f"<p>can't tell: {escape('; '.join(self.reasons))}</p>" if self.reasons else ""
+        return f"<div>{images}{said}<table>{rows}</table><p>{escape(self.model)}. {escape(NOTICE)}</p></div>"
 
     def picture(self) -> Image.Image:
         """The image in its own proportions, at most 512 pixels long.
@@ -219,3 +230,9 @@ class Prediction(Verdict):
             raise BundleError(f"model {self.model} exports no class-activation maps: its network has no pooled linear head")
         chosen: Floats = self.cam[self.index if code is None else self.labels.index(code)]
         return chosen
+
+
+def _data_uri(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

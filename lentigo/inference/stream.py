@@ -91,6 +91,7 @@ def predict_paths(
     fast_decode: bool = False,
     on_row: Callable[[Row], None] | None = None,
     engine: str = "local",
+    embeddings: bool = False,
 ) -> Summary:
     """Classify images as a bounded stream; broken files become rows with an error and the rest goes on.
 
@@ -107,6 +108,7 @@ def predict_paths(
         fast_decode: decode large JPEGs at reduced scale (quicker; probabilities differ slightly, see docs/predict.md).
         on_row: called with every row, in order.
         engine: ``local``, or ``ray`` for a cluster and for addresses (see `lentigo.inference.distributed`).
+        embeddings: give every row its embedding, for ``on_row``; with the engine ``local`` only.
 
     Returns:
         Counts and throughput.
@@ -122,6 +124,8 @@ def predict_paths(
     engines = {"local": predict_stream, "ray": ray_stream}
     if engine not in engines:
         raise DataError(f"unknown engine {engine!r}{did_you_mean(engine, engines)}")
+    if embeddings and engine != "local":
+        raise DataError(f"embeddings are given by the engine local only, not by {engine}")
     items = Sources(sources, remote=engine == "ray")
     summary = Summary()
     began = time.perf_counter()
@@ -133,7 +137,8 @@ def predict_paths(
             stack.push(partial(_keep, table))
         bar = stack.enter_context(_bar(items, table)) if progress else None
         wanted = _undone(items, table, summary)
-        chunks = engines[engine](classifier, wanted, heatmaps=heatmaps, batch=batch, workers=workers, fast_decode=fast_decode)
+        more = {"embeddings": True} if embeddings else {}
+        chunks = engines[engine](classifier, wanted, heatmaps=heatmaps, batch=batch, workers=workers, fast_decode=fast_decode, **more)
         for rows in stack.enter_context(closing(chunks)):
             if table is not None:
                 table.write(rows)
@@ -161,6 +166,7 @@ def predict_stream(
     batch: int = BATCH,
     workers: int | None = None,
     fast_decode: bool = False,
+    embeddings: bool = False,
 ) -> Generator[list[Row], None, None]:
     """Classify items as they come; the engine under `predict_paths`.
 
@@ -179,7 +185,11 @@ def predict_stream(
         raise BundleError(f"model {classifier.spec.name} exports no class-activation maps: do without heat maps")
     threads = workers or available_cores()
     worker = Worker(
-        classifier.for_stream(batch, maps=heatmaps is not None), batch, None if heatmaps is None else Path(heatmaps), fast_decode
+        classifier.for_stream(batch, maps=heatmaps is not None),
+        batch,
+        None if heatmaps is None else Path(heatmaps),
+        fast_decode,
+        embeddings,
     )
     feed = iter(items)
     pending: deque[Future[list[Row]]] = deque()

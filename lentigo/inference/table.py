@@ -13,7 +13,7 @@ import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,6 +41,7 @@ class Row:
         reasons: why the answer is "can't tell"; empty where it stands.
         hints: what could be better about the image.
         error: what was wrong with the image; empty where nothing was.
+        embedding: what the last layer sees; empty where it is not asked for. It stands in no table.
     """
 
     path: str
@@ -53,6 +54,7 @@ class Row:
     reasons: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     error: str = ""
+    embedding: tuple[float, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, path: str, probabilities: Sequence[float], label: str, verdict: Verdict) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,17 @@ class Worker:
         batch: the most images of a chunk.
         heatmaps: a folder for one picture an image.
         fast_decode: as in `predict_paths`.
+        embeddings: as in `predict_paths`.
     """
 
-    def __init__(self, classifier: Classifier, batch: int, heatmaps: Path | None = None, fast_decode: bool = False) -> None:
+    def __init__(
+        self, classifier: Classifier, batch: int, heatmaps: Path | None = None, fast_decode: bool = False, embeddings: bool = False
+    ) -> None:
         self.classifier = classifier
         self.batch = batch
         self.heatmaps = heatmaps
         self.fast_decode = fast_decode
+        self.embeddings = embeddings
         self._local = threading.local()
 
     def __call__(self, chunk: Sequence[Item]) -> list[Row]:
@@ -70,7 +75,8 @@ class Worker:
             answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
             for number, (place, probabilities, index) in enumerate(answers):
                 verdict = judge(spec, probabilities, None if atypical is None else atypical[number], faults[number])
-                rows[place] = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
+                row = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
+                rows[place] = replace(row, embedding=tuple(outputs.embedding[number].tolist())) if self.embeddings else row
             if self.heatmaps is not None and outputs.cam is not None:
                 for place, picture, cam, index in zip(places, pictures, outputs.cam, best, strict=True):
                     save_heatmap(self.heatmaps / f"{chunk[place].key}.jpg", picture, cam[index])

@@ -11,12 +11,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from broken import write_broken
 from tiny_bundle import blob_image, tiny_bundle
 from tiny_run import tiny_data, tiny_export, tiny_run
 
 from lentigo.cli import main
+from lentigo.labels import HAM10000
 
 COMMANDS = [
     ["predict"], ["serve"], ["app"], ["card"], ["doctor"], ["train"], ["evaluate"], ["compare"], ["export"], ["parity"], ["profile"],
@@ -311,3 +313,49 @@ def test_the_readme_names_only_commands_that_exist(capsys: pytest.CaptureFixture
         _, out, _ = run(capsys, words[1], "--help")
         for option in (w for w in words if w.startswith("--")):
             assert option in out, line
+
+
+def test_pictures_of_a_lesion_are_answered_together(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny").path
+    for n, name in enumerate(("a_1", "a_2", "b_1")):
+        blob_image(n).save(tmp_path / f"{name}.png")
+    found = [str(tmp_path / f"{name}.png") for name in ("a_1", "a_2", "b_1")]
+    code, out, _ = run(capsys, "predict", *found, "--model", bundle, "--group-by", r"^(\w)_", "--top-k", 2, "--lang", "zh", "--json")
+    assert code == 0
+    rows = json.loads(out)["rows"]
+    assert [row["path"] for row in rows] == ["a", "b"]
+    assert all(len(row["top"]) == 2 for row in rows)
+    assert "embedding" not in rows[0]
+
+
+def test_least_sure_first_and_embeddings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny").path
+    for n in range(5):
+        blob_image(n).save(tmp_path / f"{n}.png")
+    arguments = ["predict", *sorted(tmp_path.glob("*.png")), "--model", bundle, "--rank", "uncertain"]
+    code, _, errors = run(capsys, *arguments, "--out", tmp_path / "next.csv", "--embeddings", tmp_path / "e.npz", "--quiet")
+    assert code == 0, errors
+    with (tmp_path / "next.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    shares = [sorted((float(row[c.code]) for c in HAM10000), reverse=True) for row in rows]
+    margins = [one[0] - one[1] for one in shares]
+    assert len(margins) == 5
+    assert margins == sorted(margins)
+    with np.load(tmp_path / "e.npz") as stored:
+        assert stored["embedding"].shape[0] == len(stored["path"]) == 5
+    assert "leave out --resume" in refused(capsys, *arguments, "--out", tmp_path / "next.csv", "--resume")
+    assert ".npz or .parquet" in refused(capsys, *arguments, "--embeddings", tmp_path / "e.txt")
+
+
+def test_an_image_on_standard_input(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny").path
+    blob_image(1).save(tmp_path / "one.jpg")
+    command = [sys.executable, "-m", "lentigo", "predict", "-", "--model", str(bundle), "--json"]
+    with (tmp_path / "one.jpg").open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["images"] == 1
+    assert found["rows"][0]["error"] == ""
+    named = subprocess.run(command, input=f"{tmp_path / 'one.jpg'}\n".encode(), capture_output=True, check=False)
+    assert json.loads(named.stdout)["rows"][0]["probabilities"] == found["rows"][0]["probabilities"]

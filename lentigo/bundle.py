@@ -167,6 +167,14 @@ class Taught(LearntToo):
     by: Literal["answers", "features"] = "answers"
 
 
+class Grouping(_Model):
+    """How it was known which images show the same lesion or patient; see `lentigo.data.groups.GroupSource`."""
+
+    kind: Line
+    name: Line = ""
+    blank: Count = 0
+
+
 class Provenance(_Model):
     """Where the model came from: enough to train it again and to judge its figures."""
 
@@ -174,7 +182,7 @@ class Provenance(_Model):
     recipe: dict[str, Any]
     data: Line
     fingerprint: Line
-    groups: dict[Line, Line | Count] = {}
+    groups: Grouping | None = None
     protocol: Line
     split_seed: Seed
     seed: Seed

@@ -41,6 +41,12 @@ const estimate = v.strictObject({
   high: v.optional(v.nullable(v.pipe(v.number(), v.finite())), null),
 });
 
+const grouping = v.strictObject({
+  kind: v.pipe(v.string(), v.maxLength(1000)),
+  name: v.optional(v.pipe(v.string(), v.maxLength(1000)), ""),
+  blank: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.ltValue(9007199254740992)), 0),
+});
+
 const inputSpec = v.strictObject({
   size: v.pipe(v.number(), v.safeInteger(), v.minValue(16), v.maxValue(4096)),
   mean: v.strictTuple([
@@ -103,6 +109,7 @@ const provenance = v.strictObject({
   recipe: v.record(v.string(), v.unknown()),
   data: v.pipe(v.string(), v.maxLength(1000)),
   fingerprint: v.pipe(v.string(), v.maxLength(1000)),
+  groups: v.optional(v.nullable(grouping), null),
   protocol: v.pipe(v.string(), v.maxLength(1000)),
   split_seed: v.pipe(v.number(), v.safeInteger(), v.gtValue(-9007199254740992), v.ltValue(9007199254740992)),
   seed: v.pipe(v.number(), v.safeInteger(), v.gtValue(-9007199254740992), v.ltValue(9007199254740992)),
@@ -127,7 +134,7 @@ export const specSchema = v.strictObject({
   name: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]*$/)),
   version: v.optional(v.pipe(v.string(), v.maxLength(1000)), "1"),
   title: v.pipe(v.string(), v.maxLength(1000)),
-  domain: v.optional(v.picklist(["dermoscopy", "clinical", "phantom"]), "dermoscopy"),
+  domain: v.optional(v.picklist(["dermoscopy", "clinical", "phantom", "other", "not stated"]), "dermoscopy"),
   classes: v.pipe(v.array(classLabel), v.minLength(2)),
   input: inputSpec,
   outputs: outputSpec,

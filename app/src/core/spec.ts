@@ -15,7 +15,13 @@ export type OperatingPoint = Spec["operating_points"][number];
 export type Domain = Spec["domain"];
 
 /** What kinds of pictures a model can be made for. */
-export const DOMAINS = ["dermoscopy", "clinical", "phantom", "other", "not stated"] as const satisfies readonly Domain[];
+export const DOMAINS = [
+  "dermoscopy",
+  "clinical",
+  "phantom",
+  "other",
+  "not stated",
+] as const satisfies readonly Domain[];
 
 /**
  * Read a specification from the text of `spec.json`.

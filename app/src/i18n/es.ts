@@ -61,6 +61,8 @@ export const es: Translation = {
     madeForDermoscopy: "Para imágenes tomadas con un dermatoscopio.",
     madeForClinical: "Para fotografías corrientes de cerca.",
     madeForPhantom: "Entrenado con imágenes dibujadas: no dice nada sobre la piel.",
+    madeForOther: "Para imágenes que no son ni dermatoscopia ni fotografías corrientes.",
+    madeForNotStated: "No se indica para qué tipo de imágenes.",
 
     cannotTell: "No se puede decir",
     reasonUnlike:
@@ -231,6 +233,8 @@ export const es: Translation = {
     domainDermoscopy: "Dermatoscopia",
     domainClinical: "Fotografías de cerca",
     domainPhantom: "Imágenes dibujadas",
+    domainOther: "Otras imágenes",
+    domainNotStated: "Imágenes de tipo no indicado",
     modelCard: "Ficha del modelo",
     modelCardFull: "La ficha completa, en inglés",
     classes: "Clases",

@@ -7,16 +7,18 @@ out=demo
 rm -rf "$out"
 
 step() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-step "1/5  render phantoms (dermoscopy-like images, 7 classes)"
+step "1/6  render phantoms (dermoscopy-like images, 7 classes)"
 $lentigo data phantom "$out/phantoms" --per-class 80 --size 128
-step "2/5  train MobileNetV3-CaCo on them, a few epochs"
+step "2/6  train MobileNetV3-CaCo on them, a few epochs"
 $lentigo train phantom-demo --data "$out/phantoms" --out "$out/run"
-step "3/5  judge it on lesions it never saw"
+step "3/6  judge it on lesions it never saw"
 $lentigo evaluate "$out/run"
-step "4/5  export one bundle, the same answer in every runtime"
+step "4/6  export one bundle, the same answer in every runtime"
 $lentigo export "$out/run"
-step "5/5  classify images with it"
+step "5/6  classify images with it"
 $lentigo predict "$out/phantoms/images" --model "$out/run" --out "$out/predictions.csv" --heatmaps "$out/heatmaps"
+step "6/6  classify rendered pictures with a packaged model, which was trained on photographs"
+$lentigo predict "$out/phantoms/images" --model dermoscopy-7 --out "$out/dermoscopy-7.csv" --top-k 3 --quiet
 
 cat <<EOF
 

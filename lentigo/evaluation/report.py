@@ -12,7 +12,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -87,6 +87,8 @@ class Report:
     index: Path
     metrics: dict[str, Any]
 
+_RENDERED = "PHANTOM_"
+"""How the names of rendered pictures begin (`lentigo.synthetic`)."""
 
 # The page has the confusion matrix as a table and the training curves one by one, which a phone shows better.
 _FILES_ONLY = ("confusion", "training")
@@ -147,6 +149,9 @@ def write_report(
         drawn["stress_reliance"] = reliance_plot(stress.reliance)
     drawn["selective"] = (selective_plot(trust.selective), "Share of right answers against the share of images that is answered.")
     heading = title or str(facts.get("name") or run.name)
+    if all(PurePath(image).name.startswith(_RENDERED) for image in run.test.images.tolist()):
+        heading += " (rendered pictures, no photographs)"
+        facts |= {"data_name": f"pictures rendered by a program, in the layout of {facts.get('data', 'a data set')}", "rendered": True}
 
     summary = {
         "format": 1,
@@ -350,6 +355,8 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What makes the figures look better than they are, each with a bold opening."""
     said = []
+    if facts.get("rendered"):
+        said.append(("Rendered pictures.", "A program drew them for demonstration and tests: no figure here says anything about skin."))
     source = recorded_groups(facts)
     if not source.known and facts.get("trained_on", 0) == 0:
         said.append(("Patients unknown.", f"{LEAK[0].upper()}{LEAK[1:]}, and the figures may be too high: {ASK}."))

@@ -242,7 +242,8 @@ def _sets(spec: Spec, coverage: Coverage | None) -> str:
     return (
         f"## Prediction sets\n\nBesides the likeliest class an answer names every class whose probability reaches the class's threshold, "
         f"so that the true class is among them {coverage.aim:.0%} of the time (split-conformal, one quantile a class on its validation "
-        f"images; Sadinle, Lei and Wasserman, JASA 2019).{shared} On the test part a set holds {coverage.size:.2f} classes on average; "
+        f"images; Sadinle, Lei and Wasserman, JASA 2019). A set may therefore name a rare class, whose threshold is low, and leave out a "
+        f"likelier one.{shared} On the test part a set holds {coverage.size:.2f} classes on average; "
         f"{coverage.single:.0%} hold one, {coverage.empty:.0%} none.\n\n"
         + _table(["Class", "Threshold", "Test: sets that hold it, %"], rows, "lr")
     )

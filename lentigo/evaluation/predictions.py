@@ -22,6 +22,9 @@ from lentigo.errors import DataError, did_you_mean
 from lentigo.files import atomic_path
 
 REQUIRED = ("image", "path", "group", "target")
+STATE = "probabilities"
+"""The column that says whether the temperature has been applied; it is no metadata."""
+
 # A table written with three decimals still passes; a table of logits or of scores does not.
 SUM_TOLERANCE = 1e-3
 
@@ -145,8 +148,11 @@ def write_predictions(
     probabilities: FloatArray,
     codes: Sequence[str],
     metadata: pd.DataFrame | None = None,
+    calibrated: bool = False,
 ) -> Path:
     """Check predictions and write them as CSV, atomically.
+
+    The last column, ``probabilities``, says whether they are ``before temperature`` or ``after temperature``.
 
     Args:
         path: the file to write; its folder is created.
@@ -157,6 +163,7 @@ def write_predictions(
         probabilities: (N, K) float64; rows sum to 1. Take the softmax in float64.
         codes: K class codes, in the order of the probability columns.
         metadata: N rows of further columns (age, sex, site, ...); its index is ignored.
+        calibrated: whether the temperature has been applied; tables of runs are written before it.
 
     Returns:
         The path written.
@@ -169,7 +176,9 @@ def write_predictions(
         images=images, paths=paths, groups=groups, targets=targets, probabilities=probabilities, codes=codes, metadata=metadata
     )
     with atomic_path(path) as temporary:
-        table.frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+        said = {} if STATE in table.frame.columns else {STATE: "after temperature" if calibrated else "before temperature"}
+        frame = table.frame.assign(**said)
+        frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
     return Path(path)
 
 
@@ -206,7 +215,7 @@ def read_predictions(path: str | Path, *, codes: Sequence[str] | None = None) ->
         if absent:
             raise DataError(f"{source}: no probability column for class {', '.join(absent)}{did_you_mean(absent[0], raw.columns)}")
     numbers = {code: _numbers(raw[code], code, source) for code in classes}
-    others = [name for name in raw.columns if name not in REQUIRED and name not in classes]
+    others = [name for name in raw.columns if name not in (*REQUIRED, STATE) and name not in classes]
     columns: dict[str, object] = {name: raw[name] for name in REQUIRED}
     columns |= numbers
     columns |= {name: _metadata(raw[name]) for name in others}

@@ -27,7 +27,9 @@ def test_a_table_comes_back_as_it_was_written(tmp_path: Path) -> None:
 def test_the_file_has_the_columns_of_the_contract(tmp_path: Path) -> None:
     path = write_table(tmp_path / "test.csv", table(5))
     header = path.read_text(encoding="utf-8").splitlines()[0]
-    assert header == "image,path,group,target,akiec,bcc,bkl,df,mel,nv,vasc,age,sex,site"
+    assert header == "image,path,group,target,akiec,bcc,bkl,df,mel,nv,vasc,age,sex,site,probabilities"
+    assert path.read_text(encoding="utf-8").splitlines()[1].endswith(",before temperature")
+    assert "probabilities" not in read_predictions(path).metadata.columns
 
 
 def test_logits_come_back_up_to_a_constant(tmp_path: Path) -> None:

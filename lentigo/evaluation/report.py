@@ -87,6 +87,7 @@ class Report:
     index: Path
     metrics: dict[str, Any]
 
+
 _RENDERED = "PHANTOM_"
 """How the names of rendered pictures begin (`lentigo.synthetic`)."""
 

@@ -121,7 +121,7 @@ def predict_paths(
         KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table, which a note of the
             exception names.
     """
-    engines = {"local": predict_stream, "ray": ray_stream}
+    engines: dict[str, Callable[..., Generator[list[Row], None, None]]] = {"local": predict_stream, "ray": ray_stream}
     if engine not in engines:
         raise DataError(f"unknown engine {engine!r}{did_you_mean(engine, engines)}")
     if embeddings and engine != "local":

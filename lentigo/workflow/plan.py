@@ -69,7 +69,7 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
     divided = split_samples(
         samples, chosen["data"]["protocol"], fractions=chosen["data"]["fractions"], seed=chosen["data"].get("split_seed", 0)
     )
-    counts = {code: {part: int(row.get(part, 0)) for part in _PARTS} for code, row in divided.counts().iterrows() if code != "total"}
+    counts = {str(code): {part: int(row.get(part, 0)) for part in _PARTS} for code, row in divided.counts().iterrows() if code != "total"}
     learnt = sum(row["train"] for row in counts.values())
     chosen["network"], features = _network(samples)
     chosen |= _training(learnt, samples, _short_side(samples))
@@ -93,9 +93,9 @@ def _data(samples: Samples, asked: dict[str, Any]) -> dict[str, Any]:
         protocol = "patient" if samples.groups.unit == "patient" else "lesion"
     found = {"protocol": protocol, "fractions": [0.7, 0.15, 0.15] if len(samples) < _SMALL else [0.8, 0.1, 0.1], **asked}
     if protocol != "official":
-        groups = samples.frame.groupby("label")["group"].nunique().reindex(samples.labels.codes, fill_value=0)
+        groups = samples.frame.groupby("label")["group"].nunique().reindex(list(samples.labels.codes), fill_value=0)
         parts = sum(share > 0 for share in found["fractions"])
-        small = {code: int(n) for code, n in groups.items() if n < parts}
+        small = {str(code): int(n) for code, n in groups.items() if n < parts}
         if small:
             unit = samples.groups.unit if samples.groups.kind != "unknown" else "image"
             listed = ", ".join(f"{code} ({n})" for code, n in small.items())

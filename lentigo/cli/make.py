@@ -101,6 +101,7 @@ def train(
 ) -> None:
     """Train a network on a data set, by a recipe or by one chosen for the data; the run folder holds all it took and gave."""
     from lentigo.config import load_recipe, to_yaml
+    from lentigo.data.groups import ASK, LEAK
     from lentigo.files import write_text
     from lentigo.training.loggers import check_loggers
     from lentigo.training.preflight import check_run, describe_ready, is_first_process
@@ -129,6 +130,8 @@ def train(
         chosen = load_recipe(recipe or (out or Path("runs") / name_of(data)) / "recipe.yaml", changes)
     folder = out or Path("runs") / chosen.name
     ready = check_run(chosen, data, folder, resume=resume)
+    if ready is not None and chosen.data.protocol in ("lesion", "patient") and not ready.samples.groups.known:
+        say(f"warning: protocol {chosen.data.protocol}, but patients unknown: {LEAK}; {ASK}")
     if save_recipe is not None:
         write_text(save_recipe, to_yaml(chosen))
     if dry_run:

@@ -77,3 +77,4 @@ def test_a_dry_run_imports_no_torch_and_writes_nothing(place: Path, recipe: list
     assert "imported: []" in out
     assert "nothing was trained" in out
     assert not (place / "runs").exists()
+    assert "patients unknown: a leak" in out

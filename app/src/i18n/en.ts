@@ -5,7 +5,10 @@
  * the compiler and a test hold it to them. Nothing else names the languages.
  */
 
+import { recordErrors, recordText } from "./record/en";
+
 const text = {
+  ...recordText,
   // The frame
   skip: "Skip to the content",
   navLabel: "Pages",
@@ -267,6 +270,7 @@ const text = {
 };
 
 const errors = {
+  ...recordErrors,
   unexpected: "Something went wrong ({detail}). Load the page again; what is in the notebook is safe.",
   partUnreachable: "A part of the app could not be fetched. Check the connection and load the page again.",
   workerEnded: "The classification was stopped. Try again.",

@@ -1,10 +1,12 @@
 /** 简体中文。 */
 
 import type { Translation } from "./en";
+import { zhRecord } from "./record/zh";
 
 export const zh: Translation = {
   meta: { lang: "zh-Hans", locale: "zh-CN", spaced: false },
   text: {
+    ...zhRecord.text,
     skip: "跳到正文",
     navLabel: "页面",
     navCheck: "检查",
@@ -247,6 +249,7 @@ export const zh: Translation = {
     updateLater: "稍后",
   },
   errors: {
+    ...zhRecord.errors,
     unexpected: "出现问题（{detail}）。请重新加载页面；记录中的内容是安全的。",
     partUnreachable: "无法获取应用的一部分。请检查网络后重新加载页面。",
     workerEnded: "分析已停止，请重试。",

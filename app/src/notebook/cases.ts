@@ -13,7 +13,7 @@ export interface CaseWithVisits extends Case {
 /** Grows whenever the notebook changes; pages that show it read it to be drawn again. */
 export const revision = signal(0);
 
-async function change(work: () => Promise<void>): Promise<void> {
+export async function change(work: () => Promise<void>): Promise<void> {
   try {
     await work();
   } catch (error) {
@@ -83,11 +83,12 @@ export function settleConflict({ visits, ...one }: CaseWithVisits, conflict: Con
   return saveVisit(settled, { ...visit, note: conflict.note ?? visit.note });
 }
 
-function conflictFields({ title, site, note }: Conflict): Partial<Case> {
+function conflictFields({ title, site, note, clinical }: Conflict): Partial<Case> {
   return {
     ...(title !== undefined && { title }),
     ...(site !== undefined && { site }),
     ...(note !== undefined && { note }),
+    ...(clinical !== undefined && { clinical }),
   };
 }
 
@@ -114,10 +115,12 @@ export function deleteCase(id: string): Promise<void> {
 export function deleteEverything(): Promise<void> {
   return change(async () => {
     const db = await database();
-    const transaction = db.transaction(["cases", "visits"], "readwrite");
+    const transaction = db.transaction(["cases", "visits", "patients", "sheets"], "readwrite");
     await Promise.all([
       transaction.objectStore("cases").clear(),
       transaction.objectStore("visits").clear(),
+      transaction.objectStore("patients").clear(),
+      transaction.objectStore("sheets").clear(),
       transaction.done,
     ]);
   });

@@ -4,6 +4,7 @@ import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import { AppError } from "../core/errors";
 import type { Edit } from "../core/geometry";
 import type { Concern } from "../core/verdict";
+import type { Patient, Sheet } from "../patients/types";
 import type { Case, Visit } from "./types";
 
 export interface StoredBundle {
@@ -38,11 +39,13 @@ interface Schema extends DBSchema {
   bundles: { key: string; value: StoredBundle };
   drafts: { key: string; value: Draft };
   draftPhotos: { key: [string, number]; value: DraftPhoto };
+  patients: { key: string; value: Patient };
+  sheets: { key: string; value: Sheet; indexes: { patient: string } };
 }
 
 export type Database = IDBPDatabase<Schema>;
 
-const VERSION = 2;
+const VERSION = 3;
 
 let opening: Promise<Database> | null = null;
 
@@ -63,6 +66,10 @@ async function open(): Promise<Database> {
         if (before < 2) {
           db.createObjectStore("drafts", { keyPath: "id" });
           db.createObjectStore("draftPhotos", { keyPath: ["draft", "key"] });
+        }
+        if (before < 3) {
+          db.createObjectStore("patients", { keyPath: "id" });
+          db.createObjectStore("sheets", { keyPath: "id" }).createIndex("patient", "patientId");
         }
       },
       blocking(_before, _wanted, event) {

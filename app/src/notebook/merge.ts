@@ -53,14 +53,21 @@ export function mergeCase(here: CaseWithVisits, imported: CaseWithVisits): CaseW
   const { visits: _, conflicts: __, ...fields } = newer;
   const found: Conflict[] = [];
   if (content(newer) !== content(older)) {
-    found.push({ updated: older.updated, title: older.title, site: older.site, note: older.note });
+    const { updated, title, site, note, clinical } = older;
+    found.push({ updated, title, site, note, ...(clinical !== undefined && { clinical }) });
   }
   const visits = new Map(here.visits.map((visit) => [visit.id, visit]));
   for (const visit of imported.visits) {
     const known = visits.get(visit.id);
     if (known === undefined) visits.set(visit.id, { ...visit, caseId: here.id });
-    else if (known.note !== visit.note) {
-      found.push({ updated: imported.updated, visitId: visit.id, note: visit.note });
+    else {
+      // Photographs are the same on both sides; outlines that are here alone or there alone are kept.
+      const photos = known.photos.map((photo, i) => {
+        const measure = photo.measure ?? visit.photos[i]?.measure;
+        return measure === undefined ? photo : { ...photo, measure };
+      });
+      visits.set(visit.id, { ...known, photos });
+      if (known.note !== visit.note) found.push({ updated: imported.updated, visitId: visit.id, note: visit.note });
     }
   }
   const conflicts = withConflicts([...(here.conflicts ?? []), ...(imported.conflicts ?? [])], found);
@@ -70,7 +77,12 @@ export function mergeCase(here: CaseWithVisits, imported: CaseWithVisits): CaseW
 
 /** Whether a merge left the case on this device as it was. */
 function same(a: CaseWithVisits, b: CaseWithVisits): boolean {
-  const visits = (one: CaseWithVisits): string => JSON.stringify(one.visits.map((visit: Visit) => visit.id).sort());
+  const visits = (one: CaseWithVisits): string =>
+    JSON.stringify(
+      one.visits
+        .map(({ id, photos }: Visit) => [id, ...photos.map(({ measure }) => measure !== undefined)].join())
+        .sort(),
+    );
   const own = ({ visits: _, ...fields }: CaseWithVisits): string => JSON.stringify(canonical(fields));
   return visits(a) === visits(b) && own(a) === own(b);
 }

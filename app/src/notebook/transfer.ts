@@ -4,6 +4,8 @@ import * as v from "valibot";
 import { AppError } from "../core/errors";
 import { DOMAINS } from "../core/spec";
 import { CAPTURES, CONCERNS } from "../core/verdict";
+import { DEPIGMENTATION, SCORED_REGIONS } from "../hypo/vasi";
+import type { Patient, Sheet, SheetPhoto } from "../patients/types";
 import type { CaseWithVisits } from "./cases";
 import type { Visit } from "./types";
 
@@ -25,12 +27,37 @@ const reason = v.object({
   threshold: v.exactOptional(number),
 });
 
+const day = v.pipe(v.string(), v.isoDate());
+const point = v.object({ x: number, y: number });
+const shape = v.pipe(v.array(point), v.minLength(3), v.maxLength(20_000));
+
+const measure = v.object({
+  target: v.picklist(["dark", "pale", "wood"]),
+  shapes: v.array(shape),
+  proposed: v.boolean(),
+  scale: v.nullable(
+    v.object({
+      source: v.picklist(["ruler", "coin", "field"]),
+      mmPerPixel: v.pipe(number, v.gtValue(0)),
+      relativeError: v.pipe(number, v.minValue(0)),
+    }),
+  ),
+});
+
+const clinical = v.object({
+  patientId: v.nullable(identity),
+  diagnosis: text,
+  histology: text,
+  reminder: v.nullable(day),
+});
+
 const conflict = v.object({
   updated: instant,
   visitId: v.exactOptional(identity),
   title: v.exactOptional(text),
   site: v.exactOptional(v.nullable(site)),
   note: v.exactOptional(text),
+  clinical: v.exactOptional(clinical),
 });
 
 const photo = v.object({
@@ -40,6 +67,7 @@ const photo = v.object({
   probabilities: v.array(share),
   reasons: v.array(reason),
   cam: v.nullable(v.object({ shape: v.tuple([number, number, number]), values: v.array(number) })),
+  measure: v.exactOptional(measure),
 });
 
 const visit = v.object({
@@ -67,6 +95,37 @@ const visit = v.object({
   created: instant,
 });
 
+const patient = v.object({
+  id: identity,
+  code: text,
+  birthYear: v.nullable(v.pipe(number, v.integer())),
+  skinType: v.nullable(v.picklist([1, 2, 3, 4, 5, 6])),
+  note: text,
+  created: instant,
+  updated: instant,
+});
+
+const sheetPhoto = v.nullable(v.object({ image, width: number, height: number, measure, region: v.nullable(shape) }));
+
+const sheet = v.object({
+  id: identity,
+  patientId: identity,
+  date: day,
+  diagnosis: text,
+  treatment: text,
+  note: text,
+  scores: v.array(
+    v.object({
+      region: v.picklist(SCORED_REGIONS),
+      handUnits: v.pipe(number, v.minValue(0), v.maxValue(100)),
+      depigmentation: v.picklist(DEPIGMENTATION),
+    }),
+  ),
+  pairs: v.array(v.object({ id: identity, region: v.picklist(SCORED_REGIONS), visible: sheetPhoto, wood: sheetPhoto })),
+  created: instant,
+  updated: instant,
+});
+
 const schema = v.object({
   kind: v.literal(KIND),
   version: v.literal(VERSION),
@@ -77,16 +136,31 @@ const schema = v.object({
       title: text,
       site: v.nullable(site),
       note: text,
+      clinical: v.exactOptional(clinical),
       created: instant,
       updated: instant,
       conflicts: v.exactOptional(v.array(conflict)),
       visits: v.array(visit),
     }),
   ),
+  patients: v.exactOptional(v.array(patient)),
+  sheets: v.exactOptional(v.array(sheet)),
 });
 
-/** Cases as the text of one file. Built piece by piece, so that no string holds every image at once. */
-export async function exportCases(cases: readonly CaseWithVisits[]): Promise<Blob> {
+/** Everything in a file, or everything on the device. */
+export interface NotebookContent {
+  cases: readonly CaseWithVisits[];
+  patients?: readonly Patient[];
+  sheets?: readonly Sheet[];
+}
+
+/** Cases alone as the text of one file. */
+export function exportCases(cases: readonly CaseWithVisits[]): Promise<Blob> {
+  return exportNotebook({ cases });
+}
+
+/** The notebook as the text of one file. Built piece by piece, so that no string holds every image at once. */
+export async function exportNotebook({ cases, patients = [], sheets = [] }: NotebookContent): Promise<Blob> {
   const head = { kind: KIND, version: VERSION, exported: new Date().toISOString() };
   const pieces: BlobPart[] = [JSON.stringify(head).slice(0, -1), ',"cases":['];
   for (const [i, one] of cases.entries()) {
@@ -98,16 +172,28 @@ export async function exportCases(cases: readonly CaseWithVisits[]): Promise<Blo
     );
     pieces.push(i > 0 ? ",\n" : "\n", new Blob([JSON.stringify({ ...one, visits })]));
   }
-  pieces.push("\n]}\n");
+  pieces.push("\n]");
+  if (patients.length > 0) pieces.push(`,\n"patients":${JSON.stringify(patients)}`);
+  for (const [i, one] of sheets.entries()) {
+    const pairs = await Promise.all(
+      one.pairs.map(async (pair) => ({
+        ...pair,
+        visible: await withDataUrl(pair.visible),
+        wood: await withDataUrl(pair.wood),
+      })),
+    );
+    pieces.push(i > 0 ? ",\n" : ',\n"sheets":[\n', new Blob([JSON.stringify({ ...one, pairs })]));
+  }
+  pieces.push(sheets.length > 0 ? "\n]}\n" : "}\n");
   return new Blob(pieces, { type: "application/json" });
 }
 
 /**
- * Read what `exportCases` wrote.
+ * Read what `exportNotebook` wrote.
  *
  * @throws AppError: no notebook, a newer version, or a field that is not as it should be
  */
-export async function importCases(file: Blob): Promise<CaseWithVisits[]> {
+export async function importNotebook(file: Blob): Promise<Required<NotebookContent>> {
   let raw: unknown;
   try {
     raw = JSON.parse(await file.text());
@@ -121,14 +207,35 @@ export async function importCases(file: Blob): Promise<CaseWithVisits[]> {
     if (field === "version") throw new AppError("importNewer");
     throw new AppError("importInvalid", { field });
   }
-  return result.output.cases.map((one) => ({
-    ...one,
-    visits: one.visits.map((entry): Visit => ({
-      ...entry,
-      caseId: one.id,
-      photos: entry.photos.map((p) => ({ ...p, image: fromDataUrl(p.image) })),
+  const { cases, patients = [], sheets = [] } = result.output;
+  return {
+    cases: cases.map((one) => ({
+      ...one,
+      visits: one.visits.map((entry): Visit => ({
+        ...entry,
+        caseId: one.id,
+        photos: entry.photos.map((p) => ({ ...p, image: fromDataUrl(p.image) })),
+      })),
     })),
-  }));
+    patients,
+    sheets: sheets.map((one) => ({
+      ...one,
+      pairs: one.pairs.map((pair) => ({
+        ...pair,
+        visible: pair.visible && { ...pair.visible, image: fromDataUrl(pair.visible.image) },
+        wood: pair.wood && { ...pair.wood, image: fromDataUrl(pair.wood.image) },
+      })),
+    })),
+  };
+}
+
+/** The cases of `importNotebook`. */
+export async function importCases(file: Blob): Promise<CaseWithVisits[]> {
+  return [...(await importNotebook(file)).cases];
+}
+
+async function withDataUrl(photo: SheetPhoto | null): Promise<object | null> {
+  return photo && { ...photo, image: await toDataUrl(photo.image) };
 }
 
 async function toDataUrl(blob: Blob): Promise<string> {

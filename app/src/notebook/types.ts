@@ -2,6 +2,7 @@
 
 import type { ClassSpec, Domain } from "../core/spec";
 import type { Reason } from "../core/trust";
+import type { Clinical, Measure } from "../patients/types";
 import type { Capture, Concern } from "../core/verdict";
 
 /** A place on the body: a region of the drawn figure and a point in it. */
@@ -19,6 +20,8 @@ export interface Case {
   title: string;
   site: Site | null;
   note: string;
+  /** Missing in older records. */
+  clinical?: Clinical;
   /** ISO 8601 instants. */
   created: string;
   updated: string;
@@ -35,6 +38,7 @@ export interface Conflict {
   title?: string;
   site?: Site | null;
   note?: string;
+  clinical?: Clinical;
 }
 
 /** One photograph of a visit, and what the model said of it. */
@@ -46,6 +50,8 @@ export interface VisitPhoto {
   probabilities: number[];
   reasons: Reason[];
   cam: { shape: [number, number, number]; values: number[] } | null;
+  /** Outlines and scale, once measured. */
+  measure?: Measure;
 }
 
 /** Which model answered. */

@@ -2,17 +2,29 @@
 
 import { signal } from "@preact/signals";
 
-export type Route = { page: "check" } | { page: "notebook" } | { page: "case"; id: string } | { page: "models" };
+export type Route =
+  | { page: "check" }
+  | { page: "notebook" }
+  | { page: "case"; id: string }
+  | { page: "models" }
+  | { page: "patients" }
+  | { page: "patient"; id: string }
+  | { page: "sheet"; id: string }
+  | { page: "report"; id: string };
 
 export function parseRoute(hash: string): Route {
   const [page, id] = hash.replace(/^#\/?/, "").split("/");
   if (page === "notebook") return id ? { page: "case", id: decodeURIComponent(id) } : { page: "notebook" };
   if (page === "models") return { page: "models" };
+  if (page === "patients") return id ? { page: "patient", id: decodeURIComponent(id) } : { page: "patients" };
+  if ((page === "sheet" || page === "report") && id) return { page, id: decodeURIComponent(id) };
   return { page: "check" };
 }
 
 export function routeHash(route: Route): string {
   if (route.page === "case") return `#/notebook/${encodeURIComponent(route.id)}`;
+  if (route.page === "patient") return `#/patients/${encodeURIComponent(route.id)}`;
+  if ("id" in route) return `#/${route.page}/${encodeURIComponent(route.id)}`;
   return `#/${route.page}`;
 }
 

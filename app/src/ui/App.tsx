@@ -11,6 +11,7 @@ import { Dialog } from "./Dialog";
 import { Icon, type IconName } from "./icons";
 import { later } from "./later";
 import { Notices } from "./Notices";
+import { PatientPage, Patients, Report, SheetPage } from "./record/lazy";
 import { UpdatePrompt } from "./UpdatePrompt";
 
 const CasePage = later(async () => (await import("./CasePage")).CasePage);
@@ -20,8 +21,21 @@ const Notebook = later(async () => (await import("./Notebook")).Notebook);
 const PAGES = [
   { page: "check", icon: "check", label: "navCheck" },
   { page: "notebook", icon: "notebook", label: "navNotebook" },
+  { page: "patients", icon: "patients", label: "navPatients" },
   { page: "models", icon: "models", label: "navModels" },
 ] as const;
+
+/** Which entry of the navigation a page belongs to. */
+const NAVIGATED: Record<Route["page"], (typeof PAGES)[number]["page"]> = {
+  check: "check",
+  notebook: "notebook",
+  case: "notebook",
+  report: "notebook",
+  patients: "patients",
+  patient: "patients",
+  sheet: "patients",
+  models: "models",
+};
 
 const THEMES: Record<Theme, { next: Theme; icon: IconName; label: "themeAuto" | "themeLight" | "themeDark" }> = {
   auto: { next: "light", icon: "auto", label: "themeAuto" },
@@ -30,7 +44,7 @@ const THEMES: Record<Theme, { next: Theme; icon: IconName; label: "themeAuto" | 
 };
 
 function Navigation() {
-  const current = route.value.page === "case" ? "notebook" : route.value.page;
+  const current = NAVIGATED[route.value.page];
   return (
     <nav class="nav" aria-label={t("navLabel")}>
       {PAGES.map(({ page, icon, label }) => (
@@ -111,6 +125,14 @@ function Page({ at }: { at: Route }) {
       return <Notebook />;
     case "case":
       return <CasePage key={at.id} id={at.id} />;
+    case "report":
+      return <Report key={at.id} id={at.id} />;
+    case "patients":
+      return <Patients />;
+    case "patient":
+      return <PatientPage key={at.id} id={at.id} />;
+    case "sheet":
+      return <SheetPage key={at.id} id={at.id} />;
     case "models":
       return <Models />;
   }

@@ -23,6 +23,7 @@ import { Compare } from "./Compare";
 import { Confirm, Dialog } from "./Dialog";
 import { Icon } from "./icons";
 import { cameraOpen } from "./Intake";
+import { LesionRecord } from "./record/lazy";
 import { VisitView } from "./VisitView";
 
 /** Run a change of the notebook and tell how it went. */
@@ -238,6 +239,7 @@ function Loaded({ one }: { one: CaseWithVisits }) {
           ))}
         </ol>
       )}
+      <LesionRecord one={one} />
       {editing.value && <EditCase one={one} onClose={() => (editing.value = false)} />}
       {deleting.value !== null && (
         <Confirm

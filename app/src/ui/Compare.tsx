@@ -6,6 +6,7 @@ import { className, dayText, percent, t } from "../i18n";
 import type { Visit } from "../notebook/types";
 import { visitVerdict } from "../notebook/verdict";
 import { Bars, byProbability } from "./Bars";
+import { LayOver } from "./record/lazy";
 import { VerdictLine } from "./Verdict";
 import { KeptPhoto } from "./VisitView";
 
@@ -48,6 +49,7 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
   return (
     <section class="compare" data-testid="compare">
       {!oneModel && <p class="problem">{t("compareModels")}</p>}
+      {first.id !== second.id && <LayOver first={first} second={second} />}
       <div class="compare-sides">
         {sides.map(({ chosen, visit, label }) => (
           <article key={label} class="compare-side" data-testid="visit">

@@ -8,12 +8,17 @@ import { storageUse } from "../notebook/database";
 import { downloadBlob } from "../notebook/download";
 import { searchCases } from "../notebook/search";
 import { visitVerdict } from "../notebook/verdict";
-import { exportCases, importCases } from "../notebook/transfer";
+import { exportNotebook, importNotebook } from "../notebook/transfer";
+import { decrypt, isEncrypted } from "../patients/encryption";
+import { clinicalWords } from "../patients/search";
+import { allSheets, listPatients, mergeRecords } from "../patients/store";
+import type { Patient } from "../patients/types";
 import { tellDone, tellError } from "../state/notices";
 import { routeHash } from "../state/route";
 import { BlobImage } from "./BlobImage";
 import { Confirm } from "./Dialog";
 import { Icon } from "./icons";
+import { PassphraseDialog } from "./record/ExportDialog";
 import { VerdictLine } from "./Verdict";
 
 function CaseCard({ one }: { one: CaseWithVisits }) {
@@ -61,12 +66,17 @@ function Storage({ count }: { count: number }) {
 
 export function Notebook() {
   const cases = useSignal<CaseWithVisits[] | null>(null);
+  const patients = useSignal<ReadonlyMap<string, Patient>>(new Map());
+  const secret = useSignal<File | null>(null);
   const query = useSignal("");
   const confirming = useSignal(false);
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => {
-    listCases().then(
-      (found) => (cases.value = found),
+    Promise.all([listCases(), listPatients()]).then(
+      ([found, people]) => {
+        patients.value = new Map(people.map((one) => [one.id, one]));
+        cases.value = found;
+      },
       (error: unknown) => {
         tellError(error);
         cases.value = [];
@@ -77,19 +87,35 @@ export function Notebook() {
   const exportAll = async (): Promise<void> => {
     try {
       downloadBlob(
-        await exportCases(cases.value ?? []),
+        await exportNotebook({ cases: cases.value ?? [], patients: await listPatients(), sheets: await allSheets() }),
         `lentigo-notebook-${new Date().toISOString().slice(0, 10)}.json`,
       );
     } catch (error) {
       tellError(error);
     }
   };
+  const importContent = async (content: Blob): Promise<void> => {
+    const found = await importNotebook(content);
+    await mergeRecords(found.patients, found.sheets);
+    const { added, updated, unchanged, conflicts } = await mergeIntoNotebook(found.cases);
+    tellDone(conflicts > 0 ? "importedConflicts" : "imported", { added, updated, unchanged, conflicts });
+  };
   const importFile = async (file: File | undefined): Promise<void> => {
     if (file === undefined) return;
     try {
-      const found = await importCases(file);
-      const { added, updated, unchanged, conflicts } = await mergeIntoNotebook(found);
-      tellDone(conflicts > 0 ? "importedConflicts" : "imported", { added, updated, unchanged, conflicts });
+      if (await isEncrypted(file)) {
+        secret.value = file;
+        return;
+      }
+      await importContent(file);
+    } catch (error) {
+      tellError(error, file.name);
+    }
+  };
+  const importSecret = async (file: File, passphrase: string): Promise<void> => {
+    try {
+      await importContent(await decrypt(file, passphrase));
+      secret.value = null;
     } catch (error) {
       tellError(error, file.name);
     }
@@ -104,7 +130,10 @@ export function Notebook() {
   };
 
   const all = cases.value;
-  const shown = all === null ? [] : searchCases(all, query.value, (one) => siteName(one.site));
+  const shown =
+    all === null
+      ? []
+      : searchCases(all, query.value, (one) => `${siteName(one.site)}\n${clinicalWords(one, patients.value)}`);
   return (
     <div class="page">
       <div class="page-head">
@@ -178,6 +207,12 @@ export function Notebook() {
             </button>
           )}
         </div>
+      )}
+      {secret.value !== null && (
+        <PassphraseDialog
+          onGiven={(passphrase) => void importSecret(secret.value!, passphrase)}
+          onClose={() => (secret.value = null)}
+        />
       )}
       {confirming.value && (
         <Confirm

@@ -1,0 +1,129 @@
+/** A file of the record, under a passphrase where wanted. */
+
+import { useSignal } from "@preact/signals";
+import { t } from "../../i18n";
+import { downloadBlob } from "../../notebook/download";
+import { encrypt, SHORTEST_PASSPHRASE } from "../../patients/encryption";
+import { tellDone, tellError } from "../../state/notices";
+import { Dialog } from "../Dialog";
+
+interface Props {
+  /** Without ".json". */
+  name: string;
+  content: () => Promise<Blob>;
+  onClose: () => void;
+}
+
+export function ExportDialog({ name, content, onClose }: Props) {
+  const isSecret = useSignal(true);
+  const passphrase = useSignal("");
+  const again = useSignal("");
+  const working = useSignal(false);
+  const differ = isSecret.value && passphrase.value !== again.value;
+  const save = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault();
+    working.value = true;
+    try {
+      const blob = await content();
+      if (isSecret.value) downloadBlob(await encrypt(blob, passphrase.value), `${name}-encrypted.json`);
+      else downloadBlob(blob, `${name}.json`);
+      tellDone("exported");
+      onClose();
+    } catch (error) {
+      tellError(error);
+    }
+    working.value = false;
+  };
+  return (
+    <Dialog title={t("export")} onClose={onClose} class="dialog-narrow">
+      <form class="form" onSubmit={(event) => void save(event)}>
+        <label class="choice">
+          <input
+            type="checkbox"
+            checked={isSecret.value}
+            onChange={(event) => (isSecret.value = event.currentTarget.checked)}
+            data-testid="encrypted"
+          />
+          <span>{t("exportEncrypted")}</span>
+        </label>
+        {isSecret.value ? (
+          <>
+            <label class="field">
+              <span>{t("passphrase", { least: SHORTEST_PASSPHRASE })}</span>
+              <input
+                type="password"
+                autocomplete="new-password"
+                required
+                minLength={SHORTEST_PASSPHRASE}
+                value={passphrase.value}
+                onInput={(event) => (passphrase.value = event.currentTarget.value)}
+                data-testid="passphrase"
+              />
+            </label>
+            <label class="field">
+              <span>{t("passphraseAgain")}</span>
+              <input
+                type="password"
+                autocomplete="new-password"
+                value={again.value}
+                onInput={(event) => (again.value = event.currentTarget.value)}
+                data-testid="passphrase-again"
+              />
+            </label>
+            <p class="small">{t("passphraseLost")}</p>
+          </>
+        ) : (
+          <p class="problem">{t("exportPlain")}</p>
+        )}
+        <div class="actions">
+          <button type="button" class="button" onClick={onClose}>
+            {t("cancel")}
+          </button>
+          <button
+            type="submit"
+            class="button button-primary"
+            disabled={working.value || differ}
+            data-testid="export-save"
+          >
+            {t("export")}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}
+
+/** Ask for the passphrase of a file that was written under one. */
+export function PassphraseDialog({ onGiven, onClose }: { onGiven: (passphrase: string) => void; onClose: () => void }) {
+  const passphrase = useSignal("");
+  return (
+    <Dialog title={t("passphraseAsk")} onClose={onClose} class="dialog-narrow">
+      <form
+        class="form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          onGiven(passphrase.value);
+        }}
+      >
+        <label class="field">
+          <span>{t("passphraseAsk")}</span>
+          <input
+            type="password"
+            autocomplete="current-password"
+            value={passphrase.value}
+            onInput={(event) => (passphrase.value = event.currentTarget.value)}
+            data-testid="passphrase"
+          />
+        </label>
+        <div class="actions">
+          <button type="button" class="button" onClick={onClose}>
+            {t("cancel")}
+          </button>
+          <button type="submit" class="button button-primary" data-testid="passphrase-give">
+            {t("import")}
+          </button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,161 @@
+/** Two dates of a lesion laid over each other: swiped, blinked, or their difference. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { dayText, t } from "../../i18n";
+import type { TextKey } from "../../i18n/en";
+import type { Pixels } from "../../measure/raster";
+import type { Visit } from "../../notebook/types";
+import { registerInSteps, type Registration } from "../../register/register";
+import { tellError } from "../../state/notices";
+import { number } from "./numbers";
+import { photoPixels } from "./photos";
+
+const VIEWS = ["swipe", "blink", "difference"] as const;
+type View = (typeof VIEWS)[number];
+const NAMES: Record<View, TextKey> = { swipe: "viewSwipe", blink: "viewBlink", difference: "viewDifference" };
+const BLINK_MS = 700;
+const SLICE_MS = 30;
+
+interface Loaded {
+  fixed: Pixels;
+  moving: Pixels;
+  /** Null where the two cannot be laid over: they are shown as they are. */
+  found: Registration | null;
+}
+
+function toCanvas({ width, height, data }: Pixels): OffscreenCanvas {
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d")!.putImageData(new ImageData(new Uint8ClampedArray(data), width, height), 0, 0);
+  return canvas;
+}
+
+/** The second picture as it lies over the first; transparent where it has nothing. */
+function laidOver({ fixed, moving, found }: Loaded): OffscreenCanvas {
+  const canvas = new OffscreenCanvas(fixed.width, fixed.height);
+  const context = canvas.getContext("2d")!;
+  if (found === null) context.drawImage(toCanvas(moving), 0, 0, fixed.width, fixed.height);
+  else {
+    context.setTransform(...found.transform);
+    context.drawImage(toCanvas(moving), 0, 0);
+  }
+  return canvas;
+}
+
+export function LayOver({ first, second }: { first: Visit; second: Visit }) {
+  const loaded = useSignal<Loaded | null>(null);
+  const view = useSignal<View>("swipe");
+  const share = useSignal(50);
+  const blinking = useSignal(false);
+  const top = useRef<HTMLCanvasElement>(null);
+  const bottom = useRef<HTMLCanvasElement>(null);
+  const pairKey = `${first.id} ${second.id}`;
+  useEffect(() => {
+    let current = true;
+    loaded.value = null;
+    const [a, b] = [first.photos[0], second.photos[0]];
+    if (a === undefined || b === undefined) return;
+    Promise.all([photoPixels(a.image), photoPixels(b.image)]).then(
+      ([fixed, moving]) => {
+        const steps = registerInSteps(fixed, moving);
+        // For a few hundredths of a second at a time, so that the page can be used meanwhile.
+        const go = (): void => {
+          const end = performance.now() + SLICE_MS;
+          while (current) {
+            const step = steps.next();
+            if (step.done) return void (loaded.value = { fixed, moving, found: step.value });
+            if (performance.now() > end) return void setTimeout(go);
+          }
+        };
+        go();
+      },
+      (error: unknown) => tellError(error),
+    );
+    return () => {
+      current = false;
+    };
+  }, [pairKey]);
+  useEffect(() => {
+    if (loaded.value === null) return;
+    const { fixed } = loaded.value;
+    for (const canvas of [top.current!, bottom.current!]) {
+      canvas.width = fixed.width;
+      canvas.height = fixed.height;
+    }
+    bottom.current!.getContext("2d")!.drawImage(toCanvas(fixed), 0, 0);
+    top.current!.getContext("2d")!.drawImage(laidOver(loaded.value), 0, 0);
+  }, [loaded.value]);
+  useEffect(() => {
+    if (view.value !== "blink" || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    const timer = setInterval(() => (blinking.value = !blinking.value), BLINK_MS);
+    return () => clearInterval(timer);
+  }, [view.value]);
+  if (first.photos.length === 0 || second.photos.length === 0) return null;
+  const found = loaded.value?.found;
+  const hidden = view.value === "blink" && blinking.value;
+  return (
+    <section class="lay-over" data-testid="lay-over" data-found={loaded.value === null ? "" : String(found !== null)}>
+      <div class="actions actions-start no-print" role="group" aria-label={t("layOver")}>
+        {VIEWS.map((one) => (
+          <button
+            key={one}
+            type="button"
+            class="button"
+            aria-pressed={view.value === one}
+            onClick={() => {
+              view.value = one;
+              blinking.value = false;
+            }}
+            data-testid={`view-${one}`}
+          >
+            {t(NAMES[one])}
+          </button>
+        ))}
+      </div>
+      <div class="lay-stage" style={{ aspectRatio: `${first.photos[0].width} / ${first.photos[0].height}` }}>
+        {loaded.value === null && <span class="spinner" role="status" />}
+        <canvas ref={bottom} role="img" aria-label={dayText(first.date)} />
+        <canvas
+          ref={top}
+          role="img"
+          aria-label={dayText(second.date)}
+          class={view.value === "difference" ? "lay-difference" : ""}
+          style={{
+            visibility: hidden ? "hidden" : "visible",
+            clipPath: view.value === "swipe" ? `inset(0 0 0 ${share.value}%)` : "none",
+          }}
+          data-testid="lay-top"
+        />
+      </div>
+      {view.value === "swipe" && (
+        <label class="heat-slider no-print">
+          <span>{t("swipeHelp", { first: dayText(first.date), second: dayText(second.date) })}</span>
+          <input
+            type="range"
+            min="0"
+            max="100"
+            value={share.value}
+            onInput={(event) => (share.value = Number(event.currentTarget.value))}
+            data-testid="swipe"
+          />
+        </label>
+      )}
+      {view.value === "blink" && (
+        <button type="button" class="button no-print" onClick={() => (blinking.value = !blinking.value)}>
+          {t("blinkShown", { date: dayText(blinking.value ? first.date : second.date) })}
+        </button>
+      )}
+      {view.value === "difference" && <p class="small">{t("differenceHelp")}</p>}
+      {loaded.value !== null &&
+        (found === null || found === undefined ? (
+          <p class="problem" data-testid="not-laid">
+            {t("notLaidOver")}
+          </p>
+        ) : (
+          <p class="small" data-testid="laid">
+            {t("laidOver", { turn: number(found.turn, 0), zoom: number(found.zoom), quality: number(found.quality) })}
+          </p>
+        ))}
+    </section>
+  );
+}

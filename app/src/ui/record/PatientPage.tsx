@@ -1,0 +1,244 @@
+/** One patient: the lesions on the body and in a list, the sheets of hypopigmented disease, and what goes out. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { fhirRecord } from "../../fhir/record";
+import { diagnosisName } from "../../hypo/diagnoses";
+import { shareOfRegion } from "../../hypo/share";
+import { vasi } from "../../hypo/vasi";
+import { dayText, siteName, t, today } from "../../i18n";
+import { type CaseWithVisits, listCases, revision } from "../../notebook/cases";
+import { downloadBlob } from "../../notebook/download";
+import { exportNotebook } from "../../notebook/transfer";
+import { deletePatient, listSheets, newSheet, readPatient, saveSheet } from "../../patients/store";
+import type { Patient, Sheet } from "../../patients/types";
+import { tellError } from "../../state/notices";
+import { language } from "../../state/preferences";
+import { go, routeHash } from "../../state/route";
+import { Confirm } from "../Dialog";
+import { Icon } from "../icons";
+import { AllLesions } from "./AllLesions";
+import { Curve, type CurvePoint } from "./Curve";
+import { ExportDialog } from "./ExportDialog";
+import { sizeOf } from "./growth";
+import { number, skinTypeText } from "./numbers";
+import { PatientForm } from "./PatientForm";
+
+interface Loaded {
+  patient: Patient;
+  lesions: CaseWithVisits[];
+  sheets: Sheet[];
+}
+
+/** VASI over dates; the error reaches to the borders of the steps of depigmentation. */
+export function vasiCurve(sheets: readonly Sheet[]): CurvePoint[] {
+  return sheets.flatMap(({ date, scores }) => {
+    if (scores.length === 0) return [];
+    const { total, low, high } = vasi(scores);
+    return [{ day: date, value: total, error: (high - low) / 2 }];
+  });
+}
+
+/** Area of all patches with a scale, visible light first. */
+export function patchArea(sheet: Sheet): { value: number; error: number } | null {
+  const sizes = sheet.pairs.flatMap(({ visible, wood }) => {
+    const size = (visible && sizeOf(visible)) ?? (wood && sizeOf(wood));
+    return size ? [size.area] : [];
+  });
+  if (sizes.length === 0) return null;
+  return {
+    value: sizes.reduce((sum, { value }) => sum + value, 0),
+    error: Math.hypot(...sizes.map(({ error }) => error)),
+  };
+}
+
+function SheetCard({ sheet }: { sheet: Sheet }) {
+  const score = sheet.scores.length > 0 ? vasi(sheet.scores) : null;
+  const shares = sheet.pairs.flatMap(({ visible }) =>
+    visible ? (shareOfRegion(visible.region, visible.measure.shapes) ?? []) : [],
+  );
+  return (
+    <li>
+      <a class="case-card" href={routeHash({ page: "sheet", id: sheet.id })} data-testid="sheet">
+        <span class="case-words">
+          <strong>{dayText(sheet.date)}</strong>
+          <span class="small">
+            {[sheet.diagnosis && diagnosisName(sheet.diagnosis, language.value), sheet.treatment]
+              .filter(Boolean)
+              .join(t("listComma"))}
+          </span>
+        </span>
+        <span class="case-dates small">
+          {score && <span>{`VASI ${number(score.total, 1)}`}</span>}
+          {shares.length > 0 && (
+            <span>{t("shareOfRegion", { share: shares.map((share) => number(100 * share, 1)).join(" / ") })}</span>
+          )}
+        </span>
+      </a>
+    </li>
+  );
+}
+
+function View({ patient, lesions, sheets }: Loaded) {
+  const editing = useSignal(false);
+  const deleting = useSignal(false);
+  const exporting = useSignal(false);
+  const facts = [
+    patient.birthYear === null ? "" : t("bornIn", { year: patient.birthYear }),
+    skinTypeText(patient.skinType),
+  ];
+  const run = (work: () => Promise<void>): void => void work().catch(tellError);
+  const add = (): void =>
+    run(async () => {
+      const sheet = newSheet(patient.id, today());
+      const before = sheets.at(-1);
+      if (before) sheet.diagnosis = before.diagnosis;
+      await saveSheet(sheet);
+      go({ page: "sheet", id: sheet.id });
+    });
+  const areas = sheets.flatMap((sheet) => {
+    const area = patchArea(sheet);
+    return area ? [{ day: sheet.date, ...area }] : [];
+  });
+  return (
+    <div class="page">
+      <a class="back no-print" href={routeHash({ page: "patients" })}>
+        <Icon name="back" />
+        {t("navPatients")}
+      </a>
+      <div class="page-head">
+        <div>
+          <h1>{patient.code}</h1>
+          <p class="lead">{facts.filter(Boolean).join(t("listComma"))}</p>
+          {patient.note && <p class="visit-note">{patient.note}</p>}
+        </div>
+        <div class="actions no-print">
+          <button type="button" class="button" onClick={() => (editing.value = true)} data-testid="edit-patient">
+            <Icon name="edit" />
+            {t("edit")}
+          </button>
+          <button
+            type="button"
+            class="button"
+            onClick={() =>
+              run(async () => {
+                const record = await fhirRecord({ patient, lesions, sheets, placeName: ({ site }) => siteName(site) });
+                downloadBlob(
+                  new Blob([JSON.stringify(record)], { type: "application/fhir+json" }),
+                  "lentigo-fhir.json",
+                );
+              })
+            }
+            data-testid="fhir"
+          >
+            <Icon name="export" />
+            FHIR
+          </button>
+          <button type="button" class="button" onClick={() => (exporting.value = true)} data-testid="export-patient">
+            <Icon name="export" />
+            {t("export")}
+          </button>
+          <button type="button" class="button" onClick={() => (deleting.value = true)} data-testid="delete-patient">
+            <Icon name="trash" />
+            {t("delete")}
+          </button>
+        </div>
+      </div>
+      <section class="patient-section">
+        <h2>{t("lesionCount", { count: lesions.length })}</h2>
+        <AllLesions lesions={lesions} />
+        <ul class="case-list">
+          {lesions.map((one) => (
+            <li key={one.id}>
+              <a class="case-card" href={routeHash({ page: "case", id: one.id })} data-testid="patient-lesion">
+                <span class="case-words">
+                  <strong>{one.title}</strong>
+                  <span class="small">
+                    {[siteName(one.site), one.clinical?.diagnosis].filter(Boolean).join(t("listComma"))}
+                  </span>
+                </span>
+                <span class="case-dates small">
+                  {t("visitCount", { count: one.visits.length })}
+                  {one.clinical?.reminder && <span>{t("nextLook", { date: dayText(one.clinical.reminder) })}</span>}
+                </span>
+              </a>
+            </li>
+          ))}
+        </ul>
+        {lesions.length === 0 && <p class="small">{t("patientNoLesions")}</p>}
+      </section>
+      <section class="patient-section">
+        <div class="section-head">
+          <h2>{t("hypoTitle")}</h2>
+          <button type="button" class="button button-primary no-print" onClick={add} data-testid="new-sheet">
+            {t("newSheet")}
+          </button>
+        </div>
+        <p class="small">{t("hypoLead")}</p>
+        <ul class="case-list">
+          {[...sheets].reverse().map((sheet) => (
+            <SheetCard key={sheet.id} sheet={sheet} />
+          ))}
+        </ul>
+        <div class="curves">
+          <Curve id="vasi-curve" label="VASI" unit="" points={vasiCurve(sheets)} />
+          <Curve id="area-curve" label={t("areaTogether")} unit="mm²" points={areas} />
+        </div>
+      </section>
+      {editing.value && (
+        <PatientForm
+          patient={patient}
+          onSaved={() => (editing.value = false)}
+          onClose={() => (editing.value = false)}
+        />
+      )}
+      {exporting.value && (
+        <ExportDialog
+          name={`lentigo-patient-${today()}`}
+          content={() => exportNotebook({ cases: lesions, patients: [patient], sheets })}
+          onClose={() => (exporting.value = false)}
+        />
+      )}
+      {deleting.value && (
+        <Confirm
+          title={t("deletePatient")}
+          text={t("deletePatientText")}
+          action={t("delete")}
+          onConfirm={() =>
+            run(async () => {
+              await deletePatient(patient.id);
+              go({ page: "patients" });
+            })
+          }
+          onClose={() => (deleting.value = false)}
+        />
+      )}
+    </div>
+  );
+}
+
+export function PatientPage({ id }: { id: string }) {
+  const loaded = useSignal<Loaded | null | undefined>(undefined);
+  useEffect(() => {
+    Promise.all([readPatient(id), listCases(), listSheets(id)]).then(
+      ([patient, cases, sheets]) => {
+        const lesions = cases.filter((one) => one.clinical?.patientId === id);
+        loaded.value = patient && { patient, lesions, sheets };
+      },
+      (error: unknown) => {
+        tellError(error);
+        loaded.value = null;
+      },
+    );
+  }, [id, revision.value]);
+  if (loaded.value === undefined) return null;
+  if (loaded.value !== null) return <View {...loaded.value} />;
+  return (
+    <div class="page">
+      <p class="empty">{t("patientGone")}</p>
+      <a class="button" href={routeHash({ page: "patients" })}>
+        {t("navPatients")}
+      </a>
+    </div>
+  );
+}

@@ -1,0 +1,405 @@
+/** One date of a patient with hypopigmented disease: photographs in pairs, patches, VASI with its steps, treatment. */
+
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { DIAGNOSES } from "../../hypo/diagnoses";
+import { shareOfRegion } from "../../hypo/share";
+import {
+  DEPIGMENTATION,
+  type Depigmentation,
+  type RegionScore,
+  SCORED_REGIONS,
+  type ScoredRegion,
+  vasi,
+} from "../../hypo/vasi";
+import { dayText, t, today } from "../../i18n";
+import type { TextKey } from "../../i18n/en";
+import { revision } from "../../notebook/cases";
+import { identity } from "../../notebook/record";
+import { deleteSheet, listSheets, readPatient, readSheet, saveSheet } from "../../patients/store";
+import type { Patient, PhotoPair, Sheet, SheetPhoto } from "../../patients/types";
+import { tellError } from "../../state/notices";
+import { language } from "../../state/preferences";
+import { go, routeHash } from "../../state/route";
+import { BlobImage } from "../BlobImage";
+import { Confirm } from "../Dialog";
+import { Icon } from "../icons";
+import { Curve } from "./Curve";
+import { MeasureFigures } from "./MeasureFigures";
+import { number } from "./numbers";
+import { OutlineEditor } from "./OutlineEditor";
+import { vasiCurve } from "./PatientPage";
+import { sheetPhoto } from "./photos";
+
+export const REGION_NAMES: Record<ScoredRegion, TextKey> = {
+  hands: "regionHands",
+  upperExtremities: "regionUpper",
+  trunk: "regionTrunk",
+  lowerExtremities: "regionLower",
+  feet: "regionFeet",
+  faceNeck: "regionFace",
+};
+const LIGHTS = ["visible", "wood"] as const;
+type Light = (typeof LIGHTS)[number];
+
+function PhotoSlot({
+  photo,
+  light,
+  onChange,
+}: {
+  photo: SheetPhoto | null;
+  light: Light;
+  onChange: (photo: SheetPhoto | null) => void;
+}) {
+  const input = useRef<HTMLInputElement>(null);
+  const editing = useSignal(false);
+  const add = async (file: File | undefined): Promise<void> => {
+    if (file === undefined) return;
+    try {
+      onChange(await sheetPhoto(file, light === "wood" ? "wood" : "pale"));
+    } catch (error) {
+      tellError(error, file.name);
+    }
+  };
+  const share = photo && shareOfRegion(photo.region, photo.measure.shapes);
+  return (
+    <div class="photo-slot">
+      <h4>{t(light === "wood" ? "lightWood" : "lightVisible")}</h4>
+      {photo === null ? (
+        <>
+          <button type="button" class="button no-print" onClick={() => input.current!.click()}>
+            {t("addPhoto")}
+          </button>
+          <input
+            ref={input}
+            type="file"
+            accept="image/*"
+            hidden
+            data-testid={`photo-${light}`}
+            onChange={(event) => {
+              void add(event.currentTarget.files?.[0]);
+              event.currentTarget.value = "";
+            }}
+          />
+        </>
+      ) : (
+        <>
+          <div class="slot-image">
+            <BlobImage
+              blob={photo.image}
+              alt={t(light === "wood" ? "lightWood" : "lightVisible")}
+              width={photo.width}
+              height={photo.height}
+              class="kept"
+            />
+            <svg viewBox={`0 0 ${photo.width} ${photo.height}`} aria-hidden="true">
+              {photo.region && (
+                <polygon class="outline-region" points={photo.region.map(({ x, y }) => `${x},${y}`).join(" ")} />
+              )}
+              {photo.measure.shapes.map((shape, i) => (
+                <polygon key={i} class="outline-line" points={shape.map(({ x, y }) => `${x},${y}`).join(" ")} />
+              ))}
+            </svg>
+          </div>
+          <div class="actions actions-start no-print">
+            <button
+              type="button"
+              class="button"
+              onClick={() => (editing.value = true)}
+              data-testid={`outline-${light}`}
+            >
+              {t("outlinePatches")}
+            </button>
+            <button type="button" class="button button-quiet" onClick={() => onChange(null)}>
+              {t("removePhoto")}
+            </button>
+          </div>
+          {photo.measure.shapes.length > 0 && (
+            <MeasureFigures measure={photo.measure} longerSide={Math.max(photo.width, photo.height)} />
+          )}
+          {share !== null && (
+            <p data-testid={`share-${light}`}>{t("shareOfRegion", { share: number(100 * share, 1) })}</p>
+          )}
+          {editing.value && (
+            <OutlineEditor
+              {...photo}
+              onSave={(measure, region) => {
+                onChange({ ...photo, measure, region });
+                editing.value = false;
+              }}
+              onClose={() => (editing.value = false)}
+            />
+          )}
+        </>
+      )}
+    </div>
+  );
+}
+
+function VasiTable({
+  scores,
+  onChange,
+}: {
+  scores: readonly RegionScore[];
+  onChange: (scores: RegionScore[]) => void;
+}) {
+  const set = (region: ScoredRegion, changed: Partial<RegionScore>): void => {
+    const before = scores.find((one) => one.region === region) ?? {
+      region,
+      handUnits: 0,
+      depigmentation: 100 as Depigmentation,
+    };
+    const next = [...scores.filter((one) => one.region !== region), { ...before, ...changed }];
+    const kept = next.filter(({ handUnits }) => handUnits > 0);
+    if (kept.reduce((sum, { handUnits }) => sum + handUnits, 0) > 100) return; // the field says so itself
+    onChange(SCORED_REGIONS.flatMap((one) => kept.filter((score) => score.region === one)));
+  };
+  const result = vasi(scores);
+  const range = `${number(result.low, 1)}–${number(result.high, 1)}`;
+  return (
+    <div class="vasi" data-testid="vasi">
+      <table>
+        <thead>
+          <tr>
+            <th>{t("region")}</th>
+            <th>{t("handUnits")}</th>
+            <th>{t("depigmentation")}</th>
+            <th>{t("product")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {SCORED_REGIONS.map((region) => {
+            const step = result.steps.find((one) => one.region === region);
+            return (
+              <tr key={region}>
+                <th scope="row">{t(REGION_NAMES[region])}</th>
+                <td>
+                  <input
+                    type="number"
+                    min="0"
+                    max="100"
+                    step="0.1"
+                    aria-label={`${t(REGION_NAMES[region])}, ${t("handUnits")}`}
+                    value={step?.handUnits ?? ""}
+                    onChange={(event) => {
+                      if (event.currentTarget.checkValidity())
+                        set(region, { handUnits: Number(event.currentTarget.value) });
+                      else event.currentTarget.reportValidity();
+                    }}
+                    data-testid={`units-${region}`}
+                  />
+                </td>
+                <td>
+                  <select
+                    aria-label={`${t(REGION_NAMES[region])}, ${t("depigmentation")}`}
+                    value={String(step?.depigmentation ?? 100)}
+                    onChange={(event) =>
+                      set(region, { depigmentation: Number(event.currentTarget.value) as Depigmentation })
+                    }
+                    disabled={step === undefined}
+                    data-testid={`depigmentation-${region}`}
+                  >
+                    {DEPIGMENTATION.map((degree) => (
+                      <option key={degree} value={String(degree)}>{`${degree} %`}</option>
+                    ))}
+                  </select>
+                </td>
+                <td data-testid={`product-${region}`}>{step ? number(step.product) : ""}</td>
+              </tr>
+            );
+          })}
+        </tbody>
+      </table>
+      {scores.length > 0 && (
+        <>
+          <p>
+            <strong data-testid="vasi-total">{`VASI = ${result.steps
+              .filter(({ region }) => region !== "faceNeck")
+              .map(({ handUnits, depigmentation }) => `${number(handUnits)} × ${depigmentation} %`)
+              .join(" + ")} = ${number(result.total)}`}</strong>
+          </p>
+          <p class="small" data-testid="vasi-range">
+            {t("vasiRange", { range, adult: number(result.adultHand) })}
+          </p>
+        </>
+      )}
+      <p class="small">{t("vasiSource")}</p>
+    </div>
+  );
+}
+
+function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | null; sheets: Sheet[] }) {
+  const deleting = useSignal(false);
+  const save = (changed: Partial<Sheet>): void => void saveSheet({ ...sheet, ...changed }).catch(tellError);
+  const setPair = (id: string, changed: Partial<PhotoPair>): void =>
+    save({ pairs: sheet.pairs.map((pair) => (pair.id === id ? { ...pair, ...changed } : pair)) });
+  return (
+    <div class="page sheet-page">
+      <a class="back no-print" href={routeHash(patient ? { page: "patient", id: patient.id } : { page: "patients" })}>
+        <Icon name="back" />
+        {patient?.code ?? t("navPatients")}
+      </a>
+      <div class="page-head">
+        <div>
+          <h1>{t("hypoTitle")}</h1>
+          <p class="lead">{dayText(sheet.date)}</p>
+        </div>
+        <div class="actions no-print">
+          <button type="button" class="button" onClick={() => print()}>
+            <Icon name="print" />
+            {t("print")}
+          </button>
+          <button type="button" class="button" onClick={() => (deleting.value = true)}>
+            <Icon name="trash" />
+            {t("delete")}
+          </button>
+        </div>
+      </div>
+      <div class="clinical">
+        <label class="field">
+          <span>{t("date")}</span>
+          <input
+            type="date"
+            required
+            max={today()}
+            value={sheet.date}
+            onChange={(event) => event.currentTarget.checkValidity() && save({ date: event.currentTarget.value })}
+            data-testid="sheet-date"
+          />
+        </label>
+        <label class="field">
+          <span>{t("diagnosis")}</span>
+          <select
+            value={sheet.diagnosis}
+            onChange={(event) => save({ diagnosis: event.currentTarget.value })}
+            data-testid="sheet-diagnosis"
+          >
+            <option value="">{t("notStated")}</option>
+            {DIAGNOSES.map((one) => (
+              <option key={one.code} value={one.code}>
+                {one[language.value]}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label class="field">
+          <span>{t("treatment")}</span>
+          <textarea
+            rows={2}
+            maxLength={4000}
+            value={sheet.treatment}
+            onChange={(event) => save({ treatment: event.currentTarget.value })}
+            data-testid="treatment"
+          />
+        </label>
+        <label class="field">
+          <span>{t("note")}</span>
+          <textarea
+            rows={2}
+            maxLength={4000}
+            value={sheet.note}
+            onChange={(event) => save({ note: event.currentTarget.value })}
+          />
+        </label>
+      </div>
+      <section class="patient-section">
+        <div class="section-head">
+          <h2>{t("photographPairs")}</h2>
+          <button
+            type="button"
+            class="button no-print"
+            onClick={() =>
+              save({ pairs: [...sheet.pairs, { id: identity(), region: "hands", visible: null, wood: null }] })
+            }
+            data-testid="add-pair"
+          >
+            {t("addPair")}
+          </button>
+        </div>
+        <p class="small">{t("pairHelp")}</p>
+        {sheet.pairs.map((pair) => (
+          <div key={pair.id} class="pair" data-testid="pair">
+            <label class="field">
+              <span>{t("region")}</span>
+              <select
+                value={pair.region}
+                onChange={(event) => setPair(pair.id, { region: event.currentTarget.value as ScoredRegion })}
+              >
+                {SCORED_REGIONS.map((region) => (
+                  <option key={region} value={region}>
+                    {t(REGION_NAMES[region])}
+                  </option>
+                ))}
+              </select>
+            </label>
+            <div class="pair-photos">
+              {LIGHTS.map((light) => (
+                <PhotoSlot
+                  key={light}
+                  light={light}
+                  photo={pair[light]}
+                  onChange={(photo) => setPair(pair.id, { [light]: photo })}
+                />
+              ))}
+            </div>
+            <button
+              type="button"
+              class="button button-quiet no-print"
+              onClick={() => save({ pairs: sheet.pairs.filter(({ id }) => id !== pair.id) })}
+            >
+              {t("removePair")}
+            </button>
+          </div>
+        ))}
+      </section>
+      <section class="patient-section">
+        <h2>VASI</h2>
+        <VasiTable scores={sheet.scores} onChange={(scores) => save({ scores })} />
+        <Curve id="vasi-curve" label="VASI" unit="" points={vasiCurve(sheets)} />
+      </section>
+      <p class="small">{t("noticeShort")}</p>
+      {deleting.value && (
+        <Confirm
+          title={t("deleteSheet")}
+          text={t("deleteSheetText")}
+          action={t("delete")}
+          onConfirm={() =>
+            void deleteSheet(sheet.id).then(
+              () => go(patient ? { page: "patient", id: patient.id } : { page: "patients" }),
+              tellError,
+            )
+          }
+          onClose={() => (deleting.value = false)}
+        />
+      )}
+    </div>
+  );
+}
+
+export function SheetPage({ id }: { id: string }) {
+  const loaded = useSignal<{ sheet: Sheet; patient: Patient | null; sheets: Sheet[] } | null | undefined>(undefined);
+  useEffect(() => {
+    readSheet(id)
+      .then(async (sheet) => {
+        if (sheet === null) loaded.value = null;
+        else {
+          const [patient, sheets] = await Promise.all([readPatient(sheet.patientId), listSheets(sheet.patientId)]);
+          loaded.value = { sheet, patient, sheets };
+        }
+      })
+      .catch((error: unknown) => {
+        tellError(error);
+        loaded.value = null;
+      });
+  }, [id, revision.value]);
+  if (loaded.value === undefined) return null;
+  if (loaded.value !== null) return <View {...loaded.value} />;
+  return (
+    <div class="page">
+      <p class="empty">{t("sheetGone")}</p>
+      <a class="button" href={routeHash({ page: "patients" })}>
+        {t("navPatients")}
+      </a>
+    </div>
+  );
+}

@@ -1,0 +1,33 @@
+/** Figures with their errors, in words. */
+
+import type { Measured } from "../../measure/figures";
+import { t } from "../../i18n";
+
+/** Decimals that show the error to one digit, two where it begins with 1. */
+function decimals(error: number): number {
+  if (!(error > 0)) return 1;
+  const exponent = Math.floor(Math.log10(error));
+  return Math.min(3, Math.max(0, (error / 10 ** exponent < 2 ? 1 : 0) - exponent));
+}
+
+/** "12.4 ± 1.1 mm²" */
+export function withError({ value, error }: Measured, unit: string): string {
+  const digits = decimals(error);
+  return `${value.toFixed(digits)} ± ${error.toFixed(digits)}\u00a0${unit}`;
+}
+
+/** "+12 ± 9 %" */
+export function changeText({ value, error }: Measured): string {
+  return `${value > 0 ? "+" : value < 0 ? "−" : ""}${Math.abs(value).toFixed(0)} ± ${error.toFixed(0)}\u00a0%`;
+}
+
+export const number = (value: number, digits = 2): string => String(Number(value.toFixed(digits)));
+
+export const MM2 = "mm²";
+
+/** A skin type in Fitzpatrick's Roman numerals. */
+export const ROMAN = ["I", "II", "III", "IV", "V", "VI"] as const;
+
+export function skinTypeText(skinType: number | null): string {
+  return skinType === null ? "" : t("skinTypeIs", { type: ROMAN[skinType - 1] });
+}

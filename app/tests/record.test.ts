@@ -1,0 +1,358 @@
+import "fake-indexeddb/auto";
+import { deleteDB, openDB } from "idb";
+import { expect, test } from "vitest";
+import { fhirRecord } from "../src/fhir/record";
+import { DIAGNOSES } from "../src/hypo/diagnoses";
+import { shareOfRegion } from "../src/hypo/share";
+import { type RegionScore, vasi } from "../src/hypo/vasi";
+import { esRecord } from "../src/i18n/record/es";
+import { recordErrors, recordText } from "../src/i18n/record/en";
+import { type CaseWithVisits, deleteEverything, listCases, readCase, restoreCases } from "../src/notebook/cases";
+import { mergeCase } from "../src/notebook/merge";
+import { exportNotebook, importNotebook } from "../src/notebook/transfer";
+import { calendarFile } from "../src/patients/calendar";
+import { decrypt, encrypt, isEncrypted } from "../src/patients/encryption";
+import { clinicalWords, matches, searchPatients, summaries } from "../src/patients/search";
+import {
+  deletePatient,
+  listPatients,
+  listSheets,
+  mergedPatient,
+  mergeRecords,
+  newPatient,
+  newSheet,
+  saveClinical,
+  saveMeasure,
+  savePatient,
+  saveSheet,
+} from "../src/patients/store";
+import type { Measure, Patient, Sheet } from "../src/patients/types";
+import { readFileSync } from "node:fs";
+import path from "node:path";
+import { FIXTURES } from "./fixtures";
+
+const JPEG = new Blob([new Uint8Array([255, 216, 255, 217])], { type: "image/jpeg" });
+const SQUARE = [
+  { x: 100, y: 100 },
+  { x: 200, y: 100 },
+  { x: 200, y: 200 },
+  { x: 100, y: 200 },
+];
+const MEASURE: Measure = {
+  target: "dark",
+  shapes: [SQUARE],
+  proposed: false,
+  scale: { source: "field", mmPerPixel: 0.05, relativeError: 0.02 },
+};
+
+const PATIENT: Patient = {
+  id: "p1",
+  code: "P-001",
+  birthYear: 1980,
+  skinType: 3,
+  note: "",
+  created: "2024-01-01T00:00:00.000Z",
+  updated: "2024-01-01T00:00:00.000Z",
+};
+
+function lesion(id: string, patientId: string | null = "p1"): CaseWithVisits {
+  return {
+    id,
+    title: "Mole on the arm",
+    site: { region: "left.forearm", view: "front", x: 0.7, y: 0.4 },
+    note: "",
+    clinical: { patientId, diagnosis: "naevus", histology: "junctional naevus", reminder: "2024-09-01" },
+    created: "2024-01-01T00:00:00.000Z",
+    updated: "2024-03-02T10:00:00.000Z",
+    visits: [
+      {
+        id: `${id}-v`,
+        caseId: id,
+        date: "2024-03-02",
+        note: "first look",
+        photos: [
+          {
+            image: JPEG,
+            width: 400,
+            height: 300,
+            probabilities: [0.25, 0.75],
+            reasons: [],
+            cam: null,
+            measure: MEASURE,
+          },
+        ],
+        classes: [
+          { code: "mel", en: "melanoma", zh: "黑色素瘤", malignant: true },
+          { code: "nv", en: "melanocytic nevus", zh: "黑色素细胞痣", malignant: false },
+        ],
+        probabilities: [0.25, 0.75],
+        malignant: 0.25,
+        operatingPoint: { name: "sensitivity-95", threshold: 0.2 },
+        abstained: false,
+        model: { name: "alpha", version: "1", title: "Alpha", digest: "0".repeat(64) },
+        created: "2024-03-02T10:00:00.000Z",
+      },
+    ],
+  };
+}
+
+const SHEET: Sheet = {
+  id: "s1",
+  patientId: "p1",
+  date: "2024-03-02",
+  diagnosis: "vitiligo",
+  treatment: "narrowband UV-B, three times a week",
+  note: "",
+  scores: [
+    { region: "hands", handUnits: 2, depigmentation: 50 },
+    { region: "trunk", handUnits: 3, depigmentation: 25 },
+  ],
+  pairs: [
+    {
+      id: "r1",
+      region: "trunk",
+      visible: {
+        image: JPEG,
+        width: 400,
+        height: 300,
+        measure: { ...MEASURE, target: "pale" },
+        region: [...SQUARE].map(({ x, y }) => ({ x: 2 * x - 150, y: 2 * y - 150 })),
+      },
+      wood: {
+        image: JPEG,
+        width: 400,
+        height: 300,
+        measure: { ...MEASURE, target: "wood", scale: null },
+        region: null,
+      },
+    },
+  ],
+  created: "2024-03-02T10:00:00.000Z",
+  updated: "2024-03-02T10:00:00.000Z",
+};
+
+test("VASI by hand: hand units times residual depigmentation, face and neck apart", () => {
+  // Worked by hand: 2 x 0.5 + 6 x 0.25 + 10 x 1 + 4 x 0.9 + 1 x 0.1 = 16.2.
+  const scores: RegionScore[] = [
+    { region: "hands", handUnits: 2, depigmentation: 50 },
+    { region: "upperExtremities", handUnits: 6, depigmentation: 25 },
+    { region: "trunk", handUnits: 10, depigmentation: 100 },
+    { region: "lowerExtremities", handUnits: 4, depigmentation: 90 },
+    { region: "feet", handUnits: 1, depigmentation: 10 },
+    { region: "faceNeck", handUnits: 2, depigmentation: 75 },
+  ];
+  const result = vasi(scores);
+  expect(result.total).toBeCloseTo(16.2, 9);
+  expect(result.steps.map(({ product }) => Number(product.toFixed(6)))).toEqual([1, 1.5, 10, 3.6, 0.1, 1.5]);
+  expect(result.faceNeck).toBeCloseTo(1.5, 9);
+  // Borders of the steps: 37.5-62.5, 17.5-37.5, 95-100, 82.5-95, 5-17.5 %.
+  expect(result.low).toBeCloseTo(0.75 + 1.05 + 9.5 + 3.3 + 0.05, 9);
+  expect(result.high).toBeCloseTo(1.25 + 2.25 + 10 + 3.8 + 0.175, 9);
+  expect(result.adultHand).toBeCloseTo(16.2 * 0.87, 9);
+  expect(vasi([]).total).toBe(0);
+  expect(vasi([{ region: "trunk", handUnits: 100, depigmentation: 100 }]).total).toBe(100);
+  expect(() => vasi([{ region: "trunk", handUnits: 101, depigmentation: 100 }])).toThrow(RangeError);
+  expect(() => vasi([scores[0], { region: "trunk", handUnits: 99, depigmentation: 10 }])).toThrow(RangeError);
+});
+
+test("per cent of a region counts a patch once, and only its part inside", () => {
+  const box = (x: number, y: number, side: number) => [
+    { x, y },
+    { x: x + side, y },
+    { x: x + side, y: y + side },
+    { x, y: y + side },
+  ];
+  const region = box(0, 0, 100);
+  expect(shareOfRegion(region, [box(10, 10, 20)])).toBeCloseTo(0.04, 3);
+  expect(shareOfRegion(region, [box(10, 10, 20), box(10, 10, 20)])).toBeCloseTo(0.04, 3);
+  expect(shareOfRegion(region, [box(90, 90, 20)])).toBeCloseTo(0.01, 3);
+  expect(shareOfRegion(region, [])).toBe(0);
+  expect(shareOfRegion(null, [region])).toBeNull();
+});
+
+test("the picking list is that of the hypo recipe", () => {
+  const python = readFileSync(path.join(import.meta.dirname, "../../lentigo/labels.py"), "utf8");
+  const listed = python.slice(python.indexOf("HYPO = LabelSet(")).split("\n)")[0];
+  const classes = [...listed.matchAll(/ClassLabel\("(\w+)", "([^"]+)", "([^"]+)"/g)].map(([, code, en, zh]) => ({
+    code,
+    en,
+    zh,
+  }));
+  expect(classes).toHaveLength(10);
+  expect(DIAGNOSES.map(({ code, en, zh }) => ({ code, en, zh }))).toEqual(classes);
+});
+
+test("a reminder is one day in the calendar", () => {
+  const text = calendarFile(
+    [{ id: "abc", day: "2024-12-31", summary: `Look, again; ${"é".repeat(60)}` }],
+    new Date("2024-06-01T12:00:00Z"),
+  );
+  expect(text).toContain("DTSTART;VALUE=DATE:20241231\r\nDTEND;VALUE=DATE:20250101\r\n");
+  expect(text).toContain("DTSTAMP:20240601T120000Z\r\n");
+  expect(text).toContain("SUMMARY:Look\\, again\\; é");
+  for (const line of text.split("\r\n")) expect(new TextEncoder().encode(line).length).toBeLessThanOrEqual(75);
+  expect(text.replaceAll("\r\n ", "")).toContain("é".repeat(60));
+  expect(text.replaceAll("\r\n", "")).not.toContain("\n");
+});
+
+test("a file under a passphrase comes back with it, and not without", async () => {
+  const content = new Blob(['{"a":1}'], { type: "application/json" });
+  const secret = await encrypt(content, "correct horse");
+  expect(await isEncrypted(secret)).toBe(true);
+  expect(await isEncrypted(content)).toBe(false);
+  expect(await secret.text()).not.toContain('"a"');
+  expect(await (await decrypt(secret, "correct horse")).text()).toBe('{"a":1}');
+  await expect(decrypt(secret, "wrong horse 1")).rejects.toMatchObject({ key: "passphraseWrong" });
+  await expect(encrypt(content, "short")).rejects.toMatchObject({ key: "passphraseShort" });
+  const changed = JSON.parse(await secret.text()) as { data: string };
+  changed.data = `${changed.data[0] === "A" ? "B" : "A"}${changed.data.slice(1)}`;
+  await expect(decrypt(new Blob([JSON.stringify(changed)]), "correct horse")).rejects.toMatchObject({
+    key: "passphraseWrong",
+  });
+  const slow = { ...changed, kdf: { name: "PBKDF2", hash: "SHA-256", iterations: 1e9, salt: "" } };
+  await expect(decrypt(new Blob([JSON.stringify(slow)]), "correct horse")).rejects.toMatchObject({
+    key: "importNotNotebook",
+  });
+});
+
+test("a database of the first version keeps every record, and takes patients", async () => {
+  await deleteDB("lentigo");
+  const { clinical: _, visits, ...old } = lesion("old");
+  const before = await openDB("lentigo", 1, {
+    upgrade(db) {
+      db.createObjectStore("cases", { keyPath: "id" });
+      db.createObjectStore("visits", { keyPath: "id" }).createIndex("case", "caseId");
+      db.createObjectStore("bundles", { keyPath: "name" });
+    },
+  });
+  await before.put("cases", old);
+  await before.put("visits", visits[0]);
+  before.close();
+  expect(await listCases()).toMatchObject([{ id: "old", title: "Mole on the arm", visits: [{ note: "first look" }] }]);
+  await savePatient(PATIENT);
+  expect(await listPatients()).toMatchObject([{ code: "P-001" }]);
+  await saveClinical("old", { patientId: "p1", diagnosis: "naevus" });
+  await saveMeasure("old-v", 0, MEASURE);
+  const now = await readCase("old");
+  expect(now).toMatchObject({
+    note: "",
+    clinical: { patientId: "p1", diagnosis: "naevus", histology: "", reminder: null },
+  });
+  expect(now!.visits[0].photos[0].measure).toEqual(MEASURE);
+});
+
+test("a deleted patient takes the sheets along and leaves the lesions", async () => {
+  await deleteEverything();
+  await savePatient(PATIENT);
+  await restoreCases([lesion("one"), lesion("other", "p2")]);
+  await saveSheet(SHEET);
+  expect(await listSheets("p1")).toHaveLength(1);
+  await deletePatient("p1");
+  expect(await listPatients()).toHaveLength(0);
+  expect(await listSheets("p1")).toHaveLength(0);
+  const left = await listCases();
+  expect(left).toHaveLength(2);
+  expect(left.map((one) => one.clinical?.patientId).sort()).toEqual([null, "p2"].sort());
+  expect((await readCase("one"))!.clinical!.histology).toBe("junctional naevus");
+});
+
+test("export and import carry patients, sheets, outlines and what the clinician said", async () => {
+  const file = await exportNotebook({ cases: [lesion("one")], patients: [PATIENT], sheets: [SHEET] });
+  const back = await importNotebook(file);
+  expect(back.patients).toEqual([PATIENT]);
+  expect(back.cases[0].clinical).toEqual(lesion("one").clinical);
+  expect(back.cases[0].visits[0].photos[0].measure).toEqual(MEASURE);
+  expect(back.sheets[0].scores).toEqual(SHEET.scores);
+  expect(back.sheets[0].pairs[0].visible!.region).toHaveLength(4);
+  expect(await back.sheets[0].pairs[0].wood!.image.arrayBuffer()).toEqual(await JPEG.arrayBuffer());
+  const wrong = (await file.text()).replace('"handUnits":2', '"handUnits":200');
+  await expect(importNotebook(new Blob([wrong]))).rejects.toMatchObject({ key: "importInvalid" });
+  // A file of before patients were there.
+  expect(await importNotebook(await exportNotebook({ cases: [] }))).toEqual({ cases: [], patients: [], sheets: [] });
+});
+
+test("an import loses nothing that was written here", async () => {
+  await deleteEverything();
+  const here = { ...PATIENT, note: "allergic to tape", updated: "2024-02-01T00:00:00.000Z" };
+  const there = { ...PATIENT, note: "moved house", updated: "2024-03-01T00:00:00.000Z" };
+  expect(mergedPatient(here, there).note).toContain("moved house");
+  expect(mergedPatient(here, there).note).toContain("allergic to tape");
+  expect(mergedPatient(here, mergedPatient(here, there)).note).toBe(mergedPatient(here, there).note);
+  await saveSheet(SHEET);
+  const [saved] = await listSheets("p1");
+  const other = { ...SHEET, treatment: "none", updated: "2020-01-01T00:00:00.000Z" };
+  await mergeRecords([], [other]);
+  await mergeRecords([], [other]);
+  const sheets = await listSheets("p1");
+  expect(sheets.map(({ treatment }) => treatment).sort()).toEqual([saved.treatment, "none"].sort());
+  // A lesion: the older diagnosis is kept as a conflict.
+  const mine = lesion("one");
+  const theirs = {
+    ...lesion("one"),
+    updated: "2024-05-01T00:00:00.000Z",
+    clinical: { ...mine.clinical!, diagnosis: "melanoma" },
+  };
+  const merged = mergeCase(mine, theirs);
+  expect(merged.clinical!.diagnosis).toBe("melanoma");
+  expect(merged.conflicts![0].clinical!.diagnosis).toBe("naevus");
+  // Outlines that only the file has are taken.
+  const bare = lesion("one");
+  delete bare.visits[0].photos[0].measure;
+  expect(mergeCase(bare, lesion("one")).visits[0].photos[0].measure).toEqual(MEASURE);
+});
+
+test("patients and lesions are found by words and filters", () => {
+  const people = [PATIENT, { ...PATIENT, id: "p2", code: "Q-7", note: "twin" }];
+  expect(searchPatients(people, "p-0")).toHaveLength(1);
+  expect(searchPatients(people, "TWIN q")).toHaveLength(1);
+  const one = lesion("one");
+  expect(clinicalWords(one, new Map([[PATIENT.id, PATIENT]]))).toContain("P-001");
+  expect(matches(one, { dueBy: "2024-09-01" })).toBe(true);
+  expect(matches(one, { dueBy: "2024-08-31" })).toBe(false);
+  expect(matches(one, { undiagnosed: true })).toBe(false);
+  expect(matches(one, { patientId: "p2" })).toBe(false);
+  expect(summaries([one, lesion("two")]).get("p1")).toEqual({ lesions: 2, reminder: "2024-09-01" });
+});
+
+test("the FHIR record is the one that tests/app/test_fhir.py validates", async () => {
+  const record = await fhirRecord({
+    patient: PATIENT,
+    lesions: [lesion("one")],
+    sheets: [SHEET],
+    placeName: () => "Left forearm",
+    now: new Date("2024-06-01T12:00:00Z"),
+  });
+  const file = path.join(FIXTURES, "fhir-record.json");
+  await expect(`${JSON.stringify(record, null, 1)}\n`).toMatchFileSnapshot(file);
+  const known = new Set(record.entry.map(({ fullUrl }) => fullUrl));
+  expect(known.size).toBe(record.entry.length);
+  const referred = JSON.stringify(record).matchAll(/"reference":"([^"]+)"/g);
+  for (const [, reference] of referred) expect(known).toContain(reference);
+  const kinds = new Set(record.entry.map(({ resource }) => resource.resourceType));
+  for (const kind of [
+    "Patient",
+    "BodyStructure",
+    "DocumentReference",
+    "ImagingSelection",
+    "Observation",
+    "DiagnosticReport",
+  ]) {
+    expect(kinds).toContain(kind);
+  }
+});
+
+test("the record's Spanish has the same placeholders", () => {
+  const holes = (sentence: string): string[] => [...sentence.matchAll(/\{\w+\}/g)].map(([name]) => name).sort();
+  for (const [section, english] of [
+    ["text", recordText],
+    ["errors", recordErrors],
+  ] as const) {
+    const spanish = esRecord[section] as Record<string, string>;
+    for (const [key, sentence] of Object.entries(english)) expect(holes(spanish[key]), key).toEqual(holes(sentence));
+  }
+});
+
+test("new records have identities of their own", () => {
+  expect(newPatient("a").id).not.toBe(newPatient("a").id);
+  expect(newSheet("p1", "2024-01-01").patientId).toBe("p1");
+});

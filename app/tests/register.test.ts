@@ -1,0 +1,43 @@
+import { expect, test } from "vitest";
+import { applied, invert, LEAST_QUALITY, register } from "../src/register/register";
+import { blob, render, type Scene, warped } from "./phantoms";
+
+const SCENE: Scene = { width: 320, height: 240, kind: "dark", shapes: [blob({ x: 150, y: 125 }, 45, 0, 3)], seed: 5 };
+const PLACES = [40, 160, 280].flatMap((x) => [40, 120, 200].map((y) => ({ x, y })));
+
+/** Largest distance, in pixels of the fixed picture, by which the move misses. */
+test.each([
+  [0, 1, 0, 0],
+  [5, 1, 10, -6],
+  [25, 1.1, -14, 8],
+  [-40, 0.85, 12, 10],
+  [90, 1.25, 0, 12],
+  [175, 0.9, -8, -8],
+])(
+  "turned by %d degrees, zoomed %d times, moved by %d and %d pixels: laid over within a pixel",
+  (turn, zoom, dx, dy) => {
+    const { pixels, fixedToMoving } = warped(SCENE, turn, zoom, dx, dy, 9);
+    const found = register(render(SCENE), pixels)!;
+    expect(found).not.toBeNull();
+    const missed = PLACES.map((place) => {
+      const back = applied(found.transform, applied(fixedToMoving, place));
+      return Math.hypot(back.x - place.x, back.y - place.y);
+    });
+    expect(Math.max(...missed)).toBeLessThan(1);
+    expect(found.zoom).toBeCloseTo(1 / zoom, 1);
+    expect(Math.abs(((found.turn + turn + 540) % 360) - 180)).toBeLessThan(1);
+    expect(found.quality).toBeGreaterThan(0.8);
+  },
+);
+
+test("two pictures that have nothing in common are not laid over each other", () => {
+  const other: Scene = { ...SCENE, kind: "pale", shapes: [blob({ x: 90, y: 60 }, 14, 0, 11)], seed: 77 };
+  const found = register(render(SCENE), render(other));
+  expect(found === null || found.quality < 2 * LEAST_QUALITY).toBe(true);
+});
+
+test("a map and its inverse undo each other", () => {
+  const back = applied(invert([1.1, 0.3, -0.2, 0.9, 12, -7]), applied([1.1, 0.3, -0.2, 0.9, 12, -7], { x: 3, y: 5 }));
+  expect(back.x).toBeCloseTo(3, 9);
+  expect(back.y).toBeCloseTo(5, 9);
+});

@@ -407,7 +407,10 @@ test("two tabs write to one lesion: nothing is lost; a full device is told, and 
   await page.getByTestId("treatment").fill("narrowband UV-B");
   await page.getByTestId("treatment").blur();
   await page.getByTestId("add-pair").click();
-  const photo = { name: "patch.png", mimeType: "image/png", buffer: png(render(PATCHES)) };
+  const noise = new Uint8ClampedArray(1000 * 800 * 4).map((_, i) =>
+    i % 4 === 3 ? 255 : (i * 7919 * ((i >> 7) + 3)) % 251,
+  );
+  const photo = { name: "patch.png", mimeType: "image/png", buffer: png({ width: 1000, height: 800, data: noise }) };
   const devtools = await context.newCDPSession(page);
   await devtools.send("Storage.overrideQuotaForOrigin", { origin: new URL(url).origin, quotaSize: 1 });
   await page.getByTestId("photo-visible").setInputFiles(photo);

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { segment } from "../src/measure/segment";
 import { applied, invert, LEAST_QUALITY, register } from "../src/register/register";
 import { blob, render, type Scene, warped } from "./phantoms";
 
@@ -28,7 +29,23 @@ test.each([
     expect(Math.abs(((found.turn + turn + 540) % 360) - 180)).toBeLessThan(1);
     expect(found.quality).toBeGreaterThan(0.8);
   },
+  300_000,
 );
+
+test("a lesion that has doubled its area is laid over by the skin around it", () => {
+  const before: Scene = { ...SCENE, width: 400, height: 300, shapes: [blob({ x: 200, y: 150 }, 55, 0, 3)] };
+  const after: Scene = { ...before, shapes: [blob({ x: 200, y: 150 }, 55 * Math.SQRT2, 0, 3)] };
+  const { pixels, fixedToMoving } = warped(after, 12, 1, 8, -6, 9);
+  const first = render(before);
+  const hidden = [first, pixels].map((one) => segment(one, "dark").shapes);
+  const found = register({ ...first, hidden: hidden[0] }, { ...pixels, hidden: hidden[1] })!;
+  expect(found).not.toBeNull();
+  expect(found.zoom).toBeCloseTo(1, 1);
+  for (const place of PLACES) {
+    const back = applied(found.transform, applied(fixedToMoving, place));
+    expect(Math.hypot(back.x - place.x, back.y - place.y)).toBeLessThan(3);
+  }
+}, 300_000);
 
 test("two pictures that have nothing in common are not laid over each other", () => {
   const other: Scene = { ...SCENE, kind: "pale", shapes: [blob({ x: 90, y: 60 }, 14, 0, 11)], seed: 77 };

@@ -7,9 +7,21 @@
  */
 
 import type { Affine } from "../core/geometry";
-import { between } from "../measure/hair";
+import { rasterise } from "../measure/contour";
+import { between, fillFrom } from "../measure/hair";
 import { solve } from "../measure/light";
-import { blur, erode, type Mask, newMask, newPlane, type Pixels, type Plane, reducedPlanes } from "../measure/raster";
+import {
+  blur,
+  dilate,
+  erode,
+  type Mask,
+  newMask,
+  newPlane,
+  type Pixels,
+  type Plane,
+  type Point,
+  reducedPlanes,
+} from "../measure/raster";
 import { bestShift, spectrumOf } from "./fft";
 
 export interface Registration {
@@ -28,10 +40,12 @@ const LEVELS = [48, 96, 192];
 const TURNS = 24;
 const ZOOMS = [0.71, 0.84, 1, 1.19, 1.41];
 const STARTS = 5;
+const ROUNDS_COARSE = 8;
 const ROUNDS = 20;
 /** A match below this correlation is none. */
 export const LEAST_QUALITY = 0.35;
-const LEAST_OVERLAP = 0.3;
+const LEAST_OVERLAP = 0.2;
+const HIDDEN_RIM = 0.02; // of the longer side: an outline is hidden with this much around it
 const MARGIN = 1 / 16; // of the longer side: near the border the surroundings are cut off, and features bend
 
 /** x' = p[0] + p[1] x + p[2] y, y' = p[3] + p[4] x + p[5] y: from the fixed to the moving plane, both about their middles and in units of half the longer side. */
@@ -44,12 +58,20 @@ interface Level {
   valid?: Mask;
 }
 
+/** A picture, and the outlines in it that are not looked at. */
+export interface View extends Pixels {
+  hidden?: readonly (readonly Point[])[];
+}
+
 /**
  * Lay `moving` over `fixed`.
  *
+ * A lesion that has grown looks like one seen from nearer. Hide it in both pictures to lay them over each other by the skin
+ * around it alone.
+ *
  * @returns null where the two do not match well enough to say how
  */
-export function register(fixed: Pixels, moving: Pixels): Registration | null {
+export function register(fixed: View, moving: View): Registration | null {
   const steps = registerInSteps(fixed, moving);
   for (;;) {
     const step = steps.next();
@@ -58,20 +80,31 @@ export function register(fixed: Pixels, moving: Pixels): Registration | null {
 }
 
 /** The same in steps of some hundredths of a second, so that a page can be used meanwhile. */
-export function* registerInSteps(fixed: Pixels, moving: Pixels): Generator<void, Registration | null> {
+export function* registerInSteps(fixed: View, moving: View): Generator<void, Registration | null> {
   const levels = LEVELS.map((side): Level => ({ fixed: features(fixed, side), moving: features(moving, side) }));
   yield;
   const starts = yield* search(features(fixed, COARSE), features(moving, COARSE));
-  let best: { map: Map6; quality: number } | null = null;
+  if (fixed.hidden !== undefined || moving.hidden !== undefined) {
+    // A lesion tells the turn and the place well, and the zoom badly.
+    const seen = [fixed, moving].map(({ width, height, data }) => features({ width, height, data }, COARSE));
+    starts.push(...(yield* search(seen[0], seen[1], true)));
+  }
+  const coarse: { map: Map6; quality: number }[] = [];
   for (const start of starts) {
-    const map = refine(levels[0], start, "similarity");
-    const quality = correlation(levels[0], map);
+    const map = refine(levels[0], start, "similarity", ROUNDS_COARSE);
+    coarse.push({ map, quality: correlation(levels[0], map) });
+    yield;
+  }
+  let best: { map: Map6; quality: number } | null = null;
+  for (const { map: start } of coarse.sort((a, b) => b.quality - a.quality).slice(0, STARTS)) {
+    const map = refine(levels[1], start, "similarity");
+    const quality = correlation(levels[1], map);
     if (best === null || quality > best.quality) best = { map, quality };
     yield;
   }
   if (best === null) return null;
   let map = best.map;
-  for (const level of levels.slice(1)) {
+  for (const level of levels.slice(2)) {
     map = refine(level, map, "similarity");
     yield;
   }
@@ -99,17 +132,27 @@ function composed(outer: Map6, inner: Map6): Map6 {
   ]);
 }
 
-function grey(pixels: Pixels, side: number): Plane {
+function grey(pixels: View, side: number): Plane {
   const { planes } = reducedPlanes(pixels, side);
   const out = newPlane(planes[0].width, planes[0].height);
   for (let i = 0; i < out.values.length; i++) {
     out.values[i] = Math.log(8 + planes[0].values[i] + 2 * planes[1].values[i] + planes[2].values[i]);
   }
-  return out;
+  if (pixels.hidden === undefined || pixels.hidden.length === 0) return out;
+  return fillFrom(out, hiddenMask(pixels, out));
+}
+
+/** The hidden outlines and a little around them, at a plane's size. */
+function hiddenMask({ hidden = [], width, height }: View, plane: Plane): Mask {
+  const shapes = hidden.map((shape) =>
+    shape.map(({ x, y }) => ({ x: (x * plane.width) / width, y: (y * plane.height) / height })),
+  );
+  const inside = rasterise(shapes, plane.width, plane.height);
+  return dilate(inside, Math.max(1, Math.round(HIDDEN_RIM * Math.max(plane.width, plane.height))));
 }
 
 /** The finest level, the moving picture seen through the map. */
-function redrawn(fixed: Pixels, moving: Pixels, map: Map6): Level {
+function redrawn(fixed: View, moving: View, map: Map6): Level {
   const side = LEVELS[LEVELS.length - 1];
   const still = grey(fixed, side);
   const source = grey(moving, side);
@@ -125,14 +168,23 @@ function redrawn(fixed: Pixels, moving: Pixels, map: Map6): Level {
     valid.values[i] = px >= 0 && py >= 0 && px <= source.width - 1 && py <= source.height - 1 ? 1 : 0;
     seen.values[i] = between(source, px, py);
   }
+  const inside = erode(valid, Math.round(side * MARGIN));
+  const covered = [hiddenMask(fixed, still), hiddenMask(moving, source)];
+  for (let i = 0; i < inside.values.length; i++) {
+    const x = ((i % width) + 0.5 - width / 2) / unit;
+    const y = (Math.floor(i / width) + 0.5 - height / 2) / unit;
+    const px = Math.round((map[0] + map[1] * x + map[2] * y) * own + source.width / 2 - 0.5);
+    const py = Math.round((map[3] + map[4] * x + map[5] * y) * own + source.height / 2 - 0.5);
+    if (covered[0].values[i] === 1 || covered[1].values[py * source.width + px] === 1) inside.values[i] = 0;
+  }
   return {
     fixed: normalised(still, side),
     moving: normalised(seen, side),
-    valid: erode(valid, Math.round(side * MARGIN)),
+    valid: inside,
   };
 }
 
-function features(pixels: Pixels, side: number): Plane {
+function features(pixels: View, side: number): Plane {
   return normalised(grey(pixels, side), side);
 }
 
@@ -152,8 +204,8 @@ function normalised(grey: Plane, side: number): Plane {
 
 const half = ({ width, height }: { width: number; height: number }): number => Math.max(width, height) / 2;
 
-/** The best starts of a search over turns and zooms. */
-function* search(fixed: Plane, moving: Plane): Generator<void, Map6[]> {
+/** The best starts of a search over turns and zooms, or all of them, each at its own best shift. */
+function* search(fixed: Plane, moving: Plane, all = false): Generator<void, Map6[]> {
   const still = spectrumOf(onSquare(fixed, [0, 1, 0, 0, 0, 1]), SEARCH_SIDE);
   const found: { map: Map6; peak: number }[] = [];
   for (let turn = 0; turn < TURNS; turn++) {
@@ -168,10 +220,8 @@ function* search(fixed: Plane, moving: Plane): Generator<void, Map6[]> {
       found.push({ map: [c * x - s * y, c, -s, s * x + c * y, s, c], peak });
     }
   }
-  return found
-    .sort((a, b) => b.peak - a.peak)
-    .slice(0, STARTS)
-    .map(({ map }) => map);
+  found.sort((a, b) => b.peak - a.peak);
+  return found.slice(0, all ? found.length : STARTS).map(({ map }) => map);
 }
 
 /** A plane seen through a map, in the middle of a square with zeros around it; of unit length, so that zooms compare. */
@@ -246,10 +296,10 @@ function correlation(level: Level, map: Map6): number {
   return fm / Math.sqrt(ff * mmSum + 1e-12);
 }
 
-function refine(level: Level, start: Map6, kind: "similarity" | "affine"): Map6 {
+function refine(level: Level, start: Map6, kind: "similarity" | "affine", rounds = ROUNDS): Map6 {
   let map = [...start];
   const size = kind === "affine" ? 6 : 4;
-  for (let round = 0; round < ROUNDS; round++) {
+  for (let round = 0; round < rounds; round++) {
     const { count, fixed, moving, x, y, gx, gy } = sampled(level, map, true);
     if (count < 60) return start;
     const matrix = Array.from({ length: size }, () => new Array<number>(size).fill(0));

@@ -89,6 +89,7 @@ export const recordText = {
   differenceHelp: "Dark where both are alike, bright where they differ. Light and focus make differences too.",
   laidOver: "Second photograph turned by {turn}°, scaled {zoom} times; correlation {quality}.",
   notLaidOver: "These two photographs could not be laid over each other. They are shown as they are.",
+  laidByLesion: "The skin around shows too little: the lesion itself was laid over, so its growth is hidden here.",
   growthClear: "Area from {first} to {second}: {change}. More than twice the error.",
   growthUnclear: "Area from {first} to {second}: {change}. Within twice the error: no clear change.",
 

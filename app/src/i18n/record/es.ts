@@ -92,6 +92,8 @@ export const esRecord: RecordTranslation = {
     differenceHelp: "Oscuro donde coinciden, claro donde difieren. La luz y el enfoque también crean diferencias.",
     laidOver: "Segunda fotografía girada {turn}°, ampliada {zoom} veces; correlación {quality}.",
     notLaidOver: "Estas dos fotografías no se pudieron superponer. Se muestran tal como son.",
+    laidByLesion:
+      "La piel alrededor muestra demasiado poco: se superpuso la propia lesión, y aquí no se ve su crecimiento.",
     growthClear: "Área del {first} al {second}: {change}. Más del doble del error.",
     growthUnclear: "Área del {first} al {second}: {change}. Dentro del doble del error: sin cambio claro.",
 

@@ -90,6 +90,7 @@ export const zhRecord: RecordTranslation = {
     differenceHelp: "相同处暗，不同处亮。光线和对焦也会造成差异。",
     laidOver: "第二张照片旋转 {turn}°，缩放 {zoom} 倍；相关系数 {quality}。",
     notLaidOver: "这两张照片无法叠放，按原样显示。",
+    laidByLesion: "周围皮肤可辨认的内容太少：叠放的是皮损本身，因此这里看不出它的增大。",
     growthClear: "{first} 至 {second} 面积变化：{change}。超过误差的两倍。",
     growthUnclear: "{first} 至 {second} 面积变化：{change}。在误差的两倍以内，没有明确变化。",
 

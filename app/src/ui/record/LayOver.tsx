@@ -4,16 +4,17 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { dayText, t } from "../../i18n";
 import type { TextKey } from "../../i18n/en";
-import type { Pixels } from "../../measure/raster";
-import type { Visit } from "../../notebook/types";
-import { registerInSteps, type Registration } from "../../register/register";
+import type { Pixels, Point } from "../../measure/raster";
+import { segment } from "../../measure/segment";
+import type { Visit, VisitPhoto } from "../../notebook/types";
+import { registerInSteps, type Registration, type View } from "../../register/register";
 import { tellError } from "../../state/notices";
 import { number } from "./numbers";
 import { photoPixels } from "./photos";
 
 const VIEWS = ["swipe", "blink", "difference"] as const;
-type View = (typeof VIEWS)[number];
-const NAMES: Record<View, TextKey> = { swipe: "viewSwipe", blink: "viewBlink", difference: "viewDifference" };
+type Manner = (typeof VIEWS)[number];
+const NAMES: Record<Manner, TextKey> = { swipe: "viewSwipe", blink: "viewBlink", difference: "viewDifference" };
 const BLINK_MS = 700;
 const SLICE_MS = 30;
 
@@ -22,6 +23,20 @@ interface Loaded {
   moving: Pixels;
   /** Null where the two cannot be laid over: they are shown as they are. */
   found: Registration | null;
+  /** The skin around the lesion shows too little: the lesion itself has been laid over, and its growth with it. */
+  byLesion: boolean;
+}
+
+/** Outlines that were measured, or else proposed: what may have grown is not looked at. */
+function lesionIn({ measure }: VisitPhoto, pixels: Pixels): Point[][] {
+  return measure?.shapes ?? segment(pixels, "dark").shapes;
+}
+
+function* layOver(fixed: View, moving: View): Generator<void, Pick<Loaded, "found" | "byLesion">> {
+  const bySkin = yield* registerInSteps(fixed, moving);
+  if (bySkin !== null) return { found: bySkin, byLesion: false };
+  const [a, b] = [fixed, moving].map(({ width, height, data }) => ({ width, height, data }));
+  return { found: yield* registerInSteps(a, b), byLesion: true };
 }
 
 function toCanvas({ width, height, data }: Pixels): OffscreenCanvas {
@@ -44,7 +59,7 @@ function laidOver({ fixed, moving, found }: Loaded): OffscreenCanvas {
 
 export function LayOver({ first, second }: { first: Visit; second: Visit }) {
   const loaded = useSignal<Loaded | null>(null);
-  const view = useSignal<View>("swipe");
+  const view = useSignal<Manner>("swipe");
   const share = useSignal(50);
   const blinking = useSignal(false);
   const top = useRef<HTMLCanvasElement>(null);
@@ -57,13 +72,13 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
     if (a === undefined || b === undefined) return;
     Promise.all([photoPixels(a.image), photoPixels(b.image)]).then(
       ([fixed, moving]) => {
-        const steps = registerInSteps(fixed, moving);
+        const steps = layOver({ ...fixed, hidden: lesionIn(a, fixed) }, { ...moving, hidden: lesionIn(b, moving) });
         // For a few hundredths of a second at a time, so that the page can be used meanwhile.
         const go = (): void => {
           const end = performance.now() + SLICE_MS;
           while (current) {
             const step = steps.next();
-            if (step.done) return void (loaded.value = { fixed, moving, found: step.value });
+            if (step.done) return void (loaded.value = { fixed, moving, ...step.value });
             if (performance.now() > end) return void setTimeout(go);
           }
         };
@@ -153,7 +168,8 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
           </p>
         ) : (
           <p class="small" data-testid="laid">
-            {t("laidOver", { turn: number(found.turn, 0), zoom: number(found.zoom), quality: number(found.quality) })}
+            {t("laidOver", { turn: number(found.turn, 0), zoom: number(found.zoom), quality: number(found.quality) })}{" "}
+            {loaded.value.byLesion && t("laidByLesion")}
           </p>
         ))}
     </section>

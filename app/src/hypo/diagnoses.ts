@@ -14,7 +14,8 @@ export const DIAGNOSES = [
 ] as const;
 
 /** The plain name in a language; what is not on the list is shown as it was written. */
-export function diagnosisName(code: string, language: "en" | "zh" | "es"): string {
+export function diagnosisName(code: string, language: string): string {
   const found = DIAGNOSES.find((one) => one.code === code);
-  return found === undefined ? code : found[language];
+  if (found === undefined) return code;
+  return language === "zh" || language === "es" ? found[language] : found.en;
 }

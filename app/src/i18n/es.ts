@@ -1,10 +1,12 @@
 /** Español. */
 
 import type { Translation } from "./en";
+import { esRecord } from "./record/es";
 
 export const es: Translation = {
   meta: { lang: "es", locale: "es-ES", spaced: true },
   text: {
+    ...esRecord.text,
     skip: "Ir al contenido",
     navLabel: "Páginas",
     navCheck: "Examinar",
@@ -260,6 +262,7 @@ export const es: Translation = {
     updateLater: "Más tarde",
   },
   errors: {
+    ...esRecord.errors,
     unexpected: "Algo ha fallado ({detail}). Cargue la página de nuevo; lo que está en el cuaderno está a salvo.",
     partUnreachable:
       "No se ha podido obtener una parte de la aplicación. Compruebe la conexión y cargue la página de nuevo.",

@@ -138,15 +138,14 @@ function Page({ at }: { at: Route }) {
   }
 }
 
-const TITLES = { check: "navCheck", notebook: "navNotebook", case: "navNotebook", models: "navModels" } as const;
-
 /** The page's title follows the route, and the focus goes to what is new. */
 function useRoute(): void {
   const { page } = route.value;
   const place = routeHash(route.value);
   const first = useRef(true);
   useEffect(() => {
-    document.title = `${t(TITLES[page])} – lentigo`;
+    const { label } = PAGES.find((entry) => entry.page === NAVIGATED[page])!;
+    document.title = `${t(label)} – lentigo`;
   });
   useEffect(() => {
     if (first.current) first.current = false;

@@ -19,6 +19,7 @@ import { BlobImage } from "./BlobImage";
 import { Confirm } from "./Dialog";
 import { Icon } from "./icons";
 import { PassphraseDialog } from "./record/ExportDialog";
+import { LongList } from "./record/LongList";
 import { VerdictLine } from "./Verdict";
 
 function CaseCard({ one }: { one: CaseWithVisits }) {
@@ -187,11 +188,7 @@ export function Notebook() {
           {t(all.length === 0 ? "notebookEmpty" : "searchEmpty")}
         </p>
       )}
-      <ul class="case-list">
-        {shown.map((one) => (
-          <CaseCard key={one.id} one={one} />
-        ))}
-      </ul>
+      <LongList items={shown}>{(one) => <CaseCard key={one.id} one={one} />}</LongList>
       {all !== null && (
         <div class="page-end">
           <Storage count={all.length} />

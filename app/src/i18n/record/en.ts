@@ -17,6 +17,7 @@ export const recordText = {
   patientPrivate: "Use a code rather than a name. No more is needed here.",
   patientGone: "This patient is not on this device. It may have been deleted.",
   patientNoLesions: "No lesion yet. Save one in the notebook and choose this patient there.",
+  showMore: "Show more ({count})",
   lesionCount: "Lesions: {count}",
   nextLook: "next look {date}",
   filterDue: "Only patients with a look due ({count} lesions)",

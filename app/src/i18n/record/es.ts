@@ -20,6 +20,7 @@ export const esRecord: RecordTranslation = {
     patientPrivate: "Use un código en lugar de un nombre. Aquí no hace falta más.",
     patientGone: "Este paciente no está en este dispositivo. Puede que se haya borrado.",
     patientNoLesions: "Aún no hay lesiones. Guarde una en el cuaderno y elija allí este paciente.",
+    showMore: "Mostrar más ({count})",
     lesionCount: "Lesiones: {count}",
     nextLook: "próxima revisión {date}",
     filterDue: "Solo pacientes con una revisión pendiente ({count} lesiones)",

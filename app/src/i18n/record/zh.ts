@@ -20,6 +20,7 @@ export const zhRecord: RecordTranslation = {
     patientPrivate: "请用编号代替姓名，这里不需要更多信息。",
     patientGone: "本设备上没有这位患者，可能已被删除。",
     patientNoLesions: "还没有皮损。请先保存到记录，再在那里选择这位患者。",
+    showMore: "显示更多（{count}）",
     lesionCount: "皮损：{count}",
     nextLook: "下次复查 {date}",
     filterDue: "只看到期需复查的患者（{count} 处皮损）",

@@ -165,7 +165,7 @@ export function LesionRecord({ one }: { one: CaseWithVisits }) {
       downloadBlob(new Blob([JSON.stringify(record)], { type: "application/fhir+json" }), "lentigo-fhir.json");
     });
   return (
-    <section class="lesion-record" data-testid="lesion-record">
+    <section class="lesion-record no-print" data-testid="lesion-record">
       <div class="section-head">
         <h2>{t("recordTitle")}</h2>
         <div class="actions no-print">

@@ -6,14 +6,13 @@ import { fhirRecord } from "../../fhir/record";
 import { diagnosisName } from "../../hypo/diagnoses";
 import { shareOfRegion } from "../../hypo/share";
 import { vasi } from "../../hypo/vasi";
-import { dayText, siteName, t, today } from "../../i18n";
+import { dayText, language, siteName, t, today } from "../../i18n";
 import { type CaseWithVisits, listCases, revision } from "../../notebook/cases";
 import { downloadBlob } from "../../notebook/download";
 import { exportNotebook } from "../../notebook/transfer";
 import { deletePatient, listSheets, newSheet, readPatient, saveSheet } from "../../patients/store";
 import type { Patient, Sheet } from "../../patients/types";
 import { tellError } from "../../state/notices";
-import { language } from "../../state/preferences";
 import { go, routeHash } from "../../state/route";
 import { Confirm } from "../Dialog";
 import { Icon } from "../icons";
@@ -21,6 +20,7 @@ import { AllLesions } from "./AllLesions";
 import { Curve, type CurvePoint } from "./Curve";
 import { ExportDialog } from "./ExportDialog";
 import { sizeOf } from "./growth";
+import { LongList } from "./LongList";
 import { number, skinTypeText } from "./numbers";
 import { PatientForm } from "./PatientForm";
 
@@ -147,8 +147,8 @@ function View({ patient, lesions, sheets }: Loaded) {
       <section class="patient-section">
         <h2>{t("lesionCount", { count: lesions.length })}</h2>
         <AllLesions lesions={lesions} />
-        <ul class="case-list">
-          {lesions.map((one) => (
+        <LongList items={lesions}>
+          {(one) => (
             <li key={one.id}>
               <a class="case-card" href={routeHash({ page: "case", id: one.id })} data-testid="patient-lesion">
                 <span class="case-words">
@@ -163,8 +163,8 @@ function View({ patient, lesions, sheets }: Loaded) {
                 </span>
               </a>
             </li>
-          ))}
-        </ul>
+          )}
+        </LongList>
         {lesions.length === 0 && <p class="small">{t("patientNoLesions")}</p>}
       </section>
       <section class="patient-section">

@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { DIAGNOSES } from "../../hypo/diagnoses";
+import { DIAGNOSES, diagnosisName } from "../../hypo/diagnoses";
 import { shareOfRegion } from "../../hypo/share";
 import {
   DEPIGMENTATION,
@@ -12,14 +12,13 @@ import {
   type ScoredRegion,
   vasi,
 } from "../../hypo/vasi";
-import { dayText, t, today } from "../../i18n";
+import { dayText, language, t, today } from "../../i18n";
 import type { TextKey } from "../../i18n/en";
 import { revision } from "../../notebook/cases";
 import { identity } from "../../notebook/record";
 import { deleteSheet, listSheets, readPatient, readSheet, saveSheet } from "../../patients/store";
 import type { Patient, PhotoPair, Sheet, SheetPhoto } from "../../patients/types";
 import { tellError } from "../../state/notices";
-import { language } from "../../state/preferences";
 import { go, routeHash } from "../../state/route";
 import { BlobImage } from "../BlobImage";
 import { Confirm } from "../Dialog";
@@ -277,7 +276,7 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
             <option value="">{t("notStated")}</option>
             {DIAGNOSES.map((one) => (
               <option key={one.code} value={one.code}>
-                {one[language.value]}
+                {diagnosisName(one.code, language.value)}
               </option>
             ))}
           </select>

@@ -2,7 +2,7 @@
 
     python benchmarks/hostile.py PORT SECONDS       # as benchmarks/serving.py --hostile runs it
 
-Prints one JSON object: how the hostile files were answered, and what ``/readyz`` said. Bounded in time and number.
+Prints ``begun``, and at the end one JSON object: how the hostile files were answered, and what ``/readyz`` said. Bounded in time and number.
 """
 
 from __future__ import annotations
@@ -64,9 +64,9 @@ async def ask(port: int, request: bytes, statuses: Counter[str]) -> None:
         statuses["no answer"] += 1
 
 
-async def send_files(port: int, end: float, statuses: dict[str, Counter[str]]) -> None:
+async def send_files(port: int, end: float, files: dict[str, bytes], statuses: dict[str, Counter[str]]) -> None:
     tasks: set[asyncio.Task[None]] = set()
-    for name, content in cycle([(name, predict(content)) for name, content in hostile_files().items()]):
+    for name, content in cycle([(name, predict(content)) for name, content in files.items()]):
         if time.monotonic() >= end:
             break
         if len(tasks) < MOST_OPEN:
@@ -110,16 +110,18 @@ async def watch_ready(port: int, end: float, statuses: Counter[str]) -> None:
 
 
 async def attack(port: int, seconds: float) -> dict[str, dict[str, int]]:
+    files = hostile_files()
+    print("begun", flush=True)
     end = time.monotonic() + seconds
-    files: dict[str, Counter[str]] = {}
+    statuses: dict[str, Counter[str]] = {}
     ready: Counter[str] = Counter()
     await asyncio.gather(
-        send_files(port, end, files),
+        send_files(port, end, files, statuses),
         watch_ready(port, end, ready),
         *(send_chunks(port, end) for _ in range(CHUNKED)),
         *(stay_idle(port, end) for _ in range(IDLE)),
     )
-    return {**{name: dict(counts) for name, counts in files.items()}, "/readyz": dict(ready)}
+    return {**{name: dict(counts) for name, counts in statuses.items()}, "/readyz": dict(ready)}
 
 
 if __name__ == "__main__":

@@ -117,19 +117,24 @@ class Server:
         while queue:
             pid = queue.pop()
             found.append(pid)
-            children = Path(f"/proc/{pid}/task/{pid}/children")
-            queue += [int(child) for child in children.read_text().split()] if children.exists() else []
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):  # a thread may have children of its own
+                with suppress(OSError):
+                    queue += map(int, task.read_text().split())
         return found
 
     def cpu_seconds(self) -> float:
         ticks = 0
         for pid in self.processes():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
+            with suppress(OSError):  # it has just ended
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def resident_mib(self) -> float:
-        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.processes())
+        pages = 0
+        for pid in self.processes():
+            with suppress(OSError):
+                pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
@@ -400,9 +405,11 @@ def hostile(server: Server, requests: list[bytes], seconds: float, clients: int)
     for name in ("quiet", "under attack", "quiet again"):
         attacker = None
         if name == "under attack":
-            command = [sys.executable, str(Path(__file__).with_name("hostile.py")), str(server.port), str(seconds + 4)]
+            command = [sys.executable, str(Path(__file__).with_name("hostile.py")), str(server.port), str(seconds + 6)]
             attacker = subprocess.Popen(command, stdout=subprocess.PIPE)
-            time.sleep(4)  # until its files are made and its connections stand
+            assert attacker.stdout is not None
+            attacker.stdout.readline()  # its files are made
+            time.sleep(4)  # until its connections stand
         with Sampling(server) as sampling:
             results[name] = load(server, requests, clients, seconds=seconds)
         peaks[name] = sampling.peak

@@ -140,6 +140,27 @@ def test_idle_connections_make_room_for_those_that_ask(server: Server) -> None:
             assert ask(server).status_code == 200
 
 
+def test_connections_beyond_the_limit_are_refused(server: Server) -> None:
+    head = HEAD + b"X-API-Key: " + KEY.encode() + b"\r\nContent-Length: 100000\r\n\r\n"
+    with ExitStack() as stack:
+        held = []
+        for _ in range(80):  # each asks at once, so that none is idle; 40 are served
+            held.append(stack.enter_context(socket.create_connection((server.host, server.port), timeout=10)))
+            with contextlib.suppress(OSError):  # refused already
+                held[-1].sendall(head)
+        answers = []
+        for connection in held:
+            connection.settimeout(0.05)
+            try:
+                answers.append(connection.recv(12))
+            except TimeoutError:
+                answers.append(b"waiting")
+            except OSError:
+                answers.append(b"")
+    assert answers.count(b"waiting") <= 40
+    assert set(answers) <= {b"HTTP/1.1 503", b"waiting", b""}  # refused, held, or closed before its head was read
+
+
 def test_connections_are_held_against_the_files_that_may_be_open(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", size=32)
     limited = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (160, 160))\n"

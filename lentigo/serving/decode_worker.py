@@ -107,6 +107,8 @@ def main(arguments: list[str]) -> None:
     os.dup2(2, 1)  # nothing that a library prints may reach the answers
     for name in PLUGINS.values():
         import_module(f"PIL.{name}")
+    with contextlib.suppress(ImportError):
+        import_module("simplejpeg")
     decode(TINY, 8, 64)  # what is loaded on first use
     _limit(memory, niceness)
     _send(target, READY)

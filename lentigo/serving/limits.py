@@ -178,7 +178,7 @@ class _Parts:
     def write(self, chunk: bytes) -> None:
         self._marks += chunk.count(self._mark)
         if self._marks > _MARKS + self._config.max_files:
-            raise Problem("bad-multipart", "the body is full of what looks like its boundary; choose another one")
+            raise _too_many(self._config)
         try:
             self._parser.write(chunk)
         except FormParserError:

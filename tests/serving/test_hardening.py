@@ -129,7 +129,7 @@ def test_a_head_of_single_bytes_is_given_up(server: Server) -> None:
 def test_a_body_full_of_near_boundaries_is_given_up(server: Server) -> None:
     body = b"--frontier\r\nContent-Disposition: form-data; name=image; filename=a\r\n\r\n" + b"\r\n--frontier!" * 50_000
     answer = ask(server, body + b"\r\n--frontier--\r\n", **{"Content-Type": "multipart/form-data; boundary=frontier"})
-    assert problem_of(answer)["type"].endswith("bad-multipart")
+    assert problem_of(answer)["type"].endswith("too-many-files")
 
 
 def test_idle_connections_make_room_for_those_that_ask(server: Server) -> None:

@@ -172,7 +172,7 @@ def test_a_body_that_is_under_way_is_still_answered_when_told_to_stop(tmp_path: 
             answer = connection.recv(65536)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in answer.lower()
-        assert server.process.wait(10) == 0
+        assert server.process.wait(20) == 0
 
 
 def test_a_killed_worker_is_replaced_while_the_others_go_on(pair: Server) -> None:

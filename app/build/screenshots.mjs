@@ -34,6 +34,7 @@ const LOOKS = {
   "desktop-en": { ...DESKTOP, locale: "en-GB", colorScheme: "light" },
   "desktop-zh-dark": { ...DESKTOP, locale: "zh-CN", colorScheme: "dark" },
   "phone-en-dark": { ...PHONE, locale: "en-GB", colorScheme: "dark" },
+  "tablet-es": { viewport: { width: 820, height: 1100 }, locale: "es-ES", colorScheme: "light" },
   "phone-zh": { ...PHONE, locale: "zh-CN", colorScheme: "light" },
 };
 

@@ -3,7 +3,7 @@
 import { batch, computed, signal } from "@preact/signals";
 import { type PlainError, plainError } from "../core/errors";
 import type { Spec } from "../core/spec";
-import { type Capture, CAPTURES, DOMAIN_OF } from "../core/verdict";
+import { type Capture, CAPTURES, DOMAIN_OF, fits } from "../core/verdict";
 import type { StoredBundle } from "../notebook/database";
 import { deleteBundle, listStored, sourceOf, storeBundle } from "./bundles";
 import { entries, listPackaged, type ModelEntry, modelName } from "./catalogue";
@@ -46,7 +46,7 @@ function modelFor(taken: Capture): ModelEntry | undefined {
 export async function chooseCapture(taken: Capture): Promise<void> {
   const state = model.value;
   const domain = "entry" in state ? state.entry?.domain : undefined;
-  const next = domain === DOMAIN_OF[taken] || domain === "phantom" ? undefined : modelFor(taken);
+  const next = domain !== undefined && fits(domain, taken) ? undefined : modelFor(taken);
   writeSetting("capture", taken);
   await batch(() => {
     // The model is set to load before the answer is there, so that the one before does not get these photographs.

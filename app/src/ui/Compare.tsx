@@ -11,10 +11,10 @@ import { VerdictLine } from "./Verdict";
 import { KeptPhoto } from "./VisitView";
 
 /** One class, its two probabilities beneath each other. */
-function Rows({ first, second }: { first: Visit; second: Visit }) {
+function Rows({ first, second, muted }: { first: Visit; second: Visit; muted: boolean }) {
   const rows = [first, second];
   return (
-    <ol class="bars" data-testid="compare-bars">
+    <ol class={muted ? "bars bars-muted" : "bars"} data-testid="compare-bars">
       {byProbability(second.probabilities).map((i) => (
         <li key={second.classes[i].code} class="bar" data-code={second.classes[i].code}>
           <span class="bar-name">
@@ -46,6 +46,7 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
   ];
   const [first, second] = sides.map(({ visit }) => visit);
   const oneModel = first.model.digest === second.model.digest;
+  const abstained = first.abstained || second.abstained;
   return (
     <section class="compare" data-testid="compare">
       {!oneModel && <p class="problem">{t("compareModels")}</p>}
@@ -80,13 +81,14 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
           </article>
         ))}
       </div>
-      {oneModel && first.malignant !== null && second.malignant !== null && (
+      {abstained && <p class="small">{t("notAnAnswer")}</p>}
+      {oneModel && !abstained && first.malignant !== null && second.malignant !== null && (
         <p data-testid="compare-share">
           {t("compareShare", { first: percent(first.malignant), second: percent(second.malignant) })}
         </p>
       )}
       {oneModel ? (
-        <Rows first={first} second={second} />
+        <Rows first={first} second={second} muted={abstained} />
       ) : (
         [first, second].map((visit) => (
           <div key={visit.id}>

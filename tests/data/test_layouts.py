@@ -418,3 +418,12 @@ def test_rows_without_an_image_are_left_out_where_wanted(tmp_path: Path) -> None
     samples = read_samples(tmp_path, missing="skip")
     assert samples.reading is not None
     assert samples.reading.examples["in the table, but the file is missing"] == "2.png"
+
+
+def test_a_table_in_each_split_folder(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        tree(tmp_path / part, "img/0.png", "img/1.png")
+        write_csv(tmp_path / part / "labels.csv", ("filename", "label"), [("img/0.png", "a"), ("img/1.png", "b")])
+    samples = read_samples(tmp_path)
+    assert facts(samples) == ({"a", "b"}, {"train": 2, "val": 2})
+    assert samples.frame["image"].tolist() == ["train/img/0.png", "train/img/1.png", "val/img/0.png", "val/img/1.png"]

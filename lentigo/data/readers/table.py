@@ -97,6 +97,8 @@ def read_csv(place: Place) -> Samples:
     where = place.path if len(sources) > 1 else place.root / first
     labels, frame["label"] = own_classes(place, PurePosixPath(first).stem, frame.pop("written").tolist(), where)
     frame, rows = _without_repeated(place, frame, rows)
+    if not frame["path"].duplicated().any() and frame["image"].duplicated().any():
+        frame["image"] = rows["image"] = frame["path"]  # the same names in several folders
     shared = frame[frame["path"].duplicated(keep=False) & ~frame["image"].duplicated(keep=False)]
     if len(shared):
         first, second = shared["image"][shared["path"] == shared["path"].iloc[0]].iloc[:2]
@@ -123,7 +125,9 @@ def _sources(place: Place) -> dict[str, str]:
     if place.file is not None:
         return {place.file.name: ""}
     fitting = fitting_tables(place)
-    told = {name: split_word(PurePosixPath(name).stem)[0] for name in fitting}
+    told = {
+        name: next(filter(None, (split_word(part)[0] for part in PurePosixPath(name).with_suffix("").parts[::-1])), "") for name in fitting
+    }
     if len(fitting) > 1 and all(told.values()) and len(set(told.values())) == len(fitting):
         return told
     tables = fitting or place.tables
@@ -178,7 +182,7 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
     own = pd.DataFrame(
         {
             "image": table[image].str.replace("\\", "/"),
-            "path": [_located(place, text, source, line) for line, text in table[named].items()],
+            "path": [_located(place, text, name, line) for line, text in table[named].items()],
             "written": written,
             "split": _split(place, table, source),
         },
@@ -188,11 +192,16 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
     return pd.concat([own, table.drop(columns=[c for c in table.columns if c in spoken_for])], axis=1)
 
 
-def _located(place: Place, text: str, source: object, line: object) -> str:
+def _located(place: Place, text: str, table: str, line: object) -> str:
+    """The image that a row of a table means, looked for beside the table first."""
+    folder = table.rpartition("/")[0]
+    beside = f"{folder}/{text}".replace("\\", "/")
+    if folder and ".." not in beside.split("/") and (place.root / beside).is_file():
+        return beside
     try:
         return place.locate(text) or text.replace("\\", "/")
     except DataError as error:
-        raise DataError(f"{source}: line {line}: {error}") from None
+        raise DataError(f"{place.root / table}: line {line}: {error}") from None
 
 
 def _split(place: Place, table: pd.DataFrame, source: object) -> pd.Series[str]:

@@ -58,10 +58,9 @@ def to_markdown(result: Mapping[str, Any], figures: Sequence[str]) -> str:
         *_interval_note(result),
         "",
         *_probability_table(rows),
-        "## What these figures say",
+        *_cautions(result, rows),
         "",
-        " ".join(what_it_says(result)),
-        "",
+        *_order_table(result, titles),
         "## Against the reference",
         "",
         *_pairs_table(result, titles),
@@ -83,101 +82,63 @@ def to_markdown(result: Mapping[str, Any], figures: Sequence[str]) -> str:
     return "\n".join(parts)
 
 
-def what_it_says(result: Mapping[str, Any]) -> list[str]:
-    """Plain sentences, each made from the figures."""
-    rows = {row["slug"]: row for row in result["rows"] if "class" not in row}
-    names = {slug: row["name"] for slug, row in rows.items()}
-    said = []
-    for metric in ("accuracy", "balanced_accuracy"):
-        if (order := result["order"][metric]) is not None:
-            said += _say_order(order, metric, names)
-    said += _say_classes(result)
-    said += _say_rare(result, names)
-    inside = {m: [row["printed_inside"][m] for row in rows.values() if row["measured"] and m in row["printed_inside"]] for m in PRINTED}
-    counted = [
-        f"{sum(found)} of {len(found)} rows for {_NAMES[m]}"
-        for m, values in inside.items()
-        if (found := [v for v in values if v is not None])
-    ]
-    if counted:
-        said.append(f"The printed figure lies inside the measured interval in {', '.join(counted)}.")
-    for one in result["elsewhere"]:
-        said += _say_elsewhere(one, names, result["reference"])
-    if result["part"] == "validation":
-        said.append(
-            "The rows are ideas to choose among, so they are judged on validation images, which also set each run's temperature and "
-            "chose its epoch: the level is too good, and the calibration error more so. No test image was looked at."
-        )
-    if result["budget"]["name"] != "paper":
-        whose = "paper's" if any(row["printed"] for row in rows.values()) else "recipe's"
-        said.append(f"Training was shorter and on smaller images than the {whose}: read the order of the rows, not their level.")
-    if result["mixed_start"]:
-        said.append(
-            "Rows that start from ImageNet weights and rows that start from scratch stand in this table; "
-            "their differences are not the networks' own."
-        )
-    if len(result["seeds"]) > 1 and not result["complete"]:
-        said.append("Not every run is there yet.")
-    return said
+def _order_table(result: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
+    """How far the printed order of the rows holds, and in how many rows the printed figure lies inside the measured interval."""
 
-
-def _say_order(order: Mapping[str, Any], metric: str, names: Mapping[str, str]) -> list[str]:
     def listed(pairs: Sequence[Sequence[str]]) -> str:
-        return "; ".join(f"{names[a]} above {names[b]}" for a, b in pairs)
+        return f"{len(pairs)}" + (f": {'; '.join(f'{names[a]} above {names[b]}' for a, b in pairs)}" if pairs else "")
 
-    name = _NAMES[metric]
-    said = [
-        f"By {name} the paper ranks {', '.join(names[s] for s in order['printed'])}; "
-        f"here the means rank {', '.join(names[s] for s in order['measured'])}."
+    lines = []
+    for metric in PRINTED:
+        measured = [row for row in result["rows"] if "class" not in row and row["measured"]]
+        inside = [value for row in measured if (value := row["printed_inside"].get(metric)) is not None]
+        order = result["order"][metric]
+        if order is not None:
+            ranks = (", ".join(names[slug] for slug in order[key]) for key in ("printed", "measured"))
+            pairs = (
+                listed(order["hold"]),
+                listed(order["reversed"]),
+                str(len(order["inside_the_noise"])),
+                str(order["pairs_of_mixed_start"]),
+            )
+            lines.append([_NAMES[metric], *ranks, *pairs, f"{sum(inside)} of {len(inside)}" if inside else "–"])
+    if not lines:
+        return []
+    head = [
+        "by",
+        "order printed",
+        "order measured",
+        "pairs that hold",
+        "pairs reversed",
+        "not told apart",
+        "mixed start",
+        "printed inside interval",
     ]
-    if order["pairs"]:
-        text = f"Of the {order['pairs']} pairs that the paper tells apart"
-        text += f" and that start alike ({order['pairs_of_mixed_start']} do not)" if order["pairs_of_mixed_start"] else ""
-        text += f", {len(order['hold'])} hold"
-        text += f" ({listed(order['hold'])})" if order["hold"] else ""
-        text += f", {len(order['reversed'])} are reversed"
-        text += f" (the paper has {listed(order['reversed'])}; here it is the other way round)" if order["reversed"] else ""
-        said.append(f"{text}, and {len(order['inside_the_noise'])} cannot be told apart within the intervals.")
-    return said
+    return [
+        "## Order of the rows",
+        "",
+        *markdown_table(head, lines, "lll"),
+        "",
+        "Pairs that the paper tells apart: the printed better first.",
+        "",
+    ]
 
 
-def _say_classes(result: Mapping[str, Any]) -> list[str]:
-    said = []
-    for row in result["rows"]:
-        if "class" in row and row["measured"]:
-            values = [
-                f"{key} {row['printed'][key]:.2f} printed, {_estimate(row['measured'][key], percent=False)} here" for key in row["printed"]
-            ]
-            said.append(f"{row['name']}: {'; '.join(values)}.")
-    return said
-
-
-def _say_rare(result: Mapping[str, Any], names: Mapping[str, str]) -> list[str]:
-    found = result["recall_of_rare_classes"]
-    if not found:
-        return []
-    clear, open_ = [], 0
-    for one in found:
-        if one["low"] is None or one["low"] <= 0 <= one["high"]:
-            open_ += 1
-        else:
-            clear.append(f"{one['class']} with {names[one['slug']]} {_points(one)}")
-    text = f"Recall of the rare classes against {names[result['reference']]}, in points: "
-    text += f"{'; '.join(clear)}; " if clear else ""
-    return [f"{text}{open_} of {len(found)} differences have an interval that holds zero (not corrected for their number)."]
-
-
-def _say_elsewhere(one: Mapping[str, Any], names: Mapping[str, str], reference: str) -> list[str]:
-    if not one["pairs"]:
-        return []
-    told = []
-    for pair in one["pairs"]:
-        real = [f"{_ELSEWHERE[m]} {_points(d)}" for m, d in pair["differences"].items() if d["real"]]
-        if real:
-            told.append(f"{names[pair['second']]} ({'; '.join(real)})")
-    if not told:
-        return [f"On {one['data']} no row can be told from {names[reference]}."]
-    return [f"On {one['data']}, in points against {names[reference]}: {'; '.join(told)}; the other rows cannot be told from it there."]
+def _cautions(result: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What limits the figures, where it applies."""
+    whose = "paper's" if any(row["printed"] for row in rows) else "recipe's"
+    cautions = {
+        "Judged on validation images, which also set each run's temperature and chose its epoch: the level is too good, and the "
+        "calibration error more so. No test image was looked at.": result["part"] == "validation",
+        f"Training was shorter and on smaller images than the {whose}: read the order of the rows, not their level.": (
+            result["budget"]["name"] != "paper"
+        ),
+        "Rows start from ImageNet weights or from scratch; differences between the two kinds are not the networks' own.": result[
+            "mixed_start"
+        ],
+        "Not every run is there yet.": len(result["seeds"]) > 1 and not result["complete"],
+    }
+    return [f"- {text}" for text, holds in cautions.items() if holds]
 
 
 def _but(result: Mapping[str, Any]) -> str:
@@ -419,10 +380,6 @@ def _estimate(e: Mapping[str, Any] | None, *, percent: bool = True, signed: bool
 def show(share: float) -> str:
     """A share as percent with one decimal."""
     return f"{share * 100:.1f}"
-
-
-def _points(e: Mapping[str, Any]) -> str:
-    return _estimate(e, signed=True)
 
 
 def _number(value: float | None, digits: int = 2) -> str:

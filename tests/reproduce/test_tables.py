@@ -29,7 +29,7 @@ from lentigo.labels import HAM10000, ISIC2017
 from lentigo.networks import create_network, describe_network
 from lentigo.reproduce import command, load_table, plan, reproduce, table_names
 from lentigo.reproduce.cost import measure_cost
-from lentigo.reproduce.document import _say_classes
+from lentigo.reproduce.document import _classes_table
 from lentigo.reproduce.measure import Measured, seed_weights
 from lentigo.reproduce.tables import load_budget, overrides_of, recipe_of
 
@@ -429,7 +429,7 @@ def test_a_table_printed_class_by_class(capsys: pytest.CaptureFixture[str], tmp_
     assert classes["MN"]["measured"]["sensitivity"] == network["per_class"]["nv"]["sensitivity"]
     page = (tmp_path / "dsresnet50-table2-official.md").read_text(encoding="utf-8")
     assert "| SK (`sk`) | 0.96 |" in page
-    assert "MEL: precision 0.88 printed" in page
+    assert "| MEL (`mel`) | 0.88 |" in page
 
 
 def test_figures_class_by_class() -> None:
@@ -439,12 +439,13 @@ def test_figures_class_by_class() -> None:
             {
                 "class": "mel",
                 "name": "MEL",
-                "printed": {"precision": 0.88},
-                "measured": {"precision": {"value": 0.5, "low": 0.4, "high": 0.6}},
+                "printed": {"precision": 0.88, "sensitivity": 0.7, "f1": 0.78},
+                "measured": {key: {"value": 0.5, "low": 0.4, "high": 0.6} for key in ("precision", "sensitivity", "f1")},
             }
         ]
     }
-    assert _say_classes(result) == ["MEL: precision 0.88 printed, 0.50 (0.40 to 0.60) here."]
+    here = "0.50 (0.40 to 0.60)"
+    assert f"| MEL (`mel`) | 0.88 | {here} | 0.70 | {here} | 0.78 | {here} |" in _classes_table(result)
     assert [c.name for c in table.rows[0].classes.values()] == ["MEL", "MN", "SK"]
 
 

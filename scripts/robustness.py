@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from lentigo.evaluation import read_run
-from lentigo.evaluation.robustness import read_stress, stress_markdown
+from lentigo.evaluation.robustness import read_robustness, robustness_markdown
 from lentigo.files import write_text
 
 FACTS = ("title", "notice", "split", "data", "fingerprint", "protocol", "split_seed", "seed", "network", "lentigo", "versions")
@@ -33,7 +33,7 @@ def main(model: str, data: str) -> None:
     target = Path("results") / f"robustness-{name}"
     write_text(target.with_name(target.name + ".json"), json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
     run = read_run(out)
-    stress = read_stress(run.test, run.labels)
+    stress = read_robustness(run.test, run.labels)
     lines = [
         f"# Robustness of {name}",
         "",
@@ -45,7 +45,7 @@ def main(model: str, data: str) -> None:
         "95 % intervals: bootstrap by lesion; changes are against the same images as taken, from the same resamples. Degradations act on "
         "the square of 224 pixels that the network sees; hair is drawn. Research use only, not a medical device.",
         "",
-        stress_markdown(stress),
+        robustness_markdown(stress),
         "## By estimated skin tone",
         "",
         "Individual typology angle of the border skin: an estimate, which lamp and white balance shift. Below 30 images a row says little.",

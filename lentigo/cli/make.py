@@ -29,13 +29,14 @@ def register(app: typer.Typer) -> None:
     """Add the commands of the make wing to ``app``."""
     app.command(epilog="[bold]Examples[/bold]: lentigo train --data FOLDER\n\nlentigo train phantom-demo --data phantoms --epochs 2")(train)
     app.command(
-        epilog="[bold]Examples[/bold]: lentigo evaluate runs/phantom-demo\n\nlentigo evaluate dermoscopy-7 --data HAM10000 --stress --stress-limit 500\n\n"
+        epilog="[bold]Examples[/bold]: lentigo evaluate runs/phantom-demo\n\nlentigo evaluate dermoscopy-7 --data HAM10000 --robustness --robustness-limit 500\n\n"
         "lentigo evaluate dermoscopy-7 --data ISIC2017 --classes mel=mel,nv=nv,sk=bkl"
     )(evaluate)
     app.command(epilog="[bold]Example[/bold]: lentigo compare runs/a runs/b --out comparison")(compare)
     app.command(epilog="[bold]Example[/bold]: lentigo export runs/phantom-demo --out my-bundle")(export)
     app.command(epilog="[bold]Example[/bold]: lentigo parity my-bundle")(parity)
-    app.command(epilog="[bold]Example[/bold]: lentigo trust dermoscopy-7 --data HAM10000 --ood photographs=PAD_UFES_20/images")(trust)
+    app.command("trust", hidden=True)(trust)  # the old name, for one release
+    app.command("ood", epilog="[bold]Example[/bold]: lentigo ood dermoscopy-7 --data HAM10000 --ood photographs=PAD_UFES_20/images")(trust)
     app.command(epilog="[bold]Example[/bold]: lentigo profile mobilenetv3_small_caco --size 224")(profile)
     app.command(epilog="[bold]Example[/bold]: lentigo models --json")(models)
     app.command(epilog="[bold]Example[/bold]: lentigo recipes caco-ham10000-cpu")(recipes)
@@ -182,10 +183,15 @@ def evaluate(
     stress: Annotated[
         bool,
         typer.Option(
-            "--stress", help="Also judge degraded images (blur, noise, JPEG, brightness, rotation, hair) and check the heat maps."
+            "--robustness",
+            "--stress",
+            help="Also judge degraded images (blur, noise, JPEG, brightness, rotation, hair) and check the heat maps.",
         ),
     ] = False,
-    stress_limit: Annotated[int | None, typer.Option(min=1, help="For --stress, no more images than this, drawn at random.")] = None,
+    stress_limit: Annotated[
+        int | None,
+        typer.Option("--robustness-limit", "--stress-limit", min=1, help="For --robustness, no more images than this, drawn at random."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the report (index.html, plots, metrics.json) of a run, or of a bundle on a data set."""
@@ -315,7 +321,7 @@ def trust(
     out: Annotated[Path | None, typer.Option(help="Folder of trust.json, trust.md and a figure; runs/BUNDLE-trust when left out.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure what a bundle knows that it cannot judge: scores on other pictures, image quality, prediction sets."""
+    """Evaluate out-of-distribution (OOD) detection of a bundle, with image quality and prediction sets."""
     from lentigo.workflow import measure_trust
 
     study, folder_out = measure_trust(bundle, data, others=_pairs("--ood", ood or (), "photographs=FOLDER"), out=out)

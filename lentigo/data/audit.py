@@ -25,12 +25,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from lentigo.data.confounders import Factor, find_shortcuts, lines
+from lentigo.data.confounders import Factor, find_confounders, lines
 from lentigo.data.groups import ASK, LEAK
 from lentigo.data.samples import SPLITS, Samples
 from lentigo.errors import ImageError
 from lentigo.machine import available_cores
-from lentigo.pixels.artifacts import CUES, find_cues
+from lentigo.pixels.artifacts import ARTIFACTS, detect_artifacts
 from lentigo.progress import Progress, shown
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def audit_samples(
     placed = samples.frame[samples.frame["split"].isin(SPLITS)]
     splits = placed.groupby("group")["split"].unique()
     straddling = {str(g): tuple(sorted(s, key=SPLITS.index)) for g, s in splits.items() if len(s) > 1}
-    shortcuts = find_shortcuts(samples, pd.DataFrame(scores, columns=list(CUES)), sizes) if cues else ()
+    shortcuts = find_confounders(samples, pd.DataFrame(scores, columns=list(ARTIFACTS)), sizes) if cues else ()
     return Audit(samples, unreadable, exact, near, straddling, shortcuts)
 
 
@@ -350,7 +350,7 @@ def _look(samples: Samples, workers: int, cues: bool) -> Iterator[_Seen]:
             return _Seen(str(error), None, (0, 0), {})
         digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
         grey = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-        return _Seen(digest, np.asarray(grey, dtype=np.float32), image.size, find_cues(np.asarray(image)) if cues else {})
+        return _Seen(digest, np.asarray(grey, dtype=np.float32), image.size, detect_artifacts(np.asarray(image)) if cues else {})
 
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(samples), _BLOCK):

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lentigo.data.samples import SPLITS, Samples
-from lentigo.pixels.artifacts import CUES
+from lentigo.pixels.artifacts import ARTIFACTS
 
 PERMUTATIONS = 999
 MOST_VALUES = 30
@@ -69,7 +69,7 @@ class Factor:
         return {
             "name": self.name,
             "estimated": self.estimated,
-            "threshold": {"score": CUES[self.name].score, "at_least": CUES[self.name].threshold} if self.estimated else None,
+            "threshold": {"score": ARTIFACTS[self.name].score, "at_least": ARTIFACTS[self.name].threshold} if self.estimated else None,
             "with_class": self.with_class.to_dict(),
             "with_split": None if self.with_split is None else self.with_split.to_dict(),
             "by_class": {k: {v: round(s, 4) for v, s in shares.items()} for k, shares in self.by_class.items()},
@@ -77,14 +77,14 @@ class Factor:
         }
 
 
-def find_shortcuts(samples: Samples, scores: pd.DataFrame, sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> tuple[Factor, ...]:
+def find_confounders(samples: Samples, scores: pd.DataFrame, sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> tuple[Factor, ...]:
     """Work out what goes with the class.
 
     Shares count every image. Images of one lesion are alike, so that associations count the first image of each lesion only.
 
     Args:
         samples: the images.
-        scores: (N, cues) scores of `lentigo.pixels.artifacts.find_cues`, a row of NaN for an image that could not be read.
+        scores: (N, cues) scores of `lentigo.pixels.artifacts.detect_artifacts`, a row of NaN for an image that could not be read.
         sizes: (width, height) of each image; (0, 0) for one that could not be read.
         seed: of the permutations.
 
@@ -92,7 +92,7 @@ def find_shortcuts(samples: Samples, scores: pd.DataFrame, sizes: Sequence[tuple
         The cues first, then what is recorded, the strongest with the class first.
     """
     frame = samples.frame.reset_index(drop=True)
-    values = {name: (scores[name] >= cue.threshold).map({True: "present", False: "absent"}) for name, cue in CUES.items()}
+    values = {name: (scores[name] >= cue.threshold).map({True: "present", False: "absent"}) for name, cue in ARTIFACTS.items()}
     recorded = {str(c): frame[c].astype(str) for c in frame if c not in _OWN and not pd.api.types.is_numeric_dtype(frame[c])}
     recorded["resolution"] = _resolutions(sizes)
     values |= {name: column for name, column in recorded.items() if 2 <= column.nunique() <= MOST_VALUES}
@@ -102,7 +102,7 @@ def find_shortcuts(samples: Samples, scores: pd.DataFrame, sizes: Sequence[tuple
     rng = np.random.default_rng(seed)
     found = []
     for name, column in values.items():
-        cue = name in CUES
+        cue = name in ARTIFACTS
         splits = [s for s in SPLITS if (frame["split"] == s).any()]
         found.append(
             Factor(
@@ -165,7 +165,7 @@ def lines(factors: Sequence[Factor]) -> Iterator[str]:
         yield "cues beside the lesion, estimated from the pixels (% of the images):"
         for factor in cues:
             shares = ", ".join(f"{code} {100 * by['present']:.1f}" for code, by in factor.by_class.items() if by)
-            yield f"  {CUES[factor.name].title}: {shares}; with the class {factor.with_class}"
+            yield f"  {ARTIFACTS[factor.name].title}: {shares}; with the class {factor.with_class}"
             if factor.by_split:
                 parts = ", ".join(f"{split} {100 * by['present']:.1f}" for split, by in factor.by_split.items())
                 yield f"    {parts}" + (f"; with the split {factor.with_split}" if factor.with_split else "")

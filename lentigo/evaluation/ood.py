@@ -1,6 +1,6 @@
 """How unlike the training images an image is: scores on logits and embedding, and how well they tell.
 
-Every score is higher the less an image is like those of the training. They are compared by ``lentigo trust``; the one that bundles
+Every score is higher the less an image is like those of the training. They are compared by ``lentigo ood``; the one that bundles
 carry, `Gaussians`, is also written as nodes of the graph (`lentigo.export.ood_score`), so that every runtime gets the same number.
 """
 

@@ -20,15 +20,15 @@ from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts, Ranking, malignant_score
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.labels import LabelSet
-from lentigo.pixels.perturbations import CHANGES, Change
+from lentigo.pixels.perturbations import PERTURBATIONS, Perturbation
 
-RELIANCE = "reliance.csv"
+PERTURBATION_FILE = "reliance.csv"
 
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Reliance:
+class PerturbationResult:
     """What one change does to the answers, always against the same images as they are, from the same resamples.
 
     Attributes:
@@ -45,7 +45,7 @@ class Reliance:
         away: class code -> share of the images whose answer was it and changes.
     """
 
-    change: Change
+    change: Perturbation
     images: int
     before: Estimate
     after: Estimate
@@ -88,9 +88,9 @@ class Reliance:
         }
 
 
-def measure_reliance(
+def measure_perturbations(
     table: PredictionTable, frame: pd.DataFrame, labels: LabelSet | None = None, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[Reliance, ...]:
+) -> tuple[PerturbationResult, ...]:
     """Figures of each change, with intervals from resamples of whole lesions.
 
     Args:
@@ -105,19 +105,19 @@ def measure_reliance(
     """
     missing = [c for c in ("change", "image", *table.codes) if c not in frame.columns]
     if missing:
-        raise DataError(f"{RELIANCE}: no column {', '.join(missing)}")
+        raise DataError(f"{PERTURBATION_FILE}: no column {', '.join(missing)}")
     for name in frame["change"].unique():
-        if name not in CHANGES:
-            raise DataError(f"{RELIANCE}: unknown change {name!r}{did_you_mean(str(name), CHANGES)}")
+        if name not in PERTURBATIONS:
+            raise DataError(f"{PERTURBATION_FILE}: unknown change {name!r}{did_you_mean(str(name), PERTURBATIONS)}")
     found = []
-    for name, change in CHANGES.items():
+    for name, change in PERTURBATIONS.items():
         block = frame[frame["change"] == name]
         images = block["image"].astype(str)
         foreign = sorted(set(images) - set(table.images))
         if foreign:
-            raise DataError(f"{RELIANCE}: {len(foreign):,} images are not in the table of predictions, the first {foreign[0]!r}")
+            raise DataError(f"{PERTURBATION_FILE}: {len(foreign):,} images are not in the table of predictions, the first {foreign[0]!r}")
         if images.duplicated().any():
-            raise DataError(f"{RELIANCE}: {name} has image {images[images.duplicated()].iloc[0]!r} twice; write it again")
+            raise DataError(f"{PERTURBATION_FILE}: {name} has image {images[images.duplicated()].iloc[0]!r} twice; write it again")
         if len(block):
             part = table.subset(np.isin(table.images, images.to_numpy()))
             after = block.set_index(images).loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64)
@@ -125,7 +125,9 @@ def measure_reliance(
     return tuple(found)
 
 
-def _measure(change: Change, part: PredictionTable, after: FloatArray, labels: LabelSet | None, resamples: int, seed: int) -> Reliance:
+def _measure(
+    change: Perturbation, part: PredictionTable, after: FloatArray, labels: LabelSet | None, resamples: int, seed: int
+) -> PerturbationResult:
     classes = len(part.codes)
     was, said = part.probabilities.argmax(axis=1), after.argmax(axis=1)
     turned = was != said
@@ -145,7 +147,7 @@ def _measure(change: Change, part: PredictionTable, after: FloatArray, labels: L
     shares = [np.bincount(answers[turned], minlength=classes) / len(part) for answers in (said, was)]
     malignant = [estimate(found[f"malignant {key}"]) if rankings else None for key in ("0", "1", "difference")]
     towards, away = ({code: float(share) for code, share in zip(part.codes, values, strict=True)} for values in shares)
-    return Reliance(
+    return PerturbationResult(
         change,
         len(part),
         before=estimate(found["balanced 0"]),
@@ -160,7 +162,7 @@ def _measure(change: Change, part: PredictionTable, after: FloatArray, labels: L
     )
 
 
-def reliance_markdown(found: tuple[Reliance, ...], classes: int) -> list[str]:
+def perturbation_markdown(found: tuple[PerturbationResult, ...], classes: int) -> list[str]:
     """The figures as lines of Markdown.
 
     Args:

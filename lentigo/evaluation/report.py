@@ -32,8 +32,8 @@ from lentigo.evaluation.fairness import SMALL, Subgroup, subgroup_metrics
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.metrics import Metrics, evaluate_predictions, malignant_score
 from lentigo.evaluation.predictions import PredictionTable
-from lentigo.evaluation.robustness import read_stress, with_skin
-from lentigo.evaluation.robustness_plots import degradation_plot, reliance_plot
+from lentigo.evaluation.robustness import read_robustness, with_skin
+from lentigo.evaluation.robustness_plots import degradation_plot, perturbation_plot
 from lentigo.evaluation.runfiles import RunFiles, read_run
 from lentigo.evaluation.selective import selective_plot, trust_section
 from lentigo.files import write_text
@@ -144,10 +144,10 @@ def write_report(
     calibrated = calibration.apply(run.test.probabilities)
     root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
     trust = trust_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples, seed=seed)
-    stress = read_stress(run.test, run.labels, resamples=resamples, seed=seed)
+    stress = read_robustness(run.test, run.labels, resamples=resamples, seed=seed)
     drawn = _plots(run, metrics, calibrated) | {f"stress_{c.corruption.name}": degradation_plot(c) for c in stress.curves}
     if stress.reliance:
-        drawn["stress_reliance"] = reliance_plot(stress.reliance)
+        drawn["stress_reliance"] = perturbation_plot(stress.reliance)
     drawn["selective"] = (selective_plot(trust.selective), "Share of right answers against the share of images that is answered.")
     heading = title or str(facts.get("name") or run.name)
     if all(PurePath(image).name.startswith(_RENDERED) for image in run.test.images.tolist()):

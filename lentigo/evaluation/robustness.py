@@ -25,7 +25,7 @@ from lentigo.errors import DataError, first_line
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts
-from lentigo.evaluation.perturbation import RELIANCE, Reliance, measure_reliance, reliance_markdown
+from lentigo.evaluation.perturbation import PERTURBATION_FILE, PerturbationResult, measure_perturbations, perturbation_markdown
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import read_json
 from lentigo.labels import LabelSet
@@ -130,7 +130,7 @@ class Occlusion:
 
 
 @dataclass(frozen=True)
-class Stress:
+class Robustness:
     """What was found of the folder.
 
     Attributes:
@@ -143,7 +143,7 @@ class Stress:
     curves: tuple[Curve, ...] = ()
     occlusion: Occlusion | None = None
     record: Mapping[str, Any] | None = None
-    reliance: tuple[Reliance, ...] = ()
+    reliance: tuple[PerturbationResult, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.curves or self.reliance) or self.occlusion is not None
@@ -158,13 +158,13 @@ class Stress:
         }
 
 
-def stress_folder(predictions: str | Path) -> Path:
+def robustness_folder(predictions: str | Path) -> Path:
     """Where the files about a table of predictions lie: ``test.csv`` -> ``test_stress/``."""
     path = Path(predictions)
     return path.with_name(f"{path.stem}_stress")
 
 
-def read_stress(table: PredictionTable, labels: LabelSet | None = None, *, resamples: int = RESAMPLES, seed: int = 0) -> Stress:
+def read_robustness(table: PredictionTable, labels: LabelSet | None = None, *, resamples: int = RESAMPLES, seed: int = 0) -> Robustness:
     """Read the folder beside a table and work out its figures.
 
     Args:
@@ -176,25 +176,25 @@ def read_stress(table: PredictionTable, labels: LabelSet | None = None, *, resam
     Raises:
         DataError: a file that is damaged, or is about other images or classes.
     """
-    if table.source is None or not stress_folder(table.source).is_dir():
-        return Stress()
-    folder = stress_folder(table.source)
+    if table.source is None or not robustness_folder(table.source).is_dir():
+        return Robustness()
+    folder = robustness_folder(table.source)
     curves = robustness_curves(table, _read(folder / ROBUSTNESS), resamples=resamples, seed=seed) if (folder / ROBUSTNESS).is_file() else ()
     occlusion = (
         occlusion_check(table, _read(folder / OCCLUSION), resamples=resamples, seed=seed) if (folder / OCCLUSION).is_file() else None
     )
-    reliance: tuple[Reliance, ...] = ()
-    if (folder / RELIANCE).is_file():
-        reliance = measure_reliance(table, _read(folder / RELIANCE), labels, resamples=resamples, seed=seed)
+    reliance: tuple[PerturbationResult, ...] = ()
+    if (folder / PERTURBATION_FILE).is_file():
+        reliance = measure_perturbations(table, _read(folder / PERTURBATION_FILE), labels, resamples=resamples, seed=seed)
     record = read_json(folder / RECORD)
-    return Stress(curves, occlusion, record if isinstance(record, dict) else {}, reliance)
+    return Robustness(curves, occlusion, record if isinstance(record, dict) else {}, reliance)
 
 
 def with_skin(table: PredictionTable) -> PredictionTable:
     """The table with the column ``ita`` from ``skin.csv``, where that is there and the table has none of its own."""
-    if table.source is None or "ita" in table.frame or not (stress_folder(table.source) / SKIN).is_file():
+    if table.source is None or "ita" in table.frame or not (robustness_folder(table.source) / SKIN).is_file():
         return table
-    path = stress_folder(table.source) / SKIN
+    path = robustness_folder(table.source) / SKIN
     skin = _read(path)
     if not {"image", "ita"} <= set(skin.columns):
         raise DataError(f"{path}: has columns {', '.join(skin.columns)}; image and ita are needed")
@@ -296,7 +296,7 @@ def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: i
     )
 
 
-def stress_markdown(stress: Stress) -> str:
+def robustness_markdown(stress: Robustness) -> str:
     """The figures as Markdown tables, with 95 % intervals."""
     lines: list[str] = []
     if stress.curves:
@@ -324,7 +324,7 @@ def stress_markdown(stress: Stress) -> str:
         ]
         lines.append("")
     if stress.reliance:
-        lines += reliance_markdown(stress.reliance, len(stress.reliance[0].towards))
+        lines += perturbation_markdown(stress.reliance, len(stress.reliance[0].towards))
     return "\n".join(lines)
 
 

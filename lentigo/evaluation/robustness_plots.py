@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lentigo.evaluation.perturbation import Reliance
+from lentigo.evaluation.perturbation import PerturbationResult
 from lentigo.evaluation.plots import _STYLE, MUTED, PALETTE, _figure, _label_ends, _settled
 from lentigo.evaluation.robustness import Curve
 
@@ -51,7 +51,7 @@ def degradation_plot(curve: Curve) -> tuple[Figure, str]:
     return _settled(figure), f"{curve.corruption.title}, {curve.corruption.unit}. {figures}."
 
 
-def reliance_plot(found: Sequence[Reliance]) -> tuple[Figure, str]:
+def perturbation_plot(found: Sequence[PerturbationResult]) -> tuple[Figure, str]:
     """What each change does: balanced accuracy with 95 % intervals, and which answers flip.
 
     Args:

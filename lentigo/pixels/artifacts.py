@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Cue:
+class Artifact:
     """One cue.
 
     Attributes:
@@ -39,13 +39,13 @@ class Cue:
     threshold: float
 
 
-CUES = {
+ARTIFACTS = {
     c.name: c
     for c in (
-        Cue("vignette", "dark corners", "corners below 0.6 of the brightness of the skin between them", 2),
-        Cue("ruler", "ruler", "ticks in one evenly spaced row outside the middle", 4),
-        Cue("ink", "ink", "share of the image, in %, that is blue, violet or green beside the lesion", 0.3),
-        Cue("hair", "hair", "share of the image, in %, in dark lines at least 21 pixels long", 1.0),
+        Artifact("vignette", "dark corners", "corners below 0.6 of the brightness of the skin between them", 2),
+        Artifact("ruler", "ruler", "ticks in one evenly spaced row outside the middle", 4),
+        Artifact("ink", "ink", "share of the image, in %, that is blue, violet or green beside the lesion", 0.3),
+        Artifact("hair", "hair", "share of the image, in %, in dark lines at least 21 pixels long", 1.0),
     )
 }
 
@@ -60,14 +60,14 @@ _INK_PLACE = 0.5  # least distance from the middle in half sides
 _INK_COLOUR, _INK_DARKER, _INK_YELLOW = 14.0, 6.0, 2.0  # CIELAB: how far off the skin, how much darker, and the largest b*
 
 
-def find_cues(pixels: NDArray[np.uint8]) -> dict[str, float]:
+def detect_artifacts(pixels: NDArray[np.uint8]) -> dict[str, float]:
     """Score each cue.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
 
     Returns:
-        Name -> score; a cue is taken to be there from ``CUES[name].threshold`` on.
+        Name -> score; a cue is taken to be there from ``ARTIFACTS[name].threshold`` on.
     """
     square = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     lesion = segment_lesion(square)

@@ -88,7 +88,7 @@ def add_ink(pixels: Pixels, seed: int) -> Pixels:
     return _cover(pixels, np.float32(c.uniform(0.55, 0.8)) * np.clip(ink * uneven, 0, 1), _INKS[int(c.rng.integers(len(_INKS)))])
 
 
-def add_marks(pixels: Pixels, seed: int) -> Pixels:
+def draw_artifacts(pixels: Pixels, seed: int) -> Pixels:
     """A ruler for even seeds, pen marks for odd ones; (S, S, 3) uint8 as the others."""
     return add_ink(pixels, seed) if seed % 2 else add_ruler(pixels, seed)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lentigo.pixels.artifacts import CUES, find_cues
+from lentigo.pixels.artifacts import ARTIFACTS, detect_artifacts
 from lentigo.pixels.corruptions import REFERENCE
 from lentigo.pixels.drawing import Pixels, add_ink, add_ruler, add_vignette
 from lentigo.pixels.segmentation import Lesion, Mask, segment_lesion
@@ -26,7 +26,7 @@ _REACH = 16.0  # of the weights with which the skin around fills the lesion's pl
 
 
 @dataclass(frozen=True)
-class Change:
+class Perturbation:
     """One change of a picture.
 
     Attributes:
@@ -40,15 +40,15 @@ class Change:
     adds: bool
 
 
-CHANGES = {
+PERTURBATIONS = {
     c.name: c
     for c in (
-        Change("lesion", "lesion hidden", False),
-        Change("surroundings", "surroundings hidden", False),
-        Change("vignette", "dark corners added", True),
-        Change("ruler", "ruler added", True),
-        Change("ink", "pen marks added", True),
-        Change("hair", f"{HAIRS} hairs added", True),
+        Perturbation("lesion", "lesion hidden", False),
+        Perturbation("surroundings", "surroundings hidden", False),
+        Perturbation("vignette", "dark corners added", True),
+        Perturbation("ruler", "ruler added", True),
+        Perturbation("ink", "pen marks added", True),
+        Perturbation("hair", f"{HAIRS} hairs added", True),
     )
 }
 
@@ -60,7 +60,7 @@ _PAINT: dict[str, Callable[[Pixels, int], Pixels]] = {
 }
 
 
-def change(pixels: Pixels, seed: int) -> dict[str, Pixels]:
+def perturb(pixels: Pixels, seed: int) -> dict[str, Pixels]:
     """Every change that can be made to a picture.
 
     The lesion and its surroundings are hidden only where the lesion's estimated place passes its checks, and a cue is added only where
@@ -73,9 +73,9 @@ def change(pixels: Pixels, seed: int) -> dict[str, Pixels]:
     Returns:
         Name of the change -> (S, S, 3) uint8.
     """
-    lesion, found = segment_lesion(pixels), find_cues(pixels)
+    lesion, found = segment_lesion(pixels), detect_artifacts(pixels)
     changed = {} if lesion.doubt else {"lesion": hide_lesion(pixels, lesion), "surroundings": hide_surroundings(pixels, lesion)}
-    return changed | {name: paint(pixels, seed) for name, paint in _PAINT.items() if found[name] < CUES[name].threshold}
+    return changed | {name: paint(pixels, seed) for name, paint in _PAINT.items() if found[name] < ARTIFACTS[name].threshold}
 
 
 def hide_lesion(pixels: Pixels, lesion: Lesion) -> Pixels:

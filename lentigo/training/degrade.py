@@ -18,7 +18,7 @@ from torchvision.io import decode_jpeg, encode_jpeg
 
 from lentigo.config.recipe import DegradeRecipe
 from lentigo.pixels.corruptions import REFERENCE
-from lentigo.pixels.drawing import Pixels, add_marks, add_vignette
+from lentigo.pixels.drawing import Pixels, add_vignette, draw_artifacts
 from lentigo.synthetic.phantom import add_hair
 from lentigo.training.augment import Normalise
 from lentigo.training.batches import Batch
@@ -55,7 +55,7 @@ class Degrade:
         if recipe.hair:
             counts = np.linspace(1, recipe.hair, _BANK).round().astype(int)
             self._lay(x, "hair", lambda ground, i: add_hair(ground, i, int(counts[i])), share, draws.table(Stream.HAIR, 3))
-        self._lay(x, "marks", add_marks, recipe.marks, draws.table(Stream.MARKS, 3))
+        self._lay(x, "marks", draw_artifacts, recipe.marks, draws.table(Stream.MARKS, 3))
         self._lay(x, "vignette", add_vignette, recipe.vignette, draws.table(Stream.VIGNETTE, 3))
         whether, width = draws.table(Stream.BLUR, 2).T
         if recipe.blur and len(rows := _rows(whether, share)):

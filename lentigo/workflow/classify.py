@@ -12,7 +12,7 @@ import numpy.typing as npt
 from lentigo.data import Samples
 from lentigo.data.samples import COLUMNS
 from lentigo.evaluation import maps_path, write_maps, write_predictions
-from lentigo.evaluation.robustness import stress_folder
+from lentigo.evaluation.robustness import robustness_folder
 from lentigo.inference import Classifier, softmax
 from lentigo.machine import available_cores
 from lentigo.pixels.skin_tone import estimate_angle
@@ -70,7 +70,7 @@ def predict_samples(classifier: Classifier, samples: Samples, table: Path, progr
         codes=classifier.labels.codes,
         metadata=metadata,
     )
-    write_skin(stress_folder(table), images, angles)
+    write_skin(robustness_folder(table), images, angles)
     if predicted:
         write_maps(maps_path(table), images=images, predicted=np.concatenate(predicted), target=np.concatenate(target))
 

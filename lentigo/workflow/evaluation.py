@@ -125,7 +125,7 @@ def evaluate_run(
     """
     folder = Path(run)
     if stress:
-        _stress_run(folder, split, limit, progress)
+        _degrade_run(folder, split, limit, progress)
     read_run(folder, split=split)  # says what is missing before anything slow is imported
     from lentigo.evaluation.report import write_report
 
@@ -179,24 +179,24 @@ def evaluate_bundle(
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{samples.name}"
     from lentigo.evaluation.calibration import Calibration
     from lentigo.evaluation.report import write_report
-    from lentigo.evaluation.robustness import stress_folder
+    from lentigo.evaluation.robustness import robustness_folder
     from lentigo.workflow.classify import predict_samples
-    from lentigo.workflow.robustness import run_stress
+    from lentigo.workflow.robustness import run_robustness
 
     classifier = Classifier(opened)
     # A part of another name is a table of its own beside test.csv, as in a run.
     table = folder / "predictions" / f"{split}.csv"
-    _clear_stress(table, spec)
+    _clear_robustness(table, spec)
     predict_samples(classifier, part.samples, table, progress)
     if stress:
-        run_stress(classifier, part.samples, stress_folder(table), limit=limit, facts=made_by(spec), progress=progress)
+        run_robustness(classifier, part.samples, robustness_folder(table), limit=limit, facts=made_by(spec), progress=progress)
     write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)
     title = f"{spec.name} on {samples.name}: {part.description}"
     report = write_report(table, folder / "report", title=title, calibration=Calibration.of(spec))
     return _result(title, folder, report, _challenge(part.samples) if classes is None else None)
 
 
-def _stress_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:
+def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:
     """Degrade the very images of a run's table, and classify them with its bundle."""
     files = read_run(run, split=split)
     try:
@@ -212,20 +212,20 @@ def _stress_run(run: Path, split: str, limit: int | None, progress: bool | Progr
     name, groups = str(files.record.get("data") or run.name), GroupSource.of(files.record.get("groups"))
     samples = Samples(name, Path(str(root)), classifier.labels, frame.drop(columns=list(table.codes)), groups)
     predictions = run / "predictions" / f"{split}.csv"
-    from lentigo.evaluation.robustness import stress_folder
-    from lentigo.workflow.robustness import run_stress
+    from lentigo.evaluation.robustness import robustness_folder
+    from lentigo.workflow.robustness import run_robustness
 
-    run_stress(classifier, samples, stress_folder(predictions), limit=limit, facts=made_by(classifier.spec), progress=progress)
+    run_robustness(classifier, samples, robustness_folder(predictions), limit=limit, facts=made_by(classifier.spec), progress=progress)
 
 
-def _clear_stress(table: Path, spec: Spec) -> None:
+def _clear_robustness(table: Path, spec: Spec) -> None:
     """Take away what another model answered to degraded images, which would stand in this one's report."""
-    from lentigo.evaluation.robustness import RECORD as STRESS_RECORD
-    from lentigo.evaluation.robustness import stress_folder
+    from lentigo.evaluation.robustness import RECORD as ROBUSTNESS_RECORD
+    from lentigo.evaluation.robustness import robustness_folder
 
-    folder = stress_folder(table)
+    folder = robustness_folder(table)
     try:
-        kept: Any = json.loads((folder / STRESS_RECORD).read_text(encoding="utf-8"))["bundle"]["model_sha256"]
+        kept: Any = json.loads((folder / ROBUSTNESS_RECORD).read_text(encoding="utf-8"))["bundle"]["model_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         kept = None
     if kept != spec.files["model.onnx"]:

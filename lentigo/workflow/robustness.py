@@ -20,14 +20,14 @@ import pandas as pd
 
 from lentigo.data import Samples
 from lentigo.errors import DataError
-from lentigo.evaluation.perturbation import RELIANCE
+from lentigo.evaluation.perturbation import PERTURBATION_FILE
 from lentigo.evaluation.robustness import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORES, SKIN
 from lentigo.files import atomic_path, write_text
 from lentigo.inference import Classifier, softmax, upsample
 from lentigo.inference.stream import BATCH
 from lentigo.machine import available_cores
 from lentigo.pixels.corruptions import CORRUPTIONS, blur, corrupt
-from lentigo.pixels.perturbations import CHANGES, change
+from lentigo.pixels.perturbations import PERTURBATIONS, perturb
 from lentigo.pixels.skin_tone import estimate_angle
 from lentigo.progress import Progress, shown
 from lentigo.resampler import resize
@@ -44,7 +44,7 @@ Mask = npt.NDArray[np.bool_]
 STRENGTHS = tuple((c.name, strength) for c in CORRUPTIONS.values() for strength in c.strengths)
 
 
-def run_stress(
+def run_robustness(
     classifier: Classifier,
     samples: Samples,
     folder: str | Path,
@@ -59,7 +59,7 @@ def run_stress(
     Args:
         classifier: the model.
         samples: the images, those of the predictions' table.
-        folder: where the files go (`lentigo.evaluation.robustness.stress_folder`).
+        folder: where the files go (`lentigo.evaluation.robustness.robustness_folder`).
         limit: no more images than this, drawn by ``seed``.
         seed: of the draw, of noise and hair, and of the area elsewhere.
         facts: for ``record.json``.
@@ -96,7 +96,7 @@ def run_stress(
     images = [image for answers in found for image in answers.images]
     logits = np.concatenate([answers.logits for answers in found], axis=1)  # (V, N, K)
     _write(target / ROBUSTNESS, _robustness(images, logits, classifier.labels.codes))
-    _write(target / RELIANCE, _reliance([answers.changed for answers in found], classifier.labels.codes))
+    _write(target / PERTURBATION_FILE, _reliance([answers.changed for answers in found], classifier.labels.codes))
     scores = np.concatenate([answers.scores for answers in found])  # (N, 4)
     mapped = np.isfinite(scores[:, 1])
     if mapped.any():
@@ -153,7 +153,7 @@ class _Worker:
         return _Answers(images, np.stack(logits), scores, [estimate_angle(pixels) for pixels in originals], changed)
 
     def _change(self, pixels: Pixels, seed: int) -> dict[str, npt.NDArray[np.float64]]:
-        versions = change(pixels, seed)
+        versions = perturb(pixels, seed)
         if not versions:
             return {}
         answers = softmax(self.classifier.run(np.stack(list(versions.values()))).logits)
@@ -222,7 +222,7 @@ def _robustness(images: list[str], logits: Floats, codes: tuple[str, ...]) -> pd
 
 def _reliance(found: list[dict[str, dict[str, npt.NDArray[np.float64]]]], codes: tuple[str, ...]) -> pd.DataFrame:
     """One row a change and image."""
-    rows = [(name, image, answers[name]) for name in CHANGES for part in found for image, answers in part.items() if name in answers]
+    rows = [(name, image, answers[name]) for name in PERTURBATIONS for part in found for image, answers in part.items() if name in answers]
     frame = pd.DataFrame([answer for _, _, answer in rows], columns=list(codes))
     return frame.assign(change=[name for name, _, _ in rows], image=[image for _, image, _ in rows])
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from lentigo.data import audit_samples, read_samples
 from lentigo.data.confounders import associate
-from lentigo.pixels.artifacts import CUES, find_cues
+from lentigo.pixels.artifacts import ARTIFACTS, detect_artifacts
 from lentigo.pixels.drawing import Pixels, add_ink, add_ruler, add_vignette
 from lentigo.pixels.segmentation import segment_lesion, surround
 from lentigo.synthetic.phantom import add_hair
@@ -34,7 +34,7 @@ def lesion(seed: int, size: int = 224) -> tuple[Pixels, np.ndarray]:
 
 
 def has(pixels: Pixels) -> set[str]:
-    return {name for name, score in find_cues(pixels).items() if score >= CUES[name].threshold}
+    return {name for name, score in detect_artifacts(pixels).items() if score >= ARTIFACTS[name].threshold}
 
 
 @cache

@@ -15,7 +15,7 @@ from tiny_training import batch_of, given
 
 from lentigo.config.recipe import DegradeRecipe
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
-from lentigo.pixels.drawing import Pixels, add_ink, add_marks, add_ruler, add_vignette
+from lentigo.pixels.drawing import Pixels, add_ink, add_ruler, add_vignette, draw_artifacts
 from lentigo.synthetic.phantom import add_hair, render_phantom
 from lentigo.training.augment import Normalise
 from lentigo.training.degrade import Degrade, blur
@@ -71,7 +71,9 @@ def test_share_of_images_that_change(kind: str) -> None:
     assert not Degrade(DegradeRecipe(**strengths), NORMALISE).active
 
 
-@pytest.mark.parametrize(("kind", "paint", "stream"), [("vignette", add_vignette, Stream.VIGNETTE), ("marks", add_marks, Stream.MARKS)])
+@pytest.mark.parametrize(
+    ("kind", "paint", "stream"), [("vignette", add_vignette, Stream.VIGNETTE), ("marks", draw_artifacts, Stream.MARKS)]
+)
 def test_cues_are_laid_as_drawn(kind: str, paint: Callable[[Pixels, int], Pixels], stream: Stream) -> None:
     pixels = np.random.default_rng(1).integers(60, 200, (2, 40, 40, 3), dtype=np.uint8)
     table = torch.tensor([[0.0, 0.999, 0.0], [0.0, 0.97, 0.3]])  # the last two pictures of the bank, one of them turned

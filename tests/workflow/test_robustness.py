@@ -19,26 +19,26 @@ from lentigo.cli import main
 from lentigo.data import read_samples
 from lentigo.errors import DataError
 from lentigo.evaluation import read_predictions, read_run, subgroup_metrics
-from lentigo.evaluation.perturbation import measure_reliance
+from lentigo.evaluation.perturbation import measure_perturbations
 from lentigo.evaluation.robustness import (
     AREA,
     SCORES,
     occlusion_check,
-    read_stress,
+    read_robustness,
     robustness_curves,
-    stress_folder,
-    stress_markdown,
+    robustness_folder,
+    robustness_markdown,
     with_skin,
 )
 from lentigo.inference import Classifier, softmax
 from lentigo.labels import HAM10000
 from lentigo.pixels.corruptions import CORRUPTIONS, corrupt
 from lentigo.pixels.drawing import add_vignette
-from lentigo.pixels.perturbations import CHANGES, change, hide_lesion, hide_surroundings
+from lentigo.pixels.perturbations import PERTURBATIONS, hide_lesion, hide_surroundings, perturb
 from lentigo.pixels.segmentation import segment_lesion
 from lentigo.synthetic import render_phantom
 from lentigo.workflow import evaluate
-from lentigo.workflow.robustness import STRENGTHS, choose_areas, delete, run_stress
+from lentigo.workflow.robustness import STRENGTHS, choose_areas, delete, run_robustness
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def judged(classifier: Classifier, data: Path, tmp_path_factory: pytest.TempPath
     """A folder with predictions, stress files and report."""
     out = tmp_path_factory.mktemp("judged") / "out"
     with pytest.raises(SystemExit) as stopped:
-        main(["evaluate", str(classifier.bundle.path), "--data", str(data), "--out", str(out), "--stress"])
+        main(["evaluate", str(classifier.bundle.path), "--data", str(data), "--out", str(out), "--robustness"])
     assert not stopped.value.code
     return out
 
@@ -70,7 +70,7 @@ def judged(classifier: Classifier, data: Path, tmp_path_factory: pytest.TempPath
 
 
 def test_every_image_is_answered_in_every_strength(judged: Path, classifier: Classifier, data: Path) -> None:
-    folder = stress_folder(judged / "predictions" / "test.csv")
+    folder = robustness_folder(judged / "predictions" / "test.csv")
     rows = pd.read_csv(folder / "robustness.csv")
     assert len(rows) == 10 * len(STRENGTHS) == 10 * 30
     samples = read_samples(data)
@@ -98,7 +98,7 @@ def test_the_report_shows_it_and_knows_all_figures(judged: Path) -> None:
 
 
 def test_the_same_images_give_the_same_files_in_any_company(classifier: Classifier, data: Path, judged: Path, tmp_path: Path) -> None:
-    run_stress(classifier, read_samples(data), tmp_path / "some", limit=3, progress=False)
+    run_robustness(classifier, read_samples(data), tmp_path / "some", limit=3, progress=False)
     some, every = (pd.read_csv(folder / "robustness.csv") for folder in (tmp_path / "some", judged / "predictions" / "test_stress"))
     chosen = some["image"].unique()
     assert len(chosen) == 3
@@ -106,7 +106,7 @@ def test_the_same_images_give_the_same_files_in_any_company(classifier: Classifi
     ours = some.sort_values(["corruption", "strength", "image"])
     np.testing.assert_allclose(ours[list(HAM10000.codes)], same[list(HAM10000.codes)], atol=1e-5)
     with pytest.raises(DataError, match="at least 1"):
-        run_stress(classifier, read_samples(data), tmp_path / "none", limit=0, progress=False)
+        run_robustness(classifier, read_samples(data), tmp_path / "none", limit=0, progress=False)
 
 
 def test_another_model_does_not_inherit_the_figures(judged: Path, data: Path, tmp_path: Path) -> None:
@@ -208,8 +208,8 @@ def test_bad_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column least"):
         occlusion_check(made, pd.DataFrame({"image": made.images, "score": 1.0, "marked": 0.0, "elsewhere": 0.5}))
     path = write_table(tmp_path / "predictions" / "test.csv", made)
-    stress_folder(path).mkdir()
-    (stress_folder(path) / "skin.csv").write_text("image,angle\n")
+    robustness_folder(path).mkdir()
+    (robustness_folder(path) / "skin.csv").write_text("image,angle\n")
     with pytest.raises(DataError, match="image and ita are needed"):
         with_skin(read_predictions(path))
 
@@ -229,7 +229,7 @@ def test_the_occlusion_check_passes_only_beyond_chance() -> None:
     assert good.drops["marked"].value == pytest.approx(good.drops["elsewhere"].value + good.more["elsewhere"].value)
     assert not occlusion_check(made, occluded(made, 0.1, 0.1), resamples=300).passed
     assert not occlusion_check(made, occluded(made, 0.05, 0.3), resamples=300).passed
-    text = stress_markdown(replace(read_stress(made), occlusion=good))
+    text = robustness_markdown(replace(read_robustness(made), occlusion=good))
     assert "what the map marks most" in text
 
 
@@ -237,8 +237,8 @@ def test_estimated_skin_tone_divides_the_table(tmp_path: Path) -> None:
     made = table(120)
     path = write_table(tmp_path / "predictions" / "test.csv", made)
     angles = np.tile([60.0, 50.0, 35.0, 20.0, 0.0, -40.0, np.nan, 60.0], 15)
-    stress_folder(path).mkdir()
-    pd.DataFrame({"image": made.images, "ita": angles}).to_csv(stress_folder(path) / "skin.csv", index=False)
+    robustness_folder(path).mkdir()
+    pd.DataFrame({"image": made.images, "ita": angles}).to_csv(robustness_folder(path) / "skin.csv", index=False)
     rows = subgroup_metrics(with_skin(read_run(tmp_path).test), HAM10000, resamples=50)
     found = {row.value: row.images for row in rows if "estimated" in row.attribute}
     assert found == {"dark": 15, "brown": 15, "tan": 15, "intermediate": 15, "light": 15, "very light": 30, "not known": 15}
@@ -266,23 +266,23 @@ def test_what_is_hidden_is_gone_and_the_rest_is_as_it_was() -> None:
 def test_cues_are_added_where_they_are_not() -> None:
     y, x = np.mgrid[-1:1:112j, -1:1:112j]
     pixels = np.where((np.hypot(x, y) < 0.4)[..., None], 70, [215, 165, 150]).astype(np.uint8)
-    assert list(change(pixels, 0)) == list(CHANGES)
-    assert set(CHANGES) - set(change(add_vignette(pixels, 0), 0)) == {"vignette"}
-    assert set(change(np.full_like(pixels, 200), 0)) == {"vignette", "ruler", "ink", "hair"}  # no lesion to hide
+    assert list(perturb(pixels, 0)) == list(PERTURBATIONS)
+    assert set(PERTURBATIONS) - set(perturb(add_vignette(pixels, 0), 0)) == {"vignette"}
+    assert set(perturb(np.full_like(pixels, 200), 0)) == {"vignette", "ruler", "ink", "hair"}  # no lesion to hide
 
 
 def test_the_files_and_the_report_say_what_it_leans_on(judged: Path, classifier: Classifier, data: Path) -> None:
-    rows = pd.read_csv(stress_folder(judged / "predictions" / "test.csv") / "reliance.csv")
-    assert set(rows["change"]) <= set(CHANGES)
+    rows = pd.read_csv(robustness_folder(judged / "predictions" / "test.csv") / "reliance.csv")
+    assert set(rows["change"]) <= set(PERTURBATIONS)
     row = rows[rows["change"] == "hair"].iloc[0]
     samples = read_samples(data)
     at = samples.frame["image"].tolist().index(row["image"])
     pixels = np.asarray(Image.open(samples.file(at)).resize((64, 64), Image.Resampling.BILINEAR))
     own = zlib.crc32(f"0/{row['image']}".encode())
-    expected = softmax(classifier.run(change(pixels, own)["hair"][None]).logits)[0]
+    expected = softmax(classifier.run(perturb(pixels, own)["hair"][None]).logits)[0]
     np.testing.assert_allclose(row[list(HAM10000.codes)].to_numpy(float), expected, atol=1e-4)
     found = json.loads((judged / "report" / "metrics.json").read_text())["stress"]["reliance"]
-    assert [r["change"] for r in found] == [c for c in CHANGES if c in set(rows["change"])]
+    assert [r["change"] for r in found] == [c for c in PERTURBATIONS if c in set(rows["change"])]
     page = (judged / "report" / "index.html").read_text(encoding="utf-8")
     assert "What does it lean on?" in page
     assert 'id="stress_reliance' in page
@@ -294,7 +294,7 @@ def test_reliance_is_the_difference_of_the_metrics() -> None:
     worse[:50] = np.eye(7)[0] * 0.94 + 0.01  # a quarter is said to be the first class
     frame = pd.DataFrame(np.concatenate([worse, made.probabilities[:80]]), columns=list(made.codes))
     frame = frame.assign(change=["ink"] * 200 + ["lesion"] * 80, image=[*made.images, *made.images[:80]])
-    lesion, ink = measure_reliance(made, frame.sample(frac=1, random_state=0), HAM10000, resamples=200)
+    lesion, ink = measure_perturbations(made, frame.sample(frac=1, random_state=0), HAM10000, resamples=200)
     assert (lesion.change.name, lesion.images, lesion.flipped.value, lesion.destination) == ("lesion", 80, 0, "")
     assert lesion.difference.value == 0
     was = made.probabilities.argmax(axis=1)
@@ -307,11 +307,11 @@ def test_reliance_is_the_difference_of_the_metrics() -> None:
     assert ink.difference.high < 0
     assert ink.malignant_difference is not None
     assert ink.malignant_difference.value < 0
-    assert measure_reliance(made, frame, resamples=0)[0].malignant_before is None
-    assert "| pen marks added | 200 |" in stress_markdown(replace(read_stress(made), reliance=(lesion, ink)))
+    assert measure_perturbations(made, frame, resamples=0)[0].malignant_before is None
+    assert "| pen marks added | 200 |" in robustness_markdown(replace(read_robustness(made), reliance=(lesion, ink)))
     with pytest.raises(DataError, match=r"unknown change 'inks'; did you mean 'ink'|unknown change 'inks'"):
-        measure_reliance(made, frame.replace({"change": {"ink": "inks"}}))
+        measure_perturbations(made, frame.replace({"change": {"ink": "inks"}}))
     with pytest.raises(DataError, match="twice"):
-        measure_reliance(made, pd.concat([frame, frame[:1]]))
+        measure_perturbations(made, pd.concat([frame, frame[:1]]))
     with pytest.raises(DataError, match="not in the table of predictions, the first 'strange'"):
-        measure_reliance(made, frame.replace({"image": {"image_0003": "strange"}}))
+        measure_perturbations(made, frame.replace({"image": {"image_0003": "strange"}}))

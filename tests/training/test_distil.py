@@ -142,7 +142,8 @@ def test_a_run_learns_from_teachers_alone(tmp_path: Path) -> None:
     distil = {"teachers": [str(whole_run())], "weight": 1.0, "views": 2}
     folder = run_into(tmp_path / "taught", recipe(epochs=2, distil=distil))
     checkpoint = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
-    assert not any("teacher" in key for key in checkpoint["state_dict"])
+    assert set(checkpoint["learner"]) == {"network", "optimiser", "precision", "average"}
+    assert not any("teacher" in key for part in checkpoint["learner"].values() for key in part)
     taught = load_run(folder).log
     untaught = load_run(run_into(tmp_path / "untaught", recipe(epochs=2))).log
     assert (taught["train_loss"] != untaught["train_loss"]).all()

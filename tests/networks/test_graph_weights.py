@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
+from lentigo.bundle import read_spec
 from lentigo.errors import NetworkError
 from lentigo.export import export_graph
 from lentigo.networks import Network, create_network
@@ -20,8 +21,8 @@ BUNDLES = Path(__file__).resolve().parents[2] / "lentigo" / "bundles"
 
 def packaged(name: str = "isic-3", *, output: bool = True, **options: object) -> tuple[Network, Path]:
     torch.manual_seed(0)
-    path = BUNDLES / name / "model.onnx"
-    network = create_network("mobilenetv3_small_caco", classes=3, dropout=0.0, **options)
+    path, spec = BUNDLES / name / "model.onnx", read_spec(BUNDLES / name)
+    network = create_network(spec.network.name, classes=len(spec.classes), **spec.network.options | {"dropout": 0.0} | options)
     load_graph(network, path, output=output)
     return network, path
 
@@ -41,7 +42,8 @@ def trained(name: str) -> Network:
 
 def test_the_loaded_network_answers_as_the_packaged_bundle() -> None:
     network, path = packaged()
-    images = torch.randn(2, 3, 128, 128)
+    size = read_spec(path.parent).input.size
+    images = torch.randn(2, 3, size, size)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     logits, embedding = session.run(["logits", "embedding"], {"image": images.numpy()})
     with torch.no_grad():
@@ -77,12 +79,13 @@ def test_refitted_norms_change_no_answer_and_make_training_begin_there() -> None
 
 def test_the_last_layer_stays_new_even_where_it_would_fit() -> None:
     torch.manual_seed(0)
-    new = create_network("mobilenetv3_small_caco", classes=3, dropout=0.0).head
+    spec = read_spec(BUNDLES / "isic-3")
+    new = create_network(spec.network.name, classes=len(spec.classes), **spec.network.options | {"dropout": 0.0}).head
     network, path = packaged(output=False)
     assert new is not None
     assert network.head is not None
     assert torch.equal(network.head.output.weight, new.output.weight)
-    built = create_network("mobilenetv3_small_caco", classes=9, pretrained=path)
+    built = create_network(spec.network.name, classes=9, pretrained=path)
     assert built.load_report is not None
     assert built.load_report.head
 

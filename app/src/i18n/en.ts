@@ -197,7 +197,7 @@ const text = {
   storageUse: "{used} used on this device, of about {quota} this browser allows.",
   deleteAll: "Delete all cases",
   deleteAllText:
-    "Every case and every photograph in the notebook is deleted from this device. Export them first if you may want them again.",
+    "Every case, patient, sheet and photograph is deleted from this device. Export them first if you may want them again.",
   deletedAll: "All cases are deleted.",
   lesion: "Lesion",
   newLesion: "A new lesion",

@@ -191,7 +191,7 @@ export const es: Translation = {
     storageUse: "{used} usados en este dispositivo, de unos {quota} que permite este navegador.",
     deleteAll: "Borrar todos los casos",
     deleteAllText:
-      "Se borran de este dispositivo todos los casos y todas las fotografías del cuaderno. Expórtelos antes si puede volver a necesitarlos.",
+      "Se borran de este dispositivo todos los casos, pacientes, hojas y fotografías. Expórtelos antes si puede volver a necesitarlos.",
     deletedAll: "Todos los casos se han borrado.",
     lesion: "Lesión",
     newLesion: "Una lesión nueva",

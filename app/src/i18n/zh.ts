@@ -180,7 +180,7 @@ export const zh: Translation = {
     visitCount: "{count} 个日期",
     storageUse: "已使用 {used}，本浏览器约允许 {quota}。",
     deleteAll: "删除全部病例",
-    deleteAllText: "记录中的所有病例和照片都将从本设备删除。如果以后还需要，请先导出。",
+    deleteAllText: "所有病例、患者、白斑记录和照片都将从本设备删除。如果以后还需要，请先导出。",
     deletedAll: "已删除全部病例。",
     lesion: "皮损",
     newLesion: "新的皮损",

@@ -127,7 +127,7 @@ export interface Measured {
 /**
  * How far a proposed outline lies from the true one, along its normal, as a share of the image's longer side.
  *
- * Measured on drawn lesions of known area (app/tests/measure.test.ts): at most 10 % of the area at every scale there.
+ * Measured on drawn lesions of known area (app/tests/measure.test.ts): see docs/app.md for the errors of the area.
  */
 export const OUTLINE_ERROR = 0.0025;
 

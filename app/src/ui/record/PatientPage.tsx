@@ -67,11 +67,11 @@ function SheetCard({ sheet }: { sheet: Sheet }) {
               .filter(Boolean)
               .join(t("listComma"))}
           </span>
-        </span>
-        <span class="case-dates small">
-          {score && <span>{`VASI ${number(score.total, 1)}`}</span>}
+          {score && <span class="small">{`VASI ${number(score.total, 1)}`}</span>}
           {shares.length > 0 && (
-            <span>{t("shareOfRegion", { share: shares.map((share) => number(100 * share, 1)).join(" / ") })}</span>
+            <span class="small">
+              {t("shareOfRegion", { share: shares.map((share) => number(100 * share, 1)).join(" / ") })}
+            </span>
           )}
         </span>
       </a>

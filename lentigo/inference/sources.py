@@ -188,11 +188,21 @@ def _read_lines(lines: Iterable[str]) -> Iterator[Item]:
             yield _file(path)
 
 
+def _list_format(path: str) -> tuple[str, str]:
+    """Encoding and delimiter of a CSV list, by its byte-order mark and its header."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        head = file.read(4096)
+    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    header = head.decode(encoding, errors="replace").partition("\n")[0]
+    return encoding, max(",;\t|", key=header.count)
+
+
 def _list_column(path: str) -> str:
     """The column of a CSV list that names the images."""
     try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # noqa: PTH123
-            header = next(csv.reader(file), [])
+        encoding, delimiter = _list_format(path)
+        with open(path, newline="", encoding=encoding, errors="surrogateescape") as file:  # noqa: PTH123
+            header = next(csv.reader(file, delimiter=delimiter), [])
     except (OSError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     for wanted in _LIST_COLUMNS:
@@ -206,8 +216,9 @@ def _read_list(path: str) -> Iterator[Item]:
     column = _list_column(path)
     base = Path(path).parent
     try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:  # noqa: PTH123
-            for number, row in enumerate(csv.DictReader(file), start=2):
+        encoding, delimiter = _list_format(path)
+        with open(path, newline="", encoding=encoding, errors="surrogateescape") as file:  # noqa: PTH123
+            for number, row in enumerate(csv.DictReader(file, delimiter=delimiter), start=2):
                 listed = row.get(column)
                 if listed:
                     yield Item(_unicode(listed), str(base / listed), _flat(listed))

@@ -420,6 +420,21 @@ def test_rows_without_an_image_are_left_out_where_wanted(tmp_path: Path) -> None
     assert samples.reading.examples["in the table, but the file is missing"] == "2.png"
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_predict_reads_lists_of_any_delimiter(tmp_path: Path, delimiter: str, encoding: str) -> None:
+    from lentigo.inference.sources import Sources
+
+    lines = ["age,image", "7,a 0.png", "8,ä.png"]
+    (tmp_path / "list.csv").write_text("\n".join(lines).replace(",", delimiter) + "\n", encoding=encoding)
+    assert [item.path for item in Sources(tmp_path / "list.csv")] == ["a 0.png", "ä.png"]
+
+
+def test_years_are_no_classes(tmp_path: Path) -> None:
+    samples = read_samples(tree(tmp_path, *cross("2021|2022", "rosy|pale")))
+    assert facts(samples) == ({"rosy", "pale"}, {"": 8})
+
+
 def test_a_table_in_each_split_folder(tmp_path: Path) -> None:
     for part in ("train", "val"):
         tree(tmp_path / part, "img/0.png", "img/1.png")

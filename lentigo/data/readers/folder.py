@@ -208,7 +208,7 @@ def _class_level(tree: _Tree) -> int:
     known = [level for level in levels if sum(map(is_known, names[level])) * 2 >= len(names[level])]
     if known:
         return known[0]
-    plain = [level for level in levels if not _is_group(names[level])]
+    plain = [level for level in levels if not _is_group(names[level]) and not (len(levels) > 1 and all(map(_DATE.match, names[level])))]
     if not plain:
         strict = [level for level in levels if not _is_group(names[level], sure=True)]
         if len(strict) != 1:

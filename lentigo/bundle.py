@@ -383,6 +383,7 @@ def _swap(staging: Path, target: Path) -> None:
     """Put ``staging`` where ``target`` is; the old folder is set aside first and comes back on failure."""
     old = target.with_name(f".{target.name}.old-{os.getpid()}")
     if target.exists():
+        shutil.rmtree(old, ignore_errors=True)  # left by a process that had no file descriptors to remove it
         target.rename(old)
     try:
         staging.rename(target)

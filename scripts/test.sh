@@ -19,5 +19,7 @@ fi
 echo "== Python tests"
 # One thread a worker: two workers share two cores.
 OMP_NUM_THREADS=1 $python -m pytest -n 2 --dist loadfile
+echo "== package: build, metadata, an empty environment"
+bash scripts/check_package.sh
 echo "== audit of the dependencies"
 $python scripts/audit.py

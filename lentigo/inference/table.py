@@ -114,10 +114,9 @@ class Table(ABC):
             if path.is_dir():
                 raise OutputError(f"{path}: a folder; name a file, such as {path / 'results.csv'}")
             fresh = not (resume and self._take_up())
-            self._file = self.part.open("w" if fresh else "a", newline="", encoding="utf-8")
+            self._file = self.part.open("wb" if fresh else "ab", buffering=0)  # no buffer that a failed write leaves for later
             if fresh:
-                self._file.write(self._header())
-                self._file.flush()
+                self._append(self._header())
         except OSError as error:
             raise self._refused(error) from None
 
@@ -128,11 +127,15 @@ class Table(ABC):
             OutputError: the disk refuses; what was written before stays and can be resumed.
         """
         try:
-            self._file.writelines(self._line(row) for row in rows)
-            self._file.flush()
+            self._append("".join(self._line(row) for row in rows))
         except OSError as error:
             self._broken = True  # the last line may be cut off: only `resume` may go on from here
             raise self._refused(error) from None
+
+    def _append(self, text: str) -> None:
+        rest = memoryview(text.encode("utf-8"))
+        while rest:  # a disk that fills up takes a part
+            rest = rest[self._file.write(rest) :]
 
     def close(self, *, complete: bool = True) -> Path:
         """Turn the part file into the result.

@@ -1,0 +1,146 @@
+"""Files that are always whole: a disk that fills up in the middle of a write, a process without file descriptors, and room again."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_bundle import tiny_bundle
+
+from lentigo.bundle import Bundle
+from lentigo.errors import OutputError
+from lentigo.evaluation import read_predictions, write_maps, write_predictions
+from lentigo.files import read_regular, write_bytes, write_text
+from lentigo.inference.table import Row, open_table
+
+resource = pytest.importorskip("resource", reason="no limits of this kind on Windows")
+
+IMAGES = [f"image-{i}" for i in range(60)]
+
+
+@contextmanager
+def disk_of(size: int) -> Iterator[None]:
+    """No file may grow beyond ``size`` bytes: the system writes what fits, and refuses the rest."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def descriptors_left(count: int) -> Iterator[None]:
+    """No more than ``count`` further files may be open at once."""
+    probe = os.open(os.devnull, os.O_RDONLY)
+    os.close(probe)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe + count, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def predictions(path: Path, version: int) -> None:
+    probabilities = np.random.default_rng(version).dirichlet([1, 1], len(IMAGES))
+    labels = ["mel", "nv"] * (len(IMAGES) // 2)
+    write_predictions(path, images=IMAGES, paths=IMAGES, groups=IMAGES, targets=labels, probabilities=probabilities, codes=("mel", "nv"))
+
+
+def read_back(path: Path) -> object:
+    if path.suffix == ".csv":
+        return read_predictions(path).probabilities.tolist()
+    if path.suffix == ".npz":
+        with np.load(path) as arrays:
+            return {name: arrays[name].tolist() for name in arrays.files}
+    return Bundle.open(path).spec if path.is_dir() else path.read_bytes()
+
+
+def maps(path: Path, version: int) -> None:
+    found = np.random.default_rng(version).random((len(IMAGES), 7, 7))
+    write_maps(path, images=IMAGES, predicted=found, target=found)
+
+
+ARTEFACTS: dict[str, Callable[[Path, int], object]] = {
+    "note.txt": lambda path, version: write_text(path, f"{version} 皮肤\n" * 3000),
+    "blob.bin": lambda path, version: write_bytes(path, bytes([version]) * 30_000),
+    "test.csv": predictions,
+    "test_maps.npz": maps,
+    "bundle": lambda path, version: tiny_bundle(path, seed=version),
+}
+FAULTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
+    **{f"disk of {size} bytes": partial(disk_of, size) for size in (0, 1, 100, 1000)},
+    **{f"{count} descriptors": partial(descriptors_left, count) for count in (0, 1)},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", ARTEFACTS)
+def test_a_write_that_fails_leaves_what_was_there_and_can_be_made_again(name: str, fault: str, tmp_path: Path) -> None:
+    path, write = tmp_path / name, ARTEFACTS[name]
+    write(path, 1)
+    before = read_back(path)
+    failed = False
+    with FAULTS[fault]():
+        try:
+            write(path, 2)
+        except Exception:  # whichever library met it first
+            failed = True
+    if "disk" in fault:
+        assert failed
+        assert read_back(path) == before
+    assert read_back(path) is not None
+    left = [p.name for p in tmp_path.iterdir()]
+    assert left == [name] or (path.is_dir() and "descriptors" in fault)  # a folder cannot be removed without descriptors
+    write(path, 2)
+    fresh = tmp_path / f"fresh{path.suffix}"
+    write(fresh, 2)
+    assert read_back(path) == read_back(fresh) != before
+
+
+def rows() -> list[Row]:
+    return [Row(f"=image\r-{i}.png", (0.25, 0.75), "nv", error="") for i in range(40)]
+
+
+@pytest.mark.parametrize("size", [0, 1, 60, 700, 1111])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_table_that_met_a_full_disk_is_gone_on_with(suffix: str, size: int, tmp_path: Path) -> None:
+    whole = open_table(tmp_path / f"whole.{suffix}", ("mel", "nv"))
+    whole.write(rows())
+    whole.close()
+    out, written = tmp_path / f"out.{suffix}", 0
+    with disk_of(size):
+        try:
+            table = open_table(out, ("mel", "nv"))
+            for row in rows():
+                table.write([row])
+                written += 1
+        except OutputError as error:
+            assert "cannot be written" in str(error)  # noqa: PT017
+    assert written < len(rows())
+    assert not out.exists()
+    table = open_table(out, ("mel", "nv"), resume=True)
+    assert table.done.total() in (written, written + 1)
+    table.write([row for row in rows() if table.done[row.path] == 0])
+    table.close()
+    assert out.read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
+
+
+def test_reading_is_bounded(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(100))
+    assert read_regular(tmp_path / "file", 100) == bytes(100)
+    with pytest.raises(OSError, match="more than"):
+        read_regular(tmp_path / "file", 99)
+    with pytest.raises(OSError, match="not a regular file"):
+        read_regular(tmp_path, 99)
+    if sys.platform != "win32":
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(OSError, match="not a regular file"):
+            read_regular(tmp_path / "pipe", 99)

@@ -97,7 +97,7 @@ function Conflicts({ one }: { one: CaseWithVisits }) {
         const visit = one.visits.find(({ id }) => id === conflict.visitId);
         const settle = (use: boolean) => (): void => void attempt(() => settleConflict(one, conflict, use), "saved");
         return (
-          <section key={conflict.updated} class="problem conflict no-print" data-testid="conflict">
+          <section key={JSON.stringify(conflict)} class="problem conflict no-print" data-testid="conflict">
             <div>
               <h2>{t("conflict")}</h2>
               <p class="small">

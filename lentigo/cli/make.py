@@ -192,6 +192,9 @@ def evaluate(
         int | None,
         typer.Option("--robustness-limit", "--stress-limit", min=1, help="For --robustness, no more images than this, drawn at random."),
     ] = None,
+    prevalence: Annotated[
+        float, typer.Option(help="Share of malignant lesions among those seen, for which the report states predictive values.")
+    ] = 0.02,
     as_json: AsJson = False,
 ) -> None:
     """Write the report (index.html, plots, metrics.json) of a run, or of a bundle on a data set."""
@@ -207,6 +210,7 @@ def evaluate(
         classes=None if classes is None else _pairs("--classes", classes.split(","), "mel=mel,nv=nv,sk=bkl"),
         stress=stress,
         limit=stress_limit,
+        prevalence=prevalence,
     )
     if as_json:
         print_json(result.metrics)

@@ -23,6 +23,8 @@ from lentigo.evaluation.temperature import BINS, apply_temperature, bin_of
 from lentigo.labels import LabelSet
 
 SPECIFICITIES = (0.80, 0.90, 0.95)
+PREVALENCE = 0.02
+"""Share of malignant lesions that predictive values are stated for, where no other is given."""
 SENSITIVITIES = (0.90, 0.95)
 
 FloatArray = npt.NDArray[np.float64]
@@ -39,12 +41,16 @@ class OperatingResult:
         threshold: an image counts as malignant where its score reaches this.
         sensitivity: share of malignant images found.
         specificity: share of benign images left alone.
+        ppv: positive predictive value, the share of flagged images that are malignant, at the stated prevalence.
+        npv: negative predictive value, the share of the others that are benign, at the stated prevalence.
     """
 
     name: str
     threshold: float
     sensitivity: Estimate
     specificity: Estimate
+    ppv: Estimate
+    npv: Estimate
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers."""
@@ -53,6 +59,8 @@ class OperatingResult:
             "threshold": self.threshold,
             "sensitivity": self.sensitivity.to_dict(),
             "specificity": self.specificity.to_dict(),
+            "ppv": self.ppv.to_dict(),
+            "npv": self.npv.to_dict(),
         }
 
 
@@ -67,6 +75,7 @@ class MalignantMetrics:
         sensitivity_at: specificity -> the best sensitivity among thresholds with at least that specificity.
         points: operating points at fixed thresholds.
         chosen_on: ``validation``, or ``test`` where the thresholds were chosen on these same images (optimistic).
+        prevalence: share of malignant images that the predictive values are for; not that of these images.
     """
 
     positives: int
@@ -75,6 +84,7 @@ class MalignantMetrics:
     sensitivity_at: dict[float, Estimate]
     points: tuple[OperatingResult, ...]
     chosen_on: str
+    prevalence: float
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers."""
@@ -85,6 +95,7 @@ class MalignantMetrics:
             "sensitivity_at_specificity": {f"{s:.2f}": e.to_dict() for s, e in self.sensitivity_at.items()},
             "operating_points": [p.to_dict() for p in self.points],
             "thresholds_chosen_on": self.chosen_on,
+            "prevalence": self.prevalence,
         }
 
 
@@ -149,6 +160,7 @@ def evaluate_predictions(
     seed: int = 0,
     temperature: float | None = None,
     thresholds: Mapping[str, float] | None = None,
+    prevalence: float = PREVALENCE,
 ) -> Metrics:
     """Compute every metric of a table of predictions, each with its 95 % interval.
 
@@ -161,10 +173,13 @@ def evaluate_predictions(
             fit it on validation data (``fit_temperature``).
         thresholds: operating points, name -> threshold on the summed malignant probability (after the temperature),
             chosen on validation data (``operating_points``); by default chosen on this table, and marked so.
+        prevalence: share of malignant lesions that predictive values are stated for, above 0 and below 1.
 
     Raises:
-        DataError: ``labels`` has other classes than the table, or the temperature or ``resamples`` is out of range.
+        DataError: ``labels`` has other classes than the table, or the temperature, ``resamples`` or ``prevalence`` is out of range.
     """
+    if not 0 < prevalence < 1:
+        raise DataError(f"a prevalence is above 0 and below 1, such as 0.02; not {prevalence:g}")
     known = check_labels(table, labels)
     calibrated = table.probabilities if temperature is None else apply_temperature(table.probabilities, temperature)
     targets, classes = table.targets, len(table.codes)
@@ -214,7 +229,7 @@ def evaluate_predictions(
         confusion=confusion_matrix(targets, predicted, classes),
         temperature=temperature,
         before_temperature={name: estimate(drawn[f"before/{name}"]) for name in ("ece", "log_loss", "brier") if before is not None},
-        malignant=None if malignant is None else malignant.summary(drawn, table.groups, chosen_on),
+        malignant=None if malignant is None else malignant.summary(drawn, table.groups, chosen_on, prevalence),
     )
 
 
@@ -466,24 +481,36 @@ class _Malignant:
             result[f"malignant/{name}/specificity"] = share(weights @ ((1 - self.positive) * (1 - flagged)), negatives)
         return result
 
-    def summary(self, drawn: Mapping[str, FloatArray], groups: npt.NDArray[np.str_], chosen_on: str) -> MalignantMetrics:
+    def summary(self, drawn: Mapping[str, FloatArray], groups: npt.NDArray[np.str_], chosen_on: str, prevalence: float) -> MalignantMetrics:
         sick, well = (len(np.unique(groups[self.positive == kind])) for kind in (1, 0))
+        points = []
+        for name, threshold in self.thresholds.items():
+            sensitivity, specificity = (drawn[f"malignant/{name}/{kind}"] for kind in ("sensitivity", "specificity"))
+            values = predictive_values(sensitivity, specificity, prevalence)
+            rates = estimate(sensitivity, proportion_of=sick), estimate(specificity, proportion_of=well)
+            points.append(OperatingResult(name, threshold, *rates, *(estimate(value) for value in values)))
         return MalignantMetrics(
             positives=int(self.positive.sum()),
             negatives=int((1 - self.positive).sum()),
             auc=estimate(drawn["malignant/auc"]),
             sensitivity_at={s: estimate(drawn[f"malignant/at/{s}"], proportion_of=sick) for s in SPECIFICITIES},
-            points=tuple(
-                OperatingResult(
-                    name,
-                    threshold,
-                    estimate(drawn[f"malignant/{name}/sensitivity"], proportion_of=sick),
-                    estimate(drawn[f"malignant/{name}/specificity"], proportion_of=well),
-                )
-                for name, threshold in self.thresholds.items()
-            ),
+            points=tuple(points),
             chosen_on=chosen_on,
+            prevalence=prevalence,
         )
+
+
+def predictive_values(sensitivity: FloatArray, specificity: FloatArray, prevalence: float) -> tuple[FloatArray, FloatArray]:
+    """Positive and negative predictive value by Bayes' rule; NaN where nothing would be flagged, or nothing spared.
+
+    Args:
+        sensitivity: of any shape, 0 to 1.
+        specificity: of the same shape.
+        prevalence: share of malignant lesions among those seen.
+    """
+    found, missed = sensitivity * prevalence, (1 - sensitivity) * prevalence
+    alarmed, spared = (1 - specificity) * (1 - prevalence), specificity * (1 - prevalence)
+    return share(found, found + alarmed), share(spared, spared + missed)
 
 
 def _mean(values: FloatArray) -> FloatArray:

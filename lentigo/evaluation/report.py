@@ -30,7 +30,7 @@ from lentigo.evaluation import plots
 from lentigo.evaluation.calibration import Calibration, calibrate
 from lentigo.evaluation.fairness import SMALL, Subgroup, subgroup_metrics
 from lentigo.evaluation.intervals import RESAMPLES
-from lentigo.evaluation.metrics import Metrics, evaluate_predictions, malignant_score
+from lentigo.evaluation.metrics import PREVALENCE, Metrics, evaluate_predictions, malignant_score
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.robustness import read_robustness, with_skin
 from lentigo.evaluation.robustness_plots import degradation_plot, perturbation_plot
@@ -108,6 +108,7 @@ def write_report(
     resamples: int = RESAMPLES,
     seed: int = 0,
     gallery: int = 12,
+    prevalence: float = PREVALENCE,
 ) -> Report:
     """Write ``index.html``, ``metrics.json`` and ``plots/``.
 
@@ -124,6 +125,7 @@ def write_report(
         resamples: bootstrap resamples behind each interval.
         seed: seed of the bootstrap.
         gallery: how many wrong answers to show; 0 for none.
+        prevalence: share of malignant lesions that predictive values are stated for.
 
     Raises:
         DataError: no predictions there, or a file that is damaged.
@@ -137,7 +139,13 @@ def write_report(
         calibration = calibrate(replace(run, record=facts))
     temperature = calibration.temperature
     metrics = evaluate_predictions(
-        run.test, run.labels, resamples=resamples, seed=seed, temperature=temperature, thresholds=calibration.thresholds
+        run.test,
+        run.labels,
+        resamples=resamples,
+        seed=seed,
+        temperature=temperature,
+        thresholds=calibration.thresholds,
+        prevalence=prevalence,
     )
     threshold = metrics.malignant.points[0].threshold if metrics.malignant and metrics.malignant.points else None
     subgroups = subgroup_metrics(run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples, seed=seed)

@@ -223,13 +223,20 @@ def _operation(spec: Spec, metrics: Metrics) -> str:
                 f"{point.threshold:.4f}",
                 f"{point.sensitivity:.1%} / {point.specificity:.1%}",
                 f"{_text(test.sensitivity, True)} / {_text(test.specificity, True)}" if test else "–",
+                f"{_text(test.ppv, True)} / {_text(test.npv, True)}" if test else "–",
             ]
         )
+    values = ""
+    if metrics.malignant is not None:
+        prevalence = f"{100 * metrics.malignant.prevalence:g} %"
+        values = f" PPV and NPV are for {prevalence} malignant lesions among those seen, by Bayes' rule; another share gives other values."
     malignant = ", ".join(f"`{c.code}`" for c in spec.classes if c.malignant)
     return (
         f"## Operating points\n\nAn image is flagged where the summed probability of {malignant} reaches the threshold. Thresholds were "
-        "chosen on the validation part; what they give on the test part is what to expect.\n\n"
-        + _table(["Aim", "Threshold", "Validation: sensitivity / specificity", "Test: sensitivity / specificity"], rows, "lr")
+        f"chosen on the validation part; what they give on the test part is what to expect of images like these.{values}\n\n"
+        + _table(
+            ["Aim", "Threshold", "Validation: sensitivity / specificity", "Test: sensitivity / specificity", "Test: PPV / NPV"], rows, "lr"
+        )
     )
 
 

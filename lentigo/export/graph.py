@@ -7,6 +7,7 @@ and linear, the class-activation maps in closed form (exact Grad-CAM without aut
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import warnings
 from collections import Counter
@@ -18,8 +19,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from lentigo import __version__
-from lentigo.bundle import BATCH_AXIS
+from lentigo import NOTICE, __version__
+from lentigo.bundle import BATCH_AXIS, Spec
 from lentigo.errors import BundleError, first_line
 from lentigo.export.attention import deploy_attention
 from lentigo.files import write_bytes
@@ -112,6 +113,32 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
     if path is not None:
         write_bytes(path, content)
     return content
+
+
+def describe_graph(content: bytes, spec: Spec) -> bytes:
+    """A graph that says itself how it is fed and what its outputs mean, for runtimes that have nothing else of the bundle.
+
+    Args:
+        content: an ONNX model.
+        spec: of its bundle.
+
+    Returns:
+        The model with ``metadata_props``: name, version, classes, size, mean, std and temperature as JSON values, and the notice.
+    """
+    model = onnx.load_from_string(content)
+    facts = {
+        "name": spec.name,
+        "version": spec.version,
+        "classes": list(spec.codes),
+        "size": spec.input.size,
+        "mean": list(spec.input.mean),
+        "std": list(spec.input.std),
+        "temperature": spec.temperature,
+    }
+    notice = {"notice": NOTICE}
+    onnx.helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()} | notice)
+    described: bytes = model.SerializeToString()
+    return described
 
 
 def check_graph(model: onnx.ModelProto) -> None:

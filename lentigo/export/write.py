@@ -6,6 +6,7 @@ import re
 import tempfile
 import warnings
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -21,7 +22,7 @@ from lentigo.evaluation.runfiles import read_run
 from lentigo.export.abstention import SMALLEST, add_abstention, collect_features
 from lentigo.export.card import write_card
 from lentigo.export.golden import make_golden
-from lentigo.export.graph import export_graph
+from lentigo.export.graph import describe_graph, export_graph
 from lentigo.export.images import RunImages, read_images
 from lentigo.export.parity import ParityReport, check_parity
 from lentigo.export.provenance import DATA, data_facts, learnt_facts, other_notes
@@ -89,6 +90,7 @@ def export_run(
     graph = build_graph(source, chosen, compare=compare, progress=progress)
     figures = measure(source, resamples)
     spec = make_spec(source, graph, figures, about)
+    graph = replace(graph, content=describe_graph(graph.content, spec))
     size, temperature = spec.input.size, spec.temperature
     golden = make_golden(graph.content, size=size, mean=spec.input.mean, std=spec.input.std, temperature=temperature, weights=chosen)
     parts = {MODEL: graph.content, CARD: _card(source, graph, figures, spec).encode("utf-8"), GOLDEN: golden}

@@ -57,6 +57,7 @@ def evaluate(
     classes: Mapping[str, str] | None = None,
     stress: bool = False,
     limit: int | None = None,
+    prevalence: float = 0.02,
     progress: bool | Progress = True,
 ) -> Evaluation:
     """Judge a run by its predictions, or a bundle on a data set.
@@ -72,12 +73,15 @@ def evaluate(
         stress: also classify degraded images and images with parts deleted, for the report's robustness section; a run needs its
             bundle for that.
         limit: no more images than this for ``stress``, drawn at random.
+        prevalence: share of malignant lesions that the report states predictive values for.
         progress: where images are classified, show a bar, or a function called with (done, total).
 
     Raises:
         DataError: neither a run with predictions nor a bundle with data, or arguments that do not belong together.
         BundleError: no such bundle, or a damaged one.
     """
+    if not 0 < prevalence < 1:
+        raise DataError(f"a prevalence is above 0 and below 1, such as 0.02; not {prevalence:g}")
     if data is not None:
         return evaluate_bundle(
             target,
@@ -89,6 +93,7 @@ def evaluate(
             out=out,
             stress=stress,
             limit=limit,
+            prevalence=prevalence,
             progress=progress,
         )
     if (Path(target) / SPEC).is_file() or not Path(target).exists():
@@ -97,7 +102,7 @@ def evaluate(
         )
     if split_file is not None or protocol is not None or classes is not None:
         raise DataError("a run has its own split and classes; split_file, protocol and classes are for a bundle on a data set (--data)")
-    return evaluate_run(target, split=split, out=out, stress=stress, limit=limit, progress=progress)
+    return evaluate_run(target, split=split, out=out, stress=stress, limit=limit, prevalence=prevalence, progress=progress)
 
 
 def evaluate_run(
@@ -107,6 +112,7 @@ def evaluate_run(
     out: str | Path | None = None,
     stress: bool = False,
     limit: int | None = None,
+    prevalence: float = 0.02,
     progress: bool | Progress = True,
 ) -> Evaluation:
     """Write the report of a run from its predictions on file.
@@ -117,6 +123,7 @@ def evaluate_run(
         out: the report's folder; ``report`` in the run folder when left out.
         stress: first classify degraded images with the run's bundle, see `evaluate`.
         limit: no more images than this for ``stress``.
+        prevalence: as in `evaluate`.
         progress: for ``stress``, show a bar, or a function called with (done, total).
 
     Raises:
@@ -129,7 +136,7 @@ def evaluate_run(
     read_run(folder, split=split)  # says what is missing before anything slow is imported
     from lentigo.evaluation.report import write_report
 
-    report = write_report(folder, out, split=split)
+    report = write_report(folder, out, split=split, prevalence=prevalence)
     return _result(f"{folder.resolve().name}, {split}", folder, report)
 
 
@@ -144,6 +151,7 @@ def evaluate_bundle(
     out: str | Path | None = None,
     stress: bool = False,
     limit: int | None = None,
+    prevalence: float = 0.02,
     progress: bool | Progress = True,
 ) -> Evaluation:
     """Classify a labelled data set with a bundle, and write predictions and report.
@@ -162,6 +170,7 @@ def evaluate_bundle(
         out: the folder for ``predictions/``, ``run.json`` and ``report/``; ``runs/<bundle>-on-<data>`` when left out.
         stress: also classify degraded images, see `evaluate`.
         limit: no more images than this for ``stress``.
+        prevalence: as in `evaluate`.
         progress: show a bar, or a function called with (done, total).
 
     Raises:
@@ -192,7 +201,7 @@ def evaluate_bundle(
         run_robustness(classifier, part.samples, robustness_folder(table), limit=limit, facts=made_by(spec), progress=progress)
     write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)
     title = f"{spec.name} on {samples.name}: {part.description}"
-    report = write_report(table, folder / "report", title=title, calibration=Calibration.of(spec))
+    report = write_report(table, folder / "report", title=title, calibration=Calibration.of(spec), prevalence=prevalence)
     return _result(title, folder, report, _challenge(part.samples) if classes is None else None)
 
 

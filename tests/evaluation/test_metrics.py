@@ -13,7 +13,7 @@ from sklearn import metrics as reference
 from lentigo.errors import DataError
 from lentigo.evaluation import PredictionTable, apply_temperature, evaluate_predictions, malignant_score, operating_points, risk_coverage
 from lentigo.evaluation.intervals import Resampling
-from lentigo.evaluation.metrics import Counts, Ranking, confusion_matrix
+from lentigo.evaluation.metrics import Counts, Ranking, confusion_matrix, predictive_values
 from lentigo.labels import HAM10000, HYPO, ISIC2017, LabelSet
 
 
@@ -193,6 +193,34 @@ def test_thresholds_from_validation_are_kept(made: PredictionTable) -> None:
     assert (point.name, point.threshold) == ("mine", 0.25)
     assert point.sensitivity.value == pytest.approx((scores[sick] >= 0.25).mean())
     assert point.specificity.value == pytest.approx((scores[~sick] < 0.25).mean())
+
+
+def test_predictive_values_are_those_of_counted_lesions() -> None:
+    # Of 10,000 lesions 200 are malignant: 180 found, 20 missed; of 9,800 others 2,940 flagged, 6,860 spared.
+    ppv, npv = predictive_values(np.array([0.9]), np.array([0.7]), 0.02)
+    assert ppv[0] == pytest.approx(180 / (180 + 2940))
+    assert npv[0] == pytest.approx(6860 / (6860 + 20))
+    assert np.isnan(predictive_values(np.array([0.0]), np.array([1.0]), 0.02)[0][0])  # nothing flagged
+
+
+def test_predictive_values_at_the_prevalence_of_the_table_are_its_own(made: PredictionTable) -> None:
+    scores, positive = malignant_score(made.probabilities, made.targets, HAM10000) or (np.empty(0), np.empty(0))
+    found = evaluate_predictions(made, HAM10000, resamples=50, thresholds={"p": 0.4}, prevalence=float(positive.mean())).malignant
+    assert found is not None
+    flagged = scores >= 0.4
+    (point,) = found.points
+    assert point.ppv.value == pytest.approx(positive[flagged].mean())
+    assert point.npv.value == pytest.approx((~positive[~flagged]).mean())
+    assert point.ppv.low is not None
+    assert point.ppv.low <= point.ppv.value <= (point.ppv.high or 0)
+    rare = evaluate_predictions(made, HAM10000, resamples=0, thresholds={"p": 0.4}).malignant
+    assert rare is not None
+    assert rare.prevalence == 0.02
+    assert rare.points[0].ppv.value < point.ppv.value
+    assert rare.points[0].sensitivity.value == point.sensitivity.value
+    for bad in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(DataError, match="a prevalence is above 0 and below 1"):
+            evaluate_predictions(made, HAM10000, prevalence=bad)
 
 
 def test_operating_points_reach_what_they_promise() -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from tiny_run import quick_int8, tiny_cache, tiny_data, tiny_export, tiny_graph, tiny_run
@@ -94,6 +95,8 @@ def test_the_card_tells_it_all(bundle: Bundle) -> None:
         "## Limitations",
         "## Calibration",
         "## Operating points",
+        "Test: PPV / NPV",
+        "PPV and NPV are for 2 % malignant lesions",
         "## Stored weights",
         "## How it was made",
         "protocol `lesion`",
@@ -108,6 +111,21 @@ def test_the_card_tells_it_all(bundle: Bundle) -> None:
     assert "nan" not in card.lower().split()
     for weights in ("fp32", "fp16", "int8"):
         assert f"| {weights} |" in card
+
+
+def test_the_graph_says_itself_how_it_is_fed(bundle: Bundle) -> None:
+    found = onnxruntime.InferenceSession(bundle.read("model.onnx")).get_modelmeta().custom_metadata_map
+    spec = bundle.spec
+    assert "not a medical device" in found.pop("notice")
+    assert {key: json.loads(value) for key, value in found.items()} == {
+        "name": spec.name,
+        "version": spec.version,
+        "classes": list(spec.codes),
+        "size": spec.input.size,
+        "mean": list(spec.input.mean),
+        "std": list(spec.input.std),
+        "temperature": spec.temperature,
+    }
 
 
 def test_golden_vectors_are_in_the_form_of_the_contract(bundle: Bundle) -> None:

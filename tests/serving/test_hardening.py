@@ -84,7 +84,7 @@ def test_a_body_of_tiny_chunks_is_given_up_after_a_few() -> None:
     assert sum(len(e.data) for e in feed(BoundedConnection(16384), good) if isinstance(e, h11.Data)) == 500_000
 
 
-@pytest.mark.parametrize("key", [KEY, "wrong"])
+@pytest.mark.parametrize("key", [pytest.param(KEY, id="right"), "wrong"])
 def test_tiny_chunks_and_unwanted_bodies_are_not_read_on(server: Server, key: str) -> None:
     head = HEAD + b"X-API-Key: " + key.encode() + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = exchange(server, head + b"1\r\nx\r\n" * 50_000)

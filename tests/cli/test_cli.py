@@ -23,7 +23,7 @@ from lentigo.labels import HAM10000
 COMMANDS = [
     ["predict"], ["serve"], ["app"], ["card"], ["doctor"], ["train"], ["evaluate"], ["compare"], ["export"], ["parity"], ["profile"],
     ["models"], ["recipes"], ["data", "info"], ["data", "audit"], ["data", "split"], ["data", "phantom"], ["data", "download"],
-    ["reproduce"], ["sweep"], ["ood"], ["trust"],
+    ["reproduce"], ["sweep"], ["ood"], ["ood"],
 ]  # fmt: skip
 
 

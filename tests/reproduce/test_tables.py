@@ -367,6 +367,10 @@ def test_a_row_that_starts_from_scratch_is_marked(capsys: pytest.CaptureFixture[
     assert "**CaCo + joint**: seed 0 not run yet" in page
 
 
+def cut_within_a_row(table: Path) -> None:
+    os.truncate(table, table.read_bytes().rindex(b",", 0, 3000))
+
+
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
@@ -374,7 +378,7 @@ def test_a_row_that_starts_from_scratch_is_marked(capsys: pytest.CaptureFixture[
         (lambda run: (run / "run.json").write_text("{}", encoding="utf-8"), "is no record of a run"),
         (lambda run: (run / "recipe.yaml").write_text("epochs: [", encoding="utf-8"), "recipe.yaml"),
         (lambda run: (run / "predictions" / "test.csv").unlink(), "no predictions/test.csv"),
-        (lambda run: os.truncate(run / "predictions" / "test.csv", 3000), "test.csv"),
+        (lambda run: cut_within_a_row(run / "predictions" / "test.csv"), "test.csv"),
         (
             lambda run: (run / "recipe.yaml").write_text((run / "recipe.yaml").read_text().replace("epochs: 6", "epochs: 7")),
             "epochs differ",

@@ -312,11 +312,11 @@ def test_one_failing_batch_fails_its_requests_only(bundle: Path) -> None:
             run = classifier.run
 
             def fail(pixels: Any) -> Any:
-                classifier.run = run  # type: ignore[method-assign]
-                raise RuntimeError("once")
+                raise RuntimeError("until the network is back")
 
             classifier.run = fail  # type: ignore[method-assign]
             assert (await client.post("/v1/predict", content=IMAGE)).status_code == 500
+            classifier.run = run  # type: ignore[method-assign]
             assert (await client.post("/v1/predict", content=IMAGE)).status_code == 200
             assert service.manager.pending == 0
 

@@ -392,7 +392,7 @@ STUCK = {
 @pytest.mark.parametrize("what", STUCK)
 def test_sigterm_ends_the_service_within_its_grace_whatever_hangs(what: str, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", size=32)
-    stuck = f"import multiprocessing\nif multiprocessing.parent_process() is not None:\n    {STUCK[what]}\n"
+    stuck = f"if __name__ == '__mp_main__':\n    {STUCK[what]}\n"
     with running(tmp_path, before=stuck, models=(str(bundle.path),), ready=False, decoders=1, reload_s=0) as server:
         if what != "a model that does not load":
             server.await_event("ready", 1, 150)
@@ -409,10 +409,10 @@ def test_a_worker_that_does_no_work_is_not_ready_and_is_replaced(tmp_path: Path)
     bundle = tiny_bundle(tmp_path / "tiny", size=32)
     flag = tmp_path / "hang"
     before = f"""
-import multiprocessing, pathlib, time
+import pathlib, time
 import lentigo.serving.service as service
 service._TEST_S, service._STUCK_S = 1.0, 6.0
-if multiprocessing.parent_process() is not None:
+if __name__ == "__mp_main__":
     import lentigo.inference.classifier as c
     whole = c.Classifier.run
     def run(self, pixels):

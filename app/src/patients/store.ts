@@ -87,6 +87,18 @@ export function saveSheet(sheet: Sheet): Promise<void> {
   });
 }
 
+/** Change a sheet; it is read anew, so that what was written since the page drew it stays. */
+export function changeSheet(id: string, changed: (kept: Sheet) => Partial<Sheet>): Promise<void> {
+  return change(async () => {
+    const transaction = (await database()).transaction("sheets", "readwrite");
+    const kept = await transaction.store.get(id);
+    if (kept !== undefined) {
+      await transaction.store.put({ ...kept, ...changed(kept), updated: new Date().toISOString() });
+    }
+    await transaction.done;
+  });
+}
+
 export function deleteSheet(id: string): Promise<void> {
   return change(async () => {
     await (await database()).delete("sheets", id);

@@ -42,6 +42,7 @@ function ClinicalForm({ one }: { one: CaseWithVisits }) {
   }, [revision.value]);
   const clinical: Clinical = { ...NO_CLINICAL, ...one.clinical };
   const set = (changed: Partial<Clinical>): void => void attempt(() => saveClinical(one.id, changed));
+  // Fields keep their own text: a save that ends while one is being typed in draws the form anew.
   return (
     <div class="clinical no-print">
       <label class="field">
@@ -64,7 +65,7 @@ function ClinicalForm({ one }: { one: CaseWithVisits }) {
         <input
           type="text"
           maxLength={300}
-          value={clinical.diagnosis}
+          defaultValue={clinical.diagnosis}
           onChange={(event) => set({ diagnosis: event.currentTarget.value })}
           data-testid="diagnosis"
         />
@@ -74,7 +75,7 @@ function ClinicalForm({ one }: { one: CaseWithVisits }) {
         <input
           type="text"
           maxLength={1000}
-          value={clinical.histology}
+          defaultValue={clinical.histology}
           onChange={(event) => set({ histology: event.currentTarget.value })}
           data-testid="histology"
         />
@@ -84,7 +85,7 @@ function ClinicalForm({ one }: { one: CaseWithVisits }) {
           <span>{t("reminder")}</span>
           <input
             type="date"
-            value={clinical.reminder ?? ""}
+            defaultValue={clinical.reminder ?? ""}
             onChange={(event) => set({ reminder: event.currentTarget.value || null })}
             data-testid="reminder"
           />
@@ -179,7 +180,7 @@ export function LesionRecord({ one }: { one: CaseWithVisits }) {
           </button>
         </div>
       </div>
-      <ClinicalForm one={one} />
+      <ClinicalForm key={one.id} one={one} />
       <ol class="measure-list">
         {one.visits.map((visit) => (
           <VisitMeasures key={visit.id} visit={visit} />

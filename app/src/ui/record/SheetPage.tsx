@@ -16,7 +16,7 @@ import { dayText, language, t, today } from "../../i18n";
 import type { TextKey } from "../../i18n/en";
 import { revision } from "../../notebook/cases";
 import { identity } from "../../notebook/record";
-import { deleteSheet, listSheets, readPatient, readSheet, saveSheet } from "../../patients/store";
+import { changeSheet, deleteSheet, listSheets, readPatient, readSheet } from "../../patients/store";
 import type { Patient, PhotoPair, Sheet, SheetPhoto } from "../../patients/types";
 import { tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
@@ -135,24 +135,28 @@ function PhotoSlot({
   );
 }
 
+/** The scores with one region's changed; as they were where the hand units would pass 100, which the field says itself. */
+function withScore(scores: readonly RegionScore[], region: ScoredRegion, changed: Partial<RegionScore>): RegionScore[] {
+  const before = scores.find((one) => one.region === region) ?? {
+    region,
+    handUnits: 0,
+    depigmentation: 100 as Depigmentation,
+  };
+  const next = [...scores.filter((one) => one.region !== region), { ...before, ...changed }];
+  const kept = next.filter(({ handUnits }) => handUnits > 0);
+  if (kept.reduce((sum, { handUnits }) => sum + handUnits, 0) > 100) return [...scores];
+  return SCORED_REGIONS.flatMap((one) => kept.filter((score) => score.region === one));
+}
+
 function VasiTable({
   scores,
   onChange,
 }: {
   scores: readonly RegionScore[];
-  onChange: (scores: RegionScore[]) => void;
+  onChange: (change: (scores: readonly RegionScore[]) => RegionScore[]) => void;
 }) {
-  const set = (region: ScoredRegion, changed: Partial<RegionScore>): void => {
-    const before = scores.find((one) => one.region === region) ?? {
-      region,
-      handUnits: 0,
-      depigmentation: 100 as Depigmentation,
-    };
-    const next = [...scores.filter((one) => one.region !== region), { ...before, ...changed }];
-    const kept = next.filter(({ handUnits }) => handUnits > 0);
-    if (kept.reduce((sum, { handUnits }) => sum + handUnits, 0) > 100) return; // the field says so itself
-    onChange(SCORED_REGIONS.flatMap((one) => kept.filter((score) => score.region === one)));
-  };
+  const set = (region: ScoredRegion, changed: Partial<RegionScore>): void =>
+    onChange((before) => withScore(before, region, changed));
   const result = vasi(scores);
   const range = `${number(result.low, 1)}–${number(result.high, 1)}`;
   return (
@@ -179,7 +183,7 @@ function VasiTable({
                     max="100"
                     step="0.1"
                     aria-label={`${t(REGION_NAMES[region])}, ${t("handUnits")}`}
-                    value={step?.handUnits ?? ""}
+                    defaultValue={String(step?.handUnits ?? "")}
                     onChange={(event) => {
                       if (event.currentTarget.checkValidity())
                         set(region, { handUnits: Number(event.currentTarget.value) });
@@ -229,9 +233,11 @@ function VasiTable({
 
 function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | null; sheets: Sheet[] }) {
   const deleting = useSignal(false);
-  const save = (changed: Partial<Sheet>): void => void saveSheet({ ...sheet, ...changed }).catch(tellError);
+  const update = (changed: (kept: Sheet) => Partial<Sheet>): void =>
+    void changeSheet(sheet.id, changed).catch(tellError);
+  const save = (changed: Partial<Sheet>): void => update(() => changed);
   const setPair = (id: string, changed: Partial<PhotoPair>): void =>
-    save({ pairs: sheet.pairs.map((pair) => (pair.id === id ? { ...pair, ...changed } : pair)) });
+    update(({ pairs }) => ({ pairs: pairs.map((pair) => (pair.id === id ? { ...pair, ...changed } : pair)) }));
   return (
     <div class="page sheet-page">
       <a class="back no-print" href={routeHash(patient ? { page: "patient", id: patient.id } : { page: "patients" })}>
@@ -254,6 +260,7 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
           </button>
         </div>
       </div>
+      {/* Fields keep their own text: a save that ends while one is being typed in draws the page anew. */}
       <div class="clinical">
         <label class="field">
           <span>{t("date")}</span>
@@ -261,7 +268,7 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
             type="date"
             required
             max={today()}
-            value={sheet.date}
+            defaultValue={sheet.date}
             onChange={(event) => event.currentTarget.checkValidity() && save({ date: event.currentTarget.value })}
             data-testid="sheet-date"
           />
@@ -286,7 +293,7 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
           <textarea
             rows={2}
             maxLength={4000}
-            value={sheet.treatment}
+            defaultValue={sheet.treatment}
             onChange={(event) => save({ treatment: event.currentTarget.value })}
             data-testid="treatment"
           />
@@ -296,7 +303,7 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
           <textarea
             rows={2}
             maxLength={4000}
-            value={sheet.note}
+            defaultValue={sheet.note}
             onChange={(event) => save({ note: event.currentTarget.value })}
           />
         </label>
@@ -308,7 +315,9 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
             type="button"
             class="button no-print"
             onClick={() =>
-              save({ pairs: [...sheet.pairs, { id: identity(), region: "hands", visible: null, wood: null }] })
+              update(({ pairs }) => ({
+                pairs: [...pairs, { id: identity(), region: "hands", visible: null, wood: null }],
+              }))
             }
             data-testid="add-pair"
           >
@@ -344,7 +353,7 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
             <button
               type="button"
               class="button button-quiet no-print"
-              onClick={() => save({ pairs: sheet.pairs.filter(({ id }) => id !== pair.id) })}
+              onClick={() => update(({ pairs }) => ({ pairs: pairs.filter(({ id }) => id !== pair.id) }))}
             >
               {t("removePair")}
             </button>
@@ -353,7 +362,7 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
       </section>
       <section class="patient-section">
         <h2>VASI</h2>
-        <VasiTable scores={sheet.scores} onChange={(scores) => save({ scores })} />
+        <VasiTable scores={sheet.scores} onChange={(change) => update(({ scores }) => ({ scores: change(scores) }))} />
         <Curve id="vasi-curve" label="VASI" unit="" points={vasiCurve(sheets)} />
       </section>
       <p class="small">{t("noticeShort")}</p>
@@ -392,7 +401,7 @@ export function SheetPage({ id }: { id: string }) {
       });
   }, [id, revision.value]);
   if (loaded.value === undefined) return null;
-  if (loaded.value !== null) return <View {...loaded.value} />;
+  if (loaded.value !== null) return <View key={loaded.value.sheet.id} {...loaded.value} />;
   return (
     <div class="page">
       <p class="empty">{t("sheetGone")}</p>

@@ -89,7 +89,7 @@ def check_operators(content: bytes) -> None:
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     """The fields of an encoded protocol buffer and what each holds, numbers as their bytes.
 
-    Plain Python takes 3 ms for a bundle's graph, where importing ``protobuf`` takes ten times as long.
+    Plain Python takes 20 to 25 ms for a packaged bundle's graph, where importing ``protobuf`` takes ten times as long.
     """
     place, end = 0, len(message)
     while place < end:

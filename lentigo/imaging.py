@@ -1,15 +1,15 @@
 """Open any image safely, and turn it into a network's input: the one preprocessing contract.
 
-The contract, which every runtime follows (the phone app ports it to the byte, within 1/255 a pixel):
+The contract, which every runtime follows (the phone app ports it to the byte):
 
 1. Decode the first frame. The content decides the format, never the file name. Embedded colour
    profiles are ignored: samples are taken as sRGB.
 2. Bring it to 8-bit RGB. 16-bit grey is scaled by 1/257, 16-bit colour keeps its high byte,
    palettes and CMYK are converted, and transparency is composited on white.
 3. Apply the EXIF orientation.
-4. Resize straight to a square (no crop, no letterbox) with an antialiased bilinear filter. Pillow's
-   resampler is the reference, the width first, then the height (the other way round for strips that are far
-   longer than wide, see `lentigo.resampler`).
+4. Resize straight to a square (no crop, no letterbox) with an antialiased bilinear filter in integer
+   arithmetic, the width first, then the height (the other way round for strips that are far longer than
+   wide, see `lentigo.resampler`).
 5. Scale to [0, 1] and normalise per channel: ``(x / 255 - mean) / std``.
 
 Only formats on a short list are ever handed to a decoder, and only after their structure has been checked
@@ -36,7 +36,7 @@ from lentigo.errors import ImageCostError, ImageError
 from lentigo.extra_formats import extra_format, open_extra
 from lentigo.image_header import check_exif, check_header
 from lentigo.jpeg import end_jpeg
-from lentigo.resampler import resize_fast
+from lentigo.resampler import resize
 from lentigo.walk import walk
 
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
@@ -221,7 +221,7 @@ def open_and_load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXEL
         ImageError: as `open_image`.
     """
     image = open_image(source, max_pixels=max_pixels, draft_size=size if fast else None)
-    return image, resize_fast(image, size)
+    return image, resize(image, size)
 
 
 def load_batch(sources: Iterable[ImageSource], size: int, *, pool: Executor | None = None) -> Pixels:

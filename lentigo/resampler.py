@@ -1,8 +1,9 @@
-"""Resize to the network's square: Pillow's resampler, which is the reference, and the same filter in vector instructions."""
+"""Resize to the network's square with one integer arithmetic, so that every runtime makes the same pixels."""
 
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,28 +21,12 @@ _local = threading.local()
 
 
 def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Resize straight to a square with Pillow's antialiased bilinear filter: the reference of the contract.
+    """Resize straight to a square with the antialiased bilinear filter (the triangle filter, widened by the scale).
 
-    Args:
-        image: an RGB image, as `lentigo.imaging.open_image` returns it.
-        size: side of the square in pixels.
-
-    Returns:
-        (size, size, 3) uint8 RGB.
-    """
-    # One call a pass fixes their order: Pillow 13 takes the passes of tall images the other way round than older
-    # versions, and the rounding to 8 bits between them would make the pixels depend on the version.
-    for extent in _passes(image, size):
-        image = image.resize(extent, Image.Resampling.BILINEAR)
-    return np.asarray(image, dtype=np.uint8)
-
-
-def resize_fast(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """`resize` in a fifth of the time, to one level of 255: what classifies.
-
-    The same filter by the Rust library fast_image_resize, whose coefficients have 16 bits where Pillow's have 22: of 600 x 450
-    photographs, one value in 800 differs. Where `cykooz_resizer` is not installed (it has no wheels for Linux on ARM), this is
-    `resize` itself.
+    The arithmetic is that of the Rust library fast_image_resize: weights of 16 bits, a pass a side, each rounded to 8 bits. The
+    library does it in vector instructions; where its wheel is missing, NumPy gives the same bits in about ten times the time, and
+    so does the browser (`app/src/core/resize.ts`). Pillow's filter has weights of 22 bits: of 600 x 450 photographs, one value in
+    800 differs from Pillow's, by one level of 255 a pass.
 
     Args:
         image: an RGB image, as `lentigo.imaging.open_image` returns it.
@@ -52,12 +37,13 @@ def resize_fast(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """
     if not hasattr(_local, "resizer"):
         _local.resizer = _make_resizer()  # one a thread: a resizer works for one caller at a time
-    if _local.resizer is None:
-        return resize(image, size)
-    resizer, options = _local.resizer
     for extent in _passes(image, size):
-        resized = Image.new("RGB", extent)
-        resizer.resize_pil(image, resized, options)
+        if _local.resizer is None:
+            resized = _resize_side(image, extent)
+        else:
+            resizer, options = _local.resizer
+            resized = Image.new("RGB", extent)
+            resizer.resize_pil(image, resized, options)
         image = resized
     return np.asarray(image, dtype=np.uint8)
 
@@ -78,3 +64,33 @@ def _make_resizer() -> tuple[Any, Any] | None:
     except ImportError:
         return None
     return Resizer(), ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.bilinear))
+
+
+def _resize_side(image: Image.Image, extent: tuple[int, int]) -> Image.Image:
+    """One pass in NumPy: `extent` differs from the image's in one side."""
+    pixels = np.asarray(image)
+    axis = 0 if extent[0] == image.width else 1
+    pixels = pixels.swapaxes(0, axis)
+    first, weights, shift = _weights(len(pixels), extent[1 - axis])
+    sums = np.full((len(first), *pixels.shape[1:]), 1 << (shift - 1), dtype=np.int32)
+    for k in range(weights.shape[1]):
+        sums += weights[:, k, None, None] * pixels[np.minimum(first + k, len(pixels) - 1)]
+    return Image.fromarray(np.clip(sums >> shift, 0, 255).astype(np.uint8).swapaxes(0, axis).copy())
+
+
+@lru_cache(maxsize=16)
+def _weights(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:
+    """(T,) first position, (T, K) weights of it and the next ones in units of 2^-shift, and shift: the largest that fits 16 bits."""
+    scale = source / target
+    reach = max(scale, 1.0)
+    centre = (np.arange(target) + 0.5) * scale
+    first = np.maximum(np.floor(centre - reach + 0.5), 0).astype(np.int64)
+    last = np.minimum(np.floor(centre + reach + 0.5), source).astype(np.int64)
+    position = first[:, None] + np.arange(int((last - first).max()))
+    weights = np.maximum(0.0, 1 - np.abs((position - centre[:, None] + 0.5) * (1 / reach)))
+    weights[position >= last[:, None]] = 0
+    weights /= weights.sum(axis=1, keepdims=True)
+    shift = 0
+    while shift < 22 and int(0.5 + weights.max() * (1 << (shift + 1))) < 1 << 15:
+        shift += 1
+    return first, np.floor(0.5 + weights * (1 << shift)).astype(np.int32), shift

@@ -12,7 +12,7 @@ interface Case {
 
 const cases = JSON.parse(textOf(FIXTURES, "resize.json")) as Case[];
 
-test.each(cases)("$width x $height to $size is Pillow's result to the byte", (one) => {
+test.each(cases)("$width x $height to $size is Python's result to the byte", (one) => {
   const ours = resizeToSquare(opaque(fromBase64(one.source)), one.width, one.height, one.size);
   expect(Buffer.from(ours).equals(Buffer.from(fromBase64(one.resized)))).toBe(true);
 });
@@ -30,10 +30,10 @@ test("strips give the same as the whole image", () => {
 });
 
 test("weights of every output position sum to one", () => {
-  const { output, taps, count, fixed } = triangleWeights(451, 224);
+  const { output, taps, count, fixed, shift } = triangleWeights(451, 224);
   for (let i = 0; i < output; i++) {
     let sum = 0;
     for (let k = 0; k < count[i]; k++) sum += fixed[i * taps + k];
-    expect(Math.abs(sum / 2 ** 22 - 1)).toBeLessThan(1e-5);
+    expect(Math.abs(sum / 2 ** shift - 1)).toBeLessThan(1e-3);
   }
 });

@@ -33,7 +33,7 @@ from lentigo.machine import available_cores
 from lentigo.progress import Progress, shown
 from lentigo.resampler import resize
 
-PREPROCESSING = 1
+PREPROCESSING = 2
 """Raised when ``lentigo.imaging`` changes what a decoded, resized image looks like."""
 
 _HEADER = 128

@@ -60,7 +60,7 @@ def make_golden(
     cases: list[dict[str, Any]] = []
     for seed, (name, code, across, down) in enumerate(_CASES):
         png, width, height = _render(code, seed, round(across * size), round(down * size))
-        pixels = resize(open_image(png), size)  # (S, S, 3), by the reference, so that no runtime is more than one level beside it
+        pixels = resize(open_image(png), size)  # (S, S, 3)
         outputs = session(normalise(pixels[None], mean, std))
         cam, atypicality = outputs.get("cam"), outputs.get(OUTPUT)
         cases.append(

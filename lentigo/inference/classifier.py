@@ -19,7 +19,7 @@ from lentigo.inference.prediction import Prediction
 from lentigo.inference.quality import judge_quality
 from lentigo.inference.verdict import Verdict, judge
 from lentigo.labels import LabelSet
-from lentigo.resampler import resize_fast
+from lentigo.resampler import resize
 
 DEFAULT = "dermoscopy-7"
 PACKAGED = Path(__file__).resolve().parent.parent / "bundles"
@@ -201,7 +201,7 @@ class Classifier:
         for i, source in enumerate(sources):
             image = open_image(source)
             extents.append(image.size)
-            pixels[i] = resize_fast(image, self.size)
+            pixels[i] = resize(image, self.size)
         outputs = self.run(pixels)
         return [self.prediction(outputs, i, pixels[i], source, extents[i]) for i, source in enumerate(sources)]
 

@@ -1,12 +1,9 @@
 /**
- * Antialiased bilinear resize, a port of Pillow's resampler (`src/libImaging/Resample.c`).
+ * Antialiased bilinear resize with the arithmetic of `lentigo/resampler.py`, to the bit.
  *
- * Different resamplers flip top-1 classes, so this one follows the reference to the bit: the triangle filter widened
- * by the scale, 8-bit fixed-point weights, a horizontal pass rounded to 8 bits, then a vertical pass.
+ * Different resamplers flip top-1 classes, so every runtime does the same: the triangle filter widened by the scale,
+ * fixed-point weights of 16 bits, a horizontal pass rounded to 8 bits, then a vertical pass.
  */
-
-const PRECISION_BITS = 32 - 8 - 2;
-const HALF = 1 << (PRECISION_BITS - 1);
 
 /** Filter weights from `input` to `output` positions: for output i, `count[i]` weights from input `first[i]` on. */
 export interface Weights {
@@ -15,10 +12,11 @@ export interface Weights {
   readonly taps: number;
   readonly first: Int32Array; // (output,)
   readonly count: Int32Array; // (output,)
-  readonly fixed: Int32Array; // (output, taps), in units of 2^-22
+  readonly fixed: Int32Array; // (output, taps), in units of 2^-shift
+  readonly shift: number; // the largest, up to 22, with which all weights fit 16 bits
 }
 
-/** Fixed-point weights of the triangle filter (`precompute_coeffs` and `normalize_coeffs_8bpc`). */
+/** Fixed-point weights of the triangle filter. */
 export function triangleWeights(input: number, output: number): Weights {
   const scale = input / output;
   const filterScale = Math.max(scale, 1);
@@ -27,8 +25,8 @@ export function triangleWeights(input: number, output: number): Weights {
   const taps = Math.ceil(support) * 2 + 1;
   const first = new Int32Array(output);
   const count = new Int32Array(output);
-  const fixed = new Int32Array(output * taps);
-  const weights = new Float64Array(taps);
+  const weights = new Float64Array(output * taps);
+  let largest = 0;
   for (let i = 0; i < output; i++) {
     const center = (i + 0.5) * scale;
     const low = Math.max(Math.trunc(center - support + 0.5), 0);
@@ -37,22 +35,24 @@ export function triangleWeights(input: number, output: number): Weights {
     for (let x = low; x < high; x++) {
       const distance = Math.abs((x - center + 0.5) * reciprocal);
       const weight = distance < 1 ? 1 - distance : 0;
-      weights[x - low] = weight;
+      weights[i * taps + x - low] = weight;
       sum += weight;
     }
     first[i] = low;
     count[i] = high - low;
-    for (let k = 0; k < high - low; k++) {
-      const weight = sum === 0 ? weights[k] : weights[k] / sum;
-      fixed[i * taps + k] = Math.trunc(0.5 + weight * (1 << PRECISION_BITS));
+    for (let k = i * taps; k < i * taps + high - low; k++) {
+      weights[k] /= sum;
+      largest = Math.max(largest, weights[k]);
     }
   }
-  return { input, output, taps, first, count, fixed };
+  let shift = 0;
+  while (shift < 22 && Math.trunc(0.5 + largest * 2 ** (shift + 1)) < 2 ** 15) shift++;
+  const fixed = Int32Array.from(weights, (weight) => Math.trunc(0.5 + weight * 2 ** shift));
+  return { input, output, taps, first, count, fixed, shift };
 }
 
 function clip8(value: number): number {
-  const shifted = value >> PRECISION_BITS;
-  return shifted < 0 ? 0 : shifted > 255 ? 255 : shifted;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
 /**
@@ -68,14 +68,15 @@ export function resizeRows(
   target: Uint8Array,
   row: number,
 ): void {
-  const { input, output, taps, first, count, fixed } = weights;
+  const { input, output, taps, first, count, fixed, shift } = weights;
+  const half = 1 << (shift - 1);
   let out = row * output * 3;
   for (let y = 0; y < rows; y++) {
     const line = y * input * 4;
     for (let i = 0; i < output; i++) {
-      let r = HALF;
-      let g = HALF;
-      let b = HALF;
+      let r = half;
+      let g = half;
+      let b = half;
       let p = line + first[i] * 4;
       const end = i * taps + count[i];
       for (let k = i * taps; k < end; k++, p += 4) {
@@ -84,27 +85,27 @@ export function resizeRows(
         g += rgba[p + 1] * weight;
         b += rgba[p + 2] * weight;
       }
-      target[out++] = clip8(r);
-      target[out++] = clip8(g);
-      target[out++] = clip8(b);
+      target[out++] = clip8(r >> shift);
+      target[out++] = clip8(g >> shift);
+      target[out++] = clip8(b >> shift);
     }
   }
 }
 
 /** Resize (weights.input, width, 3) vertically to (weights.output, width, 3). */
 export function resizeColumns(rgb: Uint8Array, width: number, weights: Weights): Uint8Array<ArrayBuffer> {
-  const { output, taps, first, count, fixed } = weights;
+  const { output, taps, first, count, fixed, shift } = weights;
   const line = width * 3;
   const result = new Uint8Array(output * line);
   const sums = new Int32Array(line);
   for (let i = 0; i < output; i++) {
-    sums.fill(HALF);
+    sums.fill(1 << (shift - 1));
     for (let k = 0; k < count[i]; k++) {
       const weight = fixed[i * taps + k];
       const from = (first[i] + k) * line;
       for (let x = 0; x < line; x++) sums[x] = sums[x] + rgb[from + x] * weight;
     }
-    for (let x = 0; x < line; x++) result[i * line + x] = clip8(sums[x]);
+    for (let x = 0; x < line; x++) result[i * line + x] = clip8(sums[x] >> shift);
   }
   return result;
 }

@@ -423,7 +423,7 @@ def test_find_images(tmp_path: Path) -> None:
 
 
 def test_real_images(shared_data: Path) -> None:
-    paths = find_images(shared_data / "ham10000" / "images")[:50]
+    paths = find_images(shared_data / "ham10000-400" / "images")[:50]
     batch = load_batch(paths, 64)
     assert batch.shape == (50, 64, 64, 3)
     assert 30 < batch.mean() < 230

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from PIL import Image
 
 from lentigo.bundle import Abstention
 from lentigo.evaluation.ood import ACCEPTED, CARRIED, Features, fit_gaussians, separate, threshold_at
+from lentigo.export.modality import OTHER, Kind, append_modality
 from lentigo.export.ood_score import OUTPUT, append_atypicality
 from lentigo.export.session import FloatArray, Session
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
@@ -21,6 +22,11 @@ PICTURES = 70
 """Pictures of each made set that an export measures on."""
 SMALLEST = 20
 """Validation images below which no threshold is set."""
+ACCEPTED_WITH_KIND = 0.99
+"""Share of the validation images below the threshold where pictures of the other kind are told apart by a graph of their own, and the
+distance to the training images only has to find what is no skin at all."""
+LOST = 0.95
+"""That graph is left out where it takes more than one in twenty of the validation images for the other kind."""
 _BATCH = 16
 
 Tick = Callable[[int], None]
@@ -67,7 +73,14 @@ def collect_features(session: Session, batches: Iterable[FloatArray], tick: Tick
 
 
 def add_abstention(
-    content: bytes, train: Features, targets: npt.NDArray[np.int64], validation: Iterable[FloatArray], *, phantoms: Iterable[str], size: int
+    content: bytes,
+    train: Features,
+    targets: npt.NDArray[np.int64],
+    validation: Sequence[FloatArray],
+    *,
+    phantoms: Iterable[str],
+    size: int,
+    kind: Kind | None = None,
 ) -> tuple[bytes, Abstention]:
     """Put the score into a graph, set its threshold on the validation images, and measure it on the made sets.
 
@@ -78,6 +91,7 @@ def add_abstention(
         validation: normalised batches of the validation images.
         phantoms: the classes of a model trained on phantoms; none for a model of real images.
         size: side of the input in pixels.
+        kind: what kind of pictures the model is for; None where that is not known, or where it has not been told from other kinds.
 
     Returns:
         The model with the output ``atypicality``, and the entry of the specification.
@@ -86,20 +100,28 @@ def add_abstention(
         DataError: too few images.
     """
     content = append_atypicality(content, fit_gaussians(train.embedding, targets))
-    session = Session(content)
-
-    def score(batches: Iterable[FloatArray]) -> npt.NDArray[np.float64]:
-        return np.concatenate([session(batch)[OUTPUT] for batch in batches]).astype(np.float64)
-
-    inside = score(validation)
+    inside = _scores(content, validation)
+    accepted = ACCEPTED if kind is None else ACCEPTED_WITH_KIND
+    threshold = float(f"{threshold_at(inside, accepted):.6g}")
+    if kind is not None:
+        told = append_modality(content, kind, threshold)
+        both = _scores(told, validation)
+        if np.mean(both <= threshold) < LOST * np.mean(inside <= threshold):
+            kind = None  # these pictures are of neither kind that the graph knows
+        else:
+            content, inside = told, both
     measured = {}
     for name, pixels in made_sets(phantoms, size):
-        found = separate(inside, score(normalised(pixels)))
+        found = separate(inside, _scores(content, normalised(pixels)))
         measured[name] = found.model_copy(update={"auroc": round(found.auroc, 4), "fpr": round(found.fpr, 4)})
-    abstention = Abstention(
-        score=CARRIED, threshold=float(f"{threshold_at(inside):.6g}"), accepted=ACCEPTED, images=len(inside), measured=measured
-    )
-    return content, abstention
+    score = CARRIED if kind is None else f"{CARRIED}, or {OTHER[kind]}"
+    accepted = round(float(np.mean(inside <= threshold)), 4)
+    return content, Abstention(score=score, threshold=threshold, accepted=accepted, images=len(inside), measured=measured)
+
+
+def _scores(content: bytes, batches: Iterable[FloatArray]) -> npt.NDArray[np.float64]:
+    session = Session(content)
+    return np.concatenate([session(batch)[OUTPUT] for batch in batches]).astype(np.float64)
 
 
 def normalised(pixels: npt.NDArray[np.uint8]) -> Iterator[FloatArray]:

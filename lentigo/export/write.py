@@ -24,8 +24,9 @@ from lentigo.export.card import write_card
 from lentigo.export.golden import make_golden
 from lentigo.export.graph import describe_graph, export_graph
 from lentigo.export.images import RunImages, read_images
+from lentigo.export.modality import OTHER, Kind
 from lentigo.export.parity import ParityReport, check_parity
-from lentigo.export.provenance import DATA, data_facts, learnt_facts, other_notes
+from lentigo.export.provenance import DATA, data_domain, data_facts, learnt_facts, other_notes
 from lentigo.export.quantize import Variant, Weights, check_drop, measure_variant, quantise_int8, store_float16
 from lentigo.export.session import Session
 from lentigo.export.spec import class_counts, make_spec
@@ -87,7 +88,8 @@ def export_run(
     source = read_source(run, data, needed=chosen != "fp32" or compare, cache=cache, progress=progress)
     if source.images is None:
         warnings.warn(f"{run.folder}: without the images of the run the bundle cannot abstain; say where they are (--data)", stacklevel=2)
-    graph = build_graph(source, chosen, compare=compare, progress=progress)
+    domain = about.domain or data_domain(source.facts, run)
+    graph = build_graph(source, chosen, compare=compare, kind=domain if domain in OTHER else None, progress=progress)
     figures = measure(source, resamples)
     spec = make_spec(source, graph, figures, about)
     graph = replace(graph, content=describe_graph(graph.content, spec))
@@ -120,8 +122,15 @@ def read_source(run: Run, data: str | Path | None, *, needed: bool, cache: str |
     return Source(run, files.validation, files.test, images, facts, learnt_facts(run, facts), calibrate(files))
 
 
-def build_graph(source: Source, weights: Weights, *, compare: bool, progress: bool) -> Graph:
+def build_graph(source: Source, weights: Weights, *, compare: bool, kind: Kind | None = None, progress: bool) -> Graph:
     """Export the trained network, store its weights as asked, and add the score for abstention.
+
+    Args:
+        source: the run.
+        weights: how to store them.
+        compare: measure the other ways of storing them too.
+        kind: what kind of pictures the model is for, where pictures of the other kind shall be told apart.
+        progress: show a bar.
 
     Raises:
         BundleError: the network cannot be exported, answers otherwise than the predictions on file, or loses too much accuracy.
@@ -137,7 +146,7 @@ def build_graph(source: Source, weights: Weights, *, compare: bool, progress: bo
         content = variants[weights].content
     abstention = None
     if len(images.rows("val")) >= SMALLEST:
-        content, abstention = _abstention(content, source, images, progress=progress)
+        content, abstention = _abstention(content, source, images, kind, progress=progress)
     return Graph(network, content, weights, abstention, tuple(variants.values()))
 
 
@@ -181,15 +190,15 @@ def _check_name(name: str) -> None:
         )
 
 
-def _abstention(content: bytes, source: Source, images: RunImages, *, progress: bool) -> tuple[bytes, Abstention]:
+def _abstention(content: bytes, source: Source, images: RunImages, kind: Kind | None, *, progress: bool) -> tuple[bytes, Abstention]:
     """The graph with its score of how unlike the training images an image is, and the entry of the specification."""
     phantoms = source.run.labels.codes if source.facts is DATA["phantoms"] else ()
     rows = images.rows("train")
     with shown(progress, "reading the training images", len(rows)) as tick:
         train = collect_features(Session(content), images.batches(rows), lambda done: tick(done, len(rows)))
-    validation = images.batches(images.rows("val"))
+    validation = list(images.batches(images.rows("val")))
     size = images.pixels.shape[1]
-    return add_abstention(content, train, images.samples.targets[rows], validation, phantoms=phantoms, size=size)
+    return add_abstention(content, train, images.samples.targets[rows], validation, phantoms=phantoms, size=size, kind=kind)
 
 
 def _check_on_file(content: bytes, source: Source, images: RunImages) -> None:

@@ -226,6 +226,23 @@ def _register(name: str, attention: str, title: str, paper: tuple[str, str]) -> 
         return network
 
 
+@register_network(
+    "mobilenetv3_small_stem",
+    title="The first seven of MobileNetV3-Small's thirteen layers, with stride 16: for what texture and colour tell",
+    paper=_HOWARD[0],
+    link=_HOWARD[1],
+    licence=_LICENCE,
+)
+def _stem(*, classes: int, pretrained: Pretrained, dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM) -> Network:
+    network = MobileNetV3(classes, dropout=dropout, norm_momentum=norm_momentum)
+    network.features = network.features[:7]
+    network.head = PooledHead(40, classes, dropout=dropout)
+    initialise(network.head)
+    if pretrained is not None:
+        network.load_backbone(pretrained, "mobilenetv3_small_stem")
+    return network
+
+
 _register("mobilenetv3_small", "se", "MobileNetV3-Small as published, with squeeze-and-excitation", _HOWARD)
 _register("mobilenetv3_small_se", "se", "MobileNetV3-Small as published, with squeeze-and-excitation", _HOWARD)
 _register("mobilenetv3_small_none", "none", "MobileNetV3-Small without any attention", _HOWARD)

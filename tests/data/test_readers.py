@@ -330,19 +330,19 @@ def test_empty_class_and_single_image(tmp_path: Path) -> None:
 
 
 def test_real_ham10000(shared_data: Path) -> None:
-    samples = read_samples(shared_data / "ham10000")
+    samples = read_samples(shared_data / "ham10000-400")
     assert len(samples) == 9138
     counts = {"nv": 6132, "mel": 1007, "bkl": 1001, "bcc": 468, "akiec": 301, "vasc": 128, "df": 101}
     assert samples.frame["label"].value_counts().to_dict() == counts
     assert int(samples.frame["train_only"].sum()) == 1860
-    assert samples.read(0).size == (256, 256)
+    assert samples.read(0).size == (400, 300)
 
 
 def test_real_isic2017(shared_data: Path) -> None:
-    samples = read_samples(shared_data / "isic2017")
+    samples = read_samples(shared_data / "isic2017-384")
     counts = samples.counts()
-    assert counts.loc[["nv", "mel", "sk"], "train"].tolist() == [1319, 361, 176]
-    assert counts.loc[["nv", "mel", "sk"], "test"].tolist() == [373, 108, 60]
+    assert counts.loc[["nv", "mel", "sk"], "train"].tolist() == [1365, 371, 254]
+    assert counts.loc[["nv", "mel", "sk"], "test"].tolist() == [390, 117, 90]
 
 
 def test_real_pad_ufes_20(shared_data: Path) -> None:

@@ -208,7 +208,7 @@ def test_any_grouping_is_kept_whole_and_near_its_shares(sizes: list[int], seed: 
 
 
 def test_real_lesion_split(shared_data: Path) -> None:
-    samples = read_samples(shared_data / "ham10000")
+    samples = read_samples(shared_data / "ham10000-400")
     for seed in range(2):
         split = split_samples(samples, "lesion", seed=seed)
         assert straddling(split) == 0
@@ -220,7 +220,7 @@ def test_real_lesion_split(shared_data: Path) -> None:
 
 
 def test_real_image_split_leaks_as_the_papers_does(shared_data: Path) -> None:
-    split = split_samples(read_samples(shared_data / "ham10000"), "image").frame
+    split = split_samples(read_samples(shared_data / "ham10000-400"), "image").frame
     train = set(split.loc[split["split"] == "train", "group"])
     shared = split.loc[split["split"] == "test", "group"].isin(train).mean()
     assert 0.33 < shared < 0.45
@@ -229,6 +229,6 @@ def test_real_image_split_leaks_as_the_papers_does(shared_data: Path) -> None:
 def test_real_patients_and_official(shared_data: Path) -> None:
     pad = split_samples(read_samples(shared_data / "pad_ufes_20"), "patient")
     assert straddling(pad) == 0
-    isic = split_samples(read_samples(shared_data / "isic2017"), "official")
-    assert isic.counts().loc["total", "test"] == 541
-    assert 180 < isic.counts().loc["total", "val"] < 230
+    isic = split_samples(read_samples(shared_data / "isic2017-384"), "official")
+    assert isic.counts().loc["total", "test"] == 597
+    assert 280 < isic.counts().loc["total", "val"] < 320

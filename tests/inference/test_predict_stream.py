@@ -557,7 +557,7 @@ def test_fast_decoding_changes_little(tmp_path: Path, classifier: Classifier) ->
 
 
 def test_many_real_images(shared_data: Path, classifier: Classifier, tmp_path: Path) -> None:
-    images = sorted((shared_data / "ham10000" / "images").iterdir())[:200]
+    images = sorted((shared_data / "ham10000-400" / "images").iterdir())[:200]
     listing = tmp_path / "list.csv"
     listing.write_text("path\n" + "\n".join(map(str, images)) + "\n")
     assert predict_paths(classifier, listing, out=tmp_path / "out.jsonl", progress=False).failed == 0

@@ -131,7 +131,7 @@ def test_real_cues(shared_data: Path) -> None:
     """Some of HAM10000, looked at by eye."""
 
     def look(image: str) -> set[str]:
-        return has(np.asarray(Image.open(shared_data / "ham10000" / "images" / f"ISIC_{image}.webp").convert("RGB")))
+        return has(np.asarray(Image.open(shared_data / "ham10000-400" / "images" / f"ISIC_{image}.webp").convert("RGB")))
 
     assert look("0033382") == {"vignette"}
     assert "ruler" in look("0026789")

@@ -1,0 +1,109 @@
+"""Dermoscopy or a plain photograph: a small graph of its own inside every bundle that says which of the two it is for.
+
+A network knows little about pictures of the other kind: a naevus photographed with a phone looks much like one under a dermatoscope
+to the features of a classifier. The folder ``modality`` beside this file is the bundle of a network that was trained to tell the
+two apart (`lentigo train modality`). Its graph is put behind the same input, resized to its side, and raises ``atypicality`` where the
+picture is of the other kind: so Python, the service and the browser abstain alike, without a second file.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from lentigo.bundle import MODEL, Bundle
+from lentigo.errors import BundleError
+from lentigo.export.graph import INPUT, check_graph
+from lentigo.export.ood_score import OUTPUT
+
+Kind = Literal["dermoscopy", "clinical"]
+
+OTHER: dict[Kind, str] = {"dermoscopy": "more like a photograph than dermoscopy", "clinical": "more like dermoscopy than a photograph"}
+"""Why the score is high, for people."""
+
+MARGIN: dict[Kind, float] = {"dermoscopy": 1.0, "clinical": 0.0}
+"""Logit of the other kind less that of the model's own kind from which on a picture counts as of the other. Of 1,684
+dermoscopy images of four collections and 120 photographs that the network has not learnt from, 95 % and 96 % stay below; of the
+other kind 9 % do."""
+
+_CODES = {"dermoscopy": "dermoscopy", "clinical": "photograph"}
+_PREFIX = "modality."
+_OWN = "atypicality.distance"
+
+
+@lru_cache(maxsize=1)
+def modality_bundle() -> Bundle:
+    """The bundle of the network that tells dermoscopy from photographs."""
+    return Bundle.open(Path(str(files("lentigo").joinpath("export", "modality"))))
+
+
+def append_modality(content: bytes, kind: Kind, threshold: float, slope: float = 1.0) -> bytes:
+    """Raise the output ``atypicality`` of a graph where a picture is of the other kind.
+
+    The new score is the larger of the former one and ``threshold + slope * (m - MARGIN[kind])`` with m = logit of the other kind - logit of
+    the model's own kind: it crosses the threshold where m does.
+
+    Args:
+        content: a serialised model with the output ``atypicality``.
+        kind: which pictures the model is for.
+        threshold: of the atypicality.
+        slope: of the score over the margin m, above 0.
+
+    Returns:
+        The serialised model.
+
+    Raises:
+        BundleError: there is no such output.
+    """
+    model = onnx.load_from_string(content)
+    if OUTPUT not in {output.name for output in model.graph.output}:
+        raise BundleError(f"the graph has no output {OUTPUT} to raise")
+    bundle = modality_bundle()
+    other = onnx.compose.add_prefix(onnx.load_from_string(bundle.read(MODEL)), _PREFIX)
+    codes = list(bundle.spec.codes)
+    sign = np.zeros((len(codes), 1), np.float32)
+    sign[codes.index(_CODES[kind])] = -slope
+    sign[codes.index(_CODES["dermoscopy" if kind == "clinical" else "clinical"])] = slope
+    for node in model.graph.node:
+        node.output[:] = [_OWN if name == OUTPUT else name for name in node.output]
+    arrays: dict[str, np.ndarray[Any, Any]] = {
+        "sign": sign,
+        "threshold": np.array(threshold - slope * MARGIN[kind], np.float32),
+        "column": np.array([1], np.int64),
+        "extent": np.array([bundle.spec.input.size] * 2, np.int64),
+    }
+    model.graph.initializer.extend([*other.graph.initializer, *(numpy_helper.from_array(v, _PREFIX + k) for k, v in arrays.items())])
+    shrink: dict[str, Any] = {"mode": "linear", "antialias": 1, "axes": [2, 3]}
+    model.graph.node.extend(
+        [
+            helper.make_node("Resize", [INPUT, "", "", _PREFIX + "extent"], [_PREFIX + INPUT], name=_PREFIX + "shrink", **shrink),
+            *_needed(other.graph, _PREFIX + "logits"),
+            helper.make_node("MatMul", [_PREFIX + "logits", _PREFIX + "sign"], [_PREFIX + "margins"], name=_PREFIX + "margins"),
+            helper.make_node("Squeeze", [_PREFIX + "margins", _PREFIX + "column"], [_PREFIX + "margin"], name=_PREFIX + "margin"),
+            helper.make_node("Add", [_PREFIX + "margin", _PREFIX + "threshold"], [_PREFIX + "score"], name=_PREFIX + "score"),
+            helper.make_node("Max", [_OWN, _PREFIX + "score"], [OUTPUT], name=OUTPUT),
+        ]
+    )
+    kept = {name for node in model.graph.node for name in node.input}
+    unused = [tensor for tensor in model.graph.initializer if tensor.name not in kept]
+    for tensor in unused:
+        model.graph.initializer.remove(tensor)
+    check_graph(model)
+    result: bytes = model.SerializeToString()
+    return result
+
+
+def _needed(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:
+    """The nodes that an output depends on, in order."""
+    wanted, nodes = {output}, []
+    for node in reversed(graph.node):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            nodes.append(node)
+    return nodes[::-1]

@@ -1,7 +1,8 @@
 /**
- * What the phone app costs: first load, start on a slow machine, layout shift, time of a classification, memory.
+ * What the phone app costs: first load, start on a slow machine, layout shift, time of a classification, a large notebook.
  *
  * Build the app first (make app), then: node benchmarks/app.mjs [--static FOLDER] [--out FILE] [--write] [--starts N]
+ * [--only notebook]
  * --write puts a table into benchmarks/README.md.
  *
  * The slow machine is a real one: every process that runs the page (its worker and WebAssembly included) is stopped
@@ -21,10 +22,14 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const { chromium } = createRequire(path.join(root, "app/package.json"))("@playwright/test");
 const { values } = parseArgs({
   options: {
-    static: { type: "string", default: path.join(root, "lentigo/serving/static") },
+    static: {
+      type: "string",
+      default: path.join(root, "lentigo/serving/static"),
+    },
     out: { type: "string" },
     write: { type: "boolean", default: false },
     starts: { type: "string", default: "15" },
+    only: { type: "string" }, // "notebook": that alone
   },
 });
 
@@ -72,7 +77,11 @@ async function slowDown(browser, factor) {
 /** Open the app in a fresh browser with empty caches. */
 async function start(url, factor) {
   const browser = await chromium.launch(launchOptions());
-  const page = await browser.newPage({ viewport: { width: 360, height: 640 }, deviceScaleFactor: 2, locale: "en-GB" });
+  const page = await browser.newPage({
+    viewport: { width: 360, height: 640 },
+    deviceScaleFactor: 2,
+    locale: "en-GB",
+  });
   await page.addInitScript(() => {
     localStorage.setItem("lentigo.notice", "read");
     localStorage.setItem("lentigo.capture", "dermatoscope");
@@ -154,8 +163,13 @@ function picture(page, width, height) {
         context.fillStyle = `rgb(${seed % 200} ${(seed >> 8) % 120} 60 / 30%)`;
         context.fillRect(((seed >> 4) % 1000) * (w / 1000), ((seed >> 12) % 1000) * (h / 1000), w / 80, h / 120);
       }
-      const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 });
-      globalThis.photo = new File([blob], `${w}x${h}.jpg`, { type: "image/jpeg" });
+      const blob = await canvas.convertToBlob({
+        type: "image/jpeg",
+        quality: 0.9,
+      });
+      globalThis.photo = new File([blob], `${w}x${h}.jpg`, {
+        type: "image/jpeg",
+      });
       return blob.size;
     },
     [width, height],
@@ -178,7 +192,10 @@ function classifyOnce(page) {
         if (!document.querySelector("[data-testid=results]")) return;
         observer.disconnect();
         resolve(performance.now() - began);
-      }).observe(document.getElementById("app"), { childList: true, subtree: true });
+      }).observe(document.getElementById("app"), {
+        childList: true,
+        subtree: true,
+      });
     });
     input.dispatchEvent(new Event("change", { bubbles: true }));
     const total = await shown;
@@ -200,8 +217,145 @@ async function measureClassification(page, width, height, runs) {
   return {
     image: `${width}x${height} JPEG, ${rounded(bytes / 1000)} kB`,
     runs,
-    file_to_answer_ms: { p50: rounded(median(totals), 1), p95: rounded(percentile(totals, 0.95), 1) },
+    file_to_answer_ms: {
+      p50: rounded(median(totals), 1),
+      p95: rounded(percentile(totals, 0.95), 1),
+    },
     in_worker_ms: { p50: median(workers), p95: percentile(workers, 0.95) },
+  };
+}
+
+const LESIONS = 1000;
+const VISITS = 5000;
+
+/** Fill the device's database with lesions, each visit with a photograph and heat maps. */
+function fillNotebook(page) {
+  return page.evaluate(
+    async ([lesions, visits]) => {
+      const db = await new Promise((resolve, reject) => {
+        const request = indexedDB.open("lentigo");
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+      const canvas = new OffscreenCanvas(640, 480);
+      const pixels = canvas.getContext("2d").createImageData(640, 480);
+      for (let i = 0; i < pixels.data.length; i++) pixels.data[i] = (i * 2654435761) >>> 24; // about 200 kB as JPEG
+      canvas.getContext("2d").putImageData(pixels, 0, 0);
+      const image = await canvas.convertToBlob({
+        type: "image/jpeg",
+        quality: 0.9,
+      });
+      const classes = ["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"].map((code, i) => ({
+        code,
+        en: code,
+        zh: code,
+        malignant: i < 2,
+      }));
+      const probabilities = classes.map((_, i) => (i === 5 ? 0.7 : 0.05));
+      const values = Array.from({ length: 7 * 49 }, (_, i) => i / 343);
+      const head = (i) => ({
+        id: `lesion-${i}`,
+        title: `Lesion ${i}`,
+        note: "",
+        created: "2024-01-01T00:00:00.000Z",
+      });
+      for (let from = 0; from < visits; from += 250) {
+        const transaction = db.transaction(["cases", "visits"], "readwrite");
+        for (let n = from; n < from + 250; n++) {
+          const i = n % lesions;
+          const date = `2024-${String(1 + Math.floor(n / lesions)).padStart(2, "0")}-15`;
+          const site = {
+            region: "left.forearm",
+            view: "front",
+            x: 0.7,
+            y: 0.4,
+          };
+          if (n < lesions) transaction.objectStore("cases").put({ ...head(i), site, updated: `${date}T10:00:00.000Z` });
+          transaction.objectStore("visits").put({
+            id: `visit-${n}`,
+            caseId: `lesion-${i}`,
+            date,
+            note: `visit ${n}`,
+            photos: [
+              {
+                image,
+                width: 640,
+                height: 480,
+                probabilities,
+                reasons: [],
+                cam: { shape: [7, 7, 7], values },
+              },
+            ],
+            classes,
+            probabilities,
+            malignant: 0.1,
+            operatingPoint: { name: "sensitivity-90", threshold: 0.2 },
+            abstained: false,
+            model: {
+              name: "m",
+              version: "1",
+              title: "Model",
+              digest: "0".repeat(64),
+            },
+            created: `${date}T10:00:00.000Z`,
+          });
+        }
+        await new Promise((resolve, reject) => {
+          transaction.oncomplete = resolve;
+          transaction.onerror = () => reject(transaction.error);
+        });
+      }
+      db.close();
+      return image.size;
+    },
+    [LESIONS, VISITS],
+  );
+}
+
+/** From the touch on "Notebook" to the drawn list, and from a typed word to the drawn matches, in milliseconds. */
+function listOnce(page) {
+  return page.evaluate(async () => {
+    const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+    const until = async (found) => {
+      while (!found()) await new Promise((resolve) => setTimeout(resolve, 1));
+      await frame();
+    };
+    const cases = () => document.querySelectorAll("[data-testid=case]");
+    location.hash = "#/check";
+    await until(() => cases().length === 0);
+    let began = performance.now();
+    location.hash = "#/notebook";
+    await until(() => cases().length > 0);
+    const list = performance.now() - began;
+    const search = document.querySelector("[data-testid=search]");
+    search.value = "visit 4321";
+    began = performance.now();
+    search.dispatchEvent(new Event("input", { bubbles: true }));
+    await until(() => cases().length === 1);
+    return { list, search: performance.now() - began };
+  });
+}
+
+async function measureNotebook(page) {
+  const bytes = await fillNotebook(page);
+  const first = await listOnce(page); // reads every visit once, as after an update from a version without the index
+  const runs = [];
+  for (let i = 0; i < 15; i++) runs.push(await listOnce(page));
+  return {
+    lesions: LESIONS,
+    visits: VISITS,
+    photograph_kb: rounded(bytes / 1000),
+    first_list_ms: rounded(first.list),
+    list_ms: {
+      p50: rounded(median(runs.map(({ list }) => list))),
+      p95: rounded(
+        percentile(
+          runs.map(({ list }) => list),
+          0.95,
+        ),
+      ),
+    },
+    search_ms: { p50: rounded(median(runs.map(({ search }) => search))) },
   };
 }
 
@@ -211,7 +365,7 @@ function modelOf({ bundles, default: name }) {
 }
 
 /** The figures as a table, with what the app is meant to reach. */
-function table({ machine, chromium, model, first_load, classification, start: [plain, slow] }) {
+function table({ machine, chromium, model, first_load, classification, notebook, start: [plain, slow] }) {
   const [small, large] = classification;
   const both = ({ file_to_answer_ms: file, in_worker_ms: worker }) =>
     `${file.p50} (p95 ${file.p95}); in the worker ${worker.p50}`;
@@ -226,6 +380,13 @@ function table({ machine, chromium, model, first_load, classification, start: [p
     ["layout shift (CLS), the larger of both", Math.max(plain.layout_shift, slow.layout_shift), "0"],
     [`file to answer, ${small.image}, p50 ms`, both(small), "under 40"],
     [`file to answer, ${large.image}, p50 ms`, both(large), ""],
+    [
+      `notebook of ${notebook.lesions} lesions and ${notebook.visits} visits: list, p50 ms`,
+      notebook.list_ms.p50,
+      "under 300",
+    ],
+    ["search there, p50 ms", notebook.search_ms.p50, "under 300"],
+    ["first list there, which makes the index, ms", notebook.first_list_ms, ""],
   ];
   return [
     "## Phone app",
@@ -258,6 +419,12 @@ if (index.default === null)
 const { browser, page } = await start(url, 1);
 await page.evaluate(() => navigator.serviceWorker.ready); // has fetched what makes the app work offline
 const transferred = sent();
+if (values.only === "notebook") {
+  console.log(JSON.stringify(await measureNotebook(page), null, 2));
+  await browser.close();
+  server.close();
+  process.exit();
+}
 const version = browser.version();
 const result = {
   machine: `${os.cpus()[0].model.trim()}, ${os.cpus().length} cores, load ${os.loadavg()[0].toFixed(1)}`,
@@ -268,6 +435,7 @@ const result = {
     await measureClassification(page, 600, 450, CLASSIFICATIONS),
     await measureClassification(page, 4000, 3000, 10),
   ],
+  notebook: await measureNotebook(page),
 };
 await browser.close();
 result.start = [await measureStart(url, 1), await measureStart(url, SLOWDOWN)];

@@ -6,6 +6,7 @@ import { encode } from "fast-png";
 import { signedArea } from "../src/measure/contour";
 import type { Pixels } from "../src/measure/raster";
 import { blob, render, type Scene, trueArea, warped } from "../tests/phantoms";
+import { visitOf } from "../tests/records";
 import { expect, openApp, test } from "./app";
 
 const FIELD_MM = 20;
@@ -25,31 +26,8 @@ const png = ({ width, height, data }: Pixels): Buffer =>
   Buffer.from(encode({ width, height, data: new Uint8Array(data), channels: 4 }));
 const dataUrl = (pixels: Pixels): string => `data:image/png;base64,${png(pixels).toString("base64")}`;
 
-const visit = (id: string, date: string, pixels: Pixels) => ({
-  id,
-  date,
-  note: "",
-  photos: [
-    {
-      image: dataUrl(pixels),
-      width: pixels.width,
-      height: pixels.height,
-      probabilities: [0.25, 0.75],
-      reasons: [],
-      cam: null,
-    },
-  ],
-  classes: [
-    { code: "mel", en: "melanoma", zh: "黑色素瘤", malignant: true },
-    { code: "nv", en: "melanocytic nevus", zh: "黑色素细胞痣", malignant: false },
-  ],
-  probabilities: [0.25, 0.75],
-  malignant: 0.25,
-  operatingPoint: { name: "sensitivity-95", threshold: 0.2 },
-  abstained: false,
-  model: { name: "alpha", version: "1", title: "Alpha", digest: "0".repeat(64) },
-  created: `${date}T10:00:00.000Z`,
-});
+const visit = (id: string, date: string, pixels: Pixels) =>
+  visitOf(id, date, dataUrl(pixels), { width: pixels.width, height: pixels.height });
 
 /** A notebook of two lesions, one of them at two dates. */
 function notebook(): string {

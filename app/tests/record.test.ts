@@ -1,11 +1,10 @@
 import "fake-indexeddb/auto";
-import { deleteDB, openDB } from "idb";
 import { expect, test } from "vitest";
 import { fhirRecord } from "../src/fhir/record";
 import { DIAGNOSES } from "../src/hypo/diagnoses";
 import { shareOfRegion } from "../src/hypo/share";
 import { type RegionScore, vasi } from "../src/hypo/vasi";
-import { type CaseWithVisits, deleteEverything, listCases, readCase, restoreCases } from "../src/notebook/cases";
+import { type CaseWithVisits, deleteEverything, listCases, readCase, mergeIntoNotebook } from "../src/notebook/cases";
 import { mergeCase } from "../src/notebook/merge";
 import { exportNotebook, importNotebook } from "../src/notebook/transfer";
 import { calendarFile } from "../src/patients/calendar";
@@ -19,8 +18,6 @@ import {
   mergeRecords,
   newPatient,
   newSheet,
-  saveClinical,
-  saveMeasure,
   savePatient,
   saveSheet,
 } from "../src/patients/store";
@@ -28,8 +25,8 @@ import type { Measure, Patient, Sheet } from "../src/patients/types";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { FIXTURES } from "./fixtures";
+import { caseOf, JPEG, visitOf } from "./records";
 
-const JPEG = new Blob([new Uint8Array([255, 216, 255, 217])], { type: "image/jpeg" });
 const SQUARE = [
   { x: 100, y: 100 },
   { x: 200, y: 100 },
@@ -54,43 +51,10 @@ const PATIENT: Patient = {
 };
 
 function lesion(id: string, patientId: string | null = "p1"): CaseWithVisits {
+  const visit = { ...visitOf(`${id}-v`, "2024-03-02", JPEG, { measure: MEASURE }), note: "first look" };
   return {
-    id,
-    title: "Mole on the arm",
-    site: { region: "left.forearm", view: "front", x: 0.7, y: 0.4 },
-    note: "",
+    ...caseOf(id, "Mole on the arm", [visit]),
     clinical: { patientId, diagnosis: "naevus", histology: "junctional naevus", reminder: "2024-09-01" },
-    created: "2024-01-01T00:00:00.000Z",
-    updated: "2024-03-02T10:00:00.000Z",
-    visits: [
-      {
-        id: `${id}-v`,
-        caseId: id,
-        date: "2024-03-02",
-        note: "first look",
-        photos: [
-          {
-            image: JPEG,
-            width: 400,
-            height: 300,
-            probabilities: [0.25, 0.75],
-            reasons: [],
-            cam: null,
-            measure: MEASURE,
-          },
-        ],
-        classes: [
-          { code: "mel", en: "melanoma", zh: "黑色素瘤", malignant: true },
-          { code: "nv", en: "melanocytic nevus", zh: "黑色素细胞痣", malignant: false },
-        ],
-        probabilities: [0.25, 0.75],
-        malignant: 0.25,
-        operatingPoint: { name: "sensitivity-95", threshold: 0.2 },
-        abstained: false,
-        model: { name: "alpha", version: "1", title: "Alpha", digest: "0".repeat(64) },
-        created: "2024-03-02T10:00:00.000Z",
-      },
-    ],
   };
 }
 
@@ -213,42 +177,16 @@ test("a file under a passphrase comes back with it, and not without", async () =
   });
 });
 
-test("a database of the first version keeps every record, and takes patients", async () => {
-  await deleteDB("lentigo");
-  const { clinical: _, visits, ...old } = lesion("old");
-  const before = await openDB("lentigo", 1, {
-    upgrade(db) {
-      db.createObjectStore("cases", { keyPath: "id" });
-      db.createObjectStore("visits", { keyPath: "id" }).createIndex("case", "caseId");
-      db.createObjectStore("bundles", { keyPath: "name" });
-    },
-  });
-  await before.put("cases", old);
-  await before.put("visits", visits[0]);
-  before.close();
-  expect(await listCases()).toMatchObject([{ id: "old", title: "Mole on the arm", visits: [{ note: "first look" }] }]);
-  await savePatient(PATIENT);
-  expect(await listPatients()).toMatchObject([{ code: "P-001" }]);
-  await saveClinical("old", { patientId: "p1", diagnosis: "naevus" });
-  await saveMeasure("old-v", 0, MEASURE);
-  const now = await readCase("old");
-  expect(now).toMatchObject({
-    note: "",
-    clinical: { patientId: "p1", diagnosis: "naevus", histology: "", reminder: null },
-  });
-  expect(now!.visits[0].photos[0].measure).toEqual(MEASURE);
-});
-
 test("a deleted patient takes the sheets along and leaves the lesions", async () => {
   await deleteEverything();
   await savePatient(PATIENT);
-  await restoreCases([lesion("one"), lesion("other", "p2")]);
+  await mergeIntoNotebook([lesion("one"), lesion("other", "p2")]);
   await saveSheet(SHEET);
-  expect(await listSheets("p1")).toHaveLength(1);
+  expect((await listSheets("p1")).records).toHaveLength(1);
   await deletePatient("p1");
   expect(await listPatients()).toHaveLength(0);
-  expect(await listSheets("p1")).toHaveLength(0);
-  const left = await listCases();
+  expect((await listSheets("p1")).records).toHaveLength(0);
+  const left = (await listCases()).cases;
   expect(left).toHaveLength(2);
   expect(left.map((one) => one.clinical?.patientId).sort()).toEqual([null, "p2"].sort());
   expect((await readCase("one"))!.clinical!.histology).toBe("junctional naevus");
@@ -277,11 +215,11 @@ test("an import loses nothing that was written here", async () => {
   expect(mergedPatient(here, there).note).toContain("allergic to tape");
   expect(mergedPatient(here, mergedPatient(here, there)).note).toBe(mergedPatient(here, there).note);
   await saveSheet(SHEET);
-  const [saved] = await listSheets("p1");
+  const [saved] = (await listSheets("p1")).records;
   const other = { ...SHEET, treatment: "none", updated: "2020-01-01T00:00:00.000Z" };
   await mergeRecords([], [other]);
   await mergeRecords([], [other]);
-  const sheets = await listSheets("p1");
+  const sheets = (await listSheets("p1")).records;
   expect(sheets.map(({ treatment }) => treatment).sort()).toEqual([saved.treatment, "none"].sort());
   // A lesion: the older diagnosis is kept as a conflict.
   const mine = lesion("one");

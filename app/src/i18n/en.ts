@@ -329,6 +329,9 @@ const errors = {
   storageFull:
     "The device has no space left for this. Export the notebook and delete old cases, or free space on the device.",
   storageFailed: "The notebook could not be written ({detail}). Try again; nothing was changed.",
+  storageUnread: "The notebook could not be read ({detail}). Load the page again; nothing was changed.",
+  recordDamaged:
+    "This record is damaged and cannot be shown. It is left on this device as it is; importing an export that holds it brings it back.",
   importNotJson: "This file cannot be read as JSON. Choose a file that lentigo exported.",
   importNotNotebook: "This is no lentigo notebook. Choose a file that lentigo exported.",
   importNewer: "This notebook was written by a newer version. Update the app, then import it again.",

@@ -325,6 +325,9 @@ export const es: Translation = {
     storageFull:
       "No queda espacio en el dispositivo. Exporte el cuaderno y borre casos antiguos, o libere espacio en el dispositivo.",
     storageFailed: "No se ha podido escribir el cuaderno ({detail}). Inténtelo de nuevo; no ha cambiado nada.",
+    storageUnread: "No se ha podido leer el cuaderno ({detail}). Vuelva a cargar la página; no ha cambiado nada.",
+    recordDamaged:
+      "Este registro está dañado y no se puede mostrar. Queda en este dispositivo tal como está; se recupera importando una exportación que lo contenga.",
     importNotJson: "Este archivo no se puede leer como JSON. Elija uno que lentigo haya exportado.",
     importNotNotebook: "Esto no es un cuaderno de lentigo. Elija un archivo que lentigo haya exportado.",
     importNewer: "Este cuaderno lo escribió una versión más nueva. Actualice la aplicación e impórtelo de nuevo.",

@@ -1,6 +1,6 @@
 /** Finding lesions and patients: every word must occur, and every filter that is on must hold. */
 
-import type { CaseWithVisits } from "../notebook/cases";
+import type { Case } from "../notebook/types";
 import type { Patient } from "./types";
 
 export interface Filters {
@@ -14,7 +14,7 @@ export interface Filters {
 
 const words = (query: string): string[] => query.toLowerCase().split(/\s+/).filter(Boolean);
 
-export function matches(one: CaseWithVisits, filters: Filters): boolean {
+export function matches(one: Case, filters: Filters): boolean {
   const { clinical } = one;
   if (filters.patientId !== undefined && clinical?.patientId !== filters.patientId) return false;
   if (filters.undiagnosed && clinical?.diagnosis) return false;
@@ -23,7 +23,7 @@ export function matches(one: CaseWithVisits, filters: Filters): boolean {
 }
 
 /** What the clinician's part adds to the words a lesion is found by. */
-export function clinicalWords(one: CaseWithVisits, patients: ReadonlyMap<string, Patient>): string {
+export function clinicalWords(one: Case, patients: ReadonlyMap<string, Patient>): string {
   const patient = one.clinical?.patientId ? patients.get(one.clinical.patientId) : undefined;
   return [one.clinical?.diagnosis, one.clinical?.histology, one.clinical?.reminder, patient?.code]
     .filter(Boolean)
@@ -43,7 +43,7 @@ export interface PatientSummary {
   reminder: string | null;
 }
 
-export function summaries(cases: readonly CaseWithVisits[]): Map<string, PatientSummary> {
+export function summaries(cases: readonly Case[]): Map<string, PatientSummary> {
   const found = new Map<string, PatientSummary>();
   for (const { clinical } of cases) {
     if (!clinical?.patientId) continue;

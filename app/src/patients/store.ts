@@ -1,11 +1,10 @@
 /** Reading and writing patients, their hypopigmentation sheets, and what a clinician adds to lesions. Every change is one transaction. */
 
 import { identity } from "../notebook/record";
-import { change } from "../notebook/cases";
-import { database } from "../notebook/database";
-import type { Measure, Patient, Sheet } from "./types";
-import type { Clinical } from "./types";
-import { NO_CLINICAL } from "./types";
+import { type CaseWithVisits, change, listCases, readCases } from "../notebook/cases";
+import { type Found, read, readAll, readEach } from "../notebook/database";
+import { isWhole, whole } from "../notebook/whole";
+import { type Clinical, type Measure, NO_CLINICAL, type Patient, type Sheet } from "./types";
 
 export function newPatient(code: string): Patient {
   const now = new Date().toISOString();
@@ -28,130 +27,136 @@ export function newSheet(patientId: string, date: string): Sheet {
   };
 }
 
-/** All patients, by code. */
-export async function listPatients(): Promise<Patient[]> {
-  const all = await (await database()).getAll("patients");
-  return all.sort((a, b) => a.code.localeCompare(b.code, undefined, { numeric: true }));
+/** All patients that can be shown, by code. */
+export function listPatients(): Promise<Patient[]> {
+  return read(async () => {
+    const { records } = await readAll("patient");
+    return records.sort((a, b) => a.code.localeCompare(b.code, undefined, { numeric: true }));
+  });
 }
 
-export async function readPatient(id: string): Promise<Patient | null> {
-  return (await (await database()).get("patients", id)) ?? null;
+/** @throws AppError: the patient's record is damaged */
+export function readPatient(id: string): Promise<Patient | null> {
+  return read(async (db) => whole("patient", await db.get("patients", id)));
 }
 
 export function savePatient(patient: Patient): Promise<void> {
-  return change(async () => {
-    await (await database()).put("patients", { ...patient, updated: new Date().toISOString() });
+  return change(["patients"], async (transaction) => {
+    await transaction.objectStore("patients").put({ ...patient, updated: new Date().toISOString() });
   });
 }
 
 /** Delete a patient and the sheets; lesions stay in the notebook, without a patient. */
 export function deletePatient(id: string): Promise<void> {
-  return change(async () => {
-    const db = await database();
-    const transaction = db.transaction(["patients", "sheets", "cases"], "readwrite");
+  return change(["patients", "sheets", "cases"], async (transaction) => {
     const [sheets, cases] = [transaction.objectStore("sheets"), transaction.objectStore("cases")];
-    const keys = await sheets.index("patient").getAllKeys(id);
-    const lesions = (await cases.getAll()).filter((one) => one.clinical?.patientId === id);
-    await Promise.all([
-      transaction.objectStore("patients").delete(id),
-      ...keys.map((key) => sheets.delete(key)),
-      ...lesions.map((one) =>
-        cases.put({
-          ...one,
-          clinical: { ...NO_CLINICAL, ...one.clinical, patientId: null },
-          updated: new Date().toISOString(),
-        }),
-      ),
-      transaction.done,
-    ]);
+    await transaction.objectStore("patients").delete(id);
+    for (const key of await sheets.index("patient").getAllKeys(id)) await sheets.delete(key);
+    for (const one of await cases.getAll()) {
+      if (one.clinical?.patientId !== id) continue;
+      const clinical = { ...NO_CLINICAL, ...one.clinical, patientId: null };
+      await cases.put({ ...one, clinical, updated: new Date().toISOString() });
+    }
   });
 }
 
-/** Oldest first. */
-export async function listSheets(patientId: string): Promise<Sheet[]> {
-  const found = await (await database()).getAllFromIndex("sheets", "patient", patientId);
-  return found.sort((a, b) => a.date.localeCompare(b.date) || a.created.localeCompare(b.created));
+/** Those of a patient, the oldest first, and how many are damaged. */
+export function listSheets(patientId: string): Promise<Found<"sheet">> {
+  return read(async (db) => {
+    const found = await readEach("sheet", await db.getAllKeysFromIndex("sheets", "patient", patientId));
+    found.records.sort((a, b) => a.date.localeCompare(b.date) || a.created.localeCompare(b.created));
+    return found;
+  });
 }
 
-export async function allSheets(): Promise<Sheet[]> {
-  return (await database()).getAll("sheets");
+/** Everything on the device, for writing it to a file; `damaged` counts what cannot be read. */
+export async function readEverything(): Promise<{
+  cases: CaseWithVisits[];
+  patients: Patient[];
+  sheets: Sheet[];
+  damaged: number;
+}> {
+  const listed = await listCases();
+  const [{ cases, damaged }, patients, sheets] = await Promise.all([
+    readCases(listed.cases.map(({ id }) => id)),
+    read(() => readAll("patient")),
+    read(() => readAll("sheet")),
+  ]);
+  return {
+    cases,
+    patients: patients.records,
+    sheets: sheets.records,
+    damaged: listed.damaged + damaged + patients.damaged + sheets.damaged,
+  };
 }
 
-export async function readSheet(id: string): Promise<Sheet | null> {
-  return (await (await database()).get("sheets", id)) ?? null;
+/** @throws AppError: the sheet is damaged */
+export function readSheet(id: string): Promise<Sheet | null> {
+  return read(async (db) => whole("sheet", await db.get("sheets", id)));
 }
 
 export function saveSheet(sheet: Sheet): Promise<void> {
-  return change(async () => {
-    await (await database()).put("sheets", { ...sheet, updated: new Date().toISOString() });
+  return change(["sheets"], async (transaction) => {
+    await transaction.objectStore("sheets").put({ ...sheet, updated: new Date().toISOString() });
   });
 }
 
 /** Change a sheet; it is read anew, so that what was written since the page drew it stays. */
 export function changeSheet(id: string, changed: (kept: Sheet) => Partial<Sheet>): Promise<void> {
-  return change(async () => {
-    const transaction = (await database()).transaction("sheets", "readwrite");
-    const kept = await transaction.store.get(id);
-    if (kept !== undefined) {
-      await transaction.store.put({ ...kept, ...changed(kept), updated: new Date().toISOString() });
-    }
-    await transaction.done;
+  return change(["sheets"], async (transaction) => {
+    const sheets = transaction.objectStore("sheets");
+    const kept = await sheets.get(id);
+    if (kept === undefined) return;
+    await sheets.put({ ...kept, ...changed(kept), updated: new Date().toISOString() });
   });
 }
 
 export function deleteSheet(id: string): Promise<void> {
-  return change(async () => {
-    await (await database()).delete("sheets", id);
+  return change(["sheets"], async (transaction) => {
+    await transaction.objectStore("sheets").delete(id);
   });
 }
 
 /** Change what the clinician says of a lesion; the case is read anew, so that what another tab wrote meanwhile stays. */
 export function saveClinical(caseId: string, changed: Partial<Clinical>): Promise<void> {
-  return change(async () => {
-    const transaction = (await database()).transaction("cases", "readwrite");
-    const one = await transaction.store.get(caseId);
-    if (one !== undefined) {
-      const clinical = { ...NO_CLINICAL, ...one.clinical, ...changed };
-      await transaction.store.put({ ...one, clinical, updated: new Date().toISOString() });
-    }
-    await transaction.done;
+  return change(["cases"], async (transaction) => {
+    const cases = transaction.objectStore("cases");
+    const one = await cases.get(caseId);
+    if (one === undefined) return;
+    const clinical = { ...NO_CLINICAL, ...one.clinical, ...changed };
+    await cases.put({ ...one, clinical, updated: new Date().toISOString() });
   });
 }
 
 export function saveMeasure(visitId: string, photo: number, measure: Measure): Promise<void> {
-  return change(async () => {
-    const transaction = (await database()).transaction(["visits", "cases"], "readwrite");
+  return change(["visits", "cases"], async (transaction) => {
     const [visits, cases] = [transaction.objectStore("visits"), transaction.objectStore("cases")];
     const visit = await visits.get(visitId);
-    if (visit !== undefined) {
-      const photos = visit.photos.map((one, i) => (i === photo ? { ...one, measure } : one));
-      await visits.put({ ...visit, photos });
-      const one = await cases.get(visit.caseId);
-      if (one !== undefined) await cases.put({ ...one, updated: new Date().toISOString() });
-    }
-    await transaction.done;
+    if (visit === undefined) return;
+    const photos = visit.photos.map((one, i) => (i === photo ? { ...one, measure } : one));
+    await visits.put({ ...visit, photos });
+    const one = await cases.get(visit.caseId);
+    if (one !== undefined) await cases.put({ ...one, updated: new Date().toISOString() });
   });
 }
 
 /** Merge imported patients and sheets: the one written last wins, and what it would replace is kept beside it. */
 export function mergeRecords(patients: readonly Patient[], sheets: readonly Sheet[]): Promise<void> {
-  return change(async () => {
-    const transaction = (await database()).transaction(["patients", "sheets"], "readwrite");
+  return change(["patients", "sheets"], async (transaction) => {
     const [people, dates] = [transaction.objectStore("patients"), transaction.objectStore("sheets")];
     for (const patient of patients) {
       const here = await people.get(patient.id);
-      await people.put(here === undefined ? patient : mergedPatient(here, patient));
+      await people.put(isWhole("patient", here) ? mergedPatient(here!, patient) : patient);
     }
     for (const sheet of sheets) {
       const here = await dates.get(sheet.id);
-      if (here === undefined) await dates.put(sheet);
+      if (here === undefined || !isWhole("sheet", here)) await dates.put(sheet);
       else if (here.updated !== sheet.updated) {
         const [newer, older] = sheet.updated > here.updated ? [sheet, here] : [here, sheet];
         await dates.put(newer);
         await dates.put({ ...older, id: `${older.id}-${older.updated}` });
       }
     }
-    await transaction.done;
   });
 }
 

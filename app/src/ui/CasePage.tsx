@@ -7,8 +7,8 @@ import {
   type CaseWithVisits,
   deleteCase,
   deleteVisit,
-  readCase,
-  revision,
+  openCase,
+  type Opened,
   saveCase,
   settleConflict,
 } from "../notebook/cases";
@@ -23,6 +23,7 @@ import { Compare } from "./Compare";
 import { Confirm, Dialog } from "./Dialog";
 import { Icon } from "./icons";
 import { cameraOpen } from "./Intake";
+import { Damaged, Kept } from "./Kept";
 import { LesionRecord } from "./record/lazy";
 import { VisitView } from "./VisitView";
 
@@ -126,7 +127,7 @@ function Conflicts({ one }: { one: CaseWithVisits }) {
   );
 }
 
-function Loaded({ one }: { one: CaseWithVisits }) {
+function Loaded({ one, damaged }: Opened) {
   const comparing = useSignal(false);
   const editing = useSignal(false);
   const deleting = useSignal<"case" | { visit: string } | null>(null);
@@ -207,6 +208,7 @@ function Loaded({ one }: { one: CaseWithVisits }) {
         </div>
         {one.site !== null && <BodyFigure view={one.site.view} site={one.site} />}
       </div>
+      <Damaged count={damaged} />
       <Conflicts one={one} />
       {hasMaps && (
         <label class="heat-slider no-print">
@@ -255,24 +257,9 @@ function Loaded({ one }: { one: CaseWithVisits }) {
 }
 
 export function CasePage({ id }: { id: string }) {
-  const one = useSignal<CaseWithVisits | null | undefined>(undefined);
-  useEffect(() => {
-    readCase(id).then(
-      (found) => (one.value = found),
-      (error: unknown) => {
-        tellError(error);
-        one.value = null;
-      },
-    );
-  }, [id, revision.value]);
-  if (one.value === undefined) return null;
-  if (one.value !== null) return <Loaded one={one.value} />;
   return (
-    <div class="page">
-      <p class="empty">{t("caseGone")}</p>
-      <a class="button" href={routeHash({ page: "notebook" })}>
-        {t("navNotebook")}
-      </a>
-    </div>
+    <Kept id={id} read={openCase} gone="caseGone" back="notebook">
+      {(found) => <Loaded {...found} />}
+    </Kept>
   );
 }

@@ -3,28 +3,51 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { dayText, fileSize, siteName, t } from "../i18n";
-import { type CaseWithVisits, deleteEverything, listCases, mergeIntoNotebook, revision } from "../notebook/cases";
+import type { CaseBrief } from "../notebook/brief";
+import { deleteEverything, listCases, mergeIntoNotebook, readVisit, revision } from "../notebook/cases";
 import { storageUse } from "../notebook/database";
 import { downloadBlob } from "../notebook/download";
 import { searchCases } from "../notebook/search";
-import { visitVerdict } from "../notebook/verdict";
 import { exportNotebook, importNotebook } from "../notebook/transfer";
 import { decrypt, isEncrypted } from "../patients/encryption";
 import { clinicalWords } from "../patients/search";
-import { allSheets, listPatients, mergeRecords } from "../patients/store";
+import { listPatients, mergeRecords, readEverything } from "../patients/store";
+import type { Visit } from "../notebook/types";
+import { visitVerdict } from "../notebook/verdict";
 import type { Patient } from "../patients/types";
 import { tellDone, tellError } from "../state/notices";
 import { routeHash } from "../state/route";
 import { BlobImage } from "./BlobImage";
 import { Confirm } from "./Dialog";
 import { Icon } from "./icons";
+import { Damaged } from "./Kept";
 import { PassphraseDialog } from "./record/ExportDialog";
 import { LongList } from "./record/LongList";
 import { VerdictLine } from "./Verdict";
 
-function CaseCard({ one }: { one: CaseWithVisits }) {
+/** A visit, read when its card is shown: the list itself holds no photograph. */
+function useVisit(id: string | undefined): Visit | null {
+  const visit = useSignal<Visit | null>(null);
+  useEffect(() => {
+    let current = true;
+    if (id === undefined) visit.value = null;
+    else {
+      readVisit(id).then(
+        (found) => current && (visit.value = found),
+        () => undefined, // the card stands without; the lesion's page tells what is wrong
+      );
+    }
+    return () => {
+      current = false;
+    };
+  }, [id, revision.value]);
+  return visit.value;
+}
+
+function CaseCard({ one }: { one: CaseBrief }) {
   const last = one.visits.at(-1);
-  const photo = last?.photos[0];
+  const visit = useVisit(last?.id);
+  const photo = visit?.photos.at(0);
   return (
     <li>
       <a class="case-card" href={routeHash({ page: "case", id: one.id })} data-testid="case">
@@ -41,7 +64,7 @@ function CaseCard({ one }: { one: CaseWithVisits }) {
               {t("conflictCount", { count: one.conflicts.length })}
             </span>
           )}
-          {last && <VerdictLine verdict={visitVerdict(last)} />}
+          {visit && <VerdictLine verdict={visitVerdict(visit)} />}
         </span>
         <span class="case-dates small">
           {last && dayText(last.date)}
@@ -66,17 +89,19 @@ function Storage({ count }: { count: number }) {
 }
 
 export function Notebook() {
-  const cases = useSignal<CaseWithVisits[] | null>(null);
+  const cases = useSignal<CaseBrief[] | null>(null);
   const patients = useSignal<ReadonlyMap<string, Patient>>(new Map());
   const secret = useSignal<File | null>(null);
+  const damaged = useSignal(0);
   const query = useSignal("");
   const confirming = useSignal(false);
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => {
     Promise.all([listCases(), listPatients()]).then(
-      ([found, people]) => {
+      ([{ cases: found, damaged: left }, people]) => {
         patients.value = new Map(people.map((one) => [one.id, one]));
         cases.value = found;
+        damaged.value = left;
       },
       (error: unknown) => {
         tellError(error);
@@ -87,10 +112,9 @@ export function Notebook() {
 
   const exportAll = async (): Promise<void> => {
     try {
-      downloadBlob(
-        await exportNotebook({ cases: cases.value ?? [], patients: await listPatients(), sheets: await allSheets() }),
-        `lentigo-notebook-${new Date().toISOString().slice(0, 10)}.json`,
-      );
+      const { damaged: left, ...records } = await readEverything();
+      downloadBlob(await exportNotebook(records), `lentigo-notebook-${new Date().toISOString().slice(0, 10)}.json`);
+      if (left > 0) tellDone("exportedWithout", { count: left });
     } catch (error) {
       tellError(error);
     }
@@ -183,6 +207,7 @@ export function Notebook() {
           />
         </label>
       )}
+      <Damaged count={damaged.value} />
       {all !== null && shown.length === 0 && (
         <p class="empty" data-testid="no-cases">
           {t(all.length === 0 ? "notebookEmpty" : "searchEmpty")}

@@ -4,7 +4,8 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Spec } from "../core/spec";
 import { t, today, untitled } from "../i18n";
-import { type CaseWithVisits, listCases, saveVisit } from "../notebook/cases";
+import { listCases, saveVisit } from "../notebook/cases";
+import type { CaseBrief } from "../notebook/brief";
 import { newCase, newVisit } from "../notebook/record";
 import type { Site } from "../notebook/types";
 import { keepStorage } from "../notebook/database";
@@ -25,7 +26,7 @@ interface Props {
 }
 
 export function SaveDialog({ answer, spec, onClose }: Props) {
-  const known = useSignal<CaseWithVisits[]>([]);
+  const known = useSignal<CaseBrief[]>([]);
   const target = useSignal(NEW);
   const title = useSignal("");
   const site = useSignal<Site | null>(null);
@@ -34,7 +35,7 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
   const saving = useSignal(false);
   useEffect(() => {
     listCases().then(
-      (cases) => {
+      ({ cases }) => {
         known.value = cases;
         if (cases.some(({ id }) => id === followUp.value)) target.value = followUp.value!;
       },

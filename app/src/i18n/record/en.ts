@@ -24,6 +24,9 @@ export const recordText = {
   deletePatient: "Delete this patient",
   deletePatientText:
     "The patient and the sheets are deleted from this device. Lesions stay in the notebook, without a patient.",
+  recordsDamaged:
+    "Records that are damaged and not shown: {count}. They are left on this device as they are; importing an export that holds them brings them back.",
+  exportedWithout: "The file is written, without damaged records: {count}.",
   exported: "The file is written.",
   bodyHead: "Head, front",
   bodyHeadBack: "Head, back",

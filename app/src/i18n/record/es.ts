@@ -27,6 +27,9 @@ export const esRecord: RecordTranslation = {
     deletePatient: "Borrar este paciente",
     deletePatientText:
       "El paciente y sus hojas se borran de este dispositivo. Las lesiones quedan en el cuaderno, sin paciente.",
+    recordsDamaged:
+      "Registros dañados que no se muestran: {count}. Quedan en este dispositivo tal como están; se recuperan importando una exportación que los contenga.",
+    exportedWithout: "El archivo está escrito, sin los registros dañados: {count}.",
     exported: "El archivo está escrito.",
     bodyHead: "Cabeza, delante",
     bodyHeadBack: "Cabeza, detrás",

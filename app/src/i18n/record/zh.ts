@@ -26,6 +26,8 @@ export const zhRecord: RecordTranslation = {
     filterDue: "只看到期需复查的患者（{count} 处皮损）",
     deletePatient: "删除这位患者",
     deletePatientText: "患者及其白斑记录将从本设备删除。皮损留在记录中，不再属于任何患者。",
+    recordsDamaged: "已损坏而未显示的记录：{count}。它们原样保留在此设备上；导入包含它们的导出文件即可恢复。",
+    exportedWithout: "文件已写出，未包含损坏的记录：{count}。",
     exported: "文件已写出。",
     bodyHead: "头部正面",
     bodyHeadBack: "头部背面",

@@ -1,7 +1,7 @@
 /** Every lesion of a patient on the drawn body: front, back, head and hands. */
 
 import { untitled, t } from "../../i18n";
-import type { CaseWithVisits } from "../../notebook/cases";
+import type { Case } from "../../notebook/types";
 import { routeHash } from "../../state/route";
 import { FIGURE, REGIONS } from "../body";
 
@@ -15,7 +15,7 @@ const VIEWS = [
   { key: "bodyHandLeft", view: "front", box: [142, 200, 36, 48], size: "detail" },
 ] as const;
 
-export function AllLesions({ lesions }: { lesions: readonly CaseWithVisits[] }) {
+export function AllLesions({ lesions }: { lesions: readonly Case[] }) {
   return (
     <div class="all-lesions" data-testid="all-lesions">
       {VIEWS.map(({ key, view, box, size }) => {

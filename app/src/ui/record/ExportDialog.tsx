@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { t } from "../../i18n";
 import { downloadBlob } from "../../notebook/download";
+import { exportNotebook, type NotebookContent } from "../../notebook/transfer";
 import { encrypt, SHORTEST_PASSPHRASE } from "../../patients/encryption";
 import { tellDone, tellError } from "../../state/notices";
 import { Dialog } from "../Dialog";
@@ -10,7 +11,7 @@ import { Dialog } from "../Dialog";
 interface Props {
   /** Without ".json". */
   name: string;
-  content: () => Promise<Blob>;
+  content: () => Promise<NotebookContent & { damaged: number }>;
   onClose: () => void;
 }
 
@@ -24,10 +25,12 @@ export function ExportDialog({ name, content, onClose }: Props) {
     event.preventDefault();
     working.value = true;
     try {
-      const blob = await content();
+      const { damaged, ...records } = await content();
+      const blob = await exportNotebook(records);
       if (isSecret.value) downloadBlob(await encrypt(blob, passphrase.value), `${name}-encrypted.json`);
       else downloadBlob(blob, `${name}.json`);
-      tellDone("exported");
+      if (damaged > 0) tellDone("exportedWithout", { count: damaged });
+      else tellDone("exported");
       onClose();
     } catch (error) {
       tellError(error);

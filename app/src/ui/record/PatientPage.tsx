@@ -1,21 +1,22 @@
 /** One patient: the lesions on the body and in a list, the sheets of hypopigmented disease, and what goes out. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { fhirRecord } from "../../fhir/record";
 import { diagnosisName } from "../../hypo/diagnoses";
 import { shareOfRegion } from "../../hypo/share";
 import { vasi } from "../../hypo/vasi";
 import { dayText, language, siteName, t, today } from "../../i18n";
-import { type CaseWithVisits, listCases, revision } from "../../notebook/cases";
+import type { CaseBrief } from "../../notebook/brief";
+import { listCases, readCases } from "../../notebook/cases";
 import { downloadBlob } from "../../notebook/download";
-import { exportNotebook } from "../../notebook/transfer";
+import type { Case } from "../../notebook/types";
 import { deletePatient, listSheets, newSheet, readPatient, saveSheet } from "../../patients/store";
 import type { Patient, Sheet } from "../../patients/types";
-import { tellError } from "../../state/notices";
+import { tellDone, tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
 import { Confirm } from "../Dialog";
 import { Icon } from "../icons";
+import { Damaged, Kept } from "../Kept";
 import { AllLesions } from "./AllLesions";
 import { Curve, type CurvePoint } from "./Curve";
 import { ExportDialog } from "./ExportDialog";
@@ -26,8 +27,10 @@ import { PatientForm } from "./PatientForm";
 
 interface Loaded {
   patient: Patient;
-  lesions: CaseWithVisits[];
+  lesions: CaseBrief[];
   sheets: Sheet[];
+  /** Sheets that cannot be shown. */
+  damaged: number;
 }
 
 /** VASI over dates; the error reaches to the borders of the steps of depigmentation. */
@@ -79,7 +82,7 @@ function SheetCard({ sheet }: { sheet: Sheet }) {
   );
 }
 
-function View({ patient, lesions, sheets }: Loaded) {
+function View({ patient, lesions, sheets, damaged }: Loaded) {
   const editing = useSignal(false);
   const deleting = useSignal(false);
   const exporting = useSignal(false);
@@ -87,6 +90,7 @@ function View({ patient, lesions, sheets }: Loaded) {
     patient.birthYear === null ? "" : t("bornIn", { year: patient.birthYear }),
     skinTypeText(patient.skinType),
   ];
+  const readLesions = () => readCases(lesions.map(({ id }) => id));
   const run = (work: () => Promise<void>): void => void work().catch(tellError);
   const add = (): void =>
     run(async () => {
@@ -122,11 +126,14 @@ function View({ patient, lesions, sheets }: Loaded) {
             class="button"
             onClick={() =>
               run(async () => {
-                const record = await fhirRecord({ patient, lesions, sheets, placeName: ({ site }) => siteName(site) });
+                const { cases, damaged: left } = await readLesions();
+                const placeName = ({ site }: Case): string => siteName(site);
+                const record = await fhirRecord({ patient, lesions: cases, sheets, placeName });
                 downloadBlob(
                   new Blob([JSON.stringify(record)], { type: "application/fhir+json" }),
                   "lentigo-fhir.json",
                 );
+                if (left + damaged > 0) tellDone("exportedWithout", { count: left + damaged });
               })
             }
             data-testid="fhir"
@@ -144,6 +151,7 @@ function View({ patient, lesions, sheets }: Loaded) {
           </button>
         </div>
       </div>
+      <Damaged count={damaged} />
       <section class="patient-section">
         <h2>{t("lesionCount", { count: lesions.length })}</h2>
         <AllLesions lesions={lesions} />
@@ -195,7 +203,10 @@ function View({ patient, lesions, sheets }: Loaded) {
       {exporting.value && (
         <ExportDialog
           name={`lentigo-patient-${today()}`}
-          content={() => exportNotebook({ cases: lesions, patients: [patient], sheets })}
+          content={async () => {
+            const { cases, damaged: left } = await readLesions();
+            return { cases, patients: [patient], sheets, damaged: left + damaged };
+          }}
           onClose={() => (exporting.value = false)}
         />
       )}
@@ -217,28 +228,17 @@ function View({ patient, lesions, sheets }: Loaded) {
   );
 }
 
+async function readPage(id: string): Promise<Loaded | null> {
+  const [patient, { cases }, sheets] = await Promise.all([readPatient(id), listCases(), listSheets(id)]);
+  if (patient === null) return null;
+  const lesions = cases.filter((one) => one.clinical?.patientId === id);
+  return { patient, lesions, sheets: sheets.records, damaged: sheets.damaged };
+}
+
 export function PatientPage({ id }: { id: string }) {
-  const loaded = useSignal<Loaded | null | undefined>(undefined);
-  useEffect(() => {
-    Promise.all([readPatient(id), listCases(), listSheets(id)]).then(
-      ([patient, cases, sheets]) => {
-        const lesions = cases.filter((one) => one.clinical?.patientId === id);
-        loaded.value = patient && { patient, lesions, sheets };
-      },
-      (error: unknown) => {
-        tellError(error);
-        loaded.value = null;
-      },
-    );
-  }, [id, revision.value]);
-  if (loaded.value === undefined) return null;
-  if (loaded.value !== null) return <View {...loaded.value} />;
   return (
-    <div class="page">
-      <p class="empty">{t("patientGone")}</p>
-      <a class="button" href={routeHash({ page: "patients" })}>
-        {t("navPatients")}
-      </a>
-    </div>
+    <Kept id={id} read={readPage} gone="patientGone" back="patients">
+      {(found) => <View {...found} />}
+    </Kept>
   );
 }

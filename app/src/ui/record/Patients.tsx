@@ -3,12 +3,12 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { dayText, t, today } from "../../i18n";
-import { type CaseWithVisits, listCases, revision } from "../../notebook/cases";
+import type { CaseBrief } from "../../notebook/brief";
+import { listCases, revision } from "../../notebook/cases";
 import { downloadBlob } from "../../notebook/download";
-import { exportNotebook } from "../../notebook/transfer";
 import { calendarFile } from "../../patients/calendar";
 import { matches, type PatientSummary, searchPatients, summaries } from "../../patients/search";
-import { allSheets, listPatients, newPatient } from "../../patients/store";
+import { listPatients, newPatient, readEverything } from "../../patients/store";
 import type { Patient } from "../../patients/types";
 import { tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
@@ -40,7 +40,7 @@ function Card({ patient, summary }: { patient: Patient; summary: PatientSummary 
 
 export function Patients() {
   const patients = useSignal<Patient[] | null>(null);
-  const cases = useSignal<CaseWithVisits[]>([]);
+  const cases = useSignal<CaseBrief[]>([]);
   const query = useSignal("");
   const adding = useSignal<Patient | null>(null);
   const exporting = useSignal(false);
@@ -49,7 +49,7 @@ export function Patients() {
     Promise.all([listPatients(), listCases()]).then(
       ([people, lesions]) => {
         patients.value = people;
-        cases.value = lesions;
+        cases.value = lesions.cases;
       },
       (error: unknown) => {
         tellError(error);
@@ -140,9 +140,7 @@ export function Patients() {
       {exporting.value && (
         <ExportDialog
           name={`lentigo-record-${today()}`}
-          content={async () =>
-            exportNotebook({ cases: await listCases(), patients: await listPatients(), sheets: await allSheets() })
-          }
+          content={readEverything}
           onClose={() => (exporting.value = false)}
         />
       )}

@@ -1,19 +1,18 @@
 /** One lesion on one page of paper, A4 or Letter: photographs, place, answer with its limits, sizes and change. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { argmax } from "../../core/probabilities";
 import { className, dayText, percent, siteName, t, today } from "../../i18n";
-import { type CaseWithVisits, readCase, revision } from "../../notebook/cases";
+import { openCase, type Opened } from "../../notebook/cases";
 import type { Visit } from "../../notebook/types";
 import { visitVerdict } from "../../notebook/verdict";
 import { readPatient } from "../../patients/store";
 import type { Patient } from "../../patients/types";
-import { tellError } from "../../state/notices";
 import { routeHash } from "../../state/route";
 import { BlobImage } from "../BlobImage";
 import { BodyFigure } from "../BodyMap";
 import { Icon } from "../icons";
+import { Damaged, Kept } from "../Kept";
 import { VerdictLine } from "../Verdict";
 import { MeasureFigures } from "./MeasureFigures";
 import { Growth } from "./LesionRecord";
@@ -66,7 +65,7 @@ function ReportVisit({ visit }: { visit: Visit }) {
   );
 }
 
-function View({ one, patient }: { one: CaseWithVisits; patient: Patient | null }) {
+function View({ one, damaged, patient }: Shown) {
   const paper = useSignal<(typeof PAPERS)[number]>("A4");
   const { clinical } = one;
   const visits = one.visits.length > 2 ? [one.visits[0], one.visits[one.visits.length - 1]] : one.visits;
@@ -111,6 +110,7 @@ function View({ one, patient }: { one: CaseWithVisits; patient: Patient | null }
           </button>
         </div>
       </div>
+      <Damaged count={damaged} />
       <div class="report-sheet">
         <header class="report-head">
           <div>
@@ -144,24 +144,21 @@ function View({ one, patient }: { one: CaseWithVisits; patient: Patient | null }
   );
 }
 
+interface Shown extends Opened {
+  patient: Patient | null;
+}
+
+async function readReport(id: string): Promise<Shown | null> {
+  const opened = await openCase(id);
+  const patientId = opened?.one.clinical?.patientId;
+  // A damaged patient does not hide the lesion.
+  return opened && { ...opened, patient: patientId ? await readPatient(patientId).catch(() => null) : null };
+}
+
 export function Report({ id }: { id: string }) {
-  const loaded = useSignal<{ one: CaseWithVisits; patient: Patient | null } | null | undefined>(undefined);
-  useEffect(() => {
-    readCase(id)
-      .then(async (one) => {
-        const patientId = one?.clinical?.patientId;
-        loaded.value = one && { one, patient: patientId ? await readPatient(patientId) : null };
-      })
-      .catch((error: unknown) => {
-        tellError(error);
-        loaded.value = null;
-      });
-  }, [id, revision.value]);
-  if (loaded.value === undefined) return null;
-  if (loaded.value !== null) return <View {...loaded.value} />;
   return (
-    <div class="page">
-      <p class="empty">{t("caseGone")}</p>
-    </div>
+    <Kept id={id} read={readReport} gone="caseGone" back="notebook">
+      {(found) => <View {...found} />}
+    </Kept>
   );
 }

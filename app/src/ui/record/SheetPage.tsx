@@ -1,7 +1,7 @@
 /** One date of a patient with hypopigmented disease: photographs in pairs, patches, VASI with its steps, treatment. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import { DIAGNOSES, diagnosisName } from "../../hypo/diagnoses";
 import { shareOfRegion } from "../../hypo/share";
 import {
@@ -14,7 +14,6 @@ import {
 } from "../../hypo/vasi";
 import { dayText, language, t, today } from "../../i18n";
 import type { TextKey } from "../../i18n/en";
-import { revision } from "../../notebook/cases";
 import { identity } from "../../notebook/record";
 import { changeSheet, deleteSheet, listSheets, readPatient, readSheet } from "../../patients/store";
 import type { Patient, PhotoPair, Sheet, SheetPhoto } from "../../patients/types";
@@ -23,6 +22,7 @@ import { go, routeHash } from "../../state/route";
 import { BlobImage } from "../BlobImage";
 import { Confirm } from "../Dialog";
 import { Icon } from "../icons";
+import { Kept } from "../Kept";
 import { Curve } from "./Curve";
 import { MeasureFigures } from "./MeasureFigures";
 import { number } from "./numbers";
@@ -384,30 +384,21 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
   );
 }
 
+async function readSheets(id: string): Promise<{ sheet: Sheet; patient: Patient | null; sheets: Sheet[] } | null> {
+  const sheet = await readSheet(id);
+  if (sheet === null) return null;
+  // A damaged patient or another damaged date does not hide this one.
+  const [patient, { records }] = await Promise.all([
+    readPatient(sheet.patientId).catch(() => null),
+    listSheets(sheet.patientId),
+  ]);
+  return { sheet, patient, sheets: records };
+}
+
 export function SheetPage({ id }: { id: string }) {
-  const loaded = useSignal<{ sheet: Sheet; patient: Patient | null; sheets: Sheet[] } | null | undefined>(undefined);
-  useEffect(() => {
-    readSheet(id)
-      .then(async (sheet) => {
-        if (sheet === null) loaded.value = null;
-        else {
-          const [patient, sheets] = await Promise.all([readPatient(sheet.patientId), listSheets(sheet.patientId)]);
-          loaded.value = { sheet, patient, sheets };
-        }
-      })
-      .catch((error: unknown) => {
-        tellError(error);
-        loaded.value = null;
-      });
-  }, [id, revision.value]);
-  if (loaded.value === undefined) return null;
-  if (loaded.value !== null) return <View key={loaded.value.sheet.id} {...loaded.value} />;
   return (
-    <div class="page">
-      <p class="empty">{t("sheetGone")}</p>
-      <a class="button" href={routeHash({ page: "patients" })}>
-        {t("navPatients")}
-      </a>
-    </div>
+    <Kept id={id} read={readSheets} gone="sheetGone" back="patients">
+      {(found) => <View key={found.sheet.id} {...found} />}
+    </Kept>
   );
 }

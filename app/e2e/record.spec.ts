@@ -375,3 +375,26 @@ test("two tabs write to one lesion: nothing is lost", async ({ page, url, contex
   await expect(page.getByTestId("diagnosis")).toHaveValue("naevus");
   await expect(page.getByTestId("histology")).toHaveValue("junctional");
 });
+
+test("a full device loses no outline: the editor stays open until it is kept", async ({ page, url }) => {
+  await start(page, url);
+  await go(page, "#/notebook/face");
+  await page.getByTestId("measure").first().click();
+  const stage = page.getByTestId("outline-stage");
+  await expect(stage).toHaveAttribute("data-shapes", "1");
+  await page.evaluate(() => {
+    const { put } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.put = function (...args) {
+      if (document.body.dataset["full"] === "yes") throw new DOMException("no space", "QuotaExceededError");
+      return put.apply(this, args);
+    };
+    document.body.dataset["full"] = "yes";
+  });
+  await page.getByTestId("save-outline").click();
+  await expect(page.getByTestId("notice-error")).toContainText("no space left");
+  await expect(stage).toHaveAttribute("data-shapes", "1");
+  await page.evaluate(() => (document.body.dataset["full"] = "no"));
+  await page.getByTestId("save-outline").click();
+  await expect(stage).toBeHidden();
+  await expect(page.getByTestId("figures")).toBeVisible();
+});

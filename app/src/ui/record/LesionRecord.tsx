@@ -22,11 +22,14 @@ import { OutlineEditor } from "./OutlineEditor";
 
 const NO_MEASURE: Measure = { target: "dark", shapes: [], proposed: true, scale: null };
 
-async function attempt(work: () => Promise<void>): Promise<void> {
+/** Whether it went well; what did not is told. */
+async function attempt(work: () => Promise<void>): Promise<boolean> {
   try {
     await work();
+    return true;
   } catch (error) {
     tellError(error);
+    return false;
   }
 }
 
@@ -124,7 +127,9 @@ function VisitMeasures({ visit }: { visit: Visit }) {
           {...visit.photos[index]}
           measure={visit.photos[index].measure ?? NO_MEASURE}
           onSave={(measure) =>
-            void attempt(() => saveMeasure(visit.id, index, measure)).then(() => (editing.value = null))
+            void attempt(() => saveMeasure(visit.id, index, measure)).then((kept) => {
+              if (kept) editing.value = null; // or the outline that was drawn would be lost
+            })
           }
           onClose={() => (editing.value = null)}
         />

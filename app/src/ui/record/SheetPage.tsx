@@ -48,14 +48,15 @@ function PhotoSlot({
 }: {
   photo: SheetPhoto | null;
   light: Light;
-  onChange: (photo: SheetPhoto | null) => void;
+  /** Gives whether it is kept. */
+  onChange: (photo: SheetPhoto | null) => Promise<boolean>;
 }) {
   const input = useRef<HTMLInputElement>(null);
   const editing = useSignal(false);
   const add = async (file: File | undefined): Promise<void> => {
     if (file === undefined) return;
     try {
-      onChange(await sheetPhoto(file, light === "wood" ? "wood" : "pale"));
+      await onChange(await sheetPhoto(file, light === "wood" ? "wood" : "pale"));
     } catch (error) {
       tellError(error, file.name);
     }
@@ -109,7 +110,7 @@ function PhotoSlot({
             >
               {t("outlinePatches")}
             </button>
-            <button type="button" class="button button-quiet" onClick={() => onChange(null)}>
+            <button type="button" class="button button-quiet" onClick={() => void onChange(null)}>
               {t("removePhoto")}
             </button>
           </div>
@@ -123,8 +124,9 @@ function PhotoSlot({
             <OutlineEditor
               {...photo}
               onSave={(measure, region) => {
-                onChange({ ...photo, measure, region });
-                editing.value = false;
+                void onChange({ ...photo, measure, region }).then((kept) => {
+                  if (kept) editing.value = false; // or the outline that was drawn would be lost
+                });
               }}
               onClose={() => (editing.value = false)}
             />
@@ -233,11 +235,18 @@ function VasiTable({
 
 function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | null; sheets: Sheet[] }) {
   const deleting = useSignal(false);
-  const update = (changed: (kept: Sheet) => Partial<Sheet>): void =>
-    void changeSheet(sheet.id, changed).catch(tellError);
+  const write = (changed: (kept: Sheet) => Partial<Sheet>): Promise<boolean> =>
+    changeSheet(sheet.id, changed).then(
+      () => true,
+      (error: unknown) => {
+        tellError(error);
+        return false;
+      },
+    );
+  const update = (changed: (kept: Sheet) => Partial<Sheet>): void => void write(changed);
   const save = (changed: Partial<Sheet>): void => update(() => changed);
-  const setPair = (id: string, changed: Partial<PhotoPair>): void =>
-    update(({ pairs }) => ({ pairs: pairs.map((pair) => (pair.id === id ? { ...pair, ...changed } : pair)) }));
+  const setPair = (id: string, changed: Partial<PhotoPair>): Promise<boolean> =>
+    write(({ pairs }) => ({ pairs: pairs.map((pair) => (pair.id === id ? { ...pair, ...changed } : pair)) }));
   return (
     <div class="page sheet-page">
       <a class="back no-print" href={routeHash(patient ? { page: "patient", id: patient.id } : { page: "patients" })}>
@@ -331,7 +340,7 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
               <span>{t("region")}</span>
               <select
                 value={pair.region}
-                onChange={(event) => setPair(pair.id, { region: event.currentTarget.value as ScoredRegion })}
+                onChange={(event) => void setPair(pair.id, { region: event.currentTarget.value as ScoredRegion })}
               >
                 {SCORED_REGIONS.map((region) => (
                   <option key={region} value={region}>

@@ -43,13 +43,13 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
 
 def write_text(target: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically.
+    """Write UTF-8 text atomically; what is no Unicode, as in some file names, becomes an escape, which JSON reads back.
 
     Raises:
         OutputError: the disk refuses.
     """
     with atomic_path(target) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_bytes(target: str | Path, content: bytes) -> None:

@@ -6,7 +6,10 @@ of a line around, end a line of a table, or make a spreadsheet run them as a for
 
 from __future__ import annotations
 
+import csv
 import re
+from collections.abc import Iterable
+from typing import Any
 
 # Control characters (C0, DEL, C1), marks and overrides of direction, line and paragraph separators, lone surrogates.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -47,6 +50,28 @@ def guard_cell(text: str) -> str:
 def unguard_cell(text: str) -> str:
     """The text that `guard_cell` was given."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    r"""One line of a CSV table, its cells quoted where they must be and guarded (`guard_cell`).
+
+    Example:
+        >>> csv_line(["=1+1", "a,b", "-1.5"])
+        '\'=1+1,"a,b",-1.5\n'
+    """
+    line: str = _formatter.writerow(list(map(guard_cell, cells)))
+    return line[:-2] + "\n"
+
+
+class _Echo:
+    """A file whose `write` returns the text, which is how the csv module formats one line."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+# A carriage return in a cell is quoted only where lines end in one.
+_formatter: Any = csv.writer(_Echo(), lineterminator="\r\n")
 
 
 def _escape(match: re.Match[str]) -> str:

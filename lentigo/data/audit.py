@@ -32,6 +32,7 @@ from lentigo.errors import ImageError
 from lentigo.machine import available_cores
 from lentigo.pixels.artifacts import ARTIFACTS, detect_artifacts
 from lentigo.progress import Progress, shown
+from lentigo.text import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -174,9 +175,9 @@ class Audit:
         text = [repr(self.samples), ""]
         for what, count, _, first in self._findings():
             text.append(f"{count:>7,}  {what}")
-            text += [f"         - {found}" for found in first[:3]]
+            text += [f"         - {one_line(found)}" for found in first[:3]]
         if self.shortcuts:
-            text += ["", *lines(self.shortcuts)]
+            text += ["", *map(one_line, lines(self.shortcuts))]
         return "\n".join([*text, "", self._verdict()])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -196,7 +197,7 @@ class Audit:
         findings.add_column("what")
         findings.add_column("the first", overflow="fold")
         for what, count, fault, first in self._findings():
-            findings.add_row(Text(f"{count:,}", style="bold red" if fault else ""), what, Text("\n".join(first[:3])))
+            findings.add_row(Text(f"{count:,}", style="bold red" if fault else ""), what, Text("\n".join(map(one_line, first[:3]))))
         yield findings
         if self.shortcuts:
             yield Text("\n".join(lines(self.shortcuts)))

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from lentigo.data.readers import read_samples
 from lentigo.data.samples import Samples
+from lentigo.data.tables import write_table
 from lentigo.errors import DataError, did_you_mean
-from lentigo.files import atomic_path
 from lentigo.labels import LabelSet
 
 COLUMNS = ("data", "image", "label")
@@ -119,8 +119,7 @@ def save_extras(extras: Sequence[Extra], path: str | Path) -> None:
         OutputError: the disk refuses.
     """
     tables = [extra.samples.frame.assign(data=extra.samples.name)[list(COLUMNS)] for extra in extras]
-    with atomic_path(path) as temporary:
-        pd.concat(tables, ignore_index=True).to_csv(temporary, index=False)
+    write_table(path, pd.concat(tables, ignore_index=True))
 
 
 class Pool:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from lentigo.text import one_line
+
 
 @dataclass
 class Reading:
@@ -50,7 +52,8 @@ class Reading:
             found.append(f"tables: {', '.join(self.tables)}")
         found += [f"{what}: {where}" for what, where in self.columns.items()]
         found += [f"note: {text}" for text in self.notes]
-        return found + [f"left out: {n:,} ({why}), such as {self.examples[why]}" for why, n in self.ignored.most_common()]
+        found += [f"left out: {n:,} ({why}), such as {self.examples[why]}" for why, n in self.ignored.most_common()]
+        return list(map(one_line, found))
 
 
 def some(names: Iterable[str], most: int = 4) -> str:

@@ -21,6 +21,7 @@ from lentigo.errors import DataError, ImageError, did_you_mean
 from lentigo.imaging import open_image
 from lentigo.labels import LabelSet
 from lentigo.pixels.variant import Variant
+from lentigo.text import one_line
 
 SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "path", "label", "group", "split", "train_only")
@@ -182,7 +183,7 @@ class Samples:
             "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
             for row in rows
         ]
-        return "\n".join([head, *lines])
+        return "\n".join(map(one_line, [head, *lines]))
 
 
 def split_key(path: str) -> tuple[str, str]:

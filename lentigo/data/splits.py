@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from lentigo.data.balance import add_copies, restore_copies
 from lentigo.data.samples import SPLITS, VARIANT, Samples
-from lentigo.data.tables import need_columns, read_table
+from lentigo.data.tables import need_columns, read_table, unguard, write_table
 from lentigo.errors import DataError, did_you_mean
-from lentigo.files import atomic_path
 
 PROTOCOLS = ("image", "lesion", "patient", "official", "augmented")
 
@@ -96,9 +95,7 @@ def save_split(samples: Samples, path: str | Path) -> None:
     Raises:
         OutputError: the disk refuses.
     """
-    with atomic_path(path) as temporary:
-        columns = ["image", "split", VARIANT] if samples.copies.any() else ["image", "split"]
-        samples.frame[columns].to_csv(temporary, index=False)
+    write_table(path, samples.frame[["image", "split", VARIANT] if samples.copies.any() else ["image", "split"]])
 
 
 def load_split(samples: Samples, path: str | Path) -> Samples:
@@ -107,7 +104,7 @@ def load_split(samples: Samples, path: str | Path) -> Samples:
     Raises:
         DataError: the file cannot be read, lacks a column, names another split, or is of other images.
     """
-    table = need_columns(read_table(Path(path)), ("image", "split"), path)
+    table = need_columns(unguard(read_table(Path(path))), ("image", "split"), path)
     if table["image"].duplicated().any():
         raise DataError(f"{path}: image {table['image'][table['image'].duplicated()].iloc[0]!r} is there more than once")
     if VARIANT in table.columns and not samples.copies.any():

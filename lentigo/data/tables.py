@@ -1,4 +1,4 @@
-"""Reading tables as people have them: any encoding and delimiter, Excel files, headers in any case."""
+"""Tables as people have them, read: any encoding and delimiter, Excel files, headers in any case; and tables as lentigo writes them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from lentigo.errors import DataError, MissingExtraError, did_you_mean
+from lentigo.files import atomic_path
+from lentigo.text import csv_line, unguard_cell
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".xlsx", ".xls", ".ods"})
 _DELIMITERS = ",;\t|"
@@ -48,6 +52,32 @@ def read_table(path: Path) -> pd.DataFrame:
         what = "an Excel workbook" if suffix == ".xlsx" else "a CSV table"
         raise DataError(f"{path}: cannot be read as {what} ({str(error).strip()})") from None
     return _table(rows, path)
+
+
+def write_table(path: str | Path, frame: pd.DataFrame, *, float_format: str = "%.9g") -> None:
+    """Write a table as CSV, atomically; no text in it runs as a formula in a spreadsheet. `unguard` gives the texts back.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+
+    def cell(value: Any) -> str:
+        if isinstance(value, str):
+            return value
+        if pd.isna(value):
+            return ""
+        return float_format % value if isinstance(value, float) else str(value)
+
+    columns = [map(cell, frame.iloc[:, place].tolist()) for place in range(frame.shape[1])]
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        file.write(csv_line(map(str, frame.columns)))
+        file.writelines(map(csv_line, zip(*columns, strict=True)))
+
+
+def unguard(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table as `write_table` was given it, all texts without what guards them."""
+    texts = {name: frame[name].map(unguard_cell, na_action="ignore") for name in frame.columns if not is_numeric_dtype(frame[name])}
+    return frame.assign(**texts).rename(columns=unguard_cell)
 
 
 def need_columns(table: pd.DataFrame, columns: Sequence[str], path: str | Path) -> pd.DataFrame:

@@ -12,8 +12,6 @@ With more than two runs, p values are corrected by Holm's method (*Scand. J. Sta
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -34,6 +32,7 @@ from lentigo.evaluation.metrics import Counts, evaluate_predictions
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import read_run
 from lentigo.files import write_text
+from lentigo.text import csv_line
 
 ALPHA = 0.05
 SHOWN = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1", "macro_auc")
@@ -181,17 +180,15 @@ class Comparison:
 
     def csv(self) -> str:
         """The comparison as CSV, one row a figure: kind, first, second, metric, value, low, high, p, p_holm."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["kind", "first", "second", "protocol", "metric", "value", "low", "high", "p", "p_holm"])
+        rows = [["kind", "first", "second", "protocol", "metric", "value", "low", "high", "p", "p_holm"]]
         for run in self.runs:
             for metric, e in run.metrics.items():
-                writer.writerow(["run", run.name, "", run.facts.get("protocol") or "", metric, *_cells(e), "", ""])
+                rows.append(["run", run.name, "", str(run.facts.get("protocol") or ""), metric, *_cells(e), "", ""])
         for pair in self.pairs:
             for metric, d in pair.differences.items():
                 row = ["difference", pair.first, pair.second, "", metric, *_cells(d.estimate), f"{d.p:.6g}", f"{d.p_adjusted:.6g}"]
-                writer.writerow(row)
-        return buffer.getvalue()
+                rows.append(row)
+        return "".join(map(csv_line, rows))
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers, ready for JSON."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+from lentigo.text import one_line
 
 _RULES = {"l": "---", "r": "---:"}
 
@@ -16,4 +19,9 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: st
         align: ``l`` (text) or ``r`` (numbers), column by column; the last letter holds for the columns that follow, too.
     """
     rule = [_RULES[align[min(i, len(align) - 1)]] for i in range(len(head))]
-    return [f"| {' | '.join(cells)} |" for cells in (head, rule, *([cell.replace("|", "\\|") for cell in row] for row in rows))]
+    return [f"| {' | '.join(cells)} |" for cells in ([*map(_cell, head)], rule, *([*map(_cell, row)] for row in rows))]
+
+
+def _cell(text: str) -> str:
+    """Text that ends no cell, no line and no table; tags in it are shown, not obeyed."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", one_line(text).replace("|", "\\|"))

@@ -46,6 +46,7 @@ _STYLE: Any = {  # matplotlib lists every key as a literal type
     "grid.color": GRID,
     "grid.linewidth": 0.7,
     "text.color": INK,
+    "text.parse_math": False,  # class names may hold a dollar sign
     "xtick.color": MUTED,
     "ytick.color": MUTED,
     "xtick.labelsize": 8.5,

@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lentigo.data.tables import write_table
 from lentigo.errors import DataError, did_you_mean
 from lentigo.files import atomic_path
+from lentigo.text import unguard_cell
 
 REQUIRED = ("image", "path", "group", "target")
 STATE = "probabilities"
@@ -175,10 +177,8 @@ def write_predictions(
     table = make_predictions(
         images=images, paths=paths, groups=groups, targets=targets, probabilities=probabilities, codes=codes, metadata=metadata
     )
-    with atomic_path(path) as temporary:
-        said = {} if STATE in table.frame.columns else {STATE: "after temperature" if calibrated else "before temperature"}
-        frame = table.frame.assign(**said)
-        frame.to_csv(temporary, index=False, float_format="%.9g", lineterminator="\n")
+    said = {} if STATE in table.frame.columns else {STATE: "after temperature" if calibrated else "before temperature"}
+    write_table(path, table.frame.assign(**said))
     return Path(path)
 
 
@@ -294,8 +294,8 @@ def _read_rows(source: Path) -> tuple[list[str], list[list[str]]]:
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
-            header = next(reader, [])
-            rows = [row for row in reader if row]
+            header = list(map(unguard_cell, next(reader, [])))
+            rows = [list(map(unguard_cell, row)) for row in reader if row]
     except FileNotFoundError:
         raise DataError(f"{source}: no such file of predictions") from None
     except IsADirectoryError:

@@ -39,6 +39,7 @@ from lentigo.evaluation.selective import selective_plot, trust_section
 from lentigo.files import write_text
 from lentigo.inference.heatmap import overlay
 from lentigo.labels import LabelSet
+from lentigo.text import lines
 
 # What metrics.json takes from run.json; the data's place on this machine stays out.
 FACTS = (
@@ -407,7 +408,12 @@ def _by_attribute(subgroups: tuple[Subgroup, ...]) -> dict[str, list[Subgroup]]:
 
 def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("lentigo.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("lentigo.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: lines(value) if type(value) is str else value,  # names from elsewhere; markup of our own is no plain str
     )
     environment.filters["words"] = lambda code: str(code).replace("_", " ")
     environment.globals["name_of"] = _name_of

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lentigo.data.tables import unguard
 from lentigo.errors import DataError, first_line
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.markdown import markdown_table
@@ -344,6 +345,6 @@ def _rows_of(table: PredictionTable, images: pd.Series[Any], what: str) -> npt.N
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, dtype={"image": str, "corruption": str, "change": str}, keep_default_na=False, na_values=[""])
+        return unguard(pd.read_csv(path, dtype={"image": str, "corruption": str, "change": str}, keep_default_na=False, na_values=[""]))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as CSV ({first_line(error)})") from None

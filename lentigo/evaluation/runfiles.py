@@ -17,6 +17,7 @@ import pandas as pd
 from lentigo.errors import DataError, first_line
 from lentigo.evaluation.predictions import Maps, PredictionTable, maps_path, read_maps, read_predictions
 from lentigo.labels import ClassLabel, LabelSet
+from lentigo.text import one_line
 
 RECORD = "run.json"
 LOG = "log.csv"
@@ -80,7 +81,7 @@ def read_run(source: str | Path, *, split: str = "test") -> RunFiles:
     maps = maps_path(predictions)
     return RunFiles(
         folder=folder,
-        name=str(record.get("name") or (folder if path.is_dir() else path).resolve().stem),
+        name=one_line(str(record.get("name") or (folder if path.is_dir() else path).resolve().stem)),
         split=split,
         record=record,
         labels=labels or LabelSet.of("predictions", test.codes),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from lentigo.errors import DataError, OutputError, did_you_mean
 from lentigo.files import atomic_path
 from lentigo.inference.table import Row
+from lentigo.text import csv_line
 
 CHALLENGES: dict[str, tuple[str, ...]] = {
     "isic2018": ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"),
@@ -85,7 +85,6 @@ class Submission:
         if path.suffix.lower() != ".csv":
             raise OutputError(f"{path}: a submission is a .csv file")
         with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(("image", *self.columns))
-            writer.writerows((image, *map(repr, cells)) for image, cells in sorted(self._rows.items()))
+            file.write(csv_line(("image", *self.columns)))
+            file.writelines(csv_line((image, *map(repr, cells))) for image, cells in sorted(self._rows.items()))
         return len(self._rows)

@@ -20,7 +20,7 @@ from typing import IO, Any
 from lentigo.errors import MissingExtraError, OutputError
 from lentigo.files import atomic_path
 from lentigo.inference.verdict import Verdict
-from lentigo.text import guard_cell, json_line, unguard_cell
+from lentigo.text import csv_line, json_line, unguard_cell
 
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _PARQUET_ROWS = 16_384
@@ -209,13 +209,13 @@ class Table(ABC):
 
 
 class CsvTable(Table):
-    """Comma-separated values, with a header; text that a spreadsheet would run is guarded (`lentigo.text.guard_cell`)."""
+    """Comma-separated values, with a header; text that a spreadsheet would run is guarded (`lentigo.text.csv_line`)."""
 
     def _header(self) -> str:
-        return _csv_line([guard_cell(name) for name in self.columns])
+        return csv_line(self.columns)
 
     def _line(self, row: Row) -> str:
-        return _csv_line([_cell(value) for value in row.cells(len(self.codes))])
+        return csv_line(map(_text, row.cells(len(self.codes))))
 
     def _paths(self) -> Iterator[str]:
         with self.part.open(newline="", encoding="utf-8") as file:
@@ -293,7 +293,7 @@ class ParquetTable(CsvTable):
             file.write(self._header())
             for batch in source.iter_batches(_PARQUET_ROWS):
                 for record in batch.to_pylist():
-                    file.write(_csv_line([_cell(record[name]) for name in self.columns]))
+                    file.write(csv_line(_text(record[name]) for name in self.columns))
 
 
 _TABLES: dict[str, type[Table]] = {".csv": CsvTable, ".jsonl": JsonLinesTable, ".parquet": ParquetTable}
@@ -322,26 +322,6 @@ def _text(value: float | str | None) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.9g}"
     return value or ""
-
-
-def _cell(value: float | str | None) -> str:
-    return guard_cell(value) if isinstance(value, str) else _text(value)
-
-
-class _Echo:
-    """A file whose `write` returns the text, which is how the csv module formats one line."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-# A carriage return in a cell is quoted only where lines end in one.
-_formatter: Any = csv.writer(_Echo(), lineterminator="\r\n")
-
-
-def _csv_line(values: Sequence[str]) -> str:
-    line: str = _formatter.writerow(values)
-    return line[:-2] + "\n"
 
 
 def _whole_length(file: IO[bytes], *, quoted: bool) -> int:

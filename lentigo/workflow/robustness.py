@@ -19,10 +19,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from lentigo.data import Samples
+from lentigo.data.tables import write_table
 from lentigo.errors import DataError
 from lentigo.evaluation.perturbation import PERTURBATION_FILE
 from lentigo.evaluation.robustness import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORES, SKIN
-from lentigo.files import atomic_path, write_text
+from lentigo.files import write_text
 from lentigo.inference import Classifier, softmax, upsample
 from lentigo.inference.stream import BATCH
 from lentigo.machine import available_cores
@@ -229,5 +230,4 @@ def _reliance(found: list[dict[str, dict[str, npt.NDArray[np.float64]]]], codes:
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
     first = [c for c in ("corruption", "strength", "change", "image") if c in frame]
-    with atomic_path(path) as temporary:
-        frame[[*first, *(c for c in frame if c not in first)]].to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    write_table(path, frame[[*first, *(c for c in frame if c not in first)]], float_format="%.6g")

@@ -71,6 +71,11 @@ class Place:
                 found.append(file)
             elif (suffix := PurePosixPath(name).suffix.lower()) in FOREIGN_SUFFIXES:
                 self.reading.ignore(file, f"{suffix} is not read; save it as JPEG or PNG")
+        odd = [file for file in found if any("\ud800" <= letter <= "\udfff" for letter in file)]
+        if odd:
+            raise DataError(
+                f"{self.root}: the paths of {len(odd):,} images are no valid UTF-8, the first {odd[0]!r}; rename these files or folders"
+            )
         return found
 
     @cached_property

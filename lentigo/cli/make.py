@@ -30,7 +30,8 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="[bold]Examples[/bold]: lentigo train --data FOLDER\n\nlentigo train phantom-demo --data phantoms --epochs 2")(train)
     app.command(
         epilog="[bold]Examples[/bold]: lentigo evaluate runs/phantom-demo\n\nlentigo evaluate dermoscopy-7 --data HAM10000 --robustness --robustness-limit 500\n\n"
-        "lentigo evaluate dermoscopy-7 --data ISIC2017 --classes mel=mel,nv=nv,sk=bkl"
+        "lentigo evaluate dermoscopy-7 --data ISIC2017 --classes mel=mel,nv=nv,sk=bkl\n\n"
+        "lentigo evaluate my-bundle --data visits.csv --group-by lesion_id --missing skip"
     )(evaluate)
     app.command(epilog="[bold]Example[/bold]: lentigo compare runs/a runs/b --out comparison")(compare)
     app.command(epilog="[bold]Example[/bold]: lentigo export runs/phantom-demo --out my-bundle")(export)
@@ -195,6 +196,14 @@ def evaluate(
     prevalence: Annotated[
         float, typer.Option(help="Share of malignant lesions among those seen, for which the report states predictive values.")
     ] = 0.02,
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN|PATTERN",
+            help="Judge lesions, each the mean over its pictures: a column of the table, or a regular expression on file names.",
+        ),
+    ] = None,
+    missing: Missing = MissingFiles.error,
     as_json: AsJson = False,
 ) -> None:
     """Write the report (index.html, plots, metrics.json) of a run, or of a bundle on a data set."""
@@ -211,6 +220,8 @@ def evaluate(
         stress=stress,
         limit=stress_limit,
         prevalence=prevalence,
+        group_by=group_by,
+        missing=missing.value,
     )
     if as_json:
         print_json(result.metrics)

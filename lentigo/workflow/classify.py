@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from lentigo.bundle import Spec
 from lentigo.data import Samples
 from lentigo.data.samples import COLUMNS
 from lentigo.evaluation import maps_path, write_maps, write_predictions
 from lentigo.evaluation.robustness import robustness_folder
+from lentigo.evaluation.temperature import apply_temperature
 from lentigo.inference import Classifier, softmax
+from lentigo.inference.lesions import merge_rows
+from lentigo.inference.quality import Faults, judge_quality
+from lentigo.inference.table import Row
+from lentigo.inference.verdict import judge
 from lentigo.machine import available_cores
 from lentigo.pixels.skin_tone import estimate_angle
 from lentigo.progress import Progress, shown
@@ -24,14 +32,19 @@ Pixels = npt.NDArray[np.uint8]
 _CHUNK = 32
 
 
-def predict_samples(classifier: Classifier, samples: Samples, table: Path, progress: bool | Progress) -> None:
+def predict_samples(
+    classifier: Classifier, samples: Samples, table: Path, progress: bool | Progress, lesions: Mapping[str, str] | None = None
+) -> None:
     """Write the predictions of a bundle and, where the graph has them, the maps of the predicted and the true class.
+
+    With ``lesions`` the table has one row a lesion, without maps: the mean over its pictures as ``lentigo predict --group-by`` gives it.
 
     Args:
         classifier: the bundle.
         samples: under the bundle's classes.
         table: CSV to write; the maps and the estimated skin angles go beside it.
         progress: show a bar, or a function called with (done, total).
+        lesions: image id -> lesion; each lesion's pictures are of one class.
 
     Raises:
         ImageError: an image cannot be read.
@@ -40,6 +53,7 @@ def predict_samples(classifier: Classifier, samples: Samples, table: Path, progr
     logits, predicted, target = [], [], []
     angles: list[float] = []
     atypicality: list[float] = []
+    faults: list[Faults] = []
     done = 0
     with shown(progress, f"classifying with {classifier.spec.name}", len(samples)) as tick:
         for pixels in stream(samples, classifier.size):
@@ -49,30 +63,58 @@ def predict_samples(classifier: Classifier, samples: Samples, table: Path, progr
             logits.append(outputs.logits)
             if outputs.atypicality is not None:
                 atypicality += outputs.atypicality.tolist()
-            if outputs.cam is not None:
+            if lesions is not None:
+                faults += [judge_quality(one) for one in pixels]
+            elif outputs.cam is not None:
                 predicted.append(outputs.cam[rows, outputs.logits.argmax(axis=1)].astype(np.float16))
                 target.append(outputs.cam[rows, samples.targets[done : done + len(pixels)]].astype(np.float16))
             done += len(pixels)
             tick(done, len(samples))
-    frame = samples.frame
-    images = frame["image"].tolist()
-    taken = [*COLUMNS, *(c for c in frame.columns if c in classifier.labels.codes)]
-    metadata = frame.drop(columns=taken)
-    if atypicality:
-        metadata = metadata.assign(atypicality=atypicality)
+    frame = samples.frame.assign(ita=angles, **({"atypicality": atypicality} if atypicality else {}))
+    probabilities = softmax(np.concatenate(logits))  # before the temperature, as training writes them
+    maps_path(table).unlink(missing_ok=True)  # of an earlier judgement
+    if lesions is not None:
+        frame, probabilities = _by_lesion(frame, probabilities, faults, lesions, classifier.spec)
+    images, angles = frame["image"].tolist(), frame["ita"].tolist()
+    metadata = frame.drop(columns=["ita", *COLUMNS, *(c for c in frame.columns if c in classifier.labels.codes)])
     write_predictions(
         table,
         images=images,
         paths=frame["path"].tolist(),
         groups=frame["group"].tolist(),
         targets=frame["label"].tolist(),
-        probabilities=softmax(np.concatenate(logits)),  # before the temperature, as training writes them
+        probabilities=probabilities,
         codes=classifier.labels.codes,
         metadata=metadata,
     )
     write_skin(robustness_folder(table), images, angles)
     if predicted:
         write_maps(maps_path(table), images=images, predicted=np.concatenate(predicted), target=np.concatenate(target))
+
+
+def _by_lesion(
+    frame: pd.DataFrame, probabilities: npt.NDArray[np.float64], faults: list[Faults], lesions: Mapping[str, str], spec: Spec
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
+    """One row a lesion, and its probabilities (L, K) before the temperature, at which they are the mean over its pictures.
+
+    The lesion is the ``image``; path and whatever its pictures agree on are those of the first.
+    """
+    calibrated = apply_temperature(probabilities, spec.temperature).tolist()
+    unlike = frame["atypicality"].tolist() if "atypicality" in frame else [None] * len(frame)
+    rows = [
+        Row.of(image, shares, spec.codes[int(np.argmax(shares))], judge(spec, shares, score, fault))
+        for image, shares, score, fault in zip(frame["image"], calibrated, unlike, faults, strict=True)
+    ]
+    merged = merge_rows(rows, lesions.__getitem__, spec)
+    lesion = frame["image"].map(dict(lesions))
+    members = frame.groupby(lesion, sort=False)
+    first = members.first().where(members.nunique(dropna=False) == 1)
+    kept: dict[str, Any] = {"image": first.index, "path": members["path"].first(), "pictures": members.size(), "ita": members["ita"].mean()}
+    if "atypicality" in frame:
+        kept["atypicality"] = members["atypicality"].min()  # "can't tell" is said where it is said of every picture
+    kept["group"] = first["group"].fillna(pd.Series(first.index, first.index))  # of the patients, where each lesion is of one
+    found = first.assign(**kept).loc[[row.path for row in merged]].reset_index(drop=True)
+    return found, apply_temperature(np.array([row.probabilities for row in merged]), 1 / spec.temperature)
 
 
 def stream(samples: Samples, size: int) -> Iterator[Pixels]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lentigo.bundle import SPEC, Spec
 from lentigo.data import Samples
 from lentigo.data.groups import GroupSource
+from lentigo.data.readers import Missing
 from lentigo.errors import BundleError, DataError
 from lentigo.evaluation.runfiles import read_run
 from lentigo.inference import Classifier, find_bundle
@@ -58,6 +59,8 @@ def evaluate(
     stress: bool = False,
     limit: int | None = None,
     prevalence: float = 0.02,
+    group_by: str | None = None,
+    missing: Missing = "error",
     progress: bool | Progress = True,
 ) -> Evaluation:
     """Judge a run by its predictions, or a bundle on a data set.
@@ -74,6 +77,8 @@ def evaluate(
             bundle for that.
         limit: no more images than this for ``stress``, drawn at random.
         prevalence: share of malignant lesions that the report states predictive values for.
+        group_by: for a bundle, a column or a pattern on file names that tells the lesion, to judge lesions instead of pictures.
+        missing: for a bundle, rows of a table whose image is not there: ``error`` or ``skip``.
         progress: where images are classified, show a bar, or a function called with (done, total).
 
     Raises:
@@ -94,8 +99,12 @@ def evaluate(
             stress=stress,
             limit=limit,
             prevalence=prevalence,
+            group_by=group_by,
+            missing=missing,
             progress=progress,
         )
+    if group_by is not None or missing != "error":
+        raise DataError("a run's predictions are one a picture, and complete; --group-by and --missing need the pictures: --data DATA")
     if (Path(target) / SPEC).is_file() or not Path(target).exists():
         raise DataError(
             f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to judge a bundle, give a data set too (--data)"
@@ -152,6 +161,8 @@ def evaluate_bundle(
     stress: bool = False,
     limit: int | None = None,
     prevalence: float = 0.02,
+    group_by: str | None = None,
+    missing: Missing = "error",
     progress: bool | Progress = True,
 ) -> Evaluation:
     """Classify a labelled data set with a bundle, and write predictions and report.
@@ -171,6 +182,8 @@ def evaluate_bundle(
         stress: also classify degraded images, see `evaluate`.
         limit: no more images than this for ``stress``.
         prevalence: as in `evaluate`.
+        group_by: as in `evaluate`; a lesion's probabilities are the mean over its pictures, as with ``lentigo predict --group-by``.
+        missing: as in `evaluate`.
         progress: show a bar, or a function called with (done, total).
 
     Raises:
@@ -182,7 +195,9 @@ def evaluate_bundle(
     started = time.monotonic()
     opened = find_bundle(bundle)
     spec = opened.spec
-    judged = read_judged(Path(data), spec, classes)
+    if stress and group_by is not None:
+        raise DataError("--robustness degrades single pictures: leave out --group-by, or judge robustness apart")
+    judged = read_judged(Path(data), spec, classes, group_by, missing)
     samples = judged.samples
     part = choose_part(judged, spec, split=split, split_file=split_file, protocol=protocol)
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{samples.name}"
@@ -196,7 +211,7 @@ def evaluate_bundle(
     # A part of another name is a table of its own beside test.csv, as in a run.
     table = folder / "predictions" / f"{split}.csv"
     _clear_robustness(table, spec)
-    predict_samples(classifier, part.samples, table, progress)
+    predict_samples(classifier, part.samples, table, progress, judged.lesions)
     if stress:
         run_robustness(classifier, part.samples, robustness_folder(table), limit=limit, facts=made_by(spec), progress=progress)
     write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)

@@ -10,6 +10,8 @@ from lentigo.bundle import Spec
 from lentigo.config.recipe import DataRecipe
 from lentigo.data import Samples, kfold_samples, load_split, read_samples, split_samples
 from lentigo.data.extra import extra_of, rename_classes
+from lentigo.data.groups import UNKNOWN, GroupSource
+from lentigo.data.readers import Missing
 from lentigo.data.samples import SPLITS
 from lentigo.errors import DataError, did_you_mean
 
@@ -39,6 +41,8 @@ class Judged:
         teacher: a teacher of the bundle that has learnt from this data set, where training itself has not.
         left_out: images of classes that nobody asked for.
         classes: the data's class codes -> the bundle's, where they were given.
+        lesions: image id -> the lesion that it is a picture of, where lesions are judged; None where pictures are.
+        by: how the lesions are known.
     """
 
     samples: Samples
@@ -47,17 +51,52 @@ class Judged:
     teacher: str | None
     left_out: int
     classes: Mapping[str, str] | None
+    lesions: Mapping[str, str] | None = None
+    by: GroupSource = UNKNOWN
 
 
-def read_judged(data: Path, spec: Spec, classes: Mapping[str, str] | None, group_by: str | None = None) -> Judged:
+def read_judged(
+    data: Path, spec: Spec, classes: Mapping[str, str] | None, group_by: str | None = None, missing: Missing = "error"
+) -> Judged:
     """The samples, their classes checked against the bundle's and put into its order.
 
+    Args:
+        data: the data set.
+        spec: the bundle's.
+        classes: the data's class codes -> the bundle's.
+        group_by: a column, or a pattern on file names, that tells which pictures show one lesion, to judge lesions. Where nothing else
+            tells patients or lesions, a split keeps these whole as well.
+        missing: what to do with rows of a table whose image is not there.
+
     Raises:
-        DataError: classes that the bundle does not know, or classes given for the data set that it was trained on.
+        DataError: classes that the bundle does not know, or classes given for the data set that it was trained on; pictures of one
+            lesion under different classes.
     """
-    samples = _as_in_training(data, spec) if group_by is None else None
+    samples, reading = _as_in_training(data, spec), _data_recipe(spec).reading
     if samples is None:
-        samples = read_samples(data, group_by=group_by)
+        reading = {"missing": missing}
+        samples = read_samples(data, **reading)
+    if group_by is not None:
+        grouped = read_samples(data, **{**reading, "group_by": group_by})
+        samples = samples if samples.groups.known else grouped
+        judged = _judged(samples, data, spec, classes)
+        lesions = dict(zip(grouped.frame["image"], grouped.frame["group"], strict=True))
+        _check_lesions(judged.samples, lesions, group_by)
+        return replace(judged, lesions=lesions, by=grouped.groups)
+    return _judged(samples, data, spec, classes)
+
+
+def _check_lesions(samples: Samples, lesions: Mapping[str, str], group_by: str) -> None:
+    labels = samples.frame["label"].groupby(samples.frame["image"].map(lesions)).unique()
+    mixed = labels[labels.map(len) > 1]
+    if len(mixed):
+        raise DataError(
+            f"{samples.root}: --group-by {group_by!r}: {len(mixed):,} groups hold pictures of different classes, the first "
+            f"{mixed.index[0]!r} ({', '.join(sorted(mixed.iloc[0]))}); name what tells the lesion, not the patient"
+        )
+
+
+def _judged(samples: Samples, data: Path, spec: Spec, classes: Mapping[str, str] | None) -> Judged:
     fingerprint = samples.fingerprint
     learnt = None
     for seen, chosen in zip(spec.provenance.extra, _data_recipe(spec).extra, strict=False):
@@ -139,6 +178,8 @@ def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Pat
     overlap = None if learnt is None else int(chosen.frame["image"].isin(learnt).sum())
     text = f"all {len(chosen):,} images" if split == ALL else f"{len(chosen):,} {split} images"
     text += f" ({named})" if split != ALL or trained is None else ""
+    if judged.lesions is not None:
+        text += f", as {chosen.frame['image'].map(judged.lesions).nunique():,} {judged.by.units}"
     text += f"; {judged.left_out:,} of other classes left out" if judged.left_out else ""
     if overlap:
         text += f"; {overlap:,} of them it was trained on, so that the figures do not hold for new images"

@@ -58,5 +58,6 @@ def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Pat
         "trained_on": part.trained_on,
         "taught_by": judged.teacher,
         **({} if judged.classes is None else {"classes": dict(judged.classes)}),
+        **({} if judged.lesions is None else {"judged_by": judged.by.record}),
     }
     write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -18,8 +18,11 @@ from lentigo.data import read_samples
 from lentigo.errors import BundleError, DataError, ImageError, LentigoError
 from lentigo.evaluation import evaluate_predictions, maps_path, read_maps, read_predictions
 from lentigo.evaluation.report import Report
+from lentigo.evaluation.temperature import apply_temperature
 from lentigo.files import write_text
-from lentigo.inference import load, softmax
+from lentigo.inference import load, predict_paths, softmax
+from lentigo.inference.lesions import group_key, merge_rows
+from lentigo.inference.table import Row
 from lentigo.labels import HAM10000, LabelSet
 from lentigo.synthetic import render_phantom
 from lentigo.workflow import evaluate, evaluate_bundle, evaluate_run
@@ -116,6 +119,57 @@ def test_other_data_are_judged_whole(small: Path, folder: Path, tmp_path: Path) 
 def test_its_own_data_need_no_classes(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="was trained on this data set and knows its classes"):
         evaluate(bundle.path, data=tiny_data(), classes={"mel": "mel"}, out=tmp_path / "out", progress=False)
+
+
+@pytest.fixture
+def visits(tmp_path: Path) -> Path:
+    """A table of three patients' five lesions in two pictures each; one picture is black, which nobody can judge."""
+    rows = []
+    for n, (patient, code) in enumerate((("p1", "mel"), ("p1", "nv"), ("p2", "mel"), ("p2", "nv"), ("p3", "nv"))):
+        for view in range(2):
+            render_phantom(code, 10 * n + view, 64).save(tmp_path / f"{n}{view}.png")
+            rows.append((f"{n}{view}.png", code, patient, f"spot{n}"))
+    Image.new("RGB", (64, 64)).save(tmp_path / "21.png")
+    pd.DataFrame(rows, columns=["path", "label", "patient", "lesion"]).to_csv(tmp_path / "visits.csv", index=False)
+    return tmp_path / "visits.csv"
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_lesions_are_judged_as_predict_answers_them(small: Path, visits: Path, tmp_path: Path) -> None:
+    result = evaluate(small, data=visits, group_by="lesion", out=tmp_path / "out", progress=False)
+    assert "all 10 images (not the data of its training), as 5 lesions" in result.title
+    table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
+    assert table.images.tolist() == [f"spot{n}" for n in range(5)]
+    assert table.groups.tolist() == ["p1", "p1", "p2", "p2", "p3"]  # intervals still draw patients
+    assert table.metadata["pictures"].tolist() == [2] * 5
+    assert not maps_path(tmp_path / "out" / "predictions" / "test.csv").exists()
+
+    rows: list[Row] = []
+    classifier = load(small)
+    predict_paths(classifier, [visits], on_row=rows.append, progress=False)
+    merged = {row.path: row for row in merge_rows(rows, group_key("lesion", [str(visits)]), classifier.spec)}
+    assert "left out" in " ".join(merged["spot2"].hints)
+    expected = [merged[lesion].probabilities for lesion in table.images.tolist()]
+    np.testing.assert_allclose(apply_temperature(table.probabilities, classifier.spec.temperature), expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("plain_report")
+def test_lesions_by_a_pattern_and_missing_pictures(small: Path, visits: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"2 groups hold pictures of different classes, the first 'p1' \(mel, nv\); name what tells the"):
+        evaluate(small, data=visits, group_by="patient", out=tmp_path / "out", progress=False)
+    with pytest.raises(DataError, match="leave out --group-by"):
+        evaluate(small, data=visits, group_by="lesion", stress=True, out=tmp_path / "out", progress=False)
+    with pytest.raises(DataError, match="need the pictures: --data"):
+        evaluate(tmp_path, group_by="lesion")
+    (tmp_path / "10.png").unlink()
+    with pytest.raises(DataError, match="1 of 10 images in the table are missing"):
+        evaluate(small, data=visits, out=tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
+    result = evaluate(small, data=visits, group_by=r"^(\d)\d", missing="skip", out=tmp_path / "out", progress=False)
+    assert "all 9 images" in result.title
+    table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
+    assert table.images.tolist() == list("01234")
+    assert table.metadata["pictures"].tolist() == [2, 1, 2, 2, 2]
 
 
 @pytest.mark.usefixtures("plain_report")

@@ -442,7 +442,7 @@ def reproduce(
     as_json: AsJson = False,
 ) -> None:
     """Regenerate a table of the papers: reuse or train its runs, and write it with intervals beside the printed figures."""
-    from lentigo.reproduce import Plan, list_tables, reproduce
+    from lentigo.reproduce import check_request, list_tables
 
     if table is None:
         listed = list_tables()
@@ -451,6 +451,9 @@ def reproduce(
         else:
             print_table(list(listed[0]), [list(row.values()) for row in listed], caption="lentigo reproduce TABLE --data DATA")
         return
+    check_request(table, data=data, protocol=protocol, budget=budget, rows=rows or (), weights=weights, collect=collect)
+    from lentigo.reproduce import Plan, reproduce
+
     result = reproduce(
         table, data=data, protocol=protocol, budget=budget, seeds=seeds, rows=rows or (), out=out, runs=runs, jobs=jobs, weights=weights, collect=collect, dry_run=dry_run, cost=cost
     )  # fmt: skip
@@ -476,7 +479,7 @@ def sweep(
     from lentigo.training import describe
 
     describe(load_recipe(recipe, overrides or ()), data)  # says what is wrong before torch is imported
-    from lentigo.reproduce import sweep
+    from lentigo.reproduce.sweep import sweep
 
     result = sweep(recipe, data, overrides=overrides or (), seeds=seeds, folds=folds, jobs=jobs, out=out)
     say(result.json.read_text(encoding="utf-8") if as_json else f"summary: {result.markdown}; figures: {result.json}")

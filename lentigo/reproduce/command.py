@@ -6,10 +6,9 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
-from lentigo.data import read_samples
-from lentigo.errors import DataError, LentigoError, RecipeError, did_you_mean
+from lentigo.errors import DataError, LentigoError
 from lentigo.evaluation import PredictionTable, RunFiles, calibrate, read_run
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.panels import confusion_panels, curves_plot, save_svg
@@ -20,11 +19,9 @@ from lentigo.reproduce.elsewhere import elsewhere_result, predict_elsewhere
 from lentigo.reproduce.measure import Measured
 from lentigo.reproduce.plan import Job, State, WeightsAtHand, inspect
 from lentigo.reproduce.pool import run_jobs, say_line
+from lentigo.reproduce.request import Request, check_request
 from lentigo.reproduce.result import RowRuns, build_result
-from lentigo.reproduce.tables import SCRATCH, Budget, Row, Table, load_budget, load_table, overrides_of, recipe_of, slug_of
-from lentigo.training.samples import prepare_samples
-
-Weights = Literal["auto", "imagenet", "scratch"]
+from lentigo.reproduce.tables import SCRATCH, Budget, Row, Table, overrides_of, recipe_of, slug_of
 
 
 @dataclass(frozen=True)
@@ -164,11 +161,8 @@ def reproduce(
         RecipeError: no such table, row, protocol or budget.
         DataError: the data cannot be used, or no run is there to make a table of.
     """
-    if weights not in get_args(Weights):
-        raise RecipeError(f"unknown start {weights!r}{did_you_mean(weights, get_args(Weights))} (--weights)")
-    plan = make_plan(
-        load_table(name), data=data, protocol=protocol, budget=budget, seeds=seeds, rows=rows, runs=runs, weights=weights, collect=collect
-    )
+    request = check_request(name, data=data, protocol=protocol, budget=budget, rows=rows, weights=weights, collect=collect)
+    plan = make_plan(request, data=data, seeds=seeds, runs=runs, weights=weights, collect=collect)
     if dry_run:
         return plan
     for note in plan.notes:
@@ -183,39 +177,12 @@ def reproduce(
     return Reproduction(written.json, written.markdown, written.figures, tuple(failed.values()))
 
 
-def make_plan(
-    table: Table,
-    *,
-    data: Path | None,
-    protocol: str | None,
-    budget: str,
-    seeds: int,
-    rows: Sequence[str],
-    runs: Path,
-    weights: str,
-    collect: bool,
-) -> Plan:
-    """Work out which runs a table needs and what is there. Arguments as in ``reproduce``.
-
-    Raises:
-        RecipeError: no such row, protocol or budget.
-        DataError: the data cannot be used.
-    """
-    chosen = protocol or table.protocols[0]
-    if chosen not in table.protocols:
-        raise RecipeError(f"table {table.name} is for the protocols {', '.join(table.protocols)}{did_you_mean(chosen, table.protocols)}")
-    if data is None and not collect:
-        raise DataError(f"table {table.name} is trained on {table.data}: say where it is (--data), or take the runs at hand (--collect)")
-    scale = load_budget(budget, table.family)
-    plan = Plan(table, chosen, scale, tuple(range(seeds)), data, None)
-    wanted = table.choose(list(rows))
-    if data is not None:
-        plan.fingerprint = read_samples(data).fingerprint
-        some = recipe_of(table, overrides_of(table, wanted[0], scale, protocol=chosen, seed=0, scratch=True))
-        plan.images = int((prepare_samples(some, data).frame["split"] == "train").sum())
+def make_plan(request: Request, *, data: Path | None, seeds: int, runs: Path, weights: str, collect: bool) -> Plan:
+    """Work out which runs a table needs and what is there. Arguments as in ``reproduce``."""
+    plan = Plan(request.table, request.protocol, request.budget, tuple(range(seeds)), data, request.fingerprint, images=request.images)
     at_hand = WeightsAtHand()
-    for row in wanted:
-        plan.rows.append(_plan_row(plan, row, runs / scale.name / chosen, weights, at_hand, collect=collect))
+    for row in request.rows:
+        plan.rows.append(_plan_row(plan, row, runs / plan.budget.name / plan.protocol, weights, at_hand, collect=collect))
     return plan
 
 

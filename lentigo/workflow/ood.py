@@ -1,4 +1,7 @@
-"""Measure how well a bundle knows what it cannot judge."""
+"""Measure how well a bundle knows what it cannot judge.
+
+Plots and torch are imported once the input is known to be good.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,16 +18,16 @@ from lentigo.data import Samples, read_samples
 from lentigo.data.samples import SPLITS
 from lentigo.errors import DataError
 from lentigo.evaluation.intervals import RESAMPLES
-from lentigo.evaluation.plots import save_plot
-from lentigo.export.abstention import made_sets
 from lentigo.files import write_text
 from lentigo.imaging import find_images, load
 from lentigo.inference import Classifier, find_bundle
 from lentigo.progress import Progress, shown
 from lentigo.workflow.classify import Pixels, stream
-from lentigo.workflow.ood_study import SPOILT, Study, look, spoil, study_trust
 from lentigo.workflow.part import known_classes, split_of_training
 from lentigo.workflow.record import made_by
+
+if TYPE_CHECKING:
+    from lentigo.workflow.ood_study import Study
 
 STUDY_PICTURES = 200
 """Pictures of each made set in a study."""
@@ -76,6 +79,9 @@ def measure_trust(
         )
     divided = split_of_training(samples, spec)
     parts = {split: divided.subset(split) for split in SPLITS}
+    from lentigo.export.abstention import made_sets
+    from lentigo.workflow.ood_study import SPOILT, look, spoil, study_trust
+
     seen = {split: look(classifier, _counted(part, classifier.size, split, progress)) for split, part in parts.items()}
     phantoms = spec.codes if spec.domain == "phantom" else ()
     unlike = {name: look(classifier, [pixels]) for name, pixels in made_sets(phantoms, classifier.size, STUDY_PICTURES)}
@@ -112,6 +118,8 @@ def measure_trust(
 
 
 def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
+    from lentigo.evaluation.plots import save_plot
+
     write_text(folder / "trust.json", json.dumps(facts | study.to_dict(), indent=2, ensure_ascii=False) + "\n")
     counted = ", ".join(f"{count:,} {split}" for split, count in facts["images"].items())
     head = (

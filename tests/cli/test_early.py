@@ -60,6 +60,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("parity nonexistent", "no bundle here"),
         ("profile mobilenetv3_smal", "did you mean 'mobilenetv3_small'"),
         ("sweep phantom-dem --data own", "did you mean 'phantom-demo'"),
+        ("ood dermoscopy-8 --data own", "did you mean 'dermoscopy-7'"),
+        ("ood dermoscopy-7 --data nowhere", "no such file or folder"),
+        ("ood dermoscopy-7 --data own", "not the data that dermoscopy-7 was trained on"),
+        ("ood dermoscopy-7 --data own --ood photographs=full", "photographs: no images in full"),
+        ("reproduce caco-tabel5 --data own", "did you mean 'caco-table5'"),
+        ("reproduce caco-table5", "say where it is (--data)"),
+        ("reproduce caco-table5 --data nowhere", "no such file or folder"),
+        ("reproduce caco-table5 --data own", "the classes are mel, nv"),
+        ("reproduce caco-table5 --data own --budget smal", "did you mean 'small'"),
+        ("reproduce caco-table5 --data own --row cbmm", "has no row"),
+        ("reproduce caco-table5 --data own --weights imagenett", "did you mean 'imagenet'"),
+        ("reproduce caco-table5 --data own --protocol lesoin", "did you mean 'lesion'"),
     ],
 )
 def test_user_errors_are_told_at_once(place: Path, arguments: str, told: str) -> None:

@@ -1,0 +1,62 @@
+"""What a table is asked for, checked before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from lentigo.data import read_samples
+from lentigo.errors import DataError, RecipeError, did_you_mean
+from lentigo.reproduce.tables import Budget, Row, Table, load_budget, load_table, overrides_of, recipe_of
+from lentigo.training.samples import prepare_samples
+
+Weights = Literal["auto", "imagenet", "scratch"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A table, and how it is to be made.
+
+    Attributes:
+        table: the table.
+        protocol: how the data are split.
+        budget: how training is scaled.
+        rows: the rows wanted.
+        fingerprint: of the data; None without data.
+        images: images of the training part; 0 without data.
+    """
+
+    table: Table
+    protocol: str
+    budget: Budget
+    rows: tuple[Row, ...]
+    fingerprint: str | None
+    images: int
+
+
+def check_request(
+    name: str, *, data: Path | None, protocol: str | None, budget: str, rows: Sequence[str], weights: str, collect: bool
+) -> Request:
+    """Look up what is asked for. Arguments as in ``lentigo.reproduce.reproduce``.
+
+    Raises:
+        RecipeError: no such table, row, protocol, budget or start.
+        DataError: the data cannot be used.
+    """
+    if weights not in get_args(Weights):
+        raise RecipeError(f"unknown start {weights!r}{did_you_mean(weights, get_args(Weights))} (--weights)")
+    table = load_table(name)
+    chosen = protocol or table.protocols[0]
+    if chosen not in table.protocols:
+        raise RecipeError(f"table {table.name} is for the protocols {', '.join(table.protocols)}{did_you_mean(chosen, table.protocols)}")
+    if data is None and not collect:
+        raise DataError(f"table {table.name} is trained on {table.data}: say where it is (--data), or take the runs at hand (--collect)")
+    scale, wanted = load_budget(budget, table.family), table.choose(list(rows))
+    if data is None:
+        return Request(table, chosen, scale, wanted, None, 0)
+    fingerprint = read_samples(data).fingerprint
+    some = recipe_of(table, overrides_of(table, wanted[0], scale, protocol=chosen, seed=0, scratch=True))
+    images = int((prepare_samples(some, data).frame["split"] == "train").sum())
+    return Request(table, chosen, scale, wanted, fingerprint, images)

@@ -14,7 +14,7 @@ import http.client
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -122,18 +122,49 @@ class Client:
             ProblemError: the one image was refused, or the service answers with a problem.
             ServiceError: the service cannot be reached.
         """
-        options = {"heatmap": heatmap if heatmap != "none" else None, "top_k": top_k, "model": model}
-        query = urlencode({name: value for name, value in options.items() if value is not None})
-        address = f"/v1/predict?{query}" if query else "/v1/predict"
+        address = _address(heatmap=heatmap if heatmap != "none" else None, top_k=top_k, model=model)
         if not isinstance(source, list | tuple):
             reply = self._json("POST", address, _read(source), "application/octet-stream")  # type: ignore[arg-type]
             document: Document = reply["predictions"][0]
             return document
         found: list[Document] = []
         for start in range(0, len(source), _CHUNK):
-            part = self._predict_list(address, [_read(one) for one in source[start : start + _CHUNK]])
+            part = self._predict_list(address, [_read(one) for one in source[start : start + _CHUNK]])["predictions"]
             found += [{**document, "index": start + i} for i, document in enumerate(part)]
         return found
+
+    def predict_lesions(
+        self, lesions: Mapping[str, Sequence[Source]], *, top_k: int | None = None, model: str | None = None
+    ) -> list[Document]:
+        """Classify lesions of which there are several images each: one answer a lesion, as ``lentigo predict --group-by`` gives it.
+
+        Args:
+            lesions: the images of each lesion by its name; many lesions are sent in several requests, one lesion always in one.
+            top_k: only the most probable classes.
+            model: one of `models`; the service's default otherwise.
+
+        Returns:
+            One document a lesion in the order given, with the answers of its images in ``predictions``. A lesion of which no image can
+            be read has an ``error``.
+
+        Raises:
+            ImageError: a file that cannot be read here.
+            ProblemError: the service answers with a problem.
+            ServiceError: a lesion without a name or without images, or the service cannot be reached.
+        """
+        for name, sources in lesions.items():
+            if not name.strip() or not sources:
+                raise ServiceError(f"lesion {name!r}: give a name and at least one image")
+        requests: list[list[str]] = []
+        room = 0
+        for name, sources in lesions.items():
+            if len(sources) > room:
+                requests.append([])
+                room = _CHUNK
+            requests[-1].append(name)
+            room -= len(sources)
+        address = _address(top_k=top_k, model=model)
+        return [document for names in requests for document in self._lesions(address, {name: lesions[name] for name in names})]
 
     def models(self) -> list[Document]:
         """The models that are served, the default first."""
@@ -168,12 +199,23 @@ class Client:
                 raise ServiceError(f"{self.url} is not ready after {seconds:g} s")
             time.sleep(0.1)
 
-    def _predict_list(self, address: str, images: list[bytes]) -> list[Document]:
+    def _lesions(self, address: str, lesions: Mapping[str, Sequence[Source]]) -> list[Document]:
+        """The lesions of one request."""
+        images = [_read(source) for sources in lesions.values() for source in sources]
+        reply = self._predict_list(address, images, [name for name, sources in lesions.items() for _ in sources])
+        predictions = iter(reply["predictions"])
+        members = {name: [next(predictions) for _ in sources] for name, sources in lesions.items()}
+        answers = reply.get("lesions") or [{"error": found[0]["error"]} for found in members.values()]
+        documents = [{**answer, "lesion": name, "predictions": members[name]} for name, answer in zip(lesions, answers, strict=True)]
+        for document in documents:
+            document.pop("images", None)  # positions in the request, which the caller does not know
+        return documents
+
+    def _predict_list(self, address: str, images: list[bytes], lesions: Sequence[str] = ()) -> Document:
         boundary = secrets.token_hex(16)
-        body = b"".join(
-            b'--%b\r\nContent-Disposition: form-data; name="image"; filename="image"\r\n\r\n%b\r\n' % (boundary.encode(), image)
-            for image in images
-        )
+        head = b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+        body = b"".join(head % (boundary.encode(), b"lesion", name.encode()) for name in lesions)
+        body += b"".join(head % (boundary.encode(), b'image"; filename="image', image) for image in images)
         try:
             reply = self._json("POST", address, body + b"--%b--\r\n" % boundary.encode(), f"multipart/form-data; boundary={boundary}")
         except ProblemError as problem:
@@ -183,9 +225,8 @@ class Client:
                 listed = [problem.document]
             if listed is None:
                 raise
-            return [{"index": i, "error": error} for i, error in enumerate(listed)]
-        found: list[Document] = reply["predictions"]
-        return found
+            return {"predictions": [{"index": i, "error": error} for i, error in enumerate(listed)]}
+        return reply
 
     def _json(self, method: str, address: str, body: bytes | None = None, media: str | None = None) -> Document:
         found: Document = json.loads(self._call(method, address, body, media))
@@ -230,6 +271,11 @@ class Client:
         content = response.read()
         after = response.headers.get("Retry-After", "")
         return response.status, float(after) if after.isdigit() else 1.0, content
+
+
+def _address(**options: object) -> str:
+    query = urlencode({name: value for name, value in options.items() if value is not None})
+    return f"/v1/predict?{query}" if query else "/v1/predict"
 
 
 def _read(source: Source) -> bytes:

@@ -63,6 +63,31 @@ def test_long_lists_keep_their_order_and_their_broken_images(client: Client) -> 
     assert client.predict([]) == []
 
 
+def test_lesions_have_one_answer_each(client: Client) -> None:
+    images = [jpeg(blob_image(seed, 50 + seed, 40)) for seed in range(20)]
+    lesions = {"arm 皮": images[:9], "back": [b"no image", images[9]], "leg": images[10:19], "neck": [b"x"], "toe": images[19:]}
+    found = client.predict_lesions(lesions, top_k=2)
+    assert [one["lesion"] for one in found] == list(lesions)
+    assert [[p.get("width") for p in one["predictions"]] for one in found] == [
+        list(range(50, 59)),
+        [None, 59],
+        list(range(60, 69)),
+        [None],
+        [69],
+    ]
+    assert found[3]["error"]["status"] == found[1]["predictions"][0]["error"]["status"] == 415
+    assert len(found[0]["probabilities"]) == 2
+    assert "mean of 9 pictures" in found[0]["hints"]
+    assert found[4]["confidence"] == pytest.approx(client.predict(images[19])["confidence"])
+    (nothing,) = client.predict_lesions({"arm": [b"x", b"y"]})
+    assert (nothing["lesion"], nothing["error"]["status"]) == ("arm", 415)
+    assert client.predict_lesions({}) == []
+    with pytest.raises(ServiceError, match="at least one image"):
+        client.predict_lesions({"arm": []})
+    with pytest.raises(ProblemError, match="16 images"):
+        client.predict_lesions({"arm": images})
+
+
 def test_options(client: Client) -> None:
     found = client.predict(jpeg(blob_image(1)), heatmap="png", top_k=2, model="tiny")
     assert len(found["probabilities"]) == 2

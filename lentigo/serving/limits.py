@@ -25,10 +25,27 @@ MULTIPART = "multipart/form-data"
 _PART_HEADERS, _PART_HEADER_BYTES = 8, 1024
 _FIELDS = 16
 """Form fields that a multipart body may have beside its images."""
+LESION = "lesion"
+"""The form field that names the lesion of an image."""
+LESION_LENGTH = 64
+"""Characters that the name of a lesion may have."""
 _FILE_TYPES = (b"image/", b"application/octet-stream")
 _SNIFFED = 512
 _MARKS = 256
 """How often the boundary may appear in a body; the parser's work goes with that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request's body holds.
+
+    Attributes:
+        images: the encoded images, in the order given; at least one.
+        lesions: the lesion of each image, empty for one that stands alone; None where the body names none.
+    """
+
+    images: list[bytes]
+    lesions: list[str] | None = None
 
 
 class ClientGoneError(Exception):
@@ -71,10 +88,11 @@ class Lease(AbstractContextManager["Lease"]):
         self.held = 0
 
 
-async def read_images(scope: MutableMapping[str, Any], receive: Receive, config: ServeConfig, lease: Lease) -> list[bytes]:
-    """Read a request's body into the encoded images that it holds.
+async def read_body(scope: MutableMapping[str, Any], receive: Receive, config: ServeConfig, lease: Lease) -> Body:
+    """Read a request's body into the encoded images that it holds, and the lesions that they show.
 
-    A raw body is one image. In a multipart body every file is one, whatever its name and type; other form fields are left out.
+    A raw body is one image. In a multipart body every file is one, whatever its name and type. Fields called ``lesion`` name the
+    lesions: one for each image, in their order, or one for all. Other form fields are left out.
 
     Args:
         scope: the request's ASGI scope.
@@ -82,11 +100,9 @@ async def read_images(scope: MutableMapping[str, Any], receive: Receive, config:
         config: the limits.
         lease: where the bytes are booked.
 
-    Returns:
-        One item an image, in the order given; at least one.
-
     Raises:
-        Problem: a content type that is not taken, a limit that is passed, a body that ends early, no image.
+        Problem: a content type that is not taken, a limit that is passed, a body that ends early, no image, lesions that do not
+            fit the images.
         ClientGoneError: the connection is gone.
     """
     kind, boundary = _content_type(scope["headers"])
@@ -125,7 +141,7 @@ async def read_images(scope: MutableMapping[str, Any], receive: Receive, config:
         return parts.finish()
     if size == 0:
         raise Problem("no-image", "the body is empty; send one image, or several as multipart/form-data")
-    return [chunks[0] if len(chunks) == 1 else b"".join(chunks)]
+    return Body([chunks[0] if len(chunks) == 1 else b"".join(chunks)])
 
 
 @dataclass(slots=True)
@@ -136,10 +152,20 @@ class _Part:
     headers: dict[bytes, bytes] = field(default_factory=dict)
 
     @property
+    def options(self) -> dict[bytes, bytes]:
+        """What its Content-Disposition says: ``name``, and ``filename`` of a file."""
+        return parse_options_header(self.headers.get(b"content-disposition"))[1]
+
+    @property
+    def is_lesion(self) -> bool:
+        """Whether it is a text field that names a lesion."""
+        options = self.options
+        return options.get(b"name") == LESION.encode() and b"filename" not in options
+
+    @property
     def is_image(self) -> bool:
         """Whether it was sent as a file, or is an image all the same; an empty file field of a web page is none."""
-        options = parse_options_header(self.headers.get(b"content-disposition"))[1]
-        named = options.get(b"filename")
+        named = self.options.get(b"filename")
         if named or self.headers.get(b"content-type", b"").strip().lower().startswith(_FILE_TYPES):
             return named != b"" or len(self.content) > 0
         try:
@@ -177,25 +203,26 @@ class _Parts:
 
     def write(self, chunk: bytes) -> None:
         self._marks += chunk.count(self._mark)
-        if self._marks > _MARKS + self._config.max_files:
+        if self._marks > _MARKS + 2 * self._config.max_files:
             raise _too_many(self._config)
         try:
             self._parser.write(chunk)
         except FormParserError:
             raise Problem("bad-multipart", "the body does not follow the multipart format (RFC 7578)") from None
 
-    def finish(self) -> list[bytes]:
+    def finish(self) -> Body:
         if not self._complete:
             raise Problem("bad-multipart", "the multipart body has no closing boundary")
-        images = [part.content for part in self._parts if part.is_image]
+        named = [part.content for part in self._parts if part.is_lesion]
+        images = [part.content for part in self._parts if not part.is_lesion and part.is_image]
         if not images:
             raise Problem("no-image", "the multipart body has no images; send each image as one file")
         if len(images) > self._config.max_files:
             raise _too_many(self._config)
-        return [bytes(image) for image in images]
+        return Body([bytes(image) for image in images], _lesions(named, len(images)) if named else None)
 
     def _begin(self) -> None:
-        if len(self._parts) >= self._config.max_files + _FIELDS:
+        if len(self._parts) >= 2 * self._config.max_files + _FIELDS:  # an image may have a field that names its lesion
             raise _too_many(self._config)
         self._parts.append(_Part())
 
@@ -215,6 +242,22 @@ class _Parts:
 
     def _end(self) -> None:
         self._complete = True
+
+
+def _lesions(named: list[bytearray], images: int) -> list[str]:
+    """The lesion of each image."""
+    if len(named) not in (1, images):
+        raise Problem(
+            "invalid-options", f"{LESION}: one for each image, in their order, or one for all; not {len(named)} for {images} images"
+        )
+    try:
+        names = [name.decode() for name in named]
+    except UnicodeDecodeError:
+        raise Problem("invalid-options", f"{LESION}: a name must be UTF-8") from None
+    if max(map(len, names)) > LESION_LENGTH:
+        raise Problem("invalid-options", f"{LESION}: a name may have {LESION_LENGTH} characters")
+    names = [name.strip() for name in names]
+    return names if len(names) == images else names * images
 
 
 def _content_type(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, bytes]:

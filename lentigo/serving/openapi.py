@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from lentigo import NOTICE
+from lentigo.serving.limits import LESION_LENGTH
 from lentigo.serving.problems import KINDS, MEDIA_TYPE, Problem
 from lentigo.serving.schemas import ProblemDocument
 
@@ -44,10 +45,18 @@ def predict_body() -> dict[str, Any]:
     content: dict[str, Any] = {media: {"schema": {**binary, "description": "One encoded image."}} for media in _RAW}
     form = {
         "type": "object",
-        "properties": {"image": {"type": "array", "items": binary, "minItems": 1, "description": "One part an image."}},
+        "properties": {
+            "image": {"type": "array", "items": binary, "minItems": 1, "description": "One part an image."},
+            "lesion": {
+                "type": "string",
+                "maxLength": LESION_LENGTH,
+                "description": "Name of the lesion that the images show; repeated, one for each image in their order. "
+                "`lesions` in the reply then holds one answer a lesion. An image whose name is empty stands alone.",
+            },
+        },
         "required": ["image"],
     }
-    content["multipart/form-data"] = {"schema": form}
+    content["multipart/form-data"] = {"schema": form, "encoding": {"image": {"contentType": ", ".join(_RAW)}}}
     return {"requestBody": {"required": True, "content": content}, **OPEN}
 
 

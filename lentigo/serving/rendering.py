@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from lentigo.bundle import Spec
 from lentigo.inference import Prediction
+from lentigo.inference.lesions import merge_rows
+from lentigo.inference.table import Row
+from lentigo.serving.problems import Problem
 
 
 def describe(prediction: Prediction, top_k: int | None = None) -> dict[str, Any]:
@@ -18,6 +23,55 @@ def describe(prediction: Prediction, top_k: int | None = None) -> dict[str, Any]
         document.pop(name, None)
     document["probabilities"] = {label.code: p for label, p in prediction.top(top_k or len(prediction.labels))}
     return document
+
+
+def merge_lesions(
+    answers: Sequence[Prediction | Problem], lesions: Sequence[str], spec: Spec, top_k: int | None = None
+) -> list[dict[str, Any]]:
+    """One document a lesion, in the order in which they first appear, merged as ``lentigo predict --group-by`` merges its rows.
+
+    Args:
+        answers: one an image.
+        lesions: the lesion of each image; an image with an empty one stands alone, as ``lesion`` null.
+        spec: of the model that answered.
+        top_k: only the most probable classes.
+    """
+    names = [lesion or i for i, lesion in enumerate(lesions)]
+    images: dict[str | int, list[int]] = {}
+    for i, name in enumerate(names):
+        images.setdefault(name, []).append(i)
+    found = []
+    for name, places in images.items():
+        row = merge_rows([_row(answers[i]) for i in places], lambda _: "", spec)[0]
+        document: dict[str, Any] = {"lesion": name if isinstance(name, str) else None, "images": places}
+        if row.error:
+            first = answers[places[0]]
+            assert isinstance(first, Problem)  # a row has an error only where no image could be read
+            found.append(document | {"error": first.document()})
+            continue
+        order = sorted(zip(spec.codes, row.probabilities, strict=True), key=lambda pair: -pair[1])
+        found.append(
+            document
+            | {
+                "label": row.label,
+                "name": spec.labels.classes[spec.codes.index(row.label)].en,
+                "confidence": order[0][1],
+                "malignant": row.malignant_share,
+                "abstained": bool(row.reasons),
+                "reasons": list(row.reasons),
+                "hints": list(row.hints),
+                "prediction_set": None if row.prediction_set is None else list(row.prediction_set),
+                "operating_points": {} if row.malignant_share is None else {p.name: p.name in row.flagged for p in spec.operating_points},
+                "probabilities": dict(order[:top_k]),
+            }
+        )
+    return found
+
+
+def _row(answer: Prediction | Problem) -> Row:
+    if isinstance(answer, Problem):
+        return Row("", error=answer.detail)
+    return Row.of("", answer.probabilities.tolist(), answer.label, answer)
 
 
 def draw_map(prediction: Prediction) -> dict[str, Any]:

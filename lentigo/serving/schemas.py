@@ -75,6 +75,26 @@ class PredictionDocument(BaseModel):
     error: ProblemDocument | None = None
 
 
+class LesionDocument(BaseModel):
+    """What the network says about one lesion: the mean over its images that the model can judge."""
+
+    model_config = ConfigDict(extra="allow")
+
+    lesion: str | None = Field(description="Its name, as it was sent; null for an image that stands alone.")
+    images: list[int] = Field(description="Its images: their `index` in `predictions`.")
+    label: str | None = Field(None, description="Code of the most probable class.")
+    name: str | None = Field(None, description="Its English name.")
+    confidence: float | None = Field(None, description="Its mean calibrated probability.")
+    malignant: float | None = Field(None, description="As in `predictions`, of the mean probabilities.")
+    abstained: bool | None = Field(None, description="Whether the model can judge none of the images.")
+    reasons: list[str] | None = Field(None, description="Why, in words.")
+    hints: list[str] | None = Field(None, description="How many images were averaged or left out, and whether they disagree, in words.")
+    prediction_set: list[str] | None = Field(None, description="As in `predictions`, of the mean probabilities.")
+    operating_points: dict[str, bool] | None = Field(None, description="As in `predictions`, of the mean probabilities.")
+    probabilities: dict[str, float] | None = Field(None, description="Mean calibrated probabilities by class code, the largest first.")
+    error: ProblemDocument | None = None
+
+
 class ModelIdentity(BaseModel):
     """The very model that answered."""
 
@@ -89,6 +109,7 @@ class PredictReply(BaseModel):
     request_id: str
     model: ModelIdentity
     predictions: list[PredictionDocument]
+    lesions: list[LesionDocument] | None = Field(None, description="Only where the request names lesions: one item a lesion.")
     notice: str = NOTICE
 
 

@@ -27,11 +27,11 @@ from lentigo.serving.batching import Answer
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.decoding import DecoderPool
 from lentigo.serving.health import Health
-from lentigo.serving.limits import Budget, Lease, read_images
+from lentigo.serving.limits import Body, Budget, Lease, read_body
 from lentigo.serving.metrics import Board
 from lentigo.serving.model_manager import Loaded, ModelManager
 from lentigo.serving.problems import Problem
-from lentigo.serving.rendering import describe, draw_map, list_map
+from lentigo.serving.rendering import describe, draw_map, list_map, merge_lesions
 from lentigo.serving.schemas import Options
 
 _BEAT_S = 1.0
@@ -118,18 +118,19 @@ class Service:
             _check_options(self.manager.get(options.model), options)
         self._make_room(1)
         with self.budget.lease() as lease:
-            images = await self._read(request, lease)
-            self.keys.charge(key, len(images) - 1)
-            self._note(scope, images=len(images), bytes=sum(map(len, images)))
-            return await self._answer(scope["lentigo.request"], key, images, options)
+            body = await self._read(request, lease)
+            self.keys.charge(key, len(body.images) - 1)
+            self._note(scope, images=len(body.images), bytes=sum(map(len, body.images)))
+            return await self._answer(scope["lentigo.request"], key, body, options)
 
-    async def _read(self, request: Request, lease: Lease) -> list[bytes]:
+    async def _read(self, request: Request, lease: Lease) -> Body:
         try:
-            return await read_images(request.scope, request.receive, self.config, lease)
+            return await read_body(request.scope, request.receive, self.config, lease)
         finally:
             self.tally.add("lentigo_received_bytes_total", amount=lease.held)
 
-    async def _answer(self, request: str, key: Key | None, images: list[bytes], options: Options) -> Response:
+    async def _answer(self, request: str, key: Key | None, given: Body, options: Options) -> Response:
+        images = given.images
         deadline = asyncio.get_running_loop().time() + self.config.deadline_s
         loaded = await self._wait_for_model(options, deadline)
         self._make_room(len(images))
@@ -151,12 +152,15 @@ class Service:
             first = refused[0]
             listed = {"errors": [{"index": i, **problem.document()} for i, problem in enumerate(refused)]} if len(refused) > 1 else None
             raise Problem(first.kind, first.detail, extra=listed)
-        encoded = [json.dumps(document, ensure_ascii=False, allow_nan=False).encode() for document in documents]
+        lists = {"predictions": _encoded(documents)}
+        if given.lesions is not None:
+            lists["lesions"] = _encoded(merge_lesions(answers, given.lesions, loaded.classifier.spec, options.top_k))
         if self.audit is not None:
-            await self._record(self.audit.record(request, None if key is None else key.name, loaded.identity, encoded), deadline)
+            items_sent = [item for listed in lists.values() for item in listed]
+            await self._record(self.audit.record(request, None if key is None else key.name, loaded.identity, items_sent), deadline)
         head = json.dumps({"request_id": request, "model": loaded.identity, "notice": NOTICE}, ensure_ascii=False)
-        body = head.encode()[:-1] + b', "predictions": [' + b", ".join(encoded) + b"]}"
-        return Response(body, media_type="application/json")
+        body = head.encode()[:-1] + b"".join(b', "%b": [%b]' % (name.encode(), b", ".join(listed)) for name, listed in lists.items())
+        return Response(body + b"}", media_type="application/json")
 
     async def _record(self, recording: Coroutine[Any, Any, None], deadline: float) -> None:
         try:
@@ -289,6 +293,10 @@ class Service:
             self.keys = self._keyring()
         except ServiceError as error:
             logs.event(logging.ERROR, "keys not reloaded", error=str(error))
+
+
+def _encoded(documents: Sequence[dict[str, Any]]) -> list[bytes]:
+    return [json.dumps(document, ensure_ascii=False, allow_nan=False).encode() for document in documents]
 
 
 def _check_options(loaded: Loaded, options: Options) -> None:

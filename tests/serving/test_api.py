@@ -22,6 +22,9 @@ from tiny_bundle import blob_image, png_bytes, tiny_bundle
 
 import lentigo
 from lentigo.errors import ServiceError
+from lentigo.inference import predict_paths
+from lentigo.inference.lesions import group_key, merge_rows
+from lentigo.inference.table import Row
 from lentigo.serving.app import create_app
 from lentigo.serving.auth import Key, Keyring, create_key, parse_keys
 from lentigo.serving.config import ServeConfig
@@ -122,6 +125,58 @@ def test_several_images_are_answered_each_by_itself(served: Run) -> None:
         assert (found[1]["error"]["status"], found[2]["error"]["status"]) == (415, 422)
         nothing = await form(client, b"no image", b"")
         assert [e["index"] for e in problem_of(nothing)["errors"]] == [0, 1]
+
+    served(test)
+
+
+def lesions(client: httpx.AsyncClient, names: list[str | bytes], *images: bytes, query: str = "") -> Any:
+    fields = [("lesion", (None, name)) for name in names]
+    return client.post(f"/v1/predict{query}", files=[*fields, *(("image", ("x.jpg", one, "image/jpeg")) for one in images)])
+
+
+def test_a_lesion_gets_the_answer_that_the_command_gives(served: Run, bundle: Path, tmp_path: Path) -> None:
+    images = [jpeg(blob_image(seed, 90 + seed, 80)) for seed in range(5)]
+    names = ["arm", "leg", "arm", "", "leg"]
+    for i, (name, image) in enumerate(zip(names, images, strict=True)):
+        (tmp_path / f"{name or 'alone'}_{i}.jpg").write_bytes(image)
+    rows: list[Row] = []
+    predict_paths(lentigo.load(bundle), [str(tmp_path)], on_row=rows.append)
+    key = group_key(r"^([a-z]+)_", [])
+    expected = {row.path: row for row in merge_rows(rows, key, lentigo.load(bundle).spec)}
+
+    async def test(client: httpx.AsyncClient, service: Service) -> None:
+        reply = (await lesions(client, list(names), *images)).json()
+        assert [one["index"] for one in reply["predictions"]] == list(range(5))
+        found = reply["lesions"]
+        assert [(one["lesion"], one["images"]) for one in found] == [("arm", [0, 2]), ("leg", [1, 4]), (None, [3])]
+        for one in found:
+            wanted = expected[one["lesion"] or "alone"]
+            assert one["label"] == wanted.label
+            assert (tuple(one["hints"]), tuple(one["reasons"])) == (wanted.hints, wanted.reasons)
+            assert one["malignant"] == pytest.approx(wanted.malignant_share, abs=1e-6)
+            assert tuple(name for name, reached in one["operating_points"].items() if reached) == wanted.flagged
+            assert (one["prediction_set"] and tuple(one["prediction_set"])) == wanted.prediction_set
+            assert list(one["probabilities"].values()) == sorted(one["probabilities"].values(), reverse=True)
+            for code, p in zip(service.manager.get(None).classifier.labels.codes, wanted.probabilities, strict=True):
+                assert one["probabilities"][code] == pytest.approx(p, abs=1e-6)
+        (one,) = (await lesions(client, ["arm"], *images[:3], query="?top_k=2")).json()["lesions"]
+        assert one["images"] == [0, 1, 2]
+        assert len(one["probabilities"]) == 2
+        assert "lesions" not in (await form(client, *images)).json()
+        broken = (await lesions(client, ["arm", "arm", "leg"], IMAGE, b"no image", b"no image")).json()["lesions"]
+        assert "1 cannot be read" in " ".join(broken[0]["hints"])
+        assert broken[1]["error"]["status"] == 415
+
+    served(test)
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", "c", "d"], ["x" * 65], [b"\xff\xfe"]])
+def test_lesions_that_do_not_fit_the_images_are_refused(served: Run, names: list[str | bytes]) -> None:
+    async def test(client: httpx.AsyncClient, service: Service) -> None:
+        document = problem_of(await lesions(client, names, IMAGE, IMAGE, IMAGE))
+        assert (document["status"], document["detail"][:7]) == (422, "lesion:")
+        full = await lesions(client, [f"{i}" for i in range(16)], *[IMAGE] * 16)
+        assert len(full.json()["lesions"]) == 16
 
     served(test)
 

@@ -64,7 +64,8 @@ async def predict(request: Request, options: Annotated[Options, Query()]) -> Res
 
     JPEG, PNG, WebP, BMP, TIFF and GIF are told apart by their content; names and declared types do not count.
     Of several images each is answered by itself: one that cannot be read has an `error` in the place of its answer.
-    Form fields that are no files are left out.
+    Fields called `lesion` name what the images show, one for each or one for all: `lesions` then holds one answer a lesion besides.
+    Other form fields that are no files are left out.
     """
     service = await get_service(request)
     return await service.predict(request, options)

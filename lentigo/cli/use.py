@@ -45,7 +45,12 @@ def register(app: typer.Typer) -> None:
         "lentigo predict 'scans/*.png' archive.zip --out out.parquet\n\n"
         "lentigo predict s3://bucket/folder --engine ray --out out.parquet"
     )(predict)
-    app.command(epilog="[bold]Example[/bold]: lentigo serve --port 8000")(serve)
+    app.command(
+        epilog="[bold]Examples[/bold]: lentigo serve --port 8000\n\n"
+        "lentigo serve --model runs/mine --model dermoscopy-7 --workers 2\n\n"
+        "lentigo serve --host 0.0.0.0 --keys keys --allowed-host skin.example.org --audit-log audit.jsonl --no-audit-fsync\n\n"
+        "lentigo serve --max-pixels 20000000 --decode-cpu 2 --decode-memory-mib 512"
+    )(serve)
     app.command(name="app", epilog="[bold]Example[/bold]: lentigo app")(open_app)
     app.command(epilog="[bold]Example[/bold]: lentigo card dermoscopy-7")(card)
     app.command(epilog="[bold]Example[/bold]: lentigo doctor --json")(doctor)
@@ -199,6 +204,9 @@ def open_app(
     open_app(port=port, browser=browser)
 
 
+_WORK, _LIMITS, _ACCESS, _RUNNING = "Work", "Limits", "Keys and records", "Start, stop and reload"
+
+
 def serve(
     models: Annotated[
         list[str] | None,
@@ -209,23 +217,88 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to bind; only this machine can reach the default.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with one copy of every model.")] = 1,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of one inference in each worker; the cores are shared out when left out.", rich_help_panel=_WORK),
+    ] = None,
+    decoders: Annotated[
+        int | None,
+        typer.Option(min=1, help="Decoding processes in each worker; the cores are shared out when left out.", rich_help_panel=_WORK),
+    ] = None,
     exact: Annotated[
         bool,
-        typer.Option("--exact/--fast-decode", help="Decode JPEGs in full, or at reduced scale where that is enough."),
+        typer.Option(
+            "--exact/--fast-decode", help="Decode JPEGs in full, or at reduced scale where that is enough.", rich_help_panel=_WORK
+        ),
     ] = True,
-    max_batch: Annotated[int, typer.Option(min=1, help="Most images in one inference.")] = 16,
-    max_delay_ms: Annotated[float, typer.Option(min=0, help="Longest that an image waits for others to join its batch, in ms.")] = 4.0,
-    queue: Annotated[int, typer.Option(min=1, help="Most images waiting in a worker; beyond it requests get 429.")] = 256,
-    deadline: Annotated[float, typer.Option(min=0.1, help="Longest time to an answer, in seconds.")] = 15.0,
-    max_body_mib: Annotated[int, typer.Option(min=1, help="Largest request body, in MiB.")] = 32,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Largest image, in pixels.")] = 50_000_000,
-    keys: Annotated[Path | None, typer.Option(help="File of hashed API keys; LENTIGO_API_KEYS is read too.")] = None,
-    allowed_host: Annotated[list[str] | None, typer.Option(help="Host name that is served; repeat for more, * for any.")] = None,
-    cors_origin: Annotated[list[str] | None, typer.Option(help="Web origin whose pages may read answers; repeat for more.")] = None,
-    audit_log: Annotated[
-        Path | None, typer.Option(help="File that gets a line a request: model version and result hash, never an image.")
+    max_batch: Annotated[int, typer.Option(min=1, help="Most images in one inference.", rich_help_panel=_WORK)] = 16,
+    max_delay_ms: Annotated[
+        float, typer.Option(min=0, help="Longest that an image waits for others to join its batch, in ms.", rich_help_panel=_WORK)
+    ] = 4.0,
+    queue: Annotated[
+        int, typer.Option(min=1, help="Most images waiting in a worker; beyond it requests get 429.", rich_help_panel=_LIMITS)
+    ] = 256,
+    deadline: Annotated[float, typer.Option(min=0.1, help="Longest time to an answer, in seconds.", rich_help_panel=_LIMITS)] = 15.0,
+    decode_cpu: Annotated[
+        float, typer.Option(min=0.1, help="Most CPU time to decode one image, in seconds.", rich_help_panel=_LIMITS)
+    ] = 5.0,
+    decode_memory_mib: Annotated[int, typer.Option(min=64, help="Most memory to decode one image, in MiB.", rich_help_panel=_LIMITS)] = 768,
+    max_pixels: Annotated[int, typer.Option(min=1, help="Largest image, in pixels.", rich_help_panel=_LIMITS)] = 50_000_000,
+    max_files: Annotated[int, typer.Option(min=1, help="Most images in one request.", rich_help_panel=_LIMITS)] = 16,
+    max_body_mib: Annotated[int, typer.Option(min=1, help="Largest request body, in MiB.", rich_help_panel=_LIMITS)] = 32,
+    max_held_mib: Annotated[
+        int, typer.Option(min=1, help="Most bytes of bodies held in each worker at once, in MiB.", rich_help_panel=_LIMITS)
+    ] = 256,
+    max_connections: Annotated[int, typer.Option(min=1, help="Most open connections in each worker.", rich_help_panel=_LIMITS)] = 1024,
+    header_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Longest that a request's head may take to arrive, in seconds.", rich_help_panel=_LIMITS)
+    ] = 10.0,
+    body_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Longest that a request's body may take to arrive, in seconds.", rich_help_panel=_LIMITS)
+    ] = 60.0,
+    idle_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Longest pause while a body arrives or an answer is taken, in seconds.", rich_help_panel=_LIMITS)
+    ] = 10.0,
+    keys: Annotated[
+        Path | None, typer.Option(help="File of hashed API keys; LENTIGO_API_KEYS is read too.", rich_help_panel=_ACCESS)
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    rate: Annotated[
+        float,
+        typer.Option(min=0, help="Images a minute of one key, unless its entry says otherwise; 0 for no limit.", rich_help_panel=_ACCESS),
+    ] = 600.0,
+    burst: Annotated[int, typer.Option(min=1, help="Images that one key may send at once.", rich_help_panel=_ACCESS)] = 64,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option(help="Host name that is served; repeat for more, * for any.", rich_help_panel=_ACCESS)
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option(help="Web origin whose pages may read answers; repeat for more.", rich_help_panel=_ACCESS)
+    ] = None,
+    audit_log: Annotated[
+        Path | None,
+        typer.Option(help="File that gets a line a request: model version and result hash, never an image.", rich_help_panel=_ACCESS),
+    ] = None,
+    audit_fsync: Annotated[
+        bool,
+        typer.Option(
+            help="Have each audit line on the disk before its answer is given, or leave it to the system.", rich_help_panel=_ACCESS
+        ),
+    ] = True,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.", rich_help_panel=_ACCESS)] = "info",
+    log_format: Annotated[
+        str, typer.Option(help="auto (text on a terminal, JSON elsewhere), json or text.", rich_help_panel=_ACCESS)
+    ] = "auto",
+    drain: Annotated[
+        float, typer.Option(min=0.1, help="Longest that a stopping worker goes on answering, in seconds.", rich_help_panel=_RUNNING)
+    ] = 12.0,
+    load_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Longest that a changed bundle may take to load, in seconds.", rich_help_panel=_RUNNING)
+    ] = 60.0,
+    reload_every: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Seconds between looks at bundles and keys for changes; 0 leaves that to SIGHUP.", rich_help_panel=_RUNNING
+        ),
+    ] = 2.0,
 ) -> None:
     """Serve predictions over HTTP, and the phone app at /."""
     from lentigo.serving import ServeConfig, serve
@@ -236,17 +309,34 @@ def serve(
             host=host,
             port=port,
             workers=workers,
+            threads=threads,
+            decoders=decoders,
             exact=exact,
             max_batch=max_batch,
             max_delay_ms=max_delay_ms,
             queue=queue,
             deadline_s=deadline,
-            max_body_bytes=max_body_mib * 2**20,
+            decode_cpu_s=decode_cpu,
+            decode_memory_bytes=decode_memory_mib * 2**20,
             max_pixels=max_pixels,
+            max_files=max_files,
+            max_body_bytes=max_body_mib * 2**20,
+            max_held_bytes=max_held_mib * 2**20,
+            max_connections=max_connections,
+            header_timeout_s=header_timeout,
+            body_timeout_s=body_timeout,
+            idle_timeout_s=idle_timeout,
             keys_file=keys,
+            rate=rate or None,
+            burst=burst,
             allowed_hosts=tuple(allowed_host) if allowed_host else None,
             cors_origins=tuple(cors_origin or ()),
             audit_log=audit_log,
+            audit_fsync=audit_fsync,
             log_level=log_level,  # type: ignore[arg-type]  # ServeConfig refuses what it does not know
+            log_format=log_format,  # type: ignore[arg-type]
+            drain_s=drain,
+            load_s=load_timeout,
+            reload_s=reload_every,
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -107,6 +108,8 @@ class ServeConfig:
             value = getattr(self, field.name)
             if isinstance(value, bool) or not isinstance(value, int | float):
                 continue
+            if not math.isfinite(value):
+                raise ServiceError(f"{field.name} must be a finite number, not {value}")
             least = low.get(field.name)
             if (least is not None and value < least) or (least is None and value <= 0):
                 raise ServiceError(f"{field.name} must be {f'at least {least}' if least is not None else 'above 0'}, not {value}")

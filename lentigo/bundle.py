@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -25,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lentigo.errors import BundleError, OutputError
 from lentigo.estimate import Estimate
-from lentigo.files import read_regular
+from lentigo.files import read_regular, sync
 from lentigo.labels import ClassLabel, Code, LabelSet, Line
 from lentigo.text import one_line
 
@@ -381,6 +382,8 @@ def write_bundle(folder: str | Path, spec: Spec, files: Mapping[str, bytes]) -> 
 
 def _swap(staging: Path, target: Path) -> None:
     """Put ``staging`` where ``target`` is; the old folder is set aside first and comes back on failure."""
+    for path in (*staging.iterdir(), staging):  # after a loss of power the new names must not stand for empty files
+        sync(path)
     old = target.with_name(f".{target.name}.old-{os.getpid()}")
     if target.exists():
         shutil.rmtree(old, ignore_errors=True)  # left by a process that had no file descriptors to remove it
@@ -391,6 +394,8 @@ def _swap(staging: Path, target: Path) -> None:
         if old.exists():
             old.rename(target)
         raise
+    with suppress(OSError):  # the new bundle is there; only how long it lasts is open
+        sync(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 

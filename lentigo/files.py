@@ -1,4 +1,4 @@
-"""Atomic writes: a file appears whole or not at all. Bounded reads: nothing that blocks or has no end."""
+"""Atomic writes: a file appears whole or not at all, whatever fails, power included. Bounded reads: nothing that blocks or has no end."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from lentigo.errors import OutputError
 
 
 @contextmanager
-def atomic_path(target: str | Path) -> Iterator[Path]:
+def atomic_path(target: str | Path, *, sync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` that replaces it when the block succeeds.
 
     Args:
         target: the file to write; its folder is created. The temporary name keeps the suffix.
+        sync: have it on the disk before it replaces ``target`` (`replace_synced`); False for many small files that can be made again.
 
     Raises:
         OutputError: the disk refuses (full, read-only, not a folder).
@@ -34,12 +35,45 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o644)
-        temporary.replace(path)
+        if sync:
+            replace_synced(temporary, path)
+        else:
+            temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def replace_synced(source: Path, target: Path) -> None:
+    """Rename a file so that a loss of power leaves the old one or the new one, never an empty one.
+
+    The content goes to the disk before the rename, which alone could be there first, and the rename before this returns.
+
+    Raises:
+        OSError: the disk refuses; ``target`` is as it was.
+    """
+    sync(source)
+    source.replace(target)
+    with suppress(OSError):  # the rename is done and seen by all; only how long it lasts is open
+        sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Return when the content of a file, or the names in a folder, are on the disk.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    if path.is_dir() and os.name == "nt":  # folders cannot be opened there
+        return
+    # For reading alone Windows would refuse to sync a file, and no system opens a folder for writing.
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_text(target: str | Path, text: str) -> None:

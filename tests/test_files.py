@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,13 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
 from tiny_bundle import tiny_bundle
 
 from lentigo.bundle import Bundle
 from lentigo.errors import OutputError
 from lentigo.evaluation import read_predictions, write_maps, write_predictions
-from lentigo.files import read_regular, write_bytes, write_text
+from lentigo.evaluation.panels import confusion_panels, save_svg
+from lentigo.files import atomic_path, read_regular, write_bytes, write_text
+from lentigo.inference.heatmap import save_image
 from lentigo.inference.table import Row, open_table
+from lentigo.training.rundir import read_checkpoint, save_checkpoint
 
 resource = pytest.importorskip("resource", reason="no limits of this kind on Windows")
 
@@ -60,6 +69,10 @@ def read_back(path: Path) -> object:
     if path.suffix == ".npz":
         with np.load(path) as arrays:
             return {name: arrays[name].tolist() for name in arrays.files}
+    if path.suffix == ".ckpt":
+        return {name: value.tolist() for name, value in read_checkpoint(path)["network"].items()}
+    if path.suffix == ".png":
+        return np.asarray(Image.open(path)).tolist()
     return Bundle.open(path).spec if path.is_dir() else path.read_bytes()
 
 
@@ -73,6 +86,11 @@ ARTEFACTS: dict[str, Callable[[Path, int], object]] = {
     "blob.bin": lambda path, version: write_bytes(path, bytes([version]) * 30_000),
     "test.csv": predictions,
     "test_maps.npz": maps,
+    "last.ckpt": lambda path, version: save_checkpoint(path, {"network": {"weight": torch.full((999,), float(version))}}),
+    "figure.svg": lambda path, version: save_svg(confusion_panels({"run": np.eye(2, dtype=np.int64) + version}, ("mel", "nv")), path),
+    "map.png": lambda path, version: save_image(
+        path, Image.fromarray(np.random.default_rng(version).integers(0, 256, (64, 64), dtype=np.uint8))
+    ),
     "bundle": lambda path, version: tiny_bundle(path, seed=version),
 }
 FAULTS: dict[str, Callable[[], AbstractContextManager[None]]] = {
@@ -103,6 +121,76 @@ def test_a_write_that_fails_leaves_what_was_there_and_can_be_made_again(name: st
     fresh = tmp_path / f"fresh{path.suffix}"
     write(fresh, 2)
     assert read_back(path) == read_back(fresh) != before
+
+
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss of power leaves the old file or the new one: without the first sync the new name can stand for an empty file."""
+    seen: list[object] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(handle: int) -> None:
+        facts = os.fstat(handle)
+        seen.append(("sync", facts.st_ino, facts.st_size if stat.S_ISREG(facts.st_mode) else "folder"))
+        fsync(handle)
+
+    def replaced(source: Path, target: Path) -> Path:
+        seen.append(("replace", source.stat().st_ino, source.stat().st_size))
+        return replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    folder = tmp_path.stat().st_ino
+    for name in ("note.txt", "last.ckpt", "test.csv", "rows.csv"):
+        seen.clear()
+        if name == "rows.csv":
+            table = open_table(tmp_path / name, ("mel", "nv"))
+            table.write(rows())
+            table.close()
+        else:
+            ARTEFACTS[name](tmp_path / name, 1)
+        facts = (tmp_path / name).stat()
+        whole = (facts.st_ino, facts.st_size)
+        assert seen == [("sync", *whole), ("replace", *whole), ("sync", folder, "folder")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files in use cannot be replaced there")
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_disk_that_refuses_at_the_last_moment_changes_nothing(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    for name in ("note.txt", "last.ckpt", "figure.svg", "bundle"):
+        ARTEFACTS[name](tmp_path / name, 1)
+        before = read_back(tmp_path / name)
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", refuse)
+            with pytest.raises(OutputError, match=re.escape(os.strerror(number))):
+                ARTEFACTS[name](tmp_path / name, 2)
+        assert read_back(tmp_path / name) == before
+        assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_process_that_ends_at_the_rename_leaves_the_old_or_the_new(moment: str, tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    write_text(path, "old")
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom lentigo.files import write_text\nreplace = Path.replace\n"
+        "def ends(source, target):\n    if sys.argv[2] == 'after':\n        replace(source, target)\n    os._exit(9)\n"
+        "Path.replace = ends\nwrite_text(sys.argv[1], 'new')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path), moment], check=False, timeout=120)
+    assert done.returncode == 9
+    assert path.read_text() == {"before": "old", "after": "new"}[moment]
+    write_text(path, "newer")
+    assert path.read_text() == "newer"
+
+
+def test_small_files_that_can_be_made_again_need_no_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda handle: pytest.fail("synced"))
+    with atomic_path(tmp_path / "map.png", sync=False) as temporary:
+        temporary.write_bytes(b"map")
+    assert (tmp_path / "map.png").read_bytes() == b"map"
 
 
 def rows() -> list[Row]:

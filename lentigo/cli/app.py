@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -69,7 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")  # a terminal without the characters of a file name shows their escapes
     warnings.formatwarning = _warning
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        try:
+            app(args=list(arguments) if arguments is not None else None)
+        finally:
+            if sys.stdout is not None:  # None: closed by the caller
+                sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
+    except SystemExit as done:
+        if isinstance(done.__context__, BrokenPipeError):  # Typer's exit code for it, 1, means a check that found something here
+            _leave_output()
+            sys.exit(0)
+        raise
     except LentigoError as error:
         _fail(str(error))
     except ModuleNotFoundError as error:
@@ -78,8 +90,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         extra = "ray" if error.name == "ray" else "train"
         _fail(str(MissingExtraError(f"this command (it uses {error.name})", extra)))
     except BrokenPipeError:  # the reader of a pipe went away, as in `lentigo models | head`
-        sys.stderr.close()
+        _leave_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG):
+            raise
+        _leave_output()
+        _fail(f"the output cannot be written ({error.strerror})")
+
+
+def _leave_output() -> None:
+    """Let what is still in the buffer of standard output go nowhere, as Python writes it once more when it ends."""
+    with suppress(OSError, AttributeError):  # a stream without a file; none at all
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.__stdout__.fileno())  # type: ignore[union-attr]
+        os.close(nowhere)
 
 
 def _fail(message: str) -> None:

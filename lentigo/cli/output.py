@@ -39,7 +39,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
     for row in rows:
         table.add_row(*(Text(_cell(value)) for value in row))  # as text: brackets are no markup here
     # A pipe has no width of its own: give it room, so that no cell is cut.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    Console(width=None if sys.stdout is not None and sys.stdout.isatty() else 200).print(table)
 
 
 def say(text: str) -> None:

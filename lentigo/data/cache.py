@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError, ImageError, OutputError
-from lentigo.files import write_text
+from lentigo.files import replace_synced, write_text
 from lentigo.machine import available_cores
 from lentigo.progress import Progress, shown
 from lentigo.resampler import resize
@@ -157,8 +157,6 @@ def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bo
             if unreadable and (not skip or len(unreadable) == rows):
                 raise _refusal(samples, unreadable)
             _write_header(file, rows - len(unreadable), size)
-            file.flush()
-            os.fsync(file.fileno())
         temporary.chmod(0o644)
         record = {
             "preprocessing": PREPROCESSING,
@@ -167,7 +165,7 @@ def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bo
             "probe": _probe(np.load(temporary, mmap_mode="r", allow_pickle=False)),
             "unreadable": unreadable,
         }
-        temporary.replace(array)
+        replace_synced(temporary, array)
         write_text(sidecar, json.dumps(record, indent=1) + "\n")
     except OSError as error:
         raise OutputError(f"{array}: the image cache cannot be written ({error.strerror or error})") from None

@@ -109,5 +109,5 @@ def save_image(path: str | Path, image: Image.Image) -> None:
     """
     if not is_image_name("x" + Path(path).suffix):
         raise OutputError(f"{path}: no image format with this suffix; use .png or .jpg")
-    with atomic_path(path) as temporary:
+    with atomic_path(path, sync=False) as temporary:  # one an image, and they can be drawn again
         image.save(temporary)

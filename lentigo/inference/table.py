@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lentigo.errors import MissingExtraError, OutputError
-from lentigo.files import atomic_path
+from lentigo.files import atomic_path, replace_synced
 from lentigo.inference.verdict import Verdict
 from lentigo.text import csv_line, json_line, unguard_cell
 
@@ -187,7 +187,7 @@ class Table(ABC):
         )
 
     def _finish(self) -> None:
-        self.part.replace(self.path)
+        replace_synced(self.part, self.path)
 
     def _reopen(self) -> None:
         """Make a part file of an earlier result. It is moved: from here on the part file is the only copy."""

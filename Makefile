@@ -3,7 +3,7 @@
 PYTHON_BIN := .venv/bin/python
 SOURCES := lentigo tests benchmarks scripts
 
-.PHONY: help setup demo test lint python-tests app app-tests format api audit clean
+.PHONY: help setup demo test lint python-tests app app-tests format docs audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -37,8 +37,9 @@ format: setup ## format the Python code
 	$(PYTHON_BIN) -m ruff check --fix $(SOURCES)
 	$(PYTHON_BIN) -m ruff format $(SOURCES)
 
-api: setup ## pages of every public function, in build/api
-	$(PYTHON_BIN) -m pdoc -d google -o build/api lentigo
+docs: setup ## the documentation as a site, with a page for each module, in build/site
+	NO_MKDOCS_2_WARNING=1 $(PYTHON_BIN) -m mkdocs build --strict --quiet
+	@echo "open build/site/index.html, or: $(PYTHON_BIN) -m http.server -d build/site"
 
 audit: setup ## known vulnerabilities in what is installed and in the app; part of make test
 	$(PYTHON_BIN) scripts/audit.py

@@ -185,7 +185,7 @@ class Audit:
         from rich.text import Text
 
         counts = self.samples.counts()
-        table = Table(title=f"{self.samples.name}: {len(self.samples):,} images", title_justify="left")
+        table = Table(title=f"{self.samples.title}: {len(self.samples):,} images", title_justify="left")
         table.add_column("class")
         for split in counts.columns:
             table.add_column(str(split), justify="right")

@@ -53,6 +53,11 @@ class Samples:
     groups: GroupSource = UNKNOWN
     reading: Reading | None = None
 
+    @property
+    def title(self) -> str:
+        """What people call it: the published name, or the folder of an own data set."""
+        return one_line(self.root.resolve().name) if self.name in ("folder", "csv") else self.name
+
     def __post_init__(self) -> None:
         missing = [c for c in COLUMNS if c not in self.frame.columns]
         if missing:

@@ -83,7 +83,7 @@ def make_golden(
 
 
 def _render(code: str, seed: int, width: int, height: int) -> tuple[bytes, int, int]:
-    phantom = render_phantom(code, seed, max(width, height))
+    phantom = render_phantom(code, seed, max(width, height, 16))  # a network of 32 px has golden images of 14
     image = phantom.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
     image = ImageOps.posterize(image, 4)  # without the noise of the last bits a third of the size
     buffer = io.BytesIO()

@@ -248,8 +248,8 @@ def _begin(folder: Path, recipe: Recipe, samples: Samples, extras: Sequence[Extr
 def _headline(recipe: Recipe, samples: Samples, extras: Sequence[Extra], machine: str) -> str:
     split = samples.frame["split"].value_counts()
     parts = ", ".join(f"{int(split.get(name, 0)):,} {name}" for name in ("train", "val", "test"))
-    more = "".join(f" and {len(extra.samples):,} images of {extra.samples.name}" for extra in extras)
-    return f"{recipe.name} on {samples.name} ({recipe.data.protocol} protocol: {parts}){more}, {machine}"
+    more = "".join(f" and {len(extra.samples):,} images of {extra.samples.title}" for extra in extras)
+    return f"{recipe.name} on {samples.title} ({recipe.data.protocol} protocol: {parts}){more}, {machine}"
 
 
 def _finish(writer: RunWriter, samples: Samples, images: Batches, device: torch.device) -> None:

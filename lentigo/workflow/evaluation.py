@@ -215,7 +215,7 @@ def evaluate_bundle(
     if stress:
         run_robustness(classifier, part.samples, robustness_folder(table), limit=limit, facts=made_by(spec), progress=progress)
     write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)
-    title = f"{spec.name} on {samples.name}: {part.description}"
+    title = f"{spec.name} on {samples.title}: {part.description}"
     report = write_report(table, folder / "report", title=title, calibration=Calibration.of(spec), prevalence=prevalence)
     return _result(title, folder, report, _challenge(part.samples) if classes is None else None)
 

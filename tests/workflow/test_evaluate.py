@@ -108,7 +108,7 @@ def test_training_images_among_the_judged_are_counted(bundle: Bundle, tmp_path: 
 @pytest.mark.usefixtures("plain_report")
 def test_other_data_are_judged_whole(small: Path, folder: Path, tmp_path: Path) -> None:
     result = evaluate(small, data=folder, out=tmp_path / "out", progress=False)
-    assert result.title == "tiny on folder: all 8 images (not the data of its training)"
+    assert result.title == "tiny on own: all 8 images (not the data of its training)"
     table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
     assert len(table) == 8
     # Two classes of seven are there; the columns are all seven of the bundle.
@@ -220,7 +220,7 @@ def test_another_collection_is_judged_under_the_classes_that_agree(small: Path, 
     (folder / "ruler").mkdir()
     render_phantom("nv", 9, 40).save(folder / "ruler" / "one.png")
     result = evaluate(small, data=folder, classes={"mel": "mel", "mole": "nv"}, out=tmp_path / "out", progress=False)
-    assert result.title == "tiny on folder: all 8 images (not the data of its training); 1 of other classes left out"
+    assert result.title == "tiny on own: all 8 images (not the data of its training); 1 of other classes left out"
     table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
     assert table.frame["target"].value_counts().to_dict() == {"mel": 4, "nv": 4}
 
@@ -268,4 +268,4 @@ def test_a_broken_image_stops_before_anything_is_written(small: Path, folder: Pa
 def test_a_run_folder_serves_as_its_bundle(bundle: Bundle, folder: Path, tmp_path: Path) -> None:
     run = shutil.copytree(tiny_run(), tmp_path / "run")
     shutil.copytree(bundle.path, run / "bundle")
-    assert "tiny-phantoms on folder" in evaluate(run, data=folder, out=tmp_path / "out", progress=False).title
+    assert "tiny-phantoms on own" in evaluate(run, data=folder, out=tmp_path / "out", progress=False).title

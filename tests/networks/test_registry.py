@@ -77,6 +77,7 @@ PARAMETERS = {f"mobilenetv3_small_{name}": seven for name, (_, seven) in COUNTS.
     "efficientnet_b0": 4_016_515,
     "efficientnetv2_b0": 5_867_671,
     "mobilenetv2": 2_232_839,
+    "mobilenetv3_small_stem": 138_752 + 41 * 7,
     "mobilenetv4_conv_small": 2_501_991,
     "googlenet": 5_607_079,
     "inceptionv3": 21_799_911,

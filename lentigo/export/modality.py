@@ -78,22 +78,21 @@ def append_modality(content: bytes, kind: Kind, threshold: float, slope: float =
         "column": np.array([1], np.int64),
         "extent": np.array([bundle.spec.input.size] * 2, np.int64),
     }
-    model.graph.initializer.extend([*other.graph.initializer, *(numpy_helper.from_array(v, _PREFIX + k) for k, v in arrays.items())])
+    nodes = _needed(other.graph, _PREFIX + "logits")
+    read = {name for node in nodes for name in node.input}
+    model.graph.initializer.extend(tensor for tensor in other.graph.initializer if tensor.name in read)
+    model.graph.initializer.extend(numpy_helper.from_array(value, _PREFIX + name) for name, value in arrays.items())
     shrink: dict[str, Any] = {"mode": "linear", "antialias": 1, "axes": [2, 3]}
     model.graph.node.extend(
         [
             helper.make_node("Resize", [INPUT, "", "", _PREFIX + "extent"], [_PREFIX + INPUT], name=_PREFIX + "shrink", **shrink),
-            *_needed(other.graph, _PREFIX + "logits"),
+            *nodes,
             helper.make_node("MatMul", [_PREFIX + "logits", _PREFIX + "sign"], [_PREFIX + "margins"], name=_PREFIX + "margins"),
             helper.make_node("Squeeze", [_PREFIX + "margins", _PREFIX + "column"], [_PREFIX + "margin"], name=_PREFIX + "margin"),
             helper.make_node("Add", [_PREFIX + "margin", _PREFIX + "threshold"], [_PREFIX + "score"], name=_PREFIX + "score"),
             helper.make_node("Max", [_OWN, _PREFIX + "score"], [OUTPUT], name=OUTPUT),
         ]
     )
-    kept = {name for node in model.graph.node for name in node.input}
-    unused = [tensor for tensor in model.graph.initializer if tensor.name not in kept]
-    for tensor in unused:
-        model.graph.initializer.remove(tensor)
     check_graph(model)
     result: bytes = model.SerializeToString()
     return result

@@ -25,8 +25,10 @@ MAX_SCANNED = 1_000_000_000
 """Pixels of a JPEG times its scans."""
 MAX_SEGMENTS = 2_000
 """Metadata segments, chunks, blocks and frames of a file."""
-MAX_EXIF_SEGMENTS = 32
-"""EXIF segments of a JPEG; Pillow joins them one by one."""
+MAX_PARSED_SEGMENTS = 32
+"""EXIF segments, and Photoshop blocks and quantisation tables, of a JPEG: Pillow joins and parses them in interpreted loops."""
+MAX_PROFILES = 4
+"""Colour profiles of a PNG; Pillow unpacks each, up to 1 MiB."""
 MAX_STRIPS = 32_768
 """Strips or tiles of a TIFF."""
 MAX_TAGS = 1_024
@@ -38,6 +40,8 @@ SMALL = 4_194_304
 _MAX_JPEG_BYTES = 512 * 2**20
 _MAX_JUNK = 65_536
 _MAX_BLOCKS = 20_000
+_FILL = b"\xff" * 1024
+"""Fill bytes in a row that no encoder writes; the decoder goes over all of them again with each block that it is given."""
 
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -113,7 +117,7 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
     content = file.read(_MAX_JPEG_BYTES + 1)
     if len(content) > _MAX_JPEG_BYTES:
         raise ImageCostError(f"a JPEG of more than {_MAX_JPEG_BYTES // 2**20} MiB")
-    width = height = components = segments = exif = junk = 0
+    width = height = components = segments = exif = parsed = junk = 0
     progressive = False
     at = 2
     while True:
@@ -134,47 +138,58 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width, components = struct.unpack_from(">HHB", content, at + 3)
             progressive |= marker in (0xC2, 0xC6, 0xCA, 0xCE)
+        elif marker == 0xDB or (marker == 0xED and content.startswith(b"Photoshop", at + 2)):
+            parsed += 1
         elif marker == 0xE1 and content.startswith(b"Exif\0\0", at + 2):
             exif += 1
-            if exif > MAX_EXIF_SEGMENTS:
-                raise ImageCostError(f"more than {MAX_EXIF_SEGMENTS} EXIF segments")
             check_exif(content[at + 2 : at + length])
         elif marker == 0xE2 and content.startswith(b"MPF\0", at + 2):
             check_exif(content[at + 6 : at + length])
+        if max(exif, parsed) > MAX_PARSED_SEGMENTS:
+            raise ImageCostError(f"more than {MAX_PARSED_SEGMENTS} segments of EXIF, Photoshop data or quantisation tables")
         at += length
         if marker == 0xDA:
             progressive |= content[at - length + 2] < components
             break
-    if not progressive:  # all components in the first scan: the decoder reads no other
+    fill = content.find(_FILL, at)
+    if fill >= 0:
+        content = content[:fill]
+    if fill < 0 and not progressive:  # all components in the first scan: the decoder reads no other
         return ImageHeader(width, height)
-    scans = _count_scans(content, at)
+    scans, ended = _walk_scans(content, at)
+    if fill >= 0 and not ended:  # behind the end marker may stand what will
+        raise ImageCostError(f"more than {len(_FILL):,} fill bytes in a row")
+    if not progressive:
+        return ImageHeader(width, height)
     if scans > MAX_SCANS or scans * width * height > MAX_SCANNED:
         raise ImageCostError(f"{scans if scans <= MAX_SCANS else f'more than {MAX_SCANS}'} scans over {width} x {height} pixels")
     return ImageHeader(width, height, 1 + scans // 4)
 
 
-def _count_scans(content: bytes, at: int) -> int:
-    """The scans of a JPEG whose first begins at ``at``; not exact above `MAX_SCANS`."""
+def _walk_scans(content: bytes, at: int) -> tuple[int, bool]:
+    """The scans of a JPEG whose first begins at ``at``, not exact above `MAX_SCANS`, and whether its end marker is there."""
     scans, segments = 1, 0
     while scans <= MAX_SCANS:
         found = _SCAN_END.search(content, at)
-        if found is None or found[0] == b"\xff\xd9":
-            return scans
+        if found is None:
+            return scans, False
+        if found[0] == b"\xff\xd9":
+            return scans, True
         scans += found[0] == b"\xff\xda"
         segments += 1
         if segments > MAX_SEGMENTS:
             raise ImageCostError(f"more than {MAX_SEGMENTS:,} segments")
         at = found.end()
         if len(content) < at + 2:
-            return scans
+            return scans, False
         at += int.from_bytes(content[at : at + 2], "big")
-    return scans
+    return scans, False
 
 
 def _png(file: BinaryIO) -> ImageHeader:
     head = file.read(33)
     width, height = struct.unpack_from(">II", head, 16)
-    chunks = data = others = 0
+    chunks = data = others = profiles = 0
     while len(start := file.read(8)) == 8:
         length, kind = int.from_bytes(start[:4], "big"), start[4:]
         if kind == b"IEND":
@@ -183,10 +198,11 @@ def _png(file: BinaryIO) -> ImageHeader:
             chunks, data = chunks + 1, data + length
         else:
             others += 1
+            profiles += kind == b"iCCP"
             if kind == b"eXIf":
                 check_exif(file.read(min(length, 2**24)))
                 length -= min(length, 2**24)
-        if others > MAX_SEGMENTS or chunks > MAX_SEGMENTS + data // 512:
+        if others > MAX_SEGMENTS or chunks > MAX_SEGMENTS + data // 512 or profiles > MAX_PROFILES:
             raise ImageCostError("too many chunks")
         file.seek(length + 4, io.SEEK_CUR)
     return ImageHeader(width, height)

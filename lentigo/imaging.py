@@ -205,7 +205,9 @@ def load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, fast: 
     return open_and_load(source, size, max_pixels=max_pixels, fast=fast)[1]
 
 
-def open_and_load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, fast: bool = False) -> tuple[Image.Image, Pixels]:
+def open_and_load(
+    source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, fast: bool = False, extra_formats: bool = True
+) -> tuple[Image.Image, Pixels]:
     """`load`, with the opened image for whoever shows it.
 
     Args:
@@ -213,6 +215,7 @@ def open_and_load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXEL
         size: side of the square in pixels.
         max_pixels: as in `open_image`.
         fast: decode JPEG at reduced scale: quicker, and slightly beside the contract (docs/predict.md has figures).
+        extra_formats: as in `open_image`.
 
     Returns:
         The image as `open_image` returns it, and (size, size, 3) uint8 RGB.
@@ -220,7 +223,7 @@ def open_and_load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXEL
     Raises:
         ImageError: as `open_image`.
     """
-    image = open_image(source, max_pixels=max_pixels, draft_size=size if fast else None)
+    image = open_image(source, max_pixels=max_pixels, draft_size=size if fast else None, extra_formats=extra_formats)
     return image, resize(image, size)
 
 

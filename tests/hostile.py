@@ -116,6 +116,21 @@ def webp(width: int, height: int, frames: int = 0) -> bytes:
     return b"RIFF" + struct.pack("<I", len(parts) + 4) + b"WEBP" + parts
 
 
+def photoshop_blocks(count: int = 40) -> bytes:
+    """A JPEG with thousands of tiny Photoshop blocks, each read by an interpreted loop."""
+    return segments(count, 0xED, b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0\0\0\0\0" * 5000)
+
+
+def quantisation_tables(count: int = 40) -> bytes:
+    """A JPEG that defines its table again and again."""
+    return segments(count, 0xDB, (b"\0" + bytes([1] * 64)) * 1000)
+
+
+def fill_bytes(count: int = 2_000_000, behind: bytes = b"", **options: object) -> bytes:
+    """A JPEG with fill bytes before its end marker, and perhaps something before them."""
+    return jpeg(**options)[:-2] + behind + b"\xff" * count + b"\xff\xd9"
+
+
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "a png of one column": lambda: png(1, 2_000_000, colour=0),
     "a png of one row": lambda: png(2_000_000, 1, colour=0),
@@ -125,9 +140,15 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a jpeg of 100,000 comments": lambda: segments(100_000, 0xFE, b""),
     "a jpeg with junk between its segments": lambda: segments(1, 0xFE, b"")[:6] + b"\x01" * 1_000_000 + jpeg()[2:],
     "a jpeg of fill bytes": lambda: jpeg()[:2] + b"\xff" * 1_000_000 + jpeg()[2:],
+    "a jpeg of fill bytes at its end": fill_bytes,
+    "a progressive jpeg of fill bytes at its end": lambda: fill_bytes(progressive=True),
+    "a jpeg of fill bytes behind an end marker in a table": lambda: fill_bytes(behind=b"\xff\xc4\0\4\xff\xd9"),
+    "a jpeg of photoshop blocks": photoshop_blocks,
+    "a jpeg of quantisation tables": quantisation_tables,
     "a jpeg with overlapping exif": lambda: segments(1, 0xE1, exif_of_overlapping_tags()),
     "a jpeg with overlapping mpf": lambda: segments(1, 0xE2, b"MPF\0" + exif_of_overlapping_tags()[6:]),
     "a png with overlapping exif": lambda: png(8, 8, (b"eXIf", exif_of_overlapping_tags()[6:])),
+    "a png of colour profiles": lambda: png(8, 8, *[(b"iCCP", b"p\0\0" + zlib.compress(bytes(1_000_000), 9))] * 500),
     "a png of 100,000 chunks": lambda: png(8, 8, *[(b"tIME", b"")] * 100_000),
     "a png of empty data chunks": lambda: png(8, 8, *[(b"IDAT", b"")] * 100_000),
     "a tiff with a huge tile": huge_tile,

@@ -78,6 +78,9 @@ def ordinary() -> dict[str, bytes]:
         found[f"frames of {kind}"] = buffer.getvalue()
     found["motion photo"] = found["baseline"] + rng.bytes(8_000_000)  # a film behind the picture, with chance markers
     found["progressive motion photo"] = found["progressive"] + rng.bytes(8_000_000)
+    found["padded to a block"] = found["baseline"] + b"\xff" * 100_000
+    found["progressive, padded to a block"] = found["progressive"] + b"\xff" * 100_000
+    found["photoshop data"] = segments(3, 0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\0")
     found["20 scans"] = progressive_scans(10, 600, 450)
     found["segments"] = segments(200, 0xED, bytes(100))
     found["panorama"] = jpeg(6000, 300)

@@ -79,7 +79,7 @@ def decode(data: bytes, size: int, max_pixels: int, *, exact: bool = True, pictu
     except ImageError as error:
         raise RefusedError("not-an-image", str(error)) from None
     try:
-        image, pixels = open_and_load(data, size, max_pixels=max_pixels, fast=not exact)
+        image, pixels = open_and_load(data, size, max_pixels=max_pixels, fast=not exact, extra_formats=False)
         shown = None
         if picture:
             scale = min(1.0, PICTURE_SIDE / max(image.size))

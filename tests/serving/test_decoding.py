@@ -19,7 +19,7 @@ from tiny_bundle import blob_image, tiny_bundle
 
 from lentigo.imaging import load
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.decode_worker import Decoded
+from lentigo.serving.decode_worker import Decoded, RefusedError, decode
 from lentigo.serving.decoding import MOST_COSTLY, DecoderPool, Job, Outcome
 from lentigo.serving.problems import Problem
 
@@ -137,6 +137,14 @@ def test_every_hostile_shape_is_refused_and_costs_no_process() -> None:
         decoders.submit(outcomes.job("photo", PHOTO))
         assert isinstance(outcomes.wait("photo")[0], Decoded)
     assert not replaced
+
+
+def test_no_other_format_hides_behind_the_first_bytes_of_a_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lentigo.imaging.open_extra", lambda *given: pytest.fail("a decoder that the service leaves off was opened"))
+    for content in (b"\xff\xd8\xff" + bytes(125) + b"DICM" + bytes(100), b"\xff\xd8\xff\xe0ftypheic\0\0\0\0mif1"):
+        with pytest.raises(RefusedError) as refused:
+            decode(content, 32, 10_000)
+        assert refused.value.kind == "damaged-image"
 
 
 @pytest.mark.usefixtures("decoders_run_wild")

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 RUBBISH = frozenset(
     {
         "__macosx", "@eadir", "@recycle", "@recently-snapshot", "@synoresource", "#recycle", "#snapshot", "$recycle.bin", "recycler",
-        "system volume information", "lost+found", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
+        "system volume information", "lost+found", "network trash folder", "temporary items", "found.000", "_gsdata_",
+        "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
     }
 )  # fmt: skip
 """What systems leave beside people's files, in lower case. Hidden names (``.ipynb_checkpoints``, ``._x.jpg``) count as well."""

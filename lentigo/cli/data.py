@@ -70,6 +70,7 @@ def info(
 ) -> None:
     """Tell how a data set is read, count the images of each class and print the fingerprint."""
     from lentigo.data import read_samples
+    from lentigo.data.groups import ASK, LEAK
 
     samples = read_samples(data, layout, group_by=group_by, label_by=label_by, missing=missing.value, skip_unreadable=skip_unreadable)
     counts = {str(code): int(n) for code, n in samples.frame["label"].value_counts().items()}
@@ -82,6 +83,9 @@ def info(
     say(repr(samples))
     for line in samples.reading.lines() if samples.reading is not None else ():
         say(line)
+    if not samples.groups.known:
+        who = "patients unknown" if samples.groups.kind == "unknown" else f"{samples.groups.blank:,} images without {samples.groups.name}"
+        say(f"{who}: {LEAK}; {ASK}")
     say(f"fingerprint {samples.fingerprint}")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 
 from lentigo.data.reading import Reading
@@ -48,12 +50,32 @@ _SUBTYPES = (
 _MORE = ("benign", "malignant", "other", "others", "normal", "healthy", "lentigo", "eczema", "psoriasis", "acne", "scc", "sk")
 
 
+MALIGNANT = ("malignant", "true", "yes", "1", "1.0", "m")
+BENIGN = ("benign", "false", "no", "0", "0.0", "b")
+"""What tables say for malignant and benign, in lower case."""
+
+
 def label_key(name: str) -> str:
-    """A class name for comparison: lower case, single blanks for ``_`` and ``-``."""
-    return re.sub(r"[\s_\-]+", " ", name).strip().lower()
+    """A class name for comparison: lower case, composed letters, single blanks for ``_`` and ``-``."""
+    return re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFC", name)).strip().lower()
 
 
 _KNOWN = {label_key(text) for labels in LABEL_SETS.values() for c in labels for text in (c.code, c.en, c.zh)} | set(_CODES) | set(_MORE)
+
+
+_SAME = {label_key(text): c.code for labels in LABEL_SETS.values() for c in labels for text in (c.code, c.en, c.zh)}
+_SAME |= dict.fromkeys(("nevus", "naevus", "nev", "mole", "melanocytic naevus", "痣"), "nv") | {"ack": "ak", "solar keratosis": "ak"}
+_SAME |= dict.fromkeys(("sek", "seborrheic keratosis", "seborrhoeic keratosis"), "sk")
+"""Names of one disease -> one code of it; ``mel`` and ``melanoma`` are the same."""
+
+
+def same_disease(names: Iterable[str]) -> list[list[str]]:
+    """Those of the class names that mean one disease under several names, such as ``mel`` and ``melanoma``."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(set(names)):
+        if (code := _SAME.get(label_key(name))) is not None:
+            found.setdefault(code, []).append(name)
+    return [alike for alike in found.values() if len(alike) > 1]
 
 
 def is_known(name: str) -> bool:
@@ -101,9 +123,9 @@ def read_classes(root: Path, reading: Reading) -> dict[str, ClassLabel]:
 
 def _malignant(text: str, path: Path, line: str) -> bool | None:
     key = text.strip().lower()
-    if key in ("malignant", "true", "yes", "1", "m"):
+    if key in MALIGNANT:
         return True
-    if key in ("benign", "false", "no", "0", "b"):
+    if key in BENIGN:
         return False
     if key in ("", "unknown", "?"):
         return None

@@ -10,8 +10,17 @@ from typing import Any, Literal
 
 from lentigo.errors import DataError
 
-GROUP_COLUMNS = ("group", "patient_id", "patient", "subject_id", "subject", "case_id", "case", "lesion_id", "lesion")
-"""Columns of an own table that are taken as the group, the first that is there; patients hold lesions, so they come first."""
+_ID = "(id|no|nr|num|number|code|key|uid|identifier|pseudonym|name)?"
+GROUP_COLUMNS = (r"(id)?group(id)?", rf"(id)?(patient|pat|paciente|subject|person){_ID}|pid|mrn", rf"(id)?case{_ID}", rf"(id)?lesion{_ID}")
+"""Columns of an own table that are taken as the group, without case and ``_``; patients hold lesions, so they come first."""
+
+_NOBODY = frozenset(("", "?", "-", "--", "-1", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "unknown", "unk", "missing"))
+
+
+def is_nobody(cell: str) -> bool:
+    """Whether a cell of such a column says that patient or lesion are not known."""
+    return cell.strip().lower() in _NOBODY
+
 
 _UNITS = {"patient": "patient", "subject": "patient", "pat": "patient", "lesion": "lesion", "case": "case"}
 

@@ -107,6 +107,12 @@ class Samples:
             return np.zeros(len(self), dtype=bool)
         return np.asarray(self.frame[VARIANT] != "", dtype=bool)
 
+    @property
+    def shared_groups(self) -> int:
+        """Groups with images in more than one part of the split, among those that are known."""
+        placed = self.frame[self.frame["split"] != ""]
+        return 0 if self.groups.kind == "unknown" else int((placed.groupby("group")["split"].nunique() > 1).sum())
+
     def sizes(self, rows: NDArray[np.bool_] | None = None) -> list[int]:
         """Bytes of each image (or of the chosen ones): of its file, or of its row in an array; -1 where the file is missing."""
         return [_stat(self.root, path)[0] for path in (self.frame["path"] if rows is None else self.frame["path"][rows])]

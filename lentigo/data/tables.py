@@ -32,7 +32,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a table as text, cells without surrounding blanks, empty cells as empty strings.
 
     Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx`` (first sheet).
-    Blank lines, repeated headers and empty columns are left out.
+    Blank lines, repeated headers, empty columns, and title lines above the header are left out; of a workbook's sheets the first with
+    two columns is read.
 
     Returns:
         One row a record; its index is the line (or the sheet's row) that the record ends in.
@@ -98,7 +99,7 @@ def need_columns(table: pd.DataFrame, columns: Sequence[str], path: str | Path) 
 
 
 def find_column(columns: Iterable[str], names: Iterable[str]) -> str | None:
-    """The first of these names that is a column, whatever its case, as the table writes it."""
+    """The first of these names that is a column, whatever its case and the blanks or ``_`` in it, as the table writes it."""
     there: dict[str, str] = {}
     for column in columns:
         there.setdefault(column_key(column), column)
@@ -106,8 +107,8 @@ def find_column(columns: Iterable[str], names: Iterable[str]) -> str | None:
 
 
 def column_key(name: str) -> str:
-    """A column's name in lower case, with ``_`` for blanks and hyphens."""
-    return re.sub(r"[\s\-_.]+", "_", name.strip().lower())
+    """A column's name in lower case, without blanks, ``_``, ``-`` and ``.``: ``ImageID`` is ``image_id``."""
+    return re.sub(r"[\s\-_.]+", "", name.lower())
 
 
 def shown_columns(columns: Sequence[str] | pd.Index[str]) -> str:
@@ -162,7 +163,7 @@ def _text_rows(path: Path) -> list[tuple[int, list[str]]]:
 
 def _delimiter(text: str) -> str:
     """What stands between the cells: the sniffer's word, where the header bears it out."""
-    header = next((line for line in text.splitlines() if line.strip()), "")
+    header = next((line for line in text.splitlines() if any(one in line for one in _DELIMITERS)), "")
     try:
         found = csv.Sniffer().sniff("\n".join(text[:8192].splitlines()[:20]), _DELIMITERS).delimiter
     except csv.Error:
@@ -172,9 +173,10 @@ def _delimiter(text: str) -> str:
 
 def _sheet_rows(path: Path) -> list[tuple[int, list[str]]]:
     try:
-        sheet = pd.read_excel(path, header=None, dtype=str, keep_default_na=False, engine="openpyxl")
+        sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="openpyxl")
     except ImportError:
         raise MissingExtraError(f"{path}: reading .xlsx", "train") from None
+    sheet = next((s for s in sheets.values() if s.shape[0] > 1 and s.shape[1] > 1), next(iter(sheets.values())))
     return [(number, [str(cell).strip() for cell in row]) for number, row in enumerate(sheet.itertuples(index=False), start=1)]
 
 
@@ -182,6 +184,9 @@ def _table(rows: list[tuple[int, list[str]]], path: Path) -> pd.DataFrame:
     rows = [(line, row) for line, row in rows if any(row)]
     if not rows:
         raise DataError(f"{path}: cannot be read as a CSV table (it is empty)")
+    filled = [sum(map(bool, row)) for _, row in rows]
+    if max(filled) > 1:
+        rows = rows[next(n for n, count in enumerate(filled) if count > 1) :]  # one cell alone is a title or a comment
     header = rows[0][1]
     if len(rows) == 1 and len(header) == 1:
         raise DataError(f"{path}: cannot be read as a CSV table (it has one line and no delimiter)")

@@ -370,6 +370,13 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     source = recorded_groups(facts)
     if not source.known and facts.get("trained_on", 0) == 0:
         said.append(("Patients unknown.", f"{LEAK[0].upper()}{LEAK[1:]}, and the figures may be too high: {ASK}."))
+    elif facts.get("shared_groups") and facts.get("protocol") != "image":
+        said.append(
+            (
+                f"{facts['shared_groups']:,} {source.units} stand in more than one part of the split.",
+                "Other photographs of theirs may be in the training part, so these figures are higher than new ones would give.",
+            )
+        )
     elif facts.get("protocol") == "image":
         said.append(
             (

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lentigo.bundle import Domain
+from lentigo.data.groups import recorded_groups
 from lentigo.evaluation import PredictionTable
 from lentigo.training import Run
 
@@ -122,8 +123,11 @@ def data_licence(learnt: Sequence[DataFacts | None]) -> str:
 
 
 def other_notes(run: Run) -> list[str]:
-    """A sentence on each data set other than the run's own that it, or a teacher of it, has learnt from."""
+    """A sentence where the split does not keep groups apart, and on each other data set that the run, or a teacher of it, learnt from."""
     notes = []
+    if shared := run.record.get("shared_groups"):
+        units = recorded_groups(run.record).units
+        notes.append(f"{shared:,} {units} have images in more than one part of the split: figures are too good for new {units}.")
     for (facts, entry), chosen in zip(_known(run, "extra"), run.recipe.data.extra, strict=True):
         classes = ", ".join(f"`{theirs}` as `{own}`" for theirs, own in chosen.classes.items())
         notes.append(

@@ -225,6 +225,7 @@ def _begin(folder: Path, recipe: Recipe, samples: Samples, extras: Sequence[Extr
         "data_root": str(data),
         "fingerprint": samples.fingerprint,
         "groups": samples.groups.record,
+        "shared_groups": samples.shared_groups,
         "extra": [extra.record for extra in extras],
         "taught": [*taught_by(recipe, samples, extras, folder), *started_from(recipe, samples)],
         "protocol": recipe.data.protocol,

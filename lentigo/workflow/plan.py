@@ -85,7 +85,7 @@ def name_of(data: Path) -> str:
 
 def _data(samples: Samples, asked: dict[str, Any]) -> dict[str, Any]:
     splits = set(samples.frame.get("official_split", ()))
-    if {"train", "test"} <= splits:
+    if {"train", "test"} <= splits and not samples.shared_groups:
         protocol = "official"
     elif samples.groups.kind == "unknown":
         protocol = "image"
@@ -182,11 +182,14 @@ def _explain(recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]]
     largest, smallest = totals.index[0], totals.index[-1]
     drawn = "rare classes are drawn more often" if recipe.sampling else "classes are drawn as they come"
     small = shortfalls(counts)
+    anew = ""
+    if samples.shared_groups and recipe.data.protocol != "official":
+        anew = f"; not the data's own, which has {samples.shared_groups:,} {groups.units} in more than one part"
     return (
         f"data: {len(samples):,} images in {len(samples.labels)} classes ({samples.name}); the smallest is {smallest} with "
         f"{int(totals.iloc[-1]):,}, the largest {largest} with {int(totals.iloc[0]):,}",
         f"groups: {known}",
-        f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {shares}",
+        f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {shares}" + anew,
         f"pictures: {domain}",
         f"network: {recipe.network.name}; starts from {start}",
         f"size: {sizes} (the shorter side of the images is {_short_side(samples):,} px in the median)",

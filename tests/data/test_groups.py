@@ -77,3 +77,17 @@ def test_a_record_that_says_nothing_is_unknown(record: object) -> None:
 @pytest.mark.parametrize("groups", [GroupSource(), GroupSource("layout", "lesion_id"), GroupSource("column", "patient", 3)])
 def test_a_record_is_read_back(groups: GroupSource) -> None:
     assert GroupSource.of(groups.record) == groups
+
+
+@pytest.mark.parametrize("column", ["PatientID", "patient_number", "Patient No.", "pid", "id_paciente", "SubjectCode", "lesionId"])
+def test_more_names_of_group_columns(tmp_path: Path, column: str) -> None:
+    assert read_samples(pictures(tmp_path, (column,), [(f"P{n // 2}",) for n in range(8)])).groups == GroupSource("column", column)
+
+
+@pytest.mark.parametrize("nobody", ["unknown", "N/A", "-1", "nan", "?"])
+@pytest.mark.parametrize("asked", [None, "patient"])
+def test_a_patient_called_unknown_is_nobody(tmp_path: Path, nobody: str, asked: str | None) -> None:
+    cells = [(nobody if n < 3 else f"P{n // 2}",) for n in range(8)]
+    samples = read_samples(pictures(tmp_path, ("patient",), cells), group_by=asked)
+    assert samples.groups == GroupSource("column", "patient", 3)
+    assert samples.frame["group"].nunique() == 3 + 3

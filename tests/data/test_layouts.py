@@ -107,7 +107,10 @@ def test_levels_without_a_meaning_are_told(tmp_path: Path) -> None:
     samples = read_samples(tree(tmp_path, "cover.png", *cross("mel|nv", "left|right")))
     assert facts(samples) == ({"mel", "nv"}, {"": 8})
     assert samples.reading is not None
-    assert samples.reading.notes == ["folders left, right below the classes are read as one"]
+    assert samples.reading.notes == [
+        "folders left, right below the classes are read as one; if they are patients, say so: --group-by '([^/]+)/[^/]+$'"
+    ]
+    assert read_samples(tmp_path, group_by="([^/]+)/[^/]+$").frame["group"].nunique() == 2
     assert samples.reading.examples["lies in no class folder"] == "cover.png"
 
 
@@ -442,3 +445,130 @@ def test_a_table_in_each_split_folder(tmp_path: Path) -> None:
     samples = read_samples(tmp_path)
     assert facts(samples) == ({"a", "b"}, {"train": 2, "val": 2})
     assert samples.frame["image"].tolist() == ["train/img/0.png", "train/img/1.png", "val/img/0.png", "val/img/1.png"]
+
+
+def test_masks_beside_pictures_are_no_pictures(tmp_path: Path) -> None:
+    files = tree(tmp_path / "files", *cross("mel|nv"), "mel/0_mask.png", "nv/1_Segmentation.png", "nv/gum_mask.png")
+    assert sorted(read_samples(files).frame["path"]) == sorted([*cross("mel|nv"), "nv/gum_mask.png"])
+    folders = read_samples(tree(tmp_path / "folders", *cross("images|Ground_Truth", "mel|nv")))
+    assert set(folders.frame["path"]) == set(cross("images", "mel|nv"))
+    assert folders.reading is not None
+    assert folders.reading.ignored == {"lies in 'Ground_Truth': masks, no pictures": 4}
+    only = read_samples(tree(tmp_path / "only", *cross("masks", "mel|nv")))  # nothing beside them: a name like any other
+    assert len(only) == 4
+
+
+def test_one_split_folder_beside_others_of_the_same_classes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="train looks like a split, and inference beside it holds the same folders; name each"):
+        read_samples(tree(tmp_path, *cross("train|inference", "mel|nv")))
+
+
+@pytest.mark.parametrize("names", ["entrenamiento|prueba", "entraînement|test", "treino|teste", "训练集|测试集"])
+def test_split_folders_in_other_languages(tmp_path: Path, names: str) -> None:
+    assert facts(read_samples(tree(tmp_path, *cross(names, "mel|nv"))))[1] == {"train": 4, "test": 4}
+
+
+def test_patients_in_more_than_one_part_are_told(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("train|test", "mel|nv", "PAT_1|PAT_2", count=1), "train/nv/PAT_3/0.png")
+    samples = read_samples(tmp_path)
+    assert samples.shared_groups == 2
+    assert samples.reading is not None
+    assert any(note.startswith("WARNING: 2 patients have images in more than one part") for note in samples.reading.notes)
+    assert split_samples(samples, "patient", fractions=(0.5, 0, 0.5)).shared_groups == 0
+
+
+def test_accents_in_other_bytes_and_names_of_one_disease(tmp_path: Path) -> None:
+    assert read_samples(tree(tmp_path / "a", "nævus a\u0303/0.png", "nævus ã/1.png", "x/2.png")).labels.codes == ("nævus ã", "x")
+    samples = read_samples(tree(tmp_path / "b", *cross("mel|melanoma|nv")))
+    assert samples.reading is not None
+    assert samples.reading.notes[-1].startswith("WARNING: 'mel', 'melanoma' name one disease and are read as 2 classes")
+
+
+def test_a_table_beside_class_folders_tells_the_patients(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv"))
+    write_csv(tmp_path / "who.csv", ("file", "Patient No", "age"), [("mel/0.png", "7", 30), ("nv/1.png", "7", 30), ("nv/0.png", "n/a", 40)])
+    samples = read_samples(tmp_path)
+    assert samples.groups == GroupSource("column", "Patient No", 2)
+    assert samples.frame.set_index("image")["group"].to_dict() == {
+        "mel/0.png": "7", "mel/1.png": "mel/1.png", "nv/0.png": "nv/0.png", "nv/1.png": "7",
+    }  # fmt: skip
+    assert read_samples(tmp_path, group_by="age").groups == GroupSource("column", "age", 1)
+    assert samples.reading is not None
+    assert samples.reading.notes[-2] == "the folders tell the classes, who.csv what else is known; 1 of 4 images have no row in it"
+
+
+def test_file_names_alone_may_tell_the_class(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{code}_{n}.png" for code in ("mel", "nv") for n in range(2)))
+    with pytest.raises(DataError, match=r"where the file names tell it, say how: --label-by '\^\(\[a-z\]\+\)_'"):
+        read_samples(tmp_path)
+    assert read_samples(tmp_path, label_by="^([a-z]+)_").labels.codes == ("mel", "nv")
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("image,benign_malignant\n0,benign\n1,malignant\n", ("benign", "malignant")),
+        ("image,malignant\n0,0\n1,1\n", ("benign", "malignant")),
+        ("image,target\n0,0.0\n1,1.0\n", ("0", "1")),
+        ("ImageName,DiagnosisName\n0,mel\n1,nv\n", ("mel", "nv")),
+        ("fname,dx\n0.png,mel\n1.png,nv\n", ("mel", "nv")),
+        ("image,Wart,Cyst\n0,x,\n1,,X\n", ("Cyst", "Wart")),
+        ("image,mel,nv\n0,True,False\n1,False,True\n", ("mel", "nv")),
+        ("image,male,mel,nv\n0,1,1,0\n1,1,0,1\n", ("mel", "nv")),
+        ("# written by hand\n\nimage;dx\n0;mel\n1;nv\n", ("mel", "nv")),
+        ("Our table;\n;\nimage;dx\n0;mel\n1;nv\n", ("mel", "nv")),
+    ],
+)
+def test_more_tables_as_people_write_them(tmp_path: Path, text: str, codes: tuple[str, ...]) -> None:
+    tree(tmp_path, "0.png", "1.png")
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    samples = read_samples(tmp_path)
+    assert samples.labels.codes == codes
+    if "malignant" in codes:
+        assert [c.malignant for c in samples.labels] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,label\n0,mel\n1,n/a\n", "1 rows have no label, the first in line 3; fill in column 'label'"),
+        ("image,label\n0,mel\n1,nv\n0,nv\n", "image ids must be unique; '0' is there as 'mel', 'nv'; keep one row"),
+        ("0.png,mel\n1.png,nv\n", "its first line is no header: put one above it, such as path,label"),
+        ("bild,dx\n0.png,mel\n1.png,nv\n", "rename the column that names the images"),
+        ("image,label,split\n0,mel,0\n1,nv,1\n", "unknown split '0'; .* or rename column 'split'"),
+    ],
+)
+def test_more_tables_that_are_refused_with_the_mend(tmp_path: Path, text: str, message: str) -> None:
+    tree(tmp_path, "0.png", "1.png")
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=message):
+        read_samples(tmp_path)
+
+
+def test_what_lies_there_is_named_where_nothing_is_understood(tmp_path: Path) -> None:
+    tree(tmp_path, "0.png", "1.png")
+    (tmp_path / "labels.txt").write_text("0 mel\n1 nv\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"labels\.txt: neither images nor tables by their names"):
+        read_samples(tmp_path)
+    tree(tmp_path, "img/2.png")
+    (tmp_path / "t.csv").write_text("bild,dx\n0.png,mel\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"only one class there .*; t\.csv is not used: no column for the image"):
+        read_samples(tmp_path)
+
+
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv"))
+    (tmp_path / "nv" / "x.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"nv/x\.png: a link that leads nowhere"):
+        read_samples(tmp_path)
+    assert len(read_samples(tmp_path, missing="skip")) == 4
+
+
+def test_an_isic2020_table_without_diagnoses(tmp_path: Path) -> None:
+    tree(tmp_path, "0.png", "1.png")
+    write_csv(
+        tmp_path / "train.csv",
+        ("image_name", "patient_id", "benign_malignant", "target"),
+        [(0, "a", "benign", 0), (1, "b", "malignant", 1)],
+    )
+    assert read_samples(tmp_path).labels.codes == ("benign", "mel")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lentigo.data.groups import GroupSource, match_pattern
+from lentigo.data.groups import GroupSource, is_nobody, match_pattern
 from lentigo.data.readers.folder import has_class_folders, read_folder
 from lentigo.data.readers.isic import (
     ISIC2018_TASK3,
@@ -40,7 +40,7 @@ from lentigo.data.readers.published import (
     read_ham10000,
     read_pad_ufes_20,
 )
-from lentigo.data.readers.table import fitting_tables, read_csv
+from lentigo.data.readers.table import add_table, fitting_tables, read_csv
 from lentigo.data.reading import some
 from lentigo.data.samples import Samples
 from lentigo.data.tables import TABLE_SUFFIXES, find_column
@@ -110,12 +110,23 @@ def read_samples(
     if chosen not in OWN_LAYOUTS and (labels is not None or label_by is not None):
         what = "a label set" if labels is not None else "--label-by"
         raise DataError(f"{given}: the classes of {chosen} are fixed; {what} can be given for folder and csv only")
-    samples = READERS[chosen](place)
+    try:
+        samples = READERS[chosen](place)
+    except DataError as error:
+        unused = [note for note in place.reading.notes if "is not used: no column" in note] if chosen == "folder" else []
+        raise DataError("; ".join([str(error), *unused[:2]])) from None
+    if chosen == "folder":
+        samples = add_table(place, samples)
     samples = _present(place, samples, missing)
     if skip_unreadable:
         samples = _readable(place, samples)
     if group_by is not None:
         samples = _group_by(place, samples, group_by)
+    if samples.shared_groups:
+        place.reading.note(
+            f"WARNING: {samples.shared_groups:,} {samples.groups.units} have images in more than one part of the split that the data tell, "
+            f"so that figures on it are too good; --protocol patient, or --set data.protocol=patient, divides them anew"
+        )
     if len(samples) < 2:
         raise DataError(f"{given}: only one image there; a data set needs at least two")
     if place.file is None and chosen not in ("dermamnist", "folder"):
@@ -166,14 +177,15 @@ def _detect(place: Place) -> str:
     by_table = place.label_by is None or any(find_column(columns, (place.label_by,)) for columns in tables.values())
     if by_table and fitting_tables(place):
         return "csv"
-    if has_class_folders(place):
+    if has_class_folders(place) or (place.label_by is not None and place.images):
         return "folder"
     if len(tables) == 1:
         return "csv"  # its reader says which column is missing
     if place.images:
         raise DataError(
             f"{place.path}: {len(place.images):,} images lie there, but nothing tells their classes; put each class into a folder of its "
-            f"own, or write a CSV with path and label{_unread(place)}"
+            r"own, write a CSV with path and label, or, where the file names tell it, say how: --label-by '^([a-z]+)_'"
+            f"{_unread(place)}"
         )
     raise DataError(
         f"{place.path}: no known data set here; lentigo reads HAM10000 (HAM10000_metadata.csv), the ISIC challenges of 2017 to 2020 and "
@@ -185,13 +197,22 @@ def _detect(place: Place) -> str:
 def _unread(place: Place) -> str:
     """What lies there and could not be read, for the error that nothing was understood."""
     place.images  # noqa: B018  (notes what it passes over)
-    found = [f"{place.reading.examples[why]}: {why}" for why in place.reading.ignored] + place.reading.notes
+    found = [f"{place.reading.examples[why]}: {why}" for why in place.reading.ignored if why not in ("hidden", "left by the system")]
+    found += place.reading.notes
+    used = {*place.images, *place.tables}
+    others = [file for file in place.files if file not in used and not re.search(r"(?i)readme|licen[cs]e", file)]
+    if others:
+        found.append(f"{some(others, 3)}: neither images nor tables by their names; tables end in .csv, .tsv or .xlsx")
     return f" (found: {'; '.join(found[:3])})" if found else ""
 
 
 def _present(place: Place, samples: Samples, missing: Missing) -> Samples:
     """The samples, what is missing dealt with."""
     absent = samples.frame["image"][[size < 0 for size in samples.sizes()]]
+    if samples.name == "folder" and len(absent) and missing == "error":
+        raise DataError(
+            f"{place.path / absent.iloc[0]}: a link that leads nowhere; take it away, or leave such images out (--missing skip)"
+        )
     if len(absent) == len(samples):
         there = f"; images lie there under other names, such as {place.images[0]!r}" if place.images else ", nor any other image below"
         raise DataError(f"{place.path}: none of the {len(samples):,} images in the table is there (the first: {absent.iloc[0]!r}){there}")
@@ -237,7 +258,8 @@ def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:
     frame, rows = samples.frame, place.rows
     column = None if rows is None else find_column(rows.columns, (wanted,))
     if column is not None and rows is not None:
-        told = rows.drop_duplicates("image").set_index("image")[column].reindex(frame["image"]).fillna("").tolist()
+        cells = rows.drop_duplicates("image").set_index("image")[column].reindex(frame["image"]).fillna("")
+        told = ["" if is_nobody(cell) else cell for cell in cells]
         source = GroupSource("column", column, told.count(""))
     elif wanted == "PatientID":
         told = [patient_of(place.root / p) if p.lower().endswith((".dcm", ".dicom")) else "" for p in frame["path"]]

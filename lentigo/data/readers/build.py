@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
 from lentigo.data.diagnoses import label_key
-from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource
+from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource, is_nobody
 from lentigo.data.readers.place import Place
+from lentigo.data.reading import some
 from lentigo.data.samples import Samples
-from lentigo.data.tables import find_column
+from lentigo.data.tables import column_key, find_column
 from lentigo.errors import DataError, did_you_mean
 from lentigo.labels import LabelSet
 
@@ -23,6 +26,10 @@ METADATA = {
     "fitzpatrick": ("fitzpatrick", "fitspatrick", "fitzpatrick_skin_type"),
 }
 """Metadata by their common names -> columns of published tables."""
+
+
+MARKS = {"": 0, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "x": 1}
+"""What a cell of a column for one class may hold, in lower case -> whether the image is of the class."""
 
 
 def published_frame(place: Place, images: pd.Series[str], codes: pd.Series[str], labels: LabelSet, source: str) -> pd.DataFrame:
@@ -68,7 +75,7 @@ def add_metadata(
         column = find_column(table.columns, METADATA[name])
         if column is not None:
             more[name] = table[column].to_numpy()
-    more |= {column: table[column].to_numpy() for column in rest if column not in frame.columns and column not in more}
+    more |= {column: table[column].to_numpy() for column in rest if column in table.columns and column not in (*frame.columns, *more)}
     if "age" in more:
         more["age"] = pd.to_numeric(pd.Series(more["age"]), errors="coerce").to_numpy()
     return pd.concat([frame, pd.DataFrame(more, index=frame.index)], axis=1) if more else frame
@@ -82,13 +89,14 @@ def aligned(table: pd.DataFrame, key: str, images: pd.Series[str]) -> pd.DataFra
 
 def group_column(table: pd.DataFrame) -> str | None:
     """The column of a known name that tells the patient or lesion: the first that is full, else the first that is not empty."""
-    there = [c for c in (find_column(table.columns, (name,)) for name in GROUP_COLUMNS) if c is not None and (table[c] != "").any()]
-    return next((c for c in there if (table[c] != "").all()), there[0] if there else None)
+    known = {str(c): ~table[c].map(is_nobody) for name in GROUP_COLUMNS for c in table.columns if re.fullmatch(name, column_key(str(c)))}
+    there = [c for c, told in known.items() if told.any()]
+    return next((c for c in there if known[c].all()), there[0] if there else None)
 
 
 def with_groups(place: Place, frame: pd.DataFrame, groups: Sequence[str], source: GroupSource) -> tuple[pd.DataFrame, GroupSource]:
     """The frame with these groups; an image without one stands alone, and the source says how many do."""
-    values = pd.Series(groups, index=frame.index)
+    values = pd.Series(["" if is_nobody(group) else group for group in groups], index=frame.index)
     blank = int((values == "").sum())
     if blank == len(values):
         return frame, UNKNOWN
@@ -106,13 +114,13 @@ def make_samples(place: Place, name: str, labels: LabelSet, frame: pd.DataFrame,
 
 
 def one_hot(table: pd.DataFrame, columns: Sequence[str], source: object) -> pd.Series[str]:
-    """The column of each row that is marked, with 1 where all others have 0.
+    """The column of each row that is marked (``MARKS``) where no other is.
 
     Raises:
-        DataError: a row with none or several marks, or a cell that is neither 0 nor 1.
+        DataError: a row with none or several marks, or a cell that is no mark.
     """
-    cells = table[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)  # (N, K)
-    odd = np.argwhere(~np.isin(cells, (0.0, 1.0)))
+    cells = table[list(columns)].apply(lambda column: column.str.lower().map(MARKS)).to_numpy(dtype=float)  # (N, K)
+    odd = np.argwhere(np.isnan(cells))
     if len(odd):
         row, column = odd[0]
         raise DataError(
@@ -128,7 +136,8 @@ def one_hot(table: pd.DataFrame, columns: Sequence[str], source: object) -> pd.S
 def own_classes(place: Place, name: str, values: Sequence[str], source: object) -> tuple[LabelSet, list[str]]:
     """The classes of an own data set, and each image's class.
 
-    Spellings that differ in case, blanks, ``_`` or ``-`` are one class where they name a class that was asked for or that is known.
+    Spellings that differ in case, blanks, ``_`` or ``-`` are one class where they name a class that was asked for or that is known;
+    those that differ in the bytes of accents only (macOS, Linux) are always one.
 
     Args:
         place: which may hold a ``classes.csv``.
@@ -139,10 +148,11 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
     Raises:
         DataError: one class only, a class that is none of those asked for, or a ``classes.csv`` that does not fit.
     """
-    from lentigo.data.diagnoses import is_known, read_classes
+    from lentigo.data.diagnoses import is_known, read_classes, same_disease
 
     listed = read_classes(place.root, place.reading)
     given = place.labels or (LabelSet(name, tuple(listed.values())) if listed else None)
+    values = [unicodedata.normalize("NFC", value) for value in values]
     spellings: dict[str, list[str]] = {}
     for value in sorted(set(values)):
         spellings.setdefault(label_key(value), []).append(value)
@@ -177,4 +187,13 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
     found = sorted(set(codes))
     if len(found) < 2:
         raise DataError(f"{source}: only one class there ({found[0]!r}); a classifier needs at least two")
+    for alike in same_disease(found):
+        place.reading.note(
+            f"WARNING: {', '.join(map(repr, alike))} name one disease and are read as {len(alike)} classes; "
+            "write them alike if they are one"
+        )
+    if all(code.replace(".", "").isdigit() for code in found):
+        place.reading.note(
+            f"the classes are numbers; a classes.csv with the columns code ({some(found)}) and en beside the data names them"
+        )
     return LabelSet.of(name, found), codes

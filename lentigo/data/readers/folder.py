@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -20,16 +21,24 @@ from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES
 
 _SPLIT_WORDS = {
-    **dict.fromkeys(("train", "training", "trn"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval"), "val"),
-    **dict.fromkeys(("test", "testing", "tst", "holdout"), "test"),
+    **dict.fromkeys(
+        ("train", "training", "trn", "entrenamiento", "entrainement", "apprentissage", "treino", "treinamento", "训练"), "train"
+    ),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval", "validacion", "validacao", "验证"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "holdout", "prueba", "pruebas", "teste", "essai", "测试"), "test"),
 }
-_SPLIT_WORD = re.compile(rf"({'|'.join(sorted(_SPLIT_WORDS, key=len, reverse=True))})(set|data|images|imgs|split)?$")
+_SPLIT_WORD = re.compile(rf"({'|'.join(sorted(_SPLIT_WORDS, key=len, reverse=True))})(set|data|images|imgs|split|集)?$")
 _NOISE = frozenset(
     ("set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "split", "folder", "part", "the", "input", "v")
 )
 _PIECE = re.compile(r"^(fold|part|batch|split|cv|shard|chunk|kfold)[\s_\-]*\d+$", re.IGNORECASE)
-_PATIENT = re.compile(r"^(pat|patient|patients|pt|p|subj|subject|sub|case|person)[\s_\-]*\d+\w*$", re.IGNORECASE)
+_PATIENT = re.compile(
+    r"^(pat|patient|patients|paciente|pt|p|subj|subject|sub|case|person)[\s_\-]*([a-z]{1,2}[\s_\-]?)?\d+\w*$", re.IGNORECASE
+)
+_MASKS = re.compile(
+    r"(lesion |binary |seg )?(masks?|segmentations?|segmentation masks?|ground ?truths?|superpixels?|annotations?)", re.IGNORECASE
+)
+_MASK = re.compile(r"(.+?)[\s_\-.]+(mask|segmentation|seg|superpixels|groundtruth|gt|lesion mask|lesion_mask)", re.IGNORECASE)
 _LESION = re.compile(r"^(lesion|les|lsn)[\s_\-]*\d+\w*$", re.IGNORECASE)
 _NUMBER = re.compile(r"^[A-Za-z]{0,4}[\s_\-]?\d{1,9}$")
 _ASIDE = re.compile(r"(un|extra|other|raw|misc|new)", re.IGNORECASE)
@@ -43,7 +52,8 @@ def split_word(name: str) -> tuple[str, str]:
         >>> split_word("ISIC_Training_set")
         ('train', 'isic')
     """
-    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", name).lower()
+    plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", plain).lower()
     words = re.findall(r"[^\W\d_]+", re.sub(r"hold[\s_\-]?out", "holdout", spaced))
     found = [_SPLIT_WORDS[match[1]] for word in words if (match := _SPLIT_WORD.fullmatch(word))]
     rest = [word for word in words if word not in _NOISE and not _SPLIT_WORD.fullmatch(word)]
@@ -101,7 +111,9 @@ def read_folder(place: Place) -> Samples:
     tree = _Tree(place, list(place.images), [], [], set())
     tree.parts = [tuple(image.split("/")[:-1]) for image in tree.images]
     tree.split = [""] * len(tree.images)
-    _drop_strays(tree)
+    _drop_masks(tree)
+    if place.label_by is None:
+        _drop_strays(tree)
     if not tree.images:
         raise DataError(f"{place.path}: has no sub-folders of images (one a class)")
     if place.label_by is not None:
@@ -135,6 +147,34 @@ def read_folder(place: Place) -> Samples:
     return make_samples(place, "folder", label_set, frame, source)
 
 
+def _drop_masks(tree: _Tree) -> None:
+    """Leave out what marks a lesion beside its picture: ``x_mask.png`` beside ``x.jpg``, and folders ``masks`` beside others."""
+    stems = {image.rpartition(".")[0].lower() for image in tree.images}
+    beside: dict[str, set[str]] = {}
+    for parts in tree.parts:
+        for level, name in enumerate(parts):
+            beside.setdefault("/".join(parts[:level]), set()).add(name)
+    kept = []
+    for image, parts in zip(tree.images, tree.parts, strict=True):
+        match = _MASK.fullmatch(PurePosixPath(image).stem)
+        marked = "/".join((*parts, match[1])).lower() if match else ""
+        within = [
+            name
+            for level, name in enumerate(parts)
+            if _is_mask(name) and any(not _is_mask(other) for other in beside["/".join(parts[:level])])
+        ]
+        if marked in stems:
+            tree.place.reading.ignore(image, "a mask beside the image that it marks, no picture")
+        elif within:
+            tree.place.reading.ignore(image, f"lies in {within[0]!r}: masks, no pictures")
+        kept.append(marked not in stems and not within)
+    tree.keep(kept)
+
+
+def _is_mask(folder: str) -> bool:
+    return _MASKS.fullmatch(re.sub(r"[\s_\-]+", " ", folder)) is not None
+
+
 def _drop_strays(tree: _Tree) -> None:
     for image, parts in zip(tree.images, tree.parts, strict=True):
         if not parts:
@@ -166,6 +206,7 @@ def _find_split(tree: _Tree) -> None:
         told = {name: split_word(name) for name in tree.names(level)}
         found = {name: split for name, (split, _) in told.items() if split}
         if not _are_splits(tree, level, found):
+            _refuse_lone_split(tree, level, found)
             continue
         if len({told[name][1] for name in found}) > 1:
             raise DataError(
@@ -196,6 +237,21 @@ def _are_splits(tree: _Tree, level: int, found: Mapping[str, str]) -> bool:
     others = [name for name in tree.names(level) if name not in found]
     deeper = any(len(p) > level + 1 and p[level] in found for p in tree.parts)
     return bool(found and others and deeper and all(_ASIDE.match(name) for name in others))
+
+
+def _refuse_lone_split(tree: _Tree, level: int, found: Mapping[str, str]) -> None:
+    """One folder named as a split, beside others that hold the same folders as it does, is no class, and it is not known what they are."""
+    below: dict[str, set[str]] = {}
+    for parts in tree.parts:
+        if len(parts) > level + 1:
+            below.setdefault(parts[level], set()).add(parts[level + 1].lower())
+    inside = set().union(*(below.get(name, set()) for name in found))
+    alike = [name for name, folders in below.items() if name not in found and len(folders & inside) > 1]
+    if alike:
+        raise DataError(
+            f"{tree.place.path}: {some(found)} looks like a split, and {some(alike)} beside it holds the same folders; name each of them "
+            "train, val or test, or put what is not to be used somewhere else"
+        )
 
 
 def _class_level(tree: _Tree) -> int:
@@ -258,7 +314,21 @@ def _note_merged(tree: _Tree, level: int, groups: int | None) -> None:
     for other in range(tree.depth):
         if other not in (level, groups, *tree.used) and len(tree.names(other)) > 0:
             where = "below" if other > level else "above"
-            tree.place.reading.note(f"folders {some(tree.names(other))} {where} the classes are read as one")
+            tree.place.reading.note(
+                f"folders {some(tree.names(other))} {where} the classes are read as one"
+                + (
+                    ""
+                    if groups is not None or len(tree.names(other)) < 2
+                    else "; if they are patients, say so: --group-by " + _pattern(tree, other, level)
+                )
+            )
+
+
+def _pattern(tree: _Tree, other: int, level: int) -> str:
+    """The regular expression that takes the name of a level's folder from a path."""
+    if other < level:
+        return f"'^{tree.wrapper}{'[^/]+/' * other}([^/]+)/'"
+    return f"'([^/]+)/{'[^/]+/' * (tree.depth - other - 1)}[^/]+$'"
 
 
 def _check_empty(tree: _Tree, level: int) -> None:
@@ -266,8 +336,9 @@ def _check_empty(tree: _Tree, level: int) -> None:
     place = tree.place
     filled = {tree.wrapper + "/".join(p[: level + 1]) for p in tree.parts}
     parents = {name.rpartition("/")[0] for name in filled}
+    holding = {str(parent) for image in place.images for parent in PurePosixPath(image).parents}
     for folder in place.folders:
-        if folder.rpartition("/")[0] not in parents or any(f == folder or f.startswith(f"{folder}/") for f in filled):
+        if folder.rpartition("/")[0] not in parents or folder in holding:
             continue
         below = [f for f in place.files if f.startswith(f"{folder}/")]
         name = folder.rpartition("/")[2]

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
 
+from lentigo.data.diagnoses import BENIGN, MALIGNANT, is_known
 from lentigo.data.groups import UNKNOWN, GroupSource
-from lentigo.data.readers.build import add_metadata, group_column, make_samples, one_hot, own_classes, with_groups
+from lentigo.data.readers.build import MARKS, add_metadata, aligned, group_column, make_samples, one_hot, own_classes, with_groups
 from lentigo.data.readers.folder import split_word
 from lentigo.data.readers.place import Place
 from lentigo.data.reading import some
 from lentigo.data.samples import SPLITS, Samples
-from lentigo.data.tables import find_column, shown_columns
+from lentigo.data.tables import column_key, find_column, shown_columns
 from lentigo.errors import DataError, did_you_mean
+from lentigo.imaging import is_image_name
 
-PATH_COLUMNS = ("path", "image_path", "img_path", "filepath", "file_path", "file", "filename", "file_name", "image_file", "image_filename")
-IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_name", "img", "id")
-LABEL_COLUMNS = ("label", "diagnosis", "dx", "diagnostic", "class", "class_name", "label_name", "category", "target")
+PATH_COLUMNS = ("path", "image_path", "img_path", "file_path", "file", "file_name", "fname", "image_file", "image_filename", "img_file")
+IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_name", "img", "photo", "id")
+LABEL_COLUMNS = (
+    "label", "diagnosis", "dx", "diagnostic", "class", "class_name", "label_name", "category", "diagnosis_name", "target",
+    "benign_malignant", "malignant",
+)  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "part")
 
 
@@ -52,9 +58,12 @@ def roles_of(table: pd.DataFrame, label_by: str | None = None) -> Roles:
     label = find_column(table.columns, (label_by,) if label_by else LABEL_COLUMNS)
     if label is not None or (path is None and image is None):
         return Roles(image, path, label)
-    bits = [c for c in table.columns if c not in (path, image) and len(table) and table[c].isin(["0", "1", "0.0", "1.0"]).all()]
-    fits = len(bits) > 1 and (table[bits].astype(float).sum(axis=1) == 1).mean() > 0.5
-    return Roles(image, path, None, tuple(map(str, bits)) if fits else ())
+    bits = [str(c) for c in table.columns if c not in (path, image) and len(table) and table[c].str.lower().isin([*MARKS]).all()]
+    for columns in (bits, [c for c in bits if is_known(c)]):  # other columns of 0 and 1, such as the sex, may stand beside the classes
+        marks = table[columns].apply(lambda cells: cells.str.lower().map(MARKS))
+        if len(columns) > 1 and (marks.sum(axis=1) == 1).mean() > 0.5:
+            return Roles(image, path, None, tuple(columns))
+    return Roles(image, path, None)
 
 
 def fitting_tables(place: Place) -> list[str]:
@@ -105,6 +114,11 @@ def read_csv(place: Place) -> Samples:
         raise DataError(
             f"{where}: {first!r} and {second!r} lead to the same image, {shared['path'].iloc[0]}; write the folders into the table"
         )
+    again = frame[frame["image"].duplicated(keep=False)]
+    if len(again):
+        image = again["image"].iloc[0]
+        said = [f"{row.label!r}" + (f" ({row.split})" if row.split else "") for row in again[again["image"] == image].itertuples()]
+        raise DataError(f"{where}: image ids must be unique; {image!r} is there as {', '.join(said)}; keep one row of each image")
     frame["group"] = frame["image"]
     if (frame["split"] != "").any():
         frame["official_split"] = frame["split"]
@@ -118,6 +132,44 @@ def read_csv(place: Place) -> Samples:
         return make_samples(place, "csv", labels, frame, UNKNOWN)
     frame, groups = with_groups(place, frame, rows[group].tolist(), GroupSource("column", group))
     return make_samples(place, "csv", labels, frame, groups)
+
+
+def add_table(place: Place, samples: Samples) -> Samples:
+    """Samples of class folders, with groups and metadata from a table beside them that names images but no class."""
+    for name in place.tables:
+        table = place.table(name) if place.columns(name) else pd.DataFrame()
+        roles = roles_of(table, place.label_by)
+        named = roles.path or roles.image
+        if named is None:
+            continue
+        found = [_located_or_none(place, text, name) for text in table[named]]
+        rows = table.assign(image=pd.Series(found, index=table.index, dtype=object))
+        rows = rows[rows["image"].isin(samples.frame["image"])]
+        if rows.empty:
+            continue
+        place.reading.notes = [note for note in place.reading.notes if not note.startswith(f"{name} is not used: ")]
+        place.reading.tables.append(name)
+        place.rows = rows
+        told = aligned(rows, "image", samples.frame["image"])
+        absent = len(samples) - rows["image"].nunique()
+        place.reading.note(
+            f"the folders tell the classes, {name} what else is known"
+            + (f"; {absent:,} of {len(samples):,} images have no row in it" if absent else "")
+        )
+        frame = add_metadata(samples.frame, told, rest=[str(c) for c in told.columns])
+        group = group_column(told) if samples.groups.kind == "unknown" else None
+        groups = samples.groups
+        if group is not None:
+            frame, groups = with_groups(place, frame, told[group].tolist(), GroupSource("column", group))
+        return replace(samples, frame=frame, groups=groups)
+    return samples
+
+
+def _located_or_none(place: Place, text: str, table: str) -> str | None:
+    try:
+        return _located(place, text, table, 0)
+    except DataError:  # several images fit, or the path leads outside
+        return None
 
 
 def _sources(place: Place) -> dict[str, str]:
@@ -149,7 +201,12 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
     found = shown_columns(table.columns)
     if roles.image is None and roles.path is None:
         raise DataError(
-            f"{source}: has no column 'image' or 'path' (found: {found}; looked for: {', '.join(PATH_COLUMNS + IMAGE_COLUMNS)})"
+            f"{source}: has no column 'image' or 'path' (found: {found}; looked for: {', '.join(PATH_COLUMNS + IMAGE_COLUMNS)}); "
+            + (
+                "its first line is no header: put one above it, such as path,label"
+                if any(is_image_name(str(c)) for c in table.columns)
+                else "rename the column that names the images"
+            )
         )
     if table.empty:
         raise DataError(f"{source}: the table has no rows")
@@ -157,7 +214,7 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         near = did_you_mean("label", table.columns)
         hint = near if near.startswith("; did") else ""
         raise DataError(
-            f"{source}: has no column 'label'{hint}, nor a column a class with one 1 in each row (found: {found}; "
+            f"{source}: has no column 'label'{hint}, nor a column a class with 1 (or x, or true) in one of them a row (found: {found}; "
             f"looked for: {', '.join(LABEL_COLUMNS)}); name it with --label-by COLUMN"
         )
     if roles.label is None:
@@ -165,11 +222,13 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         place.reading.columns["label"] = f"one-hot columns {', '.join(roles.one_hot)}"
         table = table.drop(columns=list(roles.one_hot))
     else:
-        written = table[roles.label]
-        place.reading.columns["label"] = roles.label
-        unlabelled = table.index[written == ""]
+        written = _written(place, table, roles.label)
+        unlabelled = table.index[written.str.lower().isin(["", "na", "n/a", "#n/a", "nan", "<na>", "null"])]
         if len(unlabelled):
-            raise DataError(f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}")
+            raise DataError(
+                f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}; fill in column "
+                f"{roles.label!r}, or take these rows out of the table"
+            )
     named = roles.path or roles.image
     assert named is not None
     nameless = table.index[table[named] == ""]
@@ -190,6 +249,20 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
     )
     spoken_for = {roles.image, roles.path, roles.label, place.reading.columns.get("split"), *own.columns}
     return pd.concat([own, table.drop(columns=[c for c in table.columns if c in spoken_for])], axis=1)
+
+
+def _written(place: Place, table: pd.DataFrame, column: str) -> pd.Series[str]:
+    """The class of each row as a column says it; that of a column ``malignant`` is called benign or malignant."""
+    others = [other for name in LABEL_COLUMNS if (other := find_column(table.columns, (name,))) and other != column]
+    if others and place.label_by is None:
+        place.reading.note(f"the class is taken from the column {column}; --label-by {others[0]} takes it from that column")
+    place.reading.columns["label"] = column
+    written = table[column]
+    if column_key(column) == "malignant" and written.str.lower().isin([*MALIGNANT, *BENIGN]).all():
+        return written.str.lower().isin(MALIGNANT).map({True: "malignant", False: "benign"})
+    if re.fullmatch(r"(\d+\.0 )+", " ".join(written) + " "):  # as a column of numbers with a gap is written
+        return written.str.removesuffix(".0")
+    return written
 
 
 def _located(place: Place, text: str, table: str, line: object) -> str:
@@ -216,7 +289,10 @@ def _split(place: Place, table: pd.DataFrame, source: object) -> pd.Series[str]:
             place.reading.columns["split"] = column
             return table[column].map(said)
         if name == "split" and strange:
-            raise DataError(f"{source}: unknown split {strange[0]!r}{did_you_mean(strange[0], SPLITS)}")
+            raise DataError(
+                f"{source}: unknown split {strange[0]!r}{did_you_mean(strange[0], SPLITS)}; "
+                f"write these, or rename column {column!r} where it says something else, such as the fold"
+            )
     return pd.Series("", index=table.index, dtype=object)
 
 

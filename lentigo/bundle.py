@@ -8,11 +8,13 @@ bundle is ever unpickled.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import math
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -274,6 +276,8 @@ class Bundle:
             BundleError: no bundle there, a newer format, an invalid spec, a missing file or a wrong checksum.
         """
         folder = Path(path)
+        if not folder.exists():
+            folder = next(iter(_set_aside(folder)), folder)
         if not (folder / SPEC).is_file() and (folder / "bundle" / SPEC).is_file():
             folder = folder / "bundle"
         spec = read_spec(folder)
@@ -381,22 +385,42 @@ def write_bundle(folder: str | Path, spec: Spec, files: Mapping[str, bytes]) -> 
 
 
 def _swap(staging: Path, target: Path) -> None:
-    """Put ``staging`` where ``target`` is; the old folder is set aside first and comes back on failure."""
+    """Put ``staging`` where ``target`` is, in one step where the system can; else the old folder is set aside first (`_set_aside`)."""
     for path in (*staging.iterdir(), staging):  # after a loss of power the new names must not stand for empty files
         sync(path)
-    old = target.with_name(f".{target.name}.old-{os.getpid()}")
-    if target.exists():
+    if not (target.exists() and _exchange(staging, target)):
+        old = target.with_name(f".{target.name}.old-{os.getpid()}")
         shutil.rmtree(old, ignore_errors=True)  # left by a process that had no file descriptors to remove it
-        target.rename(old)
-    try:
-        staging.rename(target)
-    except OSError:
-        if old.exists():
-            old.rename(target)
-        raise
+        if target.exists():
+            target.rename(old)
+        try:
+            staging.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
     with suppress(OSError):  # the new bundle is there; only how long it lasts is open
         sync(target.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    for old in _set_aside(target):
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders in one step; False where the system or its disk cannot."""
+    import ctypes  # here, since only writing needs it
+
+    try:
+        library = ctypes.CDLL(None)
+        if sys.platform == "darwin":
+            return bool(library.renamex_np(os.fsencode(one), os.fsencode(other), 2) == 0)  # RENAME_SWAP
+        return bool(library.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0)  # AT_FDCWD, RENAME_EXCHANGE
+    except (AttributeError, OSError, TypeError):
+        return False
+
+
+def _set_aside(folder: Path) -> list[Path]:
+    """Bundles that stood at ``folder`` until a process that replaced them in two steps ended between the two."""
+    return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.old-*"))
 
 
 def _read_verified(path: Path, expected: str) -> bytes:

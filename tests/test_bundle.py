@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from lentigo import bundle
 from lentigo.bundle import FORMAT, Bundle, InputSpec, NetworkSpec, OutputSpec, Provenance, Spec, write_bundle
 from lentigo.errors import BundleError, OutputError
 from lentigo.labels import ClassLabel
@@ -215,6 +216,33 @@ def test_writing_replaces_a_bundle_but_nothing_else(tmp_path: Path) -> None:
     assert (tmp_path / "mine" / "notes.txt").read_text() == "keep"
     with pytest.raises(BundleError, match=r"needs golden\.json"):
         write_bundle(tmp_path / "c", spec(), {k: v for k, v in FILES.items() if k != "golden.json"})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on Windows")
+@pytest.mark.parametrize("in_one_step", [True, False])
+def test_a_bundle_is_there_when_its_writer_ends_at_any_moment(in_one_step: bool, tmp_path: Path) -> None:
+    target = tmp_path / "b [1]"
+    write_bundle(target, spec(), {**FILES, "MODEL_CARD.md": b"old"})
+    child = os.fork()
+    if not child:
+        rename = Path.rename
+
+        def rename_and_end(self: Path, other: Path) -> None:
+            rename(self, other)
+            os._exit(0)
+
+        Path.rename = rename_and_end  # type: ignore[method-assign, assignment]
+        bundle.shutil.rmtree = lambda *given, **more: os._exit(0)  # type: ignore[attr-defined]
+        if not in_one_step:
+            bundle._exchange = lambda *given: False
+            bundle.shutil.rmtree = lambda *given, **more: None  # type: ignore[attr-defined]
+        write_bundle(target, spec(), {**FILES, "MODEL_CARD.md": b"new"})
+        os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert Bundle.open(target).card == ("new" if in_one_step else "old")
+    assert target.exists() == in_one_step
+    assert write_bundle(target, spec(), FILES).card == "# Karte\n"
+    assert not list(tmp_path.glob(".b*.old-*"))
 
 
 def test_a_disk_that_refuses_is_reported(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { classify, expect, openApp, save, test } from "./app";
+import { classify, expect, modelReady, openApp, photoPath, save, test } from "./app";
 
 test("a case is saved, found, compared, printed, exported, deleted and imported", async ({ page, url }, info) => {
   await openApp(page, url);
@@ -155,4 +155,126 @@ test("a browser that keeps nothing is told", async ({ page, url }) => {
   await page.getByTestId("save").click();
   await expect(page.getByTestId("notice-error")).toContainText("This browser keeps no data for this site");
   await expect(page.getByTestId("results")).toBeVisible();
+});
+
+test("a lesion is photographed, measured, described and filtered without a model's answer", async ({ page, url }) => {
+  await openApp(page, url);
+  await classify(page, "mel.jpg");
+  await save(page, "Answered", { site: "back:upperBack", date: "2024-03-02" });
+  await page.getByRole("link", { name: "Notebook" }).first().click();
+  await page.getByTestId("new-lesion").click();
+  await page.getByTestId("case-title").fill("Seen by eye");
+  await page.getByTestId("site").selectOption("front:left.forearm");
+  await page.getByTestId("save-case").click();
+  await expect(page.getByRole("heading", { level: 1 })).toHaveText("Seen by eye");
+  await page.getByTestId("plain-input").setInputFiles([photoPath("mel.jpg"), photoPath("nv.jpg")]);
+  await expect(page.getByTestId("photo")).toHaveCount(2);
+  await expect(page.getByTestId("verdict")).toHaveCount(0);
+  await expect(page.getByTestId("answered-by")).toHaveText("Without a model's answer.");
+  await page.getByTestId("plain-date").fill("2024-02-01");
+  await page.getByTestId("plain-date").blur();
+  await page.getByTestId("plain-note").fill("flat, regular");
+  await page.getByTestId("plain-note").blur();
+  await page.getByTestId("diagnosis").fill("lentigo simplex");
+  await page.getByTestId("diagnosis").blur();
+  await page.getByTestId("measure").first().click();
+  await page.getByTestId("save-outline").click();
+  await expect(page.getByTestId("figures")).toBeVisible();
+  await page.reload();
+  await expect(page.getByTestId("plain-note")).toHaveValue("flat, regular");
+  await expect(page.getByTestId("plain-date")).toHaveValue("2024-02-01");
+  await expect(page.getByTestId("diagnosis")).toHaveValue("lentigo simplex");
+  await expect(page.getByTestId("photo")).toHaveCount(2);
+
+  // A photograph that is taken out can be brought back, and the camera gives one more at another date.
+  await page.getByRole("button", { name: "Remove this photograph" }).first().click();
+  await expect(page.getByTestId("photo")).toHaveCount(1);
+  await page.getByTestId("undo").click();
+  await expect(page.getByTestId("photo")).toHaveCount(2);
+  await page.getByTestId("add-date").click();
+  await expect(page.getByTestId("visit")).toHaveCount(2);
+  await page.getByTestId("plain-camera").first().click();
+  await page.getByTestId("shutter").click();
+  await page.getByTestId("use-shot").click();
+  await expect(page.getByTestId("photo")).toHaveCount(3);
+  await page.getByTestId("compare-button").click();
+  await expect(page.getByTestId("compare")).not.toContainText("Different models");
+  await expect(page.getByTestId("compare-bars")).toHaveCount(0);
+  await page.getByTestId("report-link").click();
+  await expect(page.getByTestId("report")).toContainText("Without a model's answer.");
+
+  await page.getByRole("link", { name: "Notebook" }).first().click();
+  await expect(page.getByTestId("case")).toHaveCount(2);
+  await page.getByTestId("filters").locator("summary").click();
+  const titles = page.getByTestId("case").locator("strong");
+  for (const [filter, value, title] of [
+    ["filter-verdict", "above", "Answered"],
+    ["filter-place", "front:left.forearm", "Seen by eye"],
+  ] as const) {
+    await page.getByTestId(filter).selectOption(value);
+    await expect(titles).toHaveText([title]);
+    await page.getByTestId("case").click(); // what is looked for stays while a lesion is looked at
+    await page.locator(".back").click();
+    await expect(titles).toHaveText([title]);
+    await expect(page.getByTestId("shown-of")).toContainText("1 of 2 lesions");
+    await page.getByTestId("show-all").click();
+    await expect(titles).toHaveCount(2);
+    await page.getByTestId("filters").locator("summary").click();
+  }
+});
+
+test("an answer of another model is named at follow-up, on the lesion's page and where dates are compared", async ({
+  page,
+  url,
+}) => {
+  await openApp(page, url);
+  await classify(page, "mel.jpg");
+  await save(page, "Two models", { date: "2024-03-02" });
+  await page.getByRole("link", { name: "Models" }).click();
+  await page.getByTestId("model").filter({ hasText: "beta" }).getByRole("radio").check();
+  await page.getByRole("link", { name: "Check" }).click();
+  await modelReady(page);
+  await classify(page, "mel.jpg");
+  await page.getByTestId("save").click();
+  await expect(page.getByTestId("other-model")).toBeHidden();
+  await page.getByTestId("case-choice").selectOption({ label: "Two models" });
+  await expect(page.getByTestId("other-model")).toContainText("answered by another model");
+  await page.getByTestId("save-case").click();
+  await expect(page.getByTestId("other-models")).toContainText("cannot be compared with each other");
+  await page.getByTestId("compare-button").click();
+  await expect(page.getByTestId("compare-models")).toBeVisible();
+  const names = await page.getByTestId("compare").getByTestId("answered-by").allTextContents();
+  expect(new Set(names).size).toBe(2);
+});
+
+test("a notebook of a version without the index tells how far its reading has come", async ({ page, url }) => {
+  await openApp(page, url);
+  await page.evaluate(async () => {
+    const db = await new Promise<IDBDatabase>((resolve) => {
+      const request = indexedDB.open("lentigo");
+      request.onsuccess = () => resolve(request.result);
+    });
+    const transaction = db.transaction(["cases", "visits"], "readwrite");
+    const created = "2024-03-02T10:00:00.000Z";
+    transaction
+      .objectStore("cases")
+      .put({ id: "c", title: "Many dates", site: null, note: "", created, updated: created });
+    for (let i = 0; i < 400; i++) {
+      transaction.objectStore("visits").put({
+        ...{ id: `v${i}`, caseId: "c", date: "2024-03-02", note: "", photos: [], classes: [], probabilities: [] },
+        ...{ malignant: null, operatingPoint: null, abstained: false, model: null, created },
+      });
+    }
+    await new Promise((resolve) => (transaction.oncomplete = resolve));
+    db.close();
+    // What is shown at any moment is noted by the page itself: reading may be over before the test looks.
+    new MutationObserver(() => {
+      const shown = document.querySelector("[data-testid=indexing]");
+      if (shown) document.body.dataset["indexing"] = shown.textContent;
+    }).observe(document.body, { childList: true, subtree: true, characterData: true });
+  });
+  await page.getByRole("link", { name: "Notebook" }).first().click();
+  await expect(page.getByTestId("case")).toContainText("400 dates");
+  await expect(page.getByTestId("indexing")).toBeHidden();
+  expect(await page.locator("body").getAttribute("data-indexing")).toMatch(/\d+ of 400 dates/);
 });

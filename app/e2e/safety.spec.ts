@@ -105,6 +105,10 @@ test("a reload and a closed tab lose no photograph, no crop and no answer to a q
   await first.getByTestId("square").click();
   await first.getByTestId("apply-crop").click();
   await first.getByTestId("concern-growing").check();
+  await first.getByTestId("save").click();
+  await first.getByTestId("case-title").fill("half written");
+  await first.getByTestId("case-note").fill("seen in spring");
+  await first.keyboard.press("Escape");
   await expect(first.getByTestId("small-answer")).toHaveCount(2);
   const before = await shown(first);
   await first.reload();
@@ -113,6 +117,10 @@ test("a reload and a closed tab lose no photograph, no crop and no answer to a q
   await expect(first.getByTestId("small-answer")).toHaveCount(2);
   expect(await shown(first)).toEqual(before);
   await expect(first.getByTestId("concern-growing")).toBeChecked();
+  await first.getByTestId("save").click();
+  await expect(first.getByTestId("case-title")).toHaveValue("half written");
+  await expect(first.getByTestId("case-note")).toHaveValue("seen in spring");
+  await first.keyboard.press("Escape");
 
   // Another tab has a check of its own while this one is open, and takes over what a closed one leaves.
   const second = await context.newPage();

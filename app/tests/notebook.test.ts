@@ -3,17 +3,20 @@ import { beforeEach, describe, expect, test } from "vitest";
 import { briefOf } from "../src/notebook/brief";
 import {
   type CaseWithVisits,
+  changeCase,
+  changeVisit,
   deleteCase,
   deleteEverything,
   deleteVisit,
   listCases,
   mergeIntoNotebook,
   readCase,
-  saveCase,
   saveVisit,
   settleConflict,
 } from "../src/notebook/cases";
 import { storageError } from "../src/notebook/database";
+import { fhirRecord } from "../src/fhir/record";
+import { plainVisit } from "../src/notebook/record";
 import { searchCases } from "../src/notebook/search";
 import { exportCases, importCases } from "../src/notebook/transfer";
 import type { Visit } from "../src/notebook/types";
@@ -51,7 +54,7 @@ describe("cases", () => {
       ["b", ["2024-05-01"]],
     ]);
     expect((await readCase("a"))!.visits.map(({ date }) => date)).toEqual(["2023-12-01", "2024-02-01"]);
-    await deleteVisit("earlier");
+    await deleteVisit({ id: "earlier", caseId: "a" });
     expect((await readCase("a"))!.visits).toHaveLength(1);
     await deleteCase("a");
     expect(await readCase("a")).toBeNull();
@@ -108,17 +111,75 @@ describe("export and import", () => {
   });
 });
 
+describe("a date without a model's answer", () => {
+  const photo = (id: string) => ({
+    id,
+    image: new Blob([JPEG], { type: "image/jpeg" }),
+    width: 4,
+    height: 3,
+    probabilities: [],
+    reasons: [],
+    cam: null,
+  });
+  const plain = (...photos: string[]) => {
+    const one = { ...plainVisit("a", "2024-08-01"), id: "p", note: "by eye", photos: photos.map(photo) };
+    return { ...oneCase("a", "Arm", ["2024-02-01"]), visits: [...oneCase("a", "Arm", ["2024-02-01"]).visits, one] };
+  };
+
+  test("is kept, listed, found, exported and imported, and claims no answer", async () => {
+    await mergeIntoNotebook(await importCases(await exportCases([plain("x")])));
+    const [one] = (await listCases()).cases;
+    expect(one.visits.map(({ evidence, model }) => [evidence === null, model?.title])).toEqual([
+      [false, "Alpha"],
+      [true, undefined],
+    ]);
+    expect(searchCases([one], "by eye", () => "")).toHaveLength(1);
+    expect((await readCase("a"))!.visits[1]).toMatchObject({
+      model: null,
+      classes: [],
+      photos: [{ id: "x", width: 4 }],
+    });
+    const record = await fhirRecord({ patient: null, lesions: [plain("x")], sheets: [], placeName: () => "arm" });
+    const answers = record.entry.filter(({ resource }) => JSON.stringify(resource).includes("model-answer"));
+    expect(answers).toHaveLength(1);
+  });
+
+  test("keeps photographs that either side of an import has, and what another tab wrote meanwhile", async () => {
+    await mergeIntoNotebook([plain("x", "y")]);
+    await mergeIntoNotebook([plain("y", "z")]);
+    expect((await readCase("a"))!.visits[1].photos.map(({ id }) => id)).toEqual(["x", "y", "z"]);
+    await changeVisit("p", () => ({ date: "2023-01-01" }));
+    expect((await listCases()).cases[0].visits[0]).toMatchObject({ id: "p", date: "2023-01-01" });
+    const drawn = bare((await readCase("a"))!);
+    await changeCase("a", (kept) => ({ ...kept, note: "from another tab" }));
+    await saveVisit(drawn, { ...plainVisit("a", "2024-09-01"), id: "q" });
+    expect((await readCase("a"))!.note).toBe("from another tab");
+    await expect(changeVisit("gone", () => ({}))).rejects.toMatchObject({ key: "recordGone" });
+    await expect(changeCase("gone", (kept) => kept)).rejects.toMatchObject({ key: "recordGone" });
+  });
+});
+
+test("an import with more probabilities than classes is refused, and hides nothing where it is already here", async () => {
+  const wrong = oneCase("w", "Wrong", ["2024-02-01"]);
+  wrong.visits[0].probabilities.push(0.5);
+  await expect(importCases(await exportCases([wrong]))).rejects.toMatchObject({ key: "importInvalid" });
+  await mergeIntoNotebook([oneCase("a", "Arm", ["2024-02-01"]), wrong]);
+  expect((await readCase("w"))!.visits).toEqual([]);
+  expect((await listCases()).cases).toHaveLength(2);
+});
+
 describe("an import is merged", () => {
   const here = oneCase("a", "Arm", ["2024-02-01"]);
 
   test("an older export loses no newer note; what it says is kept beside it", async () => {
     await mergeIntoNotebook([here]);
-    await saveCase({ ...bare(here), note: "it has grown", updated: "2024-07-01T00:00:00.000Z" });
+    await changeCase("a", (kept) => ({ ...kept, note: "it has grown" }));
+    const { updated } = (await readCase("a"))!;
     const older = { ...here, note: "first note", updated: "2024-03-01T00:00:00.000Z" };
     expect(await mergeIntoNotebook([older])).toEqual({ added: 0, updated: 1, unchanged: 0, conflicts: 1 });
     const after = (await readCase("a"))!;
     expect(after.note).toBe("it has grown");
-    expect(after.updated).toBe("2024-07-01T00:00:00.000Z");
+    expect(after.updated).toBe(updated);
     expect(after.conflicts).toEqual([{ updated: older.updated, title: "Arm", site: here.site, note: "first note" }]);
     expect(await mergeIntoNotebook([older])).toMatchObject({ updated: 0, unchanged: 1 }); // once is enough
     expect((await readCase("a"))!.conflicts).toHaveLength(1);
@@ -146,12 +207,12 @@ describe("an import is merged", () => {
     await mergeIntoNotebook([{ ...here, note: "mine", updated: "2024-07-01T00:00:00.000Z" }]);
     await mergeIntoNotebook([{ ...here, note: "theirs" }]);
     let one = (await readCase("a"))!;
-    await settleConflict(one, one.conflicts![0], true);
+    await settleConflict("a", one.conflicts![0], true);
     one = (await readCase("a"))!;
     expect([one.note, one.conflicts]).toEqual(["theirs", undefined]);
-    await mergeIntoNotebook([{ ...here, note: "third" }]);
+    await mergeIntoNotebook([{ ...here, note: "third" }]); // older than the choice
     one = (await readCase("a"))!;
-    await settleConflict(one, one.conflicts![0], false);
+    await settleConflict("a", one.conflicts![0], false);
     one = (await readCase("a"))!;
     expect([one.note, one.conflicts]).toEqual(["theirs", undefined]);
   });

@@ -5,11 +5,13 @@ import { DIAGNOSES } from "../src/hypo/diagnoses";
 import { shareOfRegion } from "../src/hypo/share";
 import { type RegionScore, vasi } from "../src/hypo/vasi";
 import { type CaseWithVisits, deleteEverything, listCases, readCase, mergeIntoNotebook } from "../src/notebook/cases";
+import { briefOf } from "../src/notebook/brief";
 import { mergeCase } from "../src/notebook/merge";
+import { plainVisit } from "../src/notebook/record";
 import { exportNotebook, importNotebook } from "../src/notebook/transfer";
 import { calendarFile } from "../src/patients/calendar";
 import { decrypt, encrypt, isEncrypted } from "../src/patients/encryption";
-import { clinicalWords, matches, searchPatients, summaries } from "../src/patients/search";
+import { clinicalWords, type Filters, matches, NO_FILTERS, searchPatients, summaries } from "../src/patients/search";
 import {
   deletePatient,
   listPatients,
@@ -243,10 +245,17 @@ test("patients and lesions are found by words and filters", () => {
   expect(searchPatients(people, "TWIN q")).toHaveLength(1);
   const one = lesion("one");
   expect(clinicalWords(one, new Map([[PATIENT.id, PATIENT]]))).toContain("P-001");
-  expect(matches(one, { dueBy: "2024-09-01" })).toBe(true);
-  expect(matches(one, { dueBy: "2024-08-31" })).toBe(false);
-  expect(matches(one, { undiagnosed: true })).toBe(false);
-  expect(matches(one, { patientId: "p2" })).toBe(false);
+  const brief = { ...one, visits: one.visits.map(briefOf) };
+  const found = (filters: Partial<Filters>, lesion = brief) => matches(lesion, { ...NO_FILTERS, ...filters });
+  expect(found({})).toBe(true);
+  expect([found({ dueBy: "2024-09-01" }), found({ dueBy: "2024-08-31" })]).toEqual([true, false]);
+  expect([found({ patientId: "p1" }), found({ patientId: "p2" })]).toEqual([true, false]);
+  expect([found({ place: "front:left.forearm" }), found({ place: "back:left.forearm" })]).toEqual([true, false]);
+  expect([found({ verdict: "above" }), found({ verdict: "below" })]).toEqual([true, false]);
+  // A later date without an answer does not hide what a model said before.
+  const plain = { ...brief, visits: [...brief.visits, briefOf(plainVisit("one", "2024-09-09"))] };
+  expect([found({ verdict: "above" }, plain), found({ verdict: "none" }, plain)]).toEqual([true, false]);
+  expect(found({ verdict: "none" }, { ...brief, visits: plain.visits.slice(-1) })).toBe(true);
   expect(summaries([one, lesion("two")]).get("p1")).toEqual({ lesions: 2, reminder: "2024-09-01" });
 });
 

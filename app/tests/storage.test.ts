@@ -11,6 +11,7 @@ import {
   readCases,
   saveVisit,
 } from "../src/notebook/cases";
+import { briefsIn, shardOf } from "../src/notebook/brief";
 import { database } from "../src/notebook/database";
 import { exportNotebook, importNotebook } from "../src/notebook/transfer";
 import {
@@ -50,6 +51,9 @@ const EARLIER: ((db: IDBPDatabase) => void)[] = [
     db.createObjectStore("patients", { keyPath: "id" });
     db.createObjectStore("sheets", { keyPath: "id" }).createIndex("patient", "patientId");
   },
+  (db) => {
+    db.createObjectStore("briefs", { keyPath: "id" });
+  },
 ];
 
 beforeEach(deleteEverything);
@@ -59,36 +63,41 @@ afterEach(() => {
   vi.resetModules(); // no test is left with a database of another
 });
 
-test.each([1, 2, 3])("a database of version %i keeps every record, is indexed, and takes new ones", async (version) => {
-  vi.stubGlobal("indexedDB", new IDBFactory());
-  const before = await openDB("lentigo", version, {
-    upgrade: (db) => EARLIER.slice(0, version).forEach((make) => make(db)),
-  });
-  await before.put("cases", bare(ARM));
-  for (const visit of ARM.visits) await before.put("visits", visit);
-  if (version >= 2) await before.put("drafts", { id: "d", saved: "", photos: [], concerns: [], followUp: null });
-  if (version >= 3) await before.put("patients", { ...newPatient("P-001"), id: "p1" });
-  before.close();
-  vi.resetModules(); // the app is started anew
-  const [cases, store] = await Promise.all([import("../src/notebook/cases"), import("../src/patients/store")]);
-  const listed = await cases.listCases();
-  expect(listed.cases).toMatchObject([
-    { id: "arm", title: "Mole on the arm", visits: [{ id: "arm-1" }, { id: "arm-2" }] },
-  ]);
-  expect(listed.cases[0].visits[1].words).toContain("larger");
-  const db = await (await import("../src/notebook/database")).database();
-  expect(await db.getAllKeys("briefs")).toEqual(["arm-1", "arm-2"]);
-  expect(await db.count("drafts")).toBe(version >= 2 ? 1 : 0);
-  expect((await store.listPatients()).map(({ code }) => code)).toEqual(version >= 3 ? ["P-001"] : []);
-  await store.saveClinical("arm", { patientId: "p1", diagnosis: "naevus" });
-  const measure = { target: "dark" as const, shapes: [], proposed: true, scale: null };
-  await store.saveMeasure("arm-1", 0, measure);
-  const one = (await cases.readCase("arm"))!;
-  expect(one.clinical).toEqual({ patientId: "p1", diagnosis: "naevus", histology: "", reminder: null });
-  expect(one.visits.map(({ note }) => note)).toEqual(["", "larger"]);
-  expect(one.visits[0].photos[0].measure).toEqual(measure);
-  db.close();
-});
+test.each([1, 2, 3, 4])(
+  "a database of version %i keeps every record, is indexed, and takes new ones",
+  async (version) => {
+    vi.stubGlobal("indexedDB", new IDBFactory());
+    const before = await openDB("lentigo", version, {
+      upgrade: (db) => EARLIER.slice(0, version).forEach((make) => make(db)),
+    });
+    await before.put("cases", bare(ARM));
+    for (const visit of ARM.visits) await before.put("visits", visit);
+    if (version >= 2) await before.put("drafts", { id: "d", saved: "", photos: [], concerns: [], followUp: null });
+    if (version >= 3) await before.put("patients", { ...newPatient("P-001"), id: "p1" });
+    before.close();
+    vi.resetModules(); // the app is started anew
+    const [cases, store] = await Promise.all([import("../src/notebook/cases"), import("../src/patients/store")]);
+    const listed = await cases.listCases();
+    expect(listed.cases).toMatchObject([
+      { id: "arm", title: "Mole on the arm", visits: [{ id: "arm-1" }, { id: "arm-2" }] },
+    ]);
+    expect(listed.cases[0].visits[1].words).toContain("larger");
+    const db = await (await import("../src/notebook/database")).database();
+    const indexed = async () => (await db.getAll("index")).flatMap(briefsIn).map(({ id }) => id);
+    expect(await indexed()).toEqual(["arm-1", "arm-2"]);
+    expect([...db.objectStoreNames]).not.toContain("briefs");
+    expect(await db.count("drafts")).toBe(version >= 2 ? 1 : 0);
+    expect((await store.listPatients()).map(({ code }) => code)).toEqual(version >= 3 ? ["P-001"] : []);
+    await store.saveClinical("arm", { patientId: "p1", diagnosis: "naevus" });
+    const measure = { target: "dark" as const, shapes: [], proposed: true, scale: null };
+    await store.saveMeasure("arm-1", 0, measure);
+    const one = (await cases.readCase("arm"))!;
+    expect(one.clinical).toEqual({ patientId: "p1", diagnosis: "naevus", histology: "", reminder: null });
+    expect(one.visits.map(({ note }) => note)).toEqual(["", "larger"]);
+    expect(one.visits[0].photos[0].measure).toEqual(measure);
+    db.close();
+  },
+);
 
 describe("the index", () => {
   test("lists and finds without reading a visit or a photograph", async () => {
@@ -103,7 +112,7 @@ describe("the index", () => {
     }
     const { cases } = await listCases();
     expect(cases.map(({ visits }) => visits.length)).toEqual([2, 1]);
-    expect(stores.sort()).toEqual(["briefs", "cases"]);
+    expect(stores.sort()).toEqual(["cases", "index"]);
     const holdsBlob = (value: unknown): boolean =>
       value instanceof Blob ||
       (typeof value === "object" && value !== null && Object.values(value).some((inner) => holdsBlob(inner)));
@@ -115,7 +124,9 @@ describe("the index", () => {
   test("mends itself where it is behind the visits or ahead of them", async () => {
     await mergeIntoNotebook([ARM, BACK]);
     const db = await database();
-    await db.delete("briefs", "arm-2");
+    const indexed = async () => (await db.getAll("index")).flatMap(briefsIn).map(({ id }) => id);
+    const shard = (await db.get("index", shardOf("arm")))!;
+    await db.put("index", { ...shard, text: JSON.stringify(briefsIn(shard).filter(({ id }) => id !== "arm-2")) });
     const ids = async () => (await listCases()).cases.map(({ id, visits }) => [id, visits.map((visit) => visit.id)]);
     expect(await ids()).toEqual([
       ["arm", ["arm-1", "arm-2"]],
@@ -126,7 +137,7 @@ describe("the index", () => {
       ["arm", ["arm-1", "arm-2"]],
       ["back", []],
     ]);
-    expect(await db.getAllKeys("briefs")).toEqual(["arm-1", "arm-2"]);
+    expect(await indexed()).toEqual(["arm-1", "arm-2"]);
   });
 });
 
@@ -141,7 +152,7 @@ describe("a damaged record", () => {
   test("of a visit is counted, left as it is, and hides no other date", async () => {
     await mergeIntoNotebook([ARM]);
     await damage("visits", "arm-1", "photos");
-    await (await database()).clear("briefs");
+    await (await database()).clear("index");
     const listed = await listCases();
     expect(listed.cases[0].visits.map(({ id }) => id)).toEqual(["arm-2"]);
     const opened = (await openCase("arm"))!;
@@ -208,7 +219,7 @@ describe("a full device", () => {
     });
   };
 
-  test.each(["cases", "visits", "briefs"])("at the %s: the case is kept as it was, whole", async (store) => {
+  test.each(["cases", "visits", "index"])("at the %s: the case is kept as it was, whole", async (store) => {
     await mergeIntoNotebook([ARM]);
     fill(store);
     const more = { ...visitOf("arm-3", "2024-07-01", JPEG), caseId: "arm" };

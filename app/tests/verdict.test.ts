@@ -135,8 +135,8 @@ describe("a kept visit", () => {
   });
 
   test("from before verdicts were kept is judged by the same rule", () => {
-    expect(visitVerdict(visit).kind).toBe("above");
-    expect(visitVerdict({ ...visit, malignant: 0.1 }).kind).toBe("below");
+    expect(visitVerdict(visit)?.kind).toBe("above");
+    expect(visitVerdict({ ...visit, malignant: 0.1 })?.kind).toBe("below");
     expect(visitVerdict({ ...visit, malignant: 0.1, photos: [photo(BENIGN_LEADS)] })).toMatchObject({
       doubt: "disagree",
     });

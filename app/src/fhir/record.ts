@@ -210,7 +210,7 @@ async function visitReport(record: Record, one: CaseWithVisits, visit: Visit, st
     photographs.push(photograph);
     results.push(...measured(record, key, visit.date, photo, photograph, structure));
   }
-  if (visit.classes.length > 0) {
+  if (visit.model !== null && visit.classes.length > 0) {
     results.push(
       record.observe(`answer:${visit.id}`, own("model-answer", "Class probabilities of a neural network"), visit.date, {
         bodyStructure: structure,

@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { AppError } from "../core/errors";
-import { briefOf, type CaseBrief, type VisitBrief } from "./brief";
+import { briefOf, briefsIn, type CaseBrief, type Shard, shardOf, type VisitBrief } from "./brief";
 import { database, read, readAll, readEach, type StoreName, write, type Writing } from "./database";
 import { type Merged, mergeCases } from "./merge";
 import type { Case, Conflict, Visit } from "./types";
@@ -14,7 +14,7 @@ export interface CaseWithVisits extends Case {
 }
 
 /** Stores that every change of a visit writes to: the index follows in one transaction. */
-const VISIT_STORES: ("cases" | "visits" | "briefs")[] = ["cases", "visits", "briefs"];
+const VISIT_STORES: ("cases" | "visits" | "index")[] = ["cases", "visits", "index"];
 
 /** Grows whenever the notebook changes; pages that show it read it to be drawn again. */
 export const revision = signal(0);
@@ -42,17 +42,32 @@ function groupVisits<Dated extends { caseId: string }>(visits: readonly Dated[])
   return groups;
 }
 
-/** How many visits are indexed between two turns of the page. */
-const INDEXED_AT_ONCE = 50;
+/** How many visits are read between two words of progress, and how many are indexed in one transaction. */
+const READ_AT_ONCE = 50;
+const INDEXED_AT_ONCE = 1000;
+
+/** How far the index has come while it is made; null where nothing is being indexed. */
+export const indexing = signal<{ done: number; total: number } | null>(null);
+
+let reading: Promise<VisitBrief[]> | null = null;
+
+/** The index, made whole once for all who ask meanwhile. */
+function readIndex(): Promise<VisitBrief[]> {
+  return (reading ??= wholeIndex().finally(() => {
+    reading = null;
+    indexing.value = null;
+  }));
+}
 
 /**
  * The index, made whole: visits that are not in it are added, those that are gone are taken out.
  *
- * A database of an earlier version has no index, and is read once. A visit that cannot be read stays out of it.
+ * A database of an earlier version has no such index, and is read once. A visit that cannot be read stays out of it.
  */
-async function readIndex(): Promise<VisitBrief[]> {
+async function wholeIndex(): Promise<VisitBrief[]> {
   const db = await database();
-  const [briefs, count] = await Promise.all([db.getAll("briefs"), db.count("visits")]);
+  const [shards, count] = await Promise.all([db.getAll("index"), db.count("visits")]);
+  const briefs = shards.flatMap(briefsIn);
   if (briefs.length === count) return briefs;
   const keys = await db.getAllKeys("visits");
   const known = new Set(briefs.map(({ id }) => id));
@@ -60,17 +75,39 @@ async function readIndex(): Promise<VisitBrief[]> {
   const missing = keys.filter((key) => !known.has(key));
   const gone = briefs.filter(({ id }) => !kept.has(id));
   const added: VisitBrief[] = [];
-  for (let i = 0; i < missing.length; i += INDEXED_AT_ONCE) {
-    const { records } = await readEach("visit", missing.slice(i, i + INDEXED_AT_ONCE));
-    added.push(...records.map(briefOf));
-  }
-  if (added.length + gone.length > 0) {
-    await write(["briefs"], async (transaction) => {
-      for (const brief of added) await transaction.objectStore("briefs").put(brief);
-      for (const { id } of gone) await transaction.objectStore("briefs").delete(id);
-    }).catch(() => undefined); // a full device: the index is made anew the next time
+  if (gone.length > 0) await writeIndex([], gone);
+  let unwritten: VisitBrief[] = [];
+  for (let i = 0; i < missing.length; i += READ_AT_ONCE) {
+    if (missing.length > READ_AT_ONCE) indexing.value = { done: i, total: missing.length };
+    const { records } = await readEach("visit", missing.slice(i, i + READ_AT_ONCE));
+    unwritten.push(...records.map(briefOf));
+    if (unwritten.length < INDEXED_AT_ONCE && i + READ_AT_ONCE < missing.length) continue;
+    await writeIndex(unwritten, []);
+    added.push(...unwritten);
+    unwritten = [];
   }
   return [...briefs.filter(({ id }) => kept.has(id)), ...added];
+}
+
+/** On a full device what cannot be written is made anew the next time. */
+function writeIndex(put: readonly VisitBrief[], gone: readonly VisitBrief[]): Promise<void> {
+  const work = write(["index"], (transaction) => index(transaction.objectStore("index"), put, gone));
+  return work.catch(() => undefined);
+}
+
+/** Put visits into the index, in the place of what it says of them, and take others out. */
+async function index(
+  store: { get(number: number): Promise<Shard | undefined>; put(shard: Shard): Promise<unknown> },
+  put: readonly VisitBrief[],
+  gone: readonly Pick<VisitBrief, "id" | "caseId">[],
+): Promise<void> {
+  const changed = new Set([...put, ...gone].map(({ id }) => id));
+  for (const number of new Set([...put, ...gone].map(({ caseId }) => shardOf(caseId)))) {
+    const before = briefsIn(await store.get(number));
+    const mine = put.filter(({ caseId }) => shardOf(caseId) === number);
+    const briefs = [...before.filter(({ id }) => !changed.has(id)), ...mine];
+    await store.put({ number, text: JSON.stringify(briefs) });
+  }
 }
 
 export interface Listed {
@@ -137,39 +174,53 @@ export function readVisit(id: string): Promise<Visit | null> {
   return read(async () => (await readEach("visit", [id])).records.at(0) ?? null);
 }
 
-async function putVisit(transaction: Writing<"cases" | "visits" | "briefs">, visit: Visit): Promise<void> {
-  await transaction.objectStore("visits").put(visit);
-  await transaction.objectStore("briefs").put(briefOf(visit));
+async function putVisits(transaction: Writing<"cases" | "visits" | "index">, visits: readonly Visit[]): Promise<void> {
+  for (const visit of visits) await transaction.objectStore("visits").put(visit);
+  await index(transaction.objectStore("index"), visits.map(briefOf), []);
 }
 
-/** Write a case together with a new visit of it. */
+const now = (): string => new Date().toISOString();
+
+/** Write a new visit, and its case where that is new. A case that is known stays as another tab may have left it. */
 export function saveVisit(one: Case, visit: Visit): Promise<void> {
   return change(VISIT_STORES, async (transaction) => {
-    await transaction.objectStore("cases").put(one);
-    await putVisit(transaction, visit);
+    const cases = transaction.objectStore("cases");
+    await cases.put({ ...((await cases.get(one.id)) ?? one), updated: now() });
+    await putVisits(transaction, [visit]);
   });
 }
 
-export function saveCase(one: Case): Promise<void> {
+/** Change a visit; it is read anew, so that what was written since the page drew it stays. */
+export function changeVisit(id: string, changed: (kept: Visit) => Partial<Visit>): Promise<void> {
+  return change(VISIT_STORES, async (transaction) => {
+    const [cases, visits] = [transaction.objectStore("cases"), transaction.objectStore("visits")];
+    const kept = await visits.get(id);
+    if (kept === undefined) throw new AppError("recordGone");
+    await putVisits(transaction, [{ ...kept, ...changed(kept) }]);
+    const one = await cases.get(kept.caseId);
+    if (one !== undefined) await cases.put({ ...one, updated: now() });
+  });
+}
+
+/** Change a case, which is read anew as a visit is. */
+export function changeCase(id: string, changed: (kept: Case) => Case): Promise<void> {
   return change(["cases"], async (transaction) => {
-    await transaction.objectStore("cases").put(one);
+    const cases = transaction.objectStore("cases");
+    const kept = await cases.get(id);
+    if (kept === undefined) throw new AppError("recordGone");
+    await cases.put({ ...changed(kept), updated: now() });
   });
 }
 
 /** Settle a conflict: take over what it says, or drop it. */
-export function settleConflict({ visits, ...one }: CaseWithVisits, conflict: Conflict, use: boolean): Promise<void> {
-  const rest = (one.conflicts ?? []).filter((other) => other !== conflict);
-  const { conflicts: _, ...fields } = one;
-  const own: Partial<Case> = use && conflict.visitId === undefined ? conflictFields(conflict) : {};
-  const settled: Case = {
-    ...fields,
-    ...own,
-    updated: new Date().toISOString(),
-    ...(rest.length > 0 && { conflicts: rest }),
-  };
-  const visit = use ? visits.find(({ id }) => id === conflict.visitId) : undefined;
-  if (visit === undefined) return saveCase(settled);
-  return saveVisit(settled, { ...visit, note: conflict.note ?? visit.note });
+export async function settleConflict(caseId: string, conflict: Conflict, use: boolean): Promise<void> {
+  const { visitId, note } = conflict;
+  if (use && visitId !== undefined) await changeVisit(visitId, (kept) => ({ note: note ?? kept.note }));
+  await changeCase(caseId, ({ conflicts = [], ...kept }) => {
+    const rest = conflicts.filter((other) => JSON.stringify(other) !== JSON.stringify(conflict));
+    const own = use && visitId === undefined ? conflictFields(conflict) : {};
+    return { ...kept, ...own, ...(rest.length > 0 && { conflicts: rest }) };
+  });
 }
 
 function conflictFields({ title, site, note, clinical }: Conflict): Partial<Case> {
@@ -181,20 +232,23 @@ function conflictFields({ title, site, note, clinical }: Conflict): Partial<Case
   };
 }
 
-export function deleteVisit(id: string): Promise<void> {
-  return change(["visits", "briefs"], async (transaction) => {
+export function deleteVisit({ id, caseId }: Pick<Visit, "id" | "caseId">): Promise<void> {
+  return change(VISIT_STORES, async (transaction) => {
     await transaction.objectStore("visits").delete(id);
-    await transaction.objectStore("briefs").delete(id);
+    await index(transaction.objectStore("index"), [], [{ id, caseId }]);
   });
 }
 
 export function deleteCase(id: string): Promise<void> {
   return change(VISIT_STORES, async (transaction) => {
     await transaction.objectStore("cases").delete(id);
-    for (const key of await transaction.objectStore("visits").index("case").getAllKeys(id)) {
-      await transaction.objectStore("visits").delete(key);
-      await transaction.objectStore("briefs").delete(key);
-    }
+    const keys = await transaction.objectStore("visits").index("case").getAllKeys(id);
+    for (const key of keys) await transaction.objectStore("visits").delete(key);
+    await index(
+      transaction.objectStore("index"),
+      [],
+      keys.map((key) => ({ id: key, caseId: id })),
+    );
   });
 }
 
@@ -221,7 +275,7 @@ export async function mergeIntoNotebook(imported: readonly CaseWithVisits[]): Pr
     const result = mergeCases(here, imported);
     for (const { visits: dates, ...one } of result.changed) {
       await cases.put(one);
-      for (const visit of dates) await putVisit(transaction, visit);
+      await putVisits(transaction, dates);
     }
     merged = result.merged;
   });

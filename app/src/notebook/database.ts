@@ -5,7 +5,8 @@ import { AppError } from "../core/errors";
 import type { Edit } from "../core/geometry";
 import type { Concern } from "../core/verdict";
 import type { Patient, Sheet } from "../patients/types";
-import type { VisitBrief } from "./brief";
+import type { Words } from "../state/session";
+import type { Shard } from "./brief";
 import type { Case, Visit } from "./types";
 import { isWhole, type RecordKind } from "./whole";
 
@@ -26,6 +27,8 @@ export interface Draft {
   concerns: Concern[];
   /** The case that is followed up. */
   followUp: string | null;
+  /** What the dialog that saves it says; missing in older drafts. */
+  words?: Words | null;
 }
 
 /** A photograph of a draft as it came in. */
@@ -38,7 +41,7 @@ export interface DraftPhoto {
 interface Schema extends DBSchema {
   cases: { key: string; value: Case };
   visits: { key: string; value: Visit; indexes: { case: string } };
-  briefs: { key: string; value: VisitBrief };
+  index: { key: number; value: Shard };
   bundles: { key: string; value: StoredBundle };
   drafts: { key: string; value: Draft };
   draftPhotos: { key: [string, number]; value: DraftPhoto };
@@ -53,7 +56,7 @@ export type StoreName = StoreNames<Schema>;
 /** A transaction that writes to these stores. */
 export type Writing<Name extends StoreName> = IDBPTransaction<Schema, Name[], "readwrite">;
 
-const VERSION = 4;
+const VERSION = 5;
 
 let opening: Promise<Database> | null = null;
 
@@ -80,7 +83,8 @@ async function open(): Promise<Database> {
           db.createObjectStore("sheets", { keyPath: "id" }).createIndex("patient", "patientId");
         }
         // Filled when the notebook is listed (see cases.ts), not here: one visit that cannot be read would undo all of this.
-        if (before < 4) db.createObjectStore("briefs", { keyPath: "id" });
+        if (before === 4) (db as unknown as IDBPDatabase).deleteObjectStore("briefs"); // an index of one record a visit
+        if (before < 5) db.createObjectStore("index", { keyPath: "number" });
       },
       blocking(_before, _wanted, event) {
         (event.target as IDBDatabase).close(); // another tab has a newer version of the app

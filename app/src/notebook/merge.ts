@@ -61,12 +61,15 @@ export function mergeCase(here: CaseWithVisits, imported: CaseWithVisits): CaseW
     const known = visits.get(visit.id);
     if (known === undefined) visits.set(visit.id, { ...visit, caseId: here.id });
     else {
-      // Photographs are the same on both sides; outlines that are here alone or there alone are kept.
+      // Photographs that a model answered are the same on both sides; others are joined. So are outlines.
       const photos = known.photos.map((photo, i) => {
-        const measure = photo.measure ?? visit.photos[i]?.measure;
+        const there = photo.id === undefined ? visit.photos[i] : visit.photos.find(({ id }) => id === photo.id);
+        const measure = photo.measure ?? there?.measure;
         return measure === undefined ? photo : { ...photo, measure };
       });
-      visits.set(visit.id, { ...known, photos });
+      const here = new Set(known.photos.map(({ id }) => id));
+      const more = visit.photos.filter(({ id }) => id !== undefined && !here.has(id));
+      visits.set(visit.id, { ...known, photos: [...photos, ...more] });
       if (known.note !== visit.note) found.push({ updated: imported.updated, visitId: visit.id, note: visit.note });
     }
   }

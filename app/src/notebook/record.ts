@@ -18,6 +18,24 @@ export function newCase(title: string, site: Site | null): Case {
   return { id: identity(), title, site, note: "", created: now, updated: now };
 }
 
+/** A date of photographs, sizes and notes alone: no model is asked. */
+export function plainVisit(caseId: string, date: string): Visit {
+  return {
+    id: identity(),
+    caseId,
+    date,
+    note: "",
+    photos: [],
+    classes: [],
+    probabilities: [],
+    malignant: null,
+    operatingPoint: null,
+    abstained: false,
+    model: null,
+    created: new Date().toISOString(),
+  };
+}
+
 interface Visited {
   caseId: string;
   date: string;
@@ -58,14 +76,18 @@ export async function newVisit(from: Visited): Promise<Visit> {
   };
 }
 
+/** A picture as it is kept: without the original's metadata. */
+export async function jpegOf(picture: ImageBitmap): Promise<Pick<VisitPhoto, "image" | "width" | "height">> {
+  const { width, height } = picture;
+  const canvas = new OffscreenCanvas(width, height);
+  canvas.getContext("2d")!.drawImage(picture, 0, 0);
+  return { image: await canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY }), width, height };
+}
+
 async function keepPhoto(analysis: NonNullable<Photo["analysis"]>): Promise<VisitPhoto> {
   const { picture, probabilities, reasons, cam } = analysis;
-  const canvas = new OffscreenCanvas(picture.width, picture.height);
-  canvas.getContext("2d")!.drawImage(picture, 0, 0);
   return {
-    image: await canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY }),
-    width: picture.width,
-    height: picture.height,
+    ...(await jpegOf(picture)),
     probabilities,
     reasons,
     cam:

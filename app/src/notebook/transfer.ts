@@ -8,6 +8,7 @@ import { DEPIGMENTATION, SCORED_REGIONS } from "../hypo/vasi";
 import type { Patient, Sheet, SheetPhoto } from "../patients/types";
 import type { CaseWithVisits } from "./cases";
 import type { Visit } from "./types";
+import { isConsistent } from "./whole";
 
 const KIND = "lentigo-notebook";
 const VERSION = 1;
@@ -61,6 +62,7 @@ const conflict = v.object({
 });
 
 const photo = v.object({
+  id: v.exactOptional(identity),
   image,
   width: number,
   height: number,
@@ -70,30 +72,33 @@ const photo = v.object({
   measure: v.exactOptional(measure),
 });
 
-const visit = v.object({
-  id: identity,
-  date: v.pipe(v.string(), v.isoDate()),
-  note: text,
-  photos: v.array(photo),
-  classes: v.array(v.object({ code: text, en: text, zh: text, malignant: v.nullable(v.boolean()) })),
-  probabilities: v.array(share),
-  malignant: v.nullable(share),
-  operatingPoint: v.nullable(
-    v.object({
-      name: text,
-      threshold: number,
-      sensitivity: v.exactOptional(share),
-      specificity: v.exactOptional(share),
-    }),
-  ),
-  concerns: v.exactOptional(v.array(v.picklist(CONCERNS))),
-  taken: v.exactOptional(v.picklist(CAPTURES)),
-  domain: v.exactOptional(v.picklist(DOMAINS)),
-  set: v.exactOptional(v.object({ coverage: share, codes: v.array(text) })),
-  abstained: v.boolean(),
-  model: v.object({ name: text, version: text, title: text, digest: text }),
-  created: instant,
-});
+const visit = v.pipe(
+  v.object({
+    id: identity,
+    date: v.pipe(v.string(), v.isoDate()),
+    note: text,
+    photos: v.array(photo),
+    classes: v.array(v.object({ code: text, en: text, zh: text, malignant: v.nullable(v.boolean()) })),
+    probabilities: v.array(share),
+    malignant: v.nullable(share),
+    operatingPoint: v.nullable(
+      v.object({
+        name: text,
+        threshold: number,
+        sensitivity: v.exactOptional(share),
+        specificity: v.exactOptional(share),
+      }),
+    ),
+    concerns: v.exactOptional(v.array(v.picklist(CONCERNS))),
+    taken: v.exactOptional(v.picklist(CAPTURES)),
+    domain: v.exactOptional(v.picklist(DOMAINS)),
+    set: v.exactOptional(v.object({ coverage: share, codes: v.array(text) })),
+    abstained: v.boolean(),
+    model: v.nullable(v.object({ name: text, version: text, title: text, digest: text })),
+    created: instant,
+  }),
+  v.check((one) => isConsistent(one)),
+);
 
 const patient = v.object({
   id: identity,

@@ -43,6 +43,8 @@ export interface Conflict {
 
 /** One photograph of a visit, and what the model said of it. */
 export interface VisitPhoto {
+  /** Of a photograph that no model answered, which can be added to a visit and taken out of it. */
+  id?: string;
   /** JPEG, scaled down for display, without the original's metadata. */
   image: Blob;
   width: number;
@@ -63,7 +65,7 @@ export interface ModelStamp {
   digest: string;
 }
 
-/** One date: photographs of a lesion and the answer about them. */
+/** One date: photographs of a lesion, and the answer about them where a model gave one. */
 export interface Visit {
   id: string;
   caseId: string;
@@ -84,6 +86,7 @@ export interface Visit {
   /** The prediction set: codes of its classes, the most probable first. */
   set?: { coverage: number; codes: string[] };
   abstained: boolean;
-  model: ModelStamp;
+  /** null: no model was asked, and there are no classes. */
+  model: ModelStamp | null;
   created: string;
 }

@@ -1,12 +1,14 @@
 /** The verdict about a kept visit: decided from what was kept, by the same rule as when it was new. */
 
 import { malignantShare } from "../core/probabilities";
-import { decide, type Verdict } from "../core/verdict";
+import { decide, type Evidence, type Verdict } from "../core/verdict";
 import type { Visit } from "./types";
 
-export function visitVerdict(visit: Visit): Verdict {
+/** What the verdict is decided from; null where no model was asked. */
+export function evidenceOf(visit: Visit): Evidence | null {
+  if (visit.model === null || visit.classes.length === 0) return null;
   const trusted = visit.photos.filter((photo) => photo.reasons.length === 0);
-  return decide({
+  return {
     malignant: visit.malignant,
     each: trusted.map((photo) => malignantShare(photo.probabilities, visit.classes)),
     threshold: visit.operatingPoint?.threshold ?? null,
@@ -15,5 +17,10 @@ export function visitVerdict(visit: Visit): Verdict {
     concerns: visit.concerns ?? [],
     madeFor: visit.domain ?? null,
     taken: visit.taken ?? null,
-  });
+  };
+}
+
+export function visitVerdict(visit: Visit): Verdict | null {
+  const evidence = evidenceOf(visit);
+  return evidence && decide(evidence);
 }

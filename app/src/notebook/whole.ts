@@ -10,6 +10,17 @@ const image = { image: blob, width: v.number(), height: v.number() };
 const points = v.array(v.looseObject({ x: v.number(), y: v.number() }));
 const measure = v.looseObject({ target: v.string(), shapes: v.array(points), scale: v.nullable(v.looseObject({})) });
 const classes = v.array(v.looseObject({ code: v.string(), en: v.string(), zh: v.string() }));
+
+interface Answered {
+  classes: readonly unknown[];
+  probabilities: readonly unknown[];
+  photos: readonly { probabilities: readonly unknown[] }[];
+}
+
+/** Whether there is one probability a class, of the visit and of each photograph. */
+export function isConsistent({ classes: { length }, probabilities, photos }: Answered): boolean {
+  return probabilities.length === length && photos.every((photo) => photo.probabilities.length === length);
+}
 const sheetPhoto = v.nullable(v.looseObject({ ...image, measure, region: v.nullable(points) }));
 
 const SHAPES = {
@@ -20,24 +31,27 @@ const SHAPES = {
     clinical: v.optional(v.looseObject({ diagnosis: v.string(), histology: v.string() })),
     conflicts: v.optional(v.array(v.looseObject({ updated: v.string() }))),
   }),
-  visit: v.looseObject({
-    id: v.string(),
-    caseId: v.string(),
-    created: v.string(),
-    date: day,
-    note: v.string(),
-    photos: v.array(
-      v.looseObject({
-        ...image,
-        probabilities: v.array(v.number()),
-        reasons: v.array(v.looseObject({ key: v.string() })),
-        measure: v.optional(measure),
-      }),
-    ),
-    classes,
-    probabilities: v.array(v.number()),
-    model: v.looseObject({ title: v.string(), version: v.string(), digest: v.string() }),
-  }),
+  visit: v.pipe(
+    v.looseObject({
+      id: v.string(),
+      caseId: v.string(),
+      created: v.string(),
+      date: day,
+      note: v.string(),
+      photos: v.array(
+        v.looseObject({
+          ...image,
+          probabilities: v.array(v.number()),
+          reasons: v.array(v.looseObject({ key: v.string() })),
+          measure: v.optional(measure),
+        }),
+      ),
+      classes,
+      probabilities: v.array(v.number()),
+      model: v.nullable(v.looseObject({ title: v.string(), version: v.string(), digest: v.string() })),
+    }),
+    v.check((one) => isConsistent(one)),
+  ),
   patient: v.looseObject({ ...record, code: v.string() }),
   sheet: v.looseObject({
     ...record,

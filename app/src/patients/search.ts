@@ -1,25 +1,40 @@
 /** Finding lesions and patients: every word must occur, and every filter that is on must hold. */
 
-import type { Case } from "../notebook/types";
+import { decide, type Verdict } from "../core/verdict";
+import type { CaseBrief } from "../notebook/brief";
+import type { Case, Site } from "../notebook/types";
 import type { Patient } from "./types";
 
+/** Each null where it is off. */
 export interface Filters {
   /** Only with a reminder on or before this day. */
-  dueBy?: string;
-  /** Only lesions without a clinician's diagnosis. */
-  undiagnosed?: boolean;
+  dueBy: string | null;
   /** Only lesions of this patient. */
-  patientId?: string;
+  patientId: string | null;
+  /** Only at this place, such as "front:left.forearm". */
+  place: string | null;
+  /** Only with this verdict at the last date a model answered; "none": no model has. */
+  verdict: Verdict["kind"] | "none" | null;
 }
+
+export const NO_FILTERS: Filters = { dueBy: null, patientId: null, place: null, verdict: null };
 
 const words = (query: string): string[] => query.toLowerCase().split(/\s+/).filter(Boolean);
 
-export function matches(one: Case, filters: Filters): boolean {
+/** The verdict at the last date that a model answered, by the rule as it is now. */
+export function lastVerdict({ visits }: Pick<CaseBrief, "visits">): Verdict | null {
+  const evidence = visits.flatMap((visit) => visit.evidence ?? []).at(-1);
+  return evidence === undefined ? null : decide(evidence);
+}
+
+export const placeKey = (site: Site | null): string | null => site && `${site.view}:${site.region}`;
+
+export function matches(one: CaseBrief, { dueBy, patientId, place, verdict }: Filters): boolean {
   const { clinical } = one;
-  if (filters.patientId !== undefined && clinical?.patientId !== filters.patientId) return false;
-  if (filters.undiagnosed && clinical?.diagnosis) return false;
-  if (filters.dueBy !== undefined && !(clinical?.reminder && clinical.reminder <= filters.dueBy)) return false;
-  return true;
+  if (patientId !== null && clinical?.patientId !== patientId) return false;
+  if (dueBy !== null && !(clinical?.reminder && clinical.reminder <= dueBy)) return false;
+  if (place !== null && placeKey(one.site) !== place) return false;
+  return verdict === null || (lastVerdict(one)?.kind ?? "none") === verdict;
 }
 
 /** What the clinician's part adds to the words a lesion is found by. */

@@ -1,7 +1,8 @@
 /** Reading and writing patients, their hypopigmentation sheets, and what a clinician adds to lesions. Every change is one transaction. */
 
+import { AppError } from "../core/errors";
 import { identity } from "../notebook/record";
-import { type CaseWithVisits, change, listCases, readCases } from "../notebook/cases";
+import { type CaseWithVisits, change, changeCase, changeVisit, listCases, readCases } from "../notebook/cases";
 import { type Found, read, readAll, readEach } from "../notebook/database";
 import { isWhole, whole } from "../notebook/whole";
 import { type Clinical, type Measure, NO_CLINICAL, type Patient, type Sheet } from "./types";
@@ -106,7 +107,7 @@ export function changeSheet(id: string, changed: (kept: Sheet) => Partial<Sheet>
   return change(["sheets"], async (transaction) => {
     const sheets = transaction.objectStore("sheets");
     const kept = await sheets.get(id);
-    if (kept === undefined) return;
+    if (kept === undefined) throw new AppError("recordGone");
     await sheets.put({ ...kept, ...changed(kept), updated: new Date().toISOString() });
   });
 }
@@ -117,27 +118,15 @@ export function deleteSheet(id: string): Promise<void> {
   });
 }
 
-/** Change what the clinician says of a lesion; the case is read anew, so that what another tab wrote meanwhile stays. */
+/** Change what the clinician says of a lesion. */
 export function saveClinical(caseId: string, changed: Partial<Clinical>): Promise<void> {
-  return change(["cases"], async (transaction) => {
-    const cases = transaction.objectStore("cases");
-    const one = await cases.get(caseId);
-    if (one === undefined) return;
-    const clinical = { ...NO_CLINICAL, ...one.clinical, ...changed };
-    await cases.put({ ...one, clinical, updated: new Date().toISOString() });
-  });
+  return changeCase(caseId, (kept) => ({ ...kept, clinical: { ...NO_CLINICAL, ...kept.clinical, ...changed } }));
 }
 
 export function saveMeasure(visitId: string, photo: number, measure: Measure): Promise<void> {
-  return change(["visits", "cases"], async (transaction) => {
-    const [visits, cases] = [transaction.objectStore("visits"), transaction.objectStore("cases")];
-    const visit = await visits.get(visitId);
-    if (visit === undefined) return;
-    const photos = visit.photos.map((one, i) => (i === photo ? { ...one, measure } : one));
-    await visits.put({ ...visit, photos });
-    const one = await cases.get(visit.caseId);
-    if (one !== undefined) await cases.put({ ...one, updated: new Date().toISOString() });
-  });
+  return changeVisit(visitId, ({ photos }) => ({
+    photos: photos.map((one, i) => (i === photo ? { ...one, measure } : one)),
+  }));
 }
 
 /** Merge imported patients and sheets: the one written last wins, and what it would replace is kept beside it. */

@@ -9,7 +9,7 @@ import { effect } from "@preact/signals";
 import { database, type Draft } from "../notebook/database";
 import { identity } from "../notebook/record";
 import { tellDone } from "./notices";
-import { addPhotos, concerns, followUp, type Photo, photos } from "./session";
+import { addPhotos, concerns, followUp, type Photo, photos, words } from "./session";
 
 const KEY = "lentigo.draft";
 const lockOf = (id: string): string => `lentigo-draft-${id}`;
@@ -63,7 +63,7 @@ export async function startDraft(): Promise<void> {
     return;
   }
   effect(() => {
-    const [now, rest] = [photos.value, { concerns: concerns.value, followUp: followUp.value }];
+    const [now, rest] = [photos.value, { concerns: concerns.value, followUp: followUp.value, words: words.value }];
     writing = writing.then(() => write(now, rest)).catch(() => undefined);
   });
 }
@@ -78,6 +78,7 @@ async function restore(draft: Draft): Promise<void> {
   written = new Set(back.map(({ id }) => id));
   concerns.value = draft.concerns;
   followUp.value = draft.followUp;
+  words.value = draft.words ?? null;
   if (back.length === 0) return;
   const chosen = photos.value; // meanwhile
   photos.value = [];
@@ -85,7 +86,7 @@ async function restore(draft: Draft): Promise<void> {
   tellDone("draftRestored", { count: back.length });
 }
 
-async function write(now: readonly Photo[], rest: Pick<Draft, "concerns" | "followUp">): Promise<void> {
+async function write(now: readonly Photo[], rest: Pick<Draft, "concerns" | "followUp" | "words">): Promise<void> {
   const db = await database();
   const transaction = db.transaction(["drafts", "draftPhotos"], "readwrite");
   const blobs = transaction.objectStore("draftPhotos");

@@ -7,6 +7,7 @@ import { malignantShare, meanOf, predictionSet } from "../core/probabilities";
 import type { Spec } from "../core/spec";
 import type { Reason } from "../core/trust";
 import { type Concern, CONCERNS, decide, looksDifferent, type Verdict } from "../core/verdict";
+import type { Site } from "../notebook/types";
 import type { Analysis } from "../worker/protocol";
 import { engine } from "./engine";
 import { capture, captureUnknown, model } from "./models";
@@ -38,6 +39,19 @@ export function toggleConcern(concern: Concern): void {
   if (!chosen.delete(concern)) chosen.add(concern);
   concerns.value = CONCERNS.filter((known) => chosen.has(known));
 }
+
+/** What is written in the dialog that keeps the check in the notebook. */
+export interface Words {
+  /** The case it is another date of; empty for a new lesion. */
+  target: string;
+  title: string;
+  site: Site | null;
+  note: string;
+  date: string;
+}
+
+/** Kept with the photographs until these are saved or put away; null before the dialog is first opened. */
+export const words = signal<Words | null>(null);
 
 export const selected = computed(() => photos.value.find((photo) => photo.id === selectedId.value) ?? null);
 
@@ -193,18 +207,20 @@ export function clearSession(): void {
   photos.value = [];
   concerns.value = [];
   followUp.value = null;
+  words.value = null;
   selectedId.value = null;
 }
 
 /** Start over with the next lesion; what was there can be brought back. */
 export function startOver(): void {
   const before = photos.value.map((photo): Photo => ({ ...photo, analysis: null, error: null }));
-  const [answered, followed] = [concerns.value, followUp.value];
+  const [answered, followed, written] = [concerns.value, followUp.value, words.value];
   clearSession();
   tellDone("startedOver", {}, () => {
     clearSession();
     followUp.value = followed;
     concerns.value = answered;
+    words.value = written;
     void addPhotos(before);
   });
 }

@@ -3,14 +3,13 @@
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { GUIDE } from "../core/framing";
-import type { Crop } from "../core/geometry";
+import type { Crop, Edit } from "../core/geometry";
 import { isLevel, type Level } from "../core/level";
 import { type Fault, findFault, measureQuality } from "../core/quality";
 import { t } from "../i18n";
 import { readCase } from "../notebook/cases";
 import { applyControl, closeCamera, type Controls, controlsOf, type Facing, openCamera } from "../state/camera";
 import { tellError } from "../state/notices";
-import { addPhotos, followUp } from "../state/session";
 import { BlobImage } from "./BlobImage";
 import { Dialog } from "./Dialog";
 import { Icon } from "./icons";
@@ -63,12 +62,12 @@ function useGuide(stage: { current: HTMLDivElement | null }): void {
 }
 
 /** The photograph of the last visit, where the lesion is followed. */
-function useGhost(): Signal<Blob | null> {
+function useGhost(caseId: string | null): Signal<Blob | null> {
   const ghost = useSignal<Blob | null>(null);
   useEffect(() => {
-    if (followUp.value === null) return;
-    readCase(followUp.value).then(
-      (one) => (ghost.value = one?.visits.at(-1)?.photos.at(0)?.image ?? null),
+    if (caseId === null) return;
+    readCase(caseId).then(
+      (one) => (ghost.value = one?.visits.flatMap(({ photos }) => photos.slice(0, 1)).at(-1)?.image ?? null),
       () => undefined, // without the notebook there is no ghost
     );
   }, []);
@@ -147,7 +146,14 @@ function Review({ shot, onUse, onAgain }: { shot: Shot; onUse: () => void; onAga
   );
 }
 
-export function Camera({ onClose }: { onClose: () => void }) {
+interface Props {
+  /** The lesion that is followed, whose last photograph is shown as a ghost. */
+  follows: string | null;
+  onShot: (shot: { blob: Blob; name: string; edit: Edit }) => void;
+  onClose: () => void;
+}
+
+export function Camera({ follows, onShot, onClose }: Props) {
   const video = useRef<HTMLVideoElement>(null);
   const stage = useRef<HTMLDivElement>(null);
   const stream = useSignal<MediaStream | null>(null);
@@ -156,7 +162,7 @@ export function Camera({ onClose }: { onClose: () => void }) {
   const torch = useSignal(false);
   const shot = useSignal<Shot | null>(null);
   const ghostShown = useSignal(true);
-  const ghost = useGhost();
+  const ghost = useGhost(follows);
   const hint = useLiveHint(video);
   const level = useLevel();
   useGuide(stage);
@@ -192,13 +198,17 @@ export function Camera({ onClose }: { onClose: () => void }) {
   };
   const shoot = async (): Promise<void> => {
     const source = video.current!;
-    if (source.readyState >= 2) shot.value = await takeShot(source);
+    // Touched before the first picture has come: it is taken then.
+    if (source.readyState < 2) {
+      await new Promise((resolve) => source.addEventListener("loadeddata", resolve, { once: true }));
+    }
+    if (video.current === source) shot.value = await takeShot(source);
   };
   const use = (): void => {
     const { blob, crop } = shot.value!;
     onClose();
     const name = t("cameraPhoto", { time: new Date().toLocaleTimeString() });
-    void addPhotos([{ blob, name, edit: { turns: 0, crop } }]);
+    onShot({ blob, name, edit: { turns: 0, crop } });
   };
 
   const { zoom, focus } = controls.value;

@@ -2,29 +2,32 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { dayText, siteName, t, untitled } from "../i18n";
+import { dayText, siteName, t, today } from "../i18n";
 import {
   type CaseWithVisits,
+  changeCase,
   deleteCase,
   deleteVisit,
   openCase,
   type Opened,
-  saveCase,
+  saveVisit,
   settleConflict,
 } from "../notebook/cases";
 import { downloadBlob } from "../notebook/download";
+import { plainVisit } from "../notebook/record";
 import { exportCases } from "../notebook/transfer";
-import type { Case } from "../notebook/types";
+import type { Visit } from "../notebook/types";
 import { tellDone, tellError } from "../state/notices";
 import { go, routeHash } from "../state/route";
-import { followUp, photos, startOver } from "../state/session";
-import { BodyFigure, BodyMap } from "./BodyMap";
+import { clearSession, followUp, photos, startOver } from "../state/session";
+import { BodyFigure } from "./BodyMap";
+import { CaseForm } from "./CaseForm";
 import { Compare } from "./Compare";
-import { Confirm, Dialog } from "./Dialog";
+import { Confirm } from "./Dialog";
 import { Icon } from "./icons";
 import { cameraOpen } from "./Intake";
 import { Damaged, Kept } from "./Kept";
-import { LesionRecord } from "./record/lazy";
+import { LesionRecord, PlainVisit } from "./record/lazy";
 import { VisitView } from "./VisitView";
 
 /** Run a change of the notebook and tell how it went. */
@@ -39,64 +42,13 @@ async function attempt(work: () => Promise<void>, done?: "deletedCase" | "delete
   }
 }
 
-function EditCase({ one, onClose }: { one: CaseWithVisits; onClose: () => void }) {
-  const title = useSignal(one.title);
-  const note = useSignal(one.note);
-  const site = useSignal(one.site);
-  const save = async (event: SubmitEvent): Promise<void> => {
-    event.preventDefault();
-    const { visits: _, ...fields } = one;
-    const changed: Case = {
-      ...fields,
-      updated: new Date().toISOString(),
-      title: title.value.trim() || untitled(site.value, one.created.slice(0, 10)),
-      note: note.value,
-      site: site.value,
-    };
-    if (await attempt(() => saveCase(changed), "saved")) onClose();
-  };
-  return (
-    <Dialog title={t("editCase")} onClose={onClose} class="dialog-save">
-      <form class="form" onSubmit={(event) => void save(event)}>
-        <label class="field">
-          <span>{t("title")}</span>
-          <input
-            type="text"
-            maxLength={120}
-            value={title.value}
-            onInput={(event) => (title.value = event.currentTarget.value)}
-          />
-        </label>
-        <BodyMap site={site.value} onPick={(picked) => (site.value = picked)} />
-        <label class="field">
-          <span>{t("note")}</span>
-          <textarea
-            rows={4}
-            maxLength={4000}
-            value={note.value}
-            onInput={(event) => (note.value = event.currentTarget.value)}
-          />
-        </label>
-        <div class="actions">
-          <button type="button" class="button" onClick={onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button button-primary">
-            {t("save")}
-          </button>
-        </div>
-      </form>
-    </Dialog>
-  );
-}
-
 /** Another version of what is written here, which an import brought. */
 function Conflicts({ one }: { one: CaseWithVisits }) {
   return (
     <>
       {(one.conflicts ?? []).map((conflict) => {
         const visit = one.visits.find(({ id }) => id === conflict.visitId);
-        const settle = (use: boolean) => (): void => void attempt(() => settleConflict(one, conflict, use), "saved");
+        const settle = (use: boolean) => (): void => void attempt(() => settleConflict(one.id, conflict, use), "saved");
         return (
           <section key={JSON.stringify(conflict)} class="problem conflict no-print" data-testid="conflict">
             <div>
@@ -127,10 +79,25 @@ function Conflicts({ one }: { one: CaseWithVisits }) {
   );
 }
 
+/** That several models answered, whose numbers are no curve over the dates. */
+function Models({ visits }: { visits: readonly Visit[] }) {
+  const titles = new Map(
+    visits.flatMap(({ model }) =>
+      model ? [[model.digest, `${model.title}, ${t("version", { version: model.version })}`] as const] : [],
+    ),
+  );
+  if (titles.size < 2) return null;
+  return (
+    <p class="problem" data-testid="other-models">
+      {t("answeredOthers", { titles: [...titles.values()].join("; ") })}
+    </p>
+  );
+}
+
 function Loaded({ one, damaged }: Opened) {
   const comparing = useSignal(false);
   const editing = useSignal(false);
-  const deleting = useSignal<"case" | { visit: string } | null>(null);
+  const deleting = useSignal<"case" | { visit: Visit } | null>(null);
   const heat = useSignal(0);
   const place = siteName(one.site);
   useEffect(() => {
@@ -138,10 +105,16 @@ function Loaded({ one, damaged }: Opened) {
   });
   const hasMaps = one.visits.some((visit) => visit.photos.some((photo) => photo.cam !== null));
   const follow = (): void => {
-    if (photos.value.length > 0) startOver(); // can be brought back
+    if (photos.value.length > 0)
+      startOver(); // can be brought back
+    else clearSession();
     followUp.value = one.id;
     cameraOpen.value = true;
     go({ page: "check" });
+  };
+  const addDate = (): void => {
+    const { visits: _, ...known } = one;
+    void attempt(() => saveVisit(known, plainVisit(one.id, today())));
   };
   const remove = async (): Promise<void> => {
     if (deleting.value === "case") {
@@ -166,6 +139,10 @@ function Loaded({ one, damaged }: Opened) {
             <button type="button" class="button button-primary" onClick={follow} data-testid="follow-up">
               <Icon name="camera" />
               {t("followUp")}
+            </button>
+            <button type="button" class="button" onClick={addDate} data-testid="add-date">
+              <Icon name="plus" />
+              {t("addDate")}
             </button>
             {one.visits.length > 1 && (
               <button
@@ -210,6 +187,7 @@ function Loaded({ one, damaged }: Opened) {
       </div>
       <Damaged count={damaged} />
       <Conflicts one={one} />
+      {!comparing.value && <Models visits={one.visits} />}
       {hasMaps && (
         <label class="heat-slider no-print">
           <span>{t("heatMap")}</span>
@@ -228,12 +206,8 @@ function Loaded({ one, damaged }: Opened) {
         <ol class="visit-list">
           {[...one.visits].reverse().map((visit) => (
             <li key={visit.id}>
-              <VisitView visit={visit} heat={heat.value} />
-              <button
-                type="button"
-                class="button button-quiet no-print"
-                onClick={() => (deleting.value = { visit: visit.id })}
-              >
+              {visit.model === null ? <PlainVisit visit={visit} /> : <VisitView visit={visit} heat={heat.value} />}
+              <button type="button" class="button button-quiet no-print" onClick={() => (deleting.value = { visit })}>
                 <Icon name="trash" />
                 {t("deleteVisit")}
               </button>
@@ -242,7 +216,14 @@ function Loaded({ one, damaged }: Opened) {
         </ol>
       )}
       <LesionRecord one={one} />
-      {editing.value && <EditCase one={one} onClose={() => (editing.value = false)} />}
+      {editing.value && (
+        <CaseForm
+          heading={t("editCase")}
+          one={one}
+          onSave={(facts) => attempt(() => changeCase(one.id, (kept) => ({ ...kept, ...facts })), "saved")}
+          onClose={() => (editing.value = false)}
+        />
+      )}
       {deleting.value !== null && (
         <Confirm
           title={t(deleting.value === "case" ? "deleteCase" : "deleteVisit")}

@@ -10,9 +10,11 @@ import { engine } from "../state/engine";
 import { tellError } from "../state/notices";
 import { operatingPoint } from "../state/operating";
 import {
+  addPhotos,
   type Answer,
   answer,
   busy,
+  followUp,
   type Photo,
   photos,
   removePhoto,
@@ -359,7 +361,13 @@ export function Check() {
         <Session />
       )}
       {!empty && captureUnknown.value && <CaptureQuestion />}
-      {cameraOpen.value && <Camera onClose={() => (cameraOpen.value = false)} />}
+      {cameraOpen.value && (
+        <Camera
+          follows={followUp.value}
+          onShot={(shot) => void addPhotos([shot])}
+          onClose={() => (cameraOpen.value = false)}
+        />
+      )}
     </>
   );
 }

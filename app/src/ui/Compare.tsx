@@ -8,7 +8,7 @@ import { visitVerdict } from "../notebook/verdict";
 import { Bars, byProbability } from "./Bars";
 import { LayOver } from "./record/lazy";
 import { VerdictLine } from "./Verdict";
-import { KeptPhoto } from "./VisitView";
+import { AnsweredBy, KeptPhoto } from "./VisitView";
 
 /** One class, its two probabilities beneath each other. */
 function Rows({ first, second, muted }: { first: Visit; second: Visit; muted: boolean }) {
@@ -36,6 +36,11 @@ function Rows({ first, second, muted }: { first: Visit; second: Visit; muted: bo
   );
 }
 
+function KeptVerdict({ visit }: { visit: Visit }) {
+  const verdict = visitVerdict(visit);
+  return verdict && <VerdictLine verdict={verdict} />;
+}
+
 export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: number }) {
   const left = useSignal(visits[0].id);
   const right = useSignal(visits[visits.length - 1].id);
@@ -45,11 +50,16 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
     { chosen: right, visit: find(right.value, visits[visits.length - 1]), label: t("compareSecond") },
   ];
   const [first, second] = sides.map(({ visit }) => visit);
-  const oneModel = first.model.digest === second.model.digest;
+  const answered = [first, second].filter(({ model }) => model !== null);
+  const oneModel = answered.length === 2 && first.model?.digest === second.model?.digest;
   const abstained = first.abstained || second.abstained;
   return (
     <section class="compare" data-testid="compare">
-      {!oneModel && <p class="problem">{t("compareModels")}</p>}
+      {answered.length === 2 && !oneModel && (
+        <p class="problem" data-testid="compare-models">
+          {t("compareModels")}
+        </p>
+      )}
       {first.id !== second.id && <LayOver first={first} second={second} />}
       <div class="compare-sides">
         {sides.map(({ chosen, visit, label }) => (
@@ -76,7 +86,8 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
                 />
               ))}
             </div>
-            <VerdictLine verdict={visitVerdict(visit)} />
+            <KeptVerdict visit={visit} />
+            <AnsweredBy visit={visit} />
             {visit.note && <p class="visit-note">{visit.note}</p>}
           </article>
         ))}
@@ -90,7 +101,7 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
       {oneModel ? (
         <Rows first={first} second={second} muted={abstained} />
       ) : (
-        [first, second].map((visit) => (
+        answered.map((visit) => (
           <div key={visit.id}>
             <h3>{dayText(visit.date)}</h3>
             <Bars classes={visit.classes} probabilities={visit.probabilities} muted={visit.abstained} />

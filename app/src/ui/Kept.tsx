@@ -22,6 +22,7 @@ interface Props<Found> {
 
 export function Kept<Found>({ id, read, gone, back, children }: Props<Found>) {
   const shown = useSignal<{ id: string; found: Found | null } | { id: string; error: PlainError } | null>(null);
+  const asked = useSignal(0);
   useEffect(() => {
     read(id).then(
       (found) => (shown.value = { id, found }),
@@ -32,16 +33,19 @@ export function Kept<Found>({ id, read, gone, back, children }: Props<Found>) {
         else shown.value = { id, error: plainError(error) };
       },
     );
-  }, [id, revision.value]);
+  }, [id, revision.value, asked.value]);
   const now = shown.value;
   if (now === null || now.id !== id) return null;
   if ("found" in now && now.found !== null) return <>{children(now.found)}</>;
   return (
     <div class="page">
       {"error" in now ? (
-        <p class="problem" role="alert" data-testid="unreadable">
-          {errorText(now.error)}
-        </p>
+        <div class="problem" role="alert" data-testid="unreadable">
+          <p>{errorText(now.error)}</p>
+          <button type="button" class="button" onClick={() => asked.value++} data-testid="read-again">
+            {t("tryAgain")}
+          </button>
+        </div>
       ) : (
         <p class="empty">{t(gone)}</p>
       )}

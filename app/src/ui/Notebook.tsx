@@ -1,24 +1,25 @@
 /** The notebook: every case on this device, found by words, exported, imported and deleted. */
 
-import { useSignal } from "@preact/signals";
+import { signal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { dayText, fileSize, siteName, t } from "../i18n";
+import { dayText, fileSize, siteName, t, today } from "../i18n";
 import type { CaseBrief } from "../notebook/brief";
-import { deleteEverything, listCases, mergeIntoNotebook, readVisit, revision } from "../notebook/cases";
+import { deleteEverything, indexing, listCases, mergeIntoNotebook, readVisit, revision } from "../notebook/cases";
 import { storageUse } from "../notebook/database";
 import { downloadBlob } from "../notebook/download";
 import { searchCases } from "../notebook/search";
 import { exportNotebook, importNotebook } from "../notebook/transfer";
 import { decrypt, isEncrypted } from "../patients/encryption";
-import { clinicalWords } from "../patients/search";
+import { clinicalWords, type Filters, lastVerdict, matches, NO_FILTERS, placeKey } from "../patients/search";
 import { listPatients, mergeRecords, readEverything } from "../patients/store";
 import type { Visit } from "../notebook/types";
-import { visitVerdict } from "../notebook/verdict";
 import type { Patient } from "../patients/types";
 import { tellDone, tellError } from "../state/notices";
 import { routeHash } from "../state/route";
 import { BlobImage } from "./BlobImage";
+import { NewLesion } from "./CaseForm";
 import { Confirm } from "./Dialog";
+import { SearchBox } from "./fields";
 import { Icon } from "./icons";
 import { Damaged } from "./Kept";
 import { PassphraseDialog } from "./record/ExportDialog";
@@ -48,6 +49,7 @@ function CaseCard({ one }: { one: CaseBrief }) {
   const last = one.visits.at(-1);
   const visit = useVisit(last?.id);
   const photo = visit?.photos.at(0);
+  const verdict = lastVerdict(one);
   return (
     <li>
       <a class="case-card" href={routeHash({ page: "case", id: one.id })} data-testid="case">
@@ -64,7 +66,7 @@ function CaseCard({ one }: { one: CaseBrief }) {
               {t("conflictCount", { count: one.conflicts.length })}
             </span>
           )}
-          {visit && <VerdictLine verdict={visitVerdict(visit)} />}
+          {verdict && <VerdictLine verdict={verdict} />}
         </span>
         <span class="case-dates small">
           {last && dayText(last.date)}
@@ -88,12 +90,108 @@ function Storage({ count }: { count: number }) {
   );
 }
 
+/** What is looked for stays while a lesion is looked at. */
+const query = signal("");
+const filters = signal<Filters>(NO_FILTERS);
+
+const VERDICTS = [
+  ["above", "verdictAboveShort"],
+  ["below", "verdictBelowShort"],
+  ["unsure", "cannotTell"],
+  ["none", "filterNoVerdict"],
+] as const;
+
+interface FilterProps<Value extends string> {
+  label: string;
+  value: Value | null;
+  options: readonly (readonly [value: Value, name: string])[];
+  onChange: (value: Value | null) => void;
+  testId: string;
+}
+
+function Filter<Value extends string>({ label, value, options, onChange, testId }: FilterProps<Value>) {
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <select
+        value={value ?? ""}
+        onChange={(event) => onChange(options.find(([one]) => one === event.currentTarget.value)?.[0] ?? null)}
+        data-testid={testId}
+      >
+        <option value="">{t("filterAny")}</option>
+        {options.map(([one, name]) => (
+          <option key={one} value={one}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+/** Place, last answer, patient and what is due: each offers what occurs. */
+function FilterBar({ cases, patients }: { cases: readonly CaseBrief[]; patients: ReadonlyMap<string, Patient> }) {
+  const now = filters.value;
+  const set = (changed: Partial<Filters>): void => void (filters.value = { ...now, ...changed });
+  const places = new Map(
+    cases.flatMap(({ site }) => (site === null ? [] : [[placeKey(site)!, siteName(site)] as const])),
+  );
+  const isOn = Object.values(now).some((value) => value !== null);
+  return (
+    <details class="filters no-print" open={isOn} data-testid="filters">
+      <summary>{t("filters")}</summary>
+      <div class="filter-fields">
+        <Filter
+          label={t("bodySite")}
+          value={now.place}
+          options={[...places].sort(([, a], [, b]) => a.localeCompare(b))}
+          onChange={(place) => set({ place })}
+          testId="filter-place"
+        />
+        <Filter
+          label={t("filterVerdict")}
+          value={now.verdict}
+          options={VERDICTS.map(([kind, key]) => [kind, t(key)] as const)}
+          onChange={(verdict) => set({ verdict })}
+          testId="filter-verdict"
+        />
+        <Filter
+          label={t("patient")}
+          value={now.patientId}
+          options={[...patients.values()].map(({ id, code }) => [id, code] as const)}
+          onChange={(patientId) => set({ patientId })}
+          testId="filter-patient"
+        />
+        <label class="question">
+          <input
+            type="checkbox"
+            checked={now.dueBy !== null}
+            onChange={(event) => set({ dueBy: event.currentTarget.checked ? today() : null })}
+            data-testid="filter-due"
+          />
+          <span>{t("filterDueLesions")}</span>
+        </label>
+      </div>
+    </details>
+  );
+}
+
+function Indexing() {
+  const now = indexing.value;
+  if (now === null) return null;
+  return (
+    <div class="indexing" role="status" data-testid="indexing">
+      <p>{t("indexingText", now)}</p>
+      <progress max={now.total} value={now.done} aria-label={t("navNotebook")} />
+    </div>
+  );
+}
+
 export function Notebook() {
   const cases = useSignal<CaseBrief[] | null>(null);
   const patients = useSignal<ReadonlyMap<string, Patient>>(new Map());
   const secret = useSignal<File | null>(null);
   const damaged = useSignal(0);
-  const query = useSignal("");
   const confirming = useSignal(false);
   const input = useRef<HTMLInputElement>(null);
   useEffect(() => {
@@ -155,10 +253,15 @@ export function Notebook() {
   };
 
   const all = cases.value;
-  const shown =
-    all === null
-      ? []
-      : searchCases(all, query.value, (one) => `${siteName(one.site)}\n${clinicalWords(one, patients.value)}`);
+  const shown = searchCases(
+    (all ?? []).filter((one) => matches(one, filters.value)),
+    query.value,
+    (one) => `${siteName(one.site)}\n${clinicalWords(one, patients.value)}`,
+  );
+  const showAll = (): void => {
+    query.value = "";
+    filters.value = NO_FILTERS;
+  };
   return (
     <div class="page">
       <div class="page-head">
@@ -167,6 +270,7 @@ export function Notebook() {
           <p class="lead">{t("notebookLead")}</p>
         </div>
         <div class="actions">
+          <NewLesion />
           <button type="button" class="button" onClick={() => input.current!.click()}>
             <Icon name="import" />
             {t("import")}
@@ -195,18 +299,20 @@ export function Notebook() {
         </div>
       </div>
       {all !== null && all.length > 0 && (
-        <label class="search">
-          <span class="visually-hidden">{t("search")}</span>
-          <Icon name="search" />
-          <input
-            type="search"
-            value={query.value}
-            placeholder={t("searchHint")}
-            onInput={(event) => (query.value = event.currentTarget.value)}
-            data-testid="search"
-          />
-        </label>
+        <>
+          <SearchBox query={query} hint={t("searchHint")} testId="search" />
+          <FilterBar cases={all} patients={patients.value} />
+          {shown.length < all.length && (
+            <p class="small shown-of" role="status" data-testid="shown-of">
+              {t("shownOf", { shown: shown.length, count: all.length })}
+              <button type="button" class="button button-quiet" onClick={showAll} data-testid="show-all">
+                {t("showAll")}
+              </button>
+            </p>
+          )}
+        </>
       )}
+      {all === null && <Indexing />}
       <Damaged count={damaged.value} />
       {all !== null && shown.length === 0 && (
         <p class="empty" data-testid="no-cases">

@@ -1,21 +1,21 @@
-/** Put the answer into the notebook: a new lesion, or another date of a known one. */
+/** Put the answer into the notebook: a new lesion, or another date of a known one. What is written is kept with the draft. */
 
-import { useSignal } from "@preact/signals";
+import { useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Spec } from "../core/spec";
 import { t, today, untitled } from "../i18n";
 import { listCases, saveVisit } from "../notebook/cases";
 import type { CaseBrief } from "../notebook/brief";
 import { newCase, newVisit } from "../notebook/record";
-import type { Site } from "../notebook/types";
 import { keepStorage } from "../notebook/database";
 import { capture, model } from "../state/models";
 import { tellDone, tellError } from "../state/notices";
 import { operatingPoint } from "../state/operating";
 import { go } from "../state/route";
-import { type Answer, clearSession, concerns, followUp, photos } from "../state/session";
+import { type Answer, clearSession, concerns, followUp, photos, words } from "../state/session";
 import { BodyMap } from "./BodyMap";
 import { Dialog } from "./Dialog";
+import { FormActions, NoteField, TextField } from "./fields";
 
 const NEW = "";
 
@@ -25,19 +25,40 @@ interface Props {
   onClose: () => void;
 }
 
+/** That another model answered at the last date of the lesion. */
+function OtherModel({ one }: { one: CaseBrief | undefined }) {
+  const last = one?.visits.flatMap((visit) => visit.model ?? []).at(-1);
+  if (last === undefined || model.value.kind !== "ready" || last.digest === model.value.entry.digest) return null;
+  return (
+    <p class="problem" data-testid="other-model">
+      {t("answeredOther", { title: last.title, now: model.value.spec.title })}
+    </p>
+  );
+}
+
 export function SaveDialog({ answer, spec, onClose }: Props) {
+  const before = words.peek();
   const known = useSignal<CaseBrief[]>([]);
-  const target = useSignal(NEW);
-  const title = useSignal("");
-  const site = useSignal<Site | null>(null);
-  const note = useSignal("");
-  const date = useSignal(today());
+  const target = useSignal(before?.target ?? followUp.value ?? NEW);
+  const title = useSignal(before?.title ?? "");
+  const site = useSignal(before?.site ?? null);
+  const note = useSignal(before?.note ?? "");
+  const date = useSignal(before?.date ?? today());
   const saving = useSignal(false);
+  useSignalEffect(() => {
+    words.value = {
+      target: target.value,
+      title: title.value,
+      site: site.value,
+      note: note.value,
+      date: date.value,
+    };
+  });
   useEffect(() => {
     listCases().then(
       ({ cases }) => {
         known.value = cases;
-        if (cases.some(({ id }) => id === followUp.value)) target.value = followUp.value!;
+        if (!cases.some(({ id }) => id === target.value)) target.value = NEW;
       },
       (error: unknown) => {
         tellError(error);
@@ -45,14 +66,14 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
       },
     );
   }, []);
+  const chosen = known.value.find((one) => one.id === target.value);
 
   const save = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     if (saving.value || model.value.kind !== "ready") return;
     saving.value = true;
     try {
-      const before = known.value.find((one) => one.id === target.value);
-      const { visits: _, ...existing } = before ?? {
+      const { visits: _, ...existing } = chosen ?? {
         ...newCase(title.value.trim() || untitled(site.value, date.value), site.value),
         visits: [],
       };
@@ -68,7 +89,7 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
         concerns: concerns.value,
         taken: capture.value,
       });
-      await saveVisit({ ...existing, updated: visit.created }, visit);
+      await saveVisit(existing, visit);
       await keepStorage();
       onClose();
       clearSession();
@@ -100,52 +121,27 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
             </select>
           </label>
         )}
+        <OtherModel one={chosen} />
         {target.value === NEW && (
           <>
-            <label class="field">
-              <span>{t("title")}</span>
-              <input
-                type="text"
-                value={title.value}
-                maxLength={120}
-                placeholder={t("titleHint")}
-                onInput={(event) => (title.value = event.currentTarget.value)}
-                data-testid="case-title"
-              />
-            </label>
+            <TextField
+              label={t("title")}
+              text={title}
+              maxLength={120}
+              placeholder={t("titleHint")}
+              testId="case-title"
+            />
             <BodyMap site={site.value} onPick={(picked) => (site.value = picked)} />
           </>
         )}
-        <label class="field">
-          <span>{t("date")}</span>
-          <input
-            type="date"
-            required
-            value={date.value}
-            max={today()}
-            onInput={(event) => (date.value = event.currentTarget.value)}
-            data-testid="case-date"
-          />
-        </label>
-        <label class="field">
-          <span>{t("note")}</span>
-          <textarea
-            rows={3}
-            maxLength={4000}
-            value={note.value}
-            onInput={(event) => (note.value = event.currentTarget.value)}
-            data-testid="case-note"
-          />
-        </label>
+        <TextField label={t("date")} text={date} type="date" required max={today()} testId="case-date" />
+        <NoteField text={note} testId="case-note" />
         <p class="small">{t("savePrivate")}</p>
-        <div class="actions">
-          <button type="button" class="button" onClick={onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button button-primary" disabled={saving.value} data-testid="save-case">
-            {t("save")}
-          </button>
-        </div>
+        <FormActions
+          onClose={onClose}
+          disabled={saving.value || (target.value !== NEW && chosen === undefined)}
+          testId="save-case"
+        />
       </form>
     </Dialog>
   );

@@ -70,6 +70,17 @@ export function KeptPhoto({
   );
 }
 
+/** Which model answered. */
+export function AnsweredBy({ visit: { model } }: { visit: Visit }) {
+  return (
+    <p class="small" data-testid="answered-by">
+      {model === null
+        ? t("noAnswer")
+        : t("answeredBy", { title: model.title, version: model.version, digest: model.digest.slice(0, 8) })}
+    </p>
+  );
+}
+
 interface Props {
   visit: Visit;
   heat: number;
@@ -84,7 +95,9 @@ export function VisitView({ visit, heat }: Props) {
       <header class="visit-head">
         <h3>{dayText(visit.date)}</h3>
       </header>
-      <VerdictBanner verdict={verdict} facts={{ malignant: visit.malignant, point: visit.operatingPoint }} />
+      {verdict && (
+        <VerdictBanner verdict={verdict} facts={{ malignant: visit.malignant, point: visit.operatingPoint }} />
+      )}
       <div class="visit-photos">
         {visit.photos.map((photo, i) => (
           <KeptPhoto key={i} photo={photo} classIndex={top} heat={heat} label={t("photograph", { number: i + 1 })} />
@@ -98,13 +111,7 @@ export function VisitView({ visit, heat }: Props) {
         {visit.note && <p class="visit-note">{visit.note}</p>}
         {visit.taken !== undefined && <p class="small">{`${t("taken")} ${t(CAPTURE_NAMES[visit.taken])}`}</p>}
         <Knows classes={visit.classes} />
-        <p class="small">
-          {t("answeredBy", {
-            title: visit.model.title,
-            version: visit.model.version,
-            digest: visit.model.digest.slice(0, 8),
-          })}
-        </p>
+        <AnsweredBy visit={visit} />
         <p class="small">{t("noticeShort")}</p>
       </div>
     </article>

@@ -2,29 +2,34 @@
 
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { AppError } from "../core/errors";
-import { tellError } from "../state/notices";
+import { AppError, plainError } from "../core/errors";
+import { errorText, t } from "../i18n";
 
-/**
- * A component that is fetched when it is first shown; until then there is nothing in its place.
- *
- * @param load asked again after it failed, when the component is shown again
- */
+/** A component that is fetched when it is first shown; what cannot be fetched says so, and is asked for again. */
 export function later<Props extends object>(load: () => Promise<ComponentType<Props>>): ComponentType<Props> {
   let loaded: ComponentType<Props> | null = null;
   return function Later(props: Props) {
-    const [, redraw] = useState(0);
+    const [state, setState] = useState<"asked" | "failed" | "loaded">("asked");
     useEffect(() => {
-      if (loaded !== null) return;
+      if (loaded !== null || state !== "asked") return;
       load().then(
         (component) => {
           loaded = component;
-          redraw(1);
+          setState("loaded");
         },
-        () => tellError(new AppError("partUnreachable")),
+        () => setState("failed"),
       );
-    }, []);
+    }, [state]);
     const Loaded = loaded;
-    return Loaded === null ? null : <Loaded {...props} />;
+    if (Loaded !== null) return <Loaded {...props} />;
+    if (state !== "failed") return null;
+    return (
+      <div class="problem no-print" role="alert" data-testid="part-unreachable">
+        <p>{errorText(plainError(new AppError("partUnreachable")))}</p>
+        <button type="button" class="button" onClick={() => setState("asked")}>
+          {t("tryAgain")}
+        </button>
+      </div>
+    );
   };
 }

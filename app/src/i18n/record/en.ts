@@ -16,7 +16,7 @@ export const recordText = {
   notStated: "Not stated",
   patientPrivate: "Use a code rather than a name. No more is needed here.",
   patientGone: "This patient is not on this device. It may have been deleted.",
-  patientNoLesions: "No lesion yet. Save one in the notebook and choose this patient there.",
+  patientNoLesions: "No lesion yet.",
   showMore: "Show more ({count})",
   lesionCount: "Lesions: {count}",
   nextLook: "next look {date}",
@@ -32,6 +32,25 @@ export const recordText = {
   bodyHeadBack: "Head, back",
   bodyHandRight: "Right hand",
   bodyHandLeft: "Left hand",
+
+  newLesionPlain: "New lesion",
+  newLesionPlainText: "Photographs, sizes, diagnosis and notes, without a model's answer.",
+  addDate: "Add a date",
+  noAnswer: "Without a model's answer.",
+  filters: "Filter",
+  filterVerdict: "Last answer",
+  filterAny: "any",
+  filterNoVerdict: "none",
+  filterDueLesions: "Next look due",
+  shownOf: "{shown} of {count} lesions",
+  showAll: "Show all",
+  indexingText: "Reading the notebook once for this version of the app: {done} of {total} dates.",
+  answeredOthers:
+    "Different models answered on the dates of this lesion ({titles}): their numbers cannot be compared with each other.",
+  answeredOther:
+    "The last date of this lesion was answered by another model ({title}): its numbers and those of {now} cannot be compared with each other.",
+  neverAbstains: "This model never says “can't tell”: judge for yourself whether the photograph is of a kind it knows.",
+  pairRemoved: "The region is removed.",
 
   recordTitle: "Clinical record",
   diagnosis: "Clinician's diagnosis",
@@ -136,6 +155,7 @@ export const recordText = {
 };
 
 export const recordErrors = {
+  recordGone: "This record is no longer on this device; it may have been deleted in another tab. Nothing was written.",
   encryptionUnavailable:
     "This browser encrypts on https pages and on this very machine only. Open the app there, or export without a passphrase.",
   passphraseShort: "The passphrase is too short: use at least {least} characters.",

@@ -19,7 +19,7 @@ export const esRecord: RecordTranslation = {
     notStated: "No indicado",
     patientPrivate: "Use un código en lugar de un nombre. Aquí no hace falta más.",
     patientGone: "Este paciente no está en este dispositivo. Puede que se haya borrado.",
-    patientNoLesions: "Aún no hay lesiones. Guarde una en el cuaderno y elija allí este paciente.",
+    patientNoLesions: "Aún no hay lesiones.",
     showMore: "Mostrar más ({count})",
     lesionCount: "Lesiones: {count}",
     nextLook: "próxima revisión {date}",
@@ -35,6 +35,26 @@ export const esRecord: RecordTranslation = {
     bodyHeadBack: "Cabeza, detrás",
     bodyHandRight: "Mano derecha",
     bodyHandLeft: "Mano izquierda",
+
+    newLesionPlain: "Nueva lesión",
+    newLesionPlainText: "Fotografías, tamaños, diagnóstico y notas, sin respuesta de un modelo.",
+    addDate: "Añadir una fecha",
+    noAnswer: "Sin respuesta de un modelo.",
+    filters: "Filtrar",
+    filterVerdict: "Última respuesta",
+    filterAny: "cualquiera",
+    filterNoVerdict: "ninguna",
+    filterDueLesions: "Revisión pendiente",
+    shownOf: "{shown} de {count} lesiones",
+    showAll: "Mostrar todas",
+    indexingText: "Se lee el cuaderno una vez para esta versión de la aplicación: {done} de {total} fechas.",
+    answeredOthers:
+      "En las fechas de esta lesión respondieron modelos distintos ({titles}): sus números no se pueden comparar entre sí.",
+    answeredOther:
+      "En la última fecha de esta lesión respondió otro modelo ({title}): sus números y los de {now} no se pueden comparar entre sí.",
+    neverAbstains:
+      "Este modelo nunca dice «no se puede decir»: juzgue usted si la fotografía es de un tipo que conoce.",
+    pairRemoved: "La región se ha quitado.",
 
     recordTitle: "Historia clínica",
     diagnosis: "Diagnóstico clínico",
@@ -139,6 +159,8 @@ export const esRecord: RecordTranslation = {
     passphraseAsk: "Contraseña de este archivo",
   },
   errors: {
+    recordGone:
+      "Este registro ya no está en este dispositivo; puede que se haya borrado en otra pestaña. No se escribió nada.",
     encryptionUnavailable:
       "Los navegadores solo cifran en páginas https y en esta misma máquina. Abra allí la aplicación o exporte sin contraseña.",
     passphraseShort: "La contraseña es demasiado corta: use al menos {least} caracteres.",

@@ -7,6 +7,7 @@ import { exportNotebook, type NotebookContent } from "../../notebook/transfer";
 import { encrypt, SHORTEST_PASSPHRASE } from "../../patients/encryption";
 import { tellDone, tellError } from "../../state/notices";
 import { Dialog } from "../Dialog";
+import { FormActions, TextField } from "../fields";
 
 interface Props {
   /** Without ".json". */
@@ -51,46 +52,28 @@ export function ExportDialog({ name, content, onClose }: Props) {
         </label>
         {isSecret.value ? (
           <>
-            <label class="field">
-              <span>{t("passphrase", { least: SHORTEST_PASSPHRASE })}</span>
-              <input
-                type="password"
-                autocomplete="new-password"
-                required
-                minLength={SHORTEST_PASSPHRASE}
-                value={passphrase.value}
-                onInput={(event) => (passphrase.value = event.currentTarget.value)}
-                data-testid="passphrase"
-              />
-            </label>
-            <label class="field">
-              <span>{t("passphraseAgain")}</span>
-              <input
-                type="password"
-                autocomplete="new-password"
-                value={again.value}
-                onInput={(event) => (again.value = event.currentTarget.value)}
-                data-testid="passphrase-again"
-              />
-            </label>
+            <TextField
+              label={t("passphrase", { least: SHORTEST_PASSPHRASE })}
+              text={passphrase}
+              type="password"
+              autocomplete="new-password"
+              required
+              minLength={SHORTEST_PASSPHRASE}
+              testId="passphrase"
+            />
+            <TextField
+              label={t("passphraseAgain")}
+              text={again}
+              type="password"
+              autocomplete="new-password"
+              testId="passphrase-again"
+            />
             <p class="small">{t("passphraseLost")}</p>
           </>
         ) : (
           <p class="problem">{t("exportPlain")}</p>
         )}
-        <div class="actions">
-          <button type="button" class="button" onClick={onClose}>
-            {t("cancel")}
-          </button>
-          <button
-            type="submit"
-            class="button button-primary"
-            disabled={working.value || differ}
-            data-testid="export-save"
-          >
-            {t("export")}
-          </button>
-        </div>
+        <FormActions onClose={onClose} label={t("export")} disabled={working.value || differ} testId="export-save" />
       </form>
     </Dialog>
   );
@@ -108,24 +91,14 @@ export function PassphraseDialog({ onGiven, onClose }: { onGiven: (passphrase: s
           onGiven(passphrase.value);
         }}
       >
-        <label class="field">
-          <span>{t("passphraseAsk")}</span>
-          <input
-            type="password"
-            autocomplete="current-password"
-            value={passphrase.value}
-            onInput={(event) => (passphrase.value = event.currentTarget.value)}
-            data-testid="passphrase"
-          />
-        </label>
-        <div class="actions">
-          <button type="button" class="button" onClick={onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button button-primary" data-testid="passphrase-give">
-            {t("import")}
-          </button>
-        </div>
+        <TextField
+          label={t("passphraseAsk")}
+          text={passphrase}
+          type="password"
+          autocomplete="current-password"
+          testId="passphrase"
+        />
+        <FormActions onClose={onClose} label={t("import")} testId="passphrase-give" />
       </form>
     </Dialog>
   );

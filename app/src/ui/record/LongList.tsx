@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { t } from "../../i18n";
 
-const PAGE = 50;
+const PAGE = 30;
 
 interface Props<Item> {
   items: readonly Item[];

@@ -6,6 +6,7 @@ import { savePatient } from "../../patients/store";
 import type { Patient } from "../../patients/types";
 import { tellDone, tellError } from "../../state/notices";
 import { Dialog } from "../Dialog";
+import { FormActions, NoteField, TextField } from "../fields";
 import { ROMAN } from "./numbers";
 
 export function PatientForm({
@@ -41,29 +42,22 @@ export function PatientForm({
   return (
     <Dialog title={t("patient")} onClose={onClose} class="dialog-narrow">
       <form class="form" onSubmit={(event) => void save(event)}>
-        <label class="field">
-          <span>{t("patientCode")}</span>
-          <input
-            type="text"
-            required
-            pattern=".*\S.*"
-            maxLength={60}
-            value={code.value}
-            onInput={(event) => (code.value = event.currentTarget.value)}
-            data-testid="patient-code"
-          />
-        </label>
-        <label class="field">
-          <span>{t("birthYear")}</span>
-          <input
-            type="number"
-            min="1900"
-            max={new Date().getFullYear()}
-            value={year.value}
-            onInput={(event) => (year.value = event.currentTarget.value)}
-            data-testid="birth-year"
-          />
-        </label>
+        <TextField
+          label={t("patientCode")}
+          text={code}
+          required
+          pattern=".*\S.*"
+          maxLength={60}
+          testId="patient-code"
+        />
+        <TextField
+          label={t("birthYear")}
+          text={year}
+          type="number"
+          min="1900"
+          max={String(new Date().getFullYear())}
+          testId="birth-year"
+        />
         <label class="field">
           <span>{t("skinType")}</span>
           <select
@@ -79,24 +73,9 @@ export function PatientForm({
             ))}
           </select>
         </label>
-        <label class="field">
-          <span>{t("note")}</span>
-          <textarea
-            rows={3}
-            maxLength={4000}
-            value={note.value}
-            onInput={(event) => (note.value = event.currentTarget.value)}
-          />
-        </label>
+        <NoteField text={note} />
         <p class="small">{t("patientPrivate")}</p>
-        <div class="actions">
-          <button type="button" class="button" onClick={onClose}>
-            {t("cancel")}
-          </button>
-          <button type="submit" class="button button-primary" data-testid="save-patient">
-            {t("save")}
-          </button>
-        </div>
+        <FormActions onClose={onClose} testId="save-patient" />
       </form>
     </Dialog>
   );

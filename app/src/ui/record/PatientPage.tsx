@@ -14,6 +14,7 @@ import { deletePatient, listSheets, newSheet, readPatient, saveSheet } from "../
 import type { Patient, Sheet } from "../../patients/types";
 import { tellDone, tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
+import { NewLesion } from "../CaseForm";
 import { Confirm } from "../Dialog";
 import { Icon } from "../icons";
 import { Damaged, Kept } from "../Kept";
@@ -153,7 +154,10 @@ function View({ patient, lesions, sheets, damaged }: Loaded) {
       </div>
       <Damaged count={damaged} />
       <section class="patient-section">
-        <h2>{t("lesionCount", { count: lesions.length })}</h2>
+        <div class="section-head">
+          <h2>{t("lesionCount", { count: lesions.length })}</h2>
+          <NewLesion patientId={patient.id} />
+        </div>
         <AllLesions lesions={lesions} />
         <LongList items={lesions}>
           {(one) => (

@@ -7,11 +7,12 @@ import type { CaseBrief } from "../../notebook/brief";
 import { listCases, revision } from "../../notebook/cases";
 import { downloadBlob } from "../../notebook/download";
 import { calendarFile } from "../../patients/calendar";
-import { matches, type PatientSummary, searchPatients, summaries } from "../../patients/search";
+import { matches, NO_FILTERS, type PatientSummary, searchPatients, summaries } from "../../patients/search";
 import { listPatients, newPatient, readEverything } from "../../patients/store";
 import type { Patient } from "../../patients/types";
 import { tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
+import { SearchBox } from "../fields";
 import { Icon } from "../icons";
 import { ExportDialog } from "./ExportDialog";
 import { skinTypeText } from "./numbers";
@@ -58,7 +59,7 @@ export function Patients() {
     );
   }, [revision.value]);
   const summary = summaries(cases.value);
-  const due = cases.value.filter((one) => matches(one, { dueBy: today() }));
+  const due = cases.value.filter((one) => matches(one, { ...NO_FILTERS, dueBy: today() }));
   const withReminder = cases.value.filter((one) => one.clinical?.reminder);
   const all = patients.value;
   const found = all === null ? [] : searchPatients(all, query.value);
@@ -99,17 +100,7 @@ export function Patients() {
         </div>
       </div>
       {all !== null && all.length > 0 && (
-        <label class="search">
-          <span class="visually-hidden">{t("search")}</span>
-          <Icon name="search" />
-          <input
-            type="search"
-            value={query.value}
-            placeholder={t("patientSearchHint")}
-            onInput={(event) => (query.value = event.currentTarget.value)}
-            data-testid="patient-search"
-          />
-        </label>
+        <SearchBox query={query} hint={t("patientSearchHint")} testId="patient-search" />
       )}
       {due.length > 0 && (
         <label class="choice">

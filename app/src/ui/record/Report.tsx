@@ -13,7 +13,8 @@ import { BlobImage } from "../BlobImage";
 import { BodyFigure } from "../BodyMap";
 import { Icon } from "../icons";
 import { Damaged, Kept } from "../Kept";
-import { VerdictLine } from "../Verdict";
+import { VerdictLine, verdictSentences } from "../Verdict";
+import { AnsweredBy } from "../VisitView";
 import { MeasureFigures } from "./MeasureFigures";
 import { Growth } from "./LesionRecord";
 import { skinTypeText } from "./numbers";
@@ -23,6 +24,7 @@ const PAPERS = ["A4", "Letter"] as const;
 function ReportVisit({ visit }: { visit: Visit }) {
   const [photo] = visit.photos;
   const top = argmax(visit.probabilities);
+  const verdict = visitVerdict(visit);
   return (
     <div class="report-visit">
       <h2>{dayText(visit.date)}</h2>
@@ -44,21 +46,18 @@ function ReportVisit({ visit }: { visit: Visit }) {
           )}
         </div>
       )}
-      {visit.classes.length > 0 && (
+      {verdict !== null && (
         <>
-          <VerdictLine verdict={visitVerdict(visit)} />
-          {!visit.abstained && top >= 0 && (
+          <VerdictLine verdict={verdict} />
+          <p class="small">
+            {verdictSentences(verdict, { malignant: visit.malignant, point: visit.operatingPoint }).join(" ")}
+          </p>
+          {!visit.abstained && (
             <p class="small">{`${className(visit.classes[top])} ${percent(visit.probabilities[top])}`}</p>
           )}
-          <p class="small">
-            {t("answeredBy", {
-              title: visit.model.title,
-              version: visit.model.version,
-              digest: visit.model.digest.slice(0, 8),
-            })}
-          </p>
         </>
       )}
+      <AnsweredBy visit={visit} />
       {photo?.measure && <MeasureFigures measure={photo.measure} longerSide={Math.max(photo.width, photo.height)} />}
       {visit.note && <p class="visit-note small">{visit.note}</p>}
     </div>

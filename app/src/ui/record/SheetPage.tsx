@@ -17,7 +17,7 @@ import type { TextKey } from "../../i18n/en";
 import { identity } from "../../notebook/record";
 import { changeSheet, deleteSheet, listSheets, readPatient, readSheet } from "../../patients/store";
 import type { Patient, PhotoPair, Sheet, SheetPhoto } from "../../patients/types";
-import { tellError } from "../../state/notices";
+import { tellDone, tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
 import { BlobImage } from "../BlobImage";
 import { Confirm } from "../Dialog";
@@ -60,6 +60,9 @@ function PhotoSlot({
     } catch (error) {
       tellError(error, file.name);
     }
+  };
+  const remove = async (removed: SheetPhoto): Promise<void> => {
+    if (await onChange(null)) tellDone("photoRemoved", {}, () => void onChange(removed));
   };
   const share = photo && shareOfRegion(photo.region, photo.measure.shapes);
   return (
@@ -110,7 +113,7 @@ function PhotoSlot({
             >
               {t("outlinePatches")}
             </button>
-            <button type="button" class="button button-quiet" onClick={() => void onChange(null)}>
+            <button type="button" class="button button-quiet" onClick={() => void remove(photo)}>
               {t("removePhoto")}
             </button>
           </div>
@@ -245,6 +248,10 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
     );
   const update = (changed: (kept: Sheet) => Partial<Sheet>): void => void write(changed);
   const save = (changed: Partial<Sheet>): void => update(() => changed);
+  const removePair = async (removed: PhotoPair): Promise<void> => {
+    const kept = await write(({ pairs }) => ({ pairs: pairs.filter(({ id }) => id !== removed.id) }));
+    if (kept) tellDone("pairRemoved", {}, () => update(({ pairs }) => ({ pairs: [...pairs, removed] })));
+  };
   const setPair = (id: string, changed: Partial<PhotoPair>): Promise<boolean> =>
     write(({ pairs }) => ({ pairs: pairs.map((pair) => (pair.id === id ? { ...pair, ...changed } : pair)) }));
   return (
@@ -359,11 +366,7 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
                 />
               ))}
             </div>
-            <button
-              type="button"
-              class="button button-quiet no-print"
-              onClick={() => update(({ pairs }) => ({ pairs: pairs.filter(({ id }) => id !== pair.id) }))}
-            >
+            <button type="button" class="button button-quiet no-print" onClick={() => void removePair(pair)}>
               {t("removePair")}
             </button>
           </div>

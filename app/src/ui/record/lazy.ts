@@ -6,6 +6,7 @@ const pages = () => import("./pages");
 
 export const Patients = later(async () => (await pages()).Patients);
 export const PatientPage = later(async () => (await pages()).PatientPage);
+export const PlainVisit = later(async () => (await pages()).PlainVisit);
 export const SheetPage = later(async () => (await pages()).SheetPage);
 export const Report = later(async () => (await pages()).Report);
 export const LesionRecord = later(async () => (await pages()).LesionRecord);

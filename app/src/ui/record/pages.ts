@@ -5,6 +5,7 @@ import "../../styles/record.css";
 export { LayOver } from "./LayOver";
 export { LesionRecord } from "./LesionRecord";
 export { PatientPage } from "./PatientPage";
+export { PlainVisit } from "./PlainVisit";
 export { Patients } from "./Patients";
 export { Report } from "./Report";
 export { SheetPage } from "./SheetPage";

@@ -3,10 +3,9 @@
 import type { Pixels } from "../../measure/raster";
 import type { SheetPhoto } from "../../patients/types";
 import type { Target } from "../../measure/segment";
-import { NO_EDIT } from "../../core/geometry";
+import { type Edit, NO_EDIT } from "../../core/geometry";
+import { jpegOf } from "../../notebook/record";
 import { engine } from "../../state/engine";
-
-const JPEG_QUALITY = 0.9;
 
 export async function photoPixels(image: Blob): Promise<Pixels> {
   const bitmap = await createImageBitmap(image);
@@ -18,18 +17,14 @@ export async function photoPixels(image: Blob): Promise<Pixels> {
   return { width, height, data: context.getImageData(0, 0, width, height).data };
 }
 
-/** A chosen file, turned upright and scaled down; the same decoder as for a check, so that errors are told alike. */
-export async function sheetPhoto(file: Blob, target: Target): Promise<SheetPhoto> {
-  const { picture } = await engine.call("preview", { blob: file, edit: NO_EDIT });
-  const { width, height } = picture;
-  const canvas = new OffscreenCanvas(width, height);
-  canvas.getContext("2d")!.drawImage(picture, 0, 0);
+/** A photograph turned upright, cropped and scaled down; the same decoder as for a check, so that errors are told alike. */
+export async function keptPhoto(blob: Blob, edit: Edit = NO_EDIT): ReturnType<typeof jpegOf> {
+  const { picture } = await engine.call("preview", { blob, edit });
+  const kept = await jpegOf(picture);
   picture.close();
-  return {
-    image: await canvas.convertToBlob({ type: "image/jpeg", quality: JPEG_QUALITY }),
-    width,
-    height,
-    measure: { target, shapes: [], proposed: true, scale: null },
-    region: null,
-  };
+  return kept;
+}
+
+export async function sheetPhoto(file: Blob, target: Target): Promise<SheetPhoto> {
+  return { ...(await keptPhoto(file)), measure: { target, shapes: [], proposed: true, scale: null }, region: null };
 }

@@ -1,0 +1,89 @@
+/** What forms are made of: a text with its label, the buttons at the end, and the box that searches a list. */
+
+import type { Signal } from "@preact/signals";
+import { t } from "../i18n";
+import { Icon } from "./icons";
+
+interface TextProps {
+  label: string;
+  text: Signal<string>;
+  testId?: string;
+  type?: "text" | "date" | "number" | "password";
+  required?: boolean;
+  pattern?: string;
+  min?: string;
+  max?: string;
+  minLength?: number;
+  maxLength?: number;
+  placeholder?: string;
+  autocomplete?: string;
+}
+
+/** A line of text, a date, a number or a passphrase, held by a signal. */
+export function TextField({ label, text, testId, ...attributes }: TextProps) {
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <input
+        type="text"
+        {...(attributes as object)}
+        value={text.value}
+        onInput={(event) => (text.value = event.currentTarget.value)}
+        data-testid={testId}
+      />
+    </label>
+  );
+}
+
+/** A note of several lines. */
+export function NoteField({ text, testId }: { text: Signal<string>; testId?: string }) {
+  return (
+    <label class="field">
+      <span>{t("note")}</span>
+      <textarea
+        rows={3}
+        maxLength={4000}
+        value={text.value}
+        onInput={(event) => (text.value = event.currentTarget.value)}
+        data-testid={testId}
+      />
+    </label>
+  );
+}
+
+interface ActionsProps {
+  onClose: () => void;
+  /** On the button that sends the form. */
+  label?: string;
+  disabled?: boolean;
+  testId?: string;
+}
+
+export function FormActions({ onClose, label = t("save"), disabled = false, testId }: ActionsProps) {
+  return (
+    <div class="actions">
+      <button type="button" class="button" onClick={onClose}>
+        {t("cancel")}
+      </button>
+      <button type="submit" class="button button-primary" disabled={disabled} data-testid={testId}>
+        {label}
+      </button>
+    </div>
+  );
+}
+
+export function SearchBox({ query, hint, testId }: { query: Signal<string>; hint: string; testId: string }) {
+  return (
+    <label class="search">
+      <span class="visually-hidden">{t("search")}</span>
+      <Icon name="search" />
+      <input
+        type="search"
+        value={query.value}
+        placeholder={hint}
+        onInput={(event) => (query.value = event.currentTarget.value)}
+        data-testid={testId}
+      />
+    </label>
+  );
+}

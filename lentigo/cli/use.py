@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lentigo.inference.isic import Submission
     from lentigo.inference.table import Row
 
-Model = Annotated[str, typer.Option("--model", "-m", help="A packaged model's name, a bundle folder or a run folder.")]
+Model = Annotated[str, typer.Option("--model", "-m", help="A packaged model's name, a bundle folder, a run folder, or hf://USER/NAME.")]
 
 
 class Rank(StrEnum):
@@ -53,6 +53,7 @@ def register(app: typer.Typer) -> None:
     )(serve)
     app.command(name="app", epilog="[bold]Example[/bold]: lentigo app")(open_app)
     app.command(epilog="[bold]Example[/bold]: lentigo card dermoscopy-7")(card)
+    app.command(epilog="[bold]Example[/bold]: lentigo push USER/NAME runs/mine")(push)
     app.command(epilog="[bold]Example[/bold]: lentigo doctor --json")(doctor)
 
 
@@ -192,6 +193,20 @@ def card(
         print_json(bundle.spec.model_dump(mode="json"))
     else:
         say(bundle.card)
+
+
+def push(
+    repo: Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository on the Hugging Face Hub; made where it is not there.")],
+    bundle: Annotated[str, typer.Argument(help="A packaged model's name, a bundle folder or a run folder.")],
+    revision: Annotated[str | None, typer.Option(help="A branch, made where it is not there; the main one when left out.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+) -> None:
+    """Upload a bundle to the Hugging Face Hub as it is, with its card (extra hub; log in with `hf auth login`)."""
+    from lentigo.inference import find_bundle, push_bundle
+
+    opened = find_bundle(bundle)
+    address = push_bundle(opened, repo, revision=revision, private=private)
+    say(f"pushed {opened.spec.name} version {opened.spec.version}; this very commit: lentigo predict IMAGE --model {address}")
 
 
 def open_app(

@@ -15,6 +15,7 @@ from lentigo.bundle import BATCH_AXIS, MODEL, SPEC, Bundle, Spec
 from lentigo.errors import BundleError, did_you_mean, first_line
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
 from lentigo.inference.graph import check_operators, keep_outputs
+from lentigo.inference.hub import fetch_bundle, is_address
 from lentigo.inference.prediction import Prediction
 from lentigo.inference.quality import judge_quality
 from lentigo.inference.verdict import Verdict, judge
@@ -243,22 +244,25 @@ class Classifier:
 
 
 def load(name_or_path: str | Path = DEFAULT, *, threads: int | None = None, batch: int | None = None, maps: bool = True) -> Classifier:
-    """Load a classifier by the name of a packaged bundle, or from a folder.
+    """Load a classifier by the name of a packaged bundle, from a folder, or from the Hugging Face Hub.
 
     Args:
-        name_or_path: a packaged bundle's name, a bundle folder, or a run folder that has one.
+        name_or_path: a packaged bundle's name, a bundle folder, a run folder that has one, or ``hf://USER/NAME[@REVISION]``.
         threads: threads of one inference; None takes all cores.
         batch: images of every inference, where that is known (quicker; see `Classifier`).
         maps: whether class-activation maps are computed (quicker without).
 
     Raises:
         BundleError: no such bundle (the message names the nearest), or a damaged one.
+        MissingExtraError: the hub is asked for without huggingface-hub.
     """
     return Classifier(find_bundle(name_or_path), threads=threads, batch=batch, maps=maps)
 
 
 def find_bundle(name_or_path: str | Path = DEFAULT) -> Bundle:
-    """Open a bundle by the name of a packaged one, or from a folder; see `load`."""
+    """Open a bundle by the name of a packaged one, from a folder or from the hub; see `load`."""
+    if is_address(name_or_path):
+        return fetch_bundle(name_or_path)
     name = str(name_or_path)
     path = Path(name_or_path)
     if path.exists() or isinstance(name_or_path, Path) or os.sep in name or name in {".", ".."}:

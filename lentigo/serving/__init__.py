@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lentigo.errors import ServiceError
 from lentigo.serving.config import ServeConfig
 
@@ -20,6 +22,7 @@ def serve(config: ServeConfig) -> None:
     """
     # Here, so that importing the package stays quick for the commands that do not serve.
     from lentigo.inference import find_bundle
+    from lentigo.inference.hub import is_address
     from lentigo.serving import logs
     from lentigo.serving.audit import Audit
     from lentigo.serving.auth import read_keys
@@ -33,8 +36,9 @@ def serve(config: ServeConfig) -> None:
     keys = len(read_keys(config))
     if config.audit_log is not None:
         Audit(config.audit_log)
-    for model in config.models:
-        find_bundle(model)
+    # One commit of the hub for all workers, and for as long as the service runs.
+    opened = {model: find_bundle(model) for model in config.models}
+    config = replace(config, models=tuple(str(bundle.path) if is_address(model) else model for model, bundle in opened.items()))
     with listen(config) as listener:
         announce(config, listener, keys)
         try:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -253,6 +254,11 @@ class Spec(_Model):
         return tuple(c.code for c in self.classes)
 
 
+def as_name(text: str) -> str:
+    """A text as a bundle may be named: lower case, with ``-`` for what a name cannot hold; empty where nothing is left."""
+    return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")
+
+
 @dataclass(frozen=True)
 class Bundle:
     """An opened bundle whose files have been checked.
@@ -373,7 +379,8 @@ def write_bundle(folder: str | Path, spec: Spec, files: Mapping[str, bytes]) -> 
         try:
             for name, content in files.items():
                 (staging / name).write_bytes(content)
-            text = json.dumps(complete.model_dump(mode="json"), indent=2, ensure_ascii=False)
+            document = complete.model_dump(mode="json") | {"classes": [c.record for c in complete.classes]}
+            text = json.dumps(document, indent=2, ensure_ascii=False)
             (staging / SPEC).write_text(text + "\n", encoding="utf-8")
             staging.chmod(0o755)
             _swap(staging, target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ def _line(value: str) -> str:
 
 Line = Annotated[str, Field(max_length=1000), AfterValidator(_line)]
 Code = Annotated[Line, Field(min_length=1, max_length=100)]
+Language = Annotated[str, Field(max_length=20)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +34,23 @@ class ClassLabel:
         en: plain English name.
         zh: plain Simplified Chinese name.
         malignant: True or False where the field agrees, None where it is not known (own data sets).
+        names: names in other languages, by their codes, such as ``{"es": "nevo"}``.
     """
 
     code: Code
     en: Line
     zh: Line
     malignant: bool | None = None
+    names: dict[Language, Line] = field(default_factory=dict, hash=False)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """For files: ``names`` only where there are some."""
+        return {key: value for key, value in asdict(self).items() if key != "names" or value}
+
+    def name(self, language: str) -> str:
+        """Its name in a language, such as ``en`` or ``es``; the English one where that language has none."""
+        return self.zh if language == "zh" else self.names.get(language, self.en)
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # checked where a bundle's spec.json is read
 
@@ -60,6 +72,11 @@ class LabelSet:
 
     def __iter__(self) -> Iterator[ClassLabel]:
         return iter(self.classes)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that classes are named in, English and Chinese first."""
+        return "en", "zh", *sorted({language for c in self.classes for language in c.names})
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -84,6 +84,8 @@ def _type(schema: dict[str, Any]) -> str:
 def _field(schema: dict[str, Any], required: bool) -> str:
     if required:
         return _type(schema)
+    if "default" not in schema:  # left out of the file where it is empty
+        return f"v.exactOptional({_type(schema)})"
     return f"v.optional({_type(schema)}, {json.dumps(schema['default'])})"  # null and {} are as in JavaScript
 
 

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,17 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read.card == "# Karte\n"
     assert read.model.read_bytes() == b"graph"
     assert [p.name for p in tmp_path.iterdir()] == ["b"]  # no staging left behind
+
+
+def test_names_in_other_languages_are_kept_and_written_only_where_there_are_some(tmp_path: Path) -> None:
+    first, second = spec().classes
+    named = spec().model_copy(update={"classes": (replace(first, names={"es": "nevo"}), second)})
+    write_bundle(tmp_path / "b", named, FILES)
+    labels = Bundle.open(tmp_path / "b").spec.labels
+    assert labels.languages == ("en", "zh", "es")
+    assert [c.name("es") for c in labels] == ["nevo", "melanoma"]
+    written = json.loads((tmp_path / "b" / "spec.json").read_text(encoding="utf-8"))["classes"]
+    assert [c.get("names") for c in written] == [{"es": "nevo"}, None]
 
 
 def test_a_run_folder_opens_as_its_bundle(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ export async function copyBundles(from, to) {
       version: spec.version ?? "1",
       domain: spec.domain ?? "dermoscopy",
       weights: spec.weights ?? "fp32",
-      classes: spec.classes.map(({ en, zh }) => ({ en, zh })),
+      classes: spec.classes.map(({ en, zh, names }) => ({ en, zh, names })),
       bytes,
       specDigest: sha256(text),
       files: spec.files,

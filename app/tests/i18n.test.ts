@@ -20,6 +20,13 @@ const others = LANGUAGES.filter((code) => code !== "en").map((code) => {
 
 afterAll(() => speak("en"));
 
+test("a class is named as its model names it, before what the app calls it", async () => {
+  await speak("es");
+  expect(className({ en: "nevus", zh: "痣", names: { es: "lunar" } })).toBe("Lunar");
+  expect(className({ en: "melanoma", zh: "黑色素瘤", names: { fr: "mélanome" } })).toBe("Melanoma");
+  await speak("en");
+});
+
 test("every file of a language is a language", () => {
   expect(LANGUAGES).toEqual(["en", "es", "zh"]);
   expect(LANGUAGES.map(languageName)).toEqual(["English", "Español", "中文"]);

@@ -102,6 +102,7 @@ def train(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line an epoch instead of a progress bar.")] = False,
 ) -> None:
     """Train a network on a data set, by a recipe or by one chosen for the data; the run folder holds all it took and gave."""
+    from lentigo.bundle import as_name
     from lentigo.config import load_recipe, to_yaml
     from lentigo.data.groups import ASK, LEAK
     from lentigo.files import write_text
@@ -124,7 +125,7 @@ def train(
     changes = [f"{key}={json.dumps(value)}" for key, value in keys.items() if value is not None] + (overrides or [])
     planned = recipe is None and not resume
     if planned:
-        plan = plan_training(data, changes)
+        plan = plan_training(data, changes if out is None else [f"name={json.dumps(as_name(out.name) or name_of(data))}", *changes])
         chosen = plan.recipe
         if is_first_process():
             say(str(plan))
@@ -270,7 +271,7 @@ def compare(
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
     out: Annotated[Path | None, typer.Option(help="The bundle folder; RUN/bundle when left out.")] = None,
-    name: Annotated[str | None, typer.Option(help="The bundle's name; the recipe's when left out.")] = None,
+    name: Annotated[str | None, typer.Option(help="The bundle's name; the run's, for published data the recipe's, when left out.")] = None,
     title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
     weights: Annotated[str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter; refused where it loses accuracy).")] = "fp32",
     data: Annotated[Path | None, typer.Option("--data", help="The run's data set; where the run says it was when left out.")] = None,

@@ -32,7 +32,7 @@ class Shown:
         labels: the model's classes.
         keep: how many rows to hold; None holds all (for JSON, and to put them in order).
         top_k: how many of the likeliest classes to show; None shows all.
-        lang: language of the classes' names, ``en`` or ``zh``.
+        lang: language of the classes' names, one of ``labels.languages``.
         vectors: takes the embeddings.
     """
 
@@ -103,8 +103,7 @@ class Shown:
         return sorted(zip(self.labels.codes, row.probabilities, strict=False), key=lambda pair: -pair[1])[:count]
 
     def _name(self, code: str) -> str:
-        label = self.labels.classes[self.labels.index(code)]
-        return label.zh if self.lang == "zh" else label.en
+        return self.labels.classes[self.labels.index(code)].name(self.lang)
 
     def print(self, model: str, summary: Summary) -> None:
         """Print the rows held (probabilities in per cent), then the counts."""

@@ -28,13 +28,6 @@ class Rank(StrEnum):
     uncertain = "uncertain"
 
 
-class Language(StrEnum):
-    """Languages that classes are named in."""
-
-    en = "en"
-    zh = "zh"
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands of the use wing to ``app``."""
     app.command(
@@ -101,7 +94,7 @@ def predict(
     ] = None,
     rank: Annotated[Rank | None, typer.Option(help="uncertain: the least sure answers first, which are worth a label most.")] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Show so many of the likeliest classes instead of all.")] = None,
-    lang: Annotated[Language, typer.Option(help="Language of the classes' names.")] = Language.en,
+    lang: Annotated[str, typer.Option(help="Language of the classes' names: en, zh, and what the model's classes.csv named.")] = "en",
     embeddings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write what the last layer sees, to .parquet or .npz.")
     ] = None,
@@ -121,11 +114,16 @@ def predict(
     one = Shown.is_one_image(sources)
     batch = 1 if one else batch
     classifier = load(model, threads=1, batch=batch, maps=one or heatmaps is not None)  # one picture does not pay for taking them out
+    if lang not in classifier.labels.languages:
+        known = ", ".join(classifier.labels.languages)
+        raise DataError(
+            f"--lang {lang}: {classifier.spec.name} names its classes in {known}; classes.csv beside the training data adds others"
+        )
     submission = _submission(classifier.labels.codes, form, out, resume=resume)
     if submission and whole:
         raise DataError(f"--format {form} has a row an image in its own order: leave out --group-by and --rank")
     keep = None if as_json or whole else 0 if out else SHOWN
-    shown = Shown(classifier.labels, keep=keep, top_k=top_k, lang=lang.value, vectors=vectors)
+    shown = Shown(classifier.labels, keep=keep, top_k=top_k, lang=lang, vectors=vectors)
 
     def take(row: Row) -> None:
         shown.add(row)

@@ -55,6 +55,15 @@ BENIGN = ("benign", "false", "no", "0", "0.0", "b")
 """What tables say for malignant and benign, in lower case."""
 
 
+_LANGUAGES = {
+    "name": "en", "english": "en", "chinese": "zh", "spanish": "es", "español": "es", "espanol": "es", "french": "fr",
+    "français": "fr", "german": "de",
+    "portuguese": "pt", "italian": "it", "russian": "ru", "japanese": "ja", "korean": "ko", "arabic": "ar", "dutch": "nl", "polish": "pl",
+    "turkish": "tr", "hindi": "hi", "vietnamese": "vi",
+}  # fmt: skip
+"""What people call a language in a table's header -> its code."""
+
+
 def label_key(name: str) -> str:
     """A class name for comparison: lower case, composed letters, single blanks for ``_`` and ``-``."""
     return re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFC", name)).strip().lower()
@@ -102,23 +111,32 @@ def read_classes(root: Path, reading: Reading) -> dict[str, ClassLabel]:
     code = find_column(table.columns, ("code", "class", "label"))
     if code is None:
         raise DataError(f"{path}: has no column 'code' (found: {shown_columns(table.columns)}; looked for: code, en, zh, malignant)")
-    english = find_column(table.columns, ("en", "english", "name"))
-    chinese = find_column(table.columns, ("zh", "chinese"))
     kind = find_column(table.columns, ("malignant", "kind", "malignancy", "benign_malignant"))
+    languages = {str(c): language for c in table.columns if c not in (code, kind) and (language := _language(str(c)))}
     found: dict[str, ClassLabel] = {}
     for line, row in table.iterrows():
         name = str(row[code])
         if not name or name in found:
             raise DataError(f"{path}: line {line}: {f'class {name!r} stands there twice' if name else 'no code'}")
-        en = str(row[english]) if english else ""
-        zh = str(row[chinese]) if chinese else ""
+        names = {language: str(row[column]) for column, language in languages.items() if row[column]}
+        en = names.pop("en", "")
         malignant = _malignant(str(row[kind]), path, str(line)) if kind else None
-        found[name] = ClassLabel(name, en or name.replace("_", " "), zh or en or name, malignant)
-    others = [c for c in table.columns if c not in (code, english, chinese, kind)]
+        found[name] = ClassLabel(name, en or name.replace("_", " "), names.pop("zh", "") or en or name, malignant, names)
+    others = [str(c) for c in table.columns if c not in (code, kind, *languages)]
     if others:
-        reading.note(f"classes.csv: names are kept in English and Chinese; column {', '.join(map(str, others))} is not used")
+        reading.note(f"classes.csv: column {', '.join(others)} is not used; names are in columns such as en, zh, es or name_pt")
     reading.columns["classes"] = f"classes.csv ({len(found)})"
     return found
+
+
+def _language(column: str) -> str:
+    """The language that a column of names is in; empty where it is none."""
+    words = re.sub(r"[\s\-.]+", "_", column.strip().lower())
+    if words in _LANGUAGES or words in _LANGUAGES.values():
+        return _LANGUAGES.get(words, words)
+    match = re.fullmatch(r"names?_(.+)|(.+)_name", words)
+    word = (match[1] or match[2]) if match else ""
+    return _LANGUAGES.get(word, word.replace("_", "-") if re.fullmatch(r"[a-z]{2,3}(_[a-z]{2,4})?", word) else "")
 
 
 def _malignant(text: str, path: Path, line: str) -> bool | None:

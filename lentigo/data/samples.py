@@ -56,7 +56,12 @@ class Samples:
     @property
     def title(self) -> str:
         """What people call it: the published name, or the folder of an own data set."""
-        return one_line(self.root.resolve().name) if self.name in ("folder", "csv") else self.name
+        return one_line(self.root.resolve().name) if self.is_own else self.name
+
+    @property
+    def is_own(self) -> bool:
+        """Whether no publication names it: an own data set."""
+        return self.name in ("folder", "csv")
 
     def __post_init__(self) -> None:
         missing = [c for c in COLUMNS if c not in self.frame.columns]

@@ -85,7 +85,9 @@ def write_card(
 
 
 def _head(spec: Spec, model_bytes: int) -> str:
-    classes = [[f"`{c.code}`", c.en, c.zh, {True: "malignant", False: "benign", None: "not stated"}[c.malignant]] for c in spec.classes]
+    others = spec.labels.languages[2:]
+    kinds = {True: "malignant", False: "benign", None: "not stated"}
+    classes = [[f"`{c.code}`", c.en, c.zh, *(c.names.get(language, "") for language in others), kinds[c.malignant]] for c in spec.classes]
     outputs = [f"`logits` (N, {len(spec.classes)})", f"`embedding` (N, {spec.outputs.embedding})"]
     if spec.outputs.cam is not None:
         height, width = spec.outputs.cam
@@ -108,7 +110,7 @@ def _head(spec: Spec, model_bytes: int) -> str:
     if spec.outputs.cam is None:
         lines.append("- No `cam`: the network's head is not a pooled linear one, so there is no closed form of Grad-CAM")
     body = "\n\n".join(lines[:4]) + "\n\n" + "\n".join(lines[4:])
-    return body + "\n\n" + _table(["Code", "English", "中文", "Kind"], classes, "l")
+    return body + "\n\n" + _table(["Code", "English", "中文", *others, "Kind"], classes, "l")
 
 
 def _use(spec: Spec) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
-from lentigo.bundle import Domain
+from lentigo.bundle import Domain, as_name
 from lentigo.data.groups import recorded_groups
 from lentigo.evaluation import PredictionTable
 from lentigo.training import Run
@@ -103,6 +103,11 @@ def data_domain(facts: DataFacts | None, run: Run) -> Domain:
 def learnt_facts(run: Run, facts: DataFacts | None) -> list[DataFacts | None]:
     """What is known of every data set that the run's knowledge comes from: its own first, then others, then those of its teachers."""
     return [facts, *(other for other, _ in _known(run, "extra")), *(other for other, _ in _known(run, "taught"))]
+
+
+def model_name(run: Run) -> str:
+    """The bundle's name: the run's where it learnt from own data, otherwise the recipe's."""
+    return (as_name(str(run.record["name"])) if run.record.get("data_name") else "") or run.recipe.name
 
 
 def model_title(learnt: Sequence[DataFacts | None], run: Run) -> str:

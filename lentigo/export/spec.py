@@ -11,7 +11,7 @@ from lentigo.estimate import Estimate
 from lentigo.evaluation import Metrics
 from lentigo.evaluation.conformal import Coverage
 from lentigo.export.graph import output_shapes
-from lentigo.export.provenance import data_domain, data_licence, model_licence, model_title
+from lentigo.export.provenance import data_domain, data_licence, model_licence, model_name, model_title
 from lentigo.export.stages import About, Figures, Graph, Source
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.networks import profile_network
@@ -24,7 +24,7 @@ def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> S
     cam = shapes.get("cam")
     profile = profile_network(graph.network, recipe.final_size, repeats=1, warmup=0)
     return Spec(
-        name=about.name or recipe.name,
+        name=about.name or model_name(run),
         version=about.version,
         title=about.title or model_title(source.learnt, run),
         domain=about.domain or data_domain(source.facts, run),

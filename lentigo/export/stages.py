@@ -19,7 +19,7 @@ class About:
     """What a bundle says of itself; what is None is taken from the run.
 
     Attributes:
-        name: lower case; the recipe's by default.
+        name: lower case; by default the run's where it learnt from own data, otherwise the recipe's.
         title: one line for people.
         version: the bundle's version.
         domain: what kind of images; known for the published data sets and for phantoms, otherwise what the recipe says.

@@ -26,7 +26,7 @@ from lentigo.export.graph import describe_graph, export_graph
 from lentigo.export.images import RunImages, read_images
 from lentigo.export.modality import OTHER, Kind
 from lentigo.export.parity import ParityReport, check_parity
-from lentigo.export.provenance import DATA, data_domain, data_facts, learnt_facts, other_notes
+from lentigo.export.provenance import DATA, data_domain, data_facts, learnt_facts, model_name, other_notes
 from lentigo.export.quantize import Variant, Weights, check_drop, measure_variant, quantise_int8, store_float16
 from lentigo.export.session import Session
 from lentigo.export.spec import class_counts, make_spec
@@ -84,7 +84,7 @@ def export_run(
     """
     chosen, about = _weights(weights), about or About()
     run = load_run(run_folder)
-    _check_name(about.name or run.recipe.name)
+    _check_name(about.name or model_name(run))
     source = read_source(run, data, needed=chosen != "fp32" or compare, cache=cache, progress=progress)
     if source.images is None:
         warnings.warn(f"{run.folder}: without the images of the run the bundle cannot abstain; say where they are (--data)", stacklevel=2)

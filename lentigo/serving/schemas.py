@@ -120,6 +120,7 @@ class ClassDocument(BaseModel):
     en: str
     zh: str
     malignant: bool | None
+    names: dict[str, str] = Field({}, description="Names in other languages, by language code.")
 
 
 class ModelDocument(ModelIdentity):

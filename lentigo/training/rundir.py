@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 RECIPE, SPLIT, EXTRA, LOG, RECORD = "recipe.yaml", "split.csv", "extra.csv", "log.csv", "run.json"
 LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt"
 PRETRAIN, PRETRAIN_LOG = Path("checkpoints") / "pretrain.ckpt", "pretrain.csv"
-OWN_LAYOUTS = ("folder", "csv")
-"""Layouts of data sets that no publication names."""
 Row = dict[str, float | int]
 FORMAT = 2
 """Of the checkpoints that runs go on from: 1 was the state of another training engine."""
@@ -77,12 +75,6 @@ class Run:
                 f"{self.folder / BEST}: not a checkpoint of {self.recipe.network.name} with {len(self.labels)} classes"
             ) from None
         return network.eval()
-
-
-def place_name(data: Path) -> str:
-    """The name of an own data set: its folder's, or its table's."""
-    place = data.resolve()
-    return place.stem if place.is_file() else place.name
 
 
 def load_run(folder: str | Path) -> Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from lentigo.bundle import Spec, read_spec
+from lentigo.bundle import Spec, as_name, read_spec
 from lentigo.config.recipe import NetworkRecipe, Recipe, parse_recipe, with_overrides
 from lentigo.data import Samples, read_samples, split_samples
 from lentigo.data.groups import ASK, LEAK
 from lentigo.data.shortfalls import shortfalls
 from lentigo.errors import DataError
 from lentigo.machine import available_cores
-from lentigo.training.rundir import place_name
 
 FEATURES = "dermoscopy-7"
 """The packaged model whose features a planned run starts from."""
@@ -79,8 +77,8 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
 
 def name_of(data: Path) -> str:
     """The name of a run on this data set: the folder's or the table's, as a run and a bundle may be named."""
-    words = re.sub(r"[^a-z0-9._-]+", "-", place_name(data).lower()).strip("-._")
-    return words or "own-data"
+    place = data.resolve()
+    return as_name(place.stem if place.is_file() else place.name) or "own-data"
 
 
 def _data(samples: Samples, asked: dict[str, Any]) -> dict[str, Any]:

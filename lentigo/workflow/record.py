@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +44,7 @@ def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Pat
         "network": spec.network.name,
         "parameters": spec.network.parameters,
         "data": judged.samples.name,
+        **({"data_name": judged.samples.title} if judged.samples.is_own else {}),
         "data_root": str(data),
         "fingerprint": judged.fingerprint,
         "groups": judged.samples.groups.record,
@@ -52,7 +52,7 @@ def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Pat
         "split_seed": spec.provenance.split_seed,
         "seed": spec.provenance.seed,
         "wall_seconds": round(seconds, 1),
-        "labels": [asdict(c) for c in spec.classes],
+        "labels": [c.record for c in spec.classes],
         "temperature": spec.temperature,
         "judged": part.description,
         "trained_on": part.trained_on,

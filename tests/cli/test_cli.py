@@ -328,6 +328,12 @@ def test_pictures_of_a_lesion_are_answered_together(capsys: pytest.CaptureFixtur
     assert "embedding" not in rows[0]
 
 
+def test_a_language_that_the_model_does_not_know_is_refused(capsys: pytest.CaptureFixture[str], bundle: Path, pictures: Path) -> None:
+    code, _, errors = run(capsys, "predict", pictures, "--model", bundle, "--lang", "es")
+    assert code == 2
+    assert "names its classes in en, zh; classes.csv beside the training data adds others" in errors
+
+
 def test_least_sure_first_and_embeddings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny").path
     for n in range(5):

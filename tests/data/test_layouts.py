@@ -344,6 +344,13 @@ def test_classes_csv_names_classes(tmp_path: Path) -> None:
     samples = read_samples(tmp_path)
     assert [(c.code, c.en, c.zh, c.malignant) for c in samples.labels] == [("bb", "bad lesion", "坏", True), ("aa", "good", "good", False)]
     assert set(samples.frame["label"]) == {"aa", "bb"}
+    header = ("code", "name", "name_es", "Français", "pt_BR_name", "names_zh", "colour")
+    write_csv(tmp_path / "classes.csv", header, [("aa", "good", "bueno", "bon", "bom", "好", "red"), ("bb", "bad", "", "", "", "", "")])
+    first, second = (samples := read_samples(tmp_path)).labels.classes
+    assert (first.en, first.zh, first.names) == ("good", "好", {"es": "bueno", "fr": "bon", "pt-br": "bom"})
+    assert (second.zh, second.names, second.name("es")) == ("bad", {}, "bad")
+    assert samples.reading is not None
+    assert any("column colour is not used" in note for note in samples.reading.notes)
     write_csv(tmp_path / "classes.csv", ("code", "malignant"), [("aa", "perhaps")])
     with pytest.raises(DataError, match="line 2: 'perhaps' is neither malignant nor benign"):
         read_samples(tmp_path)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lentigo.bundle import Grouping, Provenance
+from lentigo.config import parse_recipe
 from lentigo.export.card import _protocol
+from lentigo.export.provenance import model_name, model_title, other_notes
+from lentigo.training import Run
 
 
 @pytest.mark.parametrize(
@@ -24,3 +29,23 @@ def test_what_is_said_of_the_split(protocol: str, groups: Grouping | None, said:
     text = _protocol(Provenance.model_construct(data="folder", protocol=protocol, groups=groups))
     assert said in text
     assert unsaid not in text
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [
+        ({"name": "Mine 2", "data": "folder", "data_name": "Photos"}, "mine-2"),
+        ({"name": "皮肤", "data": "csv", "data_name": "Photos"}, "a-recipe"),
+        ({"name": "Mine 2", "data": "ham10000"}, "a-recipe"),
+    ],
+)
+def test_a_bundle_of_own_data_has_the_name_of_its_run(tmp_path: Path, record: dict[str, str], name: str) -> None:
+    run = Run(tmp_path, parse_recipe({"name": "a-recipe"}), record)
+    assert model_name(run) == name
+    assert ("Photos" in model_title([None], run)) == ("data_name" in record)
+
+
+def test_patients_on_both_sides_stand_in_the_card(tmp_path: Path) -> None:
+    record = {"data": "folder", "groups": {"kind": "folder", "name": "patient"}, "shared_groups": 2}
+    run = Run(tmp_path, parse_recipe({"name": "a-recipe"}), record)
+    assert other_notes(run) == ["2 patients have images in more than one part of the split: figures are too good for new patients."]

@@ -254,7 +254,7 @@ def test_models_and_cards(served: Run, bundle: Path, plain: Path) -> None:
         reply = (await client.get("/v1/models")).json()
         assert reply["default"] == "tiny"
         assert [m["name"] for m in reply["models"]] == ["tiny", "plain"]
-        assert reply["models"][0]["classes"][4] == {"code": "mel", "en": "melanoma", "zh": "黑色素瘤", "malignant": True}
+        assert reply["models"][0]["classes"][4] == {"code": "mel", "en": "melanoma", "zh": "黑色素瘤", "malignant": True, "names": {}}
         assert [m["heatmaps"] for m in reply["models"]] == [True, False]
         card = await client.get("/v1/models/tiny/card")
         assert card.text == (bundle / "MODEL_CARD.md").read_text()

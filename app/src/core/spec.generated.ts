@@ -24,6 +24,7 @@ const classLabel = v.strictObject({
   en: v.pipe(v.string(), v.maxLength(1000)),
   zh: v.pipe(v.string(), v.maxLength(1000)),
   malignant: v.optional(v.nullable(v.boolean()), null),
+  names: v.exactOptional(v.record(v.pipe(v.string(), v.maxLength(20)), v.pipe(v.string(), v.maxLength(1000)))),
 });
 
 const conformal = v.strictObject({

@@ -85,9 +85,17 @@ export function today(): string {
   return `${now.getFullYear()}-${String(now.getMonth() + 1).padStart(2, "0")}-${String(now.getDate()).padStart(2, "0")}`;
 }
 
+/** A class's names: English, Chinese, and others by language. */
+export interface ClassNames {
+  en: string;
+  zh: string;
+  names?: Record<string, string>;
+}
+
 /** A class's plain name. */
-export function className(label: { en: string; zh: string }): string {
-  const name = language.value === "zh" ? label.zh : (translation.value.classes?.[label.en] ?? label.en);
+export function className(label: ClassNames): string {
+  const own = language.value === "zh" ? label.zh : label.names?.[language.value];
+  const name = own ?? translation.value.classes?.[label.en] ?? label.en;
   return name.charAt(0).toUpperCase() + name.slice(1);
 }
 

@@ -78,7 +78,15 @@ const visit = v.pipe(
     date: v.pipe(v.string(), v.isoDate()),
     note: text,
     photos: v.array(photo),
-    classes: v.array(v.object({ code: text, en: text, zh: text, malignant: v.nullable(v.boolean()) })),
+    classes: v.array(
+      v.object({
+        code: text,
+        en: text,
+        zh: text,
+        malignant: v.nullable(v.boolean()),
+        names: v.exactOptional(v.record(text, text)),
+      }),
+    ),
     probabilities: v.array(share),
     malignant: v.nullable(share),
     operatingPoint: v.nullable(

@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import * as v from "valibot";
 import { AppError } from "../core/errors";
 import { DOMAINS, type Domain, type Spec } from "../core/spec";
-import { t } from "../i18n";
+import { type ClassNames, t } from "../i18n";
 
 const packagedSchema = v.object({
   default: v.nullable(v.string()),
@@ -15,7 +15,9 @@ const packagedSchema = v.object({
       version: v.string(),
       domain: v.picklist(DOMAINS),
       weights: v.string(),
-      classes: v.array(v.object({ en: v.string(), zh: v.string() })),
+      classes: v.array(
+        v.object({ en: v.string(), zh: v.string(), names: v.exactOptional(v.record(v.string(), v.string())) }),
+      ),
       bytes: v.number(),
       specDigest: v.string(),
       files: v.record(v.string(), v.string()),
@@ -33,7 +35,7 @@ export interface ModelEntry {
   domain: Domain;
   weights: string;
   /** Plain names of the classes it tells apart. */
-  classes: { en: string; zh: string }[];
+  classes: ClassNames[];
   bytes: number;
   /** SHA-256 of its spec.json. */
   digest: string;
@@ -53,7 +55,7 @@ export function deviceEntry(spec: Spec, digest: string, bytes: number): ModelEnt
     version: spec.version,
     domain: spec.domain,
     weights: spec.weights,
-    classes: spec.classes.map(({ en, zh }) => ({ en, zh })),
+    classes: spec.classes.map(({ en, zh, names }) => ({ en, zh, ...(names && { names }) })),
     bytes,
     digest,
   };

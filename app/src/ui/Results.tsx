@@ -2,7 +2,7 @@
 
 import type { Hint } from "../core/quality";
 import type { Spec } from "../core/spec";
-import { className, t } from "../i18n";
+import { type ClassNames, className, t } from "../i18n";
 import { chooseOperatingPoint, operatingPoint } from "../state/operating";
 import type { Answer } from "../state/session";
 import { Bars } from "./Bars";
@@ -27,7 +27,7 @@ export function Hints({ hints }: { hints: readonly Hint[] }) {
 }
 
 /** Which diseases the model knows, and that others exist. */
-export function Knows({ classes }: { classes: readonly { en: string; zh: string }[] }) {
+export function Knows({ classes }: { classes: readonly ClassNames[] }) {
   return (
     <p class="small" data-testid="knows">
       {t("knows", { count: classes.length, names: classes.map(className).join(t("listComma")) })}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from lentigo.errors import OutputError
+
+_JSON_WIDTH = 320  # a row of figures with their intervals
 
 
 @contextmanager
@@ -84,6 +88,40 @@ def write_text(target: str | Path, text: str) -> None:
     """
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_json(target: str | Path, document: Any, *, digits: int | None = None) -> None:
+    """Write figures as JSON atomically, in few lines: what fits on one line stands on one.
+
+    Args:
+        target: the file.
+        document: dicts with string keys, lists, strings and numbers; anything else is written as its text.
+        digits: significant digits that floats keep; all where left out.
+
+    Raises:
+        OutputError: the disk refuses.
+    """
+
+    def shorten(number: str) -> float:
+        return float(number) if digits is None else float(f"{float(number):.{digits}g}")
+
+    plain = json.loads(json.dumps(document, default=str), parse_float=shorten)
+    write_text(target, _layout(plain, "") + "\n")
+
+
+def _layout(value: Any, indent: str) -> str:
+    line = json.dumps(value, ensure_ascii=False)
+    if not isinstance(value, dict | list) or len(indent) + len(line) <= _JSON_WIDTH:
+        return line
+    inner = indent + " "
+    if isinstance(value, dict):
+        items = [f"{json.dumps(key, ensure_ascii=False)}: {_layout(item, inner)}" for key, item in value.items()]
+    elif any(isinstance(item, dict | list) for item in value):
+        items = [_layout(item, inner) for item in value]
+    else:
+        return line  # numbers stay together
+    start, end = "{}" if isinstance(value, dict) else "[]"
+    return f"{start}\n{inner}" + f",\n{inner}".join(items) + f"\n{indent}{end}"
 
 
 def write_bytes(target: str | Path, content: bytes) -> None:

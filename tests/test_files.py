@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import stat
@@ -23,7 +24,7 @@ from lentigo.bundle import Bundle
 from lentigo.errors import OutputError
 from lentigo.evaluation import read_predictions, write_maps, write_predictions
 from lentigo.evaluation.panels import confusion_panels, save_svg
-from lentigo.files import atomic_path, read_regular, write_bytes, write_text
+from lentigo.files import atomic_path, read_regular, write_bytes, write_json, write_text
 from lentigo.inference.heatmap import save_image
 from lentigo.inference.table import Row, open_table
 from lentigo.training.rundir import read_checkpoint, save_checkpoint
@@ -232,3 +233,17 @@ def test_reading_is_bounded(tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(OSError, match="not a regular file"):
             read_regular(tmp_path / "pipe", 99)
+
+
+def test_json_of_figures_keeps_its_values_in_few_lines(tmp_path: Path) -> None:
+    estimates = {code: {"value": 1 / (n + 3), "low": 1e-9 / 3, "high": 12345678.9} for n, code in enumerate("abcdefgh")}
+    document = {"rows": [estimates, {"p": 0.1, "n": 123456789012, "none": None, "text": "ä\n"}], "counts": list(range(200)), "empty": {}}
+    write_json(tmp_path / "figures.json", document, digits=7)
+    text = (tmp_path / "figures.json").read_text(encoding="utf-8")
+    found = json.loads(text)
+    assert found["rows"][1] == document["rows"][1]
+    assert found["counts"] == document["counts"]
+    assert found["rows"][0]["a"] == {"value": 0.3333333, "low": 3.333333e-10, "high": 12345680.0}
+    assert len(text.splitlines()) < 20
+    write_json(tmp_path / "whole.json", document)
+    assert json.loads((tmp_path / "whole.json").read_text(encoding="utf-8")) == document

@@ -173,7 +173,7 @@ def evaluate(
     target: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="A run folder, or a bundle together with --data.")],
     data: Annotated[Path | None, typer.Option("--data", help="Judge a bundle on this data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the report goes; RUN/report when left out.")] = None,
-    split: Annotated[str, typer.Option(help="The part to judge on: test, val, train or all.")] = "test",
+    split: Annotated[str, typer.Option(help="The part to evaluate: test, val, train or all.")] = "test",
     split_file: Annotated[Path | None, typer.Option(help="A saved split (CSV) to use.")] = None,
     protocol: Annotated[Protocol | None, typer.Option(help="How the data is divided; the bundle's own when left out.")] = None,
     classes: Annotated[
@@ -187,7 +187,7 @@ def evaluate(
         typer.Option(
             "--robustness",
             "--stress",
-            help="Also judge degraded images (blur, noise, JPEG, brightness, rotation, hair) and check the heat maps.",
+            help="Also evaluate degraded images (blur, noise, JPEG, brightness, rotation, hair) and check the heat maps.",
         ),
     ] = False,
     stress_limit: Annotated[
@@ -452,12 +452,12 @@ def reproduce(
         else:
             print_table(list(listed[0]), [list(row.values()) for row in listed], caption="lentigo reproduce TABLE --data DATA")
         return
-    check_request(table, data=data, protocol=protocol, budget=budget, rows=rows or (), weights=weights, collect=collect)
+    request = check_request(
+        table, data=data, protocol=protocol, budget=budget, seeds=seeds, rows=rows or (), runs=runs, weights=weights, collect=collect
+    )
     from lentigo.reproduce import Plan, reproduce
 
-    result = reproduce(
-        table, data=data, protocol=protocol, budget=budget, seeds=seeds, rows=rows or (), out=out, runs=runs, jobs=jobs, weights=weights, collect=collect, dry_run=dry_run, cost=cost
-    )  # fmt: skip
+    result = reproduce(request, out=out, jobs=jobs, dry_run=dry_run, cost=cost)
     if isinstance(result, Plan):
         say(result.describe())
         return

@@ -1,6 +1,6 @@
 """Paired comparison of runs on the same test images.
 
-Two tests a pair, because two runs judged on the same images are not independent:
+Two tests a pair, because two runs evaluated on the same images are not independent:
 
 * McNemar's test, exact binomial, on the images that only one of the two gets right (McNemar, *Psychometrika*
   12, 1947). It takes images as independent.
@@ -13,7 +13,6 @@ With more than two runs, p values are corrected by Holm's method (*Scand. J. Sta
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +30,7 @@ from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts, evaluate_predictions
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import read_run
-from lentigo.files import write_text
+from lentigo.files import write_json, write_text
 from lentigo.text import csv_line
 
 ALPHA = 0.05
@@ -229,11 +228,12 @@ class Comparison:
             OutputError: the disk refuses.
         """
         written = []
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        for suffix, content in (("md", self.markdown()), ("csv", self.csv()), ("json", text)):
+        for suffix, content in (("md", self.markdown()), ("csv", self.csv())):
             path = Path(f"{out}.{suffix}")
             write_text(path, content)
             written.append(path)
+        written.append(Path(f"{out}.json"))
+        write_json(written[-1], self.to_dict())
         logs = {run.name: run.log for run in self.runs if run.log is not None}
         if logs:
             from lentigo.evaluation.plots import save_plot, training_curves

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -32,11 +31,11 @@ from lentigo.evaluation.fairness import SMALL, Subgroup, subgroup_metrics
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.metrics import PREVALENCE, Metrics, evaluate_predictions, malignant_score
 from lentigo.evaluation.predictions import PredictionTable
-from lentigo.evaluation.robustness import read_robustness, with_skin
+from lentigo.evaluation.robustness import read_robustness, robustness_page, with_skin
 from lentigo.evaluation.robustness_plots import degradation_plot, perturbation_plot
 from lentigo.evaluation.runfiles import RunFiles, read_run
 from lentigo.evaluation.selective import selective_plot, trust_section
-from lentigo.files import write_text
+from lentigo.files import write_json, write_text
 from lentigo.inference.heatmap import overlay
 from lentigo.labels import LabelSet
 from lentigo.text import lines
@@ -111,12 +110,12 @@ def write_report(
     gallery: int = 12,
     prevalence: float = PREVALENCE,
 ) -> Report:
-    """Write ``index.html``, ``metrics.json`` and ``plots/``.
+    """Write ``index.html``, ``metrics.json``, ``plots/``, and ``robustness.md`` where degraded images were answered.
 
     Args:
         source: a run folder, or a CSV of predictions.
         out: the report's folder; ``report/`` in the run folder by default.
-        split: which predictions to judge: ``predictions/<split>.csv``.
+        split: which predictions to evaluate: ``predictions/<split>.csv``.
         title: the page's heading; the run's name by default.
         record: facts about the run that add to ``run.json`` or stand in for it.
         data_root: the folder that image paths are relative to; by default the one the record names.
@@ -199,8 +198,10 @@ def write_report(
     for name, (figure, _) in drawn.items():
         if name not in _PAGE_ONLY:
             plots.save_plot(figure, folder / "plots" / name)
-    write_text(folder / "metrics.json", json.dumps(summary, indent=2, ensure_ascii=False, default=str) + "\n")
+    write_json(folder / "metrics.json", summary)
     write_text(folder / "index.html", page)
+    if stress:
+        write_text(folder / "robustness.md", robustness_page(summary, stress))
     return Report(folder / "index.html", summary)
 
 

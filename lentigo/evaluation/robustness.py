@@ -1,11 +1,11 @@
-"""How a model bears what photographs meet in the field, and whether its maps show what it goes by: figures from files.
+"""Robustness to image degradations, and a deletion test of the class-activation maps: figures from files.
 
 Beside ``test.csv`` may lie a folder ``test_stress/`` (written by `lentigo.workflow.robustness`, which runs the network):
 
 - ``robustness.csv``: ``corruption, strength, image, <one probability a class>``, every image once a strength;
 - ``occlusion.csv``: ``image, score, marked, elsewhere, least``: the predicted class's probability on the image as it is, and after the
   fifth of it that the class's map marks most was blurred away, or an area of the same shape elsewhere, or the fifth marked least;
-- ``reliance.csv``: what was answered where the lesion or the rest was hidden or a cue added (`lentigo.evaluation.perturbation`);
+- ``reliance.csv``: what was answered where the lesion or the rest was hidden or an artifact added (`lentigo.evaluation.perturbation`);
 - ``skin.csv``: ``image, ita``, the estimated skin tone (`lentigo.pixels.skin_tone`);
 - ``record.json``: what made them.
 """
@@ -138,7 +138,7 @@ class Robustness:
         curves: degradation curves; empty where there are none.
         occlusion: the check of the maps; None where there is none.
         record: what made them: command, model, hardware, wall time.
-        reliance: what hiding parts and adding cues does; empty where that was not looked at.
+        reliance: perturbation tests: parts hidden, artifacts added; empty where they were not run.
     """
 
     curves: tuple[Curve, ...] = ()
@@ -327,6 +327,43 @@ def robustness_markdown(stress: Robustness) -> str:
     if stress.reliance:
         lines += perturbation_markdown(stress.reliance, len(stress.reliance[0].towards))
     return "\n".join(lines)
+
+
+def robustness_page(summary: Mapping[str, Any], robustness: Robustness) -> str:
+    """The figures as a page of Markdown with their provenance.
+
+    Args:
+        summary: what ``metrics.json`` holds.
+        robustness: the figures.
+    """
+    record = dict(robustness.record or {})
+    bundle = record.get("bundle") or {}
+    facts = {
+        "images": f"{summary['title']}; split seed {summary['split_seed']}, data fingerprint `{summary['fingerprint']}`",
+        "model": f"`{bundle.get('model_sha256', '')}` ({bundle.get('weights')})",
+        "command": f"`{record.get('command')}`",
+        "hardware": f"{record.get('hardware')}, {record.get('wall_seconds')} s",
+        "intervals": "95 %, bootstrap by lesion; changes are against the undegraded images, from the same resamples",
+    }
+    rows = [row for row in summary["subgroups"] if row["attribute"].startswith("skin tone")]
+    skin = [[row["value"], str(row["images"]), *(_text(row[key]) for key in ("accuracy", "gap"))] for row in rows]
+    head = ["estimated skin tone (individual typology angle)", "images", "accuracy, %", "accuracy against the rest, points"]
+    return "\n".join(
+        [
+            f"# Robustness of {bundle.get('name', 'a model')}",
+            "",
+            *(f"- {name}: {text}" for name, text in facts.items()),
+            "",
+            f"{summary['notice']}",
+            "",
+            robustness_markdown(robustness),
+            *(["## Skin tone", "", *markdown_table(head, skin), ""] if skin else []),
+        ]
+    )
+
+
+def _text(value: Mapping[str, float | None]) -> str:
+    return "–" if (known := value["value"]) is None else Estimate(known, value["low"], value["high"]).text()
 
 
 def _in_order(corruption: Corruption, strengths: Sequence[float]) -> list[float]:

@@ -28,31 +28,18 @@ _LIMIT = 20.0  # seconds of timing; large networks get fewer repeats
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one network for one image.
+    """The cost of one network for one image."""
 
-    Attributes:
-        parameters: with the head for ``classes``.
-        paper_parameters: with the head that the paper counts; None where it is the same.
-        macs: multiply-accumulates at ``size``; convolutions and matrix products.
-        bytes: size of the ONNX graph, float32.
-        latency_ms: median time for one image in ONNX Runtime on one CPU thread.
-        size: side of the image, in pixels.
-        classes: K.
-        repeats: timed passes behind the median.
-        hardware: where it was timed.
-        busy: whether the machine had other work, so that the time is too long; it is measured again where the machine is free.
-    """
-
-    parameters: int
-    paper_parameters: int | None
-    macs: int
-    bytes: int
-    latency_ms: float
-    size: int
-    classes: int
-    repeats: int
-    hardware: str
-    busy: bool
+    parameters: int  # with the head for ``classes``
+    paper_parameters: int | None  # with the head that the paper counts; None where it is the same
+    macs: int  # multiply-accumulates at ``size``: convolutions and matrix products
+    bytes: int  # size of the ONNX graph, float32
+    latency_ms: float  # median time for one image in ONNX Runtime on one CPU thread
+    size: int  # side of the image, in pixels
+    classes: int  # K
+    repeats: int  # timed passes behind the median
+    hardware: str  # where it was timed
+    busy: bool  # the machine had other work, so the time is too long; it is measured again when the machine is free
 
 
 def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | None, size: int, folder: Path) -> Cost:

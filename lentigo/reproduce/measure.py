@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,47 +35,30 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Figures:
-    """One row of a table, over its seeds.
+    """One row of a table: means over its seeds, with intervals.
 
-    Attributes:
-        seeds: the seeds, in order.
-        overall: metric -> mean over the seeds with its interval.
-        per_class: class code -> metric -> likewise.
-        probability: metric of the calibrated probabilities -> likewise; ``malignant_sensitivity`` is at 90 % specificity. Those of
-            malignancy are undefined where the classes do not say which are malignant.
-        per_seed: seed -> overall metric -> value.
-        confusion: (K, K) counts summed over the seeds, rows true.
+    ``malignant_sensitivity`` is at 90 % specificity; metrics of malignancy are undefined where the classes do not say which are malignant.
     """
 
-    seeds: tuple[int, ...]
-    overall: dict[str, Estimate]
-    per_class: dict[str, dict[str, Estimate]]
-    probability: dict[str, Estimate]
-    per_seed: dict[int, dict[str, float]]
-    confusion: IntArray
+    seeds: tuple[int, ...]  # in order
+    overall: dict[str, Estimate]  # metric -> estimate
+    per_class: dict[str, dict[str, Estimate]]  # class code -> metric -> estimate
+    probability: dict[str, Estimate]  # metric of the calibrated probabilities -> estimate
+    per_seed: dict[int, dict[str, float]]  # seed -> overall metric -> value
+    confusion: IntArray  # (K, K) counts summed over the seeds, rows true
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Two rows on the same lesions and seeds.
-
-    Attributes:
-        first: slug of one.
-        second: slug of the other.
-        seeds: those that both have.
-        differences: metric -> second minus first.
-        p: metric -> two-sided bootstrap p.
-        p_holm: metric -> the same after Holm's correction over the pairs that were asked for.
-        mcnemar: seed -> exact two-sided p of McNemar's test.
-    """
+    """Two rows on the same lesions and seeds."""
 
     first: str
     second: str
-    seeds: tuple[int, ...]
-    differences: dict[str, Estimate]
-    p: dict[str, float]
-    p_holm: dict[str, float]
-    mcnemar: dict[int, float]
+    seeds: tuple[int, ...]  # those that both have
+    differences: dict[str, Estimate]  # metric -> second minus first
+    p: dict[str, float]  # metric -> two-sided bootstrap p
+    p_holm: dict[str, float]  # the same after Holm's correction over the pairs that were asked for
+    mcnemar: dict[int, float]  # seed -> exact two-sided p
 
     def real(self, metric: str) -> bool:
         """Whether the corrected p is below 0.05 and the interval leaves out zero."""
@@ -89,6 +73,11 @@ class Paired:
         }
 
 
+def plain(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Estimates as plain data."""
+    return {name: e.to_dict() for name, e in estimates.items()}
+
+
 class Measured:
     """Every run of a table on the same test images, drawn once.
 
@@ -100,7 +89,7 @@ class Measured:
             probabilities, which take the longest, are left out.
 
     Raises:
-        DataError: runs were judged on different images, or with different classes or groups.
+        DataError: runs were evaluated on different images, or with different classes or groups.
     """
 
     def __init__(
@@ -230,6 +219,8 @@ def _check_same(first: PredictionTable, other: PredictionTable, name: str) -> No
         raise DataError(f"{name}: has classes {', '.join(other.codes)}, others have {', '.join(first.codes)}; they cannot share a table")
     if not np.array_equal(other.images, first.images):
         common = len(np.intersect1d(other.images, first.images))
-        raise DataError(f"{name}: was not judged on the test images of the others ({len(other)} and {len(first)} images, {common} in both)")
+        raise DataError(
+            f"{name}: was not evaluated on the test images of the others ({len(other)} and {len(first)} images, {common} in both)"
+        )
     if not (np.array_equal(other.targets, first.targets) and np.array_equal(other.groups, first.groups)):
         raise DataError(f"{name}: has other true classes or groups than the others; they cannot share a table")

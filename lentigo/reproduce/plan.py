@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -23,23 +23,14 @@ _FREE = frozenset({"description"})
 
 @dataclass(frozen=True)
 class Job:
-    """One run that is wanted.
+    """One run that is wanted."""
 
-    Attributes:
-        title: for people, such as ``caco-joint seed 1``.
-        base: the recipe that it starts from, as ``lentigo train`` takes it.
-        overrides: ``key=value``.
-        recipe: both together, resolved.
-        folder: the run folder.
-        environment: changes of the environment; None removes a variable.
-    """
-
-    title: str
-    base: str
-    overrides: tuple[str, ...]
-    recipe: Recipe
+    title: str  # such as ``caco-joint seed 1``
+    base: str  # the recipe that it starts from, as ``lentigo train`` takes it
+    overrides: tuple[str, ...]  # ``key=value``
+    recipe: Recipe  # both together, resolved
     folder: Path
-    environment: Mapping[str, str | None] = field(default_factory=dict)
+    environment: Mapping[str, str | None] = field(default_factory=dict)  # changes of it; None removes a variable
 
     def command(self, data: Path, *, resume: bool) -> list[str]:
         """The command that trains it."""
@@ -58,15 +49,10 @@ class Job:
 
 @dataclass(frozen=True)
 class State:
-    """What lies in the folder of a job.
-
-    Attributes:
-        kind: ``done`` (reused), ``begun`` (resumed), ``absent`` (trained), or ``blocked`` (something else is there; never touched).
-        reason: why it is blocked.
-    """
+    """What lies in the folder of a job: ``done`` (reused), ``begun`` (resumed), ``absent`` (trained), or ``blocked`` (something else)."""
 
     kind: Literal["done", "begun", "absent", "blocked"]
-    reason: str = ""
+    reason: str = ""  # why it is blocked
 
 
 def inspect(job: Job, fingerprint: str | None) -> State:
@@ -131,19 +117,14 @@ def find_weights(recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
 
 
 class WeightsAtHand:
-    """``find_weights``, asked once a network.
+    """``find_weights``, called once a network."""
 
-    Args:
-        find: what to ask.
-    """
-
-    def __init__(self, find: Callable[[Recipe], tuple[Start, Mapping[str, str | None], str]] = find_weights) -> None:
-        self._find = find
+    def __init__(self) -> None:
         self._known: dict[str, tuple[Start, Mapping[str, str | None], str]] = {}
 
     def __call__(self, recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
         """See ``find_weights``."""
         key = recipe.network.model_dump_json()
         if key not in self._known:
-            self._known[key] = self._find(recipe)
+            self._known[key] = find_weights(recipe)
         return self._known[key]

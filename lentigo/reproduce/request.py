@@ -17,27 +17,37 @@ Weights = Literal["auto", "imagenet", "scratch"]
 
 @dataclass(frozen=True)
 class Request:
-    """A table, and how it is to be made.
-
-    Attributes:
-        table: the table.
-        protocol: how the data are split.
-        budget: how training is scaled.
-        rows: the rows wanted.
-        fingerprint: of the data; None without data.
-        images: images of the training part; 0 without data.
-    """
+    """A table, and how it is to be made."""
 
     table: Table
     protocol: str
     budget: Budget
     rows: tuple[Row, ...]
-    fingerprint: str | None
-    images: int
+    seeds: tuple[int, ...]
+    weights: str  # one of Weights
+    runs: Path  # folder of the runs
+    collect: bool = False  # take the runs at hand, train nothing
+    data: Path | None = None
+    fingerprint: str | None = None  # of the data
+    images: int = 0  # of the training part; 0 without data
+
+    @property
+    def folder(self) -> Path:
+        """Where the run folders of this budget and protocol lie."""
+        return self.runs / self.budget.name / self.protocol
 
 
 def check_request(
-    name: str, *, data: Path | None, protocol: str | None, budget: str, rows: Sequence[str], weights: str, collect: bool
+    name: str,
+    *,
+    data: Path | None = None,
+    protocol: str | None = None,
+    budget: str = "small",
+    seeds: int = 3,
+    rows: Sequence[str] = (),
+    runs: Path = Path("runs/reproduce"),
+    weights: str = "auto",
+    collect: bool = False,
 ) -> Request:
     """Look up what is asked for. Arguments as in ``lentigo.reproduce.reproduce``.
 
@@ -54,9 +64,9 @@ def check_request(
     if data is None and not collect:
         raise DataError(f"table {table.name} is trained on {table.data}: say where it is (--data), or take the runs at hand (--collect)")
     scale, wanted = load_budget(budget, table.family), table.choose(list(rows))
-    if data is None:
-        return Request(table, chosen, scale, wanted, None, 0)
-    fingerprint = read_samples(data).fingerprint
-    some = recipe_of(table, overrides_of(table, wanted[0], scale, protocol=chosen, seed=0, scratch=True))
-    images = int((prepare_samples(some, data).frame["split"] == "train").sum())
-    return Request(table, chosen, scale, wanted, fingerprint, images)
+    fingerprint, images = None, 0
+    if data is not None:
+        fingerprint = read_samples(data).fingerprint
+        some = recipe_of(table, overrides_of(table, wanted[0], scale, protocol=chosen, seed=0, scratch=True))
+        images = int((prepare_samples(some, data).frame["split"] == "train").sum())
+    return Request(table, chosen, scale, wanted, tuple(range(seeds)), weights, runs, collect, data, fingerprint, images)

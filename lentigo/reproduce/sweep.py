@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,31 +17,24 @@ from lentigo.errors import DataError, LentigoError, RecipeError
 from lentigo.evaluation import PredictionTable, RunFiles, read_run
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.markdown import markdown_table
-from lentigo.files import write_text
-from lentigo.reproduce.document import show
-from lentigo.reproduce.measure import OVERALL, Figures, Measured
+from lentigo.files import write_json, write_text
+from lentigo.reproduce.document import NAMES, estimate_text
+from lentigo.reproduce.measure import OVERALL, Figures, Measured, plain
 from lentigo.reproduce.plan import Job, State, inspect
 from lentigo.reproduce.pool import run_jobs, say_line
 from lentigo.training.record import command_line
 from lentigo.training.samples import prepare_samples
 
-_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "bacc_ovr": "BACC (one against the rest)",
-    "macro_f1": "macro F1",
-}
+_METHOD = (
+    "Percent. In brackets 95 % intervals: hierarchical bootstrap over lesions (or patients, or images where neither is known) and runs. "
+    "sd: over the runs, or over the seeds out of fold."
+)
+_OUT_OF_FOLD = "The network that answers an image was not trained on it, but its epoch was chosen on it: the level is too good."
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that was summarised.
-
-    Attributes:
-        json: the figures.
-        markdown: the page.
-        failed: one line for each run that could not be trained or used; the summary is of the others.
-    """
+    """A sweep that was summarised: its figures, its page, and one line for each run that could not be trained or used."""
 
     json: Path
     markdown: Path
@@ -105,7 +97,7 @@ def sweep(
     if not runs:
         raise DataError(f"{place}: no run came to its end: {next(iter(failed.values()), 'none was begun')}")
     result = _summary(base, runs, folds, resamples)
-    write_text(place / "sweep.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    write_json(place / "sweep.json", result)
     write_text(place / "sweep.md", _markdown(result))
     return Sweep(place / "sweep.json", place / "sweep.md", tuple(failed.values()))
 
@@ -155,7 +147,7 @@ def _summary(recipe: Recipe, runs: Mapping[tuple[int, int], RunFiles], folds: in
 
 
 def _out_of_fold(runs: Sequence[RunFiles | None]) -> PredictionTable | None:
-    """The validation predictions of all folds as one table: each image judged by the one network that did not learn from it."""
+    """The validation predictions of all folds as one table: each image answered by the one network that was not trained on it."""
     tables = [run.validation for run in runs if run is not None and run.validation is not None]
     if len(tables) < len(runs):
         return None
@@ -179,49 +171,51 @@ def _figures(figures: Figures) -> dict[str, Any]:
             }
             for metric in OVERALL
         },
-        "per_class": {code: {name: e.to_dict() for name, e in found.items()} for code, found in figures.per_class.items()},
+        "per_class": {code: plain(found) for code, found in figures.per_class.items()},
         "confusion": figures.confusion.tolist(),
     }
 
 
 def _markdown(result: Mapping[str, Any]) -> str:
-    cross = result["cross_validation"]
-    folds = f", {result['folds']} folds" if result["folds"] else ""
-    head = ["figure", "test: mean", "sd over runs", "95 %"]
-    head += ["out of fold: mean", "sd over seeds", "95 %"] if cross else []
-    lines = []
-    for metric in OVERALL:
-        cells = [_NAMES[metric]]
-        for part in (result["test"], cross) if cross else (result["test"],):
-            f = part["figures"][metric]
-            interval = "–" if f["low"] is None else f"{show(f['low'])} to {show(f['high'])}"
-            cells += [show(f["mean"]), "–" if f["sd"] is None else show(f["sd"]), interval]
-        lines.append(cells)
+    cross, source = result["cross_validation"], result["provenance"]
+    parts = {"test": result["test"]} | ({"out of fold": cross} if cross else {})
+    head = ["figure", *(title for part in parts for title in (f"{part}: mean", f"{part}: sd"))]
+    lines = [[NAMES[metric], *(text for part in parts.values() for text in _cells(part["figures"][metric]))] for metric in OVERALL]
     each = [
-        [str(run["seed"]), "–" if run["fold"] is None else str(run["fold"]), *(show(run["test"][m]) for m in OVERALL), f"`{run['folder']}`"]
+        [
+            str(run["seed"]),
+            "–" if run["fold"] is None else str(run["fold"]),
+            *(_percent(run["test"][metric]) for metric in OVERALL),
+            f"`{run['folder']}`",
+        ]
         for run in result["runs"]
     ]
-    origin = result["provenance"]
-    notes = "Percent. Intervals: hierarchical bootstrap over lesions (or patients, or images where neither is known) and runs."
-    if cross:
-        notes += (
-            f" Out of fold: the {cross['images']:,} images apart from the test part, each judged by the network that did not learn from "
-            "it; the epoch was chosen on these same images, which flatters."
-        )
+    facts = [
+        f"- network `{result['network']}`, protocol `{result['protocol']}`, {result['test_images']:,} test images, {len(each)} runs",
+        f"- command: `{source['command']}`",
+        f"- data fingerprint: `{source['fingerprint']}`",
+        f"- hardware: {'; '.join(source['hardware'])}; {source['wall_seconds'] / 60:.0f} minutes in all runs together",
+    ]
     return "\n".join(
         [
-            f"# {result['recipe']}: {len(result['seeds'])} seeds{folds}",
+            f"# {result['recipe']}: {len(result['seeds'])} seeds" + (f", {result['folds']} folds" if result["folds"] else ""),
             "",
-            f"`{result['network']}`, `{result['protocol']}` protocol, {result['test_images']:,} test images, {len(result['runs'])} runs.",
+            *facts,
+            *([f"- out of fold: {cross['images']:,} images. {_OUT_OF_FOLD}"] if cross else []),
             "",
             *markdown_table(head, lines),
             "",
-            notes,
+            _METHOD,
             "",
-            *markdown_table(["seed", "fold", *(_NAMES[m] for m in OVERALL), "run"], each, "r"),
-            "",
-            f"Command `{origin['command']}`; data fingerprint `{origin['fingerprint']}`; {'; '.join(origin['hardware'])}; "
-            f"{origin['wall_seconds'] / 60:.0f} minutes in all runs together.",
+            *markdown_table(["seed", "fold", *(NAMES[m] for m in OVERALL), "run"], each, "r"),
             "",
         ]
     )
+
+
+def _cells(figure: Mapping[str, Any]) -> tuple[str, str]:
+    return estimate_text({**figure, "value": figure["mean"]}), _percent(figure["sd"])
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value * 100:.1f}"

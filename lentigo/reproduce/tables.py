@@ -17,7 +17,7 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Values = dict[str, Any]
 # A row of networks is a network and a loss; whatever else changed with it would make the comparison unfair.
 _OF_A_ROW = ("network.", "loss.")
-# No row of ideas may change what it is judged on, or what its budget is for.
+# No row of ideas may change what it is evaluated on, or what its budget is for.
 _OF_A_RUN = ("name", "seed", "data.labels", "data.protocol", "data.fractions", "data.split_seed", "data.folds", "data.fold")
 SCRATCH = "-scratch"
 """Ends the slug of a row that starts from scratch because its ImageNet weights are not at hand."""
@@ -28,97 +28,56 @@ class _Section(BaseModel):
 
 
 class Printed(_Section):
-    """What the paper prints for a row.
+    """What the paper prints for a row."""
 
-    Attributes:
-        accuracy: percent.
-        bacc: the paper's balanced accuracy, percent.
-        parameters: millions.
-    """
-
-    accuracy: float | None = None
-    bacc: float | None = None
-    parameters: float | None = None
+    accuracy: float | None = None  # percent
+    bacc: float | None = None  # the paper's balanced accuracy, percent
+    parameters: float | None = None  # millions
 
 
 class PrintedClass(_Section):
-    """What the paper prints for one class of a row, as shares.
+    """What the paper prints for one class of a row, as fractions."""
 
-    Attributes:
-        name: the class as the paper names it.
-        precision: P.
-        sensitivity: R, the recall.
-        f1: F1.
-    """
-
-    name: str
+    name: str  # the class as the paper names it
     precision: float
     sensitivity: float
     f1: float
 
 
 class Row(_Section):
-    """One row of a table.
+    """One row of a table."""
 
-    Attributes:
-        name: as printed.
-        slug: names the run folders.
-        set: dotted keys of the recipe and their values; of the network and the loss only, but in a table of ideas, where they also
-            stand above the budget's.
-        start: ``imagenet`` or ``scratch`` where the row is about it; ``auto`` takes ImageNet weights where they are at hand.
-        printed: the paper's figures.
-        classes: class code -> the paper's figures of that class; each becomes a line of the table.
-        paper_classes: size of the head with which the paper counts parameters; None for the data's own.
-        notes: what a reader must know about this row.
-    """
-
-    name: str
-    slug: Slug
+    name: str  # as printed
+    slug: Slug  # names the run folders
+    # Dotted keys of the recipe; of the network and the loss only, except in a table of ideas, where they also override the budget's.
     set: Values = {}
+    # For rows that compare starts; ``auto`` takes ImageNet weights where they are at hand.
     start: Literal["auto", "imagenet", "scratch"] = "auto"
     printed: Printed = Printed()
-    classes: dict[str, PrintedClass] = {}
-    paper_classes: int | None = None
-    notes: str = ""
+    classes: dict[str, PrintedClass] = {}  # class code -> the paper's figures of that class; each becomes a line of the table
+    paper_classes: int | None = None  # size of the head with which the paper counts parameters; None for the data's own
+    notes: str = ""  # what a reader must know about this row
 
 
 class Table(_Section):
-    """One table of a paper.
+    """One table of a paper."""
 
-    Attributes:
-        name: what the command calls it.
-        title: what it compares.
-        paper: whose table it is.
-        recipe: packaged recipe that every row starts from.
-        family: which budgets hold.
-        data: the data set, for people.
-        protocols: how the data may be split, the default first.
-        reference: slug of the row that the others are tested against.
-        compares: ``networks``, by one recipe, on the test part; or ``ideas``, changes of that recipe, which are chosen among and
-            so are judged on the validation part.
-        set: keys that all rows set.
-        rare: classes to call out.
-        elsewhere: other collections that the runs are judged on as well, but for their published test parts.
-        paper_classes: for rows that do not say.
-        profile_size: side of the images for multiply-accumulates and latency, in pixels.
-        rows: the rows, as printed.
-    """
-
-    name: str
-    title: str
-    paper: str
-    recipe: str
-    family: str
-    data: str
-    protocols: Annotated[tuple[str, ...], Field(min_length=1)]
-    reference: Slug
+    name: str  # what the command calls it
+    title: str  # what it compares
+    paper: str  # whose table it is
+    recipe: str  # packaged recipe that every row starts from
+    family: str  # which budgets hold
+    data: str  # the data set, for people
+    protocols: Annotated[tuple[str, ...], Field(min_length=1)]  # how the data may be split, the default first
+    reference: Slug  # of the row that the others are tested against
+    # ``networks``, by one recipe, on the test part; or ``ideas``, changes of that recipe to choose among, on the validation part.
     compares: Literal["networks", "ideas"] = "networks"
-    set: Values = {}
-    rare: tuple[str, ...] = ()
-    elsewhere: tuple[ExtraRecipe, ...] = ()
-    paper_classes: int | None = None
-    profile_size: int = 224
-    rows: Annotated[tuple[Row, ...], Field(min_length=1)]
+    set: Values = {}  # keys that all rows set
+    rare: tuple[str, ...] = ()  # classes whose recall is compared as well
+    elsewhere: tuple[ExtraRecipe, ...] = ()  # other data sets that the runs are evaluated on, without their published test parts
+    paper_classes: int | None = None  # for rows that do not say
+    profile_size: int = 224  # side of the images for multiply-accumulates and latency, in pixels
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]  # as printed
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -131,14 +90,14 @@ class Table(_Section):
             for key in values:
                 if self.compares == "ideas":
                     if key in _OF_A_RUN:
-                        raise ValueError(f"a row may not set {key!r}: every row is judged on the same images")
+                        raise ValueError(f"a row may not set {key!r}: every row is evaluated on the same images")
                 elif not key.startswith(_OF_A_ROW):
                     raise ValueError(f"a row may not set {key!r}: network and loss only, or the comparison would not be fair")
         return self
 
     @property
     def part(self) -> Literal["test", "validation"]:
-        """The part of the data that the rows are judged on."""
+        """The part of the data that the rows are evaluated on."""
         return "validation" if self.compares == "ideas" else "test"
 
     def row(self, slug: str) -> Row:
@@ -164,15 +123,10 @@ class Table(_Section):
 
 
 class Budget(_Section):
-    """How far training is scaled to a machine: changes of the recipe, the same for every row.
+    """How far training is scaled to a machine: changes of the recipe, the same for every row."""
 
-    Attributes:
-        name: ``small``, ``medium``, ``paper``, or the name of a file.
-        values: dotted keys and their values.
-    """
-
-    name: Slug
-    values: Values
+    name: Slug  # ``small``, ``medium``, ``full``, ``paper``, or the name of a file
+    values: Values  # dotted keys and their values
 
 
 def table_names() -> list[str]:

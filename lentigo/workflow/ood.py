@@ -1,11 +1,10 @@
-"""Measure how well a bundle knows what it cannot judge.
+"""Evaluate how well a bundle detects out-of-distribution (OOD) images.
 
 Plots and torch are imported once the input is known to be good.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from lentigo.data import Samples, read_samples
 from lentigo.data.samples import SPLITS
 from lentigo.errors import DataError
 from lentigo.evaluation.intervals import RESAMPLES
-from lentigo.files import write_text
+from lentigo.files import write_json, write_text
 from lentigo.imaging import find_images, load
 from lentigo.inference import Classifier, find_bundle
 from lentigo.progress import Progress, shown
@@ -42,7 +41,7 @@ def measure_trust(
     resamples: int = RESAMPLES,
     progress: bool | Progress = True,
 ) -> tuple[Study, Path]:
-    """Measure how well a bundle knows what it cannot judge: every score on sets of other pictures, image quality, prediction sets.
+    """Evaluate a bundle's OOD detection: every score on sets of other pictures, image quality, prediction sets.
 
     The scores are fitted to the training images and compared on the validation images, by the very split of the bundle's training; the
     test images are only reported on.
@@ -120,7 +119,7 @@ def measure_trust(
 def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
     from lentigo.evaluation.plots import save_plot
 
-    write_text(folder / "trust.json", json.dumps(facts | study.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "trust.json", facts | study.to_dict())
     counted = ", ".join(f"{count:,} {split}" for split, count in facts["images"].items())
     head = (
         f"# What {facts['bundle']['name']} knows that it cannot judge\n\n`{facts['command']}`; {facts['data']} (fingerprint "

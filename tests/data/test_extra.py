@@ -21,7 +21,7 @@ from lentigo.errors import DataError, TrainingError
 from lentigo.evaluation import read_predictions
 from lentigo.export import export_run
 from lentigo.export.provenance import DATA, model_licence
-from lentigo.reproduce import elsewhere
+from lentigo.reproduce import external
 from lentigo.training import describe, load_run, teachers, train
 from lentigo.training.batches import Batches
 from lentigo.training.samples import prepare_extras, prepare_samples
@@ -29,6 +29,7 @@ from lentigo.workflow import evaluate_bundle
 
 SPLIT: dict[str, Any] = {"protocol": "image", "fractions": [0.6, 0.2, 0.2]}
 CLASSES = {"mole": "naevus", "cancer": "melanoma"}
+RECIPE = tiny_run.RECIPE | {"network": {"name": "mobilenetv3_small_none", "pretrained": "none"}}  # the quickest to export
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_run_says_what_it_learnt_from_and_can_go_on(other: Path, tmp_path: Path)
 
 def test_card_names_what_was_learnt_from_as_well(other: Path, tmp_path: Path) -> None:
     extra = [{"folder": str(other), "classes": {"mole": "nv", "cancer": "mel"}}]
-    chosen = parse_recipe(tiny_run.RECIPE | {"data": tiny_run.RECIPE["data"] | {"extra": extra}})
+    chosen = parse_recipe(RECIPE | {"data": tiny_run.RECIPE["data"] | {"extra": extra}})
     source = {"data": tiny_run.tiny_data(), "cache": tiny_run.tiny_cache()}
     run = train(chosen, **source, out=tmp_path / "run", progress=False, accelerator="cpu")
     bundle = export_run(run, tmp_path / "bundle", resamples=0, **source)
@@ -150,7 +151,7 @@ def test_a_bundle_is_judged_on_what_it_has_not_learnt_from(published: bool, othe
     frame = divide(other, tmp_path / "divided.csv")
     classes = {"mole": "nv", "cancer": "mel"}
     extra = [{"folder": str(place), "classes": classes}]
-    chosen = parse_recipe(tiny_run.RECIPE | {"epochs": 1, "data": tiny_run.RECIPE["data"] | {"extra": extra}})
+    chosen = parse_recipe(RECIPE | {"epochs": 1, "data": tiny_run.RECIPE["data"] | {"extra": extra}})
     source = {"data": tiny_run.tiny_data(), "cache": tiny_run.tiny_cache()}
     run = train(chosen, **source, out=tmp_path / "run", progress=False, accelerator="cpu")
     bundle = export_run(run, tmp_path / "bundle", resamples=0, **source)
@@ -215,10 +216,10 @@ def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path
     classes = {"mole": "nv", "cancer": "mel"}
     source = {"data": tiny_run.tiny_data(), "cache": tiny_run.tiny_cache()}
     split = tiny_run.RECIPE["data"]
-    more = parse_recipe(tiny_run.RECIPE | {"epochs": 1, "data": split | {"extra": [{"folder": str(other), "classes": classes}]}})
+    more = parse_recipe(RECIPE | {"epochs": 1, "data": split | {"extra": [{"folder": str(other), "classes": classes}]}})
     train(more, **source, out=tmp_path / "tutor", progress=False, accelerator="cpu")
     for name, teacher in (("student", "tutor"), ("grandchild", "student")):
-        pupil = parse_recipe(tiny_run.RECIPE | {"epochs": 1, "distil": {"teachers": [str(tmp_path / teacher)]}})
+        pupil = parse_recipe(RECIPE | {"epochs": 1, "distil": {"teachers": [str(tmp_path / teacher)]}})
         train(pupil, **source, out=tmp_path / name, progress=False, accelerator="cpu")
         assert [(one["teacher"], one["images"]) for one in load_run(tmp_path / name).record["taught"]] == [("tutor", 11)]
     bundle = export_run(tmp_path / "grandchild", tmp_path / "bundle", resamples=0, **source)
@@ -232,7 +233,7 @@ def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path
     assert "all 11 images (not the data of its training, but its teacher tutor has learnt from it)" in judged.title
     assert "Its teacher tutor has learnt from this data set." in judged.index.read_text(encoding="utf-8")
     student = load_run(tmp_path / "student")
-    assert elsewhere._has_learnt(student.record, read_extra(other, classes, student.labels))
+    assert external._trained_on(student.record, read_extra(other, classes, student.labels))
 
 
 def test_the_strictest_licence_binds_wherever_the_data_stands() -> None:

@@ -27,7 +27,7 @@ from lentigo.errors import DataError, NetworkError, RecipeError
 from lentigo.evaluation import Estimate, evaluate_predictions, make_predictions, write_predictions
 from lentigo.labels import HAM10000, ISIC2017
 from lentigo.networks import create_network, describe_network
-from lentigo.reproduce import command, load_table, plan, reproduce, table_names
+from lentigo.reproduce import check_request, command, cost, load_table, plan, reproduce, table_names
 from lentigo.reproduce.cost import measure_cost
 from lentigo.reproduce.document import _classes_table
 from lentigo.reproduce.measure import Measured, seed_weights
@@ -48,6 +48,11 @@ KEYS = {
     "wall_seconds",
     "confusion",
 }
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(reproduce.__kwdefaults__, "resamples", 500)
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -133,7 +138,7 @@ def test_a_budget_may_not_favour_a_row(tmp_path: Path) -> None:
         load_budget(str(tmp_path / "mine.yaml"), "caco")
     (tmp_path / "mine.yaml").write_text("epoch: 1\n", encoding="utf-8")
     with pytest.raises(RecipeError, match="did you mean 'epochs'"):
-        reproduce("caco-table5", data=tiny_data(), budget=str(tmp_path / "mine.yaml"), dry_run=True)
+        check_request("caco-table5", data=tiny_data(), budget=str(tmp_path / "mine.yaml"))
 
 
 def test_tables_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +219,7 @@ def test_pairs_are_paired_on_lesions_and_seeds() -> None:
 
 
 def test_runs_on_other_images_cannot_share_a_table() -> None:
-    with pytest.raises(DataError, match="not judged on the test images"):
+    with pytest.raises(DataError, match="not evaluated on the test images"):
         Measured({"a": {0: table_of(0.5, 0)}, "b": {0: table_of(0.5, 0, images=114)}})
 
 
@@ -342,8 +347,10 @@ def test_ideas_are_judged_on_validation(capsys: pytest.CaptureFixture[str], tmp_
     assert "no predictions of its validation images" in errors
 
 
-def test_cost_counts_parameters_with_the_papers_head(tmp_path: Path) -> None:
-    """A timm network too, which looks at its own answers when it is built."""
+def test_cost_counts_parameters_with_the_papers_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A timm network too, which looks at its own answers when it is built; its export and its timing are tested elsewhere."""
+    monkeypatch.setattr(cost, "export_graph", lambda model, size: b"")
+    monkeypatch.setattr(cost, "_latency", lambda content, size: (1.0, 1))
     found = measure_cost(NetworkRecipe(name="timm/mobilenetv3_small_050"), classes=7, paper_classes=1000, size=32, folder=tmp_path)
     assert found.paper_parameters is not None
     assert found.paper_parameters - found.parameters == 993 * 1025
@@ -393,7 +400,8 @@ def test_a_run_that_cannot_be_used_is_named_and_the_others_make_the_table(
     victim = tmp_path / "runs" / "small" / "lesion" / "caco-focal-seed1"
     damage(victim)
     before = {p: p.read_bytes() for p in sorted(victim.rglob("*")) if p.is_file()}
-    code, errors = collect(capsys, tmp_path / "runs", tmp_path)
+    rows = [word for slug in ("caco-cross_entropy", "caco-focal", "caco-joint") for word in ("--rows", slug)]
+    code, errors = collect(capsys, tmp_path / "runs", tmp_path, *rows)
     assert code == 2
     last = errors.strip().splitlines()[-1]
     assert last.startswith("lentigo: error: 1 run could not be used")
@@ -401,9 +409,9 @@ def test_a_run_that_cannot_be_used_is_named_and_the_others_make_the_table(
     assert says in last
     assert "Traceback" not in errors
     assert {p: p.read_bytes() for p in sorted(victim.rglob("*")) if p.is_file()} == before
-    rows = {row["slug"]: row for row in json.loads((tmp_path / "caco-table4-lesion.json").read_text(encoding="utf-8"))["rows"]}
-    assert rows["caco-focal"]["seeds"] == [0, 2]
-    assert rows["caco-joint"]["seeds"] == [0, 1, 2]
+    found = {row["slug"]: row for row in json.loads((tmp_path / "caco-table4-lesion.json").read_text(encoding="utf-8"))["rows"]}
+    assert found["caco-focal"]["seeds"] == [0, 2]
+    assert found["caco-joint"]["seeds"] == [0, 1, 2]
 
 
 def test_runs_on_other_data_are_refused(capsys: pytest.CaptureFixture[str], at_hand: Path, tmp_path: Path) -> None:
@@ -479,23 +487,23 @@ def test_weights_of_another_network_are_not_taken_for_these(shared_weights: Path
 
 def test_rows_without_weights_start_from_scratch_or_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(command, "WeightsAtHand", lambda: lambda recipe: ("scratch", {}, "no network here"))
-    found = reproduce("caco-table2", data=tiny_data(), runs=tmp_path, seeds=1, dry_run=True)
+    found = reproduce(check_request("caco-table2", data=tiny_data(), runs=tmp_path, seeds=1), dry_run=True)
     assert isinstance(found, command.Plan)
     rows = {row.row.name: row for row in found.rows}
     assert rows["ResNet18, scratch"].slug == "resnet18-cross_entropy-scratch"
     assert "no network here" in rows["ResNet18, pretrained"].refused
     assert not rows["ResNet18, pretrained"].jobs
-    found = reproduce("caco-table5", data=tiny_data(), runs=tmp_path, seeds=2, rows=["caco-cross_entropy"], dry_run=True)
+    found = reproduce(check_request("caco-table5", data=tiny_data(), runs=tmp_path, seeds=2, rows=["caco-cross_entropy"]), dry_run=True)
     assert isinstance(found, command.Plan)
     assert found.rows[0].slug == "caco-cross_entropy-scratch"
     assert len(found.notes) == 1
     assert "starts from scratch" in found.notes[0]
     assert found.rows[0].jobs[0][0].recipe.network.pretrained == "none"
     samples = read_samples(tiny_data())
-    assert f"{2 * 6 * found.images:,} images in all" in found.describe()
-    assert 0 < found.images < len(samples)
+    assert f"{2 * 6 * found.request.images:,} images in all" in found.describe()
+    assert 0 < found.request.images < len(samples)
     monkeypatch.setattr(command, "WeightsAtHand", lambda: lambda recipe: ("imagenet", {"LENTIGO_WEIGHTS": None}, ""))
-    found = reproduce("caco-table5", data=tiny_data(), runs=tmp_path, seeds=1, dry_run=True)
+    found = reproduce(check_request("caco-table5", data=tiny_data(), runs=tmp_path, seeds=1), dry_run=True)
     assert isinstance(found, command.Plan)
     assert all(job.environment == {"LENTIGO_WEIGHTS": None} for job, _ in found.jobs())
 

@@ -95,6 +95,11 @@ def test_the_report_shows_it_and_knows_all_figures(judged: Path) -> None:
     assert page.count('id="stress_') >= len(CORRUPTIONS)
     assert "Do the maps show what it goes by?" in page
     assert (judged / "report" / "plots" / "stress_hair.svg").is_file()
+    table = (judged / "report" / "robustness.md").read_text(encoding="utf-8")
+    assert metrics["stress"]["record"]["bundle"]["model_sha256"] in table
+    assert "not a medical device" in table
+    assert all(curve["title"] in table for curve in metrics["stress"]["robustness"])
+    assert any(line.startswith(f"| {row['value']} | {row['images']} |") for row in metrics["subgroups"] for line in table.splitlines())
 
 
 def test_the_same_images_give_the_same_files_in_any_company(classifier: Classifier, data: Path, judged: Path, tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from lentigo.config.recipe import ExtraRecipe
 from lentigo.data.extra import read_extra
 from lentigo.evaluation import read_run
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
-from lentigo.reproduce import elsewhere as module
-from lentigo.reproduce.elsewhere import Elsewhere, elsewhere_result, predict_elsewhere
+from lentigo.reproduce import external as module
+from lentigo.reproduce.external import External, external_result, predict_external
 from lentigo.reproduce.result import RowRuns
 from lentigo.reproduce.tables import Row
 from lentigo.resampler import resize
@@ -39,10 +39,10 @@ def other(tmp_path: Path) -> Path:
     return folder(tmp_path / "other", {"spot": 14, "lump": 12, "scar": 5}, size=40)
 
 
-def judged(rows: list[RowRuns], tmp_path: Path, said: list[str] | None = None) -> list[Elsewhere]:
+def judged(rows: list[RowRuns], tmp_path: Path, said: list[str] | None = None) -> list[External]:
     (tmp_path / "own").mkdir(exist_ok=True)
     chosen = [ExtraRecipe(folder="../other", classes=CLASSES)]
-    return predict_elsewhere(rows, chosen, tmp_path / "own", (said if said is not None else []).append)
+    return predict_external(rows, chosen, tmp_path / "own", (said if said is not None else []).append)
 
 
 def test_predictions_are_those_of_the_network(tmp_path: Path, other: Path) -> None:
@@ -89,7 +89,7 @@ def test_rows_that_have_learnt_from_it_are_left_out(tmp_path: Path, other: Path)
     rows[2] = row_of(tmp_path, "three")
     (found,) = judged(rows, tmp_path)
     assert (set(found.runs), found.learnt) == ({"one", "two"}, ("three",))
-    result = elsewhere_result(found, "one", {slug: {0: 1.5} for slug in ("one", "two", "three")}, resamples=100)
+    result = external_result(found, "one", {slug: {0: 1.5} for slug in ("one", "two", "three")}, resamples=100)
     assert (result["images"], result["classes"], result["learnt_from_it"]) == (26, ["naevus", "wart"], ["three"])
     (pair,) = result["pairs"]
     assert pair["second"] == "two"

@@ -1,0 +1,130 @@
+"""A table's runs on other data sets: images of clinics and devices that none of them was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lentigo.config.recipe import ExtraRecipe
+from lentigo.data.cache import open_cache
+from lentigo.data.extra import Extra, read_extra
+from lentigo.errors import DataError, TrainingError
+from lentigo.evaluation import PredictionTable, read_predictions
+from lentigo.reproduce.measure import Measured, plain
+from lentigo.reproduce.result import RowRuns
+from lentigo.training.predict import write_split_predictions
+from lentigo.training.rundir import load_run
+
+METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc")
+_BATCH = 128
+
+
+@dataclass(frozen=True)
+class External:
+    """A table's runs on one other data set."""
+
+    name: str
+    fingerprint: str  # of the whole data set
+    classes: tuple[str, ...]  # those of the table that occur there
+    runs: Mapping[str, Mapping[int, PredictionTable]]  # slug -> seed -> predictions
+    learnt: tuple[str, ...]  # slugs of the rows that were trained on it, which are not in ``runs``
+
+
+def predict_external(rows: Sequence[RowRuns], chosen: Sequence[ExtraRecipe], data: Path, say: Callable[[str], None]) -> list[External]:
+    """Every run's predictions of other data sets without their published test parts; made once a run, and kept in its folder.
+
+    Args:
+        rows: the rows with their runs.
+        chosen: the data sets, their folders named from the table's data.
+        data: the table's data.
+        say: called with a line for each data set, for one that is not there, and for runs whose network is not.
+
+    Raises:
+        DataError: a data set is there but cannot be read, or lacks a class.
+        OutputError: the disk refuses.
+    """
+    found = []
+    for one in chosen:
+        folder = data / one.folder
+        if not folder.exists():
+            say(f"{folder}: no such folder; the table goes without it")
+            continue
+        labels = next(run.labels for row in rows for run in row.runs.values())
+        extra = read_extra(folder, one.classes, labels)
+        name = extra.samples.name
+        learnt = tuple(row.slug for row in rows if any(_trained_on(run.record, extra) for run in row.runs.values()))
+        runs = [(row.slug, seed, run) for row in rows if row.slug not in learnt for seed, run in row.runs.items()]
+        say(f"{name}: {len(extra.samples):,} images for {len(runs)} runs")
+        tables: dict[str, dict[int, PredictionTable]] = {}
+        for slug, seed, run in runs:
+            try:
+                predictions = _predictions(run.folder, extra)
+            except TrainingError as error:
+                say(f"not evaluated on {name}: {error}")
+            else:
+                tables.setdefault(slug, {})[seed] = predictions
+        if tables:
+            classes = tuple(code for code in labels.codes if code in set(one.classes.values()))
+            found.append(External(name, extra.fingerprint, classes, tables, learnt))
+    return found
+
+
+def external_result(
+    external: External, reference: str, temperatures: Mapping[str, Mapping[int, float]], *, resamples: int
+) -> dict[str, Any]:
+    """A data set's figures as plain data, with paired differences from the reference.
+
+    Args:
+        external: the predictions.
+        reference: slug of the row that the others are tested against.
+        temperatures: slug -> seed -> temperature.
+        resamples: bootstrap resamples.
+    """
+    runs = external.runs
+    scale = {slug: {seed: temperatures[slug][seed] for seed in by_seed} for slug, by_seed in runs.items()}
+    measured = Measured(runs, resamples=resamples, temperatures=scale)
+    figures = {slug: measured.figures(slug) for slug in runs}
+    couples = [(reference, slug) for slug in runs if slug != reference] if reference in runs else []
+    return {
+        "data": external.name,
+        "fingerprint": external.fingerprint,
+        "classes": list(external.classes),
+        "images": measured.images,
+        "groups": measured.groups,
+        "rows": {
+            slug: {"seeds": list(one.seeds), **plain({name: (one.overall | one.probability)[name] for name in METRICS})}
+            for slug, one in figures.items()
+        },
+        "pairs": [
+            {"second": pair.second, "seeds": list(pair.seeds), "differences": pair.tested()} for pair in measured.pairs(couples, METRICS)
+        ],
+        "learnt_from_it": list(external.learnt),
+    }
+
+
+def _trained_on(record: Mapping[str, Any], extra: Extra) -> bool:
+    """Whether a run, or a teacher of it, was trained on the data set."""
+    return any(one["fingerprint"] == extra.fingerprint for one in (*record.get("extra", []), *record.get("taught", [])))
+
+
+def _predictions(folder: Path, extra: Extra) -> PredictionTable:
+    """A run's predictions of a data set, made where they are not there or are of other images."""
+    path = folder / "predictions" / f"elsewhere-{extra.samples.name}-{extra.fingerprint[:12]}.csv"
+    codes = extra.samples.labels.codes
+    if path.is_file():
+        try:
+            table = read_predictions(path, codes=codes)
+        except DataError:
+            pass  # damaged: made anew
+        else:
+            if list(table.images) == extra.samples.frame["image"].tolist():
+                return table
+    run = load_run(folder)
+    pixels = open_cache(extra.samples, run.recipe.final_size, progress=False).pixels
+    network = run.network().to(memory_format=torch.channels_last)
+    write_split_predictions(network, extra.samples, pixels, "train", path, device=torch.device("cpu"), batch=_BATCH, maps=False)
+    return read_predictions(path, codes=codes)

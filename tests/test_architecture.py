@@ -36,7 +36,7 @@ USE = {
 MAKE = {
     "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training", "export", "workflow", "reproduce"
 }  # fmt: skip
-HEAVY = ("torch", "torchvision", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "timm", "kornia", "onnx", "ray")
+HEAVY = ("torch", "torchvision", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "timm", "onnx", "ray")
 
 
 def modules() -> list[Path]:

@@ -61,7 +61,7 @@ def examine() -> list[Finding]:
     ]
     found += [_package("use", name, extra=None) for name in ("numpy", "pillow", "onnxruntime", "pydantic", "typer", "rich")]
     found += [_package("serve", name, extra=None) for name in ("fastapi", "uvicorn", "python-multipart")]
-    found += [_package("train", name, extra="train", deep=True) for name in ("torch", "torchvision", "timm", "lightning", "kornia")]
+    found += [_package("train", name, extra="train", deep=True) for name in ("torch", "torchvision", "timm", "lightning")]
     train = ("pandas", "scikit-learn", "scipy", "matplotlib", "onnx", "onnxscript", "pyyaml")
     found += [_package("train", name, extra="train") for name in train]
     found += [_package(extra, name, extra=extra) for extra, name in (("fast", "cykooz-resizer"), ("parquet", "pyarrow"), ("ray", "ray"))]

@@ -13,8 +13,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from kornia.geometry.conversions import normalize_homography
-from kornia.geometry.transform import get_affine_matrix2d
 from torch import Tensor
 
 from lentigo.config.recipe import AugmentRecipe, ColourRecipe
@@ -95,14 +93,13 @@ def sampling_matrices(recipe: AugmentRecipe, draws: Draws, size: int) -> Tensor:
         angle = angle + 90 * (warp[:, TURN] * 4).floor()
     # Zooming in and out by the same factor are equally likely: uniform in the logarithm.
     zoom = _between(warp[:, SCALE], math.log(recipe.scale[0]), math.log(recipe.scale[1])).exp()
-    shift = _between(warp[:, [SHIFT_X, SHIFT_Y]], -recipe.translation, recipe.translation) * size  # (N, 2)
+    shift = _between(warp[:, [SHIFT_X, SHIFT_Y]], -recipe.translation, recipe.translation) * size  # (N, 2), pixels
     stretch = _between(aspect, -math.log(recipe.aspect) / 2, math.log(recipe.aspect) / 2).exp()
-    centre = torch.full((len(warp), 2), (size - 1) / 2)
-    forward: Tensor = get_affine_matrix2d(
-        shift, centre, torch.stack([zoom * stretch * flip_h, zoom / stretch * flip_v], 1), angle
-    )  # (N, 3, 3), pixels
-    backward: Tensor = torch.linalg.inv(normalize_homography(forward, (size, size), (size, size)))
-    return backward[:, :2]
+    # The change is y = R diag(scale) x + t with the image's centre at zero; its inverse says where y comes from.
+    scale_x, scale_y = zoom * stretch * flip_h, zoom / stretch * flip_v
+    cos, sin = torch.deg2rad(angle).cos(), torch.deg2rad(angle).sin()
+    rows = torch.stack([cos / scale_x, sin / scale_x, -sin / scale_y, cos / scale_y], 1).view(-1, 2, 2)
+    return torch.cat([rows, -rows @ (2 * shift / (size - 1))[:, :, None]], 2)
 
 
 def colour_matrices(recipe: ColourRecipe, draws: Draws) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ import sys
 from itertools import chain, zip_longest
 from pathlib import Path
 
+import distributed_probe
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +17,7 @@ import tiny_training
 
 from lentigo.data import open_cache, read_samples
 from lentigo.evaluation import read_predictions
+from lentigo.training.batches import Batches
 
 PROBE = Path(__file__).parents[1] / "distributed_probe.py"
 STEPS = 3
@@ -24,22 +26,25 @@ FIGURES = ["epoch", "size", "lr", "train_loss", "val_loss", "val_accuracy", "val
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three runs, trained at the same time: ``one`` process, ``two`` that Lightning starts, ``torchrun`` that torchrun starts."""
+    """Three runs, trained at the same time: ``one`` in this process, ``two`` that Lightning starts, ``torchrun`` that torchrun starts."""
     place = tmp_path_factory.mktemp("distributed")
     open_cache(read_samples(tiny_training.data()), 32, tiny_training.cache_folder(), progress=False)
     clean = {key: value for key, value in os.environ.items() if key not in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
-    starts = {"one": ([sys.executable], 1), "two": ([sys.executable], 2), "torchrun": (launch, 2)}
+    source, cache = str(tiny_training.data()), str(tiny_training.cache_folder())
     children = {
         name: subprocess.Popen(
-            [*words, str(PROBE), str(tiny_training.data()), str(place / name), str(tiny_training.cache_folder()), str(devices)],
+            [*words, str(PROBE), source, str(place / name), cache, "2"],
             env=clean | {"OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for name, (words, devices) in starts.items()
+        for name, words in {"two": [sys.executable], "torchrun": launch}.items()
     }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Batches, "training", Batches.training)  # the probe replaces it
+        distributed_probe.main(source, str(place / "one"), cache, 1)
     for name, child in children.items():
         output, _ = child.communicate(timeout=600)
         assert child.returncode == 0, f"{name}: {output}"

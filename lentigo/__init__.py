@@ -1,4 +1,4 @@
-"""lentigo: small networks that classify skin-lesion images: train, judge honestly, explain, and run on a phone.
+"""lentigo: small networks that classify skin-lesion images: train, evaluate, explain, and run on a phone.
 
 Research software, not a medical device.
 

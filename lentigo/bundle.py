@@ -180,7 +180,7 @@ class Grouping(_Model):
 
 
 class Provenance(_Model):
-    """Where the model came from: enough to train it again and to judge its figures."""
+    """Where the model came from: enough to train it again and to interpret its figures."""
 
     command: str
     recipe: dict[str, Any]

@@ -38,7 +38,7 @@ lentigo doctor [dim]· say what is installed and what is missing[/dim]
 
 app = typer.Typer(
     name="lentigo",
-    help="Small networks that classify skin-lesion images: train, judge honestly, explain, and run on a phone.",
+    help="Small networks that classify skin-lesion images: train, evaluate, explain, and run on a phone.",
     epilog=EPILOG,
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -57,7 +57,7 @@ def _version(show: bool) -> None:
 def _options(
     version: bool = typer.Option(False, "--version", help="Print the version and stop.", callback=_version, is_eager=True),
 ) -> None:
-    """Small networks that classify skin-lesion images: train, judge honestly, explain, and run on a phone."""
+    """Small networks that classify skin-lesion images: train, evaluate, explain, and run on a phone."""
 
 
 use.register(app)

@@ -1,7 +1,7 @@
 """Images of other data sets that a run learns from as well, under the classes of its own.
 
 They are for training only: validation and test stay the run's own data, and the published test part of
-the other data set is left out, so that it can still judge the trained network.
+the other data set is left out, so that the trained network can still be evaluated on it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def rename_classes(samples: Samples, folder: str | Path, classes: Mapping[str, s
 
 
 def check_apart(samples: Samples, extras: Sequence[Extra]) -> None:
-    """No image to learn from may be one that the run is judged by.
+    """No training image may be one that the run is evaluated on.
 
     Raises:
         DataError: one is, told by its id.

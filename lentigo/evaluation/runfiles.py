@@ -33,7 +33,7 @@ class RunFiles:
         split: the part that ``test`` holds: ``test``, or whichever was asked for.
         record: ``run.json``, empty where there is none.
         labels: the classes, in the order of the probability columns.
-        test: the predictions to judge.
+        test: the predictions to evaluate.
         validation: predictions on the validation part, for the temperature and the thresholds.
         log: one row an epoch.
         maps: class-activation maps of ``test``.
@@ -55,7 +55,7 @@ def read_run(source: str | Path, *, split: str = "test") -> RunFiles:
 
     Args:
         source: a run folder, or a CSV of predictions.
-        split: which predictions to judge: ``predictions/<split>.csv``.
+        split: which predictions to evaluate: ``predictions/<split>.csv``.
 
     Raises:
         DataError: nothing there, no such predictions, or a file that is damaged.

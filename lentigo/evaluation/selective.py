@@ -1,4 +1,4 @@
-"""The report's section on trust: answering only where the model is sure, and prediction sets that keep their promise.
+"""Selective classification and prediction sets: the report's section on abstention.
 
 Selective classification (Geifman and El-Yaniv, NeurIPS 2017): the images are put in order of a doubt, and only the least doubtful share is
 answered. Everything comes from the predictions on file.
@@ -124,7 +124,7 @@ def trust_section(
     """Measure the section.
 
     Args:
-        table: the predictions that are judged.
+        table: the predictions to evaluate.
         probabilities: (N, K) as shown to a user.
         conformal: quantiles fitted on other images; None leaves the prediction sets out.
         resamples: bootstrap resamples.

@@ -31,7 +31,7 @@ from lentigo.training import load_run
 Array = np.ndarray[Any, Any]
 Outputs = dict[str, Array | None]
 
-# Float16 storage rounds each weight by up to 2^-11 of itself, which a network adds up to a few thousandths; the accuracy gate judges that.
+# Float16 storage rounds each weight by up to 2^-11 of itself, which a network adds up to a few thousandths; the accuracy gate checks that.
 _FLOAT16_FACTOR = 20.0
 _FLOAT16_MAPS = 50.0  # of maps, sums in which much cancels out
 

@@ -1,4 +1,4 @@
-"""Is this a photograph that can be judged at all: exposure, sharpness, and whether anything stands out.
+"""Image quality: exposure, sharpness, and whether anything stands out.
 
 Measured on the very pixels that the network sees. ``quality.json`` holds the thresholds, for this module and for the phone app alike; the
 golden vectors hold both to the same measures. Two levels: *hint* (the answer stands, the picture could be better) and *refuse*

@@ -164,7 +164,7 @@ def check_start(recipe: Recipe) -> Spec | None:
 
 
 def check_unseen(spec: Spec, recipe: Recipe, samples: Samples) -> None:
-    """Refuse the features of a bundle that has learnt from images that would judge the run.
+    """Refuse the features of a bundle that was trained on images that the run would be evaluated on.
 
     Raises:
         TrainingError: it was trained on this data set with another split, or has learnt from it otherwise.

@@ -47,7 +47,7 @@ def prepare_extras(recipe: Recipe, data: Path, samples: Samples) -> tuple[Extra,
         samples: the run's own images, split.
 
     Raises:
-        DataError: one cannot be read, or holds images that the run is judged by.
+        DataError: one cannot be read, or holds images that the run is evaluated on.
     """
     found = []
     for number, chosen in enumerate(recipe.data.extra):

@@ -50,8 +50,8 @@ def open_teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | 
         folder: the student's run folder.
 
     Raises:
-        TrainingError: a teacher of other classes, one that has learnt from images that judge the student, or one that is named by its
-            recipe and has not learnt from the student's other data sets.
+        TrainingError: a teacher of other classes, one that was trained on images that the student is evaluated on, or one that is
+            named by its recipe and was not trained on the student's other data sets.
     """
     from lentigo.training.distil import Teachers
 

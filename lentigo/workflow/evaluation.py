@@ -33,7 +33,7 @@ class Evaluation:
     """A report that was written.
 
     Attributes:
-        title: what was judged on what.
+        title: what was evaluated on what.
         folder: the folder with the predictions: the run folder, or a new one for a bundle.
         index: the report's ``index.html``.
         metrics: the content of ``metrics.json``.
@@ -77,7 +77,7 @@ def evaluate(
             bundle for that.
         limit: no more images than this for ``stress``, drawn at random.
         prevalence: share of malignant lesions that the report states predictive values for.
-        group_by: for a bundle, a column or a pattern on file names that tells the lesion, to judge lesions instead of pictures.
+        group_by: for a bundle, a column or a pattern on file names that tells the lesion, to evaluate lesions instead of pictures.
         missing: for a bundle, rows of a table whose image is not there: ``error`` or ``skip``.
         progress: where images are classified, show a bar, or a function called with (done, total).
 
@@ -128,7 +128,7 @@ def evaluate_run(
 
     Args:
         run: a run folder.
-        split: which predictions to judge, ``predictions/<split>.csv``.
+        split: which predictions to evaluate, ``predictions/<split>.csv``.
         out: the report's folder; ``report`` in the run folder when left out.
         stress: first classify degraded images with the run's bundle, see `evaluate`.
         limit: no more images than this for ``stress``.
@@ -167,9 +167,9 @@ def evaluate_bundle(
 ) -> Evaluation:
     """Classify a labelled data set with a bundle, and write predictions and report.
 
-    Which images are judged: those of ``split`` in ``split_file``; else by ``protocol``; else, where the data set is the one that the
+    Which images are evaluated: those of ``split`` in ``split_file``; else by ``protocol``; else, where the data set is the one that the
     bundle was trained on (same fingerprint), by the very split of its training; else, where training saw images of it as well, all the
-    others; else all of them. The title says which, and how many of the judged images the bundle was trained on where that is known.
+    others; else all of them. The title says which, and how many of these images the bundle was trained on where that is known.
 
     Args:
         bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.

@@ -1,4 +1,4 @@
-"""Which images of a data set a bundle is judged on, and what is to be said of the choice."""
+"""Which images of a data set a bundle is evaluated on, and how the choice is described."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OWN_LAYOUTS = ("folder", "csv")
 
 @dataclass(frozen=True)
 class Part:
-    """The images to judge, and what is to be said of the choice."""
+    """The images to evaluate, and how the choice is described."""
 
     samples: Samples
     protocol: str
@@ -35,13 +35,13 @@ class Judged:
     """A data set under the bundle's classes.
 
     Attributes:
-        samples: what may be judged.
+        samples: what may be evaluated.
         fingerprint: of the whole data set.
         learnt: ids of the images that training saw as those of another data set; None where it saw none of this one.
         teacher: a teacher of the bundle that has learnt from this data set, where training itself has not.
         left_out: images of classes that nobody asked for.
         classes: the data's class codes -> the bundle's, where they were given.
-        lesions: image id -> the lesion that it is a picture of, where lesions are judged; None where pictures are.
+        lesions: image id -> the lesion that it is a picture of, where lesions are evaluated; None where pictures are.
         by: how the lesions are known.
     """
 
@@ -145,7 +145,7 @@ def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
 
 
 def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None) -> Part:
-    """The images to judge; see ``evaluate_bundle`` for the order of choice.
+    """The images to evaluate; see ``evaluate_bundle`` for the order of choice.
 
     Raises:
         DataError: no such split, arguments that exclude each other, a data set that cannot be divided so, or no image that training

@@ -25,13 +25,13 @@ def made_by(spec: Spec) -> dict[str, Any]:
 
 
 def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Path, seconds: float) -> None:
-    """Write ``run.json`` of a bundle that was judged on a data set, as the report reads it.
+    """Write ``run.json`` of a bundle that was evaluated on a data set, as the report reads it.
 
     Args:
         folder: of the predictions.
         spec: the bundle's.
         judged: the data set.
-        part: the images of it that were judged.
+        part: the images of it that were evaluated.
         data: where the data set is.
         seconds: wall time.
 

@@ -1,4 +1,4 @@
-"""Runs a bundle's network on degraded images, and on images with parts deleted or cues added; figures come later, from the files.
+"""Run a bundle's network on degraded images and on images with parts deleted or artifacts added; figures come later, from the files.
 
 Writes the folder that `lentigo.evaluation.robustness` reads.
 """

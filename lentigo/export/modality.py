@@ -77,16 +77,21 @@ def append_modality(content: bytes, kind: Kind, threshold: float) -> bytes:
     read = {name for node in nodes for name in node.input}
     model.graph.initializer.extend(tensor for tensor in other.graph.initializer if tensor.name in read)
     model.graph.initializer.extend(numpy_helper.from_array(value, _PREFIX + name) for name, value in arrays.items())
+
+    def node(operator: str, inputs: str, output: str, **attributes: Any) -> onnx.NodeProto:
+        names = [_PREFIX + name for name in inputs.split()]
+        return helper.make_node(operator, names, [_PREFIX + output], name=_PREFIX + output, **attributes)
+
     shrink: dict[str, Any] = {"mode": "linear", "antialias": 1, "axes": [2, 3]}
     model.graph.node.extend(
         [
             helper.make_node("Resize", [INPUT, "", "", _PREFIX + "extent"], [_PREFIX + INPUT], name=_PREFIX + "shrink", **shrink),
             *nodes,
-            helper.make_node("MatMul", [_PREFIX + "logits", _PREFIX + "own"], [_PREFIX + "kind"], name=_PREFIX + "kind"),
-            helper.make_node("Sub", [_PREFIX + "logits", _PREFIX + "never"], [_PREFIX + "others"], name=_PREFIX + "others"),
-            helper.make_node("ReduceMax", [_PREFIX + "others", _PREFIX + "column"], [_PREFIX + "rival"], name=_PREFIX + "rival", keepdims=0),
-            helper.make_node("Sub", [_PREFIX + "rival", _PREFIX + "kind"], [_PREFIX + "margin"], name=_PREFIX + "margin"),
-            helper.make_node("Add", [_PREFIX + "margin", _PREFIX + "threshold"], [_PREFIX + "score"], name=_PREFIX + "score"),
+            node("MatMul", "logits own", "kind"),  # (N,)
+            node("Sub", "logits never", "others"),  # (N, K)
+            node("ReduceMax", "others column", "rival", keepdims=0),
+            node("Sub", "rival kind", "margin"),
+            node("Add", "margin threshold", "score"),
             helper.make_node("Max", [_OWN, _PREFIX + "score"], [OUTPUT], name=OUTPUT),
         ]
     )

@@ -17,7 +17,7 @@ from lentigo.training.samples import prepare_samples
 
 MODELS = {
     "dermoscopy-7": ("ham10000-400", ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")),
-    "isic-3": ("isic2017", ("mel", "nv", "sk")),
+    "isic-3": ("isic2017-384", ("mel", "nv", "sk")),
     "smartphone-6": ("pad_ufes_20", ("ack", "bcc", "mel", "nev", "scc", "sek")),
 }
 

@@ -4,7 +4,7 @@
  * Environment: LENTIGO_APP_OUT (the built app), LENTIGO_BUNDLES (a folder of bundles).
  */
 
-import { readFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { copyBundles } from "./bundles.mjs";
@@ -16,11 +16,32 @@ const app = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 const out = path.resolve(app, process.env.LENTIGO_APP_OUT ?? "../lentigo/serving/static");
 const bundles = path.resolve(app, process.env.LENTIGO_BUNDLES ?? "../lentigo/bundles");
 
+const SCREENSHOTS = [
+  { name: "app-answer-desktop-en.jpg", sizes: "1280x860", form_factor: "wide", label: "An answer" },
+  { name: "app-answer-phone-en-dark.jpg", sizes: "720x1280", form_factor: "narrow", label: "An answer on a phone" },
+];
+
+await addScreenshots();
 await drawIcons(path.join(app, "public/icon.svg"), out);
 const packaged = await copyBundles(bundles, path.join(out, "bundles"));
 const precached = await writeServiceWorker(path.join(app, "src/sw.ts"), out, packaged);
 await compressAll(out);
 await writeSizes();
+
+/** Pictures for the browser's own offer to install, where the checkout has them (build/screenshots.mjs draws them). */
+async function addScreenshots() {
+  const manifest = JSON.parse(await readFile(path.join(out, "manifest.webmanifest"), "utf8"));
+  manifest.screenshots = [];
+  for (const shot of SCREENSHOTS) {
+    const { name, ...rest } = shot;
+    const picture = await readFile(path.join(app, "../docs/images", name)).catch(() => null);
+    if (picture === null) continue;
+    await mkdir(path.join(out, "screenshots"), { recursive: true });
+    await writeFile(path.join(out, "screenshots", name), picture);
+    manifest.screenshots.push({ src: `screenshots/${name}`, type: "image/jpeg", ...rest });
+  }
+  await writeFile(path.join(out, "manifest.webmanifest"), `${JSON.stringify(manifest, null, 2)}\n`);
+}
 
 /** Say what a first load costs. */
 async function writeSizes() {

@@ -104,6 +104,7 @@ test("can be installed: manifest, icons and a start page", async ({ page, url, r
     icons: { src: string; sizes: string; type: string }[];
     shortcuts: { url: string }[];
     share_target: { action: string };
+    screenshots: { src: string; sizes: string; form_factor: string }[];
   };
   expect(manifest.shortcuts.map((shortcut) => shortcut.url)).toEqual(["./#/check", "./#/notebook"]);
   expect(manifest.share_target.action).toBe("./share");
@@ -120,6 +121,18 @@ test("can be installed: manifest, icons and a start page", async ({ page, url, r
       expect(`${png.readUInt32BE(16)}x${png.readUInt32BE(20)}`).toBe(sizes);
     }
   }
+  expect(manifest.screenshots.map((shot) => shot.form_factor)).toEqual(["wide", "narrow"]);
+  const sizes = await page.evaluate(
+    (names) =>
+      Promise.all(
+        names.map(async (name) => {
+          const { width, height } = await createImageBitmap(await (await fetch(name)).blob());
+          return `${width}x${height}`;
+        }),
+      ),
+    manifest.screenshots.map(({ src }) => src),
+  );
+  expect(sizes).toEqual(manifest.screenshots.map((shot) => shot.sizes));
   const devtools = await page.context().newCDPSession(page);
   const { errors } = await devtools.send("Page.getAppManifest");
   expect(errors).toEqual([]);

@@ -112,8 +112,8 @@ test("a reload and a closed tab lose no photograph, no crop and no answer to a q
   await expect(first.getByTestId("small-answer")).toHaveCount(2);
   const before = await shown(first);
   await first.reload();
+  await expect(first.getByTestId("notice-done")).toContainText("Your photographs from before are back: 2."); // a while
   await modelReady(first);
-  await expect(first.getByTestId("notice-done")).toContainText("Your photographs from before are back: 2.");
   await expect(first.getByTestId("small-answer")).toHaveCount(2);
   expect(await shown(first)).toEqual(before);
   await expect(first.getByTestId("concern-growing")).toBeChecked();

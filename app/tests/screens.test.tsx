@@ -44,6 +44,7 @@ function photo(id: number, probabilities: number[], unlike = false): Photo {
     blob: new Blob(),
     edit: NO_EDIT,
     error: null,
+    model: entry.digest,
     analysis: {
       probabilities,
       logits: [],
@@ -114,6 +115,31 @@ describe("the check under way", () => {
     expect(page.querySelector(".bars-muted")).not.toBeNull();
     expect(page.textContent).toContain("Other diseases exist");
   });
+});
+
+test("an answer says what its bundle does not carry, and claims no more", () => {
+  const bare = { ...spec, operating_points: [], conformal: null, abstention: null, domain: "not stated" as const };
+  const shownFor = (carried: Spec): HTMLElement => {
+    model.value = { kind: "ready", entry, spec: carried, card: "" };
+    photos.value = [photo(0, BENIGN)];
+    return draw(h(Results, { answer: answer.value!, spec: carried, hints: [], chosen: 0, onChoose: () => undefined }));
+  };
+  const find = (id: string) => document.querySelector(`[data-testid=${id}]`);
+  shownFor(bare);
+  expect(answer.value!.verdict).toMatchObject({ kind: "unsure", doubt: "noLine" });
+  expect(find("prediction-set")).toBeNull();
+  expect(find("not-stated")).not.toBeNull();
+  expect(find("never-abstains")).not.toBeNull();
+  shownFor({ ...spec, abstention: { score: "energy", threshold: 1, accepted: 0.9, images: 1, measured: {} } });
+  expect(find("not-stated")).toBeNull();
+  expect(find("never-abstains")).toBeNull();
+});
+
+test("no answer of one model is shown under another's name", () => {
+  photos.value = [photo(0, BENIGN)];
+  expect(answer.value!.verdict).toEqual({ kind: "below" });
+  model.value = { kind: "ready", entry: { ...entry, digest: "1" }, spec, card: "" };
+  expect(answer.value).toBeNull();
 });
 
 test("a card tells the verdict in words and shape", () => {

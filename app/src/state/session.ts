@@ -22,7 +22,14 @@ export interface Photo {
   blob: Blob;
   edit: Edit;
   analysis: Analysis | null;
+  /** Digest of the model whose analysis it is. */
+  model?: string;
   error: PlainError | null;
+}
+
+/** What the model in use says of a photograph; another's answer is none. */
+function analysisBy(digest: string, { analysis, model: by }: Photo, classes: number): Analysis | null {
+  return analysis !== null && by === digest && analysis.probabilities.length === classes ? analysis : null;
 }
 
 export const photos = signal<Photo[]>([]);
@@ -107,16 +114,16 @@ function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Conc
 /** The answer about all photographs; where the model abstains on all of them, so does the answer. */
 export const answer = computed<Answer | null>(() => {
   if (model.value.kind !== "ready") return null;
-  const { spec } = model.value;
-  const done = photos.value.flatMap((photo) => (photo.analysis === null ? [] : [photo.analysis]));
-  if (done.length === 0 || done.some((analysis) => analysis.probabilities.length !== spec.classes.length)) return null;
-  return answerOf(done, spec, concerns.value);
+  const { spec, entry } = model.value;
+  const done = photos.value.flatMap((photo) => analysisBy(entry.digest, photo, spec.classes.length) ?? []);
+  return done.length === 0 ? null : answerOf(done, spec, concerns.value);
 });
 
 /** The answer about one photograph alone. */
-export function smallAnswer({ analysis }: Photo, spec: Spec): Answer | null {
-  if (analysis === null || analysis.probabilities.length !== spec.classes.length) return null;
-  return answerOf([analysis], spec, []);
+export function smallAnswer(photo: Photo, spec: Spec): Answer | null {
+  if (model.value.kind !== "ready") return null;
+  const analysis = analysisBy(model.value.entry.digest, photo, spec.classes.length);
+  return analysis && answerOf([analysis], spec, []);
 }
 
 export const busy = computed(() => photos.value.some((photo) => photo.analysis === null && photo.error === null));
@@ -166,7 +173,7 @@ async function classify(id: number): Promise<void> {
       return;
     }
     now.analysis?.picture.close();
-    update(id, { analysis, error: null });
+    update(id, { analysis, model: entry.digest, error: null });
   } catch (error) {
     if (!photos.value.some((candidate) => candidate.id === id)) return;
     tellError(error, photo.name);

@@ -35,6 +35,24 @@ export function Knows({ classes }: { classes: readonly ClassNames[] }) {
   );
 }
 
+/** What the bundle does not carry, and so cannot be relied on. */
+function NotCarried({ spec: { domain, abstention } }: { spec: Spec }) {
+  return (
+    <>
+      {domain === "not stated" && (
+        <p class="small" data-testid="not-stated">
+          {t("madeForNotStated")}
+        </p>
+      )}
+      {abstention === null && (
+        <p class="small" data-testid="never-abstains">
+          {t("neverAbstains")}
+        </p>
+      )}
+    </>
+  );
+}
+
 interface Props {
   answer: Answer;
   spec: Spec;
@@ -75,6 +93,7 @@ export function Results({ answer, spec, hints, chosen, onChoose }: Props) {
       )}
       <Questions />
       <Knows classes={spec.classes} />
+      <NotCarried spec={spec} />
     </div>
   );
 }

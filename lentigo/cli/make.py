@@ -13,7 +13,7 @@ import typer
 
 from lentigo.cli.data import GroupBy, LabelBy, Missing, MissingFiles, Protocol, SkipUnreadable
 from lentigo.cli.output import AsJson, print_json, print_table, say
-from lentigo.errors import DataError
+from lentigo.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
     from lentigo.workflow import Evaluation
@@ -130,7 +130,10 @@ def train(
         if is_first_process():
             say(str(plan))
     else:
-        chosen = load_recipe(recipe or (out or Path("runs") / name_of(data)) / "recipe.yaml", changes)
+        begun = (out or Path("runs") / name_of(data)) / "recipe.yaml"
+        if recipe is None and not begun.is_file():
+            raise TrainingError(f"{begun.parent}: no run to resume; start one without --resume, or name its folder with --out")
+        chosen = load_recipe(recipe or begun, changes)
     folder = out or Path("runs") / chosen.name
     ready = check_run(chosen, data, folder, resume=resume)
     if ready is not None and chosen.data.protocol in ("lesion", "patient") and not ready.samples.groups.known:
@@ -489,8 +492,6 @@ def sweep(
 
 def _report(failed: tuple[str, ...], rest: str) -> None:
     """End with one line and exit code 2 where runs could not be used; what could be is written by now."""
-    from lentigo.errors import TrainingError
-
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise TrainingError(f"{len(failed)} run{'s' if len(failed) > 1 else ''} could not be used, {rest}: {failed[0]}{more}")

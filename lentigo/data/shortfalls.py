@@ -9,7 +9,10 @@ ABSTENTION = 20
 """Validation images below which no threshold of abstention is set."""
 CALIBRATION = 100
 """Validation images below which a fitted temperature is rough."""
-MEND = "cross-validation (lentigo sweep RECIPE --folds 5) judges on every image; merging small classes, or more images, mends it"
+MEND = (
+    "cross-validation (lentigo sweep RUN/recipe.yaml --data DATA --folds 5) validates on every image outside the test part; merging small "
+    "classes, or more images, mends it"
+)
 
 
 def recorded_shortfalls(record: Mapping[str, Any]) -> tuple[str, ...]:

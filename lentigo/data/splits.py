@@ -113,7 +113,7 @@ def load_split(samples: Samples, path: str | Path) -> Samples:
     for extra, text in ((named - own, "that are not in the data"), (own - named, "of the data left out")):
         if extra:
             raise DataError(
-                f"{path}: not a split of this data ({samples.name}, {len(own):,} images): "
+                f"{path}: not a split of this data ({samples.title}, {len(own):,} images): "
                 f"{len(extra):,} images {text}, the first {min(extra)!r}"
             )
     return samples.with_split(table.set_index("image")["split"])
@@ -130,11 +130,11 @@ def _assign(samples: Samples, split: NDArray[np.object_]) -> Samples:
 
 def _official(samples: Samples, shares: NDArray[np.float64], seed: int) -> Samples:
     if "official_split" not in samples.frame.columns:
-        raise DataError(f"{samples.name}: has no published split (column official_split); use protocol 'lesion' or 'image'")
+        raise DataError(f"{samples.title}: has no published split (column official_split); use protocol 'lesion' or 'image'")
     split = samples.frame["official_split"].to_numpy(dtype=object).copy()
     for name in ("train", "test"):
         if not (split == name).any():
-            raise DataError(f"{samples.name}: no image is in the published {name} split")
+            raise DataError(f"{samples.title}: no image is in the published {name} split")
     if not (split == "val").any() and shares[1] > 0:
         rows = np.flatnonzero(split == "train")
         two = np.asarray([shares[0], shares[1]]) / (shares[0] + shares[1])
@@ -151,7 +151,7 @@ def _spread_images(samples: Samples, rows: NDArray[np.intp], shares: NDArray[np.
     for target, code in enumerate(samples.labels.codes):
         members = rng.permutation(np.flatnonzero(targets == target))
         if len(members) < len(used):
-            raise DataError(f"{samples.name}: class {code!r} has {len(members)} images, too few for {len(used)} parts")
+            raise DataError(f"{samples.title}: class {code!r} has {len(members)} images, too few for {len(used)} parts")
         counts = np.zeros(len(shares), dtype=np.intp)
         counts[used] = 1  # every part sees every class
         wanted = shares * len(members)
@@ -184,7 +184,7 @@ def _spread_groups(
         free = int((held & ~bound).sum())
         if int(held.sum()) < len(used) or free < len(free_parts):
             note = f" ({int((held & bound).sum())} of them for training only)" if (held & bound).any() else ""
-            raise DataError(f"{samples.name}: class {code!r} has {int(held.sum())} groups{note}, too few for {len(used)} parts")
+            raise DataError(f"{samples.title}: class {code!r} has {int(held.sum())} groups{note}, too few for {len(used)} parts")
 
     assigned = np.full(len(codes), -1, dtype=np.intp)
     have = np.zeros((len(shares), classes))
@@ -208,6 +208,6 @@ def _spread_groups(
     if len(empty):
         code = samples.labels.codes[int(empty[0][1])]
         raise DataError(
-            f"{samples.name}: class {code!r} does not spread over {len(used)} parts, its groups are too large; try another seed"
+            f"{samples.title}: class {code!r} does not spread over {len(used)} parts, its groups are too large; try another seed"
         )
     return assigned[group_of]

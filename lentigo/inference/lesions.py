@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
@@ -11,6 +10,7 @@ import numpy as np
 
 from lentigo.bundle import Spec
 from lentigo.errors import DataError, did_you_mean
+from lentigo.inference.sources import read_list
 from lentigo.inference.table import Row
 from lentigo.inference.verdict import judge
 
@@ -31,13 +31,12 @@ def group_key(group_by: str, sources: Sequence[str]) -> Key:
     lists = [source for source in sources if source.lower().endswith(".csv") and Path(source).is_file()]
     columns: list[str] = []
     for source in lists:
-        with Path(source).open(newline="", encoding="utf-8-sig", errors="replace") as file:
-            reader = csv.DictReader(file)
-            columns += reader.fieldnames or []
-            if group_by in (reader.fieldnames or ()):
-                named = [column for column in reader.fieldnames or () if column.strip().lower() in ("path", "image")]
-                known = {row[column]: row[group_by] for row in reader for column in named if row.get(group_by)}
-                return lambda path: known.get(path, path)
+        named, rows = read_list(source)
+        columns += [column for column in (rows[0] if rows else ()) if column is not None]
+        chosen = next((column for column in columns if _plain(column) == _plain(group_by)), None)
+        if chosen is not None:
+            known = {row[named]: row[chosen] for row in rows if row.get(named) and row.get(chosen)}
+            return lambda path: known.get(path, path)
     if re.fullmatch(r"\w+", group_by) and lists:
         raise DataError(f"--group-by {group_by!r}: no column of {', '.join(lists)}{did_you_mean(group_by, columns)}")
     try:
@@ -50,6 +49,10 @@ def group_key(group_by: str, sources: Sequence[str]) -> Key:
         return path if found is None else "-".join(part or "" for part in found.groups()) or found.group()
 
     return by_name
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\s_\-.]+", "", column).lower()
 
 
 def merge_rows(rows: Sequence[Row], key: Key, spec: Spec) -> list[Row]:

@@ -6,6 +6,7 @@ import csv
 import glob
 import io
 import os
+import re
 import sys
 import tarfile
 import zipfile
@@ -29,7 +30,7 @@ MAX_BYTES = 256 * 2**20
 _SNIFFED = 512
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ARRAYS = (".npy", ".npz")
-_LIST_COLUMNS = ("path", "image")
+_LIST_COLUMNS = ("path", "image", "filepath", "file", "filename", "imagepath", "imagename", "imageid", "isicid", "imgid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,21 @@ def _read_lines(lines: Iterable[str]) -> Iterator[Item]:
             yield _file(path)
 
 
+def read_list(path: str) -> tuple[str, list[dict[str, str]]]:
+    """The column of a CSV list that names the images, and its rows.
+
+    Raises:
+        DataError: it cannot be read, or has no such column.
+    """
+    column = _list_column(path)
+    encoding, delimiter = _list_format(path)
+    try:
+        with open(path, newline="", encoding=encoding, errors="surrogateescape") as file:  # noqa: PTH123
+            return column, list(csv.DictReader(file, delimiter=delimiter))
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{path}: the list cannot be read to its end ({error})") from None
+
+
 def _list_format(path: str) -> tuple[str, str]:
     """Encoding and delimiter of a CSV list, by its byte-order mark and its header."""
     with open(path, "rb") as file:  # noqa: PTH123
@@ -207,7 +223,7 @@ def _list_column(path: str) -> str:
         raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     for wanted in _LIST_COLUMNS:
         for column in header:
-            if column.strip().lower() == wanted:
+            if re.sub(r"[\s_\-.]+", "", column).lower() == wanted:
                 return column
     raise DataError(f"{path}: has no column 'path' or 'image'; its columns are: {', '.join(header) or '(none)'}")
 

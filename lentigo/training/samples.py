@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lentigo.config.recipe import Recipe
+from lentigo.config.recipe import DataRecipe, Recipe
 from lentigo.data import Samples, balance_training, kfold_samples, load_split, read_samples, split_samples
 from lentigo.data.extra import Extra, check_apart, read_extra
 from lentigo.errors import DataError, TrainingError, did_you_mean
@@ -29,13 +29,23 @@ def prepare_samples(recipe: Recipe, data: Path) -> Samples:
                 f"{data}: the classes are {', '.join(samples.labels.codes)}, but the recipe {recipe.name} is for {', '.join(expected)} "
                 f"(data.labels={chosen.labels}){near}; use --set data.labels=null to train on other classes"
             )
-    samples = split_samples(samples, chosen.protocol, fractions=chosen.fractions, seed=chosen.split_seed)
-    if chosen.folds is not None:
-        samples = kfold_samples(samples, chosen.protocol, folds=chosen.folds, fold=chosen.fold, seed=chosen.split_seed)
+    samples = divide(samples, chosen)
     check_classes(samples)
     if chosen.balance == "offline" and chosen.protocol != "augmented":  # which has balanced all of them
         samples = balance_training(samples, chosen.split_seed)
     return samples
+
+
+def divide(samples: Samples, chosen: DataRecipe) -> Samples:
+    """The samples in the parts that a recipe wants, of its fold where it has folds.
+
+    Raises:
+        DataError: they cannot be divided so.
+    """
+    samples = split_samples(samples, chosen.protocol, fractions=chosen.fractions, seed=chosen.split_seed)
+    if chosen.folds is None:
+        return samples
+    return kfold_samples(samples, chosen.protocol, folds=chosen.folds, fold=chosen.fold, seed=chosen.split_seed)
 
 
 def prepare_extras(recipe: Recipe, data: Path, samples: Samples) -> tuple[Extra, ...]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lentigo.bundle import SPEC, Spec
+from lentigo.bundle import SPEC, Spec, as_name
 from lentigo.data import Samples
 from lentigo.data.groups import GroupSource
 from lentigo.data.readers import Missing
@@ -200,7 +200,7 @@ def evaluate_bundle(
     judged = read_judged(Path(data), spec, classes, group_by, missing)
     samples = judged.samples
     part = choose_part(judged, spec, split=split, split_file=split_file, protocol=protocol)
-    folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{samples.name}"
+    folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{as_name(samples.title) or samples.name}"
     from lentigo.evaluation.calibration import Calibration
     from lentigo.evaluation.report import write_report
     from lentigo.evaluation.robustness import robustness_folder

@@ -12,11 +12,12 @@ from PIL import Image
 
 from lentigo.bundle import Spec, as_name, read_spec
 from lentigo.config.recipe import NetworkRecipe, Recipe, parse_recipe, with_overrides
-from lentigo.data import Samples, read_samples, split_samples
+from lentigo.data import Samples, read_samples
 from lentigo.data.groups import ASK, LEAK
-from lentigo.data.shortfalls import shortfalls
+from lentigo.data.shortfalls import MEND, shortfalls
 from lentigo.errors import DataError
 from lentigo.machine import available_cores
+from lentigo.training.samples import divide
 
 FEATURES = "dermoscopy-7"
 """The packaged model whose features a planned run starts from."""
@@ -64,9 +65,7 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
     samples = read_samples(place, **asked.data.reading)
     chosen: dict[str, Any] = {"name": name_of(place), "description": f"Chosen by lentigo train for {place.resolve().name}"}
     chosen["data"] = _data(samples, with_overrides({}, overrides).get("data") or {})
-    divided = split_samples(
-        samples, chosen["data"]["protocol"], fractions=chosen["data"]["fractions"], seed=chosen["data"].get("split_seed", 0)
-    )
+    divided = divide(samples, parse_recipe({"name": "plan", "data": chosen["data"]}).data)
     counts = {str(code): {part: int(row.get(part, 0)) for part in _PARTS} for code, row in divided.counts().iterrows() if code != "total"}
     learnt = sum(row["train"] for row in counts.values())
     chosen["network"], features = _network(samples)
@@ -194,7 +193,7 @@ def _explain(recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]]
         f"training: {recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimiser.name} at {recipe.optimiser.lr:g}: "
         f"{recipe.epochs * parts['train']:,} views of {parts['train']:,} images",
         f"balance: {drawn}: the largest class has {totals.iloc[0] / totals.iloc[-1]:.1f} times the images of the smallest",
-        "left out or rough: " + ("; ".join(small) if small else "nothing"),
+        "left out or rough: " + ("; ".join(small) + f"; {MEND}" if small else "nothing"),
         f"time: about {_clock(seconds)} on this machine's {available_cores()} CPU cores when they are free",
     )
 

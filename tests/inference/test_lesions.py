@@ -60,3 +60,12 @@ def test_a_column_of_a_list_tells_the_lesion(tmp_path: Path) -> None:
         group_key("lesions", [str(tmp_path / "list.csv")])
     with pytest.raises(DataError, match="regular expression"):
         group_key("(", [])
+
+
+@pytest.mark.parametrize("asked", ["lesion_id", "Lesion ID"])
+def test_a_column_of_a_list_of_any_delimiter_tells_the_lesion(tmp_path: Path, asked: str) -> None:
+    place = tmp_path / "visits.csv"
+    place.write_text("file;Lesion_ID\na.png;1\nb.png;1\nc.png;\n", encoding="utf-16")
+    assert list(map(group_key(asked, [str(place)]), ("a.png", "b.png", "c.png"))) == ["1", "1", "c.png"]
+    with pytest.raises(DataError, match="did you mean 'Lesion_ID'"):
+        group_key("lesions_id", [str(place)])

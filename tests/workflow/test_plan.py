@@ -72,6 +72,18 @@ def test_ten_lines_with_what_was_asked_for_in_them(tmp_path: Path) -> None:
     assert "it needs 20 validation images" in str(plan)  # too few for abstention, and said
 
 
+def test_a_split_of_ones_own_that_shares_patients_is_divided_anew_and_folds_are_counted(tmp_path: Path) -> None:
+    for n in range(48):
+        write_image(tmp_path / "d" / ("train", "test")[n % 2] / ("mel", "nv")[n // 2 % 2] / f"PAT_{n // 4}" / f"{n}.png", n)
+    plan = plan_training(tmp_path / "d")
+    assert plan.recipe.data.protocol == "patient"
+    assert "not the data's own, which has 12 patients in more than one part" in plan.lines[2]
+    folds = plan_training(tmp_path / "d", ["data.folds=3"])
+    assert folds.lines[2] != plan.lines[2]
+    frame = prepare_samples(folds.recipe, tmp_path / "d").frame
+    assert f"{(frame['split'] == 'val').sum()} validation" in folds.lines[2]
+
+
 def test_the_recipe_can_be_written_and_run_again(tmp_path: Path) -> None:
     plan = plan_training(photographs(tmp_path / "data"))
     (tmp_path / "recipe.yaml").write_text(to_yaml(plan.recipe), encoding="utf-8")

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lentigo.data.groups import GroupSource, is_nobody, match_pattern
+from lentigo.data.groups import ASK, GroupSource, is_nobody, match_pattern
 from lentigo.data.readers.folder import has_class_folders, read_folder
 from lentigo.data.readers.isic import (
     ISIC2018_TASK3,
@@ -269,7 +269,7 @@ def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:
         near = did_you_mean(wanted, columns)
         raise DataError(
             f"{place.path}: --group-by {wanted!r} is no column of the table{near if near.startswith('; did') else ''} "
-            f"(found: {some(columns, 20) or 'none'})"
+            f"(found: {some(columns, 20) or 'none'}); {ASK}"
         )
     else:
         source, told = GroupSource("pattern", wanted), match_pattern("--group-by", wanted, frame["path"].tolist())

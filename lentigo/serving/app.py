@@ -15,7 +15,7 @@ from lentigo.serving.config import ServeConfig
 from lentigo.serving.middleware import RequestMiddleware
 from lentigo.serving.openapi import DESCRIPTION, describe_problems
 from lentigo.serving.problems import Problem
-from lentigo.serving.routes import models, predict, state
+from lentigo.serving.routes import models, open_inference, predict, state
 from lentigo.serving.service import Service
 from lentigo.serving.static_files import AppFiles
 
@@ -45,7 +45,7 @@ def create_app(config: ServeConfig, service: Service | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = served
-    for routes in (predict, models, state):
+    for routes in (predict, models, state, open_inference):
         app.include_router(routes.router)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)

@@ -106,9 +106,31 @@ async def read_body(scope: MutableMapping[str, Any], receive: Receive, config: S
         ClientGoneError: the connection is gone.
     """
     kind, boundary = _content_type(scope["headers"])
-    _check_length(scope["headers"], config)
-    parts: _Parts | None = _Parts(boundary, config) if kind == MULTIPART else None
+    if kind == MULTIPART:
+        parts = _Parts(boundary, config)
+        await _receive(scope, receive, config, lease, parts.write)
+        return parts.finish()
     chunks: list[bytes] = []
+    if await _receive(scope, receive, config, lease, chunks.append) == 0:
+        raise Problem("no-image", "the body is empty; send one image, or several as multipart/form-data")
+    return Body([chunks[0] if len(chunks) == 1 else b"".join(chunks)])
+
+
+async def read_json(scope: MutableMapping[str, Any], receive: Receive, config: ServeConfig, lease: Lease) -> bytes:
+    """Read a request's body of JSON; arguments and errors as `read_body`."""
+    media, _ = _media_type(scope["headers"])
+    if media != "application/json":
+        raise Problem("unsupported-type", "send JSON (Content-Type: application/json)")
+    chunks: list[bytes] = []
+    await _receive(scope, receive, config, lease, chunks.append)
+    return b"".join(chunks)
+
+
+async def _receive(
+    scope: MutableMapping[str, Any], receive: Receive, config: ServeConfig, lease: Lease, take: Callable[[bytes], None]
+) -> int:
+    """Take a body in pieces as it arrives, within its limits; how many bytes it had."""
+    _check_length(scope["headers"], config)
     size = 0
     loop = asyncio.get_running_loop()
     end = loop.time() + config.body_timeout_s
@@ -125,10 +147,7 @@ async def read_body(scope: MutableMapping[str, Any], receive: Receive, config: S
                     raise _too_large(config)
                 if chunk:
                     lease.take(len(chunk))
-                    if parts is None:
-                        chunks.append(chunk)
-                    else:
-                        parts.write(chunk)
+                    take(chunk)
                 if not message.get("more_body", False):
                     break
     except TimeoutError:
@@ -137,11 +156,7 @@ async def read_body(scope: MutableMapping[str, Any], receive: Receive, config: S
         ) from None
     if scope.get(TRUNCATED):
         raise Problem("incomplete-body", f"the connection was closed for sending after {size:,} bytes of body")
-    if parts is not None:
-        return parts.finish()
-    if size == 0:
-        raise Problem("no-image", "the body is empty; send one image, or several as multipart/form-data")
-    return Body([chunks[0] if len(chunks) == 1 else b"".join(chunks)])
+    return size
 
 
 @dataclass(slots=True)
@@ -260,8 +275,8 @@ def _lesions(named: list[bytearray], images: int) -> list[str]:
     return names if len(names) == images else names * images
 
 
-def _content_type(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, bytes]:
-    """The media type of the body and its multipart boundary."""
+def _media_type(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, dict[bytes, bytes]]:
+    """The media type of the body, empty where none is given, and its options."""
     given = b""
     for name, value in headers:
         if name == b"content-type":
@@ -269,13 +284,18 @@ def _content_type(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, bytes]:
         elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
             raise Problem("unsupported-type", "encoded bodies are not taken; images are compressed already")
     kind, options = parse_options_header(given)
-    media = kind.decode("latin-1").strip().lower()
+    return kind.decode("latin-1").strip().lower(), options
+
+
+def _content_type(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, bytes]:
+    """What the body is, and its multipart boundary."""
+    media, options = _media_type(headers)
     if media == MULTIPART:
         boundary = options.get(b"boundary", b"")
         if not boundary:
             raise Problem("bad-multipart", "the content type names no boundary")
         return MULTIPART, boundary
-    if given and not media.startswith(RAW_TYPES):
+    if any(name == b"content-type" and value for name, value in headers) and not media.startswith(RAW_TYPES):
         raise Problem(
             "unsupported-type",
             "send an image as it is (Content-Type: image/jpeg, image/png, ..., application/octet-stream) or several as multipart/form-data",

@@ -24,7 +24,8 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 PREDICT = "/v1/predict"
 CARD = "/v1/models/{name}/card"
-ROUTES = (PREDICT, "/v1/models", CARD, "/healthz", "/readyz", "/metrics", "/openapi.json", "app", "other")
+INFER, OPEN_INFERENCE = "/v2/models/{name}/infer", "/v2"
+ROUTES = (PREDICT, INFER, OPEN_INFERENCE, "/v1/models", CARD, "/healthz", "/readyz", "/metrics", "/openapi.json", "app", "other")
 STATUSES = (0, *sorted({200, 304} | {status for status, _ in KINDS.values()}))
 REASONS = tuple(sorted(KINDS))
 SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)

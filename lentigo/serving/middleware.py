@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lentigo.serving import logs
 from lentigo.serving.limits import ClientGoneError
-from lentigo.serving.metrics import PREDICT, ROUTES, SECONDS
+from lentigo.serving.metrics import INFER, OPEN_INFERENCE, PREDICT, ROUTES, SECONDS
 from lentigo.serving.problems import Problem
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ class _Exchange:
         if problem.kind not in _CLOSING and self._unread and self._announced <= _SMALL_BYTES:
             # Reading what is left of a small body costs less than the new connection that closing this one would.
             await self._discard()
+        if self._scope["path"].startswith(OPEN_INFERENCE):
+            problem.extra["error"] = problem.detail  # as that protocol has it
         response = problem.response(self.id)
         if problem.kind in _CLOSING:
             response.headers["connection"] = "close"
@@ -143,9 +145,11 @@ class _Exchange:
         scope, tally = self._scope, self._service.tally
         known = scope["path"] if scope["path"] in ROUTES else "other"
         route = str(scope.get("lentigo.route") or getattr(scope.get("route"), "path", known))
+        if route.startswith(OPEN_INFERENCE):
+            route = INFER if route.endswith("/infer") else OPEN_INFERENCE
         seconds = time.perf_counter() - self._began
         tally.request(route, self.status)
-        if route == PREDICT:
+        if route in (PREDICT, INFER):
             tally.observe("lentigo_request_seconds", seconds, SECONDS)
         kind = self.notes.get("problem")
         if kind is not None:
@@ -163,7 +167,7 @@ class _Exchange:
         )
 
 
-_PROBED = frozenset({"/healthz", "/readyz"})
+_PROBED = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 """Asked by the address of a container, not by a name; they say nothing but whether it lives."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -27,13 +27,15 @@ from lentigo.serving.batching import Answer
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.decoding import DecoderPool
 from lentigo.serving.health import Health
-from lentigo.serving.limits import Body, Budget, Lease, read_body
+from lentigo.serving.limits import Body, Budget, Lease, read_body, read_json
 from lentigo.serving.metrics import Board
 from lentigo.serving.model_manager import Loaded, ModelManager
+from lentigo.serving.open_inference import read_request, write_outputs, write_reply
 from lentigo.serving.problems import Problem
 from lentigo.serving.rendering import describe, draw_map, list_map, merge_lesions
 from lentigo.serving.schemas import Options
 
+T = TypeVar("T")
 _BEAT_S = 1.0
 _TEST_S = 5.0
 _STUCK_S = 20.0
@@ -111,27 +113,54 @@ class Service:
     async def predict(self, request: Request, options: Options) -> Response:
         """Answer a predict request."""
         scope = request.scope
+        key = self._admit(scope, options)
+        with self.budget.lease() as lease:
+            body = await self._read(read_body(scope, request.receive, self.config, lease), lease)
+            self._charge(scope, key, body.images)
+            return await self._answer(scope["lentigo.request"], key, body, options)
+
+    async def infer(self, request: Request, name: str) -> Response:
+        """Answer an inference request of the Open Inference Protocol; one image that cannot be read refuses them all."""
+        scope = request.scope
+        options = Options.model_construct(model=name)
+        key = self._admit(scope, options)
+        with self.budget.lease() as lease:
+            content = await self._read(read_json(scope, request.receive, self.config, lease), lease)
+            lease.take(2 * len(content))  # its text and the images in it
+            asked, images = read_request(content, self.config)
+            del content
+            self._charge(scope, key, images)
+            deadline = asyncio.get_running_loop().time() + self.config.deadline_s
+            loaded, answers = await self._classify(images, options, deadline)
+            for i, answer in enumerate(answers):
+                if isinstance(answer, Problem):
+                    raise Problem(answer.kind, f"image {i}: {answer.detail}")
+            found = [answer for answer in answers if not isinstance(answer, Problem)]
+            outputs = _encoded(write_outputs(asked.names, found, loaded.classifier.spec.codes))
+            await self._record(scope["lentigo.request"], key, loaded, outputs, deadline)
+            return Response(write_reply(loaded, scope["lentigo.request"], asked, outputs), media_type="application/json")
+
+    def _admit(self, scope: Any, options: Options) -> Key | None:
+        """The key of a request that may send its body."""
         key = self.keys.identify(scope["headers"])
         self._note(scope, key=None if key is None else key.name)
         self.keys.charge(key, 1)
         if self.manager.ready.is_set():
             _check_options(self.manager.get(options.model), options)
         self._make_room(1)
-        with self.budget.lease() as lease:
-            body = await self._read(request, lease)
-            self.keys.charge(key, len(body.images) - 1)
-            self._note(scope, images=len(body.images), bytes=sum(map(len, body.images)))
-            return await self._answer(scope["lentigo.request"], key, body, options)
+        return key
 
-    async def _read(self, request: Request, lease: Lease) -> Body:
+    def _charge(self, scope: Any, key: Key | None, images: Sequence[bytes]) -> None:
+        self.keys.charge(key, len(images) - 1)
+        self._note(scope, images=len(images), bytes=sum(map(len, images)))
+
+    async def _read(self, reading: Coroutine[Any, Any, T], lease: Lease) -> T:
         try:
-            return await read_body(request.scope, request.receive, self.config, lease)
+            return await reading
         finally:
             self.tally.add("lentigo_received_bytes_total", amount=lease.held)
 
-    async def _answer(self, request: str, key: Key | None, given: Body, options: Options) -> Response:
-        images = given.images
-        deadline = asyncio.get_running_loop().time() + self.config.deadline_s
+    async def _classify(self, images: list[bytes], options: Options, deadline: float) -> tuple[Loaded, list[Answer]]:
         loaded = await self._wait_for_model(options, deadline)
         self._make_room(len(images))
         within_s = deadline - asyncio.get_running_loop().time()
@@ -140,7 +169,6 @@ class Service:
         try:
             async with asyncio.timeout_at(deadline):
                 answers = [await item.future for item in items]
-                documents = await self._documents(answers, options)
         except TimeoutError:
             raise self._too_late() from None
         finally:
@@ -148,6 +176,17 @@ class Service:
         refused = [answer for answer in answers if isinstance(answer, Problem)]
         self.tally.add("lentigo_images_total", "refused", amount=len(refused))
         self.tally.add("lentigo_images_total", "answered", amount=len(answers) - len(refused))
+        return loaded, answers
+
+    async def _answer(self, request: str, key: Key | None, given: Body, options: Options) -> Response:
+        deadline = asyncio.get_running_loop().time() + self.config.deadline_s
+        loaded, answers = await self._classify(given.images, options, deadline)
+        refused = [answer for answer in answers if isinstance(answer, Problem)]
+        try:
+            async with asyncio.timeout_at(deadline):
+                documents = await self._documents(answers, options)
+        except TimeoutError:
+            raise self._too_late() from None
         if len(refused) == len(answers):
             first = refused[0]
             listed = {"errors": [{"index": i, **problem.document()} for i, problem in enumerate(refused)]} if len(refused) > 1 else None
@@ -155,17 +194,17 @@ class Service:
         lists = {"predictions": _encoded(documents)}
         if given.lesions is not None:
             lists["lesions"] = _encoded(merge_lesions(answers, given.lesions, loaded.classifier.spec, options.top_k))
-        if self.audit is not None:
-            items_sent = [item for listed in lists.values() for item in listed]
-            await self._record(self.audit.record(request, None if key is None else key.name, loaded.identity, items_sent), deadline)
+        await self._record(request, key, loaded, [item for listed in lists.values() for item in listed], deadline)
         head = json.dumps({"request_id": request, "model": loaded.identity, "notice": NOTICE}, ensure_ascii=False)
         body = head.encode()[:-1] + b"".join(b', "%b": [%b]' % (name.encode(), b", ".join(listed)) for name, listed in lists.items())
         return Response(body + b"}", media_type="application/json")
 
-    async def _record(self, recording: Coroutine[Any, Any, None], deadline: float) -> None:
+    async def _record(self, request: str, key: Key | None, loaded: Loaded, sent: Sequence[bytes], deadline: float) -> None:
+        if self.audit is None:
+            return
         try:
             async with asyncio.timeout_at(deadline):
-                await recording
+                await self.audit.record(request, None if key is None else key.name, loaded.identity, sent)
         except TimeoutError:
             raise Problem("audit-failed", "the audit log takes too long to write, and no answer is given without it") from None
 

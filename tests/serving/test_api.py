@@ -267,7 +267,7 @@ def test_models_and_cards(served: Run, bundle: Path, plain: Path) -> None:
 
 def test_health_readiness_and_loading(bundle: Path) -> None:
     async def go() -> None:
-        service = Service(ServeConfig(models=(str(bundle),)))
+        service = Service(ServeConfig(models=(str(bundle),), deadline_s=120))  # a loaded machine takes its time to load
         transport = httpx.ASGITransport(app=create_app(service.config, service))
         async with service.running(), httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             assert (await client.get("/healthz")).json()["status"] == "alive"
@@ -293,7 +293,7 @@ def test_a_service_without_a_model_that_can_be_loaded_says_so(tmp_path: Path) ->
         service = Service(ServeConfig(models=(str(bundle),)))
         (bundle / "model.onnx").write_bytes(b"not a graph")
         async with service.running():
-            for _ in range(200):
+            for _ in range(5000):
                 await asyncio.sleep(0.02)
                 if service.failure:
                     break

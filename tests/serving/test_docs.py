@@ -33,12 +33,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     bundle = tiny_bundle(folder / "tiny", name="dermoscopy-7", size=32)
     for name in ("photo.jpg", "photo2.jpg"):
         (folder / name).write_bytes(jpeg(blob_image(len(name), 80, 60)))
+    made = next(line for line in SERVICE.splitlines() if line.startswith("printf"))
+    subprocess.run(["sh", "-c", made], cwd=folder, check=True)
     with running(folder, models=(str(bundle.path),)) as started:
         yield started
 
 
 def test_there_is_a_curl_line_for_each_call() -> None:
-    paths = {"/v1/predict", "/v1/models", "/v1/models/dermoscopy-7/card", "/healthz", "/readyz", "/metrics", "/openapi.json"}
+    paths = {
+        "/v1/predict",
+        "/v2/models/dermoscopy-7/infer",
+        "/v1/models",
+        "/v1/models/dermoscopy-7/card",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/openapi.json",
+    }
     asked = {re.search(r"http://127\.0\.0\.1:8000([^?' ]*)", line)[1] for line in curl_lines()}  # type: ignore[index]
     assert asked == paths
 

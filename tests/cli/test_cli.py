@@ -131,6 +131,7 @@ def test_broken_files_become_rows_and_the_rest_goes_on(
     assert code == 2  # not one image could be read
 
 
+@pytest.mark.slow
 def test_the_whole_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     """Evaluate, compare, export, check, show and use what was trained."""
     folder = tmp_path / "run"
@@ -162,6 +163,7 @@ def test_the_whole_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert {p.suffix for p in tmp_path.glob("comparison.*")} == {".md", ".csv", ".json"}
 
 
+@pytest.mark.slow
 def test_a_bundle_is_judged_on_a_data_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = run(capsys, "evaluate", tiny_export().path, "--data", tiny_data(), "--out", tmp_path / "judged", "--json")
     assert code == 0
@@ -169,6 +171,7 @@ def test_a_bundle_is_judged_on_a_data_set(capsys: pytest.CaptureFixture[str], tm
     assert list((tmp_path / "judged").rglob("index.html"))
 
 
+@pytest.mark.slow
 def test_train_and_resume_from_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = ["epochs=1", "batch=32", "network.pretrained=none", "data.fractions=[0.5,0.25,0.25]"]
     command = ["train", "phantom-demo", "--data", str(tiny_data()), "--out", str(tmp_path / "run"), "--quiet"]

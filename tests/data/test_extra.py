@@ -134,6 +134,7 @@ def test_run_says_what_it_learnt_from_and_can_go_on(other: Path, tmp_path: Path)
         run_into(run, chosen, resume=True)
 
 
+@pytest.mark.slow
 def test_card_names_what_was_learnt_from_as_well(other: Path, tmp_path: Path) -> None:
     extra = [{"folder": str(other), "classes": {"mole": "nv", "cancer": "mel"}}]
     chosen = parse_recipe(RECIPE | {"data": tiny_run.RECIPE["data"] | {"extra": extra}})
@@ -145,6 +146,7 @@ def test_card_names_what_was_learnt_from_as_well(other: Path, tmp_path: Path) ->
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("published", [True, False])
 def test_a_bundle_is_judged_on_what_it_has_not_learnt_from(published: bool, other: Path, tmp_path: Path) -> None:
     place = tmp_path / "divided.csv" if published else other
@@ -212,6 +214,7 @@ def test_teacher_named_by_its_recipe_learns_from_the_students_extra(other: Path,
     assert load_run(tmp_path / "student").record["taught"] == []
 
 
+@pytest.mark.slow
 def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path) -> None:
     classes = {"mole": "nv", "cancer": "mel"}
     source = {"data": tiny_run.tiny_data(), "cache": tiny_run.tiny_cache()}

@@ -62,6 +62,7 @@ def test_training_goes_on_with_the_layers_it_had() -> None:
     assert any(isinstance(module, CaCo) for module in network.modules())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv3_small_caco", "mobilenetv3_small_se", "mobilenetv3_small_seco"])
 def test_the_runtime_keeps_its_blocks(name: str, tmp_path: Path) -> None:
     """With the batch known, no map is unblocked to be multiplied: at most pooled lines and vectors are, for their small convolutions."""

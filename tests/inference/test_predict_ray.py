@@ -105,6 +105,7 @@ def is_number(text: str) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_two_nodes_give_the_rows_of_the_local_engine(images: Path, classifier: Classifier, tmp_path: Path) -> None:
     local = predict_paths(classifier, images, out=tmp_path / "local.csv", progress=False)
@@ -114,6 +115,7 @@ def test_two_nodes_give_the_rows_of_the_local_engine(images: Path, classifier: C
     assert summary.failed > 30
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_a_stopped_run_goes_on(images: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "BLOCK", 4)
@@ -142,6 +144,7 @@ def test_a_stopped_run_goes_on(images: Path, classifier: Classifier, tmp_path: P
         np.testing.assert_allclose(found[code].to_numpy(), expected[code].to_numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_object_stores_are_read(store: Any, images: Path, classifier: Classifier, tmp_path: Path) -> None:
     if store is None:
@@ -179,6 +182,7 @@ def test_a_network_that_answers_nan_is_told_as_such(images: Path, tmp_path: Path
         predict_paths(poisoned, images / "0.png", progress=False, engine="ray")
 
 
+@pytest.mark.slow
 def test_the_loss_of_a_node_loses_and_doubles_nothing(
     cluster: Any, images: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "swept.yaml"
 
 
+@pytest.mark.slow
 def test_folds_side_by_side(capsys: pytest.CaptureFixture[str], recipe: Path, tmp_path: Path) -> None:
     arguments = ("sweep", recipe, "--data", tiny_training.data(), "--seeds", 1, "--folds", 2, "--jobs", 2, "--out", tmp_path / "out")
     code, _, errors = call(capsys, *arguments)

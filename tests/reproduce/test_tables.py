@@ -541,6 +541,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield place
 
 
+@pytest.mark.slow
 def test_from_nothing_interrupted_and_resumed_and_then_reused(interrupted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place, runs = interrupted, interrupted / "runs" / "tiny" / "lesion"
     first = (runs / "caco-focal-scratch-seed0" / "log.csv").read_text(encoding="utf-8").splitlines()
@@ -581,6 +582,7 @@ def test_from_nothing_interrupted_and_resumed_and_then_reused(interrupted: Path,
     assert costed["measured"] == rows["caco-focal-scratch"]["measured"]
 
 
+@pytest.mark.slow
 def test_one_failing_row_does_not_lose_the_others(interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(interrupted / "tiny.yaml", tmp_path)
     broken = tmp_path / "runs" / "tiny" / "lesion" / "caco-focal-scratch-seed0"
@@ -600,6 +602,7 @@ def test_one_failing_row_does_not_lose_the_others(interrupted: Path, tmp_path: P
     assert measured["caco-joint-scratch"]["accuracy"]["value"] is not None
 
 
+@pytest.mark.slow
 def test_two_commands_do_not_work_in_one_folder(interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(interrupted / "tiny.yaml", tmp_path)
     folder = tmp_path / "runs" / "tiny" / "lesion"

@@ -405,6 +405,7 @@ def test_sigterm_ends_the_service_within_its_grace_whatever_hangs(what: str, tmp
             assert server.stop(20) is not None
 
 
+@pytest.mark.slow
 def test_a_worker_that_does_no_work_is_not_ready_and_is_replaced(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", size=32)
     flag = tmp_path / "hang"

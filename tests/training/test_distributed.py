@@ -62,6 +62,7 @@ def seen(place: Path, name: str, processes: int) -> dict[str, list[list[int]]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two", "torchrun"])
 def test_two_processes_see_each_image_once_an_epoch_in_the_order_of_one(runs: Path, name: str) -> None:
     alone, together = seen(runs, "one", 1), seen(runs, name, 2)
@@ -72,6 +73,7 @@ def test_two_processes_see_each_image_once_an_epoch_in_the_order_of_one(runs: Pa
         assert len(images) == len(set(images)) == 24
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["two", "torchrun"])
 def test_two_processes_reach_the_figures_of_one(runs: Path, name: str) -> None:
     alone, together = (pd.read_csv(runs / n / "log.csv")[FIGURES].to_numpy() for n in ("one", name))

@@ -69,6 +69,7 @@ def test_it_learns_and_leaves_the_classification_layer_alone() -> None:
     assert torch.equal(after["head.output.weight"], before["head.output.weight"])
 
 
+@pytest.mark.slow
 def test_run_with_pretraining_survives_being_killed_in_it(tmp_path: Path) -> None:
     chosen = recipe(pretrain=PRETRAIN)
     whole = run_into(tmp_path / "whole", chosen)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import torch
 from tiny_training import LOG, run_into, train_until_killed, whole_run
 
@@ -14,6 +15,7 @@ from lentigo.training import load_run
 from lentigo.training.rundir import BEST, LAST, read_checkpoint
 
 
+@pytest.mark.slow
 def test_killed_run_resumes_to_the_same_result(tmp_path: Path) -> None:
     whole = whole_run()
     out = tmp_path / "run"

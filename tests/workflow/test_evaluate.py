@@ -185,8 +185,8 @@ def test_a_saved_split_is_kept_to(small: Path, folder: Path, tmp_path: Path) -> 
 @pytest.mark.usefixtures("plain_report")
 def test_the_place_of_the_report_has_a_default(small: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert evaluate(small, data=folder, progress=False).folder == Path("runs/tiny-on-folder")
-    assert (tmp_path / "runs" / "tiny-on-folder" / "report" / "metrics.json").is_file()
+    assert evaluate(small, data=folder, progress=False).folder == Path("runs/tiny-on-own")
+    assert (tmp_path / "runs" / "tiny-on-own" / "report" / "metrics.json").is_file()
 
 
 @pytest.mark.usefixtures("plain_report")

@@ -64,8 +64,8 @@ def append_modality(content: bytes, kind: Kind, threshold: float) -> bytes:
     bundle = modality_bundle()
     other = onnx.compose.add_prefix(onnx.load_from_string(bundle.read(MODEL)), _PREFIX)
     own = np.array([code == _CODES[kind] for code in bundle.spec.codes], np.float32)
-    for node in model.graph.node:
-        node.output[:] = [_OWN if name == OUTPUT else name for name in node.output]
+    for one in model.graph.node:
+        one.output[:] = [_OWN if name == OUTPUT else name for name in one.output]
     arrays: dict[str, np.ndarray[Any, Any]] = {
         "own": own,
         "never": own * np.float32(1e4),  # takes the own kind out of the maximum

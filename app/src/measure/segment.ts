@@ -138,10 +138,10 @@ function deviation(planes: readonly Plane[], usable: Mask, target: Target): Devi
   if (start.values.reduce((sum, value) => sum + value, 0) < 50) return null;
   const side = target === "dark" ? -1 : 1;
   const densities = planes.map((channel) => {
-    const filled = fillFrom(channel, hairs);
+    // Hairs are filled in the logarithm, where the half way of an edge lies: bright sides would else reach out along them.
     const logarithm = newPlane(width, height);
-    for (let i = 0; i < filled.values.length; i++) logarithm.values[i] = Math.log(filled.values[i] + 4);
-    const flat = flatten(blur(logarithm, 0.8), start, usable, side);
+    for (let i = 0; i < channel.values.length; i++) logarithm.values[i] = Math.log(channel.values[i] + 4);
+    const flat = flatten(blur(fillFrom(logarithm, hairs), 0.8), start, usable, side);
     return { values: flat.residual.values.map((value) => side * value), noise: flat.noise };
   });
 

@@ -47,7 +47,8 @@ export interface CaseBrief extends Case {
 export function briefOf(visit: Visit): VisitBrief {
   const { id, caseId, date, created, note, model } = visit;
   const best = visit.classes.at(argmax(visit.probabilities));
-  const words = [note, model?.title, best?.code, best?.en, best?.zh].filter(Boolean).join("\n");
+  const names = best === undefined ? [] : [best.code, best.en, best.zh, ...Object.values(best.names ?? {})];
+  const words = [note, model?.title, ...names].filter(Boolean).join("\n");
   const evidence = evidenceOf(visit);
   return {
     id,

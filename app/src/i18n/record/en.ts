@@ -91,7 +91,7 @@ export const recordText = {
   outlinePatches: "Outline the patches",
   scaleNone: "Without a scale there are no millimetres: set a ruler, a coin or the picture's width.",
   figuresError:
-    "± is one standard error from outline and scale. On drawn lesions of known area the proposed area was within 12 %; on skin it is not known.",
+    "± is one standard error from outline and scale. On drawn lesions of known area the proposed area was within 8 %; on skin it is not known.",
   area: "Area",
   areaTogether: "Area together",
   diameter: "Longest diameter",

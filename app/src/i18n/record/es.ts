@@ -95,7 +95,7 @@ export const esRecord: RecordTranslation = {
     outlinePatches: "Contornear las manchas",
     scaleNone: "Sin escala no hay milímetros: indique una regla, una moneda o el ancho de la imagen.",
     figuresError:
-      "± es un error estándar del contorno y la escala. En lesiones dibujadas de área conocida el área propuesta acertó dentro del 12 %; en piel no se sabe.",
+      "± es un error estándar del contorno y la escala. En lesiones dibujadas de área conocida el área propuesta acertó dentro del 8 %; en piel no se sabe.",
     area: "Área",
     areaTogether: "Área en conjunto",
     diameter: "Diámetro mayor",

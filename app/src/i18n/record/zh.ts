@@ -90,7 +90,7 @@ export const zhRecord: RecordTranslation = {
     outlinePatches: "勾画白斑",
     scaleNone: "没有比例尺就没有毫米数：请设定标尺、硬币或画面宽度。",
     figuresError:
-      "± 为轮廓和比例尺的一个标准误。在已知面积的绘制皮损上，自动轮廓的面积误差在 12% 以内；在真实皮肤上未知。",
+      "± 为轮廓和比例尺的一个标准误。在已知面积的绘制皮损上，自动轮廓的面积误差在 8% 以内；在真实皮肤上未知。",
     area: "面积",
     areaTogether: "总面积",
     diameter: "最长径",

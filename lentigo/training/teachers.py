@@ -117,8 +117,7 @@ def taught_by(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder:
     found = []
     for teacher in recipe.distil.teachers:
         run = load_run(teacher_place(teacher, folder))
-        named = run.record.get("data_name") or run.record["data"]
-        own = {"data": named, "fingerprint": run.record["fingerprint"], "images": len(_learnt_from(run))}
+        own = {key: run.record[key] for key in ("data", "fingerprint")} | {"images": len(_learnt_from(run))}
         for seen in (own, *run.record.get("extra", []), *run.record.get("taught", [])):
             if seen["fingerprint"] not in known:
                 known.add(seen["fingerprint"])

@@ -22,6 +22,7 @@ pytest.importorskip("huggingface_hub")
 
 import huggingface_hub.constants
 import yaml
+from tiny_bundle import tiny_bundle
 
 import lentigo
 from lentigo.bundle import SPEC, Bundle
@@ -29,7 +30,6 @@ from lentigo.cli import main
 from lentigo.errors import BundleError, MissingExtraError, OutputError
 from lentigo.inference import fetch_bundle, find_bundle, push_bundle
 from lentigo.inference.hub import ADDRESS
-from tests.tiny_bundle import tiny_bundle
 
 EMPTY = "0" * 40
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from lentigo.bundle import Bundle
@@ -30,6 +31,15 @@ def bundle(request: pytest.FixtureRequest) -> Bundle:
 def test_these_are_the_packaged_models() -> None:
     assert set(packaged_bundles()) == set(MODELS)
     assert DEFAULT == "dermoscopy-7"
+
+
+def test_the_oldest_onnx_runtime_reads_it(bundle: Bundle) -> None:
+    """ONNX Runtime 1.20, the least that pyproject.toml asks for, is built with ONNX 1.16.1 (its compatibility table)."""
+    assert '"onnxruntime>=1.20"' in (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+    ir_version, opset = next(row[1:3] for row in onnx.helper.VERSION_TABLE if row[0] == "1.16.1")
+    model = onnx.load(bundle.model)
+    assert model.ir_version <= ir_version
+    assert {one.domain: one.version <= opset for one in model.opset_import} == {"": True}
 
 
 def test_it_is_small_and_has_its_recipe(bundle: Bundle) -> None:

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Build wheel and source distribution, check their metadata, and classify with the wheel in an empty environment.
+# Build wheel and source distribution, check their metadata, classify with the wheel in an empty environment, and list what is in it.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=$PWD/.venv/bin/python
+root=$PWD
+python=$root/.venv/bin/python
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -25,4 +26,18 @@ assert abs(sum(row["probabilities"].values()) - 1) < 1e-6, row
 assert "not a medical device" in answer["notice"]
 assert importlib.util.find_spec("torch") is None, "the use wing must not bring torch"
 print(f"the wheel classifies in an empty environment: {row['label']}")
+END
+cd "$root"
+mkdir -p build
+"$root/.venv/bin/cyclonedx-py" environment --pyproject pyproject.toml --output-reproducible --spec-version 1.6 \
+  --output-file build/lentigo.cdx.json "$work/empty/bin/python" # checked against the schema of CycloneDX as it is written
+"$python" - << 'END'
+import json, re, tomllib
+from pathlib import Path
+
+listed = {part["name"].lower() for part in json.loads(Path("build/lentigo.cdx.json").read_text())["components"]}
+wanted = tomllib.loads(Path("pyproject.toml").read_text())["project"]["dependencies"]
+missing = {re.match(r"[\w-]+", one).group().lower() for one in wanted if ";" not in one} - listed
+assert not missing, f"the bill of materials lacks {missing}"
+print(f"bill of materials, CycloneDX: build/lentigo.cdx.json, {len(listed)} components")
 END

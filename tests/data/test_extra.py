@@ -119,7 +119,7 @@ def test_run_says_what_it_learnt_from_and_can_go_on(other: Path, tmp_path: Path)
     chosen = with_extra(other)
     assert "11 images" in describe(chosen, data())
     run = run_into(tmp_path / "run", chosen)
-    assert load_run(run).record["extra"] == [{"data": "folder", "fingerprint": read_samples(other).fingerprint, "images": 11}]
+    assert load_run(run).record["extra"] == [{"data": "other", "fingerprint": read_samples(other).fingerprint, "images": 11}]
     listed = pd.read_csv(run / "extra.csv")
     assert list(listed.columns) == ["data", "image", "label"]
     assert len(listed) == 11
@@ -233,7 +233,7 @@ def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
     assert "own images" not in bundle.spec.title
     judged = evaluate_bundle(bundle.path, other, classes=classes, out=tmp_path / "judged", progress=False)
-    assert "all 11 images (not the data of its training, but its teacher tutor has learnt from it)" in judged.title
+    assert "all 11 images (not the files of its training, but its teacher tutor has learnt from it)" in judged.title
     assert "Its teacher tutor has learnt from this data set." in judged.index.read_text(encoding="utf-8")
     student = load_run(tmp_path / "student")
     assert external._trained_on(student.record, read_extra(other, classes, student.labels))

@@ -106,9 +106,16 @@ def test_training_images_among_the_judged_are_counted(bundle: Bundle, tmp_path: 
 
 
 @pytest.mark.usefixtures("plain_report")
+def test_other_files_of_the_data_of_training_are_not_called_new(small: Path, folder: Path, tmp_path: Path) -> None:
+    name = Bundle.open(small).spec.provenance.data
+    result = evaluate(small, data=folder.rename(tmp_path / name), out=tmp_path / "out", progress=False)
+    assert f"but it learnt from other files of {name}, whose images may be among these" in result.title
+
+
+@pytest.mark.usefixtures("plain_report")
 def test_other_data_are_judged_whole(small: Path, folder: Path, tmp_path: Path) -> None:
     result = evaluate(small, data=folder, out=tmp_path / "out", progress=False)
-    assert result.title == "tiny on own: all 8 images (not the data of its training)"
+    assert result.title == "tiny on own: all 8 images (not the files of its training)"
     table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
     assert len(table) == 8
     # Two classes of seven are there; the columns are all seven of the bundle.
@@ -137,7 +144,7 @@ def visits(tmp_path: Path) -> Path:
 @pytest.mark.usefixtures("plain_report")
 def test_lesions_are_judged_as_predict_answers_them(small: Path, visits: Path, tmp_path: Path) -> None:
     result = evaluate(small, data=visits, group_by="lesion", out=tmp_path / "out", progress=False)
-    assert "all 10 images (not the data of its training), as 5 lesions" in result.title
+    assert "all 10 images (not the files of its training), as 5 lesions" in result.title
     table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
     assert table.images.tolist() == [f"spot{n}" for n in range(5)]
     assert table.groups.tolist() == ["p1", "p1", "p2", "p2", "p3"]  # intervals still draw patients
@@ -220,7 +227,7 @@ def test_another_collection_is_judged_under_the_classes_that_agree(small: Path, 
     (folder / "ruler").mkdir()
     render_phantom("nv", 9, 40).save(folder / "ruler" / "one.png")
     result = evaluate(small, data=folder, classes={"mel": "mel", "mole": "nv"}, out=tmp_path / "out", progress=False)
-    assert result.title == "tiny on own: all 8 images (not the data of its training); 1 of other classes left out"
+    assert result.title == "tiny on own: all 8 images (not the files of its training); 1 of other classes left out"
     table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
     assert table.frame["target"].value_counts().to_dict() == {"mel": 4, "nv": 4}
 

@@ -27,7 +27,7 @@ Kind = Literal["dermoscopy", "clinical"]
 OTHER: dict[Kind, str] = {"dermoscopy": "not like dermoscopy", "clinical": "not like a photograph of a lesion"}
 """Why the score is high, for people."""
 
-MARGIN: dict[Kind, float] = {"dermoscopy": 0.0, "clinical": 0.5}
+MARGIN: dict[Kind, float] = {"dermoscopy": 0.0, "clinical": 1.0}
 """Largest logit of the other kinds less that of the model's own kind, from which on a picture counts as of another kind."""
 
 _CODES = {"dermoscopy": "dermoscopy", "clinical": "photograph"}

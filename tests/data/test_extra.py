@@ -119,7 +119,7 @@ def test_run_says_what_it_learnt_from_and_can_go_on(other: Path, tmp_path: Path)
     chosen = with_extra(other)
     assert "11 images" in describe(chosen, data())
     run = run_into(tmp_path / "run", chosen)
-    assert load_run(run).record["extra"] == [{"data": "other", "fingerprint": read_samples(other).fingerprint, "images": 11}]
+    assert load_run(run).record["extra"] == [{"data": "folder", "fingerprint": read_samples(other).fingerprint, "images": 11}]
     listed = pd.read_csv(run / "extra.csv")
     assert list(listed.columns) == ["data", "image", "label"]
     assert len(listed) == 11

@@ -17,7 +17,8 @@ if [ -f app/package.json ]; then
   bash app/test.sh
 fi
 echo "== Python tests"
-# One thread a worker: two workers share two cores.
+# One thread a worker: two workers share two cores. Compiled modules are kept: many tests start processes that import them.
+unset PYTHONDONTWRITEBYTECODE
 OMP_NUM_THREADS=1 $python -m pytest -n 2 --dist loadfile
 echo "== package: build, metadata, an empty environment"
 bash scripts/check_package.sh

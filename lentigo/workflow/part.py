@@ -168,7 +168,7 @@ def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Pat
     elif learnt is None:
         divided, named, split = samples, "not the files of its training", ALL
         if samples.title in (spec.provenance.data, *(one.data for one in spec.provenance.extra)):
-            named += f", but it learnt from other files of {samples.title}, whose images may be among these"
+            named += f", but of the same name, {samples.title}: images of its training may be among these"
         named += f", but its teacher {judged.teacher} has learnt from it" if judged.teacher else ""
     elif split == ALL:
         divided, named = samples, "training saw images of this data set as well"

@@ -109,7 +109,7 @@ def test_training_images_among_the_judged_are_counted(bundle: Bundle, tmp_path: 
 def test_other_files_of_the_data_of_training_are_not_called_new(small: Path, folder: Path, tmp_path: Path) -> None:
     name = Bundle.open(small).spec.provenance.data
     result = evaluate(small, data=folder.rename(tmp_path / name), out=tmp_path / "out", progress=False)
-    assert f"but it learnt from other files of {name}, whose images may be among these" in result.title
+    assert f"but of the same name, {name}: images of its training may be among these" in result.title
 
 
 @pytest.mark.usefixtures("plain_report")

@@ -61,4 +61,4 @@ def test_outputs_are_written_behind_their_blocks_and_replaced(tutorials: ModuleT
 
 
 def test_there_are_pages() -> None:
-    assert {"report", "serving"} <= {page.stem for page in PAGES}
+    assert {"own-data", "report", "reproduce", "serving"} <= {page.stem for page in PAGES}

@@ -181,8 +181,8 @@ def test_a_packed_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_lists_are_checked_before_anything_is_written(tmp_path: Path, classifier: Classifier) -> None:
-    (tmp_path / "list.csv").write_text("file,label\na.png,nv\n")
-    with pytest.raises(DataError, match=r"no column 'path' or 'image'; its columns are: file, label"):
+    (tmp_path / "list.csv").write_text("where,label\na.png,nv\n")
+    with pytest.raises(DataError, match=r"no column 'path' or 'image'; its columns are: where, label"):
         predict_paths(classifier, tmp_path / "list.csv", out=tmp_path / "out.csv", progress=False)
     with pytest.raises(DataError, match="nothing to classify"):
         predict_paths(classifier, [], out=tmp_path / "out.csv", progress=False)

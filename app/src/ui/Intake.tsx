@@ -4,6 +4,7 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import { addPhotos } from "../state/session";
+import { FileInput } from "./fields";
 import { Icon } from "./icons";
 
 export const cameraOpen = signal(false);
@@ -34,18 +35,7 @@ export function ChooseButton({ label, primary = false, compact = false }: Button
         <Icon name={primary ? "image" : "plus"} />
         <span>{label}</span>
       </button>
-      <input
-        ref={input}
-        type="file"
-        accept="image/*"
-        multiple
-        hidden
-        data-testid="file-input"
-        onChange={(event) => {
-          take(event.currentTarget.files ?? []);
-          event.currentTarget.value = ""; // the same file can be chosen again
-        }}
-      />
+      <FileInput input={input} accept="image/*" multiple testId="file-input" onFiles={take} />
     </>
   );
 }

@@ -13,6 +13,7 @@ import { addModel, capture, model, removeModel, retryModel, useModel } from "../
 import { tellDone, tellError } from "../state/notices";
 import { CAPTURE_NAMES } from "./Capture";
 import { Confirm } from "./Dialog";
+import { FileInput } from "./fields";
 import { Icon } from "./icons";
 import { Markdown } from "./Markdown";
 import { MADE_FOR } from "./ModelBadge";
@@ -207,17 +208,12 @@ export function Models() {
             <Icon name="import" />
             {t("loadModel")}
           </button>
-          <input
-            ref={input}
-            type="file"
+          <FileInput
+            input={input}
             accept=".zip,.json,.onnx,.md,.npz"
             multiple
-            hidden
-            data-testid="bundle-input"
-            onChange={(event) => {
-              void load([...(event.currentTarget.files ?? [])]);
-              event.currentTarget.value = "";
-            }}
+            testId="bundle-input"
+            onFiles={(files) => void load(files)}
           />
         </div>
       </div>

@@ -19,7 +19,7 @@ import { routeHash } from "../state/route";
 import { BlobImage } from "./BlobImage";
 import { NewLesion } from "./CaseForm";
 import { Confirm } from "./Dialog";
-import { SearchBox } from "./fields";
+import { FileInput, SearchBox } from "./fields";
 import { Icon } from "./icons";
 import { Damaged } from "./Kept";
 import { PassphraseDialog } from "./record/ExportDialog";
@@ -275,16 +275,11 @@ export function Notebook() {
             <Icon name="import" />
             {t("import")}
           </button>
-          <input
-            ref={input}
-            type="file"
+          <FileInput
+            input={input}
             accept="application/json,.json"
-            hidden
-            data-testid="import-input"
-            onChange={(event) => {
-              void importFile(event.currentTarget.files?.[0]);
-              event.currentTarget.value = "";
-            }}
+            testId="import-input"
+            onFiles={([file]) => void importFile(file)}
           />
           <button
             type="button"

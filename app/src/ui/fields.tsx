@@ -1,6 +1,7 @@
 /** What forms are made of: a text with its label, the buttons at the end, and the box that searches a list. */
 
 import type { Signal } from "@preact/signals";
+import type { RefObject } from "preact";
 import { t } from "../i18n";
 import { Icon } from "./icons";
 
@@ -85,5 +86,31 @@ export function SearchBox({ query, hint, testId }: { query: Signal<string>; hint
         data-testid={testId}
       />
     </label>
+  );
+}
+
+interface FileProps {
+  input: RefObject<HTMLInputElement | null>;
+  accept: string;
+  multiple?: boolean;
+  testId: string;
+  onFiles: (files: File[]) => void;
+}
+
+/** What a button that opens the file dialog clicks; it shows nothing itself. */
+export function FileInput({ input, accept, multiple = false, testId, onFiles }: FileProps) {
+  return (
+    <input
+      ref={input}
+      type="file"
+      accept={accept}
+      multiple={multiple}
+      hidden
+      data-testid={testId}
+      onChange={(event) => {
+        onFiles([...(event.currentTarget.files ?? [])]);
+        event.currentTarget.value = ""; // the same file can be chosen again
+      }}
+    />
   );
 }

@@ -8,6 +8,7 @@ import { changeVisit } from "../../notebook/cases";
 import { identity } from "../../notebook/record";
 import type { Visit, VisitPhoto } from "../../notebook/types";
 import { tellDone, tellError } from "../../state/notices";
+import { FileInput } from "../fields";
 import { Icon } from "../icons";
 import { later } from "../later";
 import { AnsweredBy, KeptPhoto } from "../VisitView";
@@ -54,17 +55,12 @@ export function PlainVisit({ visit }: { visit: Visit }) {
             <Icon name="plus" />
             {t("addPhoto")}
           </button>
-          <input
-            ref={input}
-            type="file"
+          <FileInput
+            input={input}
             accept="image/*"
             multiple
-            hidden
-            data-testid="plain-input"
-            onChange={(event) => {
-              void add([...(event.currentTarget.files ?? [])].map((file) => ({ blob: file, name: file.name })));
-              event.currentTarget.value = ""; // the same file can be chosen again
-            }}
+            testId="plain-input"
+            onFiles={(files) => void add(files.map((file) => ({ blob: file, name: file.name })))}
           />
           <button type="button" class="button" onClick={() => (shooting.value = true)} data-testid="plain-camera">
             <Icon name="camera" />

@@ -21,6 +21,7 @@ import { tellDone, tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
 import { BlobImage } from "../BlobImage";
 import { Confirm } from "../Dialog";
+import { FileInput } from "../fields";
 import { Icon } from "../icons";
 import { Kept } from "../Kept";
 import { Curve } from "./Curve";
@@ -73,17 +74,7 @@ function PhotoSlot({
           <button type="button" class="button no-print" onClick={() => input.current!.click()}>
             {t("addPhoto")}
           </button>
-          <input
-            ref={input}
-            type="file"
-            accept="image/*"
-            hidden
-            data-testid={`photo-${light}`}
-            onChange={(event) => {
-              void add(event.currentTarget.files?.[0]);
-              event.currentTarget.value = "";
-            }}
-          />
+          <FileInput input={input} accept="image/*" testId={`photo-${light}`} onFiles={([file]) => void add(file)} />
         </>
       ) : (
         <>

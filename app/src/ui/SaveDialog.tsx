@@ -1,6 +1,6 @@
 /** Put the answer into the notebook: a new lesion, or another date of a known one. What is written is kept with the draft. */
 
-import { useSignal, useSignalEffect } from "@preact/signals";
+import { effect, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import type { Spec } from "../core/spec";
 import { t, today, untitled } from "../i18n";
@@ -45,15 +45,20 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
   const note = useSignal(before?.note ?? "");
   const date = useSignal(before?.date ?? today());
   const saving = useSignal(false);
-  useSignalEffect(() => {
-    words.value = {
-      target: target.value,
-      title: title.value,
-      site: site.value,
-      note: note.value,
-      date: date.value,
-    };
-  });
+  // At once, not a frame later as useSignalEffect does: the dialog may be closed right behind the last word.
+  useEffect(
+    () =>
+      effect(() => {
+        words.value = {
+          target: target.value,
+          title: title.value,
+          site: site.value,
+          note: note.value,
+          date: date.value,
+        };
+      }),
+    [],
+  );
   useEffect(() => {
     listCases().then(
       ({ cases }) => {

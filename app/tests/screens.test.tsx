@@ -1,18 +1,20 @@
 // @vitest-environment happy-dom
 
 import { h, render } from "preact";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { AppError } from "../src/core/errors";
 import { NO_EDIT } from "../src/core/geometry";
 import { parseSpec, type Spec } from "../src/core/spec";
 import { speak } from "../src/i18n";
 import { capture, model } from "../src/state/models";
 import { notices, tellDone, tellError } from "../src/state/notices";
+import type { VisitPhoto } from "../src/notebook/types";
 import { type Answer, answer, concerns, type Photo, photos, toggleConcern } from "../src/state/session";
 import { CaptureQuestion } from "../src/ui/Capture";
 import { Notices } from "../src/ui/Notices";
 import { Results } from "../src/ui/Results";
 import { VerdictBanner, VerdictLine } from "../src/ui/Verdict";
+import { KeptPhoto } from "../src/ui/VisitView";
 import { BUNDLES, textOf } from "./fixtures";
 
 const spec: Spec = {
@@ -168,4 +170,38 @@ test("messages: three at most, none twice, and what was done can be undone", () 
   page.querySelector<HTMLButtonElement>("[data-testid=undo]")!.click();
   expect(undone).toBe(1);
   expect(notices.value.every(({ kind }) => kind === "error")).toBe(true);
+});
+
+describe("a kept photograph", () => {
+  afterEach(() => {
+    vi.unstubAllGlobals();
+    vi.restoreAllMocks();
+  });
+
+  test("that is replaced while it is decoded is never drawn once closed", async () => {
+    const decoding: ((picture: ImageBitmap) => void)[] = [];
+    vi.stubGlobal("createImageBitmap", () => new Promise<ImageBitmap>((resolve) => decoding.push(resolve)));
+    const drawn: boolean[] = [];
+    vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue({
+      drawImage: ({ width }: ImageBitmap) => drawn.push(width > 0), // a closed bitmap is 0 pixels wide
+    } as unknown as RenderingContext);
+    const bitmap = (): ImageBitmap => {
+      const made = { width: 4, height: 4, close: () => void Object.assign(made, { width: 0, height: 0 }) };
+      return made;
+    };
+    const kept = (): VisitPhoto => ({ image: new Blob(), width: 4, height: 4, cam: null }) as VisitPhoto;
+    const show = (photo: VisitPhoto) =>
+      render(h(KeptPhoto, { photo, classIndex: 0, heat: 0, label: "photograph" }), document.body);
+
+    show(kept());
+    await vi.waitFor(() => expect(decoding).toHaveLength(1));
+    // Decoded just after its place is given to another, before the effects of that have run.
+    show(kept());
+    decoding[0](bitmap());
+    await vi.waitFor(() => expect(decoding).toHaveLength(2));
+    decoding[1](bitmap());
+    await vi.waitFor(() => expect(document.querySelector("canvas")).not.toBeNull());
+    await vi.waitFor(() => expect(drawn).not.toHaveLength(0));
+    expect(drawn).not.toContain(false);
+  });
 });

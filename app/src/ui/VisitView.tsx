@@ -27,24 +27,26 @@ export function KeptPhoto({
   heat: number;
   label: string;
 }) {
-  const [picture, setPicture] = useState<ImageBitmap | null>(null);
+  const [decoded, setDecoded] = useState<{ photo: VisitPhoto; picture: ImageBitmap } | null>(null);
   const [opened, setOpened] = useState(false);
   useEffect(() => {
     let bitmap: ImageBitmap | null = null;
     let current = true;
     void createImageBitmap(photo.image).then(
-      (decoded) => {
-        if (!current) return decoded.close();
-        bitmap = decoded;
-        setPicture(decoded);
+      (picture) => {
+        if (!current) return picture.close();
+        bitmap = picture;
+        setDecoded({ photo, picture });
       },
-      () => setPicture(null), // shown as a broken image below
+      () => {}, // shown as a broken image below
     );
     return () => {
       current = false;
       bitmap?.close();
     };
   }, [photo]);
+  // The picture of a photograph that is no longer shown is closed.
+  const picture = decoded?.photo === photo ? decoded.picture : null;
   if (picture === null)
     return <BlobImage blob={photo.image} alt={label} width={photo.width} height={photo.height} class="kept" />;
   return (

@@ -45,6 +45,32 @@ test("another bundle is chosen: other classes, no heat map, and the photographs 
   expect(Object.keys(await classify(page, "nv.jpg"))).toHaveLength(6);
 });
 
+test("the model that a server is started with comes before the last choice, until another is chosen", async ({
+  page,
+  url,
+}) => {
+  await openApp(page, url); // remembers "alpha"
+  await page.route("**/bundles/index.json", async (route) => {
+    const response = await route.fetch();
+    const { bundles } = (await response.json()) as { bundles: { name: string; title: string }[] };
+    const mine = { ...bundles.find(({ name }) => name === "beta")!, title: "My network", own: true };
+    const rest = bundles.filter(({ name }) => name !== "beta");
+    await route.fulfill({ response, json: { default: "beta", chosen: true, bundles: [mine, ...rest] } });
+  });
+  await page.reload();
+  await modelReady(page);
+  await expect(page.getByTestId("model-badge")).toContainText("My network");
+  await page.getByRole("link", { name: "Models" }).click();
+  await expect(page.getByTestId("model").first()).toContainText("From this server · beta");
+  await page.getByTestId("model").nth(1).getByRole("radio").check();
+  await page.getByRole("link", { name: "Check" }).click();
+  await modelReady(page);
+  await page.reload();
+  await modelReady(page);
+  await page.getByRole("link", { name: "Models" }).click();
+  await expect(page.getByTestId("model").nth(1).getByRole("radio")).toBeChecked();
+});
+
 test("a model that cannot be fetched leaves the one in use", async ({ page, url }) => {
   await openApp(page, url);
   await page.getByRole("link", { name: "Models" }).click();

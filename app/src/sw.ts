@@ -19,6 +19,8 @@ const worker = self as unknown as ServiceWorkerGlobalScope;
 const PREFIX = "lentigo-";
 const CURRENT = PREFIX + PRECACHE.version;
 const SHARED = `${PREFIX}shared`;
+/** On this very machine a server answers or refuses at once, and may have been started with other models since. */
+const NEAR = ["localhost", "127.0.0.1", "[::1]"].includes(worker.location.hostname);
 const MODELS = `${PREFIX}models`; // bundles that were chosen later; not tied to a version of the app
 
 async function fill(): Promise<void> {
@@ -43,6 +45,10 @@ async function removeOldVersions(): Promise<void> {
 }
 
 async function answer(request: Request): Promise<Response> {
+  if (NEAR && request.url === `${worker.registration.scope}bundles/index.json`) {
+    const fresh = await fetch(request).catch(() => undefined);
+    if (fresh?.ok) return fresh;
+  }
   const current = await caches.open(CURRENT);
   const address = request.mode === "navigate" ? worker.registration.scope : request.url;
   const cached = (await current.match(address)) ?? (await (await caches.open(MODELS)).match(address));

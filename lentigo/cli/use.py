@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
 Model = Annotated[str, typer.Option("--model", "-m", help="A packaged model's name, a bundle folder, a run folder, or hf://USER/NAME.")]
 
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", "-m", help="A packaged model's name, a bundle folder or a run folder; repeat for more, the first is the default."
+    ),
+]
+
 
 class Rank(StrEnum):
     """Orders of the rows."""
@@ -44,7 +51,7 @@ def register(app: typer.Typer) -> None:
         "lentigo serve --host 0.0.0.0 --keys keys --allowed-host skin.example.org --audit-log audit.jsonl --no-audit-fsync\n\n"
         "lentigo serve --max-pixels 20000000 --decode-cpu 2 --decode-memory-mib 512"
     )(serve)
-    app.command(name="app", epilog="[bold]Example[/bold]: lentigo app")(open_app)
+    app.command(name="app", epilog="[bold]Examples[/bold]: lentigo app\n\nlentigo app --model runs/mine")(open_app)
     app.command(epilog="[bold]Example[/bold]: lentigo card dermoscopy-7")(card)
     app.command(epilog="[bold]Example[/bold]: lentigo push USER/NAME runs/mine")(push)
     app.command(epilog="[bold]Example[/bold]: lentigo doctor --json")(doctor)
@@ -208,25 +215,21 @@ def push(
 
 
 def open_app(
+    models: Models = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
-    """Serve the phone app on this machine and open it; images never leave the browser."""
+    """Serve the phone app on this machine and open it, with one's own models first; images never leave the browser."""
     from lentigo.serving import open_app
 
-    open_app(port=port, browser=browser)
+    open_app(models or (), port=port, browser=browser)
 
 
 _WORK, _LIMITS, _ACCESS, _RUNNING = "Work", "Limits", "Keys and records", "Start, stop and reload"
 
 
 def serve(
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model", "-m", help="A packaged model's name, a bundle folder or a run folder; repeat for more, the first is the default."
-        ),
-    ] = None,
+    models: Models = None,
     host: Annotated[str, typer.Option(help="Address to bind; only this machine can reach the default.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with one copy of every model.")] = 1,

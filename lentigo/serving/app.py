@@ -49,7 +49,7 @@ def create_app(config: ServeConfig, service: Service | None = None) -> FastAPI:
         app.include_router(routes.router)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
-    app.router.default = AppFiles(config.static)
+    app.router.default = AppFiles(config.static, served.bundles)
     describe_problems(app)
     if config.cors_origins:
         from starlette.middleware.cors import CORSMiddleware

@@ -19,6 +19,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from lentigo import NOTICE
+from lentigo.bundle import Bundle
 from lentigo.errors import LentigoError, ServiceError
 from lentigo.serving import logs, metrics
 from lentigo.serving.audit import Audit
@@ -109,6 +110,14 @@ class Service:
         self._reload_keys()
         if self.manager.ready.is_set():
             await self.manager.reload(again=True)
+
+    async def bundles(self) -> tuple[Bundle, ...]:
+        """The models in service, the default first, as soon as they are loaded."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.manager.ready.wait(), self.config.deadline_s)
+        if not self.manager.ready.is_set():
+            raise Problem("not-ready", "the model is still being loaded", headers={"Retry-After": "1"})
+        return tuple(loaded.classifier.bundle for loaded in self.manager.models)
 
     async def predict(self, request: Request, options: Options) -> Response:
         """Answer a predict request."""

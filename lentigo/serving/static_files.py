@@ -1,22 +1,28 @@
-"""Hands out the built phone app, and nothing else that lies on the disk.
+"""Hands out the built phone app with the models in service, and nothing else that lies on the disk.
 
 The files are listed once; a request is answered from that list or not at all, so no path can lead outside the folder.
 ``app.js`` beside ``app.js.br`` or ``app.js.gz`` is sent in the smallest form that the browser takes.
+The models in service take the place of packaged ones of their names (`lentigo.serving.app_models`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import mimetypes
 import re
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 from starlette.responses import Response
 
+from lentigo.bundle import Bundle
+from lentigo.errors import BundleError
+from lentigo.serving.app_models import overlay
 from lentigo.serving.problems import Problem
 
 Scope = MutableMapping[str, Any]
@@ -60,7 +66,7 @@ MISSING = """<!doctype html>
 
 @dataclass(slots=True)
 class _Asset:
-    path: Path
+    path: Path | bytes  # or the content itself
     media: bytes
     cache: bytes
     forms: dict[bytes, Path] = field(default_factory=dict)
@@ -72,15 +78,23 @@ class AppFiles:
 
     Args:
         folder: the built app; a page that says how to build it stands in where there is none.
+        bundles: gives the models in service, the default first, as soon as they are loaded.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bundles: Callable[[], Awaitable[Sequence[Bundle]]]) -> None:
+        self._folder = folder
         self._assets = _list(folder)
+        self._bundles = bundles
+        self._shown: Sequence[Bundle] = ()
+        self._models: Mapping[str, _Asset] = {}
+        self._changing = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or raise the problem that it is."""
         path = scope["path"]
         asset = self._assets.get("/index.html" if path == "/" else path)
+        if self._assets and (path.startswith("/bundles/") or path == "/sw.js"):
+            asset = await self._find_model(path, scope["query_string"]) or asset
         if asset is None and not (path == "/" and not self._assets):
             raise Problem("not-found", "nothing is at this address; the API is described at /openapi.json")
         scope["lentigo.route"] = "app"
@@ -92,6 +106,27 @@ class AppFiles:
             await missing(scope, receive, send)
             return
         await self._send(asset, scope, send)
+
+    async def _find_model(self, path: str, query: bytes) -> _Asset | None:
+        """A file that the models in service bring or change; None for one of the app as it was built."""
+        bundles = await self._bundles()
+        async with self._changing:
+            if bundles != self._shown:
+                try:
+                    files = await asyncio.to_thread(overlay, self._folder, bundles)
+                except BundleError:  # being replaced at this moment: the files in use stay until the new ones are in service
+                    if not self._shown:
+                        raise Problem("not-ready", "the model is being replaced", headers={"Retry-After": "1"}) from None
+                else:
+                    self._models = {url: _Asset(data, _media(Path(url)), _CHECK, tags={b"": _tag(data)}) for url, data in files.items()}
+                    self._shown = bundles
+        asset = self._models.get(path)
+        if asset is None:
+            return None
+        asked = parse_qs(query.decode("latin-1")).get("v", [""])[0]  # the first digits of the checksum that the app's list told
+        if not asset.tags[b""].decode().startswith(f'"{asked}'):
+            raise Problem("not-found", "the model has been replaced; load the page again")
+        return asset
 
     async def _send(self, asset: _Asset, scope: Scope, send: Send) -> None:
         headers = dict(scope["headers"])
@@ -106,11 +141,12 @@ class AppFiles:
             await send({"type": "http.response.body", "body": b""})
             return
         try:
-            file = await asyncio.to_thread(path.open, "rb")
+            file = await asyncio.to_thread(_open, path)
         except OSError:
             raise Problem("not-found", "the app has been built anew; restart the service") from None
         with file:
-            left = path.stat().st_size
+            left = file.seek(0, io.SEEK_END)
+            file.seek(0)
             start = [*common, (b"content-type", asset.media), (b"content-length", str(left).encode())]
             if encoding:
                 start.append((b"content-encoding", encoding))
@@ -133,17 +169,21 @@ def _list(folder: Path) -> dict[str, _Asset]:
         if path.suffix in dict(ENCODINGS) and path.with_suffix("") in files:
             continue
         url = "/" + path.relative_to(folder).as_posix()
-        media = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
-        if media.startswith("text/") or media in ("application/json", "application/manifest+json", "image/svg+xml"):
-            media += "; charset=utf-8"
         cache = _FOREVER if "assets" in path.relative_to(folder).parts[:-1] and _HASHED.search(path.name) else _CHECK
-        asset = _Asset(path, media.encode(), cache)
+        asset = _Asset(path, _media(path), cache)
         for suffix, name in ENCODINGS:
             packed = path.with_name(path.name + suffix)
             if packed in files:
                 asset.forms[name] = packed
         assets[url] = asset
     return assets
+
+
+def _media(path: Path) -> bytes:
+    media = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    if media.startswith("text/") or media in ("application/json", "application/manifest+json", "image/svg+xml"):
+        media += "; charset=utf-8"
+    return media.encode()
 
 
 def _choose(asset: _Asset, accepted: bytes) -> bytes:
@@ -161,6 +201,10 @@ def _accepted(header: bytes) -> Iterable[bytes]:
             yield name.strip()
 
 
-def _tag(path: Path) -> bytes:
-    with path.open("rb") as file:
+def _open(path: Path | bytes) -> io.BufferedReader | io.BytesIO:
+    return io.BytesIO(path) if isinstance(path, bytes) else path.open("rb")
+
+
+def _tag(path: Path | bytes) -> bytes:
+    with _open(path) as file:
         return b'"' + hashlib.file_digest(file, "sha256").hexdigest()[:32].encode() + b'"'

@@ -239,6 +239,7 @@ const text = {
   modelLoaded: "{title} is ready.",
   removeModel: "Remove {title}",
   fromFile: "Loaded from a file",
+  fromServer: "From this server",
   version: "version {version}",
   domainDermoscopy: "Dermoscopy",
   domainClinical: "Close-up photographs",

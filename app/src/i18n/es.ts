@@ -231,6 +231,7 @@ export const es: Translation = {
     modelLoaded: "{title} está listo.",
     removeModel: "Quitar {title}",
     fromFile: "Cargado desde un archivo",
+    fromServer: "De este servidor",
     version: "versión {version}",
     domainDermoscopy: "Dermatoscopia",
     domainClinical: "Fotografías de cerca",

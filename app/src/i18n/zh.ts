@@ -220,6 +220,7 @@ export const zh: Translation = {
     modelLoaded: "{title} 已就绪。",
     removeModel: "移除 {title}",
     fromFile: "从文件加载",
+    fromServer: "来自本服务",
     version: "版本 {version}",
     domainDermoscopy: "皮肤镜",
     domainClinical: "近距离照片",

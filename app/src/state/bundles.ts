@@ -53,7 +53,7 @@ export async function deleteBundle(name: string): Promise<void> {
 
 /** Where the worker finds a model's files. */
 export async function sourceOf(entry: ModelEntry): Promise<BundleSource> {
-  if (entry.origin === "packaged") {
+  if (entry.origin !== "device") {
     const base = new URL(`bundles/${entry.name}/`, document.baseURI).href;
     return { kind: "url", base, specDigest: entry.digest, ...(entry.files && { files: entry.files }) };
   }

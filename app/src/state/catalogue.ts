@@ -1,4 +1,4 @@
-/** The catalogue: which models there are, packaged with the app or loaded by the person. */
+/** The catalogue: which models there are, packaged with the app, served beside it, or loaded by the person. */
 
 import { signal } from "@preact/signals";
 import * as v from "valibot";
@@ -8,6 +8,8 @@ import { type ClassNames, t } from "../i18n";
 
 const packagedSchema = v.object({
   default: v.nullable(v.string()),
+  /** Whoever started this server chose the default. */
+  chosen: v.optional(v.boolean(), false),
   bundles: v.array(
     v.object({
       name: v.string(),
@@ -21,6 +23,8 @@ const packagedSchema = v.object({
       bytes: v.number(),
       specDigest: v.string(),
       files: v.record(v.string(), v.string()),
+      /** Of the server that hands the app out, not packaged with the app. */
+      own: v.optional(v.boolean(), false),
     }),
   ),
 });
@@ -28,7 +32,7 @@ const packagedSchema = v.object({
 export interface ModelEntry {
   /** Unique: a packaged and a loaded bundle may have the same name. */
   id: string;
-  origin: "packaged" | "device";
+  origin: "packaged" | "served" | "device";
   name: string;
   title: string;
   version: string;
@@ -62,11 +66,11 @@ export function deviceEntry(spec: Spec, digest: string, bytes: number): ModelEnt
 }
 
 /**
- * The models that came with the app.
+ * The models that came with the app; `offer` names the default where whoever started the server chose it.
  *
  * @throws AppError: their list cannot be fetched or read
  */
-export async function listPackaged(): Promise<{ default: string | null; entries: ModelEntry[] }> {
+export async function listPackaged(): Promise<{ default: string | null; offer: string; entries: ModelEntry[] }> {
   let index: v.InferOutput<typeof packagedSchema>;
   try {
     const response = await fetch("bundles/index.json");
@@ -75,15 +79,13 @@ export async function listPackaged(): Promise<{ default: string | null; entries:
   } catch {
     throw new AppError("bundleUnreachable", { file: "bundles/index.json" });
   }
-  return {
-    default: index.default === null ? null : `packaged:${index.default}`,
-    entries: index.bundles.map(({ specDigest, ...rest }) => ({
-      ...rest,
-      id: `packaged:${rest.name}`,
-      origin: "packaged",
-      digest: specDigest,
-    })),
-  };
+  const listed = index.bundles.map(({ specDigest, own, ...rest }): ModelEntry => {
+    const origin = own ? "served" : "packaged";
+    return { ...rest, id: `${origin}:${rest.name}`, origin, digest: specDigest };
+  });
+  const first = listed.find(({ name }) => name === index.default);
+  const offer = index.chosen && first ? `${first.id} ${first.digest}` : "";
+  return { default: first?.id ?? null, offer, entries: listed };
 }
 
 const DOMAIN_NAMES = {
@@ -94,8 +96,8 @@ const DOMAIN_NAMES = {
   "not stated": "domainNotStated",
 } as const;
 
-/** What a model is called: the person's own by its title, those that came with the app by what they are for. */
+/** What a model is called: those that came with the app by what they are for, others by their titles. */
 export function modelName(entry: ModelEntry): string {
-  if (entry.origin === "device") return entry.title;
+  if (entry.origin !== "packaged") return entry.title;
   return t("modelName", { domain: t(DOMAIN_NAMES[entry.domain]), count: entry.classes.length });
 }

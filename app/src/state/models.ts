@@ -58,6 +58,9 @@ export async function chooseCapture(taken: Capture): Promise<void> {
 
 let packagedDefault: string | null = null;
 
+/** The default that this server was started with; one that is not the last time's comes before the person's choice. */
+let offer = "";
+
 /** List the models and load the one chosen last, or the default. */
 export async function startModels(): Promise<void> {
   model.value = { kind: "starting" };
@@ -65,10 +68,11 @@ export async function startModels(): Promise<void> {
     const packaged = await listPackaged();
     entries.value = packaged.entries;
     packagedDefault = packaged.default;
+    offer = packaged.offer;
   } catch (error) {
     model.value = { kind: "failed", entry: null, error: plainError(error) };
   }
-  const stored = readSetting("model");
+  const stored = offer === "" || offer === readSetting("offer") ? readSetting("model") : null;
   const first = stored ?? packagedDefault;
   if (first !== null && entries.value.some((entry) => entry.id === first)) {
     await Promise.all([useModel(first), addStored()]); // a packaged model does not wait for the database
@@ -106,6 +110,7 @@ export async function useModel(id: string): Promise<void> {
     loaded = { kind: "ready", entry, spec, card };
     if (turn !== latest) return;
     writeSetting("model", id);
+    writeSetting("offer", offer);
     writeSetting(`model.${entry.domain}`, id);
     model.value = loaded;
   } catch (error) {

@@ -36,7 +36,7 @@ function ModelRow({ entry }: { entry: ModelEntry }) {
           <span class="small">{t("tellsApart", { names: entry.classes.map(className).join(t("listComma")) })}</span>
           <span class="small model-facts">
             {[
-              entry.origin === "device" ? t("fromFile") : entry.title,
+              { device: t("fromFile"), served: t("fromServer"), packaged: entry.title }[entry.origin],
               entry.name,
               t("version", { version: entry.version }),
               entry.weights,

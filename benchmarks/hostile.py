@@ -44,7 +44,9 @@ def hostile_files() -> dict[str, bytes]:
 
 
 def predict(image: bytes) -> bytes:
-    head = f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n"
+    head = (
+        f"POST /v1/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n"
+    )
     return f"{head}Connection: close\r\n\r\n".encode() + image
 
 

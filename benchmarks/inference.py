@@ -144,7 +144,9 @@ def timm_folder(work: Path) -> dict[str, Any]:
     model = timm.create_model("mobilenetv3_small_100", num_classes=CLASSES).eval()
     config = timm.data.resolve_data_config({}, model=model)
     data = timm.data.create_dataset("", root=str(work / "pictures"), class_map="")
-    loader = timm.data.create_loader(data, batch_size=BATCH, use_prefetcher=False, num_workers=CORES, device=torch.device("cpu"), **config)
+    loader = timm.data.create_loader(
+        data, batch_size=BATCH, use_prefetcher=False, num_workers=CORES, device=torch.device("cpu"), **config
+    )
     found: dict[str, Any] = {}
     with torch.inference_mode():
         model(torch.zeros(BATCH, 3, SIZE, SIZE))
@@ -230,7 +232,9 @@ def plain_answer(session: Any, path: Path) -> Any:
 
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR), dtype=np.float32)
-    pixels = (pixels / 255.0 - np.array([0.485, 0.456, 0.406], np.float32)) / np.array([0.229, 0.224, 0.225], np.float32)
+    pixels = (pixels / 255.0 - np.array([0.485, 0.456, 0.406], np.float32)) / np.array(
+        [0.229, 0.224, 0.225], np.float32
+    )
     logits = session.run(["logits"], {"image": pixels.transpose(2, 0, 1)[None]})[0]
     scaled = np.exp(logits - logits.max())
     return scaled / scaled.sum()
@@ -246,7 +250,11 @@ def latency(work: Path, answer: Callable[[Path], Any], repeats: int) -> dict[str
         answer(paths[i % len(paths)])
         spans.append(1000 * (time.perf_counter() - began))
         cpu.append(1000 * (time.process_time() - worked))
-    return {"p50": statistics.median(spans), "p95": statistics.quantiles(spans, n=20)[-1], "cpu": statistics.median(cpu)}
+    return {
+        "p50": statistics.median(spans),
+        "p95": statistics.quantiles(spans, n=20)[-1],
+        "cpu": statistics.median(cpu),
+    }
 
 
 def lentigo_single(work: Path, bundle: str, threads: int | None, repeats: int) -> dict[str, Any]:
@@ -282,8 +290,14 @@ def torch_single(work: Path, threads: int | None, repeats: int) -> dict[str, Any
 
 
 SINGLE: dict[str, tuple[str, Callable[[Path, int | None, int], dict[str, Any]]]] = {
-    "lentigo_se": ("**lentigo** `predict`, MobileNetV3-Small, with heat map and embedding", lambda w, t, n: lentigo_single(w, "se", t, n)),
-    "plain_se": ("(d) plain ONNX Runtime, MobileNetV3-Small, logits only", lambda w, t, n: plain_single(w, "se.onnx", t, n)),
+    "lentigo_se": (
+        "**lentigo** `predict`, MobileNetV3-Small, with heat map and embedding",
+        lambda w, t, n: lentigo_single(w, "se", t, n),
+    ),
+    "plain_se": (
+        "(d) plain ONNX Runtime, MobileNetV3-Small, logits only",
+        lambda w, t, n: plain_single(w, "se.onnx", t, n),
+    ),
     "lentigo_caco": (
         "**lentigo** `predict`, MobileNetV3-CaCo, with heat map and embedding",
         lambda w, t, n: lentigo_single(w, "caco", t, n),
@@ -298,7 +312,15 @@ SINGLE: dict[str, tuple[str, Callable[[Path, int | None, int], dict[str, Any]]]]
 def cold_starts(work: Path, rounds: int) -> dict[str, float]:
     picture = str(pictures(work)[0])
     programs = {
-        "`lentigo predict photo.jpg`": [sys.executable, "-m", "lentigo", "predict", picture, "--model", str(work / "caco")],
+        "`lentigo predict photo.jpg`": [
+            sys.executable,
+            "-m",
+            "lentigo",
+            "predict",
+            picture,
+            "--model",
+            str(work / "caco"),
+        ],
         "the same from Python: load, predict, print": [
             sys.executable,
             "-c",
@@ -339,7 +361,9 @@ def stream_memory(work: Path, images: int) -> list[tuple[int, float]]:
     folder.mkdir()
     for i in range(images):
         (folder / f"{i:07}{unique[i % len(unique)].suffix}").symlink_to(unique[i % len(unique)])
-    predict_paths(load(work / "caco", threads=1, batch=8), folder, out=work / "stream.jsonl", progress=False, on_row=note)
+    predict_paths(
+        load(work / "caco", threads=1, batch=8), folder, out=work / "stream.jsonl", progress=False, on_row=note
+    )
     return found
 
 
@@ -407,7 +431,11 @@ def write_models(work: Path) -> None:
             licence="Apache-2.0",
             data_licence="none",
         )
-        write_bundle(work / name, spec, {"model.onnx": content, "MODEL_CARD.md": b"", "golden.json": b'{"format": 1, "cases": []}'})
+        write_bundle(
+            work / name,
+            spec,
+            {"model.onnx": content, "MODEL_CARD.md": b"", "golden.json": b'{"format": 1, "cases": []}'},
+        )
     # What a plain export of MobileNetV3-Small computes: the same graph with the logits as its only output.
     onnx.utils.extract_model(work / "se" / "model.onnx", work / "se.onnx", ["image"], ["logits"])
 
@@ -439,12 +467,15 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        models = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
         model = models[0] if models else model
-    parts = [f"{name} {version(name)}" for name in ("lentigo", "onnxruntime", "pillow", "numpy", "torch", "torchvision", "timm")]
-    return (
-        f"{model}, {CORES} cores; {platform.system()}, Python {platform.python_version()}, {', '.join(parts)}; {date.today().isoformat()}"
-    )
+    parts = [
+        f"{name} {version(name)}"
+        for name in ("lentigo", "onnxruntime", "pillow", "numpy", "torch", "torchvision", "timm")
+    ]
+    return f"{model}, {CORES} cores; {platform.system()}, Python {platform.python_version()}, {', '.join(parts)}; {date.today().isoformat()}"
 
 
 def folder_table(found: dict[str, dict[str, Any]]) -> list[str]:
@@ -457,8 +488,13 @@ def folder_table(found: dict[str, dict[str, Any]]) -> list[str]:
         f = found[key]
         workers = f" ({f['worker_memory']:.0f})" if f["worker_memory"] > 1 else ""
         rate, cpu = f["rate"] / base["rate"], base["cpu"] / f["cpu"]
-        lines.append(f"| {name} | {f['rate']:.0f} | {rate:.2f} x | {f['cpu']:.2f} | {cpu:.2f} x | {f['memory']:.0f}{workers} |")
-    limits = [_limit(found, "lentigo", "decode"), "With `--fast-decode`: " + _limit(found, "lentigo_fast", "decode_fast")]
+        lines.append(
+            f"| {name} | {f['rate']:.0f} | {rate:.2f} x | {f['cpu']:.2f} | {cpu:.2f} x | {f['memory']:.0f}{workers} |"
+        )
+    limits = [
+        _limit(found, "lentigo", "decode"),
+        "With `--fast-decode`: " + _limit(found, "lentigo_fast", "decode_fast"),
+    ]
     return [*lines, "", "Reading and the network share the same cores. " + " ".join(limits)]
 
 
@@ -481,7 +517,9 @@ def single_table(found: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     ]
     for key, (name, _) in SINGLE.items():
         one, every = found[key]["1"], found[key]["0"]
-        lines.append(f"| {name} | {one['p50']:.2f} | {one['p95']:.2f} | {one['cpu']:.2f} | {every['p50']:.2f} | {every['p95']:.2f} |")
+        lines.append(
+            f"| {name} | {one['p50']:.2f} | {one['p95']:.2f} | {one['cpu']:.2f} | {every['p50']:.2f} | {every['p95']:.2f} |"
+        )
     ours, plain = found["lentigo_se"], found["plain_se"]
     one, cpu, every = (ours[t][k] / plain[t][k] for t, k in (("1", "p50"), ("1", "cpu"), ("0", "p50")))
     told = f"lentigo against (d), the same network: {one:.2f} x on one thread ({cpu:.2f} x in CPU time), {every:.2f} x on all."

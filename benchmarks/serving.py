@@ -230,7 +230,9 @@ class Client(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.stop():
-            self.result.statuses[0] += 1  # no answer: no server here closes a connection that it has not announced to close
+            self.result.statuses[0] += (
+                1  # no answer: no server here closes a connection that it has not announced to close
+            )
         if not self.done.done():
             self.done.set_result(None)
 
@@ -247,7 +249,9 @@ class Stop:
         return time.perf_counter() >= self.at or self.result.statuses.total() >= self.after
 
 
-def load(server: Server, requests: list[bytes], clients: int, *, seconds: float = float("inf"), count: int = 1 << 60) -> Result:
+def load(
+    server: Server, requests: list[bytes], clients: int, *, seconds: float = float("inf"), count: int = 1 << 60
+) -> Result:
     """Ask for so long, or so often."""
     result = Result()
 
@@ -255,7 +259,9 @@ def load(server: Server, requests: list[bytes], clients: int, *, seconds: float 
         stop = Stop(time.perf_counter() + seconds, count, result)
         loop = asyncio.get_running_loop()
         made = [
-            (await loop.create_connection(lambda i=i: Client(requests, i * 7, result, stop), "127.0.0.1", server.port))[1]
+            (await loop.create_connection(lambda i=i: Client(requests, i * 7, result, stop), "127.0.0.1", server.port))[
+                1
+            ]
             for i in range(clients)
         ]
         await asyncio.wait([client.done for client in made], timeout=seconds + 60 if seconds < 1e9 else 3600)
@@ -289,9 +295,7 @@ def raw(image: bytes) -> bytes:
 def form(path: str, image: bytes) -> bytes:
     part = b'--b\r\nContent-Disposition: form-data; name="image"; filename="x.jpg"\r\nContent-Type: image/jpeg\r\n\r\n'
     body = part + image + b"\r\n--b--\r\n"
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 
@@ -335,7 +339,11 @@ def random_bundle(folder: Path) -> Path:
         licence="Apache-2.0",
         data_licence="none",
     )  # fmt: skip
-    files = {"model.onnx": export_graph(network, 224), "MODEL_CARD.md": b"", "golden.json": b'{"format": 1, "cases": []}'}
+    files = {
+        "model.onnx": export_graph(network, 224),
+        "MODEL_CARD.md": b"",
+        "golden.json": b'{"format": 1, "cases": []}',
+    }
     return write_bundle(folder, spec, files).path
 
 
@@ -346,15 +354,33 @@ def cases(stack: ExitStack, work: Path, model: str | None) -> list[Case]:
 
     bundle = find_bundle(model or random_bundle(work / "random"))
     spec = bundle.spec
-    onnx.utils.extract_model(bundle.model, work / "peer.onnx", ["image"], ["logits"])  # what a plain export would compute
-    facts = {"mean": spec.input.mean, "std": spec.input.std, "size": spec.input.size, "temperature": spec.temperature, "codes": spec.codes}
+    # What a plain export would compute.
+    onnx.utils.extract_model(bundle.model, work / "peer.onnx", ["image"], ["logits"])
+    facts = {
+        "mean": spec.input.mean,
+        "std": spec.input.std,
+        "size": spec.input.size,
+        "temperature": spec.temperature,
+        "codes": spec.codes,
+    }
     (work / "peer.py").write_text(PEER.format(model=str(work / "peer.onnx"), **facts))
     (work / "serve.py").write_text(SERVE)
     images = pictures(48)
 
     def peer(workers: int) -> Server:
         port = free_port()
-        command = [sys.executable, "-m", "uvicorn", "peer:app", "--port", str(port), "--log-level", "warning", "--workers", str(workers)]
+        command = [
+            sys.executable,
+            "-m",
+            "uvicorn",
+            "peer:app",
+            "--port",
+            str(port),
+            "--log-level",
+            "warning",
+            "--workers",
+            str(workers),
+        ]
         return stack.enter_context(started(command, port, "/openapi.json", work / f"peer{workers}.log"))
 
     def ours(workers: int, decode: str) -> Server:
@@ -420,12 +446,19 @@ def hostile(server: Server, requests: list[bytes], seconds: float, clients: int)
         "|---|---:|---:|---:|---|---:|",
     ]
     for name, result in results.items():
-        others = ", ".join(f"{n} x {status or 'no answer'}" for status, n in sorted(result.statuses.items()) if status != 200) or "-"
+        others = (
+            ", ".join(
+                f"{n} x {status or 'no answer'}" for status, n in sorted(result.statuses.items()) if status != 200
+            )
+            or "-"
+        )
         lines.append(
             f"| {name} | {result.rate:.0f} | {result.percentile(0.5):.0f} | {result.percentile(0.99):.0f} | {others} | {peaks[name]:.0f} |"
         )
     lines += ["", "| sent | answers |", "|---|---|"]
-    lines += [f"| {name} | {', '.join(f'{n} x {status}' for status, n in counts.items())} |" for name, counts in told.items()]
+    lines += [
+        f"| {name} | {', '.join(f'{n} x {status}' for status, n in counts.items())} |" for name, counts in told.items()
+    ]
     return "\n".join(lines)
 
 
@@ -452,7 +485,9 @@ class Sampling(threading.Thread):
                 self.peak = max(self.peak, self.server.resident_mib())
 
 
-def report(found: list[Case], clients: tuple[int, ...], overload: Result | None, points: list[tuple[int, float]], head: str) -> str:
+def report(
+    found: list[Case], clients: tuple[int, ...], overload: Result | None, points: list[tuple[int, float]], head: str
+) -> str:
     lines = ["## Service", "", head, ""]
     base = found[0]
     for count in clients:
@@ -467,7 +502,9 @@ def report(found: list[Case], clients: tuple[int, ...], overload: Result | None,
                 others += each.statuses
             del others[200]
             bad = ", ".join(f"{n} x {status or 'no answer'}" for status, n in sorted(others.items())) or "-"
-            ratio = statistics.median(a.rate / b.rate for a, b in zip(case.results[count], base.results[count], strict=True))
+            ratio = statistics.median(
+                a.rate / b.rate for a, b in zip(case.results[count], base.results[count], strict=True)
+            )
             lines.append(
                 f"| {case.title} | {case.median(count, lambda r: r.rate):.0f} | {ratio:.2f} x | "
                 f"{case.median(count, lambda r: r.percentile(0.5)):.0f} | {case.median(count, lambda r: r.percentile(0.95)):.0f} | "
@@ -482,7 +519,12 @@ def report(found: list[Case], clients: tuple[int, ...], overload: Result | None,
             "",
         ]
     if points:
-        lines += ["| requests answered by one worker | resident MiB |", "|---:|---:|", *(f"| {n:,} | {mib:.0f} |" for n, mib in points), ""]
+        lines += [
+            "| requests answered by one worker | resident MiB |",
+            "|---:|---:|",
+            *(f"| {n:,} | {mib:.0f} |" for n, mib in points),
+            "",
+        ]
     return "\n".join(lines).rstrip()
 
 
@@ -490,8 +532,13 @@ def machine() -> str:
     model = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
-        model = next((line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")), model)
-    packages = ", ".join(f"{name} {version(name)}" for name in ("lentigo", "fastapi", "uvicorn", "onnxruntime", "pillow"))
+        model = next(
+            (line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")),
+            model,
+        )
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("lentigo", "fastapi", "uvicorn", "onnxruntime", "pillow")
+    )
     return f"{model}, {CORES} cores; {platform.system()}, Python {platform.python_version()}, {packages}; {date.today().isoformat()}"
 
 
@@ -507,7 +554,9 @@ def write(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", help="a packaged model, a bundle or a run folder; MobileNetV3-CaCo with random weights by default")
+    parser.add_argument(
+        "--model", help="a packaged model, a bundle or a run folder; MobileNetV3-CaCo with random weights by default"
+    )
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", type=int, nargs="+", default=list(CLIENTS))
@@ -515,7 +564,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only the cases whose title holds this (the first always)")
     parser.add_argument("--json", type=Path, help="write the figures here, too")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {README.name}")
-    parser.add_argument("--hostile", action="store_true", help="good requests while hostile ones run against one worker; nothing else")
+    parser.add_argument(
+        "--hostile", action="store_true", help="good requests while hostile ones run against one worker; nothing else"
+    )
     options = parser.parse_args()
     if options.hostile:
         with tempfile.TemporaryDirectory() as folder:
@@ -523,7 +574,9 @@ def main() -> None:
             (work / "serve.py").write_text(SERVE)
             port = free_port()
             model = options.model or str(random_bundle(work / "random"))
-            with started([sys.executable, "serve.py", model, str(port), "1", "exact"], port, "/readyz", work / "log") as server:
+            with started(
+                [sys.executable, "serve.py", model, str(port), "1", "exact"], port, "/readyz", work / "log"
+            ) as server:
                 print(hostile(server, [raw(image) for image in pictures(24)], options.seconds, 4))
         return
     clients = tuple(options.clients)
@@ -546,7 +599,10 @@ def main() -> None:
     print(text)
     if options.json:
         figures = {
-            c.title: {n: [[r.rate, r.percentile(0.5), r.percentile(0.99), r.cpu_ms] for r in rs] for n, rs in c.results.items()}
+            c.title: {
+                n: [[r.rate, r.percentile(0.5), r.percentile(0.99), r.cpu_ms] for r in rs]
+                for n, rs in c.results.items()
+            }
             for c in found
         }
         options.json.write_text(json.dumps(figures, indent=1))

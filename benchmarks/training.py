@@ -44,7 +44,9 @@ def plain_loop(folder: Path, size: int, batch: int, epochs: int) -> float:
             transforms.Resize((size, size)),
             transforms.RandomHorizontalFlip(),
             transforms.RandomVerticalFlip(),
-            transforms.RandomAffine(45, translate=(0.1, 0.1), scale=(0.7, 1.4), interpolation=transforms.InterpolationMode.BILINEAR),
+            transforms.RandomAffine(
+                45, translate=(0.1, 0.1), scale=(0.7, 1.4), interpolation=transforms.InterpolationMode.BILINEAR
+            ),
             transforms.ColorJitter(0.25, 0.25, 0.25, 0.03),
             transforms.ToTensor(),
             transforms.Normalize(IMAGENET_MEAN, IMAGENET_STD),
@@ -77,7 +79,14 @@ def lentigo_run(phantoms: Path, out: Path, size: int, batch: int, epochs: int) -
         "data.labels=null",
         f"sizes=[{{from_epoch: 0, size: {size}}}]",
     ]
-    train(load_recipe("caco-ham10000-cpu", changes), phantoms, out=out, progress=False, accelerator="cpu", cache=out.parent / "cache")
+    train(
+        load_recipe("caco-ham10000-cpu", changes),
+        phantoms,
+        out=out,
+        progress=False,
+        accelerator="cpu",
+        cache=out.parent / "cache",
+    )
     return float(load_run(out).log["images_per_second"].iloc[-1])
 
 

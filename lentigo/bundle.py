@@ -41,7 +41,9 @@ SPEC, MODEL, CARD, GOLDEN = "spec.json", "model.onnx", "MODEL_CARD.md", "golden.
 MAX_TEXT, MAX_MODEL = 16 * 2**20, 2**30
 """The most bytes of ``spec.json``, card and golden vectors, and of any other file of a bundle."""
 _MAX_DEPTH = 32
-RESERVED = frozenset(("path", "label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error"))
+RESERVED = frozenset(
+    ("path", "label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error")
+)
 """Columns of the tables of results, which no class can be called."""
 
 
@@ -71,7 +73,10 @@ class InputSpec(_Model):
 
 
 class OutputSpec(_Model):
-    """The graph's outputs: ``logits`` (N, K); ``embedding`` (N, D); ``cam`` (N, K, h, w) and ``atypicality`` (N,) where they exist."""
+    """The graph's outputs: ``logits`` (N, K), ``embedding`` (N, D) and, where they exist, ``cam`` and ``atypicality``.
+
+    ``cam`` is (N, K, h, w), ``atypicality`` (N,).
+    """
 
     embedding: Annotated[int, Field(ge=1, le=2**20)]
     cam: tuple[Side, Side] | None = None
@@ -104,8 +109,8 @@ class Separation(_Model):
 class Abstention(_Model):
     """When to answer "can't tell": where the graph's output ``atypicality`` is above the threshold.
 
-    The score itself is nodes of the graph; its name is for people. ``accepted`` is the share of the ``images`` validation images
-    that pass, ``measured`` what was found on sets of other pictures, by name.
+    The score itself is nodes of the graph; its name is for people. ``accepted`` is the share of the ``images``
+    validation images that pass, ``measured`` what was found on sets of other pictures, by name.
     """
 
     score: Line
@@ -132,7 +137,9 @@ class Conformal(_Model):
             probabilities: (..., K), calibrated.
             codes: the K class codes.
         """
-        inside: npt.NDArray[np.bool_] = np.asarray(probabilities) >= 1 - np.array([self.quantiles.get(code, 1.0) for code in codes])
+        inside: npt.NDArray[np.bool_] = np.asarray(probabilities) >= 1 - np.array(
+            [self.quantiles.get(code, 1.0) for code in codes]
+        )
         return inside
 
 
@@ -151,7 +158,8 @@ class LearntToo(_Model):
     Attributes:
         data: its name.
         fingerprint: of the whole of it.
-        images: how many of its images were learnt from: those of the recipe's ``data.extra``, but for a published test part.
+        images: how many of its images were learnt from: those of the recipe's ``data.extra``, but for a published test
+            part.
     """
 
     data: Line
@@ -239,7 +247,9 @@ class Spec(_Model):
         points = [point.name for point in self.operating_points]
         if len(set(points)) < len(points):
             raise ValueError("operating points need names of their own")
-        if self.conformal is not None and (foreign := {*self.conformal.quantiles, *self.conformal.pooled}.difference(self.codes)):
+        if self.conformal is not None and (
+            foreign := {*self.conformal.quantiles, *self.conformal.pooled}.difference(self.codes)
+        ):
             raise ValueError(f"conformal names {min(foreign)!r}, which is no class")
         return self
 
@@ -255,7 +265,7 @@ class Spec(_Model):
 
 
 def as_name(text: str) -> str:
-    """A text as a bundle may be named: lower case, with ``-`` for what a name cannot hold; empty where nothing is left."""
+    """A text as a bundle may be named: lower case, ``-`` for other characters; empty where nothing is left."""
     return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")
 
 
@@ -334,13 +344,17 @@ def read_spec(folder: Path) -> Spec:
     if not isinstance(version, int) or isinstance(version, bool):
         raise BundleError(f"{path}: has no format number; it is not a lentigo bundle")
     if version > FORMAT:
-        raise BundleError(f"{path}: bundle format {version} is newer than this lentigo reads ({FORMAT}); upgrade lentigo")
+        raise BundleError(
+            f"{path}: bundle format {version} is newer than this lentigo reads ({FORMAT}); upgrade lentigo"
+        )
     try:
         spec = Spec.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         where = one_line(".".join(str(part) for part in first["loc"])[:200])
-        raise BundleError(f"{path}: invalid at {where or 'the top'}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise BundleError(
+            f"{path}: invalid at {where or 'the top'}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
     for name in (MODEL, CARD, GOLDEN):
         if name not in spec.files:
             raise BundleError(f"{path}: names no checksum for {name}")
@@ -392,7 +406,10 @@ def write_bundle(folder: str | Path, spec: Spec, files: Mapping[str, bytes]) -> 
 
 
 def _swap(staging: Path, target: Path) -> None:
-    """Put ``staging`` where ``target`` is, in one step where the system can; else the old folder is set aside first (`_set_aside`)."""
+    """Put ``staging`` in the place of ``target``, in one step where the system can.
+
+    Elsewhere the old folder is set aside first (`_set_aside`).
+    """
     for path in (*staging.iterdir(), staging):  # after a loss of power the new names must not stand for empty files
         sync(path)
     if not (target.exists() and _exchange(staging, target)):
@@ -420,7 +437,8 @@ def _exchange(one: Path, other: Path) -> bool:
         library = ctypes.CDLL(None)
         if sys.platform == "darwin":
             return bool(library.renamex_np(os.fsencode(one), os.fsencode(other), 2) == 0)  # RENAME_SWAP
-        return bool(library.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0)  # AT_FDCWD, RENAME_EXCHANGE
+        # AT_FDCWD, RENAME_EXCHANGE.
+        return bool(library.renameat2(-100, os.fsencode(one), -100, os.fsencode(other), 2) == 0)
     except (AttributeError, OSError, TypeError):
         return False
 
@@ -434,7 +452,9 @@ def _read_verified(path: Path, expected: str) -> bytes:
     content = _read_regular(path)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise BundleError(f"{path}: damaged (SHA-256 {found[:12]}…, {SPEC} says {expected[:12]}…); fetch or export the bundle again")
+        raise BundleError(
+            f"{path}: damaged (SHA-256 {found[:12]}…, {SPEC} says {expected[:12]}…); fetch or export the bundle again"
+        )
     return content
 
 

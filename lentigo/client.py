@@ -45,7 +45,9 @@ class ProblemError(ServiceError):
         self.status = status
         self.kind = str(document.get("type", "")).rpartition(":")[2]
         self.document = document
-        super().__init__(f"the service answered {status}: {document.get('detail') or document.get('title') or 'no reason given'}")
+        super().__init__(
+            f"the service answered {status}: {document.get('detail') or document.get('title') or 'no reason given'}"
+        )
 
 
 class Client:
@@ -61,7 +63,9 @@ class Client:
         ServiceError: an address that is not http or https.
     """
 
-    def __init__(self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout: float = 30.0, retries: int = 3) -> None:
+    def __init__(
+        self, url: str = "http://127.0.0.1:8000", *, api_key: str | None = None, timeout: float = 30.0, retries: int = 3
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ServiceError(f"{url!r} is not the address of a service; give one such as http://127.0.0.1:8000")
@@ -77,7 +81,9 @@ class Client:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -86,7 +92,12 @@ class Client:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is a sequence of str
-        self, source: Source, *, heatmap: Literal["none", "png", "array"] = ..., top_k: int | None = ..., model: str | None = ...
+        self,
+        source: Source,
+        *,
+        heatmap: Literal["none", "png", "array"] = ...,
+        top_k: int | None = ...,
+        model: str | None = ...,
     ) -> Document: ...
     @overload
     def predict(
@@ -115,7 +126,8 @@ class Client:
             model: one of `models`; the service's default otherwise.
 
         Returns:
-            The prediction of one image; or a list in the order given, in which an image that cannot be read has an ``error``.
+            The prediction of one image; or a list in the order given, in which an image that cannot be read has an
+            ``error``.
 
         Raises:
             ImageError: a file that cannot be read here.
@@ -136,16 +148,17 @@ class Client:
     def predict_lesions(
         self, lesions: Mapping[str, Sequence[Source]], *, top_k: int | None = None, model: str | None = None
     ) -> list[Document]:
-        """Classify lesions of which there are several images each: one answer a lesion, as ``lentigo predict --group-by`` gives it.
+        """Classify lesions of several images each: one answer a lesion, as ``lentigo predict --group-by`` gives it.
 
         Args:
-            lesions: the images of each lesion by its name; many lesions are sent in several requests, one lesion always in one.
+            lesions: the images of each lesion by its name; many lesions are sent in several requests, one lesion always
+                in one.
             top_k: only the most probable classes.
             model: one of `models`; the service's default otherwise.
 
         Returns:
-            One document a lesion in the order given, with the answers of its images in ``predictions``. A lesion of which no image can
-            be read has an ``error``.
+            One document a lesion in the order given, with the answers of its images in ``predictions``. A lesion of
+            which no image can be read has an ``error``.
 
         Raises:
             ImageError: a file that cannot be read here.
@@ -164,7 +177,11 @@ class Client:
             requests[-1].append(name)
             room -= len(sources)
         address = _address(top_k=top_k, model=model)
-        return [document for names in requests for document in self._lesions(address, {name: lesions[name] for name in names})]
+        return [
+            document
+            for names in requests
+            for document in self._lesions(address, {name: lesions[name] for name in names})
+        ]
 
     def models(self) -> list[Document]:
         """The models that are served, the default first."""
@@ -206,7 +223,10 @@ class Client:
         predictions = iter(reply["predictions"])
         members = {name: [next(predictions) for _ in sources] for name, sources in lesions.items()}
         answers = reply.get("lesions") or [{"error": found[0]["error"]} for found in members.values()]
-        documents = [{**answer, "lesion": name, "predictions": members[name]} for name, answer in zip(lesions, answers, strict=True)]
+        documents = [
+            {**answer, "lesion": name, "predictions": members[name]}
+            for name, answer in zip(lesions, answers, strict=True)
+        ]
         for document in documents:
             document.pop("images", None)  # positions in the request, which the caller does not know
         return documents
@@ -217,11 +237,17 @@ class Client:
         body = b"".join(head % (boundary.encode(), b"lesion", name.encode()) for name in lesions)
         body += b"".join(head % (boundary.encode(), b'image"; filename="image', image) for image in images)
         try:
-            reply = self._json("POST", address, body + b"--%b--\r\n" % boundary.encode(), f"multipart/form-data; boundary={boundary}")
+            reply = self._json(
+                "POST", address, body + b"--%b--\r\n" % boundary.encode(), f"multipart/form-data; boundary={boundary}"
+            )
         except ProblemError as problem:
             # Where no image at all can be read, the service refuses the request as a whole.
             listed = problem.document.get("errors")
-            if listed is None and len(images) == 1 and problem.kind in ("not-an-image", "damaged-image", "image-too-large", "no-image"):
+            if (
+                listed is None
+                and len(images) == 1
+                and problem.kind in ("not-an-image", "damaged-image", "image-too-large", "no-image")
+            ):
                 listed = [problem.document]
             if listed is None:
                 raise
@@ -232,7 +258,9 @@ class Client:
         found: Document = json.loads(self._call(method, address, body, media))
         return found
 
-    def _call(self, method: str, address: str, body: bytes | None = None, media: str | None = None, *, patient: bool = True) -> bytes:
+    def _call(
+        self, method: str, address: str, body: bytes | None = None, media: str | None = None, *, patient: bool = True
+    ) -> bytes:
         headers = self._headers | ({"Content-Type": media} if media else {})
         for left in range(self._retries if patient else 0, -1, -1):
             status, wait, content = self._exchange(method, self._base + address, body, headers)
@@ -247,7 +275,9 @@ class Client:
             document = {}
         raise ProblemError(status, document if isinstance(document, dict) else {})
 
-    def _exchange(self, method: str, address: str, body: bytes | None, headers: dict[str, str]) -> tuple[int, float, bytes]:
+    def _exchange(
+        self, method: str, address: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, float, bytes]:
         kept = self._connection.sock is not None
         try:
             return self._once(method, address, body, headers)
@@ -255,7 +285,8 @@ class Client:
             self.close()
             if not kept or isinstance(error, TimeoutError):
                 raise ServiceError(f"{self.url} cannot be reached ({error or type(error).__name__})") from None
-        # The connection had been kept from an earlier call, and the service has closed it since: asking again changes nothing there.
+        # The connection had been kept from an earlier call, and the service has closed it since: asking again changes
+        # nothing there.
         try:
             return self._once(method, address, body, headers)
         except (http.client.HTTPException, OSError) as error:

@@ -31,7 +31,10 @@ def extra_format(head: bytes) -> str | None:
         return "DICOM"
     if head[4:8] == b"ftyp":
         brands = {head[i : i + 4] for i in range(8, min(len(head), int.from_bytes(head[:4], "big")), 4)}
-        if brands & {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"} and not brands & {b"avif", b"avis"}:
+        if brands & {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"} and not brands & {
+            b"avif",
+            b"avis",
+        }:
             return "HEIC"
     return None
 
@@ -63,7 +66,10 @@ def _reason(error: Exception) -> str:
 
 def _check(width: int, height: int, max_pixels: int) -> None:
     if not 0 < width * height <= max_pixels:
-        raise ImageError(f"too large ({width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}); scale it down first")
+        raise ImageError(
+            f"too large ({width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}); scale it down"
+            " first"
+        )
 
 
 def _open_heic(file: BinaryIO, max_pixels: int) -> Image.Image:
@@ -97,7 +103,9 @@ def _open_dicom(file: BinaryIO, max_pixels: int) -> Image.Image:
         raise ImageError("a DICOM object without an image; give a photograph or a dermoscopic image")
     _check(width, height, max_pixels)
     if photometric not in _PHOTOMETRIC:
-        raise ImageError(f"a DICOM image with {photometric or 'unknown'} pixels, which is not read; export it as JPEG or PNG")
+        raise ImageError(
+            f"a DICOM image with {photometric or 'unknown'} pixels, which is not read; export it as JPEG or PNG"
+        )
     try:
         file.seek(0)
         data = pydicom.dcmread(file)
@@ -157,6 +165,8 @@ def patient_of(path: Path) -> str:
     import pydicom
 
     try:
-        return str(pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"]).get("PatientID", "")).strip()
+        return str(
+            pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["PatientID"]).get("PatientID", "")
+        ).strip()
     except Exception as error:
         raise DataError(f"{path}: its DICOM header cannot be read ({_reason(error)})") from None

@@ -1,4 +1,4 @@
-"""Atomic writes: a file appears whole or not at all, whatever fails, power included. Bounded reads: nothing that blocks or has no end."""
+"""Atomic writes, which appear whole or not at all, and bounded reads, which never block."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def atomic_path(target: str | Path, *, sync: bool = True) -> Iterator[Path]:
 
     Args:
         target: the file to write; its folder is created. The temporary name keeps the suffix.
-        sync: have it on the disk before it replaces ``target`` (`replace_synced`); False for many small files that can be made again.
+        sync: have it on the disk before it replaces ``target`` (`replace_synced`); False for many small files that can
+            be made again.
 
     Raises:
         OutputError: the disk refuses (full, read-only, not a folder).
@@ -53,7 +54,8 @@ def atomic_path(target: str | Path, *, sync: bool = True) -> Iterator[Path]:
 def replace_synced(source: Path, target: Path) -> None:
     """Rename a file so that a loss of power leaves the old one or the new one, never an empty one.
 
-    The content goes to the disk before the rename, which alone could be there first, and the rename before this returns.
+    The content goes to the disk before the rename, which alone could be there first, and the rename before this
+    returns.
 
     Raises:
         OSError: the disk refuses; ``target`` is as it was.

@@ -1,8 +1,9 @@
 """Bound the work of decoding an image before a decoder sees it.
 
-Width times height does not bound a decoder: an empty scan of a progressive JPEG costs as much as a full one, a TIFF of 16 x 16
-pixels may have a tile of 20,000 x 20,000, and thousands of metadata segments are joined one by one. `check_header` reads the
-structure of a file, decodes nothing, and refuses what costs far more than its pixels. No photograph comes near these limits.
+Width times height does not bound a decoder: an empty scan of a progressive JPEG costs as much as a full one, a TIFF of
+16 x 16 pixels may have a tile of 20,000 x 20,000, and thousands of metadata segments are joined one by one.
+`check_header` reads the structure of a file, decodes nothing, and refuses what costs far more than its pixels. No
+photograph comes near these limits.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MAX_SCANNED = 1_000_000_000
 MAX_SEGMENTS = 2_000
 """Metadata segments, chunks, blocks and frames of a file."""
 MAX_PARSED_SEGMENTS = 32
-"""EXIF segments, and Photoshop blocks and quantisation tables, of a JPEG: Pillow joins and parses them in interpreted loops."""
+"""EXIF segments, and Photoshop blocks and quantisation tables, of a JPEG: Pillow joins and parses them in interpreted
+loops."""
 MAX_PROFILES = 4
 """Colour profiles of a PNG; Pillow unpacks each, up to 1 MiB."""
 MAX_STRIPS = 32_768
@@ -41,12 +43,14 @@ _MAX_JPEG_BYTES = 512 * 2**20
 _MAX_JUNK = 65_536
 _MAX_BLOCKS = 20_000
 _FILL = b"\xff" * 1024
-"""Fill bytes in a row that no encoder writes; the decoder goes over all of them again with each block that it is given."""
+"""Fill bytes in a row that no encoder writes; the decoder goes over all of them again with each block that it is
+given."""
 
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _TIFF_TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-_TIFF_INTEGERS = {1: "B", 3: "H", 4: "L", 6: "B", 8: "H", 9: "L", 13: "L", 16: "Q", 17: "Q", 18: "Q"}  # negative ones come out huge
+# Negative ones come out huge.
+_TIFF_INTEGERS = dict(zip((1, 3, 4, 6, 8, 9, 13, 16, 17, 18), "BHLBHLLQQQ", strict=True))
 _WIDTH, _HEIGHT, _STRIPS, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _COMPRESSION = 256, 257, 273, 322, 323, 324, 259
 _TIFF_JPEG = 7
 
@@ -93,7 +97,9 @@ def check_header(file: BinaryIO, kind: str) -> ImageHeader:
     if long > MAX_SIDE:
         raise ImageCostError(f"{header.width} x {header.height} pixels; the longest side may have {MAX_SIDE:,}")
     if short and long > MAX_ASPECT * short:
-        raise ImageCostError(f"{header.width} x {header.height} pixels; one side may be {MAX_ASPECT:,} times as long as the other")
+        raise ImageCostError(
+            f"{header.width} x {header.height} pixels; one side may be {MAX_ASPECT:,} times as long as the other"
+        )
     return header
 
 
@@ -146,7 +152,9 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
         elif marker == 0xE2 and content.startswith(b"MPF\0", at + 2):
             check_exif(content[at + 6 : at + length])
         if max(exif, parsed) > MAX_PARSED_SEGMENTS:
-            raise ImageCostError(f"more than {MAX_PARSED_SEGMENTS} segments of EXIF, Photoshop data or quantisation tables")
+            raise ImageCostError(
+                f"more than {MAX_PARSED_SEGMENTS} segments of EXIF, Photoshop data or quantisation tables"
+            )
         at += length
         if marker == 0xDA:
             progressive |= content[at - length + 2] < components
@@ -162,12 +170,17 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
     if not progressive:
         return ImageHeader(width, height)
     if scans > MAX_SCANS or scans * width * height > MAX_SCANNED:
-        raise ImageCostError(f"{scans if scans <= MAX_SCANS else f'more than {MAX_SCANS}'} scans over {width} x {height} pixels")
+        raise ImageCostError(
+            f"{scans if scans <= MAX_SCANS else f'more than {MAX_SCANS}'} scans over {width} x {height} pixels"
+        )
     return ImageHeader(width, height, 1 + scans // 4)
 
 
 def _walk_scans(content: bytes, at: int) -> tuple[int, bool]:
-    """The scans of a JPEG whose first begins at ``at``, not exact above `MAX_SCANS`, and whether its end marker is there."""
+    """The scans of a JPEG (inexact above `MAX_SCANS`), and whether its end marker is there.
+
+    ``at`` is where its first scan begins.
+    """
     scans, segments = 1, 0
     while scans <= MAX_SCANS:
         found = _SCAN_END.search(content, at)

@@ -51,7 +51,9 @@ MAX_PIXELS = 100_000_000
 QUICK_PIXELS = 25_000_000
 """Larger JPEGs are decoded by Pillow alone, without a second copy in memory."""
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
+)
 """File names that a folder is searched for. A file named directly is opened whatever its name is."""
 
 FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".dcm", ".psd", ".svg"})
@@ -145,7 +147,9 @@ def open_image(
             file = _seekable(source, name)
         else:
             kind = type(source).__name__
-            raise ImageError(f"cannot open an image from {kind}; give a path, bytes, a binary file, a Pillow image or a uint8 array")
+            raise ImageError(
+                f"cannot open an image from {kind}; give a path, bytes, a binary file, a Pillow image or a uint8 array"
+            )
         if extra_formats and (extra := extra_format(_head(file))):
             return _open_extra(file, name, extra, max_pixels)
         image = stack.enter_context(_identify(file, name, max_pixels))
@@ -157,11 +161,17 @@ def open_image(
         except ImageError:
             if image.format != "JPEG" or (ended := end_jpeg(_content(file))) is None:
                 raise
-            return _decode(stack.enter_context(_identify(BytesIO(ended), name, max_pixels)), name, max_pixels, draft_size)
+            return _decode(
+                stack.enter_context(_identify(BytesIO(ended), name, max_pixels)), name, max_pixels, draft_size
+            )
 
 
 def normalise(
-    pixels: Pixels, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD, *, out: Floats | None = None
+    pixels: Pixels,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    *,
+    out: Floats | None = None,
 ) -> Floats:
     """Turn uint8 pixels into a network's input: ``(x / 255 - mean) / std``, channels first.
 
@@ -398,7 +408,8 @@ def sniff(head: bytes) -> str:
             raise ImageError(f"an AVIF image, which is not read here; {_ADVICE}")
         if brands & _HEIF_BRANDS:
             raise ImageError(
-                f"a HEIC photograph, which is not read here; {_ADVICE} (on an iPhone: Settings > Camera > Formats > Most Compatible)"
+                f"a HEIC photograph, which is not read here; {_ADVICE} (on an iPhone: Settings > Camera > Formats >"
+                " Most Compatible)"
             )
         raise ImageError(f"a video, not an image; {_ADVICE}")
     if head[128:132] == b"DICM":
@@ -430,7 +441,8 @@ def _identify(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
         raise ImageError(f"{name}: {error}") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{name}: cannot be read ({error})") from None
-    _check_pixels(name, header.width, header.height, max_pixels)  # before the plug-in, since some take memory when they open
+    # Before the plug-in, since some take memory when they open.
+    _check_pixels(name, header.width, header.height, max_pixels)
     try:
         import_module(f"PIL.{PLUGINS[kind]}")
         file.seek(0)
@@ -444,7 +456,7 @@ def _identify(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
 
 
 def _decode_quickly(image: Image.Image, file: BinaryIO, max_pixels: int) -> Image.Image:
-    """A JPEG decoded by simplejpeg, to the bit as Pillow would, but for the orientation; the image as it was where that cannot be done."""
+    """A JPEG decoded by simplejpeg, equal to Pillow's but for the orientation; unchanged where it cannot."""
     pixels = image.width * image.height
     if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L") or pixels > min(QUICK_PIXELS, max_pixels):
         return image
@@ -482,7 +494,9 @@ def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | No
     except ImageError:
         raise
     except MemoryError:
-        raise ImageCostError(f"{name}: not enough memory to decode {width} x {height} pixels; scale it down first") from None
+        raise ImageCostError(
+            f"{name}: not enough memory to decode {width} x {height} pixels; scale it down first"
+        ) from None
     except Exception as error:  # damaged data raises nearly anything in the decoders
         kind = image.format or "image"
         raise ImageError(f"{name}: truncated or damaged {kind} ({_reason(error)}); fetch it again") from None
@@ -491,7 +505,8 @@ def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | No
 def _check_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ImageCostError(
-            f"{name}: too large ({width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}); scale it down first"
+            f"{name}: too large ({width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}); scale it"
+            " down first"
         )
 
 
@@ -528,7 +543,9 @@ def _from_integers(values: NDArray[Any], name: str) -> Pixels:
     """16-bit grey to 8-bit: 65535 / 257 = 255 exactly, rounded to nearest."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
-        raise ImageError(f"{name}: 32-bit samples from {low} to {high} have no known scale; save it with 8 or 16 bits a sample")
+        raise ImageError(
+            f"{name}: 32-bit samples from {low} to {high} have no known scale; save it with 8 or 16 bits a sample"
+        )
     return _by_rows(values, lambda rows: (rows.astype(np.uint32) + 128) // 257)
 
 
@@ -536,7 +553,10 @@ def _from_floats(values: NDArray[Any], name: str) -> Pixels:
     """Floating-point grey in [0, 1] to 8-bit."""
     low, high = float(values.min()), float(values.max())
     if not (low >= 0.0 and high <= 1.0):  # NaN fails too
-        raise ImageError(f"{name}: floating-point samples from {low:g} to {high:g}, expected 0 to 1; save it with 8 or 16 bits a sample")
+        raise ImageError(
+            f"{name}: floating-point samples from {low:g} to {high:g}, expected 0 to 1; save it with 8 or 16 bits a"
+            " sample"
+        )
     return _by_rows(values, lambda rows: np.rint(rows * 255.0))
 
 

@@ -15,8 +15,8 @@ _NOISE = b"\x5a\xa5\x33\xcc" * 64
 def end_jpeg(content: bytes) -> bytes | None:
     """The same file with an end marker, where no pixel is missing.
 
-    A decoder takes whatever follows for the pixels that are still missing. So where two different tails give the same picture, it
-    was whole.
+    A decoder takes whatever follows for the pixels that are still missing. So where two different tails give the same
+    picture, it was whole.
 
     Args:
         content: a JPEG file that its decoder calls truncated.

@@ -107,17 +107,25 @@ class LabelSet:
         try:
             return self.codes.index(code)
         except ValueError:
-            raise DataError(f"unknown class {code!r} in label set {self.name}{did_you_mean(code, self.codes)}") from None
+            raise DataError(
+                f"unknown class {code!r} in label set {self.name}{did_you_mean(code, self.codes)}"
+            ) from None
 
     @classmethod
     def of(cls, name: str, codes: Iterable[str]) -> LabelSet:
         """A label set for a user's own classes; known codes and English names keep what is known, others their code."""
         classes = [c for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, ISIC2020, HYPO) for c in s.classes]
-        known = {c.en: c for c in classes} | {c.code: c for c in (*classes, ClassLabel("malignant", "malignant lesion", "恶性病变", True))}
+        known = {c.en: c for c in classes} | {
+            c.code: c for c in (*classes, ClassLabel("malignant", "malignant lesion", "恶性病变", True))
+        }
 
         def described(code: str) -> ClassLabel:
             found = known.get(code) or known.get(code.lower().replace("_", " "))
-            return ClassLabel(code, found.en, found.zh, found.malignant) if found else ClassLabel(code, code.replace("_", " "), code)
+            return (
+                ClassLabel(code, found.en, found.zh, found.malignant)
+                if found
+                else ClassLabel(code, code.replace("_", " "), code)
+            )
 
         return cls(name, tuple(map(described, codes)))
 

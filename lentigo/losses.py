@@ -54,7 +54,8 @@ def _check_counts(class_counts: Sequence[int]) -> None:
     empty = [index for index, count in enumerate(class_counts) if count < 1]
     if empty:
         raise RecipeError(
-            f"class {', '.join(map(str, empty))} (counted from 0) has no training image, so the loss cannot be weighted by counts"
+            f"class {', '.join(map(str, empty))} (counted from 0) has no training image, so the loss cannot be weighted"
+            " by counts"
         )
 
 
@@ -98,13 +99,20 @@ class CrossEntropy(Loss):
         weights: (K,) weight of each class.
         drw_epoch: see :class:`Loss`.
         label_smoothing: share of the target spread over all classes, 0 to 1.
-        shift: (K,) added to the logits in training only: ``tau log prior`` for logit adjustment (Menon et al., ICLR 2021,
-            equation 10), whose plain argmax then aims at balanced accuracy. None for none.
+        shift: (K,) added to the logits in training only: ``tau log prior`` for logit adjustment (Menon et al., ICLR
+            2021, equation 10), whose plain argmax then aims at balanced accuracy. None for none.
     """
 
     shift: Tensor
 
-    def __init__(self, weights: Tensor, drw_epoch: int | None = None, *, label_smoothing: float = 0.0, shift: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        weights: Tensor,
+        drw_epoch: int | None = None,
+        *,
+        label_smoothing: float = 0.0,
+        shift: Tensor | None = None,
+    ) -> None:
         super().__init__(weights, drw_epoch)
         self.label_smoothing = label_smoothing
         self.register_buffer("shift", torch.zeros_like(weights) if shift is None else shift, persistent=False)
@@ -112,7 +120,9 @@ class CrossEntropy(Loss):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of logits (N, K) and class indices (N,)."""
         logits = _precise(logits) + self.shift
-        return F.cross_entropy(logits, targets, weight=self.weights_in_use.to(logits.dtype), label_smoothing=self.label_smoothing)
+        return F.cross_entropy(
+            logits, targets, weight=self.weights_in_use.to(logits.dtype), label_smoothing=self.label_smoothing
+        )
 
 
 class Focal(Loss):
@@ -131,7 +141,8 @@ class Focal(Loss):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Scalar loss of logits (N, K) and class indices (N,)."""
         log_p = F.log_softmax(_precise(logits), dim=1).gather(1, targets[:, None]).squeeze(1)  # (N,)
-        miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)  # 1 - p, exact near p = 1; never 0, for gamma < 1
+        # 1 - p, exact near p = 1; never 0, for gamma < 1.
+        miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
         return self._weighted_mean(-miss.pow(self.gamma) * log_p, targets)
 
 
@@ -140,8 +151,8 @@ class LDAM(Loss):
 
     The true class's logit is lowered by its margin ``m_j = max_margin * (n_j / min n)^(-1/4)``, all logits are
     multiplied by ``scale``, and cross-entropy follows. The reference normalises features and classifier weights, which
-    bounds the logits by 1, and therefore scales by s = 30. A plain linear head has unbounded logits and learns its own scale:
-    s = 1 is the default here, so that ``softmax(logits)`` at prediction is the distribution that was trained.
+    bounds the logits by 1, and therefore scales by s = 30. A plain linear head has unbounded logits and learns its own
+    scale: s = 1 is the default here, so that ``softmax(logits)`` at prediction is the distribution that was trained.
 
     Args:
         weights: (K,) weight of each class.
@@ -154,7 +165,13 @@ class LDAM(Loss):
     margins: Tensor
 
     def __init__(
-        self, weights: Tensor, drw_epoch: int | None = None, *, class_counts: Sequence[int], max_margin: float = 0.5, scale: float = 1.0
+        self,
+        weights: Tensor,
+        drw_epoch: int | None = None,
+        *,
+        class_counts: Sequence[int],
+        max_margin: float = 0.5,
+        scale: float = 1.0,
     ) -> None:
         super().__init__(weights, drw_epoch)
         self.scale = scale
@@ -260,7 +277,8 @@ def create_loss(
         raise RecipeError(f"label_smoothing should be at least 0 and below 1, not {label_smoothing}")
     if gamma < 0 or max_margin < 0 or scale <= 0:
         raise RecipeError(
-            f"gamma and max_margin should not be negative, and scale above 0 (gamma={gamma}, max_margin={max_margin}, scale={scale})"
+            f"gamma and max_margin should not be negative, and scale above 0 (gamma={gamma}, max_margin={max_margin},"
+            f" scale={scale})"
         )
     if label_smoothing and name != "cross_entropy":
         raise RecipeError(f"label_smoothing belongs to cross_entropy, not to {name}")
@@ -278,4 +296,12 @@ def create_loss(
         case "ldam":
             return LDAM(weights, drw_epoch, class_counts=class_counts, max_margin=max_margin, scale=scale)
         case _:
-            return Joint(weights, drw_epoch, class_counts=class_counts, alpha=alpha, gamma=gamma, max_margin=max_margin, scale=scale)
+            return Joint(
+                weights,
+                drw_epoch,
+                class_counts=class_counts,
+                alpha=alpha,
+                gamma=gamma,
+                max_margin=max_margin,
+                scale=scale,
+            )

@@ -23,10 +23,10 @@ _local = threading.local()
 def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """Resize straight to a square with the antialiased bilinear filter (the triangle filter, widened by the scale).
 
-    The arithmetic is that of the Rust library fast_image_resize: weights of 16 bits, a pass a side, each rounded to 8 bits. The
-    library does it in vector instructions; where its wheel is missing, NumPy gives the same bits in about ten times the time, and
-    so does the browser (`app/src/core/resize.ts`). Pillow's filter has weights of 22 bits: of 600 x 450 photographs, one value in
-    800 differs from Pillow's, by one level of 255 a pass.
+    The arithmetic is that of the Rust library fast_image_resize: weights of 16 bits, a pass a side, each rounded to 8
+    bits. The library does it in vector instructions; where its wheel is missing, NumPy gives the same bits in about ten
+    times the time, and so does the browser (`app/src/core/resize.ts`). Pillow's filter has weights of 22 bits: of 600 x
+    450 photographs, one value in 800 differs from Pillow's, by one level of 255 a pass.
 
     Args:
         image: an RGB image, as `lentigo.imaging.open_image` returns it.
@@ -80,7 +80,10 @@ def _resize_side(image: Image.Image, extent: tuple[int, int]) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def _weights(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:
-    """(T,) first position, (T, K) weights of it and the next ones in units of 2^-shift, and shift: the largest that fits 16 bits."""
+    """(T,) first position, (T, K) integer weights, and the shift: weights are in units of 2^-shift.
+
+    The shift is the largest with which they fit 16 bits.
+    """
     scale = source / target
     reach = max(scale, 1.0)
     centre = (np.arange(target) + 0.5) * scale

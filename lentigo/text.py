@@ -13,8 +13,11 @@ from typing import Any
 
 # Control characters (C0, DEL, C1), marks and overrides of direction, line and paragraph separators, lone surrogates.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_CONTROL_BUT_LAYOUT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-# What Excel, LibreOffice and Sheets take for the start of a formula (OWASP, "CSV Injection"), whole numbers and lone signs apart.
+_CONTROL_BUT_LAYOUT = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+# What Excel, LibreOffice and Sheets take for the start of a formula (OWASP, "CSV Injection"), whole numbers and lone
+# signs apart.
 _FORMULA = re.compile(r"'*(?:[=@\t\r\n\uff1d\uff0b\uff0d\uff20]|[+-](?!(?:\d+\.?\d*(?:[eE][+-]?\d+)?)?\Z))")
 
 
@@ -39,7 +42,7 @@ def json_line(text: str) -> str:
 
 
 def guard_cell(text: str) -> str:
-    """A cell that no spreadsheet runs: what looks like a formula gets an apostrophe in front; `unguard_cell` takes it off.
+    """A cell that no spreadsheet runs: a formula gets an apostrophe in front; `unguard_cell` removes it.
 
     >>> guard_cell("=cmd|' /C calc'!A0"), guard_cell("-1.5"), guard_cell("photo.jpg")
     ("'=cmd|' /C calc'!A0", '-1.5', 'photo.jpg')

@@ -7,19 +7,21 @@ from collections.abc import Callable, Iterator
 
 RUBBISH = frozenset(
     {
-        "__macosx", "@eadir", "@recycle", "@recently-snapshot", "@synoresource", "#recycle", "#snapshot", "$recycle.bin", "recycler",
+        "__macosx", "@eadir", "@recycle", "@recently-snapshot", "@synoresource", "#recycle", "#snapshot",
+        "$recycle.bin", "recycler",
         "system volume information", "lost+found", "network trash folder", "temporary items", "found.000", "_gsdata_",
         "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",
     }
 )  # fmt: skip
-"""What systems leave beside people's files, in lower case. Hidden names (``.ipynb_checkpoints``, ``._x.jpg``) count as well."""
+"""What systems leave beside people's files, in lower case. Hidden names (``.ipynb_checkpoints``, ``._x.jpg``) count as
+well."""
 
 Skipped = Callable[[str, str], None]
 """Called with a relative path and the reason why it was passed over."""
 
 
 def is_rubbish(name: str) -> bool:
-    """Whether a file or folder of this name is never data: hidden, a lock file of an office program, or left by the system."""
+    """Whether a name is never data: hidden, an office program's lock file, or left by the system."""
     return name.startswith((".", "~$")) or name.lower() in RUBBISH
 
 
@@ -39,7 +41,9 @@ def entries(folder: str, skipped: Skipped | None = None) -> list[tuple[str, bool
                     skipped(entry.name, "hidden" if entry.name.startswith(".") else "left by the system")
             elif entry.is_symlink() and entry.is_dir():
                 if skipped is not None:
-                    skipped(entry.name, "a link to a folder, which is not followed; give its target, or copy the folder")
+                    skipped(
+                        entry.name, "a link to a folder, which is not followed; give its target, or copy the folder"
+                    )
             else:
                 found.append((entry.name, entry.is_dir(follow_symlinks=False)))
     return sorted(found)

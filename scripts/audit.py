@@ -3,8 +3,8 @@
 Python packages are looked up on PyPI by pip-audit, the app's packages on npm's registry. Where a register of advisories
 cannot be reached, or does not know a package, that is said and is no failure: then nothing was found out.
 
-Exit code 1 only for a vulnerability that has a fixed release, in a package that the service, the container or the app is made
-of. Those elsewhere (training, tests) are printed. LENTIGO_AUDIT=off leaves all of it out.
+Exit code 1 only for a vulnerability that has a fixed release, in a package that the service, the container or the app
+is made of. Those elsewhere (training, tests) are printed. LENTIGO_AUDIT=off leaves all of it out.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def shipped(package: str = "lentigo") -> set[str]:
             needs = requires(name) or []
         except PackageNotFoundError:  # for another system
             continue
-        queue += [match[0] for line in needs if "extra ==" not in line and (match := re.match(r"[A-Za-z0-9._-]+", line))]
+        queue += [
+            match[0] for line in needs if "extra ==" not in line and (match := re.match(r"[A-Za-z0-9._-]+", line))
+        ]
     return found
 
 
@@ -55,14 +57,19 @@ def judge(dependencies: list[dict[str, Any]], ours: set[str]) -> tuple[list[str]
             mine, fixed = normalised(one["name"]) in ours, ", ".join(flaw["fix_versions"])
             bad |= mine and bool(fixed)
             where = "shipped" if mine else "not shipped"
-            lines.append(f"{one['name']} {one['version']}: {flaw['id']} ({where}; {f'fixed in {fixed}' if fixed else 'no fix yet'})")
+            lines.append(
+                f"{one['name']} {one['version']}: {flaw['id']} ({where};"
+                f" {f'fixed in {fixed}' if fixed else 'no fix yet'})"
+            )
     return lines, bad, known
 
 
 def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str] | None:
     """A command's output; None where it cannot be run or takes too long."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL, check=False, **options)
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, stdin=subprocess.DEVNULL, check=False, **options
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
 
@@ -79,7 +86,19 @@ def document(done: subprocess.CompletedProcess[str] | None) -> dict[str, Any]:
 def audit_python() -> bool:
     """Whether the Python packages pass; says what it found."""
     if not (TOOL / "pip_audit").is_dir():  # kept apart from .venv: it brings packages of its own
-        run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(TOOL), "pip-audit>=2.7"])
+        run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--target",
+                str(TOOL),
+                "pip-audit>=2.7",
+            ]
+        )
     if not (TOOL / "pip_audit").is_dir():
         print("Python packages: not audited (pip-audit cannot be installed here)")
         return True
@@ -104,9 +123,16 @@ def audit_python() -> bool:
         return True
     lines, bad, known = judge(found["dependencies"], shipped())
     if known == 0:
-        print(f"Python packages: not audited (PyPI's advisories know none of the {len(found['dependencies'])} packages, as seen from here)")
+        print(
+            f"Python packages: not audited (PyPI's advisories know none of the {len(found['dependencies'])} packages,"
+            " as seen from here)"
+        )
         return True
-    print(f"Python packages: {known} of {len(found['dependencies'])} looked up, {len(lines)} known vulnerabilities", *lines, sep="\n  ")
+    print(
+        f"Python packages: {known} of {len(found['dependencies'])} looked up, {len(lines)} known vulnerabilities",
+        *lines,
+        sep="\n  ",
+    )
     return not bad
 
 
@@ -118,7 +144,10 @@ def audit_app() -> bool:
         print("packages of the app: not audited (npm's advisories cannot be reached from here)")
         return True
     flaws = found["vulnerabilities"]
-    lines = [f"{name}: {flaw['severity']} ({'fixed release' if flaw['fixAvailable'] else 'no fix yet'})" for name, flaw in flaws.items()]
+    lines = [
+        f"{name}: {flaw['severity']} ({'fixed release' if flaw['fixAvailable'] else 'no fix yet'})"
+        for name, flaw in flaws.items()
+    ]
     print(f"packages of the app: {len(lines)} known vulnerabilities", *lines, sep="\n  ")
     return not any(flaw["fixAvailable"] for flaw in flaws.values())
 

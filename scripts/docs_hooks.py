@@ -1,7 +1,7 @@
-"""What mkdocs does besides, for the site of the documentation: pages from outside docs/, and a page for each module of the API.
+"""mkdocs hooks: pages from outside docs/, and a page for each module of the API.
 
-The Markdown files are written for GitHub, where `../results/README.md` is a file of the repository. In the site these files are pages
-under `results/` and `benchmarks/`, so links to them lose the `../`.
+The Markdown files are written for GitHub, where `../results/README.md` is a file of the repository. In the site these
+files are pages under `results/` and `benchmarks/`, so links to them lose the `../`.
 """
 
 from __future__ import annotations

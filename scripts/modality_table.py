@@ -2,11 +2,11 @@
 
     .venv/bin/python scripts/modality_table.py ../shared/data modality
 
-The folder named last gets links to the data sets, the pictures made here, and `samples.csv`. 3,000 images of each of the two large
-collections are drawn; published test parts stay out. The class `other` holds plain skin cut from the photographs, the same skin with
-pale patches by the recipes of `lentigo.synthetic.clinical`, rendered photographs, textures, noise and blanks; the class `photograph`
-also holds cut-out lesions laid on that skin, so that neither the skin nor its making tells the two apart. The recipes and textures of
-`HELD_OUT` are left out: a model is judged on them.
+The folder named last gets links to the data sets, the pictures made here, and `samples.csv`. 3,000 images of each of
+the two large collections are drawn; published test parts stay out. The class `other` holds plain skin cut from the
+photographs, the same skin with pale patches by the recipes of `lentigo.synthetic.clinical`, rendered photographs,
+textures, noise and blanks; the class `photograph` also holds cut-out lesions laid on that skin, so that neither the
+skin nor its making tells the two apart. The recipes and textures of `HELD_OUT` are left out: a model is judged on them.
 """
 
 from __future__ import annotations
@@ -35,7 +35,15 @@ SETS = {
     "pad_ufes_20": ("photograph", None),
 }
 PHOTOGRAPHS, CUT_OUTS = "pad_ufes_20", "pad_ufes_20-lesions"
-HELD_OUT = {"pityriasis_versicolor", "piebaldism", "naevus_depigmentosus", "macular_hypomelanosis", "wood", "text", "pebbles"}
+HELD_OUT = {
+    "pityriasis_versicolor",
+    "piebaldism",
+    "naevus_depigmentosus",
+    "macular_hypomelanosis",
+    "wood",
+    "text",
+    "pebbles",
+}
 WITH_LESION = "halo_naevus"
 """A recipe with a naevus in its middle, which is neither class here."""
 SIZE = 224
@@ -45,7 +53,7 @@ Pixels = NDArray[np.uint8]
 
 
 def plain_skin(pixels: Pixels) -> Pixels | None:
-    """The largest square of a photograph that holds no lesion, (n, n, 3); None where it is small or the lesion is not found."""
+    """The largest square of a photograph without a lesion, (n, n, 3); None where it is small or unsure."""
     found = segment_lesion(pixels)
     if found.doubt:
         return None
@@ -68,19 +76,21 @@ def spread(skin: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def pale(skin: Pixels, code: str, rng: np.random.Generator) -> Pixels:
-    """Skin from which a recipe of a hypopigmented disease has taken pigment away (Beer-Lambert, as in `Canvas.colour`)."""
+    """Skin with pigment taken away as in a hypopigmented disease (Beer-Lambert, as in `Canvas.colour`)."""
     canvas = Canvas(rng, SIZE)
     pigment = np.float32(canvas.uniform(0.3, 0.95))
     canvas.melanin += pigment
     CLINICAL[code](canvas)
     bare = (skin / np.float32(255)) * np.exp(pigment * MELANIN)
     bleached = np.clip(canvas.colour(np.minimum(bare, 1)), 0, 1) * np.float32(255)
-    return (skin + np.float32(canvas.uniform(0.3, 1)) * (bleached - skin)).astype(np.uint8)  # photographs differ in contrast
+    # Photographs differ in contrast.
+    return (skin + np.float32(canvas.uniform(0.3, 1)) * (bleached - skin)).astype(np.uint8)
 
 
 def composite(lesion: Pixels, skin: Pixels, rng: np.random.Generator) -> Pixels | None:
-    """A cut-out lesion, black around it, laid on skin at a random place and size with a soft border; None where there is little of it."""
-    mask = ndimage.binary_erosion(ndimage.binary_fill_holes(lesion.max(axis=2) > 12), iterations=3)  # without its dark rim
+    """A cut-out lesion laid on skin at a random place and size with a soft border; None where too little."""
+    # Without its dark rim.
+    mask = ndimage.binary_erosion(ndimage.binary_fill_holes(lesion.max(axis=2) > 12), iterations=3)
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if mask.sum() < 300:
         return None
@@ -88,7 +98,10 @@ def composite(lesion: Pixels, skin: Pixels, rng: np.random.Generator) -> Pixels 
     scale = SIZE * rng.uniform(0.2, 0.75) / max(box[2] - box[0], box[3] - box[1])
     extent = (max(2, round((box[2] - box[0]) * scale)), max(2, round((box[3] - box[1]) * scale)))
     patch = np.asarray(Image.fromarray(lesion).crop(box).resize(extent, Image.Resampling.BICUBIC)).astype(np.float32)
-    cover = np.asarray(Image.fromarray((mask * 255).astype(np.uint8)).crop(box).resize(extent, Image.Resampling.BILINEAR)) / 255.0
+    cover = (
+        np.asarray(Image.fromarray((mask * 255).astype(np.uint8)).crop(box).resize(extent, Image.Resampling.BILINEAR))
+        / 255.0
+    )
     inner = np.pad(cover, 8) - (1 - np.pad(cover, 8)) * 0.5
     cover = np.clip(ndimage.gaussian_filter(inner, rng.uniform(1, 4)), 0, 1)[8:-8, 8:-8, None].astype(np.float32)
     x, y = (int(rng.uniform(0.1, 0.9) * (SIZE - side)) for side in extent)
@@ -99,13 +112,15 @@ def composite(lesion: Pixels, skin: Pixels, rng: np.random.Generator) -> Pixels 
 
 
 def made(data: Path) -> Iterator[tuple[str, str, str, Image.Image]]:
-    """Name, class, group and picture of everything that is made here. Pictures of one patient's skin share the patient's group."""
+    """Name, class, group and picture of everything made here; skin of one patient shares the group."""
     rng = np.random.default_rng(0)
     recipes = sorted(set(CLINICAL) - HELD_OUT - {WITH_LESION})
     skins: list[tuple[str, Pixels]] = []
     photographs = read_samples(data / PHOTOGRAPHS)
     for row, group in enumerate(photographs.frame["group"]):
-        skin = plain_skin(np.asarray(photographs.read(row).convert("RGB").resize((320, 320), Image.Resampling.BILINEAR)))
+        skin = plain_skin(
+            np.asarray(photographs.read(row).convert("RGB").resize((320, 320), Image.Resampling.BILINEAR))
+        )
         if skin is None:
             continue
         group = f"{PHOTOGRAPHS}-{group}"
@@ -143,7 +158,11 @@ def main(data: Path, out: Path) -> None:
             frame = frame.sample(count, random_state=0)
         if not (out / name).exists():
             (out / name).symlink_to(samples.root.resolve())
-        parts.append(pd.DataFrame({"path": f"{name}/" + frame["path"], "label": label, "group": f"{name}-" + frame["group"].astype(str)}))
+        parts.append(
+            pd.DataFrame(
+                {"path": f"{name}/" + frame["path"], "label": label, "group": f"{name}-" + frame["group"].astype(str)}
+            )
+        )
     (out / "made").mkdir(exist_ok=True)
     rows = []
     for name, label, group, image in made(data):

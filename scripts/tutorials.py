@@ -2,8 +2,9 @@
 
     python scripts/tutorials.py [PAGE...]
 
-A page's blocks of ``sh`` and ``python`` run in order in one shell and an empty folder. What a block prints follows it as a block titled
-"output"; a picture behind ``<!-- made: PATH -->`` is copied from PATH in that folder. A test runs the pages in the same way.
+A page's blocks of ``sh`` and ``python`` run in order in one shell and an empty folder. What a block prints follows it
+as a block titled "output"; a picture behind ``<!-- made: PATH -->`` is copied from PATH in that folder. A test runs the
+pages in the same way.
 """
 
 from __future__ import annotations
@@ -58,7 +59,13 @@ def run_page(page: str, folder: Path, timeout: float = 3600) -> Outcome:
     command = ["bash", "-euo", "pipefail", "-c", _as_script(page).replace("8000", port)]
     with (folder / ".output").open("w+", encoding="utf-8") as output:
         process = subprocess.Popen(
-            command, cwd=folder, env=surroundings, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            command,
+            cwd=folder,
+            env=surroundings,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
         try:
             code = process.wait(timeout=timeout)
@@ -95,17 +102,20 @@ def figures(page: str) -> list[tuple[str, str]]:
 
 
 def shape(output: str) -> list[str]:
-    """The first word of each line, sorted: what must stay from one machine to another, where figures and the order of classes may not."""
+    """The first words of the lines, sorted; figures and the order of classes may differ between machines."""
     return sorted(word[0] for line in output.splitlines() if (word := re.findall(r"[^\W\d_]{2,}", line)))
 
 
 def _as_script(page: str) -> str:
-    blocks = [code if kind == "sh" else f"python - <<'END_OF_BLOCK'\n{code}END_OF_BLOCK\n" for kind, code in BLOCK.findall(page)]
+    blocks = [
+        code if kind == "sh" else f"python - <<'END_OF_BLOCK'\n{code}END_OF_BLOCK\n"
+        for kind, code in BLOCK.findall(page)
+    ]
     return "".join(f"{code}echo '{MARK.format(number)}'\n" for number, code in enumerate(blocks))
 
 
 def _tidy(output: str, folder: Path) -> str:
-    """An output without empty lines at its ends, trailing blanks, status lines and paths of this machine; a long one without its middle."""
+    """An output without outer empty lines, trailing blanks, status lines and paths; a long one cut in the middle."""
     for path, name in ((folder.resolve(), "."), (folder, "."), (ROOT / "lentigo", "lentigo")):
         output = output.replace(str(path), name)
     lines = [line.rstrip() for line in output.splitlines() if not STATUS.fullmatch(line.strip())]

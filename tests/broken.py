@@ -58,7 +58,10 @@ def write_broken(folder: Path) -> dict[str, str]:
         "array.png": (_npy(), "NumPy array"),
         "pointer.jpg": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "Git LFS pointer"),
         "integers.tif": (_encode(Image.fromarray(np.array([[0, 1_000_000]], np.int32)), "TIFF"), "32-bit samples"),
-        "floats.tif": (_encode(Image.fromarray(np.array([[-3.0, np.nan]], np.float32)), "TIFF"), "floating-point samples"),
+        "floats.tif": (
+            _encode(Image.fromarray(np.array([[-3.0, np.nan]], np.float32)), "TIFF"),
+            "floating-point samples",
+        ),
     }
     for name, (content, _) in kinds.items():
         (folder / name).write_bytes(content)
@@ -95,7 +98,12 @@ def _png_header(width: int, height: int) -> bytes:
 
 
 def _bmp_header(width: int, height: int) -> bytes:
-    return b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0) + bytes(100)
+    return (
+        b"BM"
+        + struct.pack("<IHHI", 54, 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, width, height, 1, 24, 0, 0, 0, 0, 0, 0)
+        + bytes(100)
+    )
 
 
 def _ftyp(*brands: bytes) -> bytes:

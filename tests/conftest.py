@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Bundles are exported often here; the tests of the browser's side of the parity gate ask for it themselves.
 os.environ.setdefault("LENTIGO_CHROMIUM", "none")
 
-# A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that; some tests send it to them.
+# A shell that starts the tests in the background has Ctrl-C ignored, and children inherit that; some tests send it to
+# them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

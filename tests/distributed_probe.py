@@ -1,4 +1,5 @@
-"""Trains a tiny network without batch statistics and notes which images each process saw: run by test_distributed.py."""
+"""Trains a tiny network without batch statistics and notes which images each process saw: run by
+test_distributed.py."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from lentigo.training.batches import Batch, Batches
 RECIPE: dict[str, Any] = {
     "name": "probe",
     "data": {"protocol": "image", "fractions": [0.6, 0.2, 0.2]},
-    "network": {"name": "timm/convnext_atto", "pretrained": "none"},  # layer normalisation: no statistics over a process's share
+    # Layer normalisation: no statistics over a process's share.
+    "network": {"name": "timm/convnext_atto", "pretrained": "none"},
     "loss": {"name": "cross_entropy"},
     "epochs": 2,
     "batch": 8,
@@ -26,7 +28,8 @@ RECIPE: dict[str, Any] = {
 
 
 def main(data: str, out: str, cache: str, devices: int) -> None:
-    """Train, and write ``<out>-seen-<rank>.json``: for each epoch and step, one number an image in the order of the batch."""
+    """Train, and write ``<out>-seen-<rank>.json``: for each epoch and step, one number an image in the order of the
+    batch."""
     seen: dict[str, list[list[int]]] = {}
     read = Batches.training
 

@@ -67,7 +67,9 @@ def write_table(path: Path, made: PredictionTable) -> Path:
     )
 
 
-def run_folder(folder: Path, *, count: int = 240, seed: int = 0, skill: float = 3.5, name: str = "caco", epochs: int = 6) -> Path:
+def run_folder(
+    folder: Path, *, count: int = 240, seed: int = 0, skill: float = 3.5, name: str = "caco", epochs: int = 6
+) -> Path:
     """A finished run: predictions on validation and test, maps, log, record, and the images themselves."""
     rng = np.random.default_rng(seed)
     test = table(count, 1, skill=skill) if seed == 0 else _other_model(count, seed, skill)
@@ -80,7 +82,13 @@ def run_folder(folder: Path, *, count: int = 240, seed: int = 0, skill: float = 
         target=rng.random((count, 4, 4)),
     )
     epoch = np.arange(epochs)
-    log = {"epoch": epoch, "size": 64, "lr": 5e-4, "train_loss": 1.5 * np.exp(-epoch / 3), "val_loss": 0.4 + np.exp(-epoch / 3)}
+    log = {
+        "epoch": epoch,
+        "size": 64,
+        "lr": 5e-4,
+        "train_loss": 1.5 * np.exp(-epoch / 3),
+        "val_loss": 0.4 + np.exp(-epoch / 3),
+    }
     log |= {"val_accuracy": 0.9 - 0.4 * np.exp(-epoch / 3), "val_balanced_accuracy": 0.8 - 0.4 * np.exp(-epoch / 3)}
     pd.DataFrame(log).to_csv(folder / "log.csv", index=False)
     data = folder.parent / "data"

@@ -1,4 +1,5 @@
-"""Small files that make a decoder work: one generator a shape, seeded where it draws, each far below a megabyte or a few."""
+"""Small files that make a decoder work: one generator a shape, seeded where it draws, each far below a megabyte or a
+few."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
-def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, colour: int = 2, data: bytes | None = None) -> bytes:
+def png(
+    width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, colour: int = 2, data: bytes | None = None
+) -> bytes:
     """A PNG of zeros, with further chunks before its data."""
     samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     if data is None:
@@ -27,7 +30,13 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes], depth: int = 8, c
             left -= len(block)
         data = b"".join(parts) + packer.flush()
     head = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + b"".join(_chunk(*c) for c in chunks) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + b"".join(_chunk(*c) for c in chunks)
+        + _chunk(b"IDAT", data)
+        + _chunk(b"IEND", b"")
+    )
 
 
 def jpeg(width: int = 64, height: int = 48, **options: object) -> bytes:
@@ -62,7 +71,17 @@ def exif_of_overlapping_tags(tags: int = 1000, size: int = 50_000) -> bytes:
 
 def tiff(width: int, height: int, *entries: tuple[int, int, int, int], tail: bytes = b"", strip: bool = True) -> bytes:
     """An uncompressed grey TIFF; an entry is (tag, type, count, value or offset); the tail begins at 1024."""
-    listed = {t[0]: t for t in [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 1, 8), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1)]}
+    listed = {
+        t[0]: t
+        for t in [
+            (256, 4, 1, width),
+            (257, 4, 1, height),
+            (258, 3, 1, 8),
+            (259, 3, 1, 1),
+            (262, 3, 1, 1),
+            (277, 3, 1, 1),
+        ]
+    }
     if strip:
         listed |= {273: (273, 4, 1, 1024), 278: (278, 4, 1, height), 279: (279, 4, 1, width * height)}
     listed |= {t[0]: t for t in entries}
@@ -110,7 +129,13 @@ def webp(width: int, height: int, frames: int = 0) -> bytes:
     buffer = BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "WEBP", lossless=True)
     body = buffer.getvalue()[12:]
-    canvas = b"VP8X" + struct.pack("<I", 10) + b"\x02\0\0\0" + struct.pack("<I", width - 1)[:3] + struct.pack("<I", height - 1)[:3]
+    canvas = (
+        b"VP8X"
+        + struct.pack("<I", 10)
+        + b"\x02\0\0\0"
+        + struct.pack("<I", width - 1)[:3]
+        + struct.pack("<I", height - 1)[:3]
+    )
     frame = bytes(6) + b"\x07\0\0\x07\0\0" + b"\x01\0\0\0" + body
     parts = canvas + b"ANIM\x06\0\0\0" + bytes(6) + (b"ANMF" + struct.pack("<I", len(frame)) + frame) * max(1, frames)
     return b"RIFF" + struct.pack("<I", len(parts) + 4) + b"WEBP" + parts
@@ -154,7 +179,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a tiff with a huge tile": huge_tile,
     "a tiff of 80,000 strips": many_strips,
     "a tiff of one column": lambda: tiff(1, 2_000_000, tail=bytes(1000)),
-    "a tiff of overlapping tags": lambda: tiff(16, 16, *[(50_000 + i, 7, 900_000, 1024) for i in range(70)], tail=bytes(900_000)),
+    "a tiff of overlapping tags": lambda: tiff(
+        16, 16, *[(50_000 + i, 7, 900_000, 1024) for i in range(70)], tail=bytes(900_000)
+    ),
     "a gif of 100,000 blocks": lambda: gif(8, 8, b"!\xfe\x01a" * 1 + b"\x01a" * 100_000 + b"\0"),
     "a webp of 10,000 frames": lambda: webp(8, 8, 10_000),
 }

@@ -1,4 +1,5 @@
-"""What the tests of the service share: a real server in a process of its own, raw sockets, and an application in this process."""
+"""What the tests of the service share: a real server in a process of its own, raw sockets, and an application in this
+process."""
 
 from __future__ import annotations
 
@@ -89,7 +90,9 @@ class Server:
 
 
 @contextmanager
-def running(folder: Path, *, ready: bool = True, before: str = "", stderr: int | None = None, **settings: Any) -> Iterator[Server]:
+def running(
+    folder: Path, *, ready: bool = True, before: str = "", stderr: int | None = None, **settings: Any
+) -> Iterator[Server]:
     """Run a service on a free port of this machine, and end it.
 
     Args:
@@ -105,7 +108,10 @@ def running(folder: Path, *, ready: bool = True, before: str = "", stderr: int |
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, str(program), repr(settings)], stderr=out if stderr is None else stderr, stdout=out, env=environment
+            [sys.executable, str(program), repr(settings)],
+            stderr=out if stderr is None else stderr,
+            stdout=out,
+            env=environment,
         )
     server = Server(process, log, "127.0.0.1", settings["port"])
     try:
@@ -144,7 +150,9 @@ def wait_ready(server: Server, seconds: float = 150.0) -> None:
         time.sleep(0.05)
 
 
-def exchange(server: Server, *pieces: bytes, pause: float = 0.0, half_close: bool = False, seconds: float = 15.0) -> bytes:
+def exchange(
+    server: Server, *pieces: bytes, pause: float = 0.0, half_close: bool = False, seconds: float = 15.0
+) -> bytes:
     """Send bytes as they are, and read until the service closes (or the time is over)."""
     with socket.create_connection((server.host, server.port), timeout=seconds) as connection:
         try:

@@ -30,11 +30,13 @@ FLOORS = {
 }  # fmt: skip
 USE = {
     "extra_formats", "jpeg", "walk",
-    "errors", "text", "files", "image_header", "estimate", "labels", "machine", "resampler", "imaging", "bundle", "inference",
+    "errors", "text", "files", "image_header", "estimate", "labels", "machine", "resampler", "imaging", "bundle",
+    "inference",
     "serving", "client", "cli", "__main__",
 }  # fmt: skip
 MAKE = {
-    "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training", "export", "workflow", "reproduce"
+    "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training", "export",
+    "workflow", "reproduce",
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "timm", "onnx", "ray")
 
@@ -79,10 +81,16 @@ def test_imports_run_down_the_floors(path: Path) -> None:
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    """Imports inside functions count too, those for type checkers do not; a package's ``__init__`` may import its modules."""
-    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in modules() if path.name != "__init__.py"}
+    """Imports inside functions count too, those for type checkers do not; a package's ``__init__`` may import its
+    modules."""
+    names = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
+        for path in modules()
+        if path.name != "__init__.py"
+    }
     wanted = {
-        name: {i if i in names else i.rpartition(".")[0] for i in imports(path, types=False)} & names.keys() for name, path in names.items()
+        name: {i if i in names else i.rpartition(".")[0] for i in imports(path, types=False)} & names.keys()
+        for name, path in names.items()
     }
     left = dict(wanted)
     while free := [name for name, needed in left.items() if not needed & left.keys()]:
@@ -95,11 +103,14 @@ def test_no_module_imports_itself_through_others() -> None:
 def test_the_use_wing_loads_nothing_heavy(path: Path) -> None:
     for name in imports(path, functions=False, types=False):
         assert name.split(".")[0] not in HEAVY, f"{path} imports {name} when it is imported"
-        assert not (name.startswith("lentigo.") and name.split(".")[1] in MAKE), f"{path} imports {name} from the make wing"
+        assert not (name.startswith("lentigo.") and name.split(".")[1] in MAKE), (
+            f"{path} imports {name} from the make wing"
+        )
 
 
 @pytest.mark.parametrize(
-    "code", ["import lentigo, lentigo.inference", "import lentigo.cli", "import lentigo.serving", "import lentigo.client"]
+    "code",
+    ["import lentigo, lentigo.inference", "import lentigo.cli", "import lentigo.serving", "import lentigo.client"],
 )
 def test_no_torch_in_a_fresh_process(code: str) -> None:
     program = f"{code}\nimport sys\nprint(sorted(m for m in {HEAVY!r} if m in sys.modules))"
@@ -109,6 +120,8 @@ def test_no_torch_in_a_fresh_process(code: str) -> None:
 
 def test_floors_agree_with_the_page() -> None:
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| ")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line.startswith("| ")
+    ]
     floors = {part: int(cells[0]) for cells in rows if cells[0].isdigit() for part in re.findall(r"`(\w+)`", cells[1])}
     assert floors | {"__main__": FLOORS["__main__"]} == FLOORS

@@ -65,7 +65,13 @@ def test_long_lists_keep_their_order_and_their_broken_images(client: Client) -> 
 
 def test_lesions_have_one_answer_each(client: Client) -> None:
     images = [jpeg(blob_image(seed, 50 + seed, 40)) for seed in range(20)]
-    lesions = {"arm 皮": images[:9], "back": [b"no image", images[9]], "leg": images[10:19], "neck": [b"x"], "toe": images[19:]}
+    lesions = {
+        "arm 皮": images[:9],
+        "back": [b"no image", images[9]],
+        "leg": images[10:19],
+        "neck": [b"x"],
+        "toe": images[19:],
+    }
     found = client.predict_lesions(lesions, top_k=2)
     assert [one["lesion"] for one in found] == list(lesions)
     assert [[p.get("width") for p in one["predictions"]] for one in found] == [
@@ -189,7 +195,10 @@ def test_a_kept_connection_that_was_closed_is_opened_again() -> None:
 
 
 def test_something_else_than_the_service_answers() -> None:
-    with answering((502, {}, b"<html>Bad Gateway</html>"), (404, {}, b"[1]")) as (url, seen), Client(f"{url}/lentigo/") as client:
+    with (
+        answering((502, {}, b"<html>Bad Gateway</html>"), (404, {}, b"[1]")) as (url, seen),
+        Client(f"{url}/lentigo/") as client,
+    ):
         with pytest.raises(ProblemError, match="502: no reason given"):
             client.models()
         with pytest.raises(ProblemError, match="404"):

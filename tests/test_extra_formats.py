@@ -28,7 +28,9 @@ def dicom(path: Path, pixels: np.ndarray[Any, Any], photometric: str, **tags: An
     data = pydicom.Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = "1.2.840.10008.5.1.4.1.1.77.1.4"  # VL Photographic Image
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = (
+        "1.2.840.10008.5.1.4.1.1.77.1.4"  # VL Photographic Image
+    )
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
     colour = pixels.shape[-1] == 3
     frames = pixels.shape[0] if pixels.ndim == (4 if colour else 3) else 1
@@ -136,7 +138,8 @@ HEIC = base64.b64decode(
     "Av////AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWBAgMFhAAAAIJtZGF0AAAAdigBrwngPgTBk5N9aRR9ZoRm3NLvUChV8FOzEtU6"
     "oBE+FebHP19RAWJ6PVGtXl2XS4Qpto1d6Tx/L4GpFkw/5e3pff/Tlg3GxI8HfxRaG0w8plnO8xd2KeZcQJU9la2uNiueWBgUpPlZcSBYaOIHnj0fX8KkGHw="
 )
-"""64 x 48 pixels of (200 - x, 120 + y, 90 + (x + y) // 2), written with pillow-heif at quality 60; pi-heif itself cannot write."""
+"""64 x 48 pixels of (200 - x, 120 + y, 90 + (x + y) // 2), written with pillow-heif at quality 60; pi-heif itself
+cannot write."""
 
 
 def test_heic_photograph(tmp_path: Path) -> None:

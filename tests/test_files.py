@@ -1,4 +1,5 @@
-"""Files that are always whole: a disk that fills up in the middle of a write, a process without file descriptors, and room again."""
+"""Files that are always whole: a disk that fills up in the middle of a write, a process without file descriptors, and
+room again."""
 
 from __future__ import annotations
 
@@ -61,7 +62,15 @@ def descriptors_left(count: int) -> Iterator[None]:
 def predictions(path: Path, version: int) -> None:
     probabilities = np.random.default_rng(version).dirichlet([1, 1], len(IMAGES))
     labels = ["mel", "nv"] * (len(IMAGES) // 2)
-    write_predictions(path, images=IMAGES, paths=IMAGES, groups=IMAGES, targets=labels, probabilities=probabilities, codes=("mel", "nv"))
+    write_predictions(
+        path,
+        images=IMAGES,
+        paths=IMAGES,
+        groups=IMAGES,
+        targets=labels,
+        probabilities=probabilities,
+        codes=("mel", "nv"),
+    )
 
 
 def read_back(path: Path) -> object:
@@ -87,8 +96,12 @@ ARTEFACTS: dict[str, Callable[[Path, int], object]] = {
     "blob.bin": lambda path, version: write_bytes(path, bytes([version]) * 30_000),
     "test.csv": predictions,
     "test_maps.npz": maps,
-    "last.ckpt": lambda path, version: save_checkpoint(path, {"network": {"weight": torch.full((999,), float(version))}}),
-    "figure.svg": lambda path, version: save_svg(confusion_panels({"run": np.eye(2, dtype=np.int64) + version}, ("mel", "nv")), path),
+    "last.ckpt": lambda path, version: save_checkpoint(
+        path, {"network": {"weight": torch.full((999,), float(version))}}
+    ),
+    "figure.svg": lambda path, version: save_svg(
+        confusion_panels({"run": np.eye(2, dtype=np.int64) + version}, ("mel", "nv")), path
+    ),
     "map.png": lambda path, version: save_image(
         path, Image.fromarray(np.random.default_rng(version).integers(0, 256, (64, 64), dtype=np.uint8))
     ),
@@ -117,15 +130,19 @@ def test_a_write_that_fails_leaves_what_was_there_and_can_be_made_again(name: st
         assert read_back(path) == before
     assert read_back(path) is not None
     left = [p.name for p in tmp_path.iterdir()]
-    assert left == [name] or (path.is_dir() and "descriptors" in fault)  # a folder cannot be removed without descriptors
+    # A folder cannot be removed without descriptors.
+    assert left == [name] or (path.is_dir() and "descriptors" in fault)
     write(path, 2)
     fresh = tmp_path / f"fresh{path.suffix}"
     write(fresh, 2)
     assert read_back(path) == read_back(fresh) != before
 
 
-def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_return(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loss of power leaves the old file or the new one: without the first sync the new name can stand for an empty file."""
+def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_return(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss of power leaves the old file or the new one: without the first sync the new name can stand for an empty
+    file."""
     seen: list[object] = []
     fsync, replace = os.fsync, Path.replace
 
@@ -156,7 +173,9 @@ def test_content_is_on_the_disk_before_its_name_and_the_name_before_the_return(t
 
 @pytest.mark.skipif(sys.platform == "win32", reason="files in use cannot be replaced there")
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
-def test_a_disk_that_refuses_at_the_last_moment_changes_nothing(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_refuses_at_the_last_moment_changes_nothing(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(handle: int) -> None:
         raise OSError(number, os.strerror(number))
 
@@ -237,7 +256,11 @@ def test_reading_is_bounded(tmp_path: Path) -> None:
 
 def test_json_of_figures_keeps_its_values_in_few_lines(tmp_path: Path) -> None:
     estimates = {code: {"value": 1 / (n + 3), "low": 1e-9 / 3, "high": 12345678.9} for n, code in enumerate("abcdefgh")}
-    document = {"rows": [estimates, {"p": 0.1, "n": 123456789012, "none": None, "text": "ä\n"}], "counts": list(range(200)), "empty": {}}
+    document = {
+        "rows": [estimates, {"p": 0.1, "n": 123456789012, "none": None, "text": "ä\n"}],
+        "counts": list(range(200)),
+        "empty": {},
+    }
     write_json(tmp_path / "figures.json", document, digits=7)
     text = (tmp_path / "figures.json").read_text(encoding="utf-8")
     found = json.loads(text)

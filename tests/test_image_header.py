@@ -24,7 +24,9 @@ from lentigo.resampler import resize
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_what_costs_too_much_is_refused_before_a_decoder_sees_it(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_what_costs_too_much_is_refused_before_a_decoder_sees_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     content = HOSTILE[name]()
     path = tmp_path / "image"
     path.write_bytes(content)
@@ -104,7 +106,9 @@ def test_ordinary_images_are_let_through_and_decoded_as_before(name: str, tmp_pa
 
 
 @given(
-    cut=st.integers(0, 2000), kind=st.sampled_from(["baseline", "png", "webp", "bmp", "lzw", "gif", "bigtiff"]), seed=st.integers(0, 999)
+    cut=st.integers(0, 2000),
+    kind=st.sampled_from(["baseline", "png", "webp", "bmp", "lzw", "gif", "bigtiff"]),
+    seed=st.integers(0, 999),
 )
 @settings(max_examples=60, deadline=None)
 def test_a_damaged_file_raises_nothing_but_an_image_error(cut: int, kind: str, seed: int) -> None:
@@ -120,7 +124,13 @@ def test_a_damaged_file_raises_nothing_but_an_image_error(cut: int, kind: str, s
 
 def test_the_size_is_known_before_the_plug_in_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imaging.Image, "open", lambda *given, **more: pytest.fail("a decoder was opened"))
-    for content in (webp(16_000, 16_000), png(50_000, 50_000, data=b""), gif(40_000, 40_000), tiff(60_000, 60_000), jpeg(1200, 1200)):
+    for content in (
+        webp(16_000, 16_000),
+        png(50_000, 50_000, data=b""),
+        gif(40_000, 40_000),
+        tiff(60_000, 60_000),
+        jpeg(1200, 1200),
+    ):
         with pytest.raises(ImageCostError, match="the limit is 1,000,000"):
             open_image(content, max_pixels=1_000_000)
 

@@ -274,13 +274,17 @@ def test_quick_decoding_is_pillows_to_the_bit(
         assert np.array_equal(np.asarray(found), np.asarray(expected))
 
 
-def test_quick_decoding_of_photographs_is_pillows_to_the_bit(shared_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quick_decoding_of_photographs_is_pillows_to_the_bit(
+    shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = sorted((shared_data / "isic2019-bcn-84").rglob("*.jpg"))[:100]
     if not files:
         pytest.skip("no JPEG files among the real data")
     expected = [np.asarray(pillows_own(path.read_bytes())) for path in files]
     used = used_quickly(monkeypatch)
-    assert all(np.array_equal(np.asarray(open_image(path)), pixels) for path, pixels in zip(files, expected, strict=True))
+    assert all(
+        np.array_equal(np.asarray(open_image(path)), pixels) for path, pixels in zip(files, expected, strict=True)
+    )
     assert len(used) == len(files)
 
 
@@ -323,7 +327,9 @@ def test_resize_is_antialiased_bilinear_to_a_square() -> None:
     hard=st.booleans(),
 )
 @settings(max_examples=40, deadline=None)
-def test_resize_gives_the_same_bits_with_and_without_vector_instructions(extent: tuple[int, int], size: int, seed: int, hard: bool) -> None:
+def test_resize_gives_the_same_bits_with_and_without_vector_instructions(
+    extent: tuple[int, int], size: int, seed: int, hard: bool
+) -> None:
     pytest.importorskip("cykooz_resizer")
     values = np.random.default_rng(seed).integers(0, 256, (*extent, 3), np.uint8)
     image = Image.fromarray((values > 127).astype(np.uint8) * 255 if hard else values)
@@ -343,7 +349,8 @@ def test_resize_gives_the_same_bits_with_and_without_vector_instructions(extent:
 def test_resize_is_pillows_filter_within_one_level_a_pass(extent: tuple[int, int]) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (extent[1], extent[0], 3), np.uint8))
     off = np.abs(
-        image.resize((96, extent[1]), Image.Resampling.BILINEAR).resize((96, 96), Image.Resampling.BILINEAR) - resize(image, 96).astype(int)
+        image.resize((96, extent[1]), Image.Resampling.BILINEAR).resize((96, 96), Image.Resampling.BILINEAR)
+        - resize(image, 96).astype(int)
     )
     assert off.max() <= 1
     assert (off > 0).mean() < 0.02
@@ -404,7 +411,9 @@ def test_load_batch_keeps_the_order(tmp_path: Path) -> None:
 
 def test_draft_decoding_is_close_to_the_contract_and_never_too_small() -> None:
     y, x = np.mgrid[0:600, 0:800]
-    smooth = np.stack([128 + 90 * np.sin(x / 37), 128 + 90 * np.cos(y / 29), 128 + 60 * np.sin((x + y) / 51)], -1).astype(np.uint8)
+    smooth = np.stack(
+        [128 + 90 * np.sin(x / 37), 128 + 90 * np.cos(y / 29), 128 + 60 * np.sin((x + y) / 51)], -1
+    ).astype(np.uint8)
     content = encode(Image.fromarray(smooth), "JPEG", quality=95)
     draft = open_image(content, draft_size=128)
     assert draft.size == (200, 150)

@@ -16,7 +16,9 @@ from lentigo.jpeg import end_jpeg
 def jpeg(*, progressive: bool, quality: int) -> bytes:
     noise = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(noise).resize((300, 200), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=quality, progressive=progressive)
+    Image.fromarray(noise).resize((300, 200), Image.Resampling.BICUBIC).save(
+        buffer, "JPEG", quality=quality, progressive=progressive
+    )
     return buffer.getvalue()
 
 

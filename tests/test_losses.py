@@ -51,7 +51,9 @@ def slow_focal(logits: list[list[float]], targets: list[int], weights: list[floa
     return total / sum(weights[y] for y in targets)
 
 
-def slow_ldam(logits: list[list[float]], targets: list[int], weights: list[float], max_margin: float, scale: float) -> float:
+def slow_ldam(
+    logits: list[list[float]], targets: list[int], weights: list[float], max_margin: float, scale: float
+) -> float:
     total = 0.0
     for row, y in zip(logits, targets, strict=True):
         margin = max_margin * (min(COUNTS) / COUNTS[y]) ** 0.25
@@ -71,7 +73,9 @@ def test_equal_the_slow_versions(exponent: float, n: int) -> None:
 
     close = {"rel": 1e-5}
     assert fast("cross_entropy") == pytest.approx(slow_cross_entropy(rows, ys, weights, 0.0), **close)
-    assert fast("cross_entropy", label_smoothing=0.1) == pytest.approx(slow_cross_entropy(rows, ys, weights, 0.1), **close)
+    assert fast("cross_entropy", label_smoothing=0.1) == pytest.approx(
+        slow_cross_entropy(rows, ys, weights, 0.1), **close
+    )
     assert fast("focal") == pytest.approx(slow_focal(rows, ys, weights, 2.0), **close)
     assert fast("focal", gamma=0.5) == pytest.approx(slow_focal(rows, ys, weights, 0.5), **close)
     assert fast("ldam") == pytest.approx(slow_ldam(rows, ys, weights, 0.5, 1.0), **close)
@@ -147,9 +151,13 @@ def test_deferred_reweighting_switches_on_at_its_epoch(name: str) -> None:
 @pytest.mark.parametrize("tau", [0.5, 1.0])
 def test_logit_adjustment_equals_the_slow_version(tau: float) -> None:
     logits, targets = batch()
-    shifted = [[v + tau * math.log(n / sum(COUNTS)) for v, n in zip(row, COUNTS, strict=True)] for row in logits.tolist()]
+    shifted = [
+        [v + tau * math.log(n / sum(COUNTS)) for v, n in zip(row, COUNTS, strict=True)] for row in logits.tolist()
+    ]
     expected = slow_cross_entropy(shifted, targets.tolist(), [1.0] * len(COUNTS), 0.0)
-    assert create_loss("cross_entropy", COUNTS, logit_adjustment=tau)(logits, targets).item() == pytest.approx(expected, rel=1e-6)
+    assert create_loss("cross_entropy", COUNTS, logit_adjustment=tau)(logits, targets).item() == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_losses_leave_no_trace_in_checkpoints() -> None:

@@ -25,7 +25,9 @@ print(kept, (resident() - before) >> 20)
 
 def freed(how: str) -> tuple[str, int]:
     """What the call said, and the MiB that stay with a process that has used and freed 64."""
-    said, stayed = subprocess.run([sys.executable, "-c", RESIDENT, how], capture_output=True, text=True, check=True).stdout.split()
+    said, stayed = subprocess.run(
+        [sys.executable, "-c", RESIDENT, how], capture_output=True, text=True, check=True
+    ).stdout.split()
     return said, int(stayed)
 
 

@@ -1,4 +1,5 @@
-"""Untrusted text: nothing in it drives a terminal, ends a line or runs in a spreadsheet, and tables give it back as it was."""
+"""Untrusted text: nothing in it drives a terminal, ends a line or runs in a spreadsheet, and tables give it back as it
+was."""
 
 from __future__ import annotations
 
@@ -32,13 +33,17 @@ def test_ordinary_text_of_any_language_stays() -> None:
 @given(st.text())
 def test_no_text_keeps_a_control_character(text: str) -> None:
     shown = one_line(text)
-    assert not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(c) in BIDI for c in shown)
+    assert not any(
+        unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(c) in BIDI for c in shown
+    )
 
 
 BIDI = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 
 
-@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1+1", "'=1", "''@x", "+cmd|x"])
+@pytest.mark.parametrize(
+    "text", ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "＝1+1", "'=1", "''@x", "+cmd|x"]
+)
 def test_formulas_are_guarded(text: str) -> None:
     assert guard_cell(text) == "'" + text
 

@@ -67,7 +67,8 @@ def tiny_bundle(
         temperature: of the softmax.
         cam: False for a network without a pooled head: the graph then has no ``cam``.
         poison: a value (NaN, infinity) to put into the last bias, for tests of bad models.
-        abstention: passed on to the spec, as are the next two; with one, the graph has an ``atypicality``: the free energy.
+        abstention: passed on to the spec, as are the next two; with one, the graph has an ``atypicality``: the free
+            energy.
         conformal: see `abstention`.
         operating_points: see `abstention`.
         files: further files for the bundle.
@@ -82,7 +83,9 @@ def tiny_bundle(
         domain="phantom",
         classes=labels.classes,
         input=InputSpec(size=size, mean=IMAGENET_MEAN, std=IMAGENET_STD),
-        outputs=OutputSpec(embedding=EMBEDDING, cam=(size // PATCH, size // PATCH) if cam else None, atypicality=abstention is not None),
+        outputs=OutputSpec(
+            embedding=EMBEDDING, cam=(size // PATCH, size // PATCH) if cam else None, atypicality=abstention is not None
+        ),
         network=NetworkSpec(name="tiny", parameters=sum(int(np.prod(t.dims)) for t in model.graph.initializer)),
         temperature=temperature,
         abstention=abstention,
@@ -105,10 +108,16 @@ def tiny_bundle(
         licence="Apache-2.0",
         data_licence="none",
     )
-    golden = _golden(content, spec) if poison is None else {"format": 1, "tolerance": {"pixels": 1, "probabilities": 1e-3}, "cases": []}
+    golden = (
+        _golden(content, spec)
+        if poison is None
+        else {"format": 1, "tolerance": {"pixels": 1, "probabilities": 1e-3}, "cases": []}
+    )
     card = b"# Tiny test network\n\nRandom weights. Research use, not a medical device.\n"
     return write_bundle(
-        folder, spec, {"model.onnx": content, "MODEL_CARD.md": card, "golden.json": json.dumps(golden).encode(), **(files or {})}
+        folder,
+        spec,
+        {"model.onnx": content, "MODEL_CARD.md": card, "golden.json": json.dumps(golden).encode(), **(files or {})},
     )
 
 
@@ -202,7 +211,9 @@ def _golden(content: bytes, spec: Spec) -> dict[str, Any]:
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [o.name for o in session.get_outputs()]
     pixels = np.stack([resize(image, spec.input.size) for image in images])  # by the reference, as an export does
-    arrays = dict(zip(names, session.run(names, {"image": normalise(pixels, spec.input.mean, spec.input.std)}), strict=True))
+    arrays = dict(
+        zip(names, session.run(names, {"image": normalise(pixels, spec.input.mean, spec.input.std)}), strict=True)
+    )
     scaled = arrays["logits"].astype(np.float64) / spec.temperature
     scaled = np.exp(scaled - scaled.max(1, keepdims=True))
     probabilities = scaled / scaled.sum(1, keepdims=True)

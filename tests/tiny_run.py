@@ -50,7 +50,14 @@ def tiny_cache() -> Path:
 @cache
 def tiny_run() -> Path:
     """The run folder; copy it before changing anything in it."""
-    return train(parse_recipe(RECIPE), tiny_data(), out=Path(_place().name) / "run", progress=False, accelerator="cpu", cache=tiny_cache())
+    return train(
+        parse_recipe(RECIPE),
+        tiny_data(),
+        out=Path(_place().name) / "run",
+        progress=False,
+        accelerator="cpu",
+        cache=tiny_cache(),
+    )
 
 
 @cache

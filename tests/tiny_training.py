@@ -75,7 +75,15 @@ def cache_folder() -> Path:
 
 def run_into(out: Path, chosen: Recipe | None = None, *, source: Path | None = None, resume: bool = False) -> Path:
     """Train on the CPU."""
-    return train(chosen or recipe(), source or data(), out=out, resume=resume, accelerator="cpu", progress=False, cache=cache_folder())
+    return train(
+        chosen or recipe(),
+        source or data(),
+        out=out,
+        resume=resume,
+        accelerator="cpu",
+        progress=False,
+        cache=cache_folder(),
+    )
 
 
 @cache

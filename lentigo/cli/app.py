@@ -55,7 +55,9 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _options(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop.", callback=_version, is_eager=True),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and stop.", callback=_version, is_eager=True
+    ),
 ) -> None:
     """Small networks that classify skin-lesion images: train, evaluate, explain, and run on a phone."""
 
@@ -69,7 +71,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 a check found something, 2 bad input, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without the characters of a file name shows their escapes
+            # A terminal without the characters of a file name shows their escapes.
+            stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = _warning
     try:
         try:
@@ -78,7 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if sys.stdout is not None:  # None: closed by the caller
                 sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
     except SystemExit as done:
-        if isinstance(done.__context__, BrokenPipeError):  # Typer's exit code for it, 1, means a check that found something here
+        # Typer's exit code for it, 1, means a check that found something here.
+        if isinstance(done.__context__, BrokenPipeError):
             _leave_output()
             sys.exit(0)
         raise

@@ -10,7 +10,9 @@ import typer
 
 from lentigo.cli.output import AsJson, print_json, say
 
-app = typer.Typer(help="Look at, check, split, fetch and render data sets.", no_args_is_help=True, rich_markup_mode="rich")
+app = typer.Typer(
+    help="Look at, check, split, fetch and render data sets.", no_args_is_help=True, rich_markup_mode="rich"
+)
 
 
 class Protocol(StrEnum):
@@ -29,7 +31,9 @@ class Phantoms(StrEnum):
     hypo = "hypo"
 
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="A data set's folder, a DermaMNIST .npz, or a CSV with path and label.")]
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA", help="A data set's folder, a DermaMNIST .npz, or a CSV with path and label.")
+]
 Layout = Annotated[
     str | None,
     typer.Option(
@@ -39,10 +43,16 @@ Layout = Annotated[
 ]
 GroupBy = Annotated[
     str | None,
-    typer.Option(metavar="COLUMN|PATTERN", help="Column of the table, or regular expression on file names, that tells patient or lesion."),
+    typer.Option(
+        metavar="COLUMN|PATTERN",
+        help="Column of the table, or regular expression on file names, that tells patient or lesion.",
+    ),
 ]
 LabelBy = Annotated[
-    str | None, typer.Option(metavar="COLUMN|PATTERN", help="Column of the table, or regular expression on paths, that tells the class.")
+    str | None,
+    typer.Option(
+        metavar="COLUMN|PATTERN", help="Column of the table, or regular expression on paths, that tells the class."
+    ),
 ]
 
 
@@ -54,7 +64,9 @@ class MissingFiles(StrEnum):
 
 
 Missing = Annotated[MissingFiles, typer.Option(help="Rows whose image file is not there: an error, or left out.")]
-SkipUnreadable = Annotated[bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded, and name them.")]
+SkipUnreadable = Annotated[
+    bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded, and name them.")
+]
 Seed = Annotated[int, typer.Option(help="Seed.")]
 
 
@@ -72,10 +84,16 @@ def info(
     from lentigo.data import read_samples
     from lentigo.data.groups import ASK, LEAK
 
-    samples = read_samples(data, layout, group_by=group_by, label_by=label_by, missing=missing.value, skip_unreadable=skip_unreadable)
+    samples = read_samples(
+        data, layout, group_by=group_by, label_by=label_by, missing=missing.value, skip_unreadable=skip_unreadable
+    )
     counts = {str(code): int(n) for code, n in samples.frame["label"].value_counts().items()}
     if as_json:
-        facts: dict[str, Any] = {"name": samples.name, "images": len(samples), "groups": int(samples.frame["group"].nunique())}
+        facts: dict[str, Any] = {
+            "name": samples.name,
+            "images": len(samples),
+            "groups": int(samples.frame["group"].nunique()),
+        }
         facts["grouped_by"] = samples.groups.record
         facts["reading"] = None if samples.reading is None else samples.reading.to_dict()
         print_json(facts | {"fingerprint": samples.fingerprint, "counts": counts})
@@ -84,7 +102,11 @@ def info(
     for line in samples.reading.lines() if samples.reading is not None else ():
         say(line)
     if not samples.groups.known:
-        who = "patients unknown" if samples.groups.kind == "unknown" else f"{samples.groups.blank:,} images without {samples.groups.name}"
+        who = (
+            "patients unknown"
+            if samples.groups.kind == "unknown"
+            else f"{samples.groups.blank:,} images without {samples.groups.name}"
+        )
         say(f"{who}: {LEAK}; {ASK}")
     say(f"fingerprint {samples.fingerprint}")
 
@@ -95,10 +117,15 @@ def audit(
     layout: Layout = None,
     group_by: GroupBy = None,
     label_by: LabelBy = None,
-    protocol: Annotated[Protocol | None, typer.Option(help="Split to check; the published one where there is one, else by lesion.")] = None,
+    protocol: Annotated[
+        Protocol | None, typer.Option(help="Split to check; the published one where there is one, else by lesion.")
+    ] = None,
     split: Annotated[Path | None, typer.Option(help="Check this saved split (CSV) instead.")] = None,
     cues: Annotated[
-        bool, typer.Option(help="Estimate dark corners, rulers, ink and hair, and tell what goes with the class; takes the longest.")
+        bool,
+        typer.Option(
+            help="Estimate dark corners, rulers, ink and hair, and tell what goes with the class; takes the longest."
+        ),
     ] = True,
     seed: Seed = 0,
     as_json: AsJson = False,
@@ -106,12 +133,15 @@ def audit(
     """Find unreadable files, duplicates, label clashes, groups that straddle splits and shortcuts; exit code 1 where a leak is found."""
     from lentigo.data import audit_samples, load_split, read_samples, split_samples
 
-    samples = read_samples(data, layout, missing="keep", group_by=group_by, label_by=label_by)  # missing files are part of what is found
+    # Missing files are part of what is found.
+    samples = read_samples(data, layout, missing="keep", group_by=group_by, label_by=label_by)
     if split is not None:
         samples = load_split(samples, split)
     else:
         published = "official_split" in samples.frame.columns
-        samples = split_samples(samples, (protocol or (Protocol.official if published else Protocol.lesion)).value, seed=seed)
+        samples = split_samples(
+            samples, (protocol or (Protocol.official if published else Protocol.lesion)).value, seed=seed
+        )
     found = audit_samples(samples, cues=cues, progress=not as_json)
     if as_json:
         print_json(found.to_dict())
@@ -138,7 +168,9 @@ def split(
     """Divide a data set into training, validation and test, and save the split."""
     from lentigo.data import kfold_samples, read_samples, save_split, split_samples
 
-    samples = read_samples(data, layout, group_by=group_by, label_by=label_by, missing=missing.value, skip_unreadable=skip_unreadable)
+    samples = read_samples(
+        data, layout, group_by=group_by, label_by=label_by, missing=missing.value, skip_unreadable=skip_unreadable
+    )
     if folds is None:
         samples = split_samples(samples, protocol.value, seed=seed)
     else:
@@ -154,7 +186,9 @@ def split(
 @app.command(epilog="[bold]Example[/bold]: lentigo data phantom phantoms --per-class 60")
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    kind: Annotated[Phantoms, typer.Option(help="The 7 dermoscopy classes, or the hypopigmented set.")] = Phantoms.ham10000,
+    kind: Annotated[
+        Phantoms, typer.Option(help="The 7 dermoscopy classes, or the hypopigmented set.")
+    ] = Phantoms.ham10000,
     per_class: Annotated[int, typer.Option(min=1, help="Images a class.")] = 60,
     size: Annotated[int, typer.Option(min=32, max=2048, help="Side in pixels.")] = 256,
     seed: Seed = 0,

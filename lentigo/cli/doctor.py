@@ -48,7 +48,10 @@ def _package(part: str, name: str, *, extra: str | None, module: str | None = No
         except Exception as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             return Finding(
-                part, name, "broken", f"{version} cannot be imported ({why}); install a pair of torch and torchvision that belongs together"
+                part,
+                name,
+                "broken",
+                f"{version} cannot be imported ({why}); install a pair of torch and torchvision that belongs together",
             )
     return Finding(part, name, "ok", version)
 
@@ -59,12 +62,19 @@ def examine() -> list[Finding]:
         Finding("use", "lentigo", "ok", lentigo.__version__),
         Finding("use", "python", "ok" if sys.version_info >= (3, 11) else "broken", platform.python_version()),
     ]
-    found += [_package("use", name, extra=None) for name in ("numpy", "pillow", "onnxruntime", "pydantic", "typer", "rich")]
+    found += [
+        _package("use", name, extra=None) for name in ("numpy", "pillow", "onnxruntime", "pydantic", "typer", "rich")
+    ]
     found += [_package("serve", name, extra=None) for name in ("fastapi", "uvicorn", "python-multipart")]
-    found += [_package("train", name, extra="train", deep=True) for name in ("torch", "torchvision", "timm", "lightning")]
+    found += [
+        _package("train", name, extra="train", deep=True) for name in ("torch", "torchvision", "timm", "lightning")
+    ]
     train = ("pandas", "scikit-learn", "scipy", "matplotlib", "onnx", "onnxscript", "pyyaml")
     found += [_package("train", name, extra="train") for name in train]
-    found += [_package(extra, name, extra=extra) for extra, name in (("fast", "cykooz-resizer"), ("parquet", "pyarrow"), ("ray", "ray"))]
+    found += [
+        _package(extra, name, extra=extra)
+        for extra, name in (("fast", "cykooz-resizer"), ("parquet", "pyarrow"), ("ray", "ray"))
+    ]
     found += [_models(), _page(), _accelerator(), _cache()]
     found += [
         _tool("node", "builds the phone app; `make app` brings its own where it is absent"),
@@ -76,12 +86,21 @@ def examine() -> list[Finding]:
 def _models() -> Finding:
     folder = Path(lentigo.__file__).parent / "bundles"
     names = sorted(p.parent.name for p in folder.glob("*/spec.json"))
-    return Finding("use", "packaged models", "ok" if names else "missing", ", ".join(names) or "none; this installation is incomplete")
+    return Finding(
+        "use",
+        "packaged models",
+        "ok" if names else "missing",
+        ", ".join(names) or "none; this installation is incomplete",
+    )
 
 
 def _page() -> Finding:
     index = Path(lentigo.__file__).parent / "serving" / "static" / "index.html"
-    return Finding("serve", "phone app", "ok", "built") if index.is_file() else Finding("serve", "phone app", "optional", "run: make app")
+    return (
+        Finding("serve", "phone app", "ok", "built")
+        if index.is_file()
+        else Finding("serve", "phone app", "optional", "run: make app")
+    )
 
 
 def _accelerator() -> Finding:

@@ -20,14 +20,20 @@ if TYPE_CHECKING:
 
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one key of the recipe, as in --set optimiser.lr=1e-3; repeat as needed."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one key of the recipe, as in --set optimiser.lr=1e-3; repeat as needed.",
+    ),
 ]
 DataFolder = Annotated[Path, typer.Option("--data", help="The data set: a folder, .npz or .csv.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of the make wing to ``app``."""
-    app.command(epilog="[bold]Examples[/bold]: lentigo train --data FOLDER\n\nlentigo train phantom-demo --data phantoms --epochs 2")(train)
+    app.command(
+        epilog="[bold]Examples[/bold]: lentigo train --data FOLDER\n\nlentigo train phantom-demo --data phantoms --epochs 2"
+    )(train)
     app.command(
         epilog="[bold]Examples[/bold]: lentigo evaluate runs/phantom-demo\n\nlentigo evaluate dermoscopy-7 --data HAM10000 --robustness --robustness-limit 500\n\n"
         "lentigo evaluate dermoscopy-7 --data ISIC2017 --classes mel=mel,nv=nv,sk=bkl\n\n"
@@ -37,7 +43,10 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="[bold]Example[/bold]: lentigo export runs/phantom-demo --out my-bundle")(export)
     app.command(epilog="[bold]Example[/bold]: lentigo parity my-bundle")(parity)
     app.command("trust", hidden=True)(trust)  # the old name, for one release
-    app.command("ood", epilog="[bold]Example[/bold]: lentigo ood dermoscopy-7 --data HAM10000 --ood photographs=PAD_UFES_20/images")(trust)
+    app.command(
+        "ood",
+        epilog="[bold]Example[/bold]: lentigo ood dermoscopy-7 --data HAM10000 --ood photographs=PAD_UFES_20/images",
+    )(trust)
     app.command(epilog="[bold]Example[/bold]: lentigo profile mobilenetv3_small_caco --size 224")(profile)
     app.command(epilog="[bold]Example[/bold]: lentigo models --json")(models)
     app.command(epilog="[bold]Example[/bold]: lentigo recipes caco-ham10000-cpu")(recipes)
@@ -45,7 +54,9 @@ def register(app: typer.Typer) -> None:
         epilog="[bold]Examples[/bold]: lentigo reproduce\n\nlentigo reproduce caco-table5 --data HAM10000 --dry-run\n\n"
         "lentigo reproduce caco-table5 --data HAM10000 --protocol lesion --budget small"
     )(reproduce)
-    app.command(epilog="[bold]Example[/bold]: lentigo sweep caco-ham10000-cpu --data HAM10000 --seeds 3 --folds 5 --jobs 2")(sweep)
+    app.command(
+        epilog="[bold]Example[/bold]: lentigo sweep caco-ham10000-cpu --data HAM10000 --seeds 3 --folds 5 --jobs 2"
+    )(sweep)
 
 
 class Domain(StrEnum):
@@ -78,7 +89,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
     batch: Annotated[int | None, typer.Option(min=2, help="Images a step.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
-    size: Annotated[int | None, typer.Option(min=16, max=2048, help="Side of the images in pixels, in all epochs.")] = None,
+    size: Annotated[
+        int | None, typer.Option(min=16, max=2048, help="Side of the images in pixels, in all epochs.")
+    ] = None,
     device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto,
     group_by: GroupBy = None,
     label_by: LabelBy = None,
@@ -86,18 +99,23 @@ def train(
     skip_unreadable: SkipUnreadable = False,
     domain: Annotated[Domain | None, typer.Option(help="What kind of pictures they are, for the model card.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check all that the run needs, say what would be trained, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all that the run needs, say what would be trained, and stop.")
+    ] = False,
     save_recipe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the recipe there; with --dry-run, to edit it first.")
     ] = None,
     bundle: Annotated[
-        bool | None, typer.Option("--export/--no-export", help="Afterwards write report and bundle; done where no recipe is given.")
+        bool | None,
+        typer.Option("--export/--no-export", help="Afterwards write report and bundle; done where no recipe is given."),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes or accelerators on this host.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Hosts.")] = 1,
     logger: Annotated[
         list[str] | None,
-        typer.Option(help="Log each epoch to csv, mlflow, tensorboard or wandb too (extras of those names); may be repeated."),
+        typer.Option(
+            help="Log each epoch to csv, mlflow, tensorboard or wandb too (extras of those names); may be repeated."
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line an epoch instead of a progress bar.")] = False,
 ) -> None:
@@ -125,14 +143,18 @@ def train(
     changes = [f"{key}={json.dumps(value)}" for key, value in keys.items() if value is not None] + (overrides or [])
     planned = recipe is None and not resume
     if planned:
-        plan = plan_training(data, changes if out is None else [f"name={json.dumps(as_name(out.name) or name_of(data))}", *changes])
+        plan = plan_training(
+            data, changes if out is None else [f"name={json.dumps(as_name(out.name) or name_of(data))}", *changes]
+        )
         chosen = plan.recipe
         if is_first_process():
             say(str(plan))
     else:
         begun = (out or Path("runs") / name_of(data)) / "recipe.yaml"
         if recipe is None and not begun.is_file():
-            raise TrainingError(f"{begun.parent}: no run to resume; start one without --resume, or name its folder with --out")
+            raise TrainingError(
+                f"{begun.parent}: no run to resume; start one without --resume, or name its folder with --out"
+            )
         chosen = load_recipe(recipe or begun, changes)
     folder = out or Path("runs") / chosen.name
     ready = check_run(chosen, data, folder, resume=resume)
@@ -143,7 +165,9 @@ def train(
     if dry_run:
         if ready is not None and not planned:
             say(describe_ready(chosen, ready))
-        say(f"dry run: nothing was trained; the recipe {f'is in {save_recipe}' if save_recipe else 'goes to --save-recipe FILE'}")
+        say(
+            f"dry run: nothing was trained; the recipe {f'is in {save_recipe}' if save_recipe else 'goes to --save-recipe FILE'}"
+        )
         return
     if ready is not None:
         from lentigo.training import train
@@ -173,16 +197,21 @@ def train(
 
 
 def evaluate(
-    target: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="A run folder, or a bundle together with --data.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="A run folder, or a bundle together with --data.")
+    ],
     data: Annotated[Path | None, typer.Option("--data", help="Judge a bundle on this data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the report goes; RUN/report when left out.")] = None,
     split: Annotated[str, typer.Option(help="The part to evaluate: test, val, train or all.")] = "test",
     split_file: Annotated[Path | None, typer.Option(help="A saved split (CSV) to use.")] = None,
-    protocol: Annotated[Protocol | None, typer.Option(help="How the data is divided; the bundle's own when left out.")] = None,
+    protocol: Annotated[
+        Protocol | None, typer.Option(help="How the data is divided; the bundle's own when left out.")
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="THEIRS=OURS,...", help="Another collection's classes as the bundle's; images of its other classes are left out."
+            metavar="THEIRS=OURS,...",
+            help="Another collection's classes as the bundle's; images of its other classes are left out.",
         ),
     ] = None,
     stress: Annotated[
@@ -195,10 +224,18 @@ def evaluate(
     ] = False,
     stress_limit: Annotated[
         int | None,
-        typer.Option("--robustness-limit", "--stress-limit", min=1, help="For --robustness, no more images than this, drawn at random."),
+        typer.Option(
+            "--robustness-limit",
+            "--stress-limit",
+            min=1,
+            help="For --robustness, no more images than this, drawn at random.",
+        ),
     ] = None,
     prevalence: Annotated[
-        float, typer.Option(help="Share of malignant lesions among those seen, for which the report states predictive values.")
+        float,
+        typer.Option(
+            help="Share of malignant lesions among those seen, for which the report states predictive values."
+        ),
     ] = 0.02,
     group_by: Annotated[
         str | None,
@@ -251,7 +288,10 @@ def _pairs(option: str, items: Iterable[str], example: str) -> dict[str, str]:
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Two or more run folders or prediction files on the same test images.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN RUN...", help="Two or more run folders or prediction files on the same test images."
+        ),
     ],
     out: Annotated[Path | None, typer.Option(help="Also write OUT.md, OUT.csv and OUT.json.")] = None,
     as_json: AsJson = False,
@@ -274,12 +314,22 @@ def compare(
 def export(
     run: Annotated[Path, typer.Argument(help="A finished run folder.")],
     out: Annotated[Path | None, typer.Option(help="The bundle folder; RUN/bundle when left out.")] = None,
-    name: Annotated[str | None, typer.Option(help="The bundle's name; the run's, for published data the recipe's, when left out.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The bundle's name; the run's, for published data the recipe's, when left out.")
+    ] = None,
     title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
-    weights: Annotated[str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter; refused where it loses accuracy).")] = "fp32",
-    data: Annotated[Path | None, typer.Option("--data", help="The run's data set; where the run says it was when left out.")] = None,
-    variants: Annotated[bool, typer.Option("--compare", help="Measure fp16 and int8 too, and put the figures in the card.")] = False,
-    domain: Annotated[Domain | None, typer.Option(help="What kind of pictures it is for; what the recipe says when left out.")] = None,
+    weights: Annotated[
+        str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter; refused where it loses accuracy).")
+    ] = "fp32",
+    data: Annotated[
+        Path | None, typer.Option("--data", help="The run's data set; where the run says it was when left out.")
+    ] = None,
+    variants: Annotated[
+        bool, typer.Option("--compare", help="Measure fp16 and int8 too, and put the figures in the card.")
+    ] = False,
+    domain: Annotated[
+        Domain | None, typer.Option(help="What kind of pictures it is for; what the recipe says when left out.")
+    ] = None,
     version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
     notes: Annotated[str, typer.Option(help="A remark for the card.")] = "",
 ) -> None:
@@ -287,7 +337,13 @@ def export(
     from lentigo.training.rundir import load_run
 
     load_run(run)  # says what is missing before torch is imported
-    about = {"name": name, "title": title, "version": version, "notes": notes, "domain": None if domain is None else domain.value}
+    about = {
+        "name": name,
+        "title": title,
+        "version": version,
+        "notes": notes,
+        "domain": None if domain is None else domain.value,
+    }
     _export(run, out, about, weights=weights, data=data, compare=variants)
 
 
@@ -313,7 +369,10 @@ def _export(run: Path, out: Path | None = None, about: Mapping[str, Any] | None 
 def parity(
     bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
     browser: Annotated[
-        bool | None, typer.Option("--browser/--no-browser", help="Ask the built app in Chromium too; where both are there when left out.")
+        bool | None,
+        typer.Option(
+            "--browser/--no-browser", help="Ask the built app in Chromium too; where both are there when left out."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -332,12 +391,17 @@ def parity(
 
 
 def trust(
-    bundle: Annotated[str, typer.Argument(metavar="BUNDLE_OR_RUN", help="A packaged bundle's name, a bundle or a run folder.")],
+    bundle: Annotated[
+        str, typer.Argument(metavar="BUNDLE_OR_RUN", help="A packaged bundle's name, a bundle or a run folder.")
+    ],
     data: Annotated[Path, typer.Option("--data", help="The data set that it was trained on.")],
     ood: Annotated[
-        list[str] | None, typer.Option("--ood", metavar="NAME=FOLDER", help="Pictures of other things to measure on; repeat as needed.")
+        list[str] | None,
+        typer.Option("--ood", metavar="NAME=FOLDER", help="Pictures of other things to measure on; repeat as needed."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of trust.json, trust.md and a figure; runs/BUNDLE-trust when left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of trust.json, trust.md and a figure; runs/BUNDLE-trust when left out.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate out-of-distribution (OOD) detection of a bundle, with image quality and prediction sets."""
@@ -390,7 +454,9 @@ def models(
 def recipes(
     name: Annotated[str | None, typer.Argument(help="Print this recipe, complete and resolved.")] = None,
     overrides: Set = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipe files, for editors.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of recipe files, for editors.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the packaged recipes, or print one."""
@@ -418,7 +484,9 @@ def reproduce(
     data: Annotated[Path | None, typer.Option("--data", help="The data set; may be left out with --collect.")] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(help="How the data is divided: image, lesion, patient, official or augmented; the table's own when left out."),
+        typer.Option(
+            help="How the data is divided: image, lesion, patient, official or augmented; the table's own when left out."
+        ),
     ] = None,
     budget: Annotated[
         str,
@@ -429,9 +497,13 @@ def reproduce(
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with seeds from 0.")] = 3,
     rows: Annotated[
         list[str] | None,
-        typer.Option("--rows", "--row", metavar="NAME", help="Only this row, by its slug or its printed name; repeat as needed."),
+        typer.Option(
+            "--rows", "--row", metavar="NAME", help="Only this row, by its slug or its printed name; repeat as needed."
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the table goes: <table>-<protocol>.json, .md and two plots.")] = Path("results"),
+    out: Annotated[Path, typer.Option(help="Where the table goes: <table>-<protocol>.json, .md and two plots.")] = Path(
+        "results"
+    ),
     runs: Annotated[Path, typer.Option(help="Where the run folders lie.")] = Path("runs/reproduce"),
     jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; each gets its share of the cores.")] = 1,
     weights: Annotated[
@@ -440,9 +512,15 @@ def reproduce(
             help="auto: a row without ImageNet weights at hand starts from scratch and is marked; imagenet: it is not run; scratch: every row."
         ),
     ] = "auto",
-    collect: Annotated[bool, typer.Option("--collect", help="Make the table of the runs at hand; train nothing.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which runs are at hand and which would be trained, and stop.")] = False,
-    cost: Annotated[bool, typer.Option("--cost/--no-cost", help="Measure file size and latency of each network.")] = True,
+    collect: Annotated[
+        bool, typer.Option("--collect", help="Make the table of the runs at hand; train nothing.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say which runs are at hand and which would be trained, and stop.")
+    ] = False,
+    cost: Annotated[
+        bool, typer.Option("--cost/--no-cost", help="Measure file size and latency of each network.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Regenerate a table of the papers: reuse or train its runs, and write it with intervals beside the printed figures."""
@@ -453,10 +531,20 @@ def reproduce(
         if as_json:
             print_json(listed)
         else:
-            print_table(list(listed[0]), [list(row.values()) for row in listed], caption="lentigo reproduce TABLE --data DATA")
+            print_table(
+                list(listed[0]), [list(row.values()) for row in listed], caption="lentigo reproduce TABLE --data DATA"
+            )
         return
     request = check_request(
-        table, data=data, protocol=protocol, budget=budget, seeds=seeds, rows=rows or (), runs=runs, weights=weights, collect=collect
+        table,
+        data=data,
+        protocol=protocol,
+        budget=budget,
+        seeds=seeds,
+        rows=rows or (),
+        runs=runs,
+        weights=weights,
+        collect=collect,
     )
     from lentigo.reproduce import Plan, reproduce
 
@@ -473,9 +561,13 @@ def sweep(
     data: DataFolder,
     overrides: Set = None,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
-    folds: Annotated[int | None, typer.Option(min=2, help="Cross-validate in so many folds; the test part stays apart.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Cross-validate in so many folds; the test part stays apart.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; each gets its share of the cores.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Where runs and summary go; runs/sweep/<recipe name> when left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where runs and summary go; runs/sweep/<recipe name> when left out.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a recipe with several seeds, and folds where wanted, side by side; summarise mean, deviation and interval."""
@@ -494,4 +586,6 @@ def _report(failed: tuple[str, ...], rest: str) -> None:
     """End with one line and exit code 2 where runs could not be used; what could be is written by now."""
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
-        raise TrainingError(f"{len(failed)} run{'s' if len(failed) > 1 else ''} could not be used, {rest}: {failed[0]}{more}")
+        raise TrainingError(
+            f"{len(failed)} run{'s' if len(failed) > 1 else ''} could not be used, {rest}: {failed[0]}{more}"
+        )

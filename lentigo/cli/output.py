@@ -19,7 +19,9 @@ def print_json(value: Any) -> None:
     print(json_line(json.dumps(_finite(value), indent=2, ensure_ascii=False)))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", caption: str = "") -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", caption: str = ""
+) -> None:
     """Print a table; columns whose cells are all numbers are set to the right."""
     from rich import box
     from rich.console import Console

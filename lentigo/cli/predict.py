@@ -96,7 +96,9 @@ class Shown:
         document = {**asdict(row), "probabilities": dict(zip(self.labels.codes, row.probabilities, strict=False))}
         del document["embedding"]
         if self.top_k is not None:
-            document["top"] = [{"code": code, "name": self._name(code), "probability": p} for code, p in self._top(row, self.top_k)]
+            document["top"] = [
+                {"code": code, "name": self._name(code), "probability": p} for code, p in self._top(row, self.top_k)
+            ]
         return document
 
     def _top(self, row: Row, count: int) -> list[tuple[str, float]]:

@@ -19,12 +19,17 @@ if TYPE_CHECKING:
     from lentigo.inference.isic import Submission
     from lentigo.inference.table import Row
 
-Model = Annotated[str, typer.Option("--model", "-m", help="A packaged model's name, a bundle folder, a run folder, or hf://USER/NAME.")]
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", help="A packaged model's name, a bundle folder, a run folder, or hf://USER/NAME."),
+]
 
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", "-m", help="A packaged model's name, a bundle folder or a run folder; repeat for more, the first is the default."
+        "--model",
+        "-m",
+        help="A packaged model's name, a bundle folder or a run folder; repeat for more, the first is the default.",
     ),
 ]
 
@@ -78,20 +83,31 @@ def predict(
         ),
     ],
     model: Model = "dermoscopy-7",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write every row to this .csv, .jsonl or .parquet file.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write every row to this .csv, .jsonl or .parquet file.")
+    ] = None,
     form: Annotated[
         str,
-        typer.Option("--format", help="rows, or the ISIC challenges' submission: isic, isic2018 or isic2019 (with --out submission.csv)."),
+        typer.Option(
+            "--format",
+            help="rows, or the ISIC challenges' submission: isic, isic2018 or isic2019 (with --out submission.csv).",
+        ),
     ] = "rows",
-    heatmaps: Annotated[Path | None, typer.Option(help="Folder for one picture an image: where the model looked.")] = None,
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Folder for one picture an image: where the model looked.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the table of a run that was stopped.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 8,
     workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when left out.")] = None,
     fast_decode: Annotated[
         bool,
-        typer.Option("--fast-decode", help="Decode large JPEGs at reduced scale: quicker, slightly different probabilities."),
+        typer.Option(
+            "--fast-decode", help="Decode large JPEGs at reduced scale: quicker, slightly different probabilities."
+        ),
     ] = False,
-    engine: Annotated[str, typer.Option(help="local, or ray: Ray Data on a cluster or on this machine (extra ray).")] = "local",
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: Ray Data on a cluster or on this machine (extra ray).")
+    ] = "local",
     group_by: Annotated[
         str | None,
         typer.Option(
@@ -99,9 +115,15 @@ def predict(
             help="One row a lesion, the mean over its pictures: a column of the list, or a regular expression on file names.",
         ),
     ] = None,
-    rank: Annotated[Rank | None, typer.Option(help="uncertain: the least sure answers first, which are worth a label most.")] = None,
-    top_k: Annotated[int | None, typer.Option(min=1, help="Show so many of the likeliest classes instead of all.")] = None,
-    lang: Annotated[str, typer.Option(help="Language of the classes' names: en, zh, and what the model's classes.csv named.")] = "en",
+    rank: Annotated[
+        Rank | None, typer.Option(help="uncertain: the least sure answers first, which are worth a label most.")
+    ] = None,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="Show so many of the likeliest classes instead of all.")
+    ] = None,
+    lang: Annotated[
+        str, typer.Option(help="Language of the classes' names: en, zh, and what the model's classes.csv named.")
+    ] = "en",
     embeddings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write what the last layer sees, to .parquet or .npz.")
     ] = None,
@@ -120,7 +142,9 @@ def predict(
     vectors = None if embeddings is None else Embeddings(embeddings)
     one = Shown.is_one_image(sources)
     batch = 1 if one else batch
-    classifier = load(model, threads=1, batch=batch, maps=one or heatmaps is not None)  # one picture does not pay for taking them out
+    classifier = load(
+        model, threads=1, batch=batch, maps=one or heatmaps is not None
+    )  # one picture does not pay for taking them out
     if lang not in classifier.labels.languages:
         known = ", ".join(classifier.labels.languages)
         raise DataError(
@@ -181,13 +205,17 @@ def _submission(codes: Sequence[str], form: str, out: Path | None, *, resume: bo
         return None
     if out is None or resume:
         raise DataError(
-            f"--format {form} needs --out submission.csv" if out is None else f"--format {form} is written at once; no --resume"
+            f"--format {form} needs --out submission.csv"
+            if out is None
+            else f"--format {form} is written at once; no --resume"
         )
     return Submission(codes, form)
 
 
 def card(
-    model: Annotated[str, typer.Argument(help="A packaged model's name, a bundle folder or a run folder.")] = "dermoscopy-7",
+    model: Annotated[
+        str, typer.Argument(help="A packaged model's name, a bundle folder or a run folder.")
+    ] = "dermoscopy-7",
     as_json: AsJson = False,
 ) -> None:
     """Print a model's card: what it is for, what it was trained on, how it did, and its limits."""
@@ -201,9 +229,14 @@ def card(
 
 
 def push(
-    repo: Annotated[str, typer.Argument(metavar="USER/NAME", help="The repository on the Hugging Face Hub; made where it is not there.")],
+    repo: Annotated[
+        str,
+        typer.Argument(metavar="USER/NAME", help="The repository on the Hugging Face Hub; made where it is not there."),
+    ],
     bundle: Annotated[str, typer.Argument(help="A packaged model's name, a bundle folder or a run folder.")],
-    revision: Annotated[str | None, typer.Option(help="A branch, made where it is not there; the main one when left out.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="A branch, made where it is not there; the main one when left out.")
+    ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
 ) -> None:
     """Upload a bundle to the Hugging Face Hub as it is, with its card (extra hub; log in with `hf auth login`)."""
@@ -211,7 +244,9 @@ def push(
 
     opened = find_bundle(bundle)
     address = push_bundle(opened, repo, revision=revision, private=private)
-    say(f"pushed {opened.spec.name} version {opened.spec.version}; this very commit: lentigo predict IMAGE --model {address}")
+    say(
+        f"pushed {opened.spec.name} version {opened.spec.version}; this very commit: lentigo predict IMAGE --model {address}"
+    )
 
 
 def open_app(
@@ -235,68 +270,119 @@ def serve(
     workers: Annotated[int, typer.Option(min=1, help="Processes, each with one copy of every model.")] = 1,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads of one inference in each worker; the cores are shared out when left out.", rich_help_panel=_WORK),
+        typer.Option(
+            min=1,
+            help="Threads of one inference in each worker; the cores are shared out when left out.",
+            rich_help_panel=_WORK,
+        ),
     ] = None,
     decoders: Annotated[
         int | None,
-        typer.Option(min=1, help="Decoding processes in each worker; the cores are shared out when left out.", rich_help_panel=_WORK),
+        typer.Option(
+            min=1,
+            help="Decoding processes in each worker; the cores are shared out when left out.",
+            rich_help_panel=_WORK,
+        ),
     ] = None,
     exact: Annotated[
         bool,
         typer.Option(
-            "--exact/--fast-decode", help="Decode JPEGs in full, or at reduced scale where that is enough.", rich_help_panel=_WORK
+            "--exact/--fast-decode",
+            help="Decode JPEGs in full, or at reduced scale where that is enough.",
+            rich_help_panel=_WORK,
         ),
     ] = True,
     max_batch: Annotated[int, typer.Option(min=1, help="Most images in one inference.", rich_help_panel=_WORK)] = 16,
     max_delay_ms: Annotated[
-        float, typer.Option(min=0, help="Longest that an image waits for others to join its batch, in ms.", rich_help_panel=_WORK)
+        float,
+        typer.Option(
+            min=0, help="Longest that an image waits for others to join its batch, in ms.", rich_help_panel=_WORK
+        ),
     ] = 4.0,
     queue: Annotated[
-        int, typer.Option(min=1, help="Most images waiting in a worker; beyond it requests get 429.", rich_help_panel=_LIMITS)
+        int,
+        typer.Option(
+            min=1, help="Most images waiting in a worker; beyond it requests get 429.", rich_help_panel=_LIMITS
+        ),
     ] = 256,
-    deadline: Annotated[float, typer.Option(min=0.1, help="Longest time to an answer, in seconds.", rich_help_panel=_LIMITS)] = 15.0,
+    deadline: Annotated[
+        float, typer.Option(min=0.1, help="Longest time to an answer, in seconds.", rich_help_panel=_LIMITS)
+    ] = 15.0,
     decode_cpu: Annotated[
         float, typer.Option(min=0.1, help="Most CPU time to decode one image, in seconds.", rich_help_panel=_LIMITS)
     ] = 5.0,
-    decode_memory_mib: Annotated[int, typer.Option(min=64, help="Most memory to decode one image, in MiB.", rich_help_panel=_LIMITS)] = 768,
-    max_pixels: Annotated[int, typer.Option(min=1, help="Largest image, in pixels.", rich_help_panel=_LIMITS)] = 50_000_000,
+    decode_memory_mib: Annotated[
+        int, typer.Option(min=64, help="Most memory to decode one image, in MiB.", rich_help_panel=_LIMITS)
+    ] = 768,
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Largest image, in pixels.", rich_help_panel=_LIMITS)
+    ] = 50_000_000,
     max_files: Annotated[int, typer.Option(min=1, help="Most images in one request.", rich_help_panel=_LIMITS)] = 16,
-    max_body_mib: Annotated[int, typer.Option(min=1, help="Largest request body, in MiB.", rich_help_panel=_LIMITS)] = 32,
+    max_body_mib: Annotated[
+        int, typer.Option(min=1, help="Largest request body, in MiB.", rich_help_panel=_LIMITS)
+    ] = 32,
     max_held_mib: Annotated[
-        int, typer.Option(min=1, help="Most bytes of bodies held in each worker at once, in MiB.", rich_help_panel=_LIMITS)
+        int,
+        typer.Option(min=1, help="Most bytes of bodies held in each worker at once, in MiB.", rich_help_panel=_LIMITS),
     ] = 256,
-    max_connections: Annotated[int, typer.Option(min=1, help="Most open connections in each worker.", rich_help_panel=_LIMITS)] = 1024,
+    max_connections: Annotated[
+        int, typer.Option(min=1, help="Most open connections in each worker.", rich_help_panel=_LIMITS)
+    ] = 1024,
     header_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Longest that a request's head may take to arrive, in seconds.", rich_help_panel=_LIMITS)
+        float,
+        typer.Option(
+            min=0.1, help="Longest that a request's head may take to arrive, in seconds.", rich_help_panel=_LIMITS
+        ),
     ] = 10.0,
     body_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Longest that a request's body may take to arrive, in seconds.", rich_help_panel=_LIMITS)
+        float,
+        typer.Option(
+            min=0.1, help="Longest that a request's body may take to arrive, in seconds.", rich_help_panel=_LIMITS
+        ),
     ] = 60.0,
     idle_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Longest pause while a body arrives or an answer is taken, in seconds.", rich_help_panel=_LIMITS)
+        float,
+        typer.Option(
+            min=0.1,
+            help="Longest pause while a body arrives or an answer is taken, in seconds.",
+            rich_help_panel=_LIMITS,
+        ),
     ] = 10.0,
     keys: Annotated[
-        Path | None, typer.Option(help="File of hashed API keys; LENTIGO_API_KEYS is read too.", rich_help_panel=_ACCESS)
+        Path | None,
+        typer.Option(help="File of hashed API keys; LENTIGO_API_KEYS is read too.", rich_help_panel=_ACCESS),
     ] = None,
     rate: Annotated[
         float,
-        typer.Option(min=0, help="Images a minute of one key, unless its entry says otherwise; 0 for no limit.", rich_help_panel=_ACCESS),
+        typer.Option(
+            min=0,
+            help="Images a minute of one key, unless its entry says otherwise; 0 for no limit.",
+            rich_help_panel=_ACCESS,
+        ),
     ] = 600.0,
-    burst: Annotated[int, typer.Option(min=1, help="Images that one key may send at once.", rich_help_panel=_ACCESS)] = 64,
+    burst: Annotated[
+        int, typer.Option(min=1, help="Images that one key may send at once.", rich_help_panel=_ACCESS)
+    ] = 64,
     allowed_host: Annotated[
-        list[str] | None, typer.Option(help="Host name that is served; repeat for more, * for any.", rich_help_panel=_ACCESS)
+        list[str] | None,
+        typer.Option(help="Host name that is served; repeat for more, * for any.", rich_help_panel=_ACCESS),
     ] = None,
     cors_origin: Annotated[
-        list[str] | None, typer.Option(help="Web origin whose pages may read answers; repeat for more.", rich_help_panel=_ACCESS)
+        list[str] | None,
+        typer.Option(help="Web origin whose pages may read answers; repeat for more.", rich_help_panel=_ACCESS),
     ] = None,
     audit_log: Annotated[
         Path | None,
-        typer.Option(help="File that gets a line a request: model version and result hash, never an image.", rich_help_panel=_ACCESS),
+        typer.Option(
+            help="File that gets a line a request: model version and result hash, never an image.",
+            rich_help_panel=_ACCESS,
+        ),
     ] = None,
     audit_fsync: Annotated[
         bool,
         typer.Option(
-            help="Have each audit line on the disk before its answer is given, or leave it to the system.", rich_help_panel=_ACCESS
+            help="Have each audit line on the disk before its answer is given, or leave it to the system.",
+            rich_help_panel=_ACCESS,
         ),
     ] = True,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.", rich_help_panel=_ACCESS)] = "info",
@@ -304,15 +390,23 @@ def serve(
         str, typer.Option(help="auto (text on a terminal, JSON elsewhere), json or text.", rich_help_panel=_ACCESS)
     ] = "auto",
     drain: Annotated[
-        float, typer.Option(min=0.1, help="Longest that a stopping worker goes on answering, in seconds.", rich_help_panel=_RUNNING)
+        float,
+        typer.Option(
+            min=0.1, help="Longest that a stopping worker goes on answering, in seconds.", rich_help_panel=_RUNNING
+        ),
     ] = 12.0,
     load_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Longest that a changed bundle may take to load, in seconds.", rich_help_panel=_RUNNING)
+        float,
+        typer.Option(
+            min=0.1, help="Longest that a changed bundle may take to load, in seconds.", rich_help_panel=_RUNNING
+        ),
     ] = 60.0,
     reload_every: Annotated[
         float,
         typer.Option(
-            min=0, help="Seconds between looks at bundles and keys for changes; 0 leaves that to SIGHUP.", rich_help_panel=_RUNNING
+            min=0,
+            help="Seconds between looks at bundles and keys for changes; 0 leaves that to SIGHUP.",
+            rich_help_panel=_RUNNING,
         ),
     ] = 2.0,
 ) -> None:

@@ -32,7 +32,9 @@ def read_yaml(path: str | Path) -> Any:
     try:
         text = read_regular(Path(path), MAX_BYTES).decode("utf-8")
     except (OSError, ValueError) as error:
-        reason = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
+        reason = (
+            "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
+        )
         raise RecipeError(f"{path}: cannot be read ({reason})") from None
     return parse_yaml(text, str(path))
 
@@ -45,7 +47,8 @@ def parse_yaml(text: str, source: str) -> Any:
         source: what to call it in messages.
 
     Raises:
-        RecipeError: not YAML, too long, too deep, too much once aliases are written out, or numbers that are not finite or too large.
+        RecipeError: not YAML, too long, too deep, too much once aliases are written out, or numbers that are not finite
+            or too large.
     """
     if len(text) > MAX_BYTES:
         raise RecipeError(f"{source}: {len(text):,} characters long; a recipe has at most {MAX_BYTES:,}")
@@ -64,7 +67,8 @@ def _count(value: Any, known: dict[int, int], depth: int) -> int:
 
     Args:
         value: what is counted.
-        known: id of a list or mapping -> its count; 0 while it is being counted, so that one that holds itself is found.
+        known: id of a list or mapping -> its count; 0 while it is being counted, so that one that holds itself is
+            found.
         depth: how deep it lies.
     """
     if isinstance(value, float) and not math.isfinite(value):

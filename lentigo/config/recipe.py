@@ -41,7 +41,8 @@ class ExtraRecipe(_Section):
     Attributes:
         folder: where it is, from the folder of the run's own data.
         classes: its class code -> the run's class code; images of other classes are left out.
-        until_epoch: the first epoch without them, from 0, so that small images can serve the epochs of small size; None for all epochs.
+        until_epoch: the first epoch without them, from 0, so that small images can serve the epochs of small size; None
+            for all epochs.
     """
 
     folder: str
@@ -53,22 +54,22 @@ class DataRecipe(_Section):
     """Which images, and how they are split.
 
     Attributes:
-        protocol: ``image`` (random), ``lesion`` (no lesion on two sides), ``patient``, ``official``, or ``augmented`` (random,
-            after copies were made; it leaks by design).
+        protocol: ``image`` (random), ``lesion`` (no lesion on two sides), ``patient``, ``official``, or ``augmented``
+            (random, after copies were made; it leaks by design).
         fractions: shares of train, validation and test.
         split_seed: seed of the split, apart from the seed of the training.
         folds: number of folds for cross-validation; None for a single split.
         fold: which fold is validation, from 0.
-        group_by: the table's column, or a regular expression on file names, that tells the lesion or patient of an image; None takes
-            what the data set says itself.
+        group_by: the table's column, or a regular expression on file names, that tells the lesion or patient of an
+            image; None takes what the data set says itself.
         label_by: likewise the class, for folders and tables of one's own.
         missing: ``skip`` leaves out rows of a table whose image is not there.
         skip_unreadable: leave out images that cannot be decoded, which are named.
-        domain: what kind of pictures an own data set holds, as the user says: ``clinical`` (photographs without a dermatoscope),
-            ``dermoscopy`` or ``other``; None where it is not stated.
+        domain: what kind of pictures an own data set holds, as the user says: ``clinical`` (photographs without a
+            dermatoscope), ``dermoscopy`` or ``other``; None where it is not stated.
         labels: name of the label set that the data must have; None takes any classes.
-        balance: ``offline`` fills up every class of the training part to the size of the largest with turned, mirrored and
-            zoomed copies, the same in every epoch; losses still see the counts without copies.
+        balance: ``offline`` fills up every class of the training part to the size of the largest with turned, mirrored
+            and zoomed copies, the same in every epoch; losses still see the counts without copies.
         extra: other data sets to learn from as well, for training only.
     """
 
@@ -106,9 +107,9 @@ class NetworkRecipe(_Section):
     Attributes:
         name: registry name, such as ``mobilenetv3_small_caco``.
         options: what the network's builder takes.
-        pretrained: ``none``, ``imagenet``, the path of a file of weights, or a packaged model's name or a bundle folder, of the same
-            network, for its features. Where the environment variable ``LENTIGO_WEIGHTS`` names a file, it stands in for
-            ``imagenet``.
+        pretrained: ``none``, ``imagenet``, the path of a file of weights, or a packaged model's name or a bundle
+            folder, of the same network, for its features. Where the environment variable ``LENTIGO_WEIGHTS`` names a
+            file, it stands in for ``imagenet``.
     """
 
     name: str = "mobilenetv3_small_caco"
@@ -151,14 +152,15 @@ class DistilRecipe(_Section):
     Student and teachers see the same augmented images (Beyer et al., CVPR 2022), at the size of the epoch.
 
     Attributes:
-        teachers: run folders, whose mean softmax is the target; none for no distillation. The name of a packaged recipe stands
-            for the run of that name beside the student's, which is trained first where it is not there.
+        teachers: run folders, whose mean softmax is the target; none for no distillation. The name of a packaged recipe
+            stands for the run of that name beside the student's, which is trained first where it is not there.
         weight: share of the distillation term in the loss; the rest is the loss on the labels.
         temperature: of both softmaxes; the term is multiplied by its square.
         views: how many mirrored and turned views of an image a teacher's answer is the mean of, 1 to 8: its test-time
             augmentation, which the student learns to do without.
-        size: side of the squares, in pixels, that images are enlarged to for the teachers; None shows them at the size of the
-            epoch. A network that was trained on larger images answers badly on small ones, and well on the same ones enlarged.
+        size: side of the squares, in pixels, that images are enlarged to for the teachers; None shows them at the size
+            of the epoch. A network that was trained on larger images answers badly on small ones, and well on the same
+            ones enlarged.
     """
 
     teachers: tuple[str, ...] = ()
@@ -178,8 +180,8 @@ class OptimiserRecipe(_Section):
         betas: running-average coefficients.
         decay_norm_and_bias: whether normalisation parameters and biases decay too (torch's default).
         head_lr: factor on the learning rate of the classification head, which starts untrained.
-        layer_decay: factor on the learning rate from each block before the head to the one before it (Clark et al., ICLR
-            2020), so that early features, which are general, move less; 1 for none.
+        layer_decay: factor on the learning rate from each block before the head to the one before it (Clark et al.,
+            ICLR 2020), so that early features, which are general, move less; 1 for none.
     """
 
     name: Literal["adamw", "adam"] = "adamw"
@@ -269,7 +271,8 @@ class AugmentRecipe(_Section):
         quarter_turns: rotation by a random multiple of 90 degrees.
         rotation: free rotation, degrees, drawn from [-x, x].
         scale: smallest and largest zoom, above 1 enlarges.
-        aspect: largest ratio of width to height that an image is stretched or squeezed by, from 1 for none; uniform in the logarithm.
+        aspect: largest ratio of width to height that an image is stretched or squeezed by, from 1 for none; uniform in
+            the logarithm.
         translation: shift as a share of the side, drawn from [-x, x] in both directions.
         colour: random colour change.
         degrade: blur, noise, hair, dark corners, marks and JPEG.
@@ -309,7 +312,8 @@ class PretrainRecipe(_Section):
         epochs: passes over the images; 0 for none.
         size: side of the images in pixels.
         lr: peak learning rate of AdamW, with a cosine schedule.
-        augment: what makes two views of an image; its ``degrade``, ``erase``, ``mixup`` and ``cutmix`` have no place here.
+        augment: what makes two views of an image; its ``degrade``, ``erase``, ``mixup`` and ``cutmix`` have no place
+            here.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 0
@@ -418,7 +422,9 @@ def to_yaml(recipe: Recipe) -> str:
 def recipe_names() -> list[str]:
     """Names of the packaged recipes, sorted."""
     return sorted(
-        entry.name.removesuffix(".yaml") for entry in files("lentigo").joinpath("recipes").iterdir() if entry.name.endswith(".yaml")
+        entry.name.removesuffix(".yaml")
+        for entry in files("lentigo").joinpath("recipes").iterdir()
+        if entry.name.endswith(".yaml")
     )
 
 
@@ -507,7 +513,9 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
     try:
         return Recipe.model_validate(dict(raw))
     except ValidationError as error:
-        raise RecipeError(f"{source}: " + "; ".join(dict.fromkeys(_explain(fault) for fault in error.errors()))) from None
+        raise RecipeError(
+            f"{source}: " + "; ".join(dict.fromkeys(_explain(fault) for fault in error.errors()))
+        ) from None
 
 
 def recipe_differences(one: Recipe, other: Recipe) -> list[str]:
@@ -524,7 +532,8 @@ def _find(name_or_path: str | Path) -> tuple[str, Any]:
     packaged = files("lentigo").joinpath("recipes", f"{name_or_path}.yaml")
     if len(path.parts) != 1 or not packaged.is_file():
         raise RecipeError(
-            f"no recipe {str(name_or_path)!r}{did_you_mean(str(name_or_path), recipe_names())} (or give the path of a .yaml file)"
+            f"no recipe {str(name_or_path)!r}{did_you_mean(str(name_or_path), recipe_names())} (or give the path of a"
+            " .yaml file)"
         )
     return str(name_or_path), parse_yaml(packaged.read_text(encoding="utf-8"), str(name_or_path))
 
@@ -623,4 +632,8 @@ def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
 def _flatten(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, dict):
         return {prefix: node}
-    return {key: leaf for name, child in node.items() for key, leaf in _flatten(child, f"{prefix}.{name}".lstrip(".")).items()}
+    return {
+        key: leaf
+        for name, child in node.items()
+        for key, leaf in _flatten(child, f"{prefix}.{name}".lstrip(".")).items()
+    }

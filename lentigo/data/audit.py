@@ -1,12 +1,14 @@
 """The audit: what in a data set would make a measured figure wrong.
 
-Unreadable files, class counts, images that are there twice (the same pixels) or nearly twice (the same photograph, encoded or lit
-anew), groups on both sides of a split, copies that carry different labels, and what goes with the class beside the lesion.
+Unreadable files, class counts, images that are there twice (the same pixels) or nearly twice (the same photograph,
+encoded or lit anew), groups on both sides of a split, copies that carry different labels, and what goes with the class
+beside the lesion.
 
-Near duplicates are found in two steps. A 64-bit perceptual hash (signs of the 64 lowest cosine coefficients of a 32 x 32 grey
-thumbnail against their median; Zauner 2010) selects candidates by Hamming distance, all pairs at once; the correlation of the two
-thumbnails decides. The outer eighth is left out of both, or every picture with a dark round field would resemble every other.
-On 9,138 images of HAM10000 the defaults name 101 pairs within a lesion and one across two lesion ids: one photograph, lit anew.
+Near duplicates are found in two steps. A 64-bit perceptual hash (signs of the 64 lowest cosine coefficients of a 32 x
+32 grey thumbnail against their median; Zauner 2010) selects candidates by Hamming distance, all pairs at once; the
+correlation of the two thumbnails decides. The outer eighth is left out of both, or every picture with a dark round
+field would resemble every other. On 9,138 images of HAM10000 the defaults name 101 pairs within a lesion and one across
+two lesion ids: one photograph, lit anew.
 """
 
 from __future__ import annotations
@@ -128,7 +130,9 @@ class Audit:
             "images": len(self.samples),
             "groups": int(self.samples.frame["group"].nunique()),
             "grouped_by": self.samples.groups.record,
-            "counts": {str(split): {str(code): int(n) for code, n in counts[split].items()} for split in counts.columns},
+            "counts": {
+                str(split): {str(code): int(n) for code, n in counts[split].items()} for split in counts.columns
+            },
             "leaks": self.leaks,
             "unreadable": dict(self.unreadable),
             "straddling_groups": {group: list(splits) for group, splits in self.straddling.items()},
@@ -136,7 +140,12 @@ class Audit:
             "exact_duplicates": [list(images) for images in self.exact],
             "exact_duplicates_across_splits": [list(images) for images in self.leaking_exact],
             "near_duplicates": [
-                {"images": [p.first, p.second], "distance": p.distance, "correlation": round(p.correlation, 4), "turned": p.turned}
+                {
+                    "images": [p.first, p.second],
+                    "distance": p.distance,
+                    "correlation": round(p.correlation, 4),
+                    "turned": p.turned,
+                }
                 for p in self.near
             ],
             "near_duplicates_across_splits": [[p.first, p.second] for p in self.leaking_near],
@@ -152,21 +161,32 @@ class Audit:
             return f"{image} ({label[image]}{', ' + split[image] if split[image] else ''})"
 
         groups = [f"{group}: {', '.join(splits)}" for group, splits in self.straddling.items()]
-        near = [f"{name(p.first)} ~ {name(p.second)}, correlation {p.correlation:.3f}" for p in (*self.leaking_near, *self.near)]
+        near = [
+            f"{name(p.first)} ~ {name(p.second)}, correlation {p.correlation:.3f}"
+            for p in (*self.leaking_near, *self.near)
+        ]
         yield "unreadable images", len(self.unreadable), bool(self.unreadable), list(self.unreadable.values())
         yield "groups in more than one split", len(groups), bool(groups), groups
         yield "exact duplicates", len(self.exact), False, [" = ".join(map(name, images)) for images in self.exact]
         yield "exact duplicates across splits", len(self.leaking_exact), bool(self.leaking_exact), []
         yield "near duplicates", len(self.near), False, near
         yield "near duplicates across splits", len(self.leaking_near), bool(self.leaking_near), []
-        yield "duplicates with different labels", len(self.clashes), bool(self.clashes), [" / ".join(map(name, c)) for c in self.clashes]
+        yield (
+            "duplicates with different labels",
+            len(self.clashes),
+            bool(self.clashes),
+            [" / ".join(map(name, c)) for c in self.clashes],
+        )
 
     def _verdict(self) -> str:
         if not self.samples.frame["split"].isin(SPLITS).any():
             return "no split to check: duplicates only"
         if not self.leaks:
             if self.samples.groups.known:
-                return f"no leak: training, validation and test share no {self.samples.groups.unit} and nothing else that was looked for"
+                return (
+                    f"no leak: training, validation and test share no {self.samples.groups.unit} and nothing else that"
+                    " was looked for"
+                )
             return f"no leak found among the pixels; patients unknown: {LEAK}; {ASK}"
         share = f"; {self.test_share:.1%} of the test images have their group in training" if self.test_share else ""
         return f"LEAK: training, validation and test are not independent{share}"
@@ -197,7 +217,9 @@ class Audit:
         findings.add_column("what")
         findings.add_column("the first", overflow="fold")
         for what, count, fault, first in self._findings():
-            findings.add_row(Text(f"{count:,}", style="bold red" if fault else ""), what, Text("\n".join(map(one_line, first[:3]))))
+            findings.add_row(
+                Text(f"{count:,}", style="bold red" if fault else ""), what, Text("\n".join(map(one_line, first[:3])))
+            )
         yield findings
         if self.shortcuts:
             yield Text("\n".join(lines(self.shortcuts)))
@@ -217,8 +239,8 @@ def audit_samples(
     """Audit a data set; every image is decoded once.
 
     Args:
-        samples: what to audit, with its split (without one, splits cannot leak). Read it with ``missing="keep"`` to have missing
-            files listed.
+        samples: what to audit, with its split (without one, splits cannot leak). Read it with ``missing="keep"`` to
+            have missing files listed.
         max_distance: Hamming distance of the hashes (0 to 64) up to which two images are compared more closely.
         min_correlation: correlation of the thumbnails from which two images are near duplicates.
         orientations: look for turned and mirrored copies too (eight times the comparisons); these must reach
@@ -228,7 +250,8 @@ def audit_samples(
         workers: decoding threads; all cores where not given.
 
     Returns:
-        What was found. Something shared across training, validation and test is a leak: a group, the same pixels, or near duplicates.
+        What was found. Something shared across training, validation and test is a leak: a group, the same pixels, or
+        near duplicates.
     """
     images = samples.frame["image"].tolist()
     digests: dict[str, list[str]] = defaultdict(list)
@@ -252,7 +275,9 @@ def audit_samples(
     known = {pair for same in exact for pair in _pairs(same)}
     near = tuple(
         NearPair(images[rows[i]], images[rows[j]], distance, correlation, turned)
-        for i, j, distance, correlation, turned in find_near(np.asarray(thumbnails), max_distance, min_correlation, orientations)
+        for i, j, distance, correlation, turned in find_near(
+            np.asarray(thumbnails), max_distance, min_correlation, orientations
+        )
         if (images[rows[i]], images[rows[j]]) not in known
     )
     placed = samples.frame[samples.frame["split"].isin(SPLITS)]
@@ -263,7 +288,10 @@ def audit_samples(
 
 
 def find_near(
-    thumbnails: NDArray[np.float32], max_distance: int = MAX_DISTANCE, min_correlation: float = MIN_CORRELATION, orientations: bool = False
+    thumbnails: NDArray[np.float32],
+    max_distance: int = MAX_DISTANCE,
+    min_correlation: float = MIN_CORRELATION,
+    orientations: bool = False,
 ) -> list[tuple[int, int, int, float, bool]]:
     """Pairs of nearly the same grey thumbnails, all against all.
 
@@ -289,7 +317,8 @@ def find_near(
         other = inner[:, :, ::-1] if mirror else inner
         other = np.rot90(other, turn, axes=(1, 2))
         turned = bool(turn or mirror)
-        # Eight times the tries find eight times the chance resemblances, so that a turned copy must resemble more closely.
+        # Eight times the tries find eight times the chance resemblances, so that a turned copy must resemble more
+        # closely.
         needed = (1 + min_correlation) / 2 if turned else min_correlation
         turned_hashes = perceptual_hash(other) if turned else hashes
         for start in range(0, len(hashes), _BLOCK):
@@ -298,7 +327,11 @@ def find_near(
             first, second = np.nonzero(distance <= max_distance)
             keep = first + start != second if turn % 2 else first + start < second
             first, second = first[keep], second[keep]
-            for a, b in zip(np.array_split(first, len(first) // 65536 + 1), np.array_split(second, len(first) // 65536 + 1), strict=True):
+            for a, b in zip(
+                np.array_split(first, len(first) // 65536 + 1),
+                np.array_split(second, len(first) // 65536 + 1),
+                strict=True,
+            ):
                 turned_unit = _turn(unit[b], turn, mirror) if turned else unit[b]
                 correlation = np.einsum("nd,nd->n", unit[a + start], turned_unit)
                 for n in np.flatnonzero(correlation >= needed):
@@ -310,7 +343,10 @@ def find_near(
 
 
 def perceptual_hash(images: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """64-bit pHash of square grey images, (N, S, S) -> (N,): the 8 x 8 lowest cosine coefficients against their median."""
+    """64-bit pHash of square grey images, (N, S, S) -> (N,).
+
+    Each bit compares one of the 8 x 8 lowest cosine coefficients with their median.
+    """
     side = images.shape[-1]
     n = np.arange(side)
     cosine = np.cos(np.pi / side * (n[None, :] + 0.5) * np.arange(8)[:, None]).astype(np.float32)  # (8, S)
@@ -351,7 +387,9 @@ def _look(samples: Samples, workers: int, cues: bool) -> Iterator[_Seen]:
             return _Seen(str(error), None, (0, 0), {})
         digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
         grey = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-        return _Seen(digest, np.asarray(grey, dtype=np.float32), image.size, detect_artifacts(np.asarray(image)) if cues else {})
+        return _Seen(
+            digest, np.asarray(grey, dtype=np.float32), image.size, detect_artifacts(np.asarray(image)) if cues else {}
+        )
 
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(samples), _BLOCK):

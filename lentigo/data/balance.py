@@ -59,7 +59,8 @@ def add_copies(samples: Samples, rows: NDArray[np.bool_], seed: int) -> Samples:
             continue
         rng = np.random.default_rng([seed & 0xFFFFFFFFFFFFFFFF, target])
         order = rng.permutation(np.flatnonzero(rows & (samples.targets == target)))
-        views = rng.permuted(np.tile(np.arange(len(_VIEWS)), (count, 1)), axis=1)  # each image takes its views in an order of its own
+        # Each image takes its views in an order of its own.
+        views = rng.permuted(np.tile(np.arange(len(_VIEWS)), (count, 1)), axis=1)
         zooms = np.exp(rng.uniform(math.log(ZOOM[0]), math.log(ZOOM[1]), size=missing))
         number = np.arange(missing) // count  # all images have their first copy before one has its second
         chosen = frame.iloc[order[np.arange(missing) % count]]
@@ -91,7 +92,9 @@ def restore_copies(samples: Samples, table: pd.DataFrame, path: str | Path) -> S
     origins = named["image"].str.rpartition("~")[0]
     absent = [image for image in origins if image not in position]
     if absent:
-        raise DataError(f"{path}: not a split of this data ({samples.name}): it names a copy of {absent[0]!r}, which is not there")
+        raise DataError(
+            f"{path}: not a split of this data ({samples.name}): it names a copy of {absent[0]!r}, which is not there"
+        )
     frame = samples.frame.assign(**{VARIANT: ""})
     copies = frame.iloc[[position[image] for image in origins]].assign(
         image=named["image"].to_numpy(), **{VARIANT: named[VARIANT].to_numpy()}

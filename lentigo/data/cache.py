@@ -1,10 +1,10 @@
 """Decode once: every image of a data set, resized, in one memory-mapped array on disk.
 
-A cache is two files in the cache folder: ``<key>.npy``, uint8 (N, S, S, 3), and ``<key>.json``, the sidecar that says what it
-holds. The key is a digest of the data (ids in order, labels, sizes, modification times), the image size and the version of
-the preprocessing, so that changed data finds no cache. The array is written under a temporary name, renamed when it is
-whole, and the sidecar comes last; a cache whose sidecar, length or sampled rows disagree is built again. Two processes that
-build the same cache at once write the same content, each under its own temporary name.
+A cache is two files in the cache folder: ``<key>.npy``, uint8 (N, S, S, 3), and ``<key>.json``, the sidecar that says
+what it holds. The key is a digest of the data (ids in order, labels, sizes, modification times), the image size and the
+version of the preprocessing, so that changed data finds no cache. The array is written under a temporary name, renamed
+when it is whole, and the sidecar comes last; a cache whose sidecar, length or sampled rows disagree is built again. Two
+processes that build the same cache at once write the same content, each under its own temporary name.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ class Cache:
 
     Attributes:
         pixels: (N, size, size, 3) uint8, read-only, mapped from disk; row i is row i of ``samples.frame``.
-        samples: the samples that the rows belong to: those asked for, less the unreadable ones where these were skipped.
+        samples: the samples that the rows belong to: those asked for, less the unreadable ones where these were
+            skipped.
         path: the array's file.
         unreadable: image id -> reason, for images that were skipped.
     """
@@ -123,7 +124,11 @@ def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> dict[str,
         record = json.loads(sidecar.read_text(encoding="utf-8"))
         unreadable: dict[str, str] = record["unreadable"]
         shape = (len(samples) - len(unreadable), size, size, 3)
-        if record["preprocessing"] != PREPROCESSING or record["fingerprint"] != samples.fingerprint or tuple(record["shape"]) != shape:
+        if (
+            record["preprocessing"] != PREPROCESSING
+            or record["fingerprint"] != samples.fingerprint
+            or tuple(record["shape"]) != shape
+        ):
             return None
         if array.stat().st_size != _HEADER + int(np.prod(shape)):
             return None
@@ -135,7 +140,9 @@ def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> dict[str,
     return unreadable
 
 
-def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bool | Progress, skip: bool, workers: int) -> dict[str, str]:
+def _build(
+    samples: Samples, size: int, array: Path, sidecar: Path, progress: bool | Progress, skip: bool, workers: int
+) -> dict[str, str]:
     rows, needed = len(samples), _HEADER + len(samples) * size * size * 3
     unreadable: dict[str, str] = {}
     temporary: Path | None = None
@@ -143,7 +150,9 @@ def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bo
         array.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(array.parent).free
         if free < needed:
-            raise OutputError(f"{array.parent}: too full for the image cache ({needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free)")
+            raise OutputError(
+                f"{array.parent}: too full for the image cache ({needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free)"
+            )
         handle, name = tempfile.mkstemp(prefix=f".{array.stem}.", suffix=".npy", dir=array.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file, shown(progress, "decoding images", rows) as tick:

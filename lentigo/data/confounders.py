@@ -1,6 +1,7 @@
-"""What goes with the class beside the lesion: cues estimated from the pixels, the table's columns, and the image's size.
+"""Confounders: cues estimated from the pixels, the table's columns, and the image's size.
 
-A network can learn whatever tells the classes apart in its training images, also what a new clinic's images will not have.
+A network can learn whatever tells the classes apart in its training images, also what a new clinic's images will not
+have.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class Association:
     """How far something goes with something else.
 
     Attributes:
-        v: Cramer's V, corrected for bias (Bergsma, Journal of the Korean Statistical Society, 2013), from 0 (none) to 1.
+        v: Cramer's V, corrected for bias (Bergsma, Journal of the Korean Statistical Society, 2013), from 0 (none) to
+            1.
         p: share of permutations of the labels that give at least as much; at least 1 / (permutations + 1).
     """
 
@@ -69,7 +71,11 @@ class Factor:
         return {
             "name": self.name,
             "estimated": self.estimated,
-            "threshold": {"score": ARTIFACTS[self.name].score, "at_least": ARTIFACTS[self.name].threshold} if self.estimated else None,
+            "threshold": (
+                {"score": ARTIFACTS[self.name].score, "at_least": ARTIFACTS[self.name].threshold}
+                if self.estimated
+                else None
+            ),
             "with_class": self.with_class.to_dict(),
             "with_split": None if self.with_split is None else self.with_split.to_dict(),
             "by_class": {k: {v: round(s, 4) for v, s in shares.items()} for k, shares in self.by_class.items()},
@@ -77,14 +83,18 @@ class Factor:
         }
 
 
-def find_confounders(samples: Samples, scores: pd.DataFrame, sizes: Sequence[tuple[int, int]], *, seed: int = 0) -> tuple[Factor, ...]:
+def find_confounders(
+    samples: Samples, scores: pd.DataFrame, sizes: Sequence[tuple[int, int]], *, seed: int = 0
+) -> tuple[Factor, ...]:
     """Work out what goes with the class.
 
-    Shares count every image. Images of one lesion are alike, so that associations count the first image of each lesion only.
+    Shares count every image. Images of one lesion are alike, so that associations count the first image of each lesion
+    only.
 
     Args:
         samples: the images.
-        scores: (N, cues) scores of `lentigo.pixels.artifacts.detect_artifacts`, a row of NaN for an image that could not be read.
+        scores: (N, cues) scores of `lentigo.pixels.artifacts.detect_artifacts`, a row of NaN for an image that could
+            not be read.
         sizes: (width, height) of each image; (0, 0) for one that could not be read.
         seed: of the permutations.
 
@@ -92,8 +102,12 @@ def find_confounders(samples: Samples, scores: pd.DataFrame, sizes: Sequence[tup
         The cues first, then what is recorded, the strongest with the class first.
     """
     frame = samples.frame.reset_index(drop=True)
-    values = {name: (scores[name] >= cue.threshold).map({True: "present", False: "absent"}) for name, cue in ARTIFACTS.items()}
-    recorded = {str(c): frame[c].astype(str) for c in frame if c not in _OWN and not pd.api.types.is_numeric_dtype(frame[c])}
+    values = {
+        name: (scores[name] >= cue.threshold).map({True: "present", False: "absent"}) for name, cue in ARTIFACTS.items()
+    }
+    recorded = {
+        str(c): frame[c].astype(str) for c in frame if c not in _OWN and not pd.api.types.is_numeric_dtype(frame[c])
+    }
     recorded["resolution"] = _resolutions(sizes)
     values |= {name: column for name, column in recorded.items() if 2 <= column.nunique() <= MOST_VALUES}
     read = np.array([width > 0 for width, _ in sizes], dtype=bool)
@@ -108,16 +122,25 @@ def find_confounders(samples: Samples, scores: pd.DataFrame, sizes: Sequence[tup
             Factor(
                 name,
                 cue,
-                {str(code): _shares(column[read & (frame["label"] == code).to_numpy()], cue) for code in samples.labels.codes},
+                {
+                    str(code): _shares(column[read & (frame["label"] == code).to_numpy()], cue)
+                    for code in samples.labels.codes
+                },
                 {s: _shares(column[read & (frame["split"] == s).to_numpy()], cue) for s in splits},
                 associate(column[read & first], frame["label"][read & first], rng),
-                associate(column[read & first & placed], frame["split"][read & first & placed], rng) if len(splits) > 1 else None,
+                (
+                    associate(column[read & first & placed], frame["split"][read & first & placed], rng)
+                    if len(splits) > 1
+                    else None
+                ),
             )
         )
     return tuple(sorted(found, key=lambda f: (not f.estimated, -f.with_class.v)))
 
 
-def associate(one: pd.Series[Any], other: pd.Series[Any], rng: np.random.Generator, *, permutations: int = PERMUTATIONS) -> Association:
+def associate(
+    one: pd.Series[Any], other: pd.Series[Any], rng: np.random.Generator, *, permutations: int = PERMUTATIONS
+) -> Association:
     """Cramer's V of two columns, and how often chance does as much.
 
     Args:
@@ -173,4 +196,6 @@ def lines(factors: Sequence[Factor]) -> Iterator[str]:
     if recorded:
         yield "what is recorded and goes with the class (Cramer's V, 0 to 1; one image a lesion):"
         for factor in recorded:
-            yield f"  {factor.name}: {factor.with_class}" + (f"; with the split {factor.with_split}" if factor.with_split else "")
+            yield f"  {factor.name}: {factor.with_class}" + (
+                f"; with the split {factor.with_split}" if factor.with_split else ""
+            )

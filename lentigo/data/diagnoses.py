@@ -44,10 +44,28 @@ _SUBTYPES = (
     (re.compile(r"\bbasal cell carcinoma\b"), "bcc"),
     (re.compile(r"\bsquamous cell carcinoma\b|\bkeratoacanthoma\b"), "scc"),
     (re.compile(r"^(nevus|naevus)\b(?!.*(sebaceous|depigmentosus|anaemicus|anemicus|comedonicus))"), "nv"),
-    (re.compile(r"\b(blue|clark|combined|congenital|dermal|recurrent|spitz|dysplastic|compound|junctional) n(a)?evus\b"), "nv"),
+    (
+        re.compile(
+            r"\b(blue|clark|combined|congenital|dermal|recurrent|spitz|dysplastic|compound|junctional) n(a)?evus\b"
+        ),
+        "nv",
+    ),
     (re.compile(r"\b(hem|haem)?angioma\b"), "vasc"),
 )
-_MORE = ("benign", "malignant", "other", "others", "normal", "healthy", "lentigo", "eczema", "psoriasis", "acne", "scc", "sk")
+_MORE = (
+    "benign",
+    "malignant",
+    "other",
+    "others",
+    "normal",
+    "healthy",
+    "lentigo",
+    "eczema",
+    "psoriasis",
+    "acne",
+    "scc",
+    "sk",
+)
 
 
 MALIGNANT = ("malignant", "true", "yes", "1", "1.0", "m")
@@ -58,7 +76,8 @@ BENIGN = ("benign", "false", "no", "0", "0.0", "b")
 _LANGUAGES = {
     "name": "en", "english": "en", "chinese": "zh", "spanish": "es", "español": "es", "espanol": "es", "french": "fr",
     "français": "fr", "german": "de",
-    "portuguese": "pt", "italian": "it", "russian": "ru", "japanese": "ja", "korean": "ko", "arabic": "ar", "dutch": "nl", "polish": "pl",
+    "portuguese": "pt", "italian": "it", "russian": "ru", "japanese": "ja", "korean": "ko", "arabic": "ar",
+    "dutch": "nl", "polish": "pl",
     "turkish": "tr", "hindi": "hi", "vietnamese": "vi",
 }  # fmt: skip
 """What people call a language in a table's header -> its code."""
@@ -69,11 +88,18 @@ def label_key(name: str) -> str:
     return re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFC", name)).strip().lower()
 
 
-_KNOWN = {label_key(text) for labels in LABEL_SETS.values() for c in labels for text in (c.code, c.en, c.zh)} | set(_CODES) | set(_MORE)
+_KNOWN = (
+    {label_key(text) for labels in LABEL_SETS.values() for c in labels for text in (c.code, c.en, c.zh)}
+    | set(_CODES)
+    | set(_MORE)
+)
 
 
 _SAME = {label_key(text): c.code for labels in LABEL_SETS.values() for c in labels for text in (c.code, c.en, c.zh)}
-_SAME |= dict.fromkeys(("nevus", "naevus", "nev", "mole", "melanocytic naevus", "痣"), "nv") | {"ack": "ak", "solar keratosis": "ak"}
+_SAME |= dict.fromkeys(("nevus", "naevus", "nev", "mole", "melanocytic naevus", "痣"), "nv") | {
+    "ack": "ak",
+    "solar keratosis": "ak",
+}
 _SAME |= dict.fromkeys(("sek", "seborrheic keratosis", "seborrhoeic keratosis"), "sk")
 """Names of one disease -> one code of it; ``mel`` and ``melanoma`` are the same."""
 
@@ -99,7 +125,7 @@ def diagnosis_code(name: str) -> str | None:
 
 
 def read_classes(root: Path, reading: Reading) -> dict[str, ClassLabel]:
-    """The classes that ``classes.csv`` beside the data describes: code, names, malignant or benign; empty without the file.
+    """The classes of ``classes.csv`` beside the data: code, names, malignant or benign; empty without the file.
 
     Raises:
         DataError: no column code, a code twice, or a value that is neither malignant nor benign.
@@ -110,7 +136,9 @@ def read_classes(root: Path, reading: Reading) -> dict[str, ClassLabel]:
     table = read_table(path)
     code = find_column(table.columns, ("code", "class", "label"))
     if code is None:
-        raise DataError(f"{path}: has no column 'code' (found: {shown_columns(table.columns)}; looked for: code, en, zh, malignant)")
+        raise DataError(
+            f"{path}: has no column 'code' (found: {shown_columns(table.columns)}; looked for: code, en, zh, malignant)"
+        )
     kind = find_column(table.columns, ("malignant", "kind", "malignancy", "benign_malignant"))
     languages = {str(c): language for c in table.columns if c not in (code, kind) and (language := _language(str(c)))}
     found: dict[str, ClassLabel] = {}
@@ -121,10 +149,14 @@ def read_classes(root: Path, reading: Reading) -> dict[str, ClassLabel]:
         names = {language: str(row[column]) for column, language in languages.items() if row[column]}
         en = names.pop("en", "")
         malignant = _malignant(str(row[kind]), path, str(line)) if kind else None
-        found[name] = ClassLabel(name, en or name.replace("_", " "), names.pop("zh", "") or en or name, malignant, names)
+        found[name] = ClassLabel(
+            name, en or name.replace("_", " "), names.pop("zh", "") or en or name, malignant, names
+        )
     others = [str(c) for c in table.columns if c not in (code, kind, *languages)]
     if others:
-        reading.note(f"classes.csv: column {', '.join(others)} is not used; names are in columns such as en, zh, es or name_pt")
+        reading.note(
+            f"classes.csv: column {', '.join(others)} is not used; names are in columns such as en, zh, es or name_pt"
+        )
     reading.columns["classes"] = f"classes.csv ({len(found)})"
     return found
 

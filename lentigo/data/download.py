@@ -1,8 +1,8 @@
-"""Fetch public data sets: resumed where a transfer broke off, checked, and unpacked into the layout that the readers know.
+"""Fetch public data sets: resume broken transfers, check, and unpack into the layout that the readers know.
 
-Checksums are those the publishers name (Dataverse, MedMNIST) or that independent users of the ISIC archive report alike. Where
-none is known, the SHA-256 of the first download is written to ``<file>.sha256``, and later downloads must agree with it: trust on
-first use, no more.
+Checksums are those the publishers name (Dataverse, MedMNIST) or that independent users of the ISIC archive report
+alike. Where none is known, the SHA-256 of the first download is written to ``<file>.sha256``, and later downloads must
+agree with it: trust on first use, no more.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class RemoteFile:
         url: where the publisher has it.
         md5: checksum, where one is known for certain.
         size: bytes, where known.
-        folder: an archive is unpacked into this folder of the data set (``.``: the data set's own); None for a plain file.
+        folder: an archive is unpacked into this folder of the data set (``.``: the data set's own); None for a plain
+            file.
     """
 
     name: str
@@ -95,7 +96,12 @@ DATASETS: dict[str, RemoteSet] = {
         "CC BY-NC-SA 4.0 (non-commercial)",
         "https://doi.org/10.7910/DVN/DBW86T",
         (
-            RemoteFile("HAM10000_metadata.csv", f"{_DATAVERSE}4338392?format=original", "8f85fb1aa29d80a2797247e434deb79d", 690_218),
+            RemoteFile(
+                "HAM10000_metadata.csv",
+                f"{_DATAVERSE}4338392?format=original",
+                "8f85fb1aa29d80a2797247e434deb79d",
+                690_218,
+            ),
             RemoteFile(
                 "HAM10000_images_part_1.zip",
                 f"{_DATAVERSE}3172585",
@@ -128,7 +134,9 @@ DATASETS: dict[str, RemoteSet] = {
         "https://doi.org/10.17632/zr7vgbcyr2.1",
         (
             RemoteFile(
-                "zr7vgbcyr2-1.zip", "https://prod-dcd-datasets-cache-zipfiles.s3.eu-west-1.amazonaws.com/zr7vgbcyr2-1.zip", folder="."
+                "zr7vgbcyr2-1.zip",
+                "https://prod-dcd-datasets-cache-zipfiles.s3.eu-west-1.amazonaws.com/zr7vgbcyr2-1.zip",
+                folder=".",
             ),
         ),
     ),
@@ -140,11 +148,13 @@ DATASETS: dict[str, RemoteSet] = {
 """Data sets that can be fetched, by name."""
 
 
-def download_dataset(name: str, out: str | Path, *, base_url: str | None = None, progress: bool | Progress = True) -> Path:
+def download_dataset(
+    name: str, out: str | Path, *, base_url: str | None = None, progress: bool | Progress = True
+) -> Path:
     """Fetch a public data set into ``out/name``.
 
-    A broken transfer goes on where it stopped, in this call (with growing pauses) and in a later one; files that are there and
-    checked are not fetched again; archives are unpacked and then removed.
+    A broken transfer goes on where it stopped, in this call (with growing pauses) and in a later one; files that are
+    there and checked are not fetched again; archives are unpacked and then removed.
 
     Args:
         name: see ``DATASETS``.
@@ -156,8 +166,8 @@ def download_dataset(name: str, out: str | Path, *, base_url: str | None = None,
         The data set's folder, ready for ``read_samples``.
 
     Raises:
-        DataError: unknown name, no such file at the source, a wrong checksum, a damaged or unsafe archive, or no connection after
-            several tries (what has arrived is kept).
+        DataError: unknown name, no such file at the source, a wrong checksum, a damaged or unsafe archive, or no
+            connection after several tries (what has arrived is kept).
         OutputError: the disk refuses.
     """
     if name not in DATASETS:
@@ -172,7 +182,12 @@ def download_dataset(name: str, out: str | Path, *, base_url: str | None = None,
 
 
 def fetch(
-    remote: RemoteFile, url: str, folder: Path, *, progress: bool | Progress = False, pause: Callable[[float], None] = time.sleep
+    remote: RemoteFile,
+    url: str,
+    folder: Path,
+    *,
+    progress: bool | Progress = False,
+    pause: Callable[[float], None] = time.sleep,
 ) -> None:
     """Fetch, check and unpack one file.
 
@@ -191,7 +206,12 @@ def fetch(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         known = _noted(note)
-        if remote.folder is not None and known is not None and not target.exists() and (folder / remote.folder).is_dir():
+        if (
+            remote.folder is not None
+            and known is not None
+            and not target.exists()
+            and (folder / remote.folder).is_dir()
+        ):
             return  # unpacked already: the note comes last
         if target.is_file() and _mismatch(target, remote, known) is None:
             found = _digest(target, "sha256")
@@ -207,7 +227,12 @@ def fetch(
 
 
 def _transfer(
-    remote: RemoteFile, url: str, target: Path, known: str | None, progress: bool | Progress, pause: Callable[[float], None]
+    remote: RemoteFile,
+    url: str,
+    target: Path,
+    known: str | None,
+    progress: bool | Progress,
+    pause: Callable[[float], None],
 ) -> str:
     """Bring the file to ``target``; its SHA-256."""
     part = target.with_name(f"{target.name}.part")
@@ -239,10 +264,16 @@ def _mismatch(file: Path, remote: RemoteFile, known: str | None) -> str | None:
         found = _digest(file, "md5")
         return None if found == remote.md5 else f"wrong checksum (MD5 {found}, expected {remote.md5})"
     found = _digest(file, "sha256")
-    return None if known in (None, found) else f"not the file that was fetched first (SHA-256 {found[:12]}…, then {str(known)[:12]}…)"
+    return (
+        None
+        if known in (None, found)
+        else f"not the file that was fetched first (SHA-256 {found[:12]}…, then {str(known)[:12]}…)"
+    )
 
 
-def _receive(url: str, part: Path, limit: int, tick: Progress, pause: Callable[[float], None], *, checked: bool) -> None:
+def _receive(
+    url: str, part: Path, limit: int, tick: Progress, pause: Callable[[float], None], *, checked: bool
+) -> None:
     """Append to ``part`` until it is whole."""
     failures = 0
     while True:
@@ -254,7 +285,9 @@ def _receive(url: str, part: Path, limit: int, tick: Progress, pause: Callable[[
         except urllib.error.HTTPError as error:
             error.close()
             if error.code < 500 and error.code not in (408, 429):
-                raise DataError(f"{url}: the server answers {error.code} {error.reason}; is the address right?") from None
+                raise DataError(
+                    f"{url}: the server answers {error.code} {error.reason}; is the address right?"
+                ) from None
             reason = f"the server answers {error.code} {error.reason}"
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             reason = str(getattr(error, "reason", None) or error or type(error).__name__)
@@ -274,14 +307,17 @@ def _receive_once(url: str, part: Path, limit: int, tick: Progress, *, checked: 
         part: what has arrived of it.
         limit: the most bytes that it may have.
         tick: told of the progress.
-        checked: whether a checksum will tell pieces of two files from one; without it, only bytes of the same tag are gone on with.
+        checked: whether a checksum will tell pieces of two files from one; without it, only bytes of the same tag are
+            gone on with.
     """
     tag = part.with_name(f"{part.name}.etag")
     expected = tag.read_text(encoding="utf-8") if tag.is_file() else ""
     if not (checked or expected):
         part.unlink(missing_ok=True)
     start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": f"lentigo/{__version__}", "Accept-Encoding": "identity"})
+    request = urllib.request.Request(
+        url, headers={"User-Agent": f"lentigo/{__version__}", "Accept-Encoding": "identity"}
+    )
     if start:
         request.add_header("Range", f"bytes={start}-")
         if expected:  # so that a file that has changed meanwhile is sent whole
@@ -351,15 +387,20 @@ def _noted(note: Path) -> str | None:
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http and https alone, and never from https to http."""
 
-    def redirect_request(self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(
+        self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         there = urllib.parse.urlsplit(newurl).scheme.lower()
         if there not in ("http", "https") or (there == "http" and req.type == "https"):
-            raise DataError(f"{req.full_url}: the server sends on to {one_line(newurl[:200])!r}, which is not followed; use another mirror")
+            raise DataError(
+                f"{req.full_url}: the server sends on to {one_line(newurl[:200])!r}, which is not followed; use another"
+                " mirror"
+            )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """An opener for http and https, through the proxy of the environment; nothing else is ever opened, whatever a server says."""
+    """An opener for http and https through the proxy of the environment; no other scheme is ever opened."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -389,7 +430,8 @@ def _digest(file: Path, algorithm: str) -> str:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack a zip archive, and zip archives inside it; a single folder at its top is left out.
 
-    Everything is unpacked beside ``folder`` first. Members that lead outside, and links, are refused; each member's CRC is checked.
+    Everything is unpacked beside ``folder`` first. Members that lead outside, and links, are refused; each member's CRC
+    is checked.
 
     Raises:
         DataError: damaged, or unsafe.
@@ -430,7 +472,10 @@ def _unpack_into(archive: Path, folder: Path) -> None:
                 _check_member(archive, member)
             needed, free = sum(m.file_size for m in members), shutil.disk_usage(folder.parent).free
             if needed > free:
-                raise OutputError(f"{folder}: too full to unpack {archive.name} ({needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free)")
+                raise OutputError(
+                    f"{folder}: too full to unpack {archive.name} ({needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB"
+                    " free)"
+                )
             for member in members:
                 file.extract(member, folder)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:

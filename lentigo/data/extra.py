@@ -72,7 +72,9 @@ def extra_of(samples: Samples, folder: str | Path, classes: Mapping[str, str], l
         frame = frame[frame["official_split"] != "test"]
     if frame.empty:
         raise DataError(f"{folder}: no image of the classes {', '.join(classes)} is left to learn from")
-    return Extra(replace(samples, labels=labels, frame=frame.assign(split="train", train_only=True)), samples.fingerprint)
+    return Extra(
+        replace(samples, labels=labels, frame=frame.assign(split="train", train_only=True)), samples.fingerprint
+    )
 
 
 def rename_classes(samples: Samples, folder: str | Path, classes: Mapping[str, str], labels: LabelSet) -> Samples:
@@ -91,7 +93,10 @@ def rename_classes(samples: Samples, folder: str | Path, classes: Mapping[str, s
         if own not in samples.labels.codes:
             raise DataError(f"{folder}: has no class {own!r}{did_you_mean(own, samples.labels.codes)}")
         if wanted not in labels.codes:
-            raise DataError(f"{folder}: class {own!r} cannot stand for {wanted!r}, no class here{did_you_mean(wanted, labels.codes)}")
+            raise DataError(
+                f"{folder}: class {own!r} cannot stand for {wanted!r}, no class"
+                f" here{did_you_mean(wanted, labels.codes)}"
+            )
     part = samples.frame[samples.frame["label"].isin(list(classes))]
     return replace(samples, labels=labels, frame=part.assign(label=part["label"].map(dict(classes))))
 
@@ -107,8 +112,8 @@ def check_apart(samples: Samples, extras: Sequence[Extra]) -> None:
         both = judged.intersection(extra.samples.frame["image"])
         if both:
             raise DataError(
-                f"{extra.samples.root}: {len(both):,} of its images are among those that judge this run, the first {min(both)!r}; "
-                "a data set cannot be its own data.extra"
+                f"{extra.samples.root}: {len(both):,} of its images are among those that judge this run, the first"
+                f" {min(both)!r}; a data set cannot be its own data.extra"
             )
 
 

@@ -11,10 +11,18 @@ from typing import Any, Literal
 from lentigo.errors import DataError
 
 _ID = "(id|no|nr|num|number|code|key|uid|identifier|pseudonym|name)?"
-GROUP_COLUMNS = (r"(id)?group(id)?", rf"(id)?(patient|pat|paciente|subject|person){_ID}|pid|mrn", rf"(id)?case{_ID}", rf"(id)?lesion{_ID}")
-"""Columns of an own table that are taken as the group, without case and ``_``; patients hold lesions, so they come first."""
+GROUP_COLUMNS = (
+    r"(id)?group(id)?",
+    rf"(id)?(patient|pat|paciente|subject|person){_ID}|pid|mrn",
+    rf"(id)?case{_ID}",
+    rf"(id)?lesion{_ID}",
+)
+"""Columns of an own table that are taken as the group, without case and ``_``; patients hold lesions, so they come
+first."""
 
-_NOBODY = frozenset(("", "?", "-", "--", "-1", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "unknown", "unk", "missing"))
+_NOBODY = frozenset(
+    ("", "?", "-", "--", "-1", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "unknown", "unk", "missing")
+)
 
 
 def is_nobody(cell: str) -> bool:
@@ -30,8 +38,8 @@ class GroupSource:
     """How it is known which images show the same lesion or patient.
 
     Attributes:
-        kind: ``column`` of the user's table; ``pattern`` on the file names; ``layout`` of a published data set; ``folder`` of each
-            patient; ``unknown``.
+        kind: ``column`` of the user's table; ``pattern`` on the file names; ``layout`` of a published data set;
+            ``folder`` of each patient; ``unknown``.
         name: the column, the pattern, or what the folders stand for.
         blank: images for which it says nothing; each of them stands alone.
     """
@@ -42,7 +50,7 @@ class GroupSource:
 
     @property
     def known(self) -> bool:
-        """Whether every image's group is known. Where it is not, a leak between the parts of a split cannot be excluded."""
+        """Whether every image's group is known; otherwise a leak between parts of a split cannot be excluded."""
         return self.kind != "unknown" and not self.blank
 
     @property
@@ -71,9 +79,11 @@ class GroupSource:
     def __str__(self) -> str:
         if self.kind == "unknown":
             return "unknown"
-        how = {"column": f"column {self.name}", "pattern": f"pattern {self.name}", "folder": f"folders: {self.name}"}.get(
-            self.kind, self.name
-        )
+        how = {
+            "column": f"column {self.name}",
+            "pattern": f"pattern {self.name}",
+            "folder": f"folders: {self.name}",
+        }.get(self.kind, self.name)
         return f"{how}, {self.blank:,} images without one" if self.blank else how
 
 
@@ -84,7 +94,10 @@ _BEFORE = {"ham10000": GroupSource("layout", "lesion_id"), "pad_ufes_20": GroupS
 
 
 def recorded_groups(record: Mapping[str, Any]) -> GroupSource:
-    """What ``run.json``, or a bundle's provenance, says of the groups; older ones say so by the layout of a published data set."""
+    """What ``run.json`` or a bundle's provenance says of the groups.
+
+    Older files say it by the layout of a published data set.
+    """
     return GroupSource.of(record["groups"]) if record.get("groups") else _BEFORE.get(str(record.get("data")), UNKNOWN)
 
 
@@ -114,7 +127,7 @@ def match_pattern(option: str, pattern: str, paths: Sequence[str]) -> list[str]:
     unmatched = [path for path, match in zip(paths, found, strict=True) if match is None]
     if unmatched:
         raise DataError(
-            f"{option} {pattern!r}: matches {len(paths) - len(unmatched):,} of {len(paths):,} file names, not {unmatched[0]!r}; "
-            "name a column of the table, or a pattern that fits every name"
+            f"{option} {pattern!r}: matches {len(paths) - len(unmatched):,} of {len(paths):,} file names, not"
+            f" {unmatched[0]!r}; name a column of the table, or a pattern that fits every name"
         )
     return ["-".join(part or "" for part in match.groups()) or match.group() for match in found if match]

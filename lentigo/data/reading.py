@@ -17,7 +17,8 @@ class Reading:
     Attributes:
         layout: the layout's name, such as ``isic2019`` or ``folder``.
         tables: tables that were used, relative to the data set's folder.
-        columns: what for -> the column or the level of folders that says it: ``image``, ``label``, ``group``, ``split``.
+        columns: what for -> the column or the level of folders that says it: ``image``, ``label``, ``group``,
+            ``split``.
         notes: what was decided or left out, a sentence each.
         ignored: why -> how many files or folders were passed over for that.
         examples: why -> the first of them.
@@ -43,7 +44,13 @@ class Reading:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         ignored = [{"why": why, "count": n, "first": self.examples[why]} for why, n in self.ignored.most_common()]
-        return {"layout": self.layout, "tables": self.tables, "columns": self.columns, "notes": self.notes, "ignored": ignored}
+        return {
+            "layout": self.layout,
+            "tables": self.tables,
+            "columns": self.columns,
+            "notes": self.notes,
+            "ignored": ignored,
+        }
 
     def lines(self) -> list[str]:
         """For people."""

@@ -27,7 +27,8 @@ SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "path", "label", "group", "split", "train_only")
 """The columns that every frame has, in this order; metadata columns follow."""
 VARIANT = "variant"
-"""The column that says how a copy was made (``lentigo.data.balance``); empty for an image as it is, absent without copies."""
+"""The column that says how a copy was made (``lentigo.data.balance``); empty for an image as it is, absent without
+copies."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,10 +39,10 @@ class Samples:
         name: the data set's name, such as ``ham10000``.
         root: the folder that ``path`` is relative to.
         labels: the classes, in the order of ``targets``.
-        frame: one row an image, index 0..N-1: ``image`` (unique id), ``path`` (relative to ``root``; ``file.npz#array/row``
-            where images lie in an array), ``label`` (class code), ``group`` (lesion or patient; the image id where unknown),
-            ``split`` (``train``, ``val``, ``test`` or empty), ``train_only`` (bool: never in val or test under a grouped
-            protocol), then metadata columns (``age``, ``sex``, ``site``, ...).
+        frame: one row an image, index 0..N-1: ``image`` (unique id), ``path`` (relative to ``root``;
+            ``file.npz#array/row`` where images lie in an array), ``label`` (class code), ``group`` (lesion or patient;
+            the image id where unknown), ``split`` (``train``, ``val``, ``test`` or empty), ``train_only`` (bool: never
+            in val or test under a grouped protocol), then metadata columns (``age``, ``sex``, ``site``, ...).
         groups: how the groups are known, or that they are not.
         reading: how it was read; None for samples that no reader made.
     """
@@ -95,11 +96,14 @@ class Samples:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the sorted image ids with their labels and sizes in bytes.
 
-        It says which data a result was measured on and moves with the data from machine to machine. No image is decoded:
-        a file that changes but keeps its size keeps the fingerprint (the cache looks at modification times as well).
+        It says which data a result was measured on and moves with the data from machine to machine. No image is
+        decoded: a file that changes but keeps its size keeps the fingerprint (the cache looks at modification times as
+            well).
         Copies made for balancing are no data of their own and do not count.
         """
-        rows = zip(self.frame["image"][~self.copies], self.frame["label"][~self.copies], self.sizes(~self.copies), strict=True)
+        rows = zip(
+            self.frame["image"][~self.copies], self.frame["label"][~self.copies], self.sizes(~self.copies), strict=True
+        )
         digest = hashlib.sha256()
         for image, label, size in sorted(rows):
             digest.update(f"{image}\t{label}\t{size}\n".encode())
@@ -119,8 +123,10 @@ class Samples:
         return 0 if self.groups.kind == "unknown" else int((placed.groupby("group")["split"].nunique() > 1).sum())
 
     def sizes(self, rows: NDArray[np.bool_] | None = None) -> list[int]:
-        """Bytes of each image (or of the chosen ones): of its file, or of its row in an array; -1 where the file is missing."""
-        return [_stat(self.root, path)[0] for path in (self.frame["path"] if rows is None else self.frame["path"][rows])]
+        """Bytes of each image (or of the chosen ones), of its file or array row; -1 where the file is missing."""
+        return [
+            _stat(self.root, path)[0] for path in (self.frame["path"] if rows is None else self.frame["path"][rows])
+        ]
 
     def modified(self) -> list[int]:
         """Modification time of each image's file in nanoseconds; -1 where it is missing."""
@@ -129,7 +135,9 @@ class Samples:
     def counts(self) -> pd.DataFrame:
         """Images per class (rows, in label order) and split (columns), with totals."""
         splits = [s for s in (*SPLITS, "") if (self.frame["split"] == s).any()]
-        table = pd.crosstab(self.frame["label"], self.frame["split"]).reindex(index=list(self.labels.codes), columns=splits, fill_value=0)
+        table = pd.crosstab(self.frame["label"], self.frame["split"]).reindex(
+            index=list(self.labels.codes), columns=splits, fill_value=0
+        )
         table = table.rename(columns={"": "unassigned"})
         table["total"] = table.sum(axis=1)
         table.loc["total"] = table.sum(axis=0)
@@ -164,7 +172,9 @@ class Samples:
         assigned = split.reindex(self.frame["image"].tolist())
         if assigned.isna().any():
             absent = assigned.index[assigned.isna()]
-            raise DataError(f"{self.name}: no split given for {len(absent)} of {len(self)} images, the first {absent[0]!r}")
+            raise DataError(
+                f"{self.name}: no split given for {len(absent)} of {len(self)} images, the first {absent[0]!r}"
+            )
         return replace(self, frame=self.frame.assign(split=assigned.to_numpy()))
 
     def file(self, row: int) -> Path:
@@ -193,10 +203,14 @@ class Samples:
         head = f"Samples {self.name}: {len(self):,} images{kind}, {len(self.labels)} classes{note} ({self.root})"
         counts = self.counts()
         rows = [["class", *map(str, counts.columns)]]
-        rows += [[str(code), *(f"{n:,}" for n in row)] for code, row in zip(counts.index, counts.to_numpy(), strict=True)]
+        rows += [
+            [str(code), *(f"{n:,}" for n in row)] for code, row in zip(counts.index, counts.to_numpy(), strict=True)
+        ]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [
-            "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))])
+            "  ".join(
+                [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+            )
             for row in rows
         ]
         return "\n".join(map(one_line, [head, *lines]))

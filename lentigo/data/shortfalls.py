@@ -10,8 +10,8 @@ ABSTENTION = 20
 CALIBRATION = 100
 """Validation images below which a fitted temperature is rough."""
 MEND = (
-    "cross-validation (lentigo sweep RUN/recipe.yaml --data DATA --folds 5) validates on every image outside the test part; merging small "
-    "classes, or more images, mends it"
+    "cross-validation (lentigo sweep RUN/recipe.yaml --data DATA --folds 5) validates on every image outside the test"
+    " part; merging small classes, or more images, mends it"
 )
 
 
@@ -37,9 +37,14 @@ def shortfalls(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
     validation = sum(row.get("val", 0) for row in counts.values())
     found = []
     if validation < ABSTENTION:
-        found.append(f"no abstention on unusual images: it needs {ABSTENTION} validation images, there are {validation}")
+        found.append(
+            f"no abstention on unusual images: it needs {ABSTENTION} validation images, there are {validation}"
+        )
     if validation < CALIBRATION:
-        found.append(f"the temperature and the prediction sets come from {validation} validation images, so that probabilities are rough")
+        found.append(
+            f"the temperature and the prediction sets come from {validation} validation images, so that probabilities"
+            " are rough"
+        )
     for split, name in (("val", "validation"), ("test", "test")):
         single = [code for code, row in counts.items() if row.get(split, 0) == 1]
         if single:

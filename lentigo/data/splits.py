@@ -22,27 +22,33 @@ from lentigo.errors import DataError, did_you_mean
 PROTOCOLS = ("image", "lesion", "patient", "official", "augmented")
 
 
-def split_samples(samples: Samples, protocol: str, *, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> Samples:
+def split_samples(
+    samples: Samples, protocol: str, *, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0
+) -> Samples:
     """Split into training, validation and test.
 
     Args:
         samples: what to split; splits it already has are replaced.
-        protocol: ``image``: random, stratified by class, groups ignored (the paper's protocol; ``train_only`` is ignored
-            as well). ``lesion`` (``patient`` is the same): every group on one side, stratified by class, and a group with
-            a ``train_only`` image in training. ``official``: as published (column ``official_split``); where validation
-            was not published, it is taken from training by group. ``augmented``: the classes are filled up with turned,
-            mirrored and zoomed copies first, then images and copies are split at random, so that copies of one image lie on
-            both sides. That leaks; it is how DS-ResNet50's paper seems to have measured, and for nothing else.
+        protocol: ``image``: random, stratified by class, groups ignored (the paper's protocol; ``train_only`` is
+            ignored as well). ``lesion`` (``patient`` is the same): every group on one side, stratified by class, and a
+            group with a ``train_only`` image in training. ``official``: as published (column ``official_split``); where
+            validation was not published, it is taken from training by group. ``augmented``: the classes are filled up
+            with turned, mirrored and zoomed copies first, then images and copies are split at random, so that copies of
+            one image lie on both sides. That leaks; it is how DS-ResNet50's paper seems to have measured, and for
+            nothing else.
         fractions: shares of training, validation and test; they sum to 1.
         seed: the same seed gives the same split.
 
     Raises:
-        DataError: unknown protocol, fractions that do not sum to 1, no published split, or a class that has fewer groups
-            than there are splits.
+        DataError: unknown protocol, fractions that do not sum to 1, no published split, or a class that has fewer
+            groups than there are splits.
     """
     shares = np.asarray(fractions, dtype=np.float64)
     if shares.shape != (3,) or (shares < 0).any() or shares[0] <= 0 or abs(shares.sum() - 1) > 1e-6:
-        raise DataError(f"fractions must be three shares (train, val, test) that sum to 1, with some training; found {tuple(fractions)}")
+        raise DataError(
+            "fractions must be three shares (train, val, test) that sum to 1, with some training; found"
+            f" {tuple(fractions)}"
+        )
     _check_protocol(protocol)
     if protocol == "official":
         return _official(samples, shares, seed)
@@ -58,8 +64,8 @@ def split_samples(samples: Samples, protocol: str, *, fractions: Sequence[float]
 def kfold_samples(samples: Samples, protocol: str, *, folds: int, fold: int, seed: int = 0) -> Samples:
     """One fold of a k-fold cross-validation: fold ``fold`` is validation, the others are training.
 
-    Images that are in ``test`` already stay there, so that the test part is apart from the cross-validation: split first
-    to have one. With ``official``, the published test part is kept and the rest is folded by group.
+    Images that are in ``test`` already stay there, so that the test part is apart from the cross-validation: split
+    first to have one. With ``official``, the published test part is kept and the rest is folded by group.
 
     Args:
         samples: what to fold.
@@ -90,7 +96,7 @@ def kfold_samples(samples: Samples, protocol: str, *, folds: int, fold: int, see
 
 
 def save_split(samples: Samples, path: str | Path) -> None:
-    """Write the split as CSV with the columns ``image`` and ``split``, and ``variant`` where there are copies, atomically.
+    """Write the split as CSV, atomically: ``image``, ``split``, and ``variant`` where there are copies.
 
     Raises:
         OutputError: the disk refuses.
@@ -106,7 +112,9 @@ def load_split(samples: Samples, path: str | Path) -> Samples:
     """
     table = need_columns(unguard(read_table(Path(path))), ("image", "split"), path)
     if table["image"].duplicated().any():
-        raise DataError(f"{path}: image {table['image'][table['image'].duplicated()].iloc[0]!r} is there more than once")
+        raise DataError(
+            f"{path}: image {table['image'][table['image'].duplicated()].iloc[0]!r} is there more than once"
+        )
     if VARIANT in table.columns and not samples.copies.any():
         samples = restore_copies(samples, table, path)
     named, own = set(table["image"]), set(samples.frame["image"])
@@ -130,7 +138,9 @@ def _assign(samples: Samples, split: NDArray[np.object_]) -> Samples:
 
 def _official(samples: Samples, shares: NDArray[np.float64], seed: int) -> Samples:
     if "official_split" not in samples.frame.columns:
-        raise DataError(f"{samples.title}: has no published split (column official_split); use protocol 'lesion' or 'image'")
+        raise DataError(
+            f"{samples.title}: has no published split (column official_split); use protocol 'lesion' or 'image'"
+        )
     split = samples.frame["official_split"].to_numpy(dtype=object).copy()
     for name in ("train", "test"):
         if not (split == name).any():
@@ -142,7 +152,9 @@ def _official(samples: Samples, shares: NDArray[np.float64], seed: int) -> Sampl
     return _assign(samples, split)
 
 
-def _spread_images(samples: Samples, rows: NDArray[np.intp], shares: NDArray[np.float64], seed: int) -> NDArray[np.intp]:
+def _spread_images(
+    samples: Samples, rows: NDArray[np.intp], shares: NDArray[np.float64], seed: int
+) -> NDArray[np.intp]:
     """Part of each row, (len(rows),): per class a random order cut by the shares."""
     rng = np.random.default_rng(seed)
     parts = np.zeros(len(rows), dtype=np.intp)
@@ -167,7 +179,8 @@ def _spread_groups(
     """Part of each row, groups kept whole.
 
     Greedy: groups in random order, the largest first, each to the part whose wanted number of images of the group's
-    classes is the least filled. Groups with a ``train_only`` image go to part ``home`` (or to none, -1, where it is None).
+    classes is the least filled. Groups with a ``train_only`` image go to part ``home`` (or to none, -1, where it is
+    None).
     """
     rng = np.random.default_rng(seed)
     codes, group_of = np.unique(samples.frame["group"].to_numpy(dtype=str)[rows], return_inverse=True)
@@ -184,7 +197,9 @@ def _spread_groups(
         free = int((held & ~bound).sum())
         if int(held.sum()) < len(used) or free < len(free_parts):
             note = f" ({int((held & bound).sum())} of them for training only)" if (held & bound).any() else ""
-            raise DataError(f"{samples.title}: class {code!r} has {int(held.sum())} groups{note}, too few for {len(used)} parts")
+            raise DataError(
+                f"{samples.title}: class {code!r} has {int(held.sum())} groups{note}, too few for {len(used)} parts"
+            )
 
     assigned = np.full(len(codes), -1, dtype=np.intp)
     have = np.zeros((len(shares), classes))
@@ -208,6 +223,7 @@ def _spread_groups(
     if len(empty):
         code = samples.labels.codes[int(empty[0][1])]
         raise DataError(
-            f"{samples.title}: class {code!r} does not spread over {len(used)} parts, its groups are too large; try another seed"
+            f"{samples.title}: class {code!r} does not spread over {len(used)} parts, its groups are too large; try"
+            " another seed"
         )
     return assigned[group_of]

@@ -1,4 +1,4 @@
-"""Tables as people have them, read: any encoding and delimiter, Excel files, headers in any case; and tables as lentigo writes them."""
+"""Read tables in any encoding, delimiter or case of headers, and Excel files; write lentigo's own."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table as text, cells without surrounding blanks, empty cells as empty strings.
 
-    Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx`` (first sheet).
-    Blank lines, repeated headers, empty columns, and title lines above the header are left out; of a workbook's sheets the first with
-    two columns is read.
+    Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx``
+    (first sheet). Blank lines, repeated headers, empty columns, and title lines above the header are left out; of a
+    workbook's sheets the first with two columns is read.
 
     Returns:
         One row a record; its index is the line (or the sheet's row) that the record ends in.
@@ -56,7 +56,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def write_table(path: str | Path, frame: pd.DataFrame, *, float_format: str = "%.9g") -> None:
-    """Write a table as CSV, atomically; no text in it runs as a formula in a spreadsheet. `unguard` gives the texts back.
+    """Write a table as CSV, atomically; no text runs as a spreadsheet formula (`unguard` gives it back).
 
     Raises:
         OutputError: the disk refuses.
@@ -77,12 +77,16 @@ def write_table(path: str | Path, frame: pd.DataFrame, *, float_format: str = "%
 
 def unguard(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as `write_table` was given it, all texts without what guards them."""
-    texts = {name: frame[name].map(unguard_cell, na_action="ignore") for name in frame.columns if not is_numeric_dtype(frame[name])}
+    texts = {
+        name: frame[name].map(unguard_cell, na_action="ignore")
+        for name in frame.columns
+        if not is_numeric_dtype(frame[name])
+    }
     return frame.assign(**texts).rename(columns=unguard_cell)
 
 
 def need_columns(table: pd.DataFrame, columns: Sequence[str], path: str | Path) -> pd.DataFrame:
-    """A table in which these columns have these very names; in the file they may be in other case, or with blanks for ``_``.
+    """A table with columns of these names; in the file they may differ in case, or have blanks for ``_``.
 
     Raises:
         DataError: one is missing; the message names it, the nearest, and what is there.
@@ -99,7 +103,7 @@ def need_columns(table: pd.DataFrame, columns: Sequence[str], path: str | Path) 
 
 
 def find_column(columns: Iterable[str], names: Iterable[str]) -> str | None:
-    """The first of these names that is a column, whatever its case and the blanks or ``_`` in it, as the table writes it."""
+    """The first of these names that is a column, as the table writes it; case, blanks and ``_`` are ignored."""
     there: dict[str, str] = {}
     for column in columns:
         there.setdefault(column_key(column), column)
@@ -177,7 +181,10 @@ def _sheet_rows(path: Path) -> list[tuple[int, list[str]]]:
     except ImportError:
         raise MissingExtraError(f"{path}: reading .xlsx", "train") from None
     sheet = next((s for s in sheets.values() if s.shape[0] > 1 and s.shape[1] > 1), next(iter(sheets.values())))
-    return [(number, [str(cell).strip() for cell in row]) for number, row in enumerate(sheet.itertuples(index=False), start=1)]
+    return [
+        (number, [str(cell).strip() for cell in row])
+        for number, row in enumerate(sheet.itertuples(index=False), start=1)
+    ]
 
 
 def _table(rows: list[tuple[int, list[str]]], path: Path) -> pd.DataFrame:
@@ -206,7 +213,8 @@ def _table(rows: list[tuple[int, list[str]]], path: Path) -> pd.DataFrame:
         name = name or f"column_{number}"
         if name in data and data[name] != cells:
             raise DataError(
-                f"{path}: column {name!r} stands there twice and differs (columns {header.index(name) + 1} and {number}); rename one"
+                f"{path}: column {name!r} stands there twice and differs (columns {header.index(name) + 1} and"
+                f" {number}); rename one"
             )
         data[name] = cells
     return pd.DataFrame(data, index=pd.Index([line for line, _ in body], dtype=int), dtype=object)

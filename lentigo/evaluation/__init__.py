@@ -13,7 +13,14 @@ if TYPE_CHECKING:
     from lentigo.evaluation.compare import Comparison, compare_runs
     from lentigo.evaluation.fairness import Subgroup, subgroup_metrics
     from lentigo.evaluation.intervals import Estimate, Resampling
-    from lentigo.evaluation.metrics import MalignantMetrics, Metrics, evaluate_predictions, malignant_score, operating_points, risk_coverage
+    from lentigo.evaluation.metrics import (
+        MalignantMetrics,
+        Metrics,
+        evaluate_predictions,
+        malignant_score,
+        operating_points,
+        risk_coverage,
+    )
     from lentigo.evaluation.predictions import (
         Maps,
         PredictionTable,
@@ -26,7 +33,12 @@ if TYPE_CHECKING:
     )
     from lentigo.evaluation.report import write_report
     from lentigo.evaluation.runfiles import RunFiles, read_run
-    from lentigo.evaluation.temperature import apply_temperature, expected_calibration_error, fit_temperature, reliability
+    from lentigo.evaluation.temperature import (
+        apply_temperature,
+        expected_calibration_error,
+        fit_temperature,
+        reliability,
+    )
 
 __all__ = [
     "Calibration",

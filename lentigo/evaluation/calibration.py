@@ -1,4 +1,4 @@
-"""What is fitted on validation predictions and applied to all others: temperature, operating points and prediction sets."""
+"""Fitted on validation, applied to all predictions: temperature, operating points, prediction sets."""
 
 from __future__ import annotations
 

@@ -112,7 +112,9 @@ class Pair:
             else:
                 parts.append(f"in {words}, the difference of {size} is inside the noise ({test})")
         text = "; ".join(parts)
-        ending = "." if any(d.real for d in self.differences.values()) else ": these data do not show that one is better."
+        ending = (
+            "." if any(d.real for d in self.differences.values()) else ": these data do not show that one is better."
+        )
         return f"{self.first} and {self.second}: {text}{ending}"
 
 
@@ -140,10 +142,25 @@ class Comparison:
 
     def markdown(self) -> str:
         """The comparison as Markdown: runs, pairs, and what may be said."""
-        facts = [key for key in ("protocol", "split_seed", "seed", "parameters") if any(r.facts.get(key) is not None for r in self.runs)]
+        facts = [
+            key
+            for key in ("protocol", "split_seed", "seed", "parameters")
+            if any(r.facts.get(key) is not None for r in self.runs)
+        ]
         head = ["run", *(key.replace("_", " ") for key in facts), *(_HEADINGS[m] for m in SHOWN)]
-        rows = [[r.name, *(_fact(r.facts.get(key)) for key in facts), *(r.metrics[m].text() for m in SHOWN)] for r in self.runs]
-        pair_head = ["second − first", "only first right", "only second right", "accuracy", "McNemar p", "balanced accuracy", "bootstrap p"]
+        rows = [
+            [r.name, *(_fact(r.facts.get(key)) for key in facts), *(r.metrics[m].text() for m in SHOWN)]
+            for r in self.runs
+        ]
+        pair_head = [
+            "second − first",
+            "only first right",
+            "only second right",
+            "accuracy",
+            "McNemar p",
+            "balanced accuracy",
+            "bootstrap p",
+        ]
         many = len(self.pairs) > 1
         pair_rows = []
         for pair in self.pairs:
@@ -169,10 +186,12 @@ class Comparison:
                 *(f"- {pair.verdict()}" for pair in self.pairs),
                 *([f"- Patients unknown in {', '.join(unknown)}: {LEAK}; {ASK}."] if unknown else []),
                 "",
-                f"Intervals: percentile bootstrap over {unit}, {self.resamples} resamples, seed {self.seed}, paired between runs. "
-                f"McNemar's test is exact and takes images as independent.{holm} A difference counts as real only where the corrected p is "
-                f"below {ALPHA:g} and the interval leaves out zero. One trained network a run: the spread between training seeds is not in "
-                "these intervals.",
+                (
+                    f"Intervals: percentile bootstrap over {unit}, {self.resamples} resamples, seed {self.seed}, paired"
+                    f" between runs. McNemar's test is exact and takes images as independent.{holm} A difference counts"
+                    f" as real only where the corrected p is below {ALPHA:g} and the interval leaves out zero. One"
+                    " trained network a run: the spread between training seeds is not in these intervals."
+                ),
                 "",
             ]
         )
@@ -185,7 +204,16 @@ class Comparison:
                 rows.append(["run", run.name, "", str(run.facts.get("protocol") or ""), metric, *_cells(e), "", ""])
         for pair in self.pairs:
             for metric, d in pair.differences.items():
-                row = ["difference", pair.first, pair.second, "", metric, *_cells(d.estimate), f"{d.p:.6g}", f"{d.p_adjusted:.6g}"]
+                row = [
+                    "difference",
+                    pair.first,
+                    pair.second,
+                    "",
+                    metric,
+                    *_cells(d.estimate),
+                    f"{d.p:.6g}",
+                    f"{d.p_adjusted:.6g}",
+                ]
                 rows.append(row)
         return "".join(map(csv_line, rows))
 
@@ -282,9 +310,15 @@ def compare_runs(
             block = counts[name].metrics(weights)
             for metric in TESTED:
                 parts[name][metric].append(block[metric])
-    drawn = {name: {metric: np.concatenate(blocks) for metric, blocks in found.items()} for name, found in parts.items()}
+    drawn = {
+        name: {metric: np.concatenate(blocks) for metric, blocks in found.items()} for name, found in parts.items()
+    }
 
-    couples = [(reference, name) for name in names if name != reference] if reference else list(itertools.combinations(names, 2))
+    couples = (
+        [(reference, name) for name in names if name != reference]
+        if reference
+        else list(itertools.combinations(names, 2))
+    )
     found: dict[str, list[tuple[Estimate, float]]] = {metric: [] for metric in TESTED}
     discordant = []
     for first, second in couples:
@@ -391,7 +425,10 @@ def _align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
     for name in others:
         table = tables[name]
         if table.codes != base.codes:
-            raise DataError(f"{name} has classes {', '.join(table.codes)}, {first} has {', '.join(base.codes)}; they cannot be compared")
+            raise DataError(
+                f"{name} has classes {', '.join(table.codes)}, {first} has {', '.join(base.codes)}; they cannot be"
+                " compared"
+            )
         here = set(table.images)
         strange = [image for image in table.images if image not in position]
         absent = [image for image in base.images if image not in here]
@@ -407,7 +444,10 @@ def _align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
         for what, mine, theirs in (("true class", base.targets, table.targets), ("group", base.groups, table.groups)):
             wrong = np.flatnonzero(mine != theirs)
             if len(wrong):
-                raise DataError(f"{first} and {name} disagree on the {what} of {len(wrong)} images, the first {base.images[wrong[0]]}")
+                raise DataError(
+                    f"{first} and {name} disagree on the {what} of {len(wrong)} images, the first"
+                    f" {base.images[wrong[0]]}"
+                )
         aligned[name] = table
     return aligned
 
@@ -419,7 +459,11 @@ def _difference(metric: str, difference: Estimate, p: float, p_adjusted: float) 
 
 
 def _points(e: Estimate) -> str:
-    return "not defined" if e.low is None or e.high is None else f"{e.low * 100:+.1f} to {e.high * 100:+.1f}".replace("-", "−")
+    return (
+        "not defined"
+        if e.low is None or e.high is None
+        else f"{e.low * 100:+.1f} to {e.high * 100:+.1f}".replace("-", "−")
+    )
 
 
 def _p(p: float, *, sign: bool = False) -> str:

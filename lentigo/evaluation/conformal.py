@@ -1,9 +1,10 @@
 """Prediction sets that hold the true class with a chosen probability.
 
-Split-conformal prediction (Vovk et al., 2005) with the score ``1 - p(true class)`` and a quantile for each class (Mondrian), so that rare
-classes are covered as often as common ones: the least ambiguous sets of Sadinle, Lei and Wasserman, JASA 2019. Classes with fewer than 20
-calibration images are pooled and share a quantile; where even the pool is smaller, the quantile over all images is taken. The promise is
-about new images like the calibration images, on average over draws of both: it holds for lesions like those, not for other cameras.
+Split-conformal prediction (Vovk et al., 2005) with the score ``1 - p(true class)`` and a quantile for each class
+(Mondrian), so that rare classes are covered as often as common ones: the least ambiguous sets of Sadinle, Lei and
+Wasserman, JASA 2019. Classes with fewer than 20 calibration images are pooled and share a quantile; where even the pool
+is smaller, the quantile over all images is taken. The promise is about new images like the calibration images, on
+average over draws of both: it holds for lesions like those, not for other cameras.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-def fit_conformal(probabilities: FloatArray, targets: IntArray, codes: tuple[str, ...], *, coverage: float = COVERAGE) -> Conformal:
+def fit_conformal(
+    probabilities: FloatArray, targets: IntArray, codes: tuple[str, ...], *, coverage: float = COVERAGE
+) -> Conformal:
     """Quantiles of the score ``1 - p(true class)`` for sets of this coverage.
 
     Args:
@@ -42,14 +45,21 @@ def fit_conformal(probabilities: FloatArray, targets: IntArray, codes: tuple[str
     if not 0 < coverage < 1:
         raise DataError(f"a coverage is above 0 and below 1, such as 0.9, not {coverage}")
     if len(targets) == 0 or len(targets) != len(probabilities):
-        raise DataError(f"prediction sets need labelled calibration images; got {len(probabilities)} rows and {len(targets)} targets")
+        raise DataError(
+            f"prediction sets need labelled calibration images; got {len(probabilities)} rows and {len(targets)}"
+            " targets"
+        )
     scores = 1 - probabilities[np.arange(len(targets)), targets]
     counts = np.bincount(targets, minlength=len(codes))
     small = counts < SMALLEST
     pool = scores[small[targets]]
     shared = _quantile(pool if len(pool) >= SMALLEST else scores, coverage)
-    quantiles = {code: shared if small[k] else _quantile(scores[targets == k], coverage) for k, code in enumerate(codes)}
-    return Conformal(coverage=coverage, quantiles=quantiles, pooled=tuple(code for k, code in enumerate(codes) if small[k]))
+    quantiles = {
+        code: shared if small[k] else _quantile(scores[targets == k], coverage) for k, code in enumerate(codes)
+    }
+    return Conformal(
+        coverage=coverage, quantiles=quantiles, pooled=tuple(code for k, code in enumerate(codes) if small[k])
+    )
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,10 @@ def measure_coverage(
     return Coverage(
         aim=conformal.coverage,
         overall=estimate(drawn[:, 0], proportion_of=len(np.unique(names))),
-        per_class={code: estimate(drawn[:, 1 + k], proportion_of=len(np.unique(names[targets == k]))) for k, code in enumerate(codes)},
+        per_class={
+            code: estimate(drawn[:, 1 + k], proportion_of=len(np.unique(names[targets == k])))
+            for k, code in enumerate(codes)
+        },
         size=float(sizes.mean()),
         single=float((sizes == 1).mean()),
         empty=float((sizes == 0).mean()),
@@ -131,8 +144,9 @@ def measure_coverage(
 
 
 def _quantile(scores: FloatArray, coverage: float) -> float:
-    """The ``ceil((n + 1) coverage)``-th smallest score; 1, which admits everything, where there are too few to promise it."""
+    """The ``ceil((n + 1) coverage)``-th smallest score; 1, which admits every class, where there are too few."""
     place = math.ceil((len(scores) + 1) * coverage)
     if place > len(scores):
         return 1.0
-    return min(1.0, float(np.partition(scores, place - 1)[place - 1]) + 1e-12)  # so that rounding in 1 - quantile keeps that score in
+    # So that rounding in 1 - quantile keeps that score in.
+    return min(1.0, float(np.partition(scores, place - 1)[place - 1]) + 1e-12)

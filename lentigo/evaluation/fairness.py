@@ -185,9 +185,14 @@ class _Part:
     def result(self) -> Subgroup:
         sizes: dict[str, int | None] = {"accuracy": len(np.unique(self.groups))}
         if self.positive is not None:
-            sizes |= {"sensitivity": len(np.unique(self.groups[self.positive])), "specificity": len(np.unique(self.groups[~self.positive]))}
+            sizes |= {
+                "sensitivity": len(np.unique(self.groups[self.positive])),
+                "specificity": len(np.unique(self.groups[~self.positive])),
+            }
         measured = {
-            name: estimate(np.concatenate(self.drawn[name]), proportion_of=sizes.get(name)) if name in self.drawn else Estimate(np.nan)
+            name: estimate(np.concatenate(self.drawn[name]), proportion_of=sizes.get(name))
+            if name in self.drawn
+            else Estimate(np.nan)
             for name in _MEASURED
         }
         accuracy, gap = measured["accuracy"], measured["gap"]
@@ -224,7 +229,9 @@ def _bands(edges: tuple[tuple[float, str], ...]) -> Callable[[pd.Series[Any]], p
 
     def divide(column: pd.Series[Any]) -> pd.Series[str]:
         numbers = pd.to_numeric(column, errors="coerce")
-        bands = pd.cut(numbers, [-np.inf, *(edge for edge, _ in edges)], right=False, labels=[name for _, name in edges])
+        bands = pd.cut(
+            numbers, [-np.inf, *(edge for edge, _ in edges)], right=False, labels=[name for _, name in edges]
+        )
         return bands.astype(object).where(bands.notna(), UNKNOWN).astype(str)
 
     return divide
@@ -256,6 +263,11 @@ def _ordered(values: pd.Series[str]) -> list[str]:
     counts = values.value_counts()
 
     def key(value: str) -> tuple[bool, int, int, str]:
-        return value == UNKNOWN, bands.index(value) if value in bands else 0, 0 if value.startswith("type ") else -int(counts[value]), value
+        return (
+            value == UNKNOWN,
+            bands.index(value) if value in bands else 0,
+            0 if value.startswith("type ") else -int(counts[value]),
+            value,
+        )
 
     return sorted(counts.index, key=key)

@@ -16,7 +16,8 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: st
     Args:
         head: the columns' names.
         rows: cells, as many as columns in each.
-        align: ``l`` (text) or ``r`` (numbers), column by column; the last letter holds for the columns that follow, too.
+        align: ``l`` (text) or ``r`` (numbers), column by column; the last letter holds for the columns that follow,
+            too.
     """
     rule = [_RULES[align[min(i, len(align) - 1)]] for i in range(len(head))]
     return [f"| {' | '.join(cells)} |" for cells in ([*map(_cell, head)], rule, *([*map(_cell, row)] for row in rows))]

@@ -139,7 +139,12 @@ class Metrics:
             "classes": list(self.codes),
             "images": self.images,
             "groups": self.groups,
-            "interval": {"level": 0.95, "method": "percentile bootstrap by group", "resamples": self.resamples, "seed": self.seed},
+            "interval": {
+                "level": 0.95,
+                "method": "percentile bootstrap by group",
+                "resamples": self.resamples,
+                "seed": self.seed,
+            },
             "overall": {name: e.to_dict() for name, e in self.overall.items()},
             "per_class": {
                 code: {"support": self.support[code]} | {name: e.to_dict() for name, e in values.items()}
@@ -176,7 +181,8 @@ def evaluate_predictions(
         prevalence: share of malignant lesions that predictive values are stated for, above 0 and below 1.
 
     Raises:
-        DataError: ``labels`` has other classes than the table, or the temperature, ``resamples`` or ``prevalence`` is out of range.
+        DataError: ``labels`` has other classes than the table, or the temperature, ``resamples`` or ``prevalence`` is
+            out of range.
     """
     if not 0 < prevalence < 1:
         raise DataError(f"a prevalence is above 0 and below 1, such as 0.02; not {prevalence:g}")
@@ -212,9 +218,15 @@ def evaluate_predictions(
         parts.append(block)
     drawn = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    overall = {name: estimate(drawn[name], proportion_of=resampling.groups if name == "accuracy" else None) for name in _OVERALL}
+    overall = {
+        name: estimate(drawn[name], proportion_of=resampling.groups if name == "accuracy" else None)
+        for name in _OVERALL
+    }
     per_class = {
-        code: {name: estimate(drawn[name][:, k], proportion_of=_groups_behind(name, k, table, predicted)) for name in _PER_CLASS}
+        code: {
+            name: estimate(drawn[name][:, k], proportion_of=_groups_behind(name, k, table, predicted))
+            for name in _PER_CLASS
+        }
         for k, code in enumerate(table.codes)
     }
     return Metrics(
@@ -228,7 +240,9 @@ def evaluate_predictions(
         support={code: int((targets == k).sum()) for k, code in enumerate(table.codes)},
         confusion=confusion_matrix(targets, predicted, classes),
         temperature=temperature,
-        before_temperature={name: estimate(drawn[f"before/{name}"]) for name in ("ece", "log_loss", "brier") if before is not None},
+        before_temperature={
+            name: estimate(drawn[f"before/{name}"]) for name in ("ece", "log_loss", "brier") if before is not None
+        },
         malignant=None if malignant is None else malignant.summary(drawn, table.groups, chosen_on, prevalence),
     )
 
@@ -247,7 +261,10 @@ def check_labels(table: PredictionTable, labels: LabelSet | None) -> LabelSet:
         return LabelSet.of("predictions", table.codes)
     if set(labels.codes) != set(table.codes):
         where = f"{table.source}: " if table.source else ""
-        raise DataError(f"{where}classes {', '.join(table.codes)} are not those of label set {labels.name} ({', '.join(labels.codes)})")
+        raise DataError(
+            f"{where}classes {', '.join(table.codes)} are not those of label set {labels.name}"
+            f" ({', '.join(labels.codes)})"
+        )
     return LabelSet(labels.name, tuple(labels.classes[labels.index(code)] for code in table.codes))
 
 
@@ -257,7 +274,9 @@ def confusion_matrix(targets: IntArray, predicted: IntArray, classes: int) -> In
     return flat.reshape(classes, classes).astype(np.int64)
 
 
-def malignant_score(probabilities: FloatArray, targets: IntArray, labels: LabelSet) -> tuple[FloatArray, BoolArray] | None:
+def malignant_score(
+    probabilities: FloatArray, targets: IntArray, labels: LabelSet
+) -> tuple[FloatArray, BoolArray] | None:
     """The summed probability of the malignant classes, and which images are malignant.
 
     Args:
@@ -275,7 +294,9 @@ def malignant_score(probabilities: FloatArray, targets: IntArray, labels: LabelS
     return scores, mask[targets]
 
 
-def operating_points(scores: FloatArray, positive: BoolArray, sensitivities: Sequence[float] = SENSITIVITIES) -> tuple[OperatingPoint, ...]:
+def operating_points(
+    scores: FloatArray, positive: BoolArray, sensitivities: Sequence[float] = SENSITIVITIES
+) -> tuple[OperatingPoint, ...]:
     """The highest thresholds that still reach each sensitivity; choose them on validation data.
 
     Args:
@@ -348,7 +369,9 @@ class Ranking:
         true, false = self.cumulate(weights)
         gained = np.diff(true, axis=1, prepend=0)
         # Each new positive beats the negatives below it, and half of those it ties with.
-        lost = np.einsum("bu,bu->b", gained, false) - 0.5 * np.einsum("bu,bu->b", gained, np.diff(false, axis=1, prepend=0))
+        lost = np.einsum("bu,bu->b", gained, false) - 0.5 * np.einsum(
+            "bu,bu->b", gained, np.diff(false, axis=1, prepend=0)
+        )
         positives, negatives = true[:, -1], false[:, -1]
         both = np.maximum(true + false, 1)  # a row drawn in no resample so far gains nothing
         precision = np.einsum("bu,bu->b", gained, true / both)
@@ -428,7 +451,9 @@ class ProbabilityMetrics:
         self.malignant = None if scored is None else Ranking(*scored)
 
     def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """``macro_auc``, ``ece``, ``malignant_auc`` and ``malignant_sensitivity`` (at 90 % specificity), (B,) each, for weights (B, N).
+        """``macro_auc``, ``ece``, ``malignant_auc`` and ``malignant_sensitivity``, (B,) each, for weights (B, N).
+
+        Sensitivity is at 90 % specificity.
 
         The last two are NaN where the classes do not say which are malignant.
         """
@@ -454,7 +479,11 @@ class _ProbabilityErrors:
         bins = np.eye(BINS)[bin_of(top)]  # (N, BINS)
         gap = (probabilities.argmax(axis=1) == targets) - top
         self.terms = np.column_stack(
-            [-np.log(np.maximum(chosen, np.finfo(np.float64).eps)), ((probabilities - truth) ** 2).sum(axis=1), bins * gap[:, None]]
+            [
+                -np.log(np.maximum(chosen, np.finfo(np.float64).eps)),
+                ((probabilities - truth) ** 2).sum(axis=1),
+                bins * gap[:, None],
+            ]
         )  # (N, 2 + BINS)
 
     def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
@@ -481,7 +510,9 @@ class _Malignant:
             result[f"malignant/{name}/specificity"] = share(weights @ ((1 - self.positive) * (1 - flagged)), negatives)
         return result
 
-    def summary(self, drawn: Mapping[str, FloatArray], groups: npt.NDArray[np.str_], chosen_on: str, prevalence: float) -> MalignantMetrics:
+    def summary(
+        self, drawn: Mapping[str, FloatArray], groups: npt.NDArray[np.str_], chosen_on: str, prevalence: float
+    ) -> MalignantMetrics:
         sick, well = (len(np.unique(groups[self.positive == kind])) for kind in (1, 0))
         points = []
         for name, threshold in self.thresholds.items():
@@ -500,7 +531,9 @@ class _Malignant:
         )
 
 
-def predictive_values(sensitivity: FloatArray, specificity: FloatArray, prevalence: float) -> tuple[FloatArray, FloatArray]:
+def predictive_values(
+    sensitivity: FloatArray, specificity: FloatArray, prevalence: float
+) -> tuple[FloatArray, FloatArray]:
     """Positive and negative predictive value by Bayes' rule; NaN where nothing would be flagged, or nothing spared.
 
     Args:

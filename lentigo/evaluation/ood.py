@@ -1,7 +1,8 @@
 """How unlike the training images an image is: scores on logits and embedding, and how well they tell.
 
-Every score is higher the less an image is like those of the training. They are compared by ``lentigo ood``; the one that bundles
-carry, `Gaussians`, is also written as nodes of the graph (`lentigo.export.ood_score`), so that every runtime gets the same number.
+Every score is higher the less an image is like those of the training. They are compared by ``lentigo ood``; the one
+that bundles carry, `Gaussians`, is also written as nodes of the graph (`lentigo.export.ood_score`), so that every
+runtime gets the same number.
 """
 
 from __future__ import annotations
@@ -63,9 +64,10 @@ def energy(features: Features) -> FloatArray:
 class Gaussians:
     """One Gaussian a class around the training embeddings, all of one covariance, in a low-rank form.
 
-    The squared Mahalanobis distance to the nearest class mean (Lee et al., NeurIPS 2018) on embeddings of length one (Mueller and Hein,
-    ICML 2025). The covariance is that of probabilistic principal components (Tipping and Bishop, 1999): ``R`` axes with a variance each,
-    and one variance for everything outside them, where images unlike the training ones show most::
+    The squared Mahalanobis distance to the nearest class mean (Lee et al., NeurIPS 2018) on embeddings of length one
+    (Mueller and Hein, ICML 2025). The covariance is that of probabilistic principal components (Tipping and Bishop,
+    1999): ``R`` axes with a variance each, and one variance for everything outside them, where images unlike the
+    training ones show most::
 
         u = e / |e|;  z = (u - centre) basis;  rest = |u - centre - z basis'|^2
         atypicality = sqrt(min_k sum_r (z_r - means_kr)^2 scale_r + rest * rest_scale)
@@ -74,7 +76,8 @@ class Gaussians:
 
     Attributes:
         centre: (D,) mean of the training embeddings.
-        basis: (D, R) orthonormal columns: their largest principal components, turned so that the covariance within classes is diagonal.
+        basis: (D, R) orthonormal columns: their largest principal components, turned so that the covariance within
+            classes is diagonal.
         means: (C, R) class means of the classes that have images.
         scale: (R,) inverse variances within classes.
         rest_scale: inverse variance of one axis outside the basis.
@@ -90,21 +93,30 @@ class Gaussians:
 
     def __call__(self, features: Features) -> FloatArray:
         """The distance of each image, (N,)."""
-        outside, z = _project(_unit(features.embedding) if self.normalised else features.embedding, self.centre, self.basis)
+        outside, z = _project(
+            _unit(features.embedding) if self.normalised else features.embedding, self.centre, self.basis
+        )
         nearest = (((z[:, None] - self.means) ** 2) * self.scale).sum(axis=2).min(axis=1)
         result: FloatArray = np.sqrt(nearest + self.rest_scale * outside)
         return result
 
 
 def fit_gaussians(
-    embedding: FloatArray, targets: IntArray, *, rank: int | None = None, normalised: bool = True, rest: bool = True, unit: bool = True
+    embedding: FloatArray,
+    targets: IntArray,
+    *,
+    rank: int | None = None,
+    normalised: bool = True,
+    rest: bool = True,
+    unit: bool = True,
 ) -> Gaussians:
     """Fit `Gaussians` to the training embeddings.
 
     Args:
         embedding: (N, D).
         targets: (N,) class indices.
-        rank: axes with a variance of their own; as many as fit into `ARRAY_BYTES`, and four images an axis, when left out.
+        rank: axes with a variance of their own; as many as fit into `ARRAY_BYTES`, and four images an axis, when left
+            out.
         normalised: bring embeddings to length one first.
         rest: count what lies outside the axes.
         unit: divide by the median of the training images.
@@ -113,7 +125,10 @@ def fit_gaussians(
         DataError: fewer than 8 images, or embeddings that are all the same.
     """
     if len(embedding) < 8 or len(embedding) != len(targets):
-        raise DataError(f"a score needs 8 training images or more with a class each; found {len(embedding)} and {len(targets)} classes")
+        raise DataError(
+            f"a score needs 8 training images or more with a class each; found {len(embedding)} and {len(targets)}"
+            " classes"
+        )
     points = _unit(embedding) if normalised else embedding.astype(np.float64)
     count, width = points.shape
     centre = points.mean(axis=0)
@@ -121,7 +136,11 @@ def fit_gaussians(
     total = float(variances.sum())
     if not total > 0:
         raise DataError("the embeddings of the training images are all the same: the network has learnt nothing")
-    kept = min(width - 1, max(1, count // 4), max(1, ARRAY_BYTES // (2 * width) - 1)) if rank is None else min(rank, width - 1)
+    kept = (
+        min(width - 1, max(1, count // 4), max(1, ARRAY_BYTES // (2 * width) - 1))
+        if rank is None
+        else min(rank, width - 1)
+    )
     basis = axes[:, ::-1][:, :kept]
     names, members = np.unique(targets, return_inverse=True)
     z = (points - centre) @ basis
@@ -151,7 +170,9 @@ def relative_mahalanobis(embedding: FloatArray, targets: IntArray, *, rank: int 
 
 
 def nearest_neighbours(embedding: FloatArray, *, neighbours: int = NEIGHBOURS, block: int = 256) -> Score:
-    """Distance to the k-th nearest training embedding, all of length one (Sun et al., ICML 2022). Needs every training embedding.
+    """Distance to the k-th nearest training embedding at unit length (Sun et al., ICML 2022).
+
+    It needs every training embedding.
 
     Args:
         embedding: (N, D) of the training images.

@@ -23,7 +23,8 @@ def curves_plot(curves: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
     """Validation accuracy and balanced accuracy of several models by epoch, as in CaCo's figure 6.
 
     Args:
-        curves: model -> one ``log.csv`` a seed. The line is the mean over the seeds, the band goes from the lowest to the highest.
+        curves: model -> one ``log.csv`` a seed. The line is the mean over the seeds, the band goes from the lowest to
+            the highest.
     """
     longest = max(len(name) for name in curves)
     with mpl.rc_context(_STYLE):
@@ -32,11 +33,19 @@ def curves_plot(curves: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
         for axes, (column, title) in zip(figure.subplots(1, 2), _PANELS.items(), strict=True):
             ends = []
             for i, (name, logs) in enumerate(curves.items()):
-                seeds = pd.concat({k: log.set_index("epoch")[column] * 100 for k, log in enumerate(logs)}, axis=1)  # epochs x seeds
+                # Epochs x seeds.
+                seeds = pd.concat({k: log.set_index("epoch")[column] * 100 for k, log in enumerate(logs)}, axis=1)
                 mean = seeds.mean(axis=1)
                 axes.plot(mean.index, mean, linewidth=1.5, marker="o" if len(mean) == 1 else "", **_line(i))
                 if seeds.shape[1] > 1:
-                    axes.fill_between(mean.index, seeds.min(axis=1), seeds.max(axis=1), color=_line(i)["color"], alpha=0.10, linewidth=0)
+                    axes.fill_between(
+                        mean.index,
+                        seeds.min(axis=1),
+                        seeds.max(axis=1),
+                        color=_line(i)["color"],
+                        alpha=0.10,
+                        linewidth=0,
+                    )
                 ends.append((float(mean.iloc[-1]), name, str(_line(i)["color"])))
             axes.set(xlabel="epoch", title=title)
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -45,7 +54,7 @@ def curves_plot(curves: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
 
 
 def save_svg(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG with its text as text (which keeps it small), atomically; the same figure gives the same file.
+    """Write a figure as SVG with text as text, atomically; the same figure gives the same file.
 
     Raises:
         OutputError: the disk refuses.
@@ -84,7 +93,13 @@ def confusion_panels(matrices: Mapping[str, npt.NDArray[np.int64]], codes: Seque
                     ink = "white" if shares[row, column] > 0.55 else INK
                     if shares[row, column] >= 0.005:
                         axes.text(
-                            column + 0.5, row + 0.5, f"{shares[row, column] * 100:.0f}", ha="center", va="center", color=ink, fontsize=7
+                            column + 0.5,
+                            row + 0.5,
+                            f"{shares[row, column] * 100:.0f}",
+                            ha="center",
+                            va="center",
+                            color=ink,
+                            fontsize=7,
                         )
             axes.set_title(name)
             axes.set_xticks(np.arange(size) + 0.5, names, rotation=90 if max(map(len, names)) > 3 else 0, fontsize=7)

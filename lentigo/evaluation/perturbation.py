@@ -1,7 +1,7 @@
-"""Perturbation tests: a model's answers where the lesion or the rest of the image is hidden, and where an artifact is added.
+"""Perturbation tests: answers where lesion or surroundings are hidden, or an artifact is added.
 
-``test_stress/reliance.csv`` has ``change, image, <one probability a class>``. `lentigo.workflow.robustness` runs the network and
-writes it. Each change has the images to which it can be made (`lentigo.pixels.perturbations`).
+``test_stress/reliance.csv`` has ``change, image, <one probability a class>``. `lentigo.workflow.robustness` runs the
+network and writes it. Each change has the images to which it can be made (`lentigo.pixels.perturbations`).
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class PerturbationResult:
         before: balanced accuracy on them as they are.
         after: balanced accuracy on the changed ones.
         difference: the second minus the first.
-        malignant_before: area under the ROC curve of malignant against benign as they are; None where classes do not say what they are.
+        malignant_before: area under the ROC curve of malignant against benign as they are; None where classes do not
+            say what they are.
         malignant_after: the same, changed.
         malignant_difference: the second minus the first.
         flipped: share of the images whose answer changes.
@@ -76,7 +77,11 @@ class PerturbationResult:
             "change": self.change.name,
             "title": self.change.title,
             "images": self.images,
-            "balanced_accuracy": {"before": shown(self.before), "after": shown(self.after), "difference": shown(self.difference)},
+            "balanced_accuracy": {
+                "before": shown(self.before),
+                "after": shown(self.after),
+                "difference": shown(self.difference),
+            },
             "malignant_auc": {
                 "before": shown(self.malignant_before),
                 "after": shown(self.malignant_after),
@@ -89,7 +94,12 @@ class PerturbationResult:
 
 
 def measure_perturbations(
-    table: PredictionTable, frame: pd.DataFrame, labels: LabelSet | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+    table: PredictionTable,
+    frame: pd.DataFrame,
+    labels: LabelSet | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> tuple[PerturbationResult, ...]:
     """Figures of each change, with intervals from resamples of whole lesions.
 
@@ -115,9 +125,14 @@ def measure_perturbations(
         images = block["image"].astype(str)
         foreign = sorted(set(images) - set(table.images))
         if foreign:
-            raise DataError(f"{PERTURBATION_FILE}: {len(foreign):,} images are not in the table of predictions, the first {foreign[0]!r}")
+            raise DataError(
+                f"{PERTURBATION_FILE}: {len(foreign):,} images are not in the table of predictions, the first"
+                f" {foreign[0]!r}"
+            )
         if images.duplicated().any():
-            raise DataError(f"{PERTURBATION_FILE}: {name} has image {images[images.duplicated()].iloc[0]!r} twice; write it again")
+            raise DataError(
+                f"{PERTURBATION_FILE}: {name} has image {images[images.duplicated()].iloc[0]!r} twice; write it again"
+            )
         if len(block):
             part = table.subset(np.isin(table.images, images.to_numpy()))
             after = block.set_index(images).loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64)
@@ -180,14 +195,24 @@ def perturbation_markdown(found: tuple[PerturbationResult, ...], classes: int) -
         accuracy = [f"{100 * r.before.value:.1f}, {100 * r.after.value:.1f}", r.difference.text(signed=True)]
         rows.append([r.change.title, f"{r.images:,}", *accuracy, *auc, r.flipped.text(), r.destination])
     head = [
-        *("change", "images", "balanced accuracy, %: before, after", "change, points", "malignant AUC: before, after", "change"),
+        *(
+            "change",
+            "images",
+            "balanced accuracy, %: before, after",
+            "change, points",
+            "malignant AUC: before, after",
+            "change",
+        ),
         *("answers that flip, %", "most of them to"),
     ]
     return [
         "## What the model leans on",
         "",
-        f"Each change against the same images as they are. Guessing gives a balanced accuracy of {100 / classes:.1f} % and an AUC of 0.5: "
-        "what is left above that without the lesion comes from the rest of the image (and from what the estimate of the lesion left over).",
+        (
+            "Each change against the same images as they are. Guessing gives a balanced accuracy of"
+            f" {100 / classes:.1f} % and an AUC of 0.5: what is left above that without the lesion comes from the rest"
+            " of the image (and from what the estimate of the lesion left over)."
+        ),
         "",
         *markdown_table(head, rows, "lrrrrrrl"),
         "",

@@ -81,9 +81,18 @@ def confusion_plot(confusion: IntArray, codes: Sequence[str]) -> Figure:
             for column in range(size):
                 share = shares[row, column]
                 ink = "white" if share > 0.55 else INK
-                axes.text(column + 0.5, row + 0.43, f"{share * 100:.0f}", ha="center", va="center", color=ink, fontsize=9.5)
                 axes.text(
-                    column + 0.5, row + 0.76, f"{confusion[row, column]}", ha="center", va="center", color=ink, fontsize=6.5, alpha=0.8
+                    column + 0.5, row + 0.43, f"{share * 100:.0f}", ha="center", va="center", color=ink, fontsize=9.5
+                )
+                axes.text(
+                    column + 0.5,
+                    row + 0.76,
+                    f"{confusion[row, column]}",
+                    ha="center",
+                    va="center",
+                    color=ink,
+                    fontsize=6.5,
+                    alpha=0.8,
                 )
         axes.set(xlabel="predicted class", ylabel="true class", title="Percent of each true class (count below)")
         names = [code.upper() if len(code) <= 5 else code.replace("_", " ") for code in codes]
@@ -122,7 +131,9 @@ def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str],
     return _settled(figure)
 
 
-def precision_recall_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str], areas: Mapping[str, float]) -> Figure:
+def precision_recall_plot(
+    probabilities: FloatArray, targets: IntArray, codes: Sequence[str], areas: Mapping[str, float]
+) -> Figure:
     """Precision-recall curves, each class against the rest.
 
     Args:
@@ -140,12 +151,16 @@ def precision_recall_plot(probabilities: FloatArray, targets: IntArray, codes: S
                 axes.plot(recall, precision, drawstyle="steps-post", **_line(k))
                 shown.append((areas[code], k, code))
         _key(axes, shown, "average\nprecision")
-        axes.set(xlabel="sensitivity (recall)", ylabel="precision", title="Precision and recall, each class against the rest")
+        axes.set(
+            xlabel="sensitivity (recall)", ylabel="precision", title="Precision and recall, each class against the rest"
+        )
         _unit(axes)
     return _settled(figure)
 
 
-def malignant_plot(scores: FloatArray, positive: npt.NDArray[np.bool_], auc: float, points: Sequence[OperatingResult]) -> Figure:
+def malignant_plot(
+    scores: FloatArray, positive: npt.NDArray[np.bool_], auc: float, points: Sequence[OperatingResult]
+) -> Figure:
     """The ROC curve of malignant against benign, with the operating points.
 
     Args:
@@ -164,7 +179,15 @@ def malignant_plot(scores: FloatArray, positive: npt.NDArray[np.bool_], auc: flo
             x, y = 1 - point.specificity.value, point.sensitivity.value
             axes.plot(x, y, "o", color=PALETTE[1], markersize=6, markeredgecolor=FACE, markeredgewidth=1.2)
             letter = "abcdefgh"[i % 8]
-            axes.annotate(letter, (x, y), xytext=(-5, 5), textcoords="offset points", ha="right", color=PALETTE[1], fontweight="bold")
+            axes.annotate(
+                letter,
+                (x, y),
+                xytext=(-5, 5),
+                textcoords="offset points",
+                ha="right",
+                color=PALETTE[1],
+                fontweight="bold",
+            )
             line = f"{letter}: from {point.threshold:.2f}, sens. {y * 100:.0f} %, spec. {(1 - x) * 100:.0f} %"
             axes.text(0.99, 0.12 + 0.06 * (len(points) - 1 - i), line, ha="right", fontsize=8, color=PALETTE[1])
         axes.text(0.99, 0.045, f"AUC {auc:.3f}", ha="right", color=PALETTE[0], fontweight="bold")
@@ -187,7 +210,14 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
         axes, strip = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
         axes.text(
-            0.30, 0.325, "as sure as right", color=MUTED, fontsize=8, rotation=45, rotation_mode="anchor", transform_rotates_text=True
+            0.30,
+            0.325,
+            "as sure as right",
+            color=MUTED,
+            fontsize=8,
+            rotation=45,
+            rotation_mode="anchor",
+            transform_rotates_text=True,
         )
         for i, (name, probabilities) in enumerate(tables.items()):
             colour = PALETTE[(1, 0)[i] if len(tables) > 1 else 0]
@@ -195,7 +225,15 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
             full = bins.counts > 0
             axes.plot(bins.confidence[full], bins.accuracy[full], color=colour, linewidth=1.4, alpha=0.9)
             sizes = 8 + 110 * bins.counts[full] / len(targets)
-            axes.scatter(bins.confidence[full], bins.accuracy[full], s=sizes, color=colour, edgecolor=FACE, linewidth=0.8, zorder=3)
+            axes.scatter(
+                bins.confidence[full],
+                bins.accuracy[full],
+                s=sizes,
+                color=colour,
+                edgecolor=FACE,
+                linewidth=0.8,
+                zorder=3,
+            )
             line = f"{name}: ECE {bins.ece * 100:.1f} %"
             axes.text(0.02, 0.96 - 0.075 * i, line, color=colour, fontweight="bold", va="top", transform=axes.transAxes)
             strip.stairs(bins.counts / len(targets) * 100, bins.edges, color=colour, linewidth=1.4)
@@ -230,7 +268,11 @@ def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
                 color=PALETTE[0],
                 fontweight="bold",
             )
-        axes.set(xlabel="coverage: most confident images answered, %", ylabel="wrong among the answered, %", title="Risk and coverage")
+        axes.set(
+            xlabel="coverage: most confident images answered, %",
+            ylabel="wrong among the answered, %",
+            title="Risk and coverage",
+        )
         axes.set(xlim=(0, 102))
         axes.set_ylim(bottom=0)
     return _settled(figure)
@@ -254,14 +296,22 @@ def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("
                 ((_, log),) = logs.items()
                 lines = [(label, log, column, i) for column, (label, i) in columns.items() if column in log]
             else:
-                column, title = ("val_loss", "Validation loss") if panel == "loss" else ("val_accuracy", "Validation accuracy, %")
+                column, title = (
+                    ("val_loss", "Validation loss") if panel == "loss" else ("val_accuracy", "Validation accuracy, %")
+                )
                 lines = [(name, log, column, i) for i, (name, log) in enumerate(logs.items()) if column in log]
             ends = []
             for label, log, column, i in lines:
                 values = (log[column] * scale).dropna()
                 if values.empty:
                     continue
-                axes.plot(log["epoch"][values.index], values, linewidth=1.5, marker="o" if len(values) == 1 else "", **_line(i))
+                axes.plot(
+                    log["epoch"][values.index],
+                    values,
+                    linewidth=1.5,
+                    marker="o" if len(values) == 1 else "",
+                    **_line(i),
+                )
                 ends.append((float(values.iloc[-1]), label, str(_line(i)["color"])))
             axes.set(xlabel="epoch", title=title)
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -271,7 +321,10 @@ def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("
 
 _PANELS = {
     "loss": ({"train_loss": ("training", 0), "val_loss": ("validation", 1)}, "Loss"),
-    "accuracy": ({"val_accuracy": ("accuracy", 2), "val_balanced_accuracy": ("balanced\naccuracy", 3)}, "Validation, %"),
+    "accuracy": (
+        {"val_accuracy": ("accuracy", 2), "val_balanced_accuracy": ("balanced\naccuracy", 3)},
+        "Validation, %",
+    ),
 }
 
 
@@ -317,12 +370,16 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.S)
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", svg)
-    variables = {INK: "ink", MUTED: "muted", GRID: "grid", FACE: "face"} | {c: f"series-{i}" for i, c in enumerate(PALETTE)}
+    variables = {INK: "ink", MUTED: "muted", GRID: "grid", FACE: "face"} | {
+        c: f"series-{i}" for i, c in enumerate(PALETTE)
+    }
     for colour, variable in variables.items():
         svg = re.sub(re.escape(colour), f"var(--{variable})", svg, flags=re.I)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
     # The view box alone decides the shape; the page decides the width.
-    return re.sub(r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', rf'<svg \1role="img" aria-label="{label}"', svg, count=1).strip()
+    return re.sub(
+        r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', rf'<svg \1role="img" aria-label="{label}"', svg, count=1
+    ).strip()
 
 
 def _figure(width: float = 4.3, height: float = 3.6) -> tuple[Figure, Axes]:
@@ -357,7 +414,14 @@ def _key(axes: Axes, shown: Sequence[tuple[float, int, str]], what: str) -> None
         name = code.replace("_", " ")
         y = 0.89 - step * i
         axes.text(
-            1.03, y, f"{value:.3f}  {name}", fontsize=8.5, va="top", color=_line(k)["color"], fontweight="bold", transform=axes.transAxes
+            1.03,
+            y,
+            f"{value:.3f}  {name}",
+            fontsize=8.5,
+            va="top",
+            color=_line(k)["color"],
+            fontweight="bold",
+            transform=axes.transAxes,
         )
 
 

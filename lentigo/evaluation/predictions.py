@@ -79,7 +79,9 @@ class PredictionTable:
             rows: boolean mask (N,) or row positions.
         """
         frame = self.frame.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows].reset_index(drop=True)
-        return PredictionTable(frame, self.codes, self.probabilities[rows], self.targets[rows], self.groups[rows], self.source)
+        return PredictionTable(
+            frame, self.codes, self.probabilities[rows], self.targets[rows], self.groups[rows], self.source
+        )
 
     def with_probabilities(self, probabilities: FloatArray) -> PredictionTable:
         """The same images with other probabilities, such as calibrated ones.
@@ -120,22 +122,31 @@ def make_predictions(
     matrix = np.asarray(probabilities, dtype=np.float64)
     taken = [code for code in classes if code in REQUIRED]
     if len(classes) < 2 or len(set(classes)) < len(classes) or taken:
-        raise DataError(f"class codes must be two or more, unique and none of {', '.join(REQUIRED)}; got {', '.join(classes) or 'none'}")
+        raise DataError(
+            f"class codes must be two or more, unique and none of {', '.join(REQUIRED)}; got"
+            f" {', '.join(classes) or 'none'}"
+        )
     if len(images) == 0:
         raise DataError("no predictions: the table has no rows")
     if matrix.shape != (len(images), len(classes)):
-        raise DataError(f"probabilities have shape {matrix.shape}; {len(images)} images and {len(classes)} classes need another")
+        raise DataError(
+            f"probabilities have shape {matrix.shape}; {len(images)} images and {len(classes)} classes need another"
+        )
     for name, values in (("paths", paths), ("groups", groups), ("targets", targets)):
         if len(values) != len(images):
             raise DataError(f"{len(values)} {name} for {len(images)} images")
-    frame = pd.DataFrame({"image": _text(images), "path": _text(paths), "group": _text(groups), "target": _text(targets)})
+    frame = pd.DataFrame(
+        {"image": _text(images), "path": _text(paths), "group": _text(groups), "target": _text(targets)}
+    )
     frame = pd.concat([frame, pd.DataFrame(matrix, columns=list(classes))], axis=1)
     if metadata is not None and len(metadata.columns):
         if len(metadata) != len(images):
             raise DataError(f"{len(metadata)} rows of metadata for {len(images)} images")
         clash = [str(c) for c in metadata.columns if c in frame.columns]
         if clash or metadata.columns.has_duplicates:
-            raise DataError(f"metadata columns must be unique and not take the name of another column: {', '.join(clash)}")
+            raise DataError(
+                f"metadata columns must be unique and not take the name of another column: {', '.join(clash)}"
+            )
         frame = pd.concat([frame, metadata.reset_index(drop=True)], axis=1)
     return _checked(frame, classes, None)
 
@@ -175,7 +186,13 @@ def write_predictions(
         OutputError: the disk refuses.
     """
     table = make_predictions(
-        images=images, paths=paths, groups=groups, targets=targets, probabilities=probabilities, codes=codes, metadata=metadata
+        images=images,
+        paths=paths,
+        groups=groups,
+        targets=targets,
+        probabilities=probabilities,
+        codes=codes,
+        metadata=metadata,
     )
     said = {} if STATE in table.frame.columns else {STATE: "after temperature" if calibrated else "before temperature"}
     write_table(path, table.frame.assign(**said))
@@ -202,7 +219,9 @@ def read_predictions(path: str | Path, *, codes: Sequence[str] | None = None) ->
     missing = [name for name in REQUIRED if name not in header]
     if missing:
         hint = did_you_mean(missing[0], header) if len(missing) == 1 else ""
-        raise DataError(f"{source}: no column {', '.join(missing)}{hint}; a prediction table starts with {','.join(REQUIRED)}")
+        raise DataError(
+            f"{source}: no column {', '.join(missing)}{hint}; a prediction table starts with {','.join(REQUIRED)}"
+        )
     if not rows:
         raise DataError(f"{source}: has a header but no rows; predict at least one image")
     # Everything as text first: a class may be called "nan", an id may look like a number.
@@ -213,7 +232,9 @@ def read_predictions(path: str | Path, *, codes: Sequence[str] | None = None) ->
         classes = tuple(codes)
         absent = [code for code in classes if code not in raw.columns]
         if absent:
-            raise DataError(f"{source}: no probability column for class {', '.join(absent)}{did_you_mean(absent[0], raw.columns)}")
+            raise DataError(
+                f"{source}: no probability column for class {', '.join(absent)}{did_you_mean(absent[0], raw.columns)}"
+            )
     numbers = {code: _numbers(raw[code], code, source) for code in classes}
     others = [name for name in raw.columns if name not in (*REQUIRED, STATE) and name not in classes]
     columns: dict[str, object] = {name: raw[name] for name in REQUIRED}
@@ -258,7 +279,9 @@ def write_maps(path: str | Path, *, images: Sequence[str], predicted: npt.ArrayL
     """
     first, second = np.asarray(predicted, dtype=np.float16), np.asarray(target, dtype=np.float16)
     if first.ndim != 3 or first.shape != second.shape or len(first) != len(images):
-        raise DataError(f"maps have shapes {first.shape} and {second.shape} for {len(images)} images; (N, h, w) twice is right")
+        raise DataError(
+            f"maps have shapes {first.shape} and {second.shape} for {len(images)} images; (N, h, w) twice is right"
+        )
     with atomic_path(path) as temporary:
         np.savez_compressed(temporary, image=np.asarray(images, dtype=np.str_), predicted=first, target=second)
     return Path(path)
@@ -281,7 +304,9 @@ def read_maps(path: str | Path) -> Maps:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"{source}: cannot be read as maps ({error})") from None
     if predicted.ndim != 3 or predicted.shape != target.shape or len(predicted) != len(images):
-        raise DataError(f"{source}: arrays do not fit: image {images.shape}, predicted {predicted.shape}, target {target.shape}")
+        raise DataError(
+            f"{source}: arrays do not fit: image {images.shape}, predicted {predicted.shape}, target {target.shape}"
+        )
     return Maps(images.astype(np.str_), predicted.astype(np.float16), target.astype(np.float16))
 
 
@@ -309,12 +334,18 @@ def _read_rows(source: Path) -> tuple[list[str], list[list[str]]]:
         raise DataError(f"{source}: column {', '.join(double)} appears more than once")
     uneven = next((i for i, row in enumerate(rows) if len(row) != len(header)), None)
     if uneven is not None:
-        raise DataError(f"{source}: row {uneven + 2} has {len(rows[uneven])} fields, the header has {len(header)}; is the file cut off?")
+        raise DataError(
+            f"{source}: row {uneven + 2} has {len(rows[uneven])} fields, the header has {len(header)}; is the file cut"
+            " off?"
+        )
     return header, rows
 
 
 def _find_codes(raw: pd.DataFrame, source: Path) -> tuple[str, ...]:
-    """The probability columns: from the first after ``target``, through every class seen as a target, while the sum stays 1."""
+    """The probability columns: from the first after ``target``, through every class seen as a target.
+
+    They end where the sum would leave 1.
+    """
     rest = list(raw.columns)[list(raw.columns).index("target") + 1 :]
     if len(rest) < 2:
         raise DataError(f"{source}: no probability columns after target; there must be one for each class")
@@ -338,7 +369,9 @@ def _numbers(column: pd.Series[str], code: str, source: Path) -> FloatArray:
     wrong = np.flatnonzero(~np.isfinite(values))
     if len(wrong):
         row = int(wrong[0])
-        raise DataError(f"{source}: row {row + 2}, column {code}: {column.iloc[row]!r} is not a number; probabilities lie in 0 to 1")
+        raise DataError(
+            f"{source}: row {row + 2}, column {code}: {column.iloc[row]!r} is not a number; probabilities lie in 0 to 1"
+        )
     return values
 
 
@@ -359,7 +392,8 @@ def _checked(frame: pd.DataFrame, codes: tuple[str, ...], source: Path | None) -
         row = int(bad[0])
         raise DataError(
             f"{where}image {frame['image'].iloc[row]!r}: the probabilities of {', '.join(codes)} sum to {sums[row]:.6g}"
-            f" (lowest {matrix[row].min():.6g}); each must lie in 0 to 1 and the row must sum to 1 ({len(bad)} of {len(frame)} rows do not)"
+            f" (lowest {matrix[row].min():.6g}); each must lie in 0 to 1 and the row must sum to 1 ({len(bad)} of"
+            f" {len(frame)} rows do not)"
         )
     positions = {code: k for k, code in enumerate(codes)}
     targets = np.array([positions.get(code, -1) for code in frame["target"]], dtype=np.int64)
@@ -367,10 +401,14 @@ def _checked(frame: pd.DataFrame, codes: tuple[str, ...], source: Path | None) -
     if len(unknown):
         row = int(unknown[0])
         code = str(frame["target"].iloc[row])
-        raise DataError(f"{where}image {frame['image'].iloc[row]!r}: target {code!r} is no class{did_you_mean(code, codes)}")
+        raise DataError(
+            f"{where}image {frame['image'].iloc[row]!r}: target {code!r} is no class{did_you_mean(code, codes)}"
+        )
     images = frame["image"].astype(str)
     if images.duplicated().any():
-        raise DataError(f"{where}image {images[images.duplicated()].iloc[0]!r} appears more than once; ids must be unique")
+        raise DataError(
+            f"{where}image {images[images.duplicated()].iloc[0]!r} appears more than once; ids must be unique"
+        )
     matrix = matrix / sums[:, None]
     frame = frame.assign(**dict(zip(codes, matrix.T, strict=True)))
     return PredictionTable(frame, codes, matrix, targets, frame["group"].to_numpy(dtype=np.str_), source)

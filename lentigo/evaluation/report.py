@@ -120,8 +120,8 @@ def write_report(
         record: facts about the run that add to ``run.json`` or stand in for it.
         data_root: the folder that image paths are relative to; by default the one the record names.
         calibration: temperature, operating points and prediction sets, as a bundle has them. By default fitted on
-            ``predictions/val.csv``; without that, the temperature is the record's, thresholds are chosen on the same images
-            (and marked so), and there are no prediction sets.
+            ``predictions/val.csv``; without that, the temperature is the record's, thresholds are chosen on the same
+            images (and marked so), and there are no prediction sets.
         resamples: bootstrap resamples behind each interval.
         seed: seed of the bootstrap.
         gallery: how many wrong answers to show; 0 for none.
@@ -148,19 +148,29 @@ def write_report(
         prevalence=prevalence,
     )
     threshold = metrics.malignant.points[0].threshold if metrics.malignant and metrics.malignant.points else None
-    subgroups = subgroup_metrics(run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples, seed=seed)
+    subgroups = subgroup_metrics(
+        run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples, seed=seed
+    )
     calibrated = calibration.apply(run.test.probabilities)
     root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
     trust = trust_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples, seed=seed)
     stress = read_robustness(run.test, run.labels, resamples=resamples, seed=seed)
-    drawn = _plots(run, metrics, calibrated) | {f"stress_{c.corruption.name}": degradation_plot(c) for c in stress.curves}
+    drawn = _plots(run, metrics, calibrated) | {
+        f"stress_{c.corruption.name}": degradation_plot(c) for c in stress.curves
+    }
     if stress.reliance:
         drawn["stress_reliance"] = perturbation_plot(stress.reliance)
-    drawn["selective"] = (selective_plot(trust.selective), "Share of right answers against the share of images that is answered.")
+    drawn["selective"] = (
+        selective_plot(trust.selective),
+        "Share of right answers against the share of images that is answered.",
+    )
     heading = title or str(facts.get("name") or run.name)
     if all(PurePath(image).name.startswith(_RENDERED) for image in run.test.images.tolist()):
         heading += " (rendered pictures, no photographs)"
-        facts |= {"data_name": f"pictures rendered by a program, in the layout of {facts.get('data', 'a data set')}", "rendered": True}
+        facts |= {
+            "data_name": f"pictures rendered by a program, in the layout of {facts.get('data', 'a data set')}",
+            "rendered": True,
+        }
 
     summary = {
         "format": 1,
@@ -190,7 +200,8 @@ def write_report(
         groups=recorded_groups(facts),
         trust=trust,
         stress=stress,
-        svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure, text) in drawn.items() if name not in _FILES_ONLY},
+        svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure,
+        text) in drawn.items() if name not in _FILES_ONLY},
         tiles=worst_errors(run, calibrated, root, gallery),
         wrong=int((calibrated.argmax(axis=1) != run.test.targets).sum()),
         version=lentigo.__version__,
@@ -269,7 +280,9 @@ def _about(table: PredictionTable, row: int) -> str:
     words = []
     for column in ("age", "sex", "site"):
         value = table.frame[column].iloc[row] if column in table.frame else None
-        text = "" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value).strip()
+        text = (
+            "" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value).strip()
+        )
         if text and text.lower() != "unknown":
             words.append(f"age {text}" if column == "age" else text)
     return ", ".join(words)
@@ -295,8 +308,13 @@ def _plots(run: RunFiles, metrics: Metrics, probabilities: npt.NDArray[np.float6
         ),
         "reliability": (
             plots.reliability_plot(reliable | {after: probabilities}, targets),
-            f"Reliability diagram: share that is right against confidence, in 15 bins. ECE {metrics.overall['ece'].value * 100:.1f} %"
-            + (f", before temperature scaling {metrics.before_temperature['ece'].value * 100:.1f} %." if reliable else "."),
+            "Reliability diagram: share that is right against confidence, in 15 bins. ECE"
+            f" {metrics.overall['ece'].value * 100:.1f} %"
+            + (
+                f", before temperature scaling {metrics.before_temperature['ece'].value * 100:.1f} %."
+                if reliable
+                else "."
+            ),
         ),
         "risk_coverage": (
             plots.risk_coverage_plot(probabilities, targets),
@@ -314,7 +332,10 @@ def _plots(run: RunFiles, metrics: Metrics, probabilities: npt.NDArray[np.float6
         logs, epochs = {run.name: run.log}, f"over {len(run.log)} epochs."
         found["training"] = (plots.training_curves(logs), f"Loss and validation accuracy {epochs}")
         found["training_loss"] = (plots.training_curves(logs, ("loss",)), f"Training and validation loss {epochs}")
-        found["training_accuracy"] = (plots.training_curves(logs, ("accuracy",)), f"Accuracy and balanced accuracy on validation {epochs}")
+        found["training_accuracy"] = (
+            plots.training_curves(logs, ("accuracy",)),
+            f"Accuracy and balanced accuracy on validation {epochs}",
+        )
     return found
 
 
@@ -367,7 +388,12 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What makes the figures look better than they are, each with a bold opening."""
     said = []
     if facts.get("rendered"):
-        said.append(("Rendered pictures.", "A program drew them for demonstration and tests: no figure here says anything about skin."))
+        said.append(
+            (
+                "Rendered pictures.",
+                "A program drew them for demonstration and tests: no figure here says anything about skin.",
+            )
+        )
     source = recorded_groups(facts)
     if not source.known and facts.get("trained_on", 0) == 0:
         said.append(("Patients unknown.", f"{LEAK[0].upper()}{LEAK[1:]}, and the figures may be too high: {ASK}."))
@@ -375,26 +401,42 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         said.append(
             (
                 f"{facts['shared_groups']:,} {source.units} stand in more than one part of the split.",
-                "Other photographs of theirs may be in the training part, so these figures are higher than new ones would give.",
+                (
+                    "Other photographs of theirs may be in the training part, so these figures are higher than new ones"
+                    " would give."
+                ),
             )
         )
     elif facts.get("protocol") == "image":
         said.append(
             (
                 "Split by image.",
-                f"Other photographs of the same {source.units} may be in the training part, so these figures are higher than new "
-                f"{source.units} would give. Compare them only with figures under the same protocol.",
+                (
+                    f"Other photographs of the same {source.units} may be in the training part, so these figures are"
+                    f" higher than new {source.units} would give. Compare them only with figures under the same"
+                    " protocol."
+                ),
             )
         )
     seen = facts.get("trained_on")  # how many of these images; only a bundle's record counts them
     if isinstance(seen, int) and seen > 0:
         said.append((f"{seen:,} of these images were in its training.", "The figures do not hold for new images."))
     elif facts.get("taught_by"):
-        said.append((f"Its teacher {facts['taught_by']} has learnt from this data set.", "The figures do not hold for new images."))
+        said.append(
+            (
+                f"Its teacher {facts['taught_by']} has learnt from this data set.",
+                "The figures do not hold for new images.",
+            )
+        )
     elif split == "train":
         said.append(("Judged on its own training images.", "The figures do not hold for new images."))
     if split == "val":
-        said.append(("Judged on the validation part.", "The best epoch was chosen on these images, so the figures are optimistic."))
+        said.append(
+            (
+                "Judged on the validation part.",
+                "The best epoch was chosen on these images, so the figures are optimistic.",
+            )
+        )
     return said
 
 
@@ -421,7 +463,8 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: lines(value) if type(value) is str else value,  # names from elsewhere; markup of our own is no plain str
+        # Names from elsewhere; markup of our own is no plain str.
+        finalize=lambda value: lines(value) if type(value) is str else value,
     )
     environment.filters["words"] = lambda code: str(code).replace("_", " ")
     environment.globals["name_of"] = _name_of

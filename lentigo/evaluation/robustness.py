@@ -1,11 +1,14 @@
 """Robustness to image degradations, and a deletion test of the class-activation maps: figures from files.
 
-Beside ``test.csv`` may lie a folder ``test_stress/`` (written by `lentigo.workflow.robustness`, which runs the network):
+Beside ``test.csv`` may lie a folder ``test_stress/`` (written by `lentigo.workflow.robustness`, which runs the
+network):
 
 - ``robustness.csv``: ``corruption, strength, image, <one probability a class>``, every image once a strength;
-- ``occlusion.csv``: ``image, score, marked, elsewhere, least``: the predicted class's probability on the image as it is, and after the
-  fifth of it that the class's map marks most was blurred away, or an area of the same shape elsewhere, or the fifth marked least;
-- ``reliance.csv``: what was answered where the lesion or the rest was hidden or an artifact added (`lentigo.evaluation.perturbation`);
+- ``occlusion.csv``: ``image, score, marked, elsewhere, least``: the predicted class's probability on the image as it
+  is, and after the fifth of it that the class's map marks most was blurred away, or an area of the same shape
+  elsewhere, or the fifth marked least;
+- ``reliance.csv``: what was answered where the lesion or the rest was hidden or an artifact added
+  (`lentigo.evaluation.perturbation`);
 - ``skin.csv``: ``image, ita``, the estimated skin tone (`lentigo.pixels.skin_tone`);
 - ``record.json``: what made them.
 """
@@ -26,7 +29,12 @@ from lentigo.errors import DataError, first_line
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts
-from lentigo.evaluation.perturbation import PERTURBATION_FILE, PerturbationResult, measure_perturbations, perturbation_markdown
+from lentigo.evaluation.perturbation import (
+    PERTURBATION_FILE,
+    PerturbationResult,
+    measure_perturbations,
+    perturbation_markdown,
+)
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import read_json
 from lentigo.labels import LabelSet
@@ -73,7 +81,8 @@ class Curve:
     Attributes:
         corruption: what was done.
         images: number of images.
-        points: by strength, from the mildest on (brightness: from dark to light), with the images as they are among them.
+        points: by strength, from the mildest on (brightness: from dark to light), with the images as they are among
+            them.
     """
 
     corruption: Corruption
@@ -165,7 +174,9 @@ def robustness_folder(predictions: str | Path) -> Path:
     return path.with_name(f"{path.stem}_stress")
 
 
-def read_robustness(table: PredictionTable, labels: LabelSet | None = None, *, resamples: int = RESAMPLES, seed: int = 0) -> Robustness:
+def read_robustness(
+    table: PredictionTable, labels: LabelSet | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Robustness:
     """Read the folder beside a table and work out its figures.
 
     Args:
@@ -180,13 +191,21 @@ def read_robustness(table: PredictionTable, labels: LabelSet | None = None, *, r
     if table.source is None or not robustness_folder(table.source).is_dir():
         return Robustness()
     folder = robustness_folder(table.source)
-    curves = robustness_curves(table, _read(folder / ROBUSTNESS), resamples=resamples, seed=seed) if (folder / ROBUSTNESS).is_file() else ()
+    curves = (
+        robustness_curves(table, _read(folder / ROBUSTNESS), resamples=resamples, seed=seed)
+        if (folder / ROBUSTNESS).is_file()
+        else ()
+    )
     occlusion = (
-        occlusion_check(table, _read(folder / OCCLUSION), resamples=resamples, seed=seed) if (folder / OCCLUSION).is_file() else None
+        occlusion_check(table, _read(folder / OCCLUSION), resamples=resamples, seed=seed)
+        if (folder / OCCLUSION).is_file()
+        else None
     )
     reliance: tuple[PerturbationResult, ...] = ()
     if (folder / PERTURBATION_FILE).is_file():
-        reliance = measure_perturbations(table, _read(folder / PERTURBATION_FILE), labels, resamples=resamples, seed=seed)
+        reliance = measure_perturbations(
+            table, _read(folder / PERTURBATION_FILE), labels, resamples=resamples, seed=seed
+        )
     record = read_json(folder / RECORD)
     return Robustness(curves, occlusion, record if isinstance(record, dict) else {}, reliance)
 
@@ -204,7 +223,9 @@ def with_skin(table: PredictionTable) -> PredictionTable:
     return PredictionTable(frame, table.codes, table.probabilities, table.targets, table.groups, table.source)
 
 
-def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> tuple[Curve, ...]:
+def robustness_curves(
+    table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[Curve, ...]:
     """Degradation curves with intervals, all from the same resamples of whole lesions.
 
     Args:
@@ -232,7 +253,9 @@ def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples:
         predicted = ordered.loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64).argmax(axis=1)
         counts[str(name), float(str(strength))] = Counts(part.targets, predicted, len(table.codes))
     for name in dict.fromkeys(frame["corruption"]):  # the images as they are belong to every curve
-        counts[name, CORRUPTIONS[name].neutral] = Counts(part.targets, part.probabilities.argmax(axis=1), len(table.codes))
+        counts[name, CORRUPTIONS[name].neutral] = Counts(
+            part.targets, part.probabilities.argmax(axis=1), len(table.codes)
+        )
     drawn: dict[tuple[str, float], dict[str, list[FloatArray]]] = {key: {} for key in counts}
     for weights in Resampling.of(part.groups, resamples=resamples, seed=seed).weights(cells=1_000_000):
         clean = Counts(part.targets, part.probabilities.argmax(axis=1), len(table.codes)).metrics(weights)
@@ -253,13 +276,19 @@ def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples:
         )
 
     return tuple(
-        Curve(corruption, len(part), tuple(point((name, s)) for s in _in_order(corruption, [k[1] for k in counts if k[0] == name])))
+        Curve(
+            corruption,
+            len(part),
+            tuple(point((name, s)) for s in _in_order(corruption, [k[1] for k in counts if k[0] == name])),
+        )
         for name, corruption in CORRUPTIONS.items()
         if (name, corruption.neutral) in counts
     )
 
 
-def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> Occlusion:
+def occlusion_check(
+    table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Occlusion:
     """Whether deleting what the map marks costs more than deleting elsewhere.
 
     Args:
@@ -286,7 +315,10 @@ def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: i
     ]
     means = np.concatenate(weighted)
     groups = len(np.unique(part.groups))
-    found = [estimate(means[:, i], proportion_of=groups if i >= len(drops) + len(more) else None) for i in range(columns.shape[1])]
+    found = [
+        estimate(means[:, i], proportion_of=groups if i >= len(drops) + len(more) else None)
+        for i in range(columns.shape[1])
+    ]
     each = iter(found)
     return Occlusion(
         images=len(part),
@@ -306,16 +338,27 @@ def robustness_markdown(stress: Robustness) -> str:
         for curve in stress.curves:
             name = f"{curve.corruption.title}, {curve.corruption.unit}"
             for point in curve.points:
-                strength, change = ("as taken", "") if curve.is_neutral(point) else (f"{point.strength:g}", point.change.text(signed=True))
+                strength, change = (
+                    ("as taken", "")
+                    if curve.is_neutral(point)
+                    else (f"{point.strength:g}", point.change.text(signed=True))
+                )
                 rows.append([name, strength, point.accuracy.text(), point.balanced_accuracy.text(), change])
         lines += [f"## Robustness ({stress.curves[0].images:,} images)", "", *markdown_table(head, rows)]
         lines.append("")
     if stress.occlusion is not None:
         o = stress.occlusion
-        head = ["deleted", "loss of probability, points", "loses less than where marked by, points", "share of images, %"]
+        head = [
+            "deleted",
+            "loss of probability, points",
+            "loses less than where marked by, points",
+            "share of images, %",
+        ]
         rows = [["what the map marks most", o.drops["marked"].text(), "", ""]]
         names = {"elsewhere": "the same shape elsewhere", "least": "what the map marks least"}
-        rows += [[text, o.drops[name].text(), o.more[name].text(), o.holds[name].text()] for name, text in names.items()]
+        rows += [
+            [text, o.drops[name].text(), o.more[name].text(), o.holds[name].text()] for name, text in names.items()
+        ]
         lines += [
             f"## Do the maps show what the network goes by? ({o.images:,} images)",
             "",
@@ -339,7 +382,9 @@ def robustness_page(summary: Mapping[str, Any], robustness: Robustness) -> str:
     record = dict(robustness.record or {})
     bundle = record.get("bundle") or {}
     facts = {
-        "images": f"{summary['title']}; split seed {summary['split_seed']}, data fingerprint `{summary['fingerprint']}`",
+        "images": (
+            f"{summary['title']}; split seed {summary['split_seed']}, data fingerprint `{summary['fingerprint']}`"
+        ),
         "model": f"`{bundle.get('model_sha256', '')}` ({bundle.get('weights')})",
         "command": f"`{record.get('command')}`",
         "hardware": f"{record.get('hardware')}, {record.get('wall_seconds')} s",
@@ -347,7 +392,12 @@ def robustness_page(summary: Mapping[str, Any], robustness: Robustness) -> str:
     }
     rows = [row for row in summary["subgroups"] if row["attribute"].startswith("skin tone")]
     skin = [[row["value"], str(row["images"]), *(_text(row[key]) for key in ("accuracy", "gap"))] for row in rows]
-    head = ["estimated skin tone (individual typology angle)", "images", "accuracy, %", "accuracy against the rest, points"]
+    head = [
+        "estimated skin tone (individual typology angle)",
+        "images",
+        "accuracy, %",
+        "accuracy against the rest, points",
+    ]
     return "\n".join(
         [
             f"# Robustness of {bundle.get('name', 'a model')}",
@@ -369,19 +419,29 @@ def _text(value: Mapping[str, float | None]) -> str:
 def _in_order(corruption: Corruption, strengths: Sequence[float]) -> list[float]:
     """Mild to severe, beginning with the neutral strength; where that lies in the middle, by value."""
     low, high = min(corruption.strengths), max(corruption.strengths)
-    return sorted(strengths, reverse=corruption.neutral > high) if not low < corruption.neutral < high else sorted(strengths)
+    return (
+        sorted(strengths, reverse=corruption.neutral > high)
+        if not low < corruption.neutral < high
+        else sorted(strengths)
+    )
 
 
 def _rows_of(table: PredictionTable, images: pd.Series[Any], what: str) -> npt.NDArray[np.bool_]:
     wanted = set(images.astype(str))
     foreign = wanted - set(table.images)
     if foreign:
-        raise DataError(f"{what}: {len(foreign):,} images are not in the table of predictions, the first {min(foreign)!r}")
+        raise DataError(
+            f"{what}: {len(foreign):,} images are not in the table of predictions, the first {min(foreign)!r}"
+        )
     return np.isin(table.images, list(wanted))
 
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return unguard(pd.read_csv(path, dtype={"image": str, "corruption": str, "change": str}, keep_default_na=False, na_values=[""]))
+        return unguard(
+            pd.read_csv(
+                path, dtype={"image": str, "corruption": str, "change": str}, keep_default_na=False, na_values=[""]
+            )
+        )
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as CSV ({first_line(error)})") from None

@@ -85,8 +85,8 @@ def perturbation_plot(found: Sequence[PerturbationResult]) -> tuple[Figure, str]
         if done.any():
             right.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
     text = "; ".join(
-        f"{r.change.title}: balanced accuracy {r.difference.text(signed=True)} points, {r.flipped.text()} % of the answers flip"
-        + (f", most to {r.destination}" if r.destination else "")
+        f"{r.change.title}: balanced accuracy {r.difference.text(signed=True)} points, {r.flipped.text()} % of the"
+        " answers flip" + (f", most to {r.destination}" if r.destination else "")
         for r in found
     )
     return _settled(figure), f"What hiding parts of the image and adding cues does. {text}."

@@ -120,7 +120,10 @@ def _labels(record: Mapping[str, Any], path: Path) -> LabelSet | None:
     try:
         return LabelSet(
             str(record.get("data") or "classes"),
-            tuple(ClassLabel(str(c["code"]), str(c["en"]), str(c["zh"]), c.get("malignant"), c.get("names") or {}) for c in listed),
+            tuple(
+                ClassLabel(str(c["code"]), str(c["en"]), str(c["zh"]), c.get("malignant"), c.get("names") or {})
+                for c in listed
+            ),
         )
     except (TypeError, KeyError, AttributeError):
         raise DataError(f"{path}: labels must be a list of objects with code, en, zh and malignant") from None

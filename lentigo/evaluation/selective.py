@@ -1,7 +1,7 @@
 """Selective classification and prediction sets: the report's section on abstention.
 
-Selective classification (Geifman and El-Yaniv, NeurIPS 2017): the images are put in order of a doubt, and only the least doubtful share is
-answered. Everything comes from the predictions on file.
+Selective classification (Geifman and El-Yaniv, NeurIPS 2017): the images are put in order of a doubt, and only the
+least doubtful share is answered. Everything comes from the predictions on file.
 """
 
 from __future__ import annotations
@@ -97,7 +97,8 @@ def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], 
         if curve is None:
             curve = answered[0] / answered[0, -1], errors[0] / answered[0]
         areas.append(ranking.risk_area(weights))
-        places = [(answered < wanted * answered[:, -1:] - 1e-9).sum(axis=1) for wanted in ANSWERED]  # first threshold that reaches it
+        # First threshold that reaches it.
+        places = [(answered < wanted * answered[:, -1:] - 1e-9).sum(axis=1) for wanted in ANSWERED]
         rows = np.arange(len(weights))
         accuracies.append(np.column_stack([share(right[rows, at], answered[rows, at]) for at in places]))
     drawn = np.concatenate(accuracies)
@@ -106,7 +107,8 @@ def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], 
         by=by,
         aurc=estimate(np.concatenate(areas)),
         accuracy={
-            wanted: estimate(drawn[:, i], proportion_of=max(1, round(wanted * resampling.groups))) for i, wanted in enumerate(ANSWERED)
+            wanted: estimate(drawn[:, i], proportion_of=max(1, round(wanted * resampling.groups)))
+            for i, wanted in enumerate(ANSWERED)
         },
         answered=curve[0],
         risk=curve[1],
@@ -132,7 +134,9 @@ def trust_section(
     """
     coverage = None
     if conformal is not None:
-        coverage = measure_coverage(probabilities, table.targets, table.groups, conformal, table.codes, resamples=resamples, seed=seed)
+        coverage = measure_coverage(
+            probabilities, table.targets, table.groups, conformal, table.codes, resamples=resamples, seed=seed
+        )
     wrong = probabilities.argmax(axis=1) != table.targets
     resampling = Resampling.of(table.groups, resamples=resamples, seed=seed)
     selective = [measure_selective("confidence", -probabilities.max(axis=1), wrong, resampling)]
@@ -150,7 +154,11 @@ def selective_plot(curves: Sequence[Selective]) -> Figure:
         for k, one in enumerate(curves):
             shown = one.answered >= 0.05  # of fewer images the share that is right jumps about
             axes.plot(100 * one.answered[shown], 100 * (1 - one.risk[shown]), label=f"by {one.by}", **plots._line(k))
-        axes.set(xlabel="answered, the least doubtful first, %", ylabel="right among them, %", title="Answering only where it is sure")
+        axes.set(
+            xlabel="answered, the least doubtful first, %",
+            ylabel="right among them, %",
+            title="Answering only where it is sure",
+        )
         axes.set(xlim=(0, 102))
         axes.set_ylim(top=101)
         axes.legend(loc="lower left", frameon=False)

@@ -57,7 +57,9 @@ def fit_temperature(probabilities: FloatArray, targets: IntArray) -> float:
         DataError: there are no rows, or lengths differ.
     """
     if len(targets) == 0 or len(probabilities) != len(targets):
-        raise DataError(f"a temperature needs labelled predictions; got {len(probabilities)} rows and {len(targets)} targets")
+        raise DataError(
+            f"a temperature needs labelled predictions; got {len(probabilities)} rows and {len(targets)} targets"
+        )
     logits = _log(probabilities)
     chosen = logits[np.arange(len(targets)), targets]
 

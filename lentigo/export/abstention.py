@@ -1,4 +1,4 @@
-"""What lets a bundle say "can't tell": the score in its graph, its threshold, and what was measured on pictures of other things."""
+"""The score behind "can't tell": its part of the graph, its threshold, and its rates on other pictures."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ PICTURES = 70
 SMALLEST = 20
 """Validation images below which no threshold is set."""
 REACH: dict[Kind | None, float] = {None: 1.0, "clinical": 1.0, "dermoscopy": 2.0}
-"""Threshold over the score that `ACCEPTED` of the validation images do not exceed. Dermoscopy of another hospital (BCN20000) scores up to
-twice as high as the training hospital's; where a graph of its own finds what is no dermoscopy, such pictures need not be refused."""
+"""Threshold over the score that `ACCEPTED` of the validation images do not exceed. Dermoscopy of another hospital
+(BCN20000) scores up to twice as high as the training hospital's; where a graph of its own finds what is no dermoscopy,
+such pictures need not be refused."""
 LOST = 0.9
 """That graph is left out where it takes more than one in ten of the validation images for another kind."""
 _BATCH = 16
@@ -33,7 +34,7 @@ Tick = Callable[[int], None]
 
 
 def made_sets(codes: Iterable[str], size: int, count: int = PICTURES) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    """Pictures of other things than a model's classes, made in code: phantoms of other kinds, textures, noise and blanks.
+    """Pictures of other things than a model's classes: phantoms of other kinds, textures, noise, blanks.
 
     Args:
         codes: the classes of a model trained on phantoms, whose kind is left out; none for a model of real images.
@@ -47,7 +48,10 @@ def made_sets(codes: Iterable[str], size: int, count: int = PICTURES) -> Iterato
     for kind, title in (("ham10000", "dermoscopy phantoms"), ("hypo", "clinical phantoms")):
         names = KINDS[kind]
         if not known & set(names):
-            yield title, _pixels((render_phantom(names[i % len(names)], i // len(names), size) for i in range(count)), size)
+            yield (
+                title,
+                _pixels((render_phantom(names[i % len(names)], i // len(names), size) for i in range(count)), size),
+            )
     yield "textures", _pixels(render_textures(tuple(TEXTURES), count, size), size)
     for kind in BLANKS:
         yield kind, _pixels(render_textures((kind,), count, size), size)
@@ -91,7 +95,8 @@ def add_abstention(
         validation: normalised batches of the validation images.
         phantoms: the classes of a model trained on phantoms; none for a model of real images.
         size: side of the input in pixels.
-        kind: what kind of pictures the model is for; None where that is not known, or where it has not been told from other kinds.
+        kind: what kind of pictures the model is for; None where that is not known, or where it has not been told from
+            other kinds.
 
     Returns:
         The model with the output ``atypicality``, and the entry of the specification.
@@ -116,7 +121,9 @@ def add_abstention(
         measured[name] = found.model_copy(update={"auroc": round(found.auroc, 4), "fpr": round(found.fpr, 4)})
     score = CARRIED if kind is None else f"{CARRIED}, or {OTHER[kind]}"
     accepted = round(float(np.mean(inside <= threshold)), 4)
-    return content, Abstention(score=score, threshold=threshold, accepted=accepted, images=len(inside), measured=measured)
+    return content, Abstention(
+        score=score, threshold=threshold, accepted=accepted, images=len(inside), measured=measured
+    )
 
 
 def _scores(content: bytes, batches: Iterable[FloatArray]) -> npt.NDArray[np.float64]:

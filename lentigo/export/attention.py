@@ -1,10 +1,11 @@
 """Attention as ONNX Runtime runs it fastest: the same arithmetic in operators that keep its blocked memory layout.
 
-Between convolutions ONNX Runtime holds maps in blocks of 8 or 16 channels (NCHWc), as long as every operator there can. A product
-that broadcasts cannot, nor a concatenation of places, nor a maximum over axes: the map is unblocked, multiplied in runs of 7 or
-14 numbers, and blocked again. So here gates are spread over the map before they multiply it (nearest upsampling), rows and columns
-pass through their shared convolution one after the other, and hidden channels that fit blocks badly are filled up with zeros, which
-add nothing. MobileNetV3-CaCo takes a quarter less time where the batch is known (:attr:`Classifier.batch`).
+Between convolutions ONNX Runtime holds maps in blocks of 8 or 16 channels (NCHWc), as long as every operator there can.
+A product that broadcasts cannot, nor a concatenation of places, nor a maximum over axes: the map is unblocked,
+multiplied in runs of 7 or 14 numbers, and blocked again. So here gates are spread over the map before they multiply it
+(nearest upsampling), rows and columns pass through their shared convolution one after the other, and hidden channels
+that fit blocks badly are filled up with zeros, which add nothing. MobileNetV3-CaCo takes a quarter less time where the
+batch is known (:attr:`Classifier.batch`).
 """
 
 from __future__ import annotations
@@ -87,7 +88,9 @@ class DeployedCoordinateAttention(nn.Module):
     def __init__(self, layer: CoordinateAttention) -> None:
         super().__init__()
         # Two outputs share the hidden channels.
-        self.conv, (self.conv_h, self.conv_w) = _fill_up(fuse_conv_bn_eval(layer.conv, layer.norm), [layer.conv_h, layer.conv_w])
+        self.conv, (self.conv_h, self.conv_w) = _fill_up(
+            fuse_conv_bn_eval(layer.conv, layer.norm), [layer.conv_h, layer.conv_w]
+        )
         self.activation = layer.activation
 
     def gates(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -153,7 +156,10 @@ _DEPLOYED: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def _row_means(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, H, 1). As pooling, which runtimes do in their own memory layout; the mean of one axis they do slowly."""
+    """(N, C, H, W) -> (N, C, H, 1), the mean of each row as pooling.
+
+    Runtimes compute a mean over one axis slowly, and pooling in their own memory layout.
+    """
     return F.avg_pool2d(x, (1, x.shape[3]))
 
 
@@ -170,10 +176,11 @@ def _spread(gate: Tensor, height: int, width: int) -> Tensor:
 
 
 def _fill_up(first: nn.Conv2d, outputs: list[nn.Conv2d]) -> tuple[nn.Conv2d, list[nn.Conv2d]]:
-    """1x1 convolutions one after the other, with the channels between them filled up to whole blocks where the runtime needs it.
+    """1x1 convolutions in a row, the channels between them filled up to whole blocks where needed.
 
-    It fills up by itself where that takes a third more at most, and reads fewer than a block's channels unblocked. What is added
-    is zero before the activation; every activation in use maps zero to zero, and the weights behind it are zero.
+    It fills up by itself where that takes a third more at most, and reads fewer than a block's channels unblocked. What
+    is added is zero before the activation; every activation in use maps zero to zero, and the weights behind it are
+    zero.
     """
     hidden = first.out_channels
     blocks = -(-hidden // BLOCK) * BLOCK

@@ -1,7 +1,7 @@
 """The browser's side of the parity gate: the built app's own worker, in Chromium, on a bundle's golden vectors.
 
-A page on a loopback address starts the worker exactly as the app does, lets it open the bundle and check itself, and sends
-what it found back to this process. Nothing but Chromium and the built app is needed: no Node, no driver.
+A page on a loopback address starts the worker exactly as the app does, lets it open the bundle and check itself, and
+sends what it found back to this process. Nothing but Chromium and the built app is needed: no Node, no driver.
 """
 
 from __future__ import annotations
@@ -34,18 +34,27 @@ CHROMIUM = "LENTIGO_CHROMIUM"
 QUANTITIES = ("pixels", "logits", "probabilities", "embedding", "cam", "atypicality", "quality")
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".json": "application/json", ".html": "text/html; charset=utf-8"}
+_TYPES = {
+    ".js": "text/javascript",
+    ".wasm": "application/wasm",
+    ".json": "application/json",
+    ".html": "text/html; charset=utf-8",
+}
 _FLAGS = (
     "--headless", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--no-first-run", "--no-default-browser-check", "--mute-audio",
 )  # fmt: skip
 _POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'"
-_PAGE = '<!doctype html><meta charset="utf-8"><title>lentigo parity</title><script type="module" src="page.js"></script>'
+_PAGE = (
+    '<!doctype html><meta charset="utf-8"><title>lentigo parity</title><script type="module" src="page.js"></script>'
+)
 _SCRIPT = """
 const worker = new Worker("assets/WORKER", { type: "module" });
 const waiting = new Map();
 const tell = (found) => fetch("result", { method: "POST", body: JSON.stringify(found) });
-worker.addEventListener("error", (event) => tell({ ok: false, error: { key: "workerFailed", params: { detail: event.message } } }));
+worker.addEventListener("error", ({ message }) =>
+  tell({ ok: false, error: { key: "workerFailed", params: { detail: message } } }),
+);
 worker.addEventListener("message", ({ data }) => waiting.get(data.id)(data));
 const call = (id, name, request) =>
   new Promise((resolve) => {
@@ -58,7 +67,8 @@ await tell(opened.ok ? await call(1, "check", null) : opened);
 """
 # What says something about this machine or the built app rather than about the bundle.
 _NOT_THE_BUNDLE = {
-    "wasmMissing", "wasmBlocked", "runtimeUnreachable", "canvasBlocked", "canvasUnavailable", "workerFailed", "workerEnded", "unexpected",
+    "wasmMissing", "wasmBlocked", "runtimeUnreachable", "canvasBlocked", "canvasUnavailable", "workerFailed",
+    "workerEnded", "unexpected",
     "bundleUnreachable", "bundleNewer", "bundleInvalid",
 }  # fmt: skip
 
@@ -73,8 +83,8 @@ class BrowserCase:
 
     Attributes:
         name: the case's name; for a bundle that the browser cannot open, why.
-        differences: quantity -> largest difference; infinite where shapes differ, where the answer is not finite, and for a
-            bundle that cannot be opened.
+        differences: quantity -> largest difference; infinite where shapes differ, where the answer is not finite, and
+            for a bundle that cannot be opened.
     """
 
     name: str
@@ -99,7 +109,9 @@ def ask_browser(bundle: Bundle, *, static: Path = STATIC, seconds: float = 120.0
     workers = sorted(static.glob("assets/worker-*.js"))
     if len(workers) != 1:
         raise BrowserUnavailableError("no built app (make app)")
-    script = _SCRIPT.replace("WORKER", workers[0].name).replace("DIGEST", hashlib.sha256((bundle.path / SPEC).read_bytes()).hexdigest())
+    script = _SCRIPT.replace("WORKER", workers[0].name).replace(
+        "DIGEST", hashlib.sha256((bundle.path / SPEC).read_bytes()).hexdigest()
+    )
     pages: dict[str, bytes | Path] = {"": _PAGE.encode(), "page.js": script.encode()}
     pages |= {f"assets/{path.name}": path for path in static.glob("assets/*")}
     pages |= {f"bundle/{name}": bundle.path / name for name in (SPEC, *bundle.spec.files)}
@@ -114,7 +126,9 @@ def _chromium() -> str:
         raise BrowserUnavailableError(f"left out ({CHROMIUM}=none)")
     found = shutil.which(given) if given else next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
-        raise BrowserUnavailableError(f"no Chromium at {given} ({CHROMIUM})" if given else f"no Chromium ({CHROMIUM} can name one)")
+        raise BrowserUnavailableError(
+            f"no Chromium at {given} ({CHROMIUM})" if given else f"no Chromium ({CHROMIUM} can name one)"
+        )
     return found
 
 
@@ -196,14 +210,19 @@ def _visit(program: str, url: str, inbox: _Inbox, seconds: float) -> dict[str, A
     with tempfile.TemporaryDirectory(prefix="lentigo-chromium-", ignore_cleanup_errors=True) as folder:
         with Path(folder, "stderr").open("wb") as errors:
             process = subprocess.Popen(
-                [program, *flags, f"--user-data-dir={folder}/profile", url], stdout=errors, stderr=errors, start_new_session=True
+                [program, *flags, f"--user-data-dir={folder}/profile", url],
+                stdout=errors,
+                stderr=errors,
+                start_new_session=True,
             )
         try:
             end = time.monotonic() + seconds
             while not inbox.come.wait(0.1):
                 if process.poll() is not None:
                     said = Path(folder, "stderr").read_text(errors="replace").strip().splitlines()
-                    raise BrowserUnavailableError(f"Chromium ended at once ({said[-1][:200] if said else f'exit {process.returncode}'})")
+                    raise BrowserUnavailableError(
+                        f"Chromium ended at once ({said[-1][:200] if said else f'exit {process.returncode}'})"
+                    )
                 if time.monotonic() > end:
                     raise BrowserUnavailableError(f"no answer from Chromium within {seconds:g} s")
         finally:
@@ -228,10 +247,14 @@ def _cases(found: dict[str, Any]) -> list[BrowserCase]:
         detail = ", ".join(str(value) for value in error.get("params", {}).values())
         why = f"{key} ({detail})" if detail else key
         if error["key"] in _NOT_THE_BUNDLE:
-            raise BrowserUnavailableError(f"the built app answers: {why}; if it is older than this lentigo, build it again (make app)")
+            raise BrowserUnavailableError(
+                f"the built app answers: {why}; if it is older than this lentigo, build it again (make app)"
+            )
         return [BrowserCase(why[:120], {"answer": float("inf")})]
     # JSON has no infinity: a difference that is none became null.
     return [
-        BrowserCase(str(one["name"]), {q: float("inf") if one[q] is None else float(one[q]) for q in QUANTITIES if q in one})
+        BrowserCase(
+            str(one["name"]), {q: float("inf") if one[q] is None else float(one[q]) for q in QUANTITIES if q in one}
+        )
         for one in found["value"]
     ]

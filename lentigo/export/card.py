@@ -87,7 +87,10 @@ def write_card(
 def _head(spec: Spec, model_bytes: int) -> str:
     others = spec.labels.languages[2:]
     kinds = {True: "malignant", False: "benign", None: "not stated"}
-    classes = [[f"`{c.code}`", c.en, c.zh, *(c.names.get(language, "") for language in others), kinds[c.malignant]] for c in spec.classes]
+    classes = [
+        [f"`{c.code}`", c.en, c.zh, *(c.names.get(language, "") for language in others), kinds[c.malignant]]
+        for c in spec.classes
+    ]
     outputs = [f"`logits` (N, {len(spec.classes)})", f"`embedding` (N, {spec.outputs.embedding})"]
     if spec.outputs.cam is not None:
         height, width = spec.outputs.cam
@@ -101,14 +104,23 @@ def _head(spec: Spec, model_bytes: int) -> str:
         f"`{spec.name}`, version {spec.version}: classifies {_DOMAIN[spec.domain]}.",
         "## The model",
         f"- Network: `{spec.network.name}`{_options(spec)}, {spec.network.parameters:,} parameters"
-        + (f", {spec.network.macs / 1e6:,.1f} M multiply-accumulates an image" if spec.network.macs is not None else ""),
-        f"- Input: RGB, resized straight to {size} x {size} px (antialiased bilinear), normalised with mean {_triple(spec.input.mean)} and "
-        f"standard deviation {_triple(spec.input.std)}",
+        + (
+            f", {spec.network.macs / 1e6:,.1f} M multiply-accumulates an image" if spec.network.macs is not None else ""
+        ),
+        (
+            f"- Input: RGB, resized straight to {size} x {size} px (antialiased bilinear), normalised with mean"
+            f" {_triple(spec.input.mean)} and standard deviation {_triple(spec.input.std)}"
+        ),
         f"- Outputs: {'; '.join(outputs)}",
-        f"- File: `model.onnx`, {model_bytes / 1e6:.2f} MB, weights {spec.weights}; runs in ONNX Runtime and in browsers, without torch",
+        (
+            f"- File: `model.onnx`, {model_bytes / 1e6:.2f} MB, weights {spec.weights}; runs in ONNX Runtime and in"
+            " browsers, without torch"
+        ),
     ]
     if spec.outputs.cam is None:
-        lines.append("- No `cam`: the network's head is not a pooled linear one, so there is no closed form of Grad-CAM")
+        lines.append(
+            "- No `cam`: the network's head is not a pooled linear one, so there is no closed form of Grad-CAM"
+        )
     body = "\n\n".join(lines[:4]) + "\n\n" + "\n".join(lines[4:])
     return body + "\n\n" + _table(["Code", "English", "中文", *others, "Kind"], classes, "l")
 
@@ -116,17 +128,21 @@ def _head(spec: Spec, model_bytes: int) -> str:
 def _use(spec: Spec) -> str:
     return f"""## Intended use
 
-For research on small classifiers, their calibration and their deployment, on {_DOMAIN[spec.domain]}; for teaching; and as a starting point
-for models trained on one's own data.
+For research on small classifiers, their calibration and their deployment, on {_DOMAIN[spec.domain]}; for teaching;
+and as a starting point for models trained on one's own data.
 
-Not for diagnosis, triage, screening, self-examination or any decision about a person's health. Not for images of another kind than those
-above, for lesions of other classes (every image is answered with one of the {len(spec.classes)} classes), or for people unlike those in
-the data."""
+Not for diagnosis, triage, screening, self-examination or any decision about a person's health. Not for images of
+another kind than those above, for lesions of other classes (every image is answered with one of the
+{len(spec.classes)} classes), or for people unlike those in the data."""
 
 
 def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts | None, note: str) -> str:
     origin = spec.provenance
-    named = f"{facts.title} ({facts.source}); licence: {facts.licence}." if facts else f"`{origin.data}`, a data set of the user's own."
+    named = (
+        f"{facts.title} ({facts.source}); licence: {facts.licence}."
+        if facts
+        else f"`{origin.data}`, a data set of the user's own."
+    )
     splits = [split for split in ("train", "val", "test") if any(split in row for row in counts.values())]
     rows = [[f"`{code}`", *(f"{row.get(split, 0):,}" for split in splits)] for code, row in counts.items()]
     rows.append(["all", *(f"{sum(row.get(split, 0) for row in counts.values()):,}" for split in splits)])
@@ -134,9 +150,11 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
     parts = [
         "## Data",
         named + (f" {note}" if note else ""),
-        f"Split protocol `{origin.protocol}` ({protocol}), seed {origin.split_seed}. "
-        f"Fingerprint `{origin.fingerprint[:16]}`. Training saw `train` only; `val` chose the checkpoint, the temperature and the "
-        "thresholds; `test` is for the figures below only.",
+        (
+            f"Split protocol `{origin.protocol}` ({protocol}), seed {origin.split_seed}. Fingerprint"
+            f" `{origin.fingerprint[:16]}`. Training saw `train` only; `val` chose the checkpoint, the temperature and"
+            " the thresholds; `test` is for the figures below only."
+        ),
         _table(["Class", *splits], rows, "lr"),
     ]
     return "\n\n".join(parts)
@@ -148,9 +166,14 @@ def _protocol(origin: Provenance) -> str:
     if origin.protocol == "official":
         text = "the split published with the data"
     elif origin.protocol in ("lesion", "patient") and source.known:
-        text = f"grouped by {source.unit} ({source}): no {source.unit} has images on two sides, and classes are stratified"
+        text = (
+            f"grouped by {source.unit} ({source}): no {source.unit} has images on two sides, and classes are stratified"
+        )
     elif origin.protocol == "image" and source.known:
-        text = f"random images: other photographs of a test {source.unit} may be in training, so that figures are too good for new ones"
+        text = (
+            f"random images: other photographs of a test {source.unit} may be in training, so that figures are too good"
+            " for new ones"
+        )
     else:
         text = "random images" if origin.protocol in ("image", "lesion", "patient") else origin.protocol
     return text if source.known else f"{text}; patients unknown: {LEAK}"
@@ -182,13 +205,18 @@ def _results(spec: Spec, metrics: Metrics) -> str:
     ]
     weights = ""
     if spec.weights != "fp32":
-        weights = f" They were measured with float32 weights; what {spec.weights} weights change is in the table of stored weights below."
+        weights = (
+            f" They were measured with float32 weights; what {spec.weights} weights change is in the table of stored"
+            " weights below."
+        )
     return "\n\n".join(
         [
             "## Results",
-            f"On the {metrics.images:,} test images{among}, protocol `{spec.provenance.protocol}`, after "
-            f"temperature scaling. In brackets: 95 % intervals ({metrics.resamples:,} bootstrap resamples of {unit}). Percent, unless said "
-            f"otherwise.{weights}",
+            (
+                f"On the {metrics.images:,} test images{among}, protocol `{spec.provenance.protocol}`, after"
+                f" temperature scaling. In brackets: 95 % intervals ({metrics.resamples:,} bootstrap resamples of"
+                f" {unit}). Percent, unless said otherwise.{weights}"
+            ),
             _table(["Measure", "Value"], rows, "lr"),
             _table(["Class", "Images", "Sensitivity", "Specificity", "Precision", "F1", "AUC"], classes, "lr"),
         ]
@@ -203,12 +231,17 @@ def _calibration(metrics: Metrics) -> str:
         return ""
     names = [name for name in ("ece", "log_loss", "brier") if name in metrics.before_temperature]
     rows = [
-        [_MEANING[name][0], _text(metrics.before_temperature[name], _MEANING[name][1]), _text(metrics.overall[name], _MEANING[name][1])]
+        [
+            _MEANING[name][0],
+            _text(metrics.before_temperature[name], _MEANING[name][1]),
+            _text(metrics.overall[name], _MEANING[name][1]),
+        ]
         for name in names
     ]
     return (
-        f"## Calibration\n\nProbabilities are `softmax(logits / {metrics.temperature:.4g})`; the temperature was fitted on the validation "
-        "part (Guo et al., ICML 2017). On the test part:\n\n" + _table(["Measure", "Before", "After"], rows, "lr")
+        f"## Calibration\n\nProbabilities are `softmax(logits / {metrics.temperature:.4g})`; the temperature was fitted"
+        " on the validation part (Guo et al., ICML 2017). On the test part:\n\n"
+        + _table(["Measure", "Before", "After"], rows, "lr")
     )
 
 
@@ -231,13 +264,25 @@ def _operation(spec: Spec, metrics: Metrics) -> str:
     values = ""
     if metrics.malignant is not None:
         prevalence = f"{100 * metrics.malignant.prevalence:g} %"
-        values = f" PPV and NPV are for {prevalence} malignant lesions among those seen, by Bayes' rule; another share gives other values."
+        values = (
+            f" PPV and NPV are for {prevalence} malignant lesions among those seen, by Bayes' rule; another share gives"
+            " other values."
+        )
     malignant = ", ".join(f"`{c.code}`" for c in spec.classes if c.malignant)
     return (
-        f"## Operating points\n\nAn image is flagged where the summed probability of {malignant} reaches the threshold. Thresholds were "
-        f"chosen on the validation part; what they give on the test part is what to expect of images like these.{values}\n\n"
+        f"## Operating points\n\nAn image is flagged where the summed probability of {malignant} reaches the threshold."
+        " Thresholds were chosen on the validation part; what they give on the test part is what to expect of images"
+        f" like these.{values}\n\n"
         + _table(
-            ["Aim", "Threshold", "Validation: sensitivity / specificity", "Test: sensitivity / specificity", "Test: PPV / NPV"], rows, "lr"
+            [
+                "Aim",
+                "Threshold",
+                "Validation: sensitivity / specificity",
+                "Test: sensitivity / specificity",
+                "Test: PPV / NPV",
+            ],
+            rows,
+            "lr",
         )
     )
 
@@ -245,15 +290,22 @@ def _operation(spec: Spec, metrics: Metrics) -> str:
 def _sets(spec: Spec, coverage: Coverage | None) -> str:
     if spec.conformal is None or coverage is None:
         return ""
-    rows = [[f"`{code}`", f"{1 - spec.conformal.quantiles[code]:.4f}", _text(found, True)] for code, found in coverage.per_class.items()]
+    rows = [
+        [f"`{code}`", f"{1 - spec.conformal.quantiles[code]:.4f}", _text(found, True)]
+        for code, found in coverage.per_class.items()
+    ]
     rows.append(["all", "", _text(coverage.overall, True)])
-    shared = f" {', '.join(f'`{c}`' for c in coverage.pooled)} have fewer than {SMALLEST} and share one." if coverage.pooled else ""
+    shared = (
+        f" {', '.join(f'`{c}`' for c in coverage.pooled)} have fewer than {SMALLEST} and share one."
+        if coverage.pooled
+        else ""
+    )
     return (
-        f"## Prediction sets\n\nBesides the likeliest class an answer names every class whose probability reaches the class's threshold, "
-        f"so that the true class is among them {coverage.aim:.0%} of the time (split-conformal, one quantile a class on its validation "
-        f"images; Sadinle, Lei and Wasserman, JASA 2019). A set may therefore name a rare class, whose threshold is low, and leave out a "
-        f"likelier one.{shared} On the test part a set holds {coverage.size:.2f} classes on average; "
-        f"{coverage.single:.0%} hold one, {coverage.empty:.0%} none.\n\n"
+        "## Prediction sets\n\nBesides the likeliest class an answer names every class whose probability reaches the"
+        f" class's threshold, so that the true class is among them {coverage.aim:.0%} of the time (split-conformal, one"
+        " quantile a class on its validation images; Sadinle, Lei and Wasserman, JASA 2019). A set may therefore name"
+        f" a rare class, whose threshold is low, and leave out a likelier one.{shared} On the test part a set holds"
+        f" {coverage.size:.2f} classes on average; {coverage.single:.0%} hold one, {coverage.empty:.0%} none.\n\n"
         + _table(["Class", "Threshold", "Test: sets that hold it, %"], rows, "lr")
     )
 
@@ -262,23 +314,31 @@ def _abstention(spec: Spec) -> str:
     rule = spec.abstention
     if rule is None:
         return (
-            "## Abstention\n\nThe model has no score for images unlike its training images. Images that are too dark, too bright, "
-            'blurred or empty are answered "can\'t tell".'
+            "## Abstention\n\nThe model has no score for images unlike its training images. Images that are too dark,"
+            ' too bright, blurred or empty are answered "can\'t tell".'
         )
-    rows = [[name, f"{found.images:,}", f"{found.fpr:.1%}", f"{found.auroc:.3f}"] for name, found in rule.measured.items()]
+    rows = [
+        [name, f"{found.images:,}", f"{found.fpr:.1%}", f"{found.auroc:.3f}"] for name, found in rule.measured.items()
+    ]
     return (
-        f'## Abstention\n\nThe model answers "can\'t tell" where `atypicality` is above {rule.threshold:.4g} ({rule.score}, '
-        f"on the embedding; {rule.accepted:.0%} of the {rule.images:,} validation images are below), and where the image is too dark, too "
-        "bright, blurred or empty. How many pictures of other things pass the first of these all the same:\n\n"
+        f'## Abstention\n\nThe model answers "can\'t tell" where `atypicality` is above {rule.threshold:.4g}'
+        f" ({rule.score}, on the embedding; {rule.accepted:.0%} of the {rule.images:,} validation images are below),"
+        " and where the image is too dark, too bright, blurred or empty. How many pictures of other things pass the"
+        " first of these all the same:\n\n"
         + _table(["Pictures made by a program", "Number", "Pass", "AUROC"], rows, "lr")
     )
 
 
 def _limits(spec: Spec, facts: DataFacts | None, counts: Mapping[str, Mapping[str, int]]) -> str:
-    points = [facts.bias] if facts else ["The data set's own gaps are not known here: say which people, devices and places it comes from."]
+    points = (
+        [facts.bias]
+        if facts
+        else ["The data set's own gaps are not known here: say which people, devices and places it comes from."]
+    )
     if spec.provenance.protocol == "image":
         points.append(
-            "The split may let photographs of one lesion stand on both sides; then the figures overstate how well new ones are classified."
+            "The split may let photographs of one lesion stand on both sides; then the figures overstate how well new"
+            " ones are classified."
         )
     small = shortfalls(counts)
     points += [f"{text[0].upper()}{text[1:]}." for text in small]
@@ -287,12 +347,14 @@ def _limits(spec: Spec, facts: DataFacts | None, counts: Mapping[str, Mapping[st
     if spec.domain == "phantom":
         points.append("Trained on rendered pictures: its answers about a photograph mean nothing.")
     points += [
-        "Every answer is one of the classes above, however unlike the image is; other lesions, healthy skin and other objects get a class "
-        + ("too, except where the model abstains." if spec.abstention is not None else "too."),
+        "Every answer is one of the classes above, however unlike the image is; other lesions, healthy skin and other"
+        " objects get a class " + ("too, except where the model abstains." if spec.abstention is not None else "too."),
         "Skin tone, age, sex, body site and device change the accuracy; intervals on small classes are wide.",
-        "Heat maps show which places raised a class's score, not why, and not where a lesion ends."
-        if spec.outputs.cam is not None
-        else "The model gives no heat maps.",
+        (
+            "Heat maps show which places raised a class's score, not why, and not where a lesion ends."
+            if spec.outputs.cam is not None
+            else "The model gives no heat maps."
+        ),
     ]
     return "## Limitations\n\n" + "\n".join(f"- {point}" for point in points)
 
@@ -313,8 +375,9 @@ def _variants(variants: Sequence[Variant]) -> str:
         for v in variants
     ]
     return (
-        f"## Stored weights\n\nOn the {reference.images:,} validation images. The gate lets a variant lose at most {100 * MAX_DROP:g} "
-        "points of balanced accuracy. Latency: median of one image on one thread, on the machine that exported.\n\n"
+        f"## Stored weights\n\nOn the {reference.images:,} validation images. The gate lets a variant lose at most"
+        f" {100 * MAX_DROP:g} points of balanced accuracy. Latency: median of one image on one thread, on the machine"
+        " that exported.\n\n"
         + _table(["Weights", "Size", "Balanced accuracy", "Points", "Latency", "Gate"], rows, "lrrrrl")
     )
 
@@ -330,7 +393,8 @@ def _origin(spec: Spec, non_commercial: bool) -> str:
     ]
     if non_commercial:
         lines.append(
-            "- The data's licence allows non-commercial use only and asks for attribution; take it that the model is bound by it as well"
+            "- The data's licence allows non-commercial use only and asks for attribution; take it that the model is"
+            " bound by it as well"
         )
     if origin.notes:
         lines.append(f"- Notes: {origin.notes}")

@@ -29,8 +29,8 @@ PIXEL_TOLERANCE = 1
 PROBABILITY_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-3, "int8": 2e-2}
 """By stored weights: in int8 a last-bit difference of a scale moves a whole level, on another processor."""
 
-# Name, class of the phantom, and width and height in units of the input's side: both axes shrink, both grow, one of each, and strong
-# reduction, where resamplers differ most.
+# Name, class of the phantom, and width and height in units of the input's side: both axes shrink, both grow, one of
+# each, and strong reduction, where resamplers differ most.
 _CASES = (
     ("landscape", "nv", 1.5, 1.125),
     ("portrait", "mel", 1.125, 1.5),
@@ -41,7 +41,13 @@ _CASES = (
 
 
 def make_golden(
-    content: bytes, *, size: int, mean: tuple[float, ...], std: tuple[float, ...], temperature: float, weights: Weights = "fp32"
+    content: bytes,
+    *,
+    size: int,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    temperature: float,
+    weights: Weights = "fp32",
 ) -> bytes:
     """Run the golden images through a graph and note what goes in and comes out.
 

@@ -28,7 +28,8 @@ from lentigo.networks import Network
 from lentigo.networks.cam import closed_form_cam
 
 OPSET = 18
-"""The oldest opset the exporter writes without a lossy down-conversion; ONNX Runtime and onnxruntime-web (WASM) read it."""
+"""The oldest opset the exporter writes without a lossy down-conversion; ONNX Runtime and onnxruntime-web (WASM) read
+it."""
 
 INPUT = "image"
 OUTPUTS = ("logits", "embedding", "cam")
@@ -104,7 +105,9 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
             )
     except torch.onnx.errors.OnnxExporterError as error:
         reason = first_line(error.__cause__ or error)
-        raise BundleError(f"{type(network).__name__} at {size} px cannot be exported to ONNX opset {OPSET}: {reason}") from error
+        raise BundleError(
+            f"{type(network).__name__} at {size} px cannot be exported to ONNX opset {OPSET}: {reason}"
+        ) from error
     if program is None:
         raise BundleError(f"{type(network).__name__} at {size} px: the ONNX exporter returned nothing")
     model = clean_graph(program.model_proto)
@@ -116,14 +119,15 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
 
 
 def describe_graph(content: bytes, spec: Spec) -> bytes:
-    """A graph that says itself how it is fed and what its outputs mean, for runtimes that have nothing else of the bundle.
+    """A graph that tells how it is fed and what its outputs mean, for runtimes without the bundle.
 
     Args:
         content: an ONNX model.
         spec: of its bundle.
 
     Returns:
-        The model with ``metadata_props``: name, version, classes, size, mean, std and temperature as JSON values, and the notice.
+        The model with ``metadata_props``: name, version, classes, size, mean, std and temperature as JSON values, and
+        the notice.
     """
     model = onnx.load_from_string(content)
     facts = {
@@ -136,7 +140,9 @@ def describe_graph(content: bytes, spec: Spec) -> bytes:
         "temperature": spec.temperature,
     }
     notice = {"notice": NOTICE}
-    onnx.helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()} | notice)
+    onnx.helper.set_model_props(
+        model, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()} | notice
+    )
     described: bytes = model.SerializeToString()
     return described
 
@@ -151,12 +157,17 @@ def check_graph(model: onnx.ModelProto) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BundleError(f"the exported graph is not valid ONNX: {error}") from error
-    custom = Counter(f"{node.domain}::{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx"))
+    custom = Counter(
+        f"{node.domain}::{node.op_type}" for node in model.graph.node if node.domain not in ("", "ai.onnx")
+    )
     if custom:
         raise BundleError(f"the exported graph needs operators outside the ONNX standard: {', '.join(sorted(custom))}")
     for tensor in model.graph.initializer:
         if tensor.data_type in _REFUSED_TYPES:
-            raise BundleError(f"the exported graph holds {tensor.name} as {_REFUSED_TYPES[tensor.data_type]}; browsers run float32 only")
+            raise BundleError(
+                f"the exported graph holds {tensor.name} as {_REFUSED_TYPES[tensor.data_type]}; browsers run float32"
+                " only"
+            )
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise BundleError(f"the exported graph keeps {tensor.name} in another file; a bundle's model is one file")
 
@@ -168,7 +179,9 @@ def output_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
         content: a serialised model as ``export_graph`` returns it.
     """
     graph = onnx.load_from_string(content).graph
-    return {output.name: tuple(axis.dim_value for axis in output.type.tensor_type.shape.dim[1:]) for output in graph.output}
+    return {
+        output.name: tuple(axis.dim_value for axis in output.type.tensor_type.shape.dim[1:]) for output in graph.output
+    }
 
 
 def clean_graph(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -37,7 +37,7 @@ class RunImages:
             yield normalise(np.asarray(self.pixels[rows[start : start + _BATCH]]), IMAGENET_MEAN, IMAGENET_STD)
 
     def spread(self) -> npt.NDArray[np.intp]:
-        """Training rows to calibrate on, the same number of every class as far as there are so many; never other rows."""
+        """Training rows to calibrate on: as many of every class as there are, up to one number."""
         rows = self.rows("train")
         targets = self.samples.targets[rows]
         share = -(-CALIBRATION_IMAGES // len(self.samples.labels))
@@ -46,7 +46,9 @@ class RunImages:
         return rng.permutation(np.concatenate(picked))
 
 
-def read_images(run: Run, data: str | Path | None, *, needed: bool, cache: str | Path | None, progress: bool) -> RunImages | None:
+def read_images(
+    run: Run, data: str | Path | None, *, needed: bool, cache: str | Path | None, progress: bool
+) -> RunImages | None:
     """The run's images where they are at hand.
 
     Raises:
@@ -60,7 +62,8 @@ def read_images(run: Run, data: str | Path | None, *, needed: bool, cache: str |
         return None
     if not place.exists():
         raise BundleError(
-            f"{place}: the images of the run are not there; weights other than fp32 are judged on them: say where they are (--data)"
+            f"{place}: the images of the run are not there; weights other than fp32 are judged on them: say where they"
+            " are (--data)"
         )
     samples = read_samples(place, **run.recipe.data.reading)
     if samples.fingerprint != run.record["fingerprint"]:

@@ -1,9 +1,10 @@
 """Dermoscopy, a photograph of a lesion, or neither: a small graph of its own inside every bundle of a known kind.
 
-A classifier's features do not separate pictures of another kind well: a naevus photographed with a phone looks much like one under a
-dermatoscope. The folder ``modality`` beside this file is the bundle of a network trained to tell the kinds apart (recipe `modality`).
-Its graph reads the same input, resized to its side, and raises ``atypicality`` where the picture is of another kind than the model's,
-so Python, the service and the browser abstain alike, without a second file.
+A classifier's features do not separate pictures of another kind well: a naevus photographed with a phone looks much
+like one under a dermatoscope. The folder ``modality`` beside this file is the bundle of a network trained to tell the
+kinds apart (recipe `modality`). Its graph reads the same input, resized to its side, and raises ``atypicality`` where
+the picture is of another kind than the model's, so Python, the service and the browser abstain alike, without a second
+file.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ OTHER: dict[Kind, str] = {"dermoscopy": "not like dermoscopy", "clinical": "not 
 """Why the score is high, for people."""
 
 MARGIN: dict[Kind, float] = {"dermoscopy": 0.0, "clinical": 1.0}
-"""Largest logit of the other kinds less that of the model's own kind, from which on a picture counts as of another kind."""
+"""Largest logit of the other kinds less that of the model's own kind, from which on a picture counts as of another
+kind."""
 
 _CODES = {"dermoscopy": "dermoscopy", "clinical": "photograph"}
 _PREFIX = "modality."
@@ -44,8 +46,8 @@ def modality_bundle() -> Bundle:
 def append_modality(content: bytes, kind: Kind, threshold: float) -> bytes:
     """Raise the output ``atypicality`` of a graph where a picture is of another kind.
 
-    The new score is the larger of the former one and ``threshold + m - MARGIN[kind]`` with m = largest logit of the other kinds - logit of
-    the model's own kind: it crosses the threshold where m crosses the margin.
+    The new score is the larger of the former one and ``threshold + m - MARGIN[kind]`` with m = largest logit of the
+    other kinds - logit of the model's own kind: it crosses the threshold where m crosses the margin.
 
     Args:
         content: a serialised model with the output ``atypicality``.
@@ -85,7 +87,9 @@ def append_modality(content: bytes, kind: Kind, threshold: float) -> bytes:
     shrink: dict[str, Any] = {"mode": "linear", "antialias": 1, "axes": [2, 3]}
     model.graph.node.extend(
         [
-            helper.make_node("Resize", [INPUT, "", "", _PREFIX + "extent"], [_PREFIX + INPUT], name=_PREFIX + "shrink", **shrink),
+            helper.make_node(
+                "Resize", [INPUT, "", "", _PREFIX + "extent"], [_PREFIX + INPUT], name=_PREFIX + "shrink", **shrink
+            ),
             *nodes,
             node("MatMul", "logits own", "kind"),  # (N,)
             node("Sub", "logits never", "others"),  # (N, K)

@@ -1,7 +1,7 @@
 """The score for "can't tell" as nodes of the graph: every runtime gets the number without a second implementation.
 
-What is appended is `lentigo.evaluation.ood.Gaussians` on the embedding. The large array is stored as float16 and cast once when a
-runtime loads the graph.
+What is appended is `lentigo.evaluation.ood.Gaussians` on the embedding. The large array is stored as float16 and cast
+once when a runtime loads the graph.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The parity gate: does a bundle give its golden answers in every runtime at hand?
 
-ONNX Runtime is asked through ``Classifier``, so that decoding, resizing, normalising and the temperature are compared as
-well as the graph; torch is asked where the trained network is at hand, the phone app's own worker where there are the built
-app and Chromium.
+ONNX Runtime is asked through ``Classifier``, so that decoding, resizing, normalising and the temperature are compared
+as well as the graph; torch is asked where the trained network is at hand, the phone app's own worker where there are
+the built app and Chromium.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from lentigo.training import load_run
 Array = np.ndarray[Any, Any]
 Outputs = dict[str, Array | None]
 
-# Float16 storage rounds each weight by up to 2^-11 of itself, which a network adds up to a few thousandths; the accuracy gate checks that.
+# Float16 storage rounds each weight by up to 2^-11 of itself, which a network adds up to a few thousandths; the
+# accuracy gate checks that.
 _FLOAT16_FACTOR = 20.0
 _FLOAT16_MAPS = 50.0  # of maps, sums in which much cancels out
 
@@ -47,8 +48,8 @@ class Difference:
     Attributes:
         runtime: ``onnxruntime``, ``torch`` or ``browser``.
         case: the golden case's name.
-        quantity: ``pixels`` (levels of 255), ``probabilities`` (absolute), or ``logits``, ``embedding`` and ``cam`` (relative to the
-            largest golden value), or ``answer`` for a bundle that the browser cannot open at all.
+        quantity: ``pixels`` (levels of 255), ``probabilities`` (absolute), or ``logits``, ``embedding`` and ``cam``
+            (relative to the largest golden value), or ``answer`` for a bundle that the browser cannot open at all.
         difference: the largest difference; infinite where the shapes differ or the answer is not finite.
         tolerance: the largest difference allowed.
     """
@@ -108,13 +109,21 @@ class ParityReport:
         lines = [f"{'runtime':<12} {'case':<28} {'quantity':<14} {'difference':>11} {'allowed':>9}"]
         for d in self.differences:
             mark = "" if d.passed else "  FAILS"
-            lines.append(f"{d.runtime:<12} {d.case:<28} {d.quantity:<14} {d.difference:>11.3g} {d.tolerance:>9.3g}{mark}")
+            lines.append(
+                f"{d.runtime:<12} {d.case:<28} {d.quantity:<14} {d.difference:>11.3g} {d.tolerance:>9.3g}{mark}"
+            )
         lines += [f"{runtime:<12} not checked: {why}" for runtime, why in self.skipped.items()]
-        verdict = "gives its golden answers" if self.passed else f"differs from its golden answers in {len(self.failures)} places"
+        verdict = (
+            "gives its golden answers"
+            if self.passed
+            else f"differs from its golden answers in {len(self.failures)} places"
+        )
         return "\n".join([*lines, f"{self.bundle} {verdict}"])
 
 
-def check_parity(bundle: Bundle | str | Path, network: Network | None = None, *, browser: bool | None = None) -> ParityReport:
+def check_parity(
+    bundle: Bundle | str | Path, network: Network | None = None, *, browser: bool | None = None
+) -> ParityReport:
     """Compare a bundle with its golden vectors in ONNX Runtime, and in torch and a browser where they are at hand.
 
     Args:
@@ -126,7 +135,8 @@ def check_parity(bundle: Bundle | str | Path, network: Network | None = None, *,
         Every difference; ``passed`` says whether all are allowed.
 
     Raises:
-        BundleError: no bundle there, a damaged one, golden vectors of another form, or a browser that was asked for and is not there.
+        BundleError: no bundle there, a damaged one, golden vectors of another form, or a browser that was asked for and
+            is not there.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     if network is None and not isinstance(bundle, Bundle) and (Path(bundle) / "checkpoints" / "best.ckpt").is_file():
@@ -192,7 +202,9 @@ def _golden(bundle: Bundle) -> tuple[list[dict[str, Any]], float, float]:
     golden = bundle.golden
     try:
         if golden["format"] != FORMAT:
-            raise BundleError(f"{bundle.path}: golden vectors of format {golden['format']}; this lentigo reads {FORMAT}")
+            raise BundleError(
+                f"{bundle.path}: golden vectors of format {golden['format']}; this lentigo reads {FORMAT}"
+            )
         cases = list(golden["cases"])
         tolerances = float(golden["tolerance"]["pixels"]), float(golden["tolerance"]["probabilities"])
     except (KeyError, TypeError, ValueError) as error:
@@ -221,7 +233,9 @@ def _run_torch(network: Network, spec: Spec, pixels: Array) -> list[Outputs]:
     ]
 
 
-def _compare(runtime: str, case: dict[str, Any], found: Outputs, tolerance: float, map_tolerance: float) -> list[Difference]:
+def _compare(
+    runtime: str, case: dict[str, Any], found: Outputs, tolerance: float, map_tolerance: float
+) -> list[Difference]:
     rows = []
     for quantity, value in found.items():
         allowed = map_tolerance if quantity == "cam" else tolerance

@@ -1,4 +1,4 @@
-"""What is known of the data that a model's knowledge comes from: its own, other data sets, and those of its teachers."""
+"""Provenance: the data that a model has learnt from, its teachers' data included."""
 
 from __future__ import annotations
 
@@ -45,10 +45,11 @@ DATA: dict[str, DataFacts] = {
     "ham10000": DataFacts(
         "HAM10000",
         "CC BY-NC-SA 4.0",
-        "Tschandl P., Rosendahl C., Kittler H., The HAM10000 dataset, Scientific Data 5:180161 (2018), doi 10.7910/DVN/DBW86T",
+        "Tschandl P., Rosendahl C., Kittler H., The HAM10000 dataset, Scientific Data 5:180161 (2018), doi"
+        " 10.7910/DVN/DBW86T",
         "dermoscopy",
-        "Images come from two centres (Vienna and Queensland), mostly from light skin; two thirds are melanocytic nevi; lesions "
-        "were chosen, and photographs cropped around them. Classes outside the seven do not occur.",
+        "Images come from two centres (Vienna and Queensland), mostly from light skin; two thirds are melanocytic nevi;"
+        " lesions were chosen, and photographs cropped around them. Classes outside the seven do not occur.",
         (".jpg", "JPEG of 600 x 450 px"),
     ),
     "isic2017": DataFacts(
@@ -56,7 +57,8 @@ DATA: dict[str, DataFacts] = {
         "the challenge's own terms",
         "Codella N. et al., Skin Lesion Analysis Toward Melanoma Detection: the 2017 ISBI challenge, arXiv 1710.05006",
         "dermoscopy",
-        "Images come from several centres and devices, mostly from light skin. Melanoma, nevus and seborrheic keratosis only.",
+        "Images come from several centres and devices, mostly from light skin. Melanoma, nevus and seborrheic keratosis"
+        " only.",
         (".jpg", "JPEG of up to several thousand pixels"),
     ),
     "dermamnist": DataFacts(
@@ -87,7 +89,7 @@ DATA: dict[str, DataFacts] = {
 
 
 def data_facts(run: Run, test: PredictionTable) -> DataFacts | None:
-    """What is known of the run's data; phantoms come in the layout of a real data set and are told by their image ids."""
+    """What is known of the run's data; phantoms are recognised by their image ids."""
     if all(PurePath(image).name.startswith(_PHANTOM) for image in test.images.tolist()):
         return DATA["phantoms"]
     return DATA.get(str(run.record["data"]))
@@ -101,7 +103,7 @@ def data_domain(facts: DataFacts | None, run: Run) -> Domain:
 
 
 def learnt_facts(run: Run, facts: DataFacts | None) -> list[DataFacts | None]:
-    """What is known of every data set that the run's knowledge comes from: its own first, then others, then those of its teachers."""
+    """Every data set that the run has learnt from: its own, other data sets, then its teachers'."""
     return [facts, *(other for other, _ in _known(run, "extra")), *(other for other, _ in _known(run, "taught"))]
 
 
@@ -128,16 +130,18 @@ def data_licence(learnt: Sequence[DataFacts | None]) -> str:
 
 
 def other_notes(run: Run) -> list[str]:
-    """A sentence where the split does not keep groups apart, and on each other data set that the run, or a teacher of it, learnt from."""
+    """Sentences on splits that do not keep groups apart, and on other data sets learnt from."""
     notes = []
     if shared := run.record.get("shared_groups"):
         units = recorded_groups(run.record).units
-        notes.append(f"{shared:,} {units} have images in more than one part of the split: figures are too good for new {units}.")
+        notes.append(
+            f"{shared:,} {units} have images in more than one part of the split: figures are too good for new {units}."
+        )
     for (facts, entry), chosen in zip(_known(run, "extra"), run.recipe.data.extra, strict=True):
         classes = ", ".join(f"`{theirs}` as `{own}`" for theirs, own in chosen.classes.items())
         notes.append(
-            f"Training, and training only, also saw {entry['images']:,} images of {_named(facts, entry)}: {classes}. A published test part "
-            "was left out, if there is one; figures on its other images say nothing of new ones."
+            f"Training, and training only, also saw {entry['images']:,} images of {_named(facts, entry)}: {classes}. A"
+            " published test part was left out, if there is one; figures on its other images say nothing of new ones."
         )
     for facts, entry in _known(run, "taught"):
         if entry.get("by") == "features":
@@ -145,7 +149,8 @@ def other_notes(run: Run) -> list[str]:
         else:
             who = f"The teacher `{entry['teacher']}`, whose answers it was trained on (or a teacher of it was), has"
         notes.append(
-            f"{who} learnt from {entry['images']:,} images of {_named(facts, entry)}; figures on that data set say nothing of new images."
+            f"{who} learnt from {entry['images']:,} images of {_named(facts, entry)}; figures on that data set say"
+            " nothing of new images."
         )
     return notes
 

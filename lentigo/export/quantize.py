@@ -1,10 +1,11 @@
 """Smaller bundles: weights stored as float16, or convolutions in static int8, behind a gate on validation accuracy.
 
-Both keep the graph's inputs and outputs. ``fp16`` halves the file and changes no arithmetic: each large weight is stored
-as float16 and cast back once, when the session loads. ``int8`` quantises convolutions and their activations per channel
-(Jacob et al., CVPR 2018; scales calibrated on training images), as many as an error budget allows: in a small network one
-or two early layers with wide ranges would spoil the answer, so those that disturb it most stay in float32. So do the head,
-the class-activation maps and the attention on pooled features. What is not quantised is stored as float16.
+Both keep the graph's inputs and outputs. ``fp16`` halves the file and changes no arithmetic: each large weight is
+stored as float16 and cast back once, when the session loads. ``int8`` quantises convolutions and their activations per
+channel (Jacob et al., CVPR 2018; scales calibrated on training images), as many as an error budget allows: in a small
+network one or two early layers with wide ranges would spoil the answer, so those that disturb it most stay in float32.
+So do the head, the class-activation maps and the attention on pooled features. What is not quantised is stored as
+float16.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ Weights = Literal["fp32", "fp16", "int8"]
 MAX_DROP = 0.005
 """Balanced accuracy (a fraction) that a smaller variant may lose on validation: half a point."""
 
-# Mean squared change of the logits, as a share of their variance over images, that the quantised convolutions may cause together.
+# Mean squared change of the logits, as a share of their variance over images, that the quantised convolutions may cause
+# together.
 _ERROR_BUDGET = 0.002
 # Where logits hardly vary, a change of less than this (1e-4 squared) is nothing.
 _SMALLEST_VARIANCE = 1e-8
@@ -64,7 +66,9 @@ def store_float16(content: bytes) -> bytes:
             continue
         name = tensor.name
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16"))
-        casts.append(onnx.helper.make_node("Cast", [f"{name}.fp16"], [name], name=f"{name}.cast", to=onnx.TensorProto.FLOAT))
+        casts.append(
+            onnx.helper.make_node("Cast", [f"{name}.fp16"], [name], name=f"{name}.cast", to=onnx.TensorProto.FLOAT)
+        )
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
@@ -76,13 +80,15 @@ def store_float16(content: bytes) -> bytes:
 def quantise_int8(content: bytes, batches: Sequence[FloatArray]) -> bytes:
     """Quantise the convolutions of a graph to int8, per output channel, with static activation scales.
 
-    Each convolution is first quantised alone and the change of the logits measured; errors of different layers nearly add up, so
-    the least disturbing ones are taken until their sum reaches the budget (0.2 % of the logits' variance over images). Weights use
-    seven bits of the eight: 8-bit sums saturate on x86 processors without VNNI, and a bundle must answer alike everywhere.
+    Each convolution is first quantised alone and the change of the logits measured; errors of different layers nearly
+    add up, so the least disturbing ones are taken until their sum reaches the budget (0.2 % of the logits' variance
+    over images). Weights use seven bits of the eight: 8-bit sums saturate on x86 processors without VNNI, and a bundle
+    must answer alike everywhere.
 
     Args:
         content: a serialised float32 model.
-        batches: normalised training images, (N, 3, S, S) float32 each, in random order; never validation or test images.
+        batches: normalised training images, (N, 3, S, S) float32 each, in random order; never validation or test
+            images.
 
     Returns:
         The serialised model; what is not quantised is stored as float16.
@@ -95,7 +101,9 @@ def quantise_int8(content: bytes, batches: Sequence[FloatArray]) -> bytes:
     model = onnx.shape_inference.infer_shapes(onnx.load_from_string(content))
     probes = batches[:_PROBES]
     expected = _logits(content, probes)
-    errors = {name: _error(_logits(_quantise(model, [name], probes), probes), expected) for name in _large_convolutions(model)}
+    errors = {
+        name: _error(_logits(_quantise(model, [name], probes), probes), expected) for name in _large_convolutions(model)
+    }
     chosen: list[str] = []
     spent = 0.0
     for name in sorted(errors, key=errors.__getitem__):
@@ -104,7 +112,9 @@ def quantise_int8(content: bytes, batches: Sequence[FloatArray]) -> bytes:
             break
         chosen.append(name)
     if not chosen:
-        raise BundleError("int8: no convolution of this graph can be quantised without changing its answers; export fp16 instead")
+        raise BundleError(
+            "int8: no convolution of this graph can be quantised without changing its answers; export fp16 instead"
+        )
     return store_float16(_quantise(model, chosen, batches))
 
 
@@ -169,7 +179,9 @@ class Variant:
     images: int
 
 
-def measure_variant(weights: Weights, content: bytes, batches: Iterable[FloatArray], targets: npt.NDArray[np.int64]) -> Variant:
+def measure_variant(
+    weights: Weights, content: bytes, batches: Iterable[FloatArray], targets: npt.NDArray[np.int64]
+) -> Variant:
     """Classify the validation images with a graph, and time it.
 
     Args:
@@ -190,7 +202,9 @@ def measure_variant(weights: Weights, content: bytes, batches: Iterable[FloatArr
     found = sum(map(len, predicted))
     if first is None or found != len(targets):
         raise BundleError(f"{weights}: {found} validation images for {len(targets)} labels; the gate needs every one")
-    accuracy = float(recall_score(targets, np.concatenate(predicted), labels=np.unique(targets), average="macro", zero_division=0))
+    accuracy = float(
+        recall_score(targets, np.concatenate(predicted), labels=np.unique(targets), average="macro", zero_division=0)
+    )
     return Variant(weights, content, accuracy, _latency(session, first), len(targets))
 
 
@@ -211,21 +225,25 @@ def check_drop(reference: Variant, variant: Variant, *, max_drop: float = MAX_DR
     drop = reference.balanced_accuracy - variant.balanced_accuracy
     if drop > max_drop + 1e-12:
         raise BundleError(
-            f"{variant.weights} weights are refused: balanced accuracy on {variant.images} validation images falls from "
-            f"{reference.balanced_accuracy:.2%} to {variant.balanced_accuracy:.2%} ({100 * drop:.2f} points; at most "
-            f"{100 * max_drop:.2f} are allowed); export {'fp16 or ' if variant.weights == 'int8' else ''}fp32 instead"
+            f"{variant.weights} weights are refused: balanced accuracy on {variant.images} validation images falls from"
+            f" {reference.balanced_accuracy:.2%} to {variant.balanced_accuracy:.2%} ({100 * drop:.2f} points; at most"
+            f" {100 * max_drop:.2f} are allowed); export {'fp16 or ' if variant.weights == 'int8' else ''}fp32 instead"
         )
     return drop
 
 
 def _large_convolutions(model: onnx.ModelProto) -> list[str]:
     """Names of the convolutions with fixed weights over maps, not over pooled rows, columns or points."""
-    shapes = {value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in model.graph.value_info}
+    shapes = {
+        value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in model.graph.value_info
+    }
     constants = {tensor.name for tensor in model.graph.initializer}
     return [
         node.name
         for node in model.graph.node
-        if node.op_type == "Conv" and node.input[1] in constants and min(shapes.get(node.output[0], [0])[2:], default=0) > 1
+        if node.op_type == "Conv"
+        and node.input[1] in constants
+        and min(shapes.get(node.output[0], [0])[2:], default=0) > 1
     ]
 
 

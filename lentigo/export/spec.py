@@ -31,9 +31,13 @@ def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> S
         classes=run.labels.classes,
         input=InputSpec(size=recipe.final_size, mean=IMAGENET_MEAN, std=IMAGENET_STD),
         outputs=OutputSpec(
-            embedding=shapes["embedding"][0], cam=None if cam is None else (cam[1], cam[2]), atypicality=graph.abstention is not None
+            embedding=shapes["embedding"][0],
+            cam=None if cam is None else (cam[1], cam[2]),
+            atypicality=graph.abstention is not None,
         ),
-        network=NetworkSpec(name=recipe.network.name, options=recipe.network.options, parameters=profile.parameters, macs=profile.macs),
+        network=NetworkSpec(
+            name=recipe.network.name, options=recipe.network.options, parameters=profile.parameters, macs=profile.macs
+        ),
         weights=graph.weights,
         temperature=source.calibration.temperature or 1.0,
         abstention=graph.abstention,
@@ -66,16 +70,22 @@ def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> S
 def _metrics(metrics: Metrics, coverage: Coverage) -> dict[str, dict[str, Estimate]]:
     """Metrics in the form of ``spec.json``: ``test``, and ``test/<code>`` for each class; undefined ones are left out.
 
-    Besides the overall metrics, ``test`` holds ``ece_before``, ``log_loss_before`` and ``brier_before`` (without the temperature),
-    ``malignant_auc`` and ``malignant_sensitivity_at_specificity_0.90`` and its like. ``coverage`` is that of the prediction sets.
+    Besides the overall metrics, ``test`` holds ``ece_before``, ``log_loss_before`` and ``brier_before`` (without the
+    temperature), ``malignant_auc`` and ``malignant_sensitivity_at_specificity_0.90`` and its like. ``coverage`` is that
+    of the prediction sets.
     """
     overall = dict(metrics.overall)
     overall |= {f"{name}_before": value for name, value in metrics.before_temperature.items()}
     if metrics.malignant is not None:
         overall["malignant_auc"] = metrics.malignant.auc
-        overall |= {f"malignant_sensitivity_at_specificity_{at:.2f}": value for at, value in metrics.malignant.sensitivity_at.items()}
+        overall |= {
+            f"malignant_sensitivity_at_specificity_{at:.2f}": value
+            for at, value in metrics.malignant.sensitivity_at.items()
+        }
     found = {"test": overall | {"coverage": coverage.overall}}
-    found |= {f"test/{code}": {**values, "coverage": coverage.per_class[code]} for code, values in metrics.per_class.items()}
+    found |= {
+        f"test/{code}": {**values, "coverage": coverage.per_class[code]} for code, values in metrics.per_class.items()
+    }
     return {part: {name: value for name, value in values.items() if value.defined} for part, values in found.items()}
 
 

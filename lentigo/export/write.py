@@ -35,7 +35,8 @@ from lentigo.inference import softmax
 from lentigo.progress import shown
 from lentigo.training import Run, load_run
 
-# Predictions made on a GPU in bfloat16 differ from float32 on a CPU by up to a few hundredths; another checkpoint differs by far more.
+# Predictions made on a GPU in bfloat16 differ from float32 on a CPU by up to a few hundredths; another checkpoint
+# differs by far more.
 _ON_FILE_TOLERANCE = 0.05
 _ON_FILE_IMAGES = 32
 
@@ -54,20 +55,23 @@ def export_run(
 ) -> Bundle:
     """Write the bundle of a finished run.
 
-    Temperature, operating points and prediction sets are fitted on the run's validation predictions, figures and intervals measured on
-    its test predictions. Where the images are at hand, the graph also gets a score of how unlike the training images an image is.
+    Temperature, operating points and prediction sets are fitted on the run's validation predictions, figures and
+    intervals measured on its test predictions. Where the images are at hand, the graph also gets a score of how unlike
+    the training images an image is.
 
-    The bundle appears only once it gives its golden answers in every runtime at hand; until then, and where anything fails, what was
-    at ``out`` stays.
+    The bundle appears only once it gives its golden answers in every runtime at hand; until then, and where anything
+    fails, what was at ``out`` stays.
 
     Args:
         run_folder: a finished run.
         out: the bundle folder; ``bundle`` in the run folder when left out. A bundle that is there is replaced.
         about: what the bundle says of itself; all from the run when left out.
-        weights: ``fp32``; ``fp16`` (half the size) or ``int8``, both refused where they lose more than half a point of balanced
-            accuracy on validation. These two need the images.
-        compare: measure float16 and int8 weights too and put them in the card, whichever are exported. Needs the images.
-        data: the data set of the run; where the run says it was, when left out. Without it there is no abstention, and a warning.
+        weights: ``fp32``; ``fp16`` (half the size) or ``int8``, both refused where they lose more than half a point of
+            balanced accuracy on validation. These two need the images.
+        compare: measure float16 and int8 weights too and put them in the card, whichever are exported. Needs the
+            images.
+        data: the data set of the run; where the run says it was, when left out. Without it there is no abstention, and
+            a warning.
         cache: folder of decoded images; the user's cache folder when left out.
         resamples: bootstrap resamples behind each interval.
         progress: show a bar while images are decoded.
@@ -78,8 +82,8 @@ def export_run(
     Raises:
         TrainingError: no run folder, or its checkpoint is damaged.
         DataError: predictions that cannot be used, or data that are not the run's.
-        BundleError: the run is not finished, the network cannot be exported, the variant loses too much, or the bundle does not
-            give its golden answers.
+        BundleError: the run is not finished, the network cannot be exported, the variant loses too much, or the bundle
+            does not give its golden answers.
         OutputError: the disk refuses.
     """
     chosen, about = _weights(weights), about or About()
@@ -87,14 +91,19 @@ def export_run(
     _check_name(about.name or model_name(run))
     source = read_source(run, data, needed=chosen != "fp32" or compare, cache=cache, progress=progress)
     if source.images is None:
-        warnings.warn(f"{run.folder}: without the images of the run the bundle cannot abstain; say where they are (--data)", stacklevel=2)
+        warnings.warn(
+            f"{run.folder}: without the images of the run the bundle cannot abstain; say where they are (--data)",
+            stacklevel=2,
+        )
     domain = about.domain or data_domain(source.facts, run)
     graph = build_graph(source, chosen, compare=compare, kind=domain if domain in OTHER else None, progress=progress)
     figures = measure(source, resamples)
     spec = make_spec(source, graph, figures, about)
     graph = replace(graph, content=describe_graph(graph.content, spec))
     size, temperature = spec.input.size, spec.temperature
-    golden = make_golden(graph.content, size=size, mean=spec.input.mean, std=spec.input.std, temperature=temperature, weights=chosen)
+    golden = make_golden(
+        graph.content, size=size, mean=spec.input.mean, std=spec.input.std, temperature=temperature, weights=chosen
+    )
     parts = {MODEL: graph.content, CARD: _card(source, graph, figures, spec).encode("utf-8"), GOLDEN: golden}
     with tempfile.TemporaryDirectory(prefix="lentigo-") as staging:
         report = check_parity(write_bundle(Path(staging) / "bundle", spec, parts), graph.network)
@@ -103,7 +112,7 @@ def export_run(
 
 
 def read_source(run: Run, data: str | Path | None, *, needed: bool, cache: str | Path | None, progress: bool) -> Source:
-    """Read a run's predictions and images, and fit on its validation part; ``needed`` says whether there must be images.
+    """Read a run's predictions and images, and fit on its validation part; ``needed``: images must exist.
 
     Raises:
         BundleError: the run is not finished, has no validation predictions, or lacks images that are needed.
@@ -112,11 +121,15 @@ def read_source(run: Run, data: str | Path | None, *, needed: bool, cache: str |
     if not run.finished:
         done, epochs = run.record.get("epochs_done", 0), run.recipe.epochs
         raise BundleError(
-            f"{run.folder}: the run is not finished ({done} of {epochs} epochs); go on with lentigo train --resume, then export"
+            f"{run.folder}: the run is not finished ({done} of {epochs} epochs); go on with lentigo train --resume,"
+            " then export"
         )
     files = read_run(run.folder)
     if files.validation is None:
-        raise BundleError(f"{run.folder}: predictions/val.csv is missing; the temperature is fitted on it: train with a validation part")
+        raise BundleError(
+            f"{run.folder}: predictions/val.csv is missing; the temperature is fitted on it: train with a validation"
+            " part"
+        )
     images = read_images(run, data, needed=needed, cache=cache, progress=progress)
     facts = data_facts(run, files.test)
     return Source(run, files.validation, files.test, images, facts, learnt_facts(run, facts), calibrate(files))
@@ -133,7 +146,8 @@ def build_graph(source: Source, weights: Weights, *, compare: bool, kind: Kind |
         progress: show a bar.
 
     Raises:
-        BundleError: the network cannot be exported, answers otherwise than the predictions on file, or loses too much accuracy.
+        BundleError: the network cannot be exported, answers otherwise than the predictions on file, or loses too much
+            accuracy.
     """
     images, network = source.images, source.run.network()
     content = export_graph(network, source.run.recipe.final_size)
@@ -155,10 +169,16 @@ def measure(source: Source, resamples: int) -> Figures:
     calibration, test, labels = source.calibration, source.test, source.run.labels
     assert calibration.conformal is not None  # fitted on validation
     metrics = evaluate_predictions(
-        test, labels, resamples=resamples, temperature=calibration.temperature, thresholds=dict(calibration.thresholds or {})
+        test,
+        labels,
+        resamples=resamples,
+        temperature=calibration.temperature,
+        thresholds=dict(calibration.thresholds or {}),
     )
     probabilities = calibration.apply(test.probabilities)
-    coverage = measure_coverage(probabilities, test.targets, test.groups, calibration.conformal, labels.codes, resamples=resamples)
+    coverage = measure_coverage(
+        probabilities, test.targets, test.groups, calibration.conformal, labels.codes, resamples=resamples
+    )
     return Figures(metrics, coverage)
 
 
@@ -186,11 +206,14 @@ def _weights(weights: str) -> Weights:
 def _check_name(name: str) -> None:
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
         raise BundleError(
-            f"{name!r} cannot name a bundle: use lower-case letters, digits, '.', '_' and '-', and begin with a letter or digit"
+            f"{name!r} cannot name a bundle: use lower-case letters, digits, '.', '_' and '-', and begin with a letter"
+            " or digit"
         )
 
 
-def _abstention(content: bytes, source: Source, images: RunImages, kind: Kind | None, *, progress: bool) -> tuple[bytes, Abstention]:
+def _abstention(
+    content: bytes, source: Source, images: RunImages, kind: Kind | None, *, progress: bool
+) -> tuple[bytes, Abstention]:
     """The graph with its score of how unlike the training images an image is, and the entry of the specification."""
     phantoms = source.run.labels.codes if source.facts is DATA["phantoms"] else ()
     rows = images.rows("train")
@@ -198,7 +221,9 @@ def _abstention(content: bytes, source: Source, images: RunImages, kind: Kind | 
         train = collect_features(Session(content), images.batches(rows), lambda done: tick(done, len(rows)))
     validation = list(images.batches(images.rows("val")))
     size = images.pixels.shape[1]
-    return add_abstention(content, train, images.samples.targets[rows], validation, phantoms=phantoms, size=size, kind=kind)
+    return add_abstention(
+        content, train, images.samples.targets[rows], validation, phantoms=phantoms, size=size, kind=kind
+    )
 
 
 def _check_on_file(content: bytes, source: Source, images: RunImages) -> None:
@@ -215,8 +240,8 @@ def _check_on_file(content: bytes, source: Source, images: RunImages) -> None:
     difference = float(np.abs(found - expected).max())
     if difference > _ON_FILE_TOLERANCE:
         raise BundleError(
-            f"the exported network answers otherwise than predictions/val.csv (probabilities differ by up to {difference:.3f}): "
-            "the checkpoint and the predictions are not of one run; train again"
+            "the exported network answers otherwise than predictions/val.csv (probabilities differ by up to"
+            f" {difference:.3f}): the checkpoint and the predictions are not of one run; train again"
         )
 
 
@@ -254,8 +279,8 @@ def _data_note(source: Source) -> str:
         sizes = f", mostly {width} x {height} px"
     kinds = ", ".join(sorted(s.lstrip(".").upper() for s in found))
     return (
-        f"The images were re-encoded copies ({kinds}{sizes}) of the originals ({original}): compare the figures with those of models "
-        "trained and tested on the same copies, not with results on the originals."
+        f"The images were re-encoded copies ({kinds}{sizes}) of the originals ({original}): compare the figures with"
+        " those of models trained and tested on the same copies, not with results on the originals."
     )
 
 
@@ -264,7 +289,7 @@ def _refuse_differences(report: ParityReport, run: Run) -> None:
         return
     worst = max(report.failures, key=lambda d: d.difference)
     raise BundleError(
-        f"{run.folder}: the bundle does not give its golden answers and is not written: {len(report.failures)} of "
-        f"{len(report.differences)} comparisons fail, the worst {worst.quantity} of {worst.case!r} in {worst.runtime} by "
-        f"{worst.difference:.3g} (allowed {worst.tolerance:.3g})"
+        f"{run.folder}: the bundle does not give its golden answers and is not written: {len(report.failures)} of"
+        f" {len(report.differences)} comparisons fail, the worst {worst.quantity} of {worst.case!r} in {worst.runtime}"
+        f" by {worst.difference:.3g} (allowed {worst.tolerance:.3g})"
     )

@@ -72,9 +72,10 @@ class Classifier:
         spinning: let idle inference threads spin for a while, which answers single images sooner;
             off where other threads need the cores, as in a stream.
         batch: images of every inference, where that is known. ONNX Runtime then knows every shape and keeps its blocked
-            memory layout throughout: an image takes a sixth less time. Fewer images are filled up with empty ones, more are split.
-        maps: whether class-activation maps are computed; without them an image takes a fifteenth less time, and a session
-            30 ms more to open.
+            memory layout throughout: an image takes a sixth less time. Fewer images are filled up with empty ones, more
+            are split.
+        maps: whether class-activation maps are computed; without them an image takes a fifteenth less time, and a
+            session 30 ms more to open.
 
     Attributes:
         bundle: the bundle.
@@ -90,7 +91,13 @@ class Classifier:
     """
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, spinning: bool = True, batch: int | None = None, maps: bool = True
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        spinning: bool = True,
+        batch: int | None = None,
+        maps: bool = True,
     ) -> None:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, not {threads}")
@@ -114,7 +121,7 @@ class Classifier:
         return f"Classifier({spec.name} v{spec.version}: {classes}, {self.size} px, {spec.weights})"
 
     def for_stream(self, batch: int, *, maps: bool = True) -> Classifier:
-        """This classifier with one thread an inference, for streams, whose workers each run their own; itself, where that is so.
+        """This classifier with one thread an inference, for streams, whose workers each run their own.
 
         Args:
             batch: images of every inference.
@@ -133,8 +140,15 @@ class Classifier:
             BundleError: the network answers with NaN or infinity.
             ValueError: ``pixels`` has another shape or type.
         """
-        if pixels.ndim != 4 or len(pixels) == 0 or pixels.shape[1:] != (self.size, self.size, 3) or pixels.dtype != np.uint8:
-            raise ValueError(f"pixels must be (N, {self.size}, {self.size}, 3) uint8, not {pixels.shape} {pixels.dtype}")
+        if (
+            pixels.ndim != 4
+            or len(pixels) == 0
+            or pixels.shape[1:] != (self.size, self.size, 3)
+            or pixels.dtype != np.uint8
+        ):
+            raise ValueError(
+                f"pixels must be (N, {self.size}, {self.size}, 3) uint8, not {pixels.shape} {pixels.dtype}"
+            )
         return self.run_normalised(normalise(pixels, self.spec.input.mean, self.spec.input.std))
 
     def run_normalised(self, image: Floats) -> Outputs:
@@ -150,9 +164,17 @@ class Classifier:
         found = dict(zip(self._outputs, values, strict=True))
         for name, value in found.items():
             if not np.isfinite(value).all():
-                raise BundleError(f"{self.bundle.path}: the network's {name} holds NaN or infinity; export the bundle again")
+                raise BundleError(
+                    f"{self.bundle.path}: the network's {name} holds NaN or infinity; export the bundle again"
+                )
         logits = found["logits"]
-        return Outputs(logits, softmax(logits, self.spec.temperature), found["embedding"], found.get("cam"), found.get("atypicality"))
+        return Outputs(
+            logits,
+            softmax(logits, self.spec.temperature),
+            found["embedding"],
+            found.get("cam"),
+            found.get("atypicality"),
+        )
 
     def _run(self, image: Floats) -> list[Floats]:
         batch = self.batch
@@ -206,7 +228,9 @@ class Classifier:
         outputs = self.run(pixels)
         return [self.prediction(outputs, i, pixels[i], source, extents[i]) for i, source in enumerate(sources)]
 
-    def prediction(self, outputs: Outputs, index: int, pixels: Pixels, source: ImageSource | None, extent: tuple[int, int]) -> Prediction:
+    def prediction(
+        self, outputs: Outputs, index: int, pixels: Pixels, source: ImageSource | None, extent: tuple[int, int]
+    ) -> Prediction:
         """Wrap one image's outputs.
 
         Args:
@@ -243,11 +267,14 @@ class Classifier:
         return judge(self.spec, outputs.probabilities[index].tolist(), atypicality, judge_quality(pixels))
 
 
-def load(name_or_path: str | Path = DEFAULT, *, threads: int | None = None, batch: int | None = None, maps: bool = True) -> Classifier:
+def load(
+    name_or_path: str | Path = DEFAULT, *, threads: int | None = None, batch: int | None = None, maps: bool = True
+) -> Classifier:
     """Load a classifier by the name of a packaged bundle, from a folder, or from the Hugging Face Hub.
 
     Args:
-        name_or_path: a packaged bundle's name, a bundle folder, a run folder that has one, or ``hf://USER/NAME[@REVISION]``.
+        name_or_path: a packaged bundle's name, a bundle folder, a run folder that has one, or
+            ``hf://USER/NAME[@REVISION]``.
         threads: threads of one inference; None takes all cores.
         batch: images of every inference, where that is known (quicker; see `Classifier`).
         maps: whether class-activation maps are computed (quicker without).
@@ -303,7 +330,9 @@ def _session(bundle: Bundle, threads: int | None, spinning: bool, batch: int | N
         model = content if outputs is None else keep_outputs(content, outputs)
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exception types, whatever is wrong with the file
-        raise BundleError(f"{bundle.model}: ONNX Runtime cannot load it ({first_line(error)}); export the bundle again") from None
+        raise BundleError(
+            f"{bundle.model}: ONNX Runtime cannot load it ({first_line(error)}); export the bundle again"
+        ) from None
 
 
 def _expected_outputs(spec: Spec, *, maps: bool) -> dict[str, list[int]]:

@@ -1,12 +1,13 @@
 """The engine for more than one machine: the same rows as the local stream, on Ray Data.
 
-Three stages follow each other through Ray's object store: *read* fetches a chunk of files, *decode* turns them into the network's
-pixels, *infer* runs them through a classifier that an actor opens once and keeps. Only names go in and only rows come back, in
-order; they pass through the same table as those of the local engine, so that ``--resume``, Ctrl-C and every format work alike. Where a
-machine goes down, Ray does its chunks again elsewhere; every row carries its number, and the driver takes each number once.
+Three stages follow each other through Ray's object store: *read* fetches a chunk of files, *decode* turns them into the
+network's pixels, *infer* runs them through a classifier that an actor opens once and keeps. Only names go in and only
+rows come back, in order; they pass through the same table as those of the local engine, so that ``--resume``, Ctrl-C
+and every format work alike. Where a machine goes down, Ray does its chunks again elsewhere; every row carries its
+number, and the driver takes each number once.
 
-The bundle travels to the actors as bytes. Each machine needs lentigo with the extra ``ray``, and must be able to read the images: from an
-object store, or from a folder that all share.
+The bundle travels to the actors as bytes. Each machine needs lentigo with the extra ``ray``, and must be able to read
+the images: from an object store, or from a folder that all share.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def ray_stream(
     workers: int | None = None,
     fast_decode: bool = False,
 ) -> Generator[list[Row], None, None]:
-    """Classify items on a Ray cluster: the one this process is connected to, the one ``RAY_ADDRESS`` names, or one of this machine.
+    """Classify items on a Ray cluster: the connected one, that of ``RAY_ADDRESS``, or a local one.
 
     Args:
         classifier: the model; its bundle is sent to the actors.
@@ -122,7 +123,9 @@ def _cluster() -> Iterator[int]:
         try:
             ray.init(configure_logging=True, logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
         except Exception as error:  # Ray raises bare ones where a node does not come up in time
-            raise DataError(f"no Ray cluster can be reached or started ({first_line(error)}); see RAY_ADDRESS") from None
+            raise DataError(
+                f"no Ray cluster can be reached or started ({first_line(error)}); see RAY_ADDRESS"
+            ) from None
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         yield max(1, int(cluster.cluster_resources().get("CPU", 1)))
@@ -135,7 +138,9 @@ def _content(bundle: Bundle) -> dict[str, bytes]:
     try:
         return {name: (bundle.path / name).read_bytes() for name in (SPEC, *bundle.spec.files)}
     except OSError as error:
-        raise BundleError(f"{error.filename}: cannot be read ({error.strerror}); fetch or export the bundle again") from None
+        raise BundleError(
+            f"{error.filename}: cannot be read ({error.strerror}); fetch or export the bundle again"
+        ) from None
 
 
 def _listing(items: Iterable[Item]) -> list[Any]:
@@ -146,7 +151,9 @@ def _listing(items: Iterable[Item]) -> list[Any]:
     numbers, feed, blocks = count(), iter(items), []
     while chunk := list(islice(feed, BLOCK)):
         rows = [(next(numbers), item.path, _source(item), item.error) for item in chunk]
-        columns = [pyarrow.array(column, kind) for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)]
+        columns = [
+            pyarrow.array(column, kind) for column, kind in zip(zip(*rows, strict=True), schema.types, strict=True)
+        ]
         blocks.append(pyarrow.table(columns, schema=schema))
     return blocks
 
@@ -230,7 +237,12 @@ class _Infer:
 
         columns = (table[name].to_pylist() for name in ("path", "pixels", "error"))
         items = [
-            Item(path, None if pixels is None else np.frombuffer(pixels, np.uint8).reshape(self.size, self.size, 3), "", error)
+            Item(
+                path,
+                None if pixels is None else np.frombuffer(pixels, np.uint8).reshape(self.size, self.size, 3),
+                "",
+                error,
+            )
             for path, pixels, error in zip(*columns, strict=True)
         ]
         rows: list[str] = []
@@ -238,7 +250,8 @@ class _Infer:
         try:
             for start in range(0, len(items), self.batch):
                 rows += [json.dumps(asdict(row)) for row in self.worker(items[start : start + self.batch])]
-        except BundleError as error:  # told to the driver as a value: a raised one would be tried again, and lose its type
+        # Told to the driver as a value: a raised one would be tried again, and lose its type.
+        except BundleError as error:
             rows, fatal = [""] * len(items), str(error)
         return pyarrow.table({"number": table["number"], "row": rows, "fatal": pyarrow.array([fatal] * len(items))})
 
@@ -259,7 +272,9 @@ def _collect(pipeline: Any, total: int) -> Iterator[list[Row]]:
                     fresh.append(_row(record["row"]))
             yield fresh
     except RayError as error:
-        raise OutputError(f"the Ray cluster gave up ({first_line(error)}); the rows so far are kept, go on with --resume") from None
+        raise OutputError(
+            f"the Ray cluster gave up ({first_line(error)}); the rows so far are kept, go on with --resume"
+        ) from None
     if not seen.all():
         raise OutputError(f"{int((~seen).sum()):,} of {total:,} images were lost on the cluster; go on with --resume")
 

@@ -14,7 +14,11 @@ _BENIGN, _MALIGNANT, _UNKNOWN = (55, 114, 176), (190, 73, 46), (110, 110, 130)  
 
 
 def draw(
-    title: str, panels: Sequence[tuple[str, Image.Image]], note: str, classes: Sequence[tuple[ClassLabel, float]], foot: str
+    title: str,
+    panels: Sequence[tuple[str, Image.Image]],
+    note: str,
+    classes: Sequence[tuple[ClassLabel, float]],
+    foot: str,
 ) -> Image.Image:
     """Draw an answer as one picture, about 1,350 pixels wide with two panels.
 

@@ -1,8 +1,9 @@
 """Graphs before ONNX Runtime has them: what one may hold, and the same graph with fewer outputs.
 
-`check_operators` refuses what could run without end or read other files. `keep_outputs` takes out what nobody wants, since ONNX Runtime
-computes all that a graph has, asked for or not. The ``onnx`` package would do both, but is no part of the use wing. The encoding of
-protocol buffers is simple, and only a few fields are looked at: the others stay as they are.
+`check_operators` refuses what could run without end or read other files. `keep_outputs` takes out what nobody wants,
+since ONNX Runtime computes all that a graph has, asked for or not. The ``onnx`` package would do both, but is no part
+of the use wing. The encoding of protocol buffers is simple, and only a few fields are looked at: the others stay as
+they are.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from lentigo.errors import BundleError
 from lentigo.text import one_line
 
 _OPERATORS = """
-    Abs Add And ArgMax ArgMin AveragePool BatchNormalization BitShift Cast CastLike Ceil Celu Clip Concat Constant ConstantOfShape
-    Conv ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand
-    Flatten Floor Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
-    GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu Less
-    LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish Mod Mul
-    Neg Not OneHot Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization Range Reciprocal ReduceL1 ReduceL2
-    ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round
-    ScatterElements ScatterND Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum
-    Swish Tan Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Where Xor
+    Abs Add And ArgMax ArgMin AveragePool BatchNormalization BitShift Cast CastLike Ceil Celu Clip Concat
+    Constant ConstantOfShape Conv ConvTranspose Cos CumSum DepthToSpace DequantizeLinear Div Dropout
+    DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm
+    GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish
+    Hardmax Identity InstanceNormalization IsInf IsNaN LayerNormalization LeakyRelu Less LessOrEqual Log
+    LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish
+    Mod Mul Neg Not OneHot Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization Range
+    Reciprocal ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd
+    ReduceSum ReduceSumSquare Relu Reshape Resize Round ScatterElements ScatterND Selu Shape Sigmoid Sign Sin
+    Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh ThresholdedRelu
+    Tile TopK Transpose Trilu Unsqueeze Where Xor
 """
 OPERATORS = frozenset(_OPERATORS.split())
-"""What a bundle's graph may hold: operators whose work is bounded by their tensors. Control flow (Loop, Scan, If), sequences, strings,
-local functions and other domains than ONNX's own are not among them."""
+"""What a bundle's graph may hold: operators whose work is bounded by their tensors. Control flow (Loop, Scan, If),
+sequences, strings, local functions and other domains than ONNX's own are not among them."""
 MAX_NODES = 20_000
 
 # Where messages with nodes lie: message -> field number -> the message in it (onnx.proto).
@@ -45,8 +48,8 @@ def check_operators(content: bytes) -> None:
         content: an ONNX model.
 
     Raises:
-        BundleError: an operator that is not in `OPERATORS`, a graph within a node, a local function, weights in other files, too many
-            nodes, or no ONNX model.
+        BundleError: an operator that is not in `OPERATORS`, a graph within a node, a local function, weights in other
+            files, too many nodes, or no ONNX model.
     """
     nodes = 0
     queue = [("Model", memoryview(content))]
@@ -59,7 +62,10 @@ def check_operators(content: bytes) -> None:
                 text = bytes(value).decode("utf-8", "replace")
                 operator, domain = (text, domain) if number == 4 else (operator, text)
             elif inner in ("Function", "Training"):
-                raise BundleError(f"the graph has a {'local function' if inner == 'Function' else 'training part'}, which no bundle needs")
+                raise BundleError(
+                    f"the graph has a {'local function' if inner == 'Function' else 'training part'}, which no bundle"
+                    " needs"
+                )
             elif kind == "Attribute" and inner == "Graph":
                 raise BundleError("the graph has a graph within a node (control flow), which could run without end")
             elif kind == "Tensor" and number in (13, 14) and bytes(value) not in (b"", b"\0"):

@@ -1,7 +1,8 @@
-"""Bundles on the Hugging Face Hub, or on any server that speaks its API (``HF_ENDPOINT``): written and read as they are.
+"""Write bundles to and read them from the Hugging Face Hub or a server with its API (``HF_ENDPOINT``).
 
-An address is ``hf://USER/NAME``, with ``@REVISION`` for a branch, a tag or a commit. Only a commit always names the same files.
-Downloads go into the library's own cache (``HF_HOME``), and every file is held against its SHA-256 in ``spec.json`` as in any other bundle.
+An address is ``hf://USER/NAME``, with ``@REVISION`` for a branch, a tag or a commit. Only a commit always names the
+same files. Downloads go into the library's own cache (``HF_HOME``), and every file is held against its SHA-256 in
+``spec.json`` as in any other bundle.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from lentigo import NOTICE, __version__
 from lentigo.bundle import CARD, GOLDEN, MAX_MODEL, MAX_TEXT, MODEL, SPEC, Bundle, Spec, read_spec
 from lentigo.errors import BundleError, MissingExtraError, OutputError, first_line
 
-ADDRESS = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")  # one slash: as a path writes it
+# One slash: as a path writes it.
+ADDRESS = re.compile(r"hf:/{1,2}(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FILES = (SPEC, MODEL, CARD, GOLDEN)
 
@@ -28,8 +30,8 @@ def is_address(name: str | Path) -> bool:
 def fetch_bundle(address: str | Path) -> Bundle:
     """Download a bundle, or take it from the cache, and verify it.
 
-    A commit that is in the cache is used without asking the hub. Anything else is looked up; where the hub cannot be reached, the revision
-    as last seen is taken from the cache, with a warning. A damaged copy is fetched once more.
+    A commit that is in the cache is used without asking the hub. Anything else is looked up; where the hub cannot be
+    reached, the revision as last seen is taken from the cache, with a warning. A damaged copy is fetched once more.
 
     Args:
         address: ``hf://USER/NAME`` or ``hf://USER/NAME@REVISION``.
@@ -51,7 +53,10 @@ def fetch_bundle(address: str | Path) -> Bundle:
     except Exception as error:  # of the library, its HTTP client and the disk, which share no base
         if cached is None or not _unreachable(hub, error):
             raise _explained(hub, address, error) from None
-        warnings.warn(f"{address}: the hub cannot be reached; its copy in the cache is used, commit {cached.name[:12]}", stacklevel=2)
+        warnings.warn(
+            f"{address}: the hub cannot be reached; its copy in the cache is used, commit {cached.name[:12]}",
+            stacklevel=2,
+        )
         return Bundle.open(cached)
     try:
         return Bundle.open(folder)
@@ -91,9 +96,15 @@ def push_bundle(bundle: Bundle, repo: str, *, revision: str | None = None, priva
         api.create_repo(repo, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo, branch=revision, exist_ok=True)
-        commit = api.create_commit(repo, changes, revision=revision, commit_message=f"{bundle.spec.name} version {bundle.spec.version}")
+        commit = api.create_commit(
+            repo, changes, revision=revision, commit_message=f"{bundle.spec.name} version {bundle.spec.version}"
+        )
     except Exception as error:  # as in `fetch_bundle`
-        login = "; log in with: hf auth login" if getattr(getattr(error, "response", None), "status_code", 0) in (401, 403) else ""
+        login = (
+            "; log in with: hf auth login"
+            if getattr(getattr(error, "response", None), "status_code", 0) in (401, 403)
+            else ""
+        )
         raise OutputError(f"hf://{repo}: cannot be written ({first_line(error)}){login}") from None
     return f"hf://{repo}@{commit.oid}"
 
@@ -128,7 +139,9 @@ def hub_card(bundle: Bundle, repo: str) -> str:
 def _parse(address: str | Path) -> tuple[str, str]:
     found = ADDRESS.fullmatch(str(address))
     if found is None:
-        raise BundleError(f"{address}: no address of a model on the hub, such as hf://USER/NAME or hf://USER/NAME@REVISION")
+        raise BundleError(
+            f"{address}: no address of a model on the hub, such as hf://USER/NAME or hf://USER/NAME@REVISION"
+        )
     return found["repo"], found["revision"] or "main"
 
 

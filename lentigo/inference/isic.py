@@ -23,7 +23,8 @@ class Submission:
 
     Args:
         codes: the model's classes, in the order of the probabilities.
-        challenge: ``isic2018`` (task 3), ``isic2019``, or ``isic`` for the first of them that has all the model's classes.
+        challenge: ``isic2018`` (task 3), ``isic2019``, or ``isic`` for the first of them that has all the model's
+            classes.
 
     Raises:
         DataError: no such challenge, or one that lacks a class of the model.
@@ -35,12 +36,15 @@ class Submission:
 
     def __init__(self, codes: Sequence[str], challenge: str = "isic") -> None:
         if challenge != "isic" and challenge not in CHALLENGES:
-            raise DataError(f"--format {challenge}: no such format{did_you_mean(challenge, ('rows', 'isic', *CHALLENGES))}")
+            raise DataError(
+                f"--format {challenge}: no such format{did_you_mean(challenge, ('rows', 'isic', *CHALLENGES))}"
+            )
         fitting = [name for name in CHALLENGES if challenge in ("isic", name) and not self._foreign(codes, name)]
         if not fitting:
             name = challenge if challenge in CHALLENGES else "isic2018"
             raise DataError(
-                f"the model's classes {', '.join(self._foreign(codes, name))} are none of {name}'s: {', '.join(CHALLENGES[name])}"
+                f"the model's classes {', '.join(self._foreign(codes, name))} are none of {name}'s:"
+                f" {', '.join(CHALLENGES[name])}"
             )
         self.challenge = fitting[0]
         self.columns = CHALLENGES[self.challenge]

@@ -1,4 +1,4 @@
-"""Several pictures of one lesion: one answer, the mean over the pictures that the model can judge, as in the phone app."""
+"""Several pictures of one lesion: the mean over those that the model can judge, as in the phone app."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def group_key(group_by: str, sources: Sequence[str]) -> Key:
     r"""What tells the lesion of an image from its path.
 
     Args:
-        group_by: a column of the lists (.csv) among the sources, or a regular expression on file names: what its brackets hold is
-            the lesion, all of the match without brackets. A picture that neither names stands alone.
+        group_by: a column of the lists (.csv) among the sources, or a regular expression on file names: what its
+            brackets hold is the lesion, all of the match without brackets. A picture that neither names stands alone.
         sources: what is classified.
 
     Raises:
@@ -42,7 +42,9 @@ def group_key(group_by: str, sources: Sequence[str]) -> Key:
     try:
         pattern = re.compile(group_by)
     except re.error as error:
-        raise DataError(f"--group-by {group_by!r}: neither a column of a list nor a regular expression ({error})") from None
+        raise DataError(
+            f"--group-by {group_by!r}: neither a column of a list nor a regular expression ({error})"
+        ) from None
 
     def by_name(path: str) -> str:
         found = pattern.search(PurePath(path.replace("\\", "/")).name) or pattern.search(path)
@@ -58,8 +60,9 @@ def _plain(column: str) -> str:
 def merge_rows(rows: Sequence[Row], key: Key, spec: Spec) -> list[Row]:
     """One row a lesion, in the order in which lesions first appear; ``path`` is the lesion.
 
-    Probabilities are the mean over the pictures for which the model does not abstain; where it abstains for all, over all of them, and
-    their reasons stand. A hint tells how many pictures were averaged, and that they disagree where their likeliest classes differ.
+    Probabilities are the mean over the pictures for which the model does not abstain; where it abstains for all, over
+    all of them, and their reasons stand. A hint tells how many pictures were averaged, and that they disagree where
+    their likeliest classes differ.
 
     Args:
         rows: one a picture.

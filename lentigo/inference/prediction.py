@@ -113,8 +113,12 @@ class Prediction(Verdict):
     def _repr_html_(self) -> str:
         """The answer in a notebook: picture, heat map where there is one, and classes with their probabilities."""
         pictures = [self.picture(), *([self.overlay()] if self.cam is not None else [])]
-        images = "".join(f'<img alt="" style="height:200px;margin-right:8px" src="{_data_uri(image)}">' for image in pictures)
-        rows = "".join(f"<tr><td>{escape(c.en)}</td><td>{100 * p:.1f} %</td></tr>" for c, p in self.top(len(self.labels)))
+        images = "".join(
+            f'<img alt="" style="height:200px;margin-right:8px" src="{_data_uri(image)}">' for image in pictures
+        )
+        rows = "".join(
+            f"<tr><td>{escape(c.en)}</td><td>{100 * p:.1f} %</td></tr>" for c, p in self.top(len(self.labels))
+        )
         said = f"<p>can't tell: {escape('; '.join(self.reasons))}</p>" if self.reasons else ""
         return f"<div>{images}{said}<table>{rows}</table><p>{escape(self.model)}. {escape(NOTICE)}</p></div>"
 
@@ -207,11 +211,17 @@ class Prediction(Verdict):
     def __str__(self) -> str:
         best = self.labels.classes[self.index]
         name = f"{self.path or 'image'}: "
-        head = name + (f"can't tell: {'; '.join(self.reasons)}" if self.abstained else f"{best.en} ({best.code}) {self.confidence:.1%}")
+        head = name + (
+            f"can't tell: {'; '.join(self.reasons)}"
+            if self.abstained
+            else f"{best.en} ({best.code}) {self.confidence:.1%}"
+        )
         lines = [head]
         if self.malignant is not None:
             above = [name.replace("_", " ") + " %" for name, reached in self.operating_points.items() if reached]
-            lines.append(f"  malignant classes together {self.malignant:.1%}" + (f", above {', '.join(above)}" if above else ""))
+            lines.append(
+                f"  malignant classes together {self.malignant:.1%}" + (f", above {', '.join(above)}" if above else "")
+            )
         if self.prediction_set is not None and not self.abstained:
             lines.append(f"  prediction set: {', '.join(self.prediction_set) or 'empty, no class is likely enough'}")
         lines += [f"  hint: {hint}" for hint in self.hints]
@@ -227,7 +237,9 @@ class Prediction(Verdict):
 
     def _map(self, code: str | None) -> Floats:
         if self.cam is None:
-            raise BundleError(f"model {self.model} exports no class-activation maps: its network has no pooled linear head")
+            raise BundleError(
+                f"model {self.model} exports no class-activation maps: its network has no pooled linear head"
+            )
         chosen: Floats = self.cam[self.index if code is None else self.labels.index(code)]
         return chosen
 

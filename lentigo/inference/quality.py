@@ -1,8 +1,8 @@
 """Image quality: exposure, sharpness, and whether anything stands out.
 
-Measured on the very pixels that the network sees. ``quality.json`` holds the thresholds, for this module and for the phone app alike; the
-golden vectors hold both to the same measures. Two levels: *hint* (the answer stands, the picture could be better) and *refuse*
-("can't tell"). How often each fires on real and on spoilt images is in docs/predict.md.
+Measured on the very pixels that the network sees. ``quality.json`` holds the thresholds, for this module and for the
+phone app alike; the golden vectors hold both to the same measures. Two levels: *hint* (the answer stands, the picture
+could be better) and *refuse* ("can't tell"). How often each fires on real and on spoilt images is in docs/predict.md.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ class Quality:
     Attributes:
         brightness: mean luma, 0 to 255.
         burnt: share of pixels that are burnt out (luma 250 and above).
-        structure: how much a 14 x 14 grid of block means varies in luma and colour, levels of 255: low where nothing stands out.
+        structure: how much a 14 x 14 grid of block means varies in luma and colour, levels of 255: low where nothing
+            stands out.
         sharpness: variance of the luma's Laplacian (Pech-Pacheco et al., ICPR 2000): low where nothing is sharp.
     """
 

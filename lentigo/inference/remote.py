@@ -1,7 +1,7 @@
 """Images at addresses: object stores (``s3://``, ``gs://``) and ``file://``, listed and read through pyarrow.
 
-Schemes that pyarrow does not know itself (``abfs://``, ``hf://``, ...) go through fsspec where that and its driver are installed.
-Credentials, region and endpoint come from the environment, as these libraries' own pages describe.
+Schemes that pyarrow does not know itself (``abfs://``, ``hf://``, ...) go through fsspec where that and its driver are
+installed. Credentials, region and endpoint come from the environment, as these libraries' own pages describe.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _open(scheme: str, bucket: str, options: str) -> Any:
 
 
 def _split(address: str) -> tuple[str, str]:
-    """An address and its options (``?region=...``); names of files may hold a question mark, so only known words count."""
+    """An address and its options (``?region=...``); only known words count, as file names may hold ``?``."""
     base, mark, options = address.rpartition("?")
     known = ("region=", "endpoint_override=", "scheme=", "anonymous=", "allow_", "retry_limit_seconds=")
     return (base, mark + options) if options.startswith(known) else (address, "")

@@ -30,7 +30,18 @@ MAX_BYTES = 256 * 2**20
 _SNIFFED = 512
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ARRAYS = (".npy", ".npz")
-_LIST_COLUMNS = ("path", "image", "filepath", "file", "filename", "imagepath", "imagename", "imageid", "isicid", "imgid")
+_LIST_COLUMNS = (
+    "path",
+    "image",
+    "filepath",
+    "file",
+    "filename",
+    "imagepath",
+    "imagename",
+    "imageid",
+    "isicid",
+    "imgid",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +69,10 @@ class Sources:
         sources: any of: an image; a folder (searched with its sub-folders, sorted by name; hidden files and
             links to folders are passed over); a glob such as ``shots/**/*.jpg``; an archive (.zip, .tar,
             .tar.gz, .tar.bz2, .tar.xz); a .csv with a column ``path`` or ``image`` (relative to the CSV's folder);
-            a .npy or .npz of uint8 images (N, H, W, 3); ``-`` for paths on standard input, one a line, or one image there.
-        remote: addresses (``s3://``, ``gs://``, ``file://``) are taken too; archives and arrays are not, since their images have
-            no address of their own that another machine could read.
+            a .npy or .npz of uint8 images (N, H, W, 3); ``-`` for paths on standard input, one a line, or one image
+            there.
+        remote: addresses (``s3://``, ``gs://``, ``file://``) are taken too; archives and arrays are not, since their
+            images have no address of their own that another machine could read.
 
     Raises:
         DataError: a .csv that has neither column, nothing given, or a kind of source that ``remote`` rules out.
@@ -76,10 +88,18 @@ class Sources:
         for source in self._given:
             if is_address(source) and not remote and not source.startswith(("http://", "https://")):
                 raise DataError(
-                    f"{source}: an address, not a path; add --engine ray (pip install 'lentigo[ray]'), or download the images first"
+                    f"{source}: an address, not a path; add --engine ray (pip install 'lentigo[ray]'), or download the"
+                    " images first"
                 )
-            if remote and source.lower().endswith((*_ARCHIVES, *_ARRAYS)) and (is_address(source) or Path(source).is_file()):
-                raise DataError(f"{source}: archives and arrays are read without --engine ray only; unpack it, or leave the engine out")
+            if (
+                remote
+                and source.lower().endswith((*_ARCHIVES, *_ARRAYS))
+                and (is_address(source) or Path(source).is_file())
+            ):
+                raise DataError(
+                    f"{source}: archives and arrays are read without --engine ray only; unpack it, or leave the"
+                    " engine out"
+                )
             if source.lower().endswith(".csv") and Path(source).is_file():
                 _list_column(source)
         self._keys = _unique([_flat(Path(source).name) or "images" for source in self._given])
@@ -93,7 +113,11 @@ class Sources:
         total = 0
         for source, key in zip(self._given, self._keys, strict=True):
             lower = source.lower()
-            if source == "-" or is_address(source) or (lower.endswith((*_ARCHIVES, *_ARRAYS)) and Path(source).is_file()):
+            if (
+                source == "-"
+                or is_address(source)
+                or (lower.endswith((*_ARCHIVES, *_ARRAYS)) and Path(source).is_file())
+            ):
                 return None
             total += sum(1 for _ in self._walk(source, key))
         return total
@@ -103,9 +127,13 @@ class Sources:
         if source == "-":
             yield from _read_stdin()
         elif is_address(source) and not source.startswith(("http://", "https://")):
-            yield from _some((_file(address) for address in list_images(source, _wanted)), source, key, "no images in this folder")
+            yield from _some(
+                (_file(address) for address in list_images(source, _wanted)), source, key, "no images in this folder"
+            )
         elif Path(source).is_dir():
-            yield from _some(_read_folder(source, "" if len(self._given) == 1 else key), source, key, "no images in this folder")
+            yield from _some(
+                _read_folder(source, "" if len(self._given) == 1 else key), source, key, "no images in this folder"
+            )
         elif not os.path.lexists(source) and glob.has_magic(source):
             found = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute patterns)
             matches = (path for path in found if not Path(path).is_dir())
@@ -142,7 +170,9 @@ def _file(path: str) -> Item:
 
 def _wanted(name: str) -> bool:
     # Formats that cannot be read are wanted too: a row that says so beats silence.
-    return not is_rubbish(name) and (is_image_name(name) or is_extra_name(name) or PurePosixPath(name).suffix.lower() in FOREIGN_SUFFIXES)
+    return not is_rubbish(name) and (
+        is_image_name(name) or is_extra_name(name) or PurePosixPath(name).suffix.lower() in FOREIGN_SUFFIXES
+    )
 
 
 def _wanted_member(name: str) -> bool:

@@ -98,8 +98,8 @@ def predict_paths(
     Args:
         classifier: the model.
         sources: what `lentigo.inference.sources.Sources` takes: images, folders, globs, archives, lists, arrays.
-        out: a table, written as results come: .csv, .jsonl or .parquet, with the columns ``path``, one a class code (its
-            probability), and those of `lentigo.inference.table.Row`.
+        out: a table, written as results come: .csv, .jsonl or .parquet, with the columns ``path``, one a class code
+            (its probability), and those of `lentigo.inference.table.Row`.
         heatmaps: a folder for one picture an image, with the evidence for its most probable class drawn over it.
         batch: images in one inference.
         workers: threads that decode and infer; None takes all cores.
@@ -118,8 +118,8 @@ def predict_paths(
         OutputError: the table or a heat map cannot be written; the rows so far stay and can be resumed.
         DataError: a list without a column of paths, or no sources.
         BundleError: the network exports no maps although heat maps are asked for, or answers with NaN.
-        KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table, which a note of the
-            exception names.
+        KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table, which a note
+            of the exception names.
     """
     engines: dict[str, Callable[..., Generator[list[Row], None, None]]] = {"local": predict_stream, "ray": ray_stream}
     if engine not in engines:
@@ -132,13 +132,16 @@ def predict_paths(
     table = None if out is None else open_table(out, classifier.labels.codes, resume=resume)
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with an image stands in its row, not on the screen
+        # What is wrong with an image stands in its row, not on the screen.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
         if table is not None:
             stack.push(partial(_keep, table))
         bar = stack.enter_context(_bar(items, table)) if progress else None
         wanted = _undone(items, table, summary)
         more = {"embeddings": True} if embeddings else {}
-        chunks = engines[engine](classifier, wanted, heatmaps=heatmaps, batch=batch, workers=workers, fast_decode=fast_decode, **more)
+        chunks = engines[engine](
+            classifier, wanted, heatmaps=heatmaps, batch=batch, workers=workers, fast_decode=fast_decode, **more
+        )
         for rows in stack.enter_context(closing(chunks)):
             if table is not None:
                 table.write(rows)
@@ -205,7 +208,9 @@ def predict_stream(
         pool.shutdown(cancel_futures=True)
 
 
-def _keep(table: Table, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+def _keep(
+    table: Table, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+) -> None:
     """When a run breaks off, leave the rows so far as a valid table; the first error is the one that is told."""
     if error is not None:
         path = table.part
@@ -229,7 +234,14 @@ def _undone(items: Iterable[Item], table: Table | None, summary: Summary) -> Ite
 def _bar(items: Sources, table: Table | None) -> Iterator[Callable[[Summary], None]]:
     """A progress bar on standard error with images a second and the time left."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("classifying"),

@@ -2,7 +2,8 @@
 
 Rows go to ``<out>.part`` and are flushed chunk by chunk. When all is done, or the user stops, the part
 file becomes the result. After a crash or a full disk the part file is still there, and `resume` takes it up,
-without its last line where that was cut off. Parquet, which cannot be appended to, is made from a CSV part file at the end.
+without its last line where that was cut off. Parquet, which cannot be appended to, is made from a CSV part file at the
+end.
 """
 
 from __future__ import annotations
@@ -72,13 +73,19 @@ class Row:
         )
 
     def cells(self, classes: int) -> tuple[float | str | None, ...]:
-        """The values in the order of the columns; several in one cell are joined with ``"; "``, what is missing is None.
+        """The values in the order of the columns; several in a cell are joined with ``"; "``, missing is None.
 
         Args:
             classes: how many probability columns there are.
         """
         numbers = self.probabilities or (None,) * classes
-        joined = (_joined(self.flagged), _joined(self.prediction_set), self.atypicality, _joined(self.reasons), _joined(self.hints))
+        joined = (
+            _joined(self.flagged),
+            _joined(self.prediction_set),
+            self.atypicality,
+            _joined(self.reasons),
+            _joined(self.hints),
+        )
         return (self.path, *numbers, self.label or None, self.malignant_share, *joined, self.error or None)
 
 
@@ -114,7 +121,8 @@ class Table(ABC):
             if path.is_dir():
                 raise OutputError(f"{path}: a folder; name a file, such as {path / 'results.csv'}")
             fresh = not (resume and self._take_up())
-            self._file = self.part.open("wb" if fresh else "ab", buffering=0)  # no buffer that a failed write leaves for later
+            # No buffer that a failed write leaves for later.
+            self._file = self.part.open("wb" if fresh else "ab", buffering=0)
             if fresh:
                 self._append(self._header())
         except OSError as error:
@@ -182,8 +190,8 @@ class Table(ABC):
 
     def _other_columns(self, found: Sequence[str]) -> OutputError:
         return OutputError(
-            f"{self.path}: holds results of another model (columns {', '.join(found)}; expected {', '.join(self.columns)}); "
-            "choose another --out or do without --resume"
+            f"{self.path}: holds results of another model (columns {', '.join(found)}; expected"
+            f" {', '.join(self.columns)}); choose another --out or do without --resume"
         )
 
     def _finish(self) -> None:
@@ -273,7 +281,9 @@ class ParquetTable(CsvTable):
             next(reader)
             with self._parquet.ParquetWriter(temporary, schema) as writer:
                 for chunk in _chunks(reader, _PARQUET_ROWS):
-                    columns = [self._column(kind, values) for kind, values in zip(kinds, zip(*chunk, strict=True), strict=True)]
+                    columns = [
+                        self._column(kind, values) for kind, values in zip(kinds, zip(*chunk, strict=True), strict=True)
+                    ]
                     writer.write_table(self._arrow.table(columns, schema=schema))
         self.part.unlink()
 
@@ -314,7 +324,9 @@ def open_table(path: str | Path, codes: Sequence[str], *, resume: bool = False) 
     target = Path(path)
     kind = _TABLES.get(target.suffix.lower())
     if kind is None:
-        raise OutputError(f"{target}: results are written as {', '.join(SUFFIXES)}, not {target.suffix or 'a file without a suffix'}")
+        raise OutputError(
+            f"{target}: results are written as {', '.join(SUFFIXES)}, not {target.suffix or 'a file without a suffix'}"
+        )
     return kind(target, codes, resume=resume)
 
 

@@ -1,4 +1,4 @@
-"""What is to be said of one answer besides its probabilities: whether it stands, how sure it is, and what it is above."""
+"""What an answer carries besides probabilities: whether it stands, its certainty, what it is above."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class Verdict:
     Attributes:
         reasons: why the answer is "can't tell", in words; empty where it stands.
         hints: what could be better about the image, in words.
-        atypicality: how unlike the training images it is, which are 1 in the middle; None where the bundle has no such score.
-        prediction_set: codes of the classes that hold the true one with the bundle's coverage, the likeliest first (it may be
-            empty); None where the bundle has none.
+        atypicality: how unlike the training images it is, which are 1 in the middle; None where the bundle has no such
+            score.
+        prediction_set: codes of the classes that hold the true one with the bundle's coverage, the likeliest first (it
+            may be empty); None where the bundle has none.
         malignant: summed probability of the malignant classes; None where that is not known of every class.
         operating_points: name -> whether that sum reaches the threshold.
     """
@@ -50,7 +51,12 @@ def judge(spec: Spec, probabilities: Sequence[float], atypicality: float | None,
     malignant = spec.labels.malignant_probability(probabilities)
     reached = {} if malignant is None else {p.name: bool(malignant >= p.threshold) for p in spec.operating_points}
     return Verdict(
-        reasons, hints, atypicality, _prediction_set(spec, probabilities), None if malignant is None else float(malignant), reached
+        reasons,
+        hints,
+        atypicality,
+        _prediction_set(spec, probabilities),
+        None if malignant is None else float(malignant),
+        reached,
     )
 
 

@@ -34,7 +34,12 @@ class Worker:
     """
 
     def __init__(
-        self, classifier: Classifier, batch: int, heatmaps: Path | None = None, fast_decode: bool = False, embeddings: bool = False
+        self,
+        classifier: Classifier,
+        batch: int,
+        heatmaps: Path | None = None,
+        fast_decode: bool = False,
+        embeddings: bool = False,
     ) -> None:
         self.classifier = classifier
         self.batch = batch
@@ -76,7 +81,9 @@ class Worker:
             for number, (place, probabilities, index) in enumerate(answers):
                 verdict = judge(spec, probabilities, None if atypical is None else atypical[number], faults[number])
                 row = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
-                rows[place] = replace(row, embedding=tuple(outputs.embedding[number].tolist())) if self.embeddings else row
+                rows[place] = (
+                    replace(row, embedding=tuple(outputs.embedding[number].tolist())) if self.embeddings else row
+                )
             if self.heatmaps is not None and outputs.cam is not None:
                 for place, picture, cam, index in zip(places, pictures, outputs.cam, best, strict=True):
                     save_heatmap(self.heatmaps / f"{chunk[place].key}.jpg", picture, cam[index])

@@ -30,7 +30,9 @@ _HOME = {
     **dict.fromkeys(("LoadReport", "Network", "PooledHead"), "network"),
     "Option": "options",
     **dict.fromkeys(("Profile", "list_networks", "profile_network"), "profile"),
-    **dict.fromkeys(("NetworkInfo", "create_network", "describe_network", "network_names", "register_network"), "registry"),
+    **dict.fromkeys(
+        ("NetworkInfo", "create_network", "describe_network", "network_names", "register_network"), "registry"
+    ),
 }
 
 

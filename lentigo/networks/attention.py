@@ -1,7 +1,8 @@
 """Attention layers for small convolutional networks.
 
 Every layer is built as ``Layer(channels, ...)`` and maps (N, C, H, W) to the same shape: it multiplies its
-input by a gate. Means over all places are taken with ``x.mean((2, 3), keepdim=True)``, whose gradient is deterministic everywhere.
+input by a gate. Means over all places are taken with ``x.mean((2, 3), keepdim=True)``, whose gradient is deterministic
+everywhere.
 
 How the gate starts: :func:`gate_layers` names the last layer of each gate; with these at zero the gate is a
 constant, whatever the image (see :func:`make_gate_constant`).
@@ -87,7 +88,8 @@ class ChannelAttention(nn.Module):
 
     def gate(self, means: Tensor, peaks: Tensor) -> Tensor:
         """The gates of channels (N, C), in (0, 1), from their means and largest values of the same shape."""
-        hidden = self.activation(_pointwise(self.fc1, means)) + self.activation(_pointwise(self.fc1, peaks))  # (N, C / r)
+        # (N, C / r).
+        hidden = self.activation(_pointwise(self.fc1, means)) + self.activation(_pointwise(self.fc1, peaks))
         return torch.sigmoid(_pointwise(self.fc2, hidden))  # fc2 is linear: one pass serves both
 
     def forward(self, x: Tensor) -> Tensor:
@@ -171,8 +173,8 @@ class CoordinateAttention(nn.Module):
 class CaCo(nn.Module):
     """CaCo: CBAM's channel attention, then coordinate attention (Shi et al., 2023).
 
-    The channel gate is the same at every place, so it passes through the means of rows and columns: two products with the
-    large input do instead of three.
+    The channel gate is the same at every place, so it passes through the means of rows and columns: two products with
+    the large input do instead of three.
 
     Args:
         channels: C of the input.

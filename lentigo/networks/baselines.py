@@ -25,7 +25,8 @@ class _Baseline:
         weights: its ImageNet weights.
         output: name of its last linear layer.
         options: further arguments of ``build``.
-        rescale: whether its weights were trained on images scaled to [-1, 1] (as TensorFlow does it) rather than by ImageNet's statistics.
+        rescale: whether its weights were trained on images scaled to [-1, 1] (as TensorFlow does it) rather than by
+            ImageNet's statistics.
     """
 
     build: Callable[..., nn.Module]
@@ -36,7 +37,7 @@ class _Baseline:
 
 
 class Rescale(nn.Module):
-    """Turn images normalised by ImageNet's mean and deviation into images from -1 to 1, as torchvision's Inceptions do."""
+    """Change ImageNet's normalisation into images from -1 to 1, as torchvision's Inceptions do."""
 
     scale: Tensor
     shift: Tensor
@@ -133,14 +134,24 @@ class VGG16(Network):
         Raises:
             NetworkError: the weights cannot be had, or are of another architecture.
         """
-        state = torchvision_state_dict(tv.VGG16_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
+        state = (
+            torchvision_state_dict(tv.VGG16_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
+        )
         self.load_report = load_pretrained(self, state, self.state_dict(), source=str(source), name=name)
 
 
 def _register(
-    name: str, title: str, paper: str, link: str, baseline: _Baseline, default_dropout: float = 0.0, input_size: int = 224
+    name: str,
+    title: str,
+    paper: str,
+    link: str,
+    baseline: _Baseline,
+    default_dropout: float = 0.0,
+    input_size: int = 224,
 ) -> None:
-    @register_network(name, title=title, paper=paper, link=link, licence="BSD-3-Clause (torchvision)", input_size=input_size)
+    @register_network(
+        name, title=title, paper=paper, link=link, licence="BSD-3-Clause (torchvision)", input_size=input_size
+    )
     def build(*, classes: int, pretrained: Pretrained, dropout: float = default_dropout) -> Network:
         network = TorchvisionNetwork(classes, baseline, dropout)
         if pretrained is not None:

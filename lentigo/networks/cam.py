@@ -68,5 +68,6 @@ def activation_slope(activation: nn.Module, z: Tensor) -> Tensor:
             return torch.where(z > -3, inner, torch.zeros_like(z))
         case _:
             raise NetworkError(
-                f"no closed-form class-activation map behind {type(activation).__name__}; known: Hardswish, Identity, LeakyReLU, ReLU"
+                f"no closed-form class-activation map behind {type(activation).__name__}; known: Hardswish, Identity,"
+                " LeakyReLU, ReLU"
             )

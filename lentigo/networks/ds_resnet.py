@@ -45,7 +45,9 @@ class DualScaleCascade(nn.Module):
 
 
 def _conv_norm(channels: int, *, dilation: int, stride: int, groups: int) -> nn.Sequential:
-    conv = nn.Conv2d(channels, channels, 3, stride=stride, padding=dilation, dilation=dilation, groups=groups, bias=False)
+    conv = nn.Conv2d(
+        channels, channels, 3, stride=stride, padding=dilation, dilation=dilation, groups=groups, bias=False
+    )
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     return nn.Sequential(conv, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
@@ -105,7 +107,9 @@ class DSResNet50(PooledNetwork):
             if name in ("avgpool", "fc"):
                 continue
             if name.startswith("layer"):
-                child = nn.Sequential(*(DualScaleBottleneck(block, depthwise=depthwise, fusion=fusion) for block in child.children()))
+                child = nn.Sequential(
+                    *(DualScaleBottleneck(block, depthwise=depthwise, fusion=fusion) for block in child.children())
+                )
             self.features.add_module(name, child)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -119,10 +123,14 @@ class DSResNet50(PooledNetwork):
         Raises:
             NetworkError: the weights cannot be had, or are of another architecture.
         """
-        state = torchvision_state_dict(ResNet50_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
+        state = (
+            torchvision_state_dict(ResNet50_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
+        )
         with torch.device("meta"):  # names and shapes only
             reference = resnet50(weights=None).state_dict()
-        self.load_report = load_pretrained(self, self._renamed(state), self._renamed(reference), source=str(source), name=name)
+        self.load_report = load_pretrained(
+            self, self._renamed(state), self._renamed(reference), source=str(source), name=name
+        )
 
     def _renamed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Torchvision's names in ours; the 3x3 convolution goes to the cascade's first only where that is dense."""
@@ -140,11 +148,15 @@ class DSResNet50(PooledNetwork):
 @register_network(
     "ds_resnet50",
     title="ResNet50 with SimAM and a dual-scale dilated cascade in every bottleneck",
-    paper="DS-ResNet50: a dual-scale dilated-convolution ResNet50 for skin-lesion images; SimAM: Yang et al., ICML 2021",
+    paper=(
+        "DS-ResNet50: a dual-scale dilated-convolution ResNet50 for skin-lesion images; SimAM: Yang et al., ICML 2021"
+    ),
     link="https://proceedings.mlr.press/v139/yang21o.html",
     licence="BSD-3-Clause (torchvision)",
 )
-def _ds_resnet50(*, classes: int, pretrained: Pretrained, depthwise: bool = True, fusion: Fusion = "add", dropout: float = 0.0) -> Network:
+def _ds_resnet50(
+    *, classes: int, pretrained: Pretrained, depthwise: bool = True, fusion: Fusion = "add", dropout: float = 0.0
+) -> Network:
     network = DSResNet50(classes, depthwise=depthwise, fusion=fusion, dropout=dropout)
     if pretrained is not None:
         network.load_backbone(pretrained, "ds_resnet50")

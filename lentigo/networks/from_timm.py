@@ -47,7 +47,9 @@ class TimmNetwork(Network):
         if self.head is not None:
             self._take_head()
         elif not isinstance(model.get_classifier(), nn.Module):
-            raise NetworkError(f"{PREFIX}{architecture} has several output layers (distillation); lentigo takes networks with one")
+            raise NetworkError(
+                f"{PREFIX}{architecture} has several output layers (distillation); lentigo takes networks with one"
+            )
 
     def _take_head(self) -> None:
         classifier = self.features.pretrained_cfg["classifier"]
@@ -59,7 +61,7 @@ class TimmNetwork(Network):
             self.features.norm_head = nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Feature maps (N, C, h, w) of normalised images; transformers without a pooled head give what timm gives (tokens)."""
+        """Feature maps (N, C, h, w) of normalised images; of transformers without a pooled head, timm's tokens."""
         maps: Tensor = self.features.forward_features(x)
         return maps
 
@@ -131,7 +133,13 @@ def pooled_head(model: Any, dropout: float) -> PooledHead | None:
         if not _has_slope(activation):
             return None
         head = PooledHead(
-            channels, classes, hidden=conv.out_channels, activation=activation, dropout=dropout, norm=norm, bias=conv.bias is not None
+            channels,
+            classes,
+            hidden=conv.out_channels,
+            activation=activation,
+            dropout=dropout,
+            norm=norm,
+            bias=conv.bias is not None,
         )
         assert head.hidden is not None
         head.hidden.weight.copy_(conv.weight.flatten(1))
@@ -198,14 +206,23 @@ def _any_timm(name: str) -> tuple[NetworkInfo, Builder]:
     if not timm.is_model(architecture):
         near = get_close_matches(architecture, timm.list_models(), n=1)
         raise NetworkError(
-            f"timm has no network {architecture!r}{f'; did you mean {PREFIX + near[0]!r}?' if near else '; see timm.list_models()'}"
+            "timm has no network"
+            f" {architecture!r}{f'; did you mean {PREFIX + near[0]!r}?' if near else '; see timm.list_models()'}"
         )
     builder = _builder(name, architecture)
     config = timm.get_pretrained_cfg(architecture)
     size = config.input_size[-1] if config else 224
     licence = f"{(config.license if config else None) or 'see timm'} (timm)"
     link = (config.origin_url or config.paper_ids or "") if config else ""
-    info = NetworkInfo(name, f"timm's {architecture}", "see timm's page of the network", str(link), licence, size, read_options(builder))
+    info = NetworkInfo(
+        name,
+        f"timm's {architecture}",
+        "see timm's page of the network",
+        str(link),
+        licence,
+        size,
+        read_options(builder),
+    )
     return info, builder
 
 

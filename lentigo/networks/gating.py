@@ -1,8 +1,8 @@
 """Means, maxima and gates of rows and columns, with their derivatives written out.
 
-Left to autograd, the six uses of its input in `lentigo.networks.attention.CaCo` become some thirty passes over memory forth and back,
-many of them between memory layouts. All here works on (N, H, W, C), which is how ``channels_last`` images lie in memory: CaCo and
-coordinate attention learn in half the time. Tracing takes each function as one step.
+Left to autograd, the six uses of its input in `lentigo.networks.attention.CaCo` become some thirty passes over memory
+forth and back, many of them between memory layouts. All here works on (N, H, W, C), which is how ``channels_last``
+images lie in memory: CaCo and coordinate attention learn in half the time. Tracing takes each function as one step.
 """
 
 from __future__ import annotations

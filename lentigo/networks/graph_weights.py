@@ -1,9 +1,10 @@
-"""Pretrained weights from a bundle's ``model.onnx``: the graph's own constants, mapped back to the network's parameters.
+"""Pretrained weights from a bundle's ``model.onnx``: its constants, mapped to the network's parameters.
 
-Export folds batch normalisation into the convolutions, so the graph holds a convolution's weight and a bias in the place of
-weight, gamma, beta, mean and variance. :func:`load_graph` puts an identity normalisation behind the folded convolution, which
-gives the same answers in evaluation. In training a normalisation needs the statistics of its input: :func:`refit_norms` measures
-them on images and splits the folded bias and scale again, without changing any answer in evaluation.
+Export folds batch normalisation into the convolutions, so the graph holds a convolution's weight and a bias in the
+place of weight, gamma, beta, mean and variance. :func:`load_graph` puts an identity normalisation behind the folded
+convolution, which gives the same answers in evaluation. In training a normalisation needs the statistics of its input:
+:func:`refit_norms` measures them on images and splits the folded bias and scale again, without changing any answer in
+evaluation.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def read_graph(path: Path) -> dict[str, Tensor]:
 
 
 def load_graph(network: Network, path: Path, *, output: bool = False) -> LoadReport:
-    """Load the weights of a graph into a network of the same architecture, with identity normalisations where they were folded.
+    """Load a graph's weights into a network of its architecture; folded normalisations become identities.
 
     Args:
         network: filled in place; untouched where the weights are refused.
@@ -97,17 +98,19 @@ def load_graph(network: Network, path: Path, *, output: bool = False) -> LoadRep
 
 @torch.no_grad()
 def refit_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Give every batch normalisation the statistics of its input, and change gamma and beta so that evaluation answers as before.
+    """Give each batch normalisation its input's statistics, and adapt gamma and beta so answers stay.
 
-    With a = gamma / sqrt(variance + eps) and c = beta - a mean, a normalisation in evaluation is y = a x + c. Mean and variance
-    become those of the images, gamma = a sqrt(variance + eps) and beta = c + a mean, so that training, which normalises with the
-    statistics of a batch, begins where evaluation stands.
+    With a = gamma / sqrt(variance + eps) and c = beta - a mean, a normalisation in evaluation is y = a x + c. Mean and
+    variance become those of the images, gamma = a sqrt(variance + eps) and beta = c + a mean, so that training, which
+    normalises with the statistics of a batch, begins where evaluation stands.
 
     Args:
         network: changed in place; its mode is kept.
         batches: normalised images (N, 3, S, S), on the network's device.
     """
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]
+    norms = [
+        module for module in network.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None
+    ]
     sums: dict[nn.Module, list[Tensor]] = {}
 
     def measure(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -145,7 +148,8 @@ def _norms(network: Network) -> Iterator[tuple[str, str, _BatchNorm]]:
     """Each batch normalisation: its name, the name of the layer whose output it normalises, and itself."""
     names = {module: name for name, module in network.named_modules()}
     made: dict[int, tuple[str, Tensor]] = {}  # keeps the tensors alive, so that no id comes twice
-    source = {names[m.norm]: names[m.conv] for m in network.modules() if isinstance(m, CoordinateAttention)}  # not called as modules
+    # Not called as modules.
+    source = {names[m.norm]: names[m.conv] for m in network.modules() if isinstance(m, CoordinateAttention)}
 
     def keep(module: nn.Module, inputs: object, out: Tensor) -> None:
         made[id(out)] = (names[module], out)
@@ -181,10 +185,14 @@ def _cut(value: Tensor | None, target: Tensor, key: str, path: Path, network: Ne
     """A constant in the shape of its parameter: export fills hidden channels of attention up with zeros."""
     assert value is not None
     if value.dim() != target.dim() or any(have < want for have, want in zip(value.shape, target.shape, strict=True)):
-        raise NetworkError(_refused(path, network, f"{key} is of shape {tuple(value.shape)}, not {tuple(target.shape)}"))
+        raise NetworkError(
+            _refused(path, network, f"{key} is of shape {tuple(value.shape)}, not {tuple(target.shape)}")
+        )
     kept = value[tuple(slice(0, n) for n in target.shape)]
     if int(value.count_nonzero()) != int(kept.count_nonzero()):
-        raise NetworkError(_refused(path, network, f"{key} is of shape {tuple(value.shape)}, not {tuple(target.shape)}"))
+        raise NetworkError(
+            _refused(path, network, f"{key} is of shape {tuple(value.shape)}, not {tuple(target.shape)}")
+        )
     return kept
 
 

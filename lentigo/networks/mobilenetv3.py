@@ -43,10 +43,11 @@ class MobileNetV3(PooledNetwork):
             convolution takes back once weights are loaded, so that the features pass as if there were no attention.
             ``se``: likewise, and the next convolution also takes over the expected value of the pretrained SE gates.
         dropout: before the last layer, 0 to 1.
-        stochastic_depth: probability with which the last residual block is passed over in training, image by image, rising linearly
-            from the first (Huang et al., ECCV 2016); 0 to 1.
-        norm_momentum: of the running statistics of every batch normalisation, 0 to 1. torchvision's 0.01 suits long training
-            from scratch; after a change of data or attention it lags by hundreds of steps, and evaluation with it.
+        stochastic_depth: probability with which the last residual block is passed over in training, image by image,
+            rising linearly from the first (Huang et al., ECCV 2016); 0 to 1.
+        norm_momentum: of the running statistics of every batch normalisation, 0 to 1. torchvision's 0.01 suits long
+            training from scratch; after a change of data or attention it lags by hundreds of steps, and evaluation with
+            it.
     """
 
     def __init__(
@@ -95,9 +96,14 @@ class MobileNetV3(PooledNetwork):
         """Load torchvision's weights, or a file named as torchvision or this class names them.
 
         Raises:
-            NetworkError: the weights cannot be had, are of another architecture, or lack the SE that ``start="se"`` needs.
+            NetworkError: the weights cannot be had, are of another architecture, or lack the SE that ``start="se"``
+                needs.
         """
-        state = torchvision_state_dict(MobileNet_V3_Small_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
+        state = (
+            torchvision_state_dict(MobileNet_V3_Small_Weights.IMAGENET1K_V1)
+            if source == "imagenet"
+            else read_state_dict(source)
+        )
         state = {_rename(key): value for key, value in state.items()}
         reference = mobilenet_v3_small(weights=None).state_dict()
         self.load_report = load_pretrained(self, state, reference, source=str(source), name=name)
@@ -136,8 +142,8 @@ def _attention_blocks(features: nn.Sequential) -> Iterator[tuple[str, Any, int]]
 def expected_se_gates(state: Mapping[str, Tensor], source: str = "the state dict") -> dict[str, Tensor]:
     """The value that each pretrained SE gate takes on an average input, from the weights alone.
 
-    The batch normalisation before an SE gives channel c the distribution N(beta_c, gamma_c^2), to good approximation; the mean of the
-    activation over it is what the SE would see, and its two layers give the gate.
+    The batch normalisation before an SE gives channel c the distribution N(beta_c, gamma_c^2), to good approximation;
+    the mean of the activation over it is what the SE would see, and its two layers give the gate.
 
     Args:
         state: torchvision's MobileNetV3-Small weights, ``features.*``.
@@ -153,7 +159,8 @@ def expected_se_gates(state: Mapping[str, Tensor], source: str = "the state dict
     missing = [key for key in base.load_state_dict(dict(state), strict=False).missing_keys if ".fc" in key]
     if missing:
         raise NetworkError(
-            f"{source}: start='se' needs weights with squeeze-and-excitation, and {missing[0]!r} is missing; use start='identity'"
+            f"{source}: start='se' needs weights with squeeze-and-excitation, and {missing[0]!r} is missing; use"
+            " start='identity'"
         )
     quantiles = (torch.arange(1024, dtype=torch.float64) + 0.5) / 1024
     normal = (math.sqrt(2) * torch.erfinv(2 * quantiles - 1)).float()[:, None]  # (1024, 1)
@@ -198,11 +205,17 @@ def _rename(key: str) -> str:
 _LICENCE = "BSD-3-Clause (torchvision)"
 _HOWARD = ("Howard et al.: Searching for MobileNetV3. ICCV 2019", "https://arxiv.org/abs/1905.02244")
 _SHI = (
-    "Shi, Fang, Luo, Liu: Skin Tumor Classification Based on Improved MobileNetV3-Small. Computer Systems & Applications 32(12), 2023",
+    (
+        "Shi, Fang, Luo, Liu: Skin Tumor Classification Based on Improved MobileNetV3-Small. Computer Systems &"
+        " Applications 32(12), 2023"
+    ),
     "",
 )
 _GAO = (
-    "Gao, Xiao, Yang: Recognition of Hypopigmented Skin Diseases Based on Improved MobileNetV3-Small. Computer and Modernization 2024(5)",
+    (
+        "Gao, Xiao, Yang: Recognition of Hypopigmented Skin Diseases Based on Improved MobileNetV3-Small. Computer and"
+        " Modernization 2024(5)"
+    ),
     "https://doi.org/10.3969/j.issn.1006-2475.2024.05.021",
 )
 
@@ -219,7 +232,12 @@ def _register(name: str, attention: str, title: str, paper: tuple[str, str]) -> 
         norm_momentum: float = NORM_MOMENTUM,
     ) -> Network:
         network = MobileNetV3(
-            classes, attention=attention, start=start, dropout=dropout, stochastic_depth=stochastic_depth, norm_momentum=norm_momentum
+            classes,
+            attention=attention,
+            start=start,
+            dropout=dropout,
+            stochastic_depth=stochastic_depth,
+            norm_momentum=norm_momentum,
         )
         if pretrained is not None:
             network.load_backbone(pretrained, name)
@@ -233,7 +251,9 @@ def _register(name: str, attention: str, title: str, paper: tuple[str, str]) -> 
     link=_HOWARD[1],
     licence=_LICENCE,
 )
-def _stem(*, classes: int, pretrained: Pretrained, dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM) -> Network:
+def _stem(
+    *, classes: int, pretrained: Pretrained, dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM
+) -> Network:
     network = MobileNetV3(classes, dropout=dropout, norm_momentum=norm_momentum)
     network.features = network.features[:7]
     network.head = PooledHead(40, classes, dropout=dropout)

@@ -19,7 +19,8 @@ class LoadReport:
         expected: parameters of the backbone that also exist in the architecture of the file.
         new: parameters of the backbone that start untrained.
         head: whether the hidden layer of the head was loaded too.
-        folded: whether batch normalisation was folded into the weights; see `lentigo.networks.graph_weights.refit_norms`.
+        folded: whether batch normalisation was folded into the weights; see
+            `lentigo.networks.graph_weights.refit_norms`.
     """
 
     source: str
@@ -35,14 +36,18 @@ class LoadReport:
         return self.loaded / self.expected if self.expected else 0.0
 
     def __str__(self) -> str:
-        text = f"pretrained: {self.loaded:,} of {self.expected:,} parameters of the backbone ({self.share:.1%}) from {self.source}"
+        text = (
+            f"pretrained: {self.loaded:,} of {self.expected:,} parameters of the backbone ({self.share:.1%}) from"
+            f" {self.source}"
+        )
         return f"{text}; {self.new:,} parameters start new" if self.new else text
 
 
 class PooledHead(nn.Module):
     """Global average pooling, then one or two linear layers.
 
-    mean over h, w -> [linear -> [batch norm ->] activation ->] dropout -> linear. Grad-CAM has a closed form for this head.
+    mean over h, w -> [linear -> [batch norm ->] activation ->] dropout -> linear. Grad-CAM has a closed form for this
+    head.
 
     Args:
         channels: C of the feature maps.
@@ -153,7 +158,7 @@ class PooledNetwork(Network):
 
 
 def initialise(module: nn.Module) -> None:
-    """Start new layers as torchvision starts MobileNetV3: Kaiming normal (fan out) convolutions, small linear weights, no bias."""
+    """Initialise as torchvision does MobileNetV3: Kaiming normal convolutions, small linear weights, no bias."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")

@@ -55,7 +55,8 @@ def torchvision_state_dict(weights: WeightsEnum) -> dict[str, Tensor]:
         state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (URLError, HTTPException, OSError, RuntimeError) as error:
         raise NetworkError(
-            f"the ImageNet weights {weights} cannot be downloaded ({error}); pass a file with their state dict instead: pretrained=PATH"
+            f"the ImageNet weights {weights} cannot be downloaded ({error}); pass a file with their state dict instead:"
+            " pretrained=PATH"
         ) from None
     return state
 
@@ -87,15 +88,20 @@ def load_pretrained(
     """
     target = network.state_dict()
     parameters = {key for key, _ in network.named_parameters()}
-    wanted = {key for key in target if key.startswith(backbone) and key in reference and reference[key].shape == target[key].shape}
+    wanted = {
+        key
+        for key in target
+        if key.startswith(backbone) and key in reference and reference[key].shape == target[key].shape
+    }
     found = {key for key in wanted if key in state and state[key].shape == target[key].shape}
     optional = {key for key in wanted if key.endswith("num_batches_tracked")}
     expected = sum(target[key].numel() for key in wanted & parameters)
     loaded = sum(target[key].numel() for key in found & parameters)
     if missing := sorted(wanted - found - optional):
         raise NetworkError(
-            f"{source}: these weights are of another architecture than {name}: {loaded:,} of {expected:,} parameters of its backbone "
-            f"({loaded / max(1, expected):.1%}) match by name and shape; {missing[0]!r} is the first of {len(missing)} that do not"
+            f"{source}: these weights are of another architecture than {name}: {loaded:,} of {expected:,} parameters of"
+            f" its backbone ({loaded / max(1, expected):.1%}) match by name and shape; {missing[0]!r} is the first of"
+            f" {len(missing)} that do not"
         )
     fits = {key for key in target if key in state and state[key].shape == target[key].shape}
     network.load_state_dict({key: state[key] for key in fits}, strict=False)

@@ -120,7 +120,8 @@ def list_networks(*, classes: int = 7, size: int = 224) -> list[dict[str, object
 
     Args:
         classes: K, the number of outputs.
-        size: side of the square input for the multiply-accumulates, in pixels; ``macs`` is None where a network takes no such image.
+        size: side of the square input for the multiply-accumulates, in pixels; ``macs`` is None where a network takes
+            no such image.
     """
     rows: list[dict[str, object]] = []
     for name in network_names():
@@ -131,7 +132,9 @@ def list_networks(*, classes: int = 7, size: int = 224) -> list[dict[str, object
         except NetworkError:
             macs = None
         parameters = sum(p.numel() for p in network.parameters())
-        rows.append({"network": name, "parameters": parameters, "macs": macs, "paper": info.paper, "licence": info.licence})
+        rows.append(
+            {"network": name, "parameters": parameters, "macs": macs, "paper": info.paper, "licence": info.licence}
+        )
     return rows
 
 

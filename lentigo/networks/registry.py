@@ -134,8 +134,8 @@ def create_network(name: str, *, classes: int, pretrained: Pretrained | str = No
     Args:
         name: one of :func:`network_names`, or ``timm/NAME`` for any network of timm.
         classes: K, the number of outputs.
-        pretrained: None (from scratch), ``"imagenet"`` (the library's own weights, downloaded), a file with a state dict, or a
-            bundle's ``model.onnx``, of the same network: all but its last layer.
+        pretrained: None (from scratch), ``"imagenet"`` (the library's own weights, downloaded), a file with a state
+            dict, or a bundle's ``model.onnx``, of the same network: all but its last layer.
         **options: the network's own options, as :func:`describe_network` lists them; others are refused.
 
     Returns:

@@ -1,7 +1,7 @@
-"""What a picture shows beside the lesion and a network may learn in its place, estimated: dark corners, a ruler, ink, hair.
+"""Estimate artifacts that a network may learn instead of the lesion: dark corners, ruler, ink, hair.
 
-Each cue has a score and a threshold, set by looking at HAM10000 in squares of 224 pixels. They are estimates: good for comparing shares
-between classes and splits, not for sorting single images. numpy, scipy and Pillow only.
+Each cue has a score and a threshold, set by looking at HAM10000 in squares of 224 pixels. They are estimates: good for
+comparing shares between classes and splits, not for sorting single images. numpy, scipy and Pillow only.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ ARTIFACTS = {
     )
 }
 
-_RADIUS = np.hypot(*np.meshgrid(np.linspace(-1, 1, SIDE), np.linspace(-1, 1, SIDE)))  # 1 in the middle of a side, 1.41 in a corner
+# 1 in the middle of a side, 1.41 in a corner.
+_RADIUS = np.hypot(*np.meshgrid(np.linspace(-1, 1, SIDE), np.linspace(-1, 1, SIDE)))
 _ACROSS = np.add.outer(np.arange(SIDE), np.arange(SIDE))
 _CORNER, _CORNER_SHARE = 24, 0.6
 _LINE, _LINE_DEPTH = 21, 18  # length of a hair's straight piece, and how much darker than its surroundings
@@ -57,7 +58,8 @@ _DIRECTIONS = 12
 _TICK_DEPTH, _TICK_LENGTH, _TICK_WIDTH = 25, (4, 24), 4.5
 _TICK_PLACE, _TICK_APART = 0.5, 26  # least distance from the middle in half sides; most from tick to tick in pixels
 _INK_PLACE = 0.5  # least distance from the middle in half sides
-_INK_COLOUR, _INK_DARKER, _INK_YELLOW = 14.0, 6.0, 2.0  # CIELAB: how far off the skin, how much darker, and the largest b*
+# CIELAB: how far off the skin, how much darker, and the largest b*.
+_INK_COLOUR, _INK_DARKER, _INK_YELLOW = (14.0, 6.0, 2.0)
 
 
 def detect_artifacts(pixels: NDArray[np.uint8]) -> dict[str, float]:
@@ -74,7 +76,8 @@ def detect_artifacts(pixels: NDArray[np.uint8]) -> dict[str, float]:
     black = ndimage.binary_dilation(surround(square), iterations=6)
     # Blood is dark in green and blue, hair and print in red as well.
     red = square[..., 0]
-    dark = np.clip(ndimage.grey_closing(red, 9).astype(np.int16) - red, 0, 255).astype(np.uint8)  # what a 9 x 9 square does not fit into
+    # What a 9 x 9 square does not fit into.
+    dark = np.clip(ndimage.grey_closing(red, 9).astype(np.int16) - red, 0, 255).astype(np.uint8)
     beside = ~black
     if not lesion.doubt:  # the lesion has dark lines of its own
         beside &= ~ndimage.binary_dilation(lesion.mask, iterations=4)
@@ -128,7 +131,8 @@ def _over(values: NDArray[np.uint8], offsets: NDArray[np.int64], combine: np.ufu
 def count_ticks(dark: NDArray[np.uint8]) -> int:
     """Ticks in the longest evenly spaced row of short, parallel, dark strokes outside the middle.
 
-    A tick belongs to a row where it has a neighbour on each side of about its length and direction, as far off as each other.
+    A tick belongs to a row where it has a neighbour on each side of about its length and direction, as far off as each
+    other.
 
     Args:
         dark: (S, S) uint8, how much darker than its surroundings.
@@ -141,7 +145,11 @@ def count_ticks(dark: NDArray[np.uint8]) -> int:
     size = np.bincount(of, minlength=count)
     y, x = np.bincount(of, ys) / size, np.bincount(of, xs) / size
     dy, dx = ys - y[of], xs - x[of]
-    yy, xx, xy = np.bincount(of, dy * dy) / size + 1 / 12, np.bincount(of, dx * dx) / size + 1 / 12, np.bincount(of, dx * dy) / size
+    yy, xx, xy = (
+        np.bincount(of, dy * dy) / size + 1 / 12,
+        np.bincount(of, dx * dx) / size + 1 / 12,
+        np.bincount(of, dx * dy) / size,
+    )
     spread = np.sqrt(((yy - xx) / 2) ** 2 + xy**2)
     # A bar of length L has the variance L^2 / 12 along it.
     length, width = np.sqrt(6 * (yy + xx + 2 * spread)), np.sqrt(6 * np.maximum(yy + xx - 2 * spread, 0))
@@ -174,9 +182,13 @@ def longest_row(places: Floats, lengths: Floats, headings: Floats) -> int:
     first, second = (n.argmin(1) for n in near)
     one, other = (n.min(1) for n in near)
     here = np.arange(len(places))
-    opposite = (apart[here, first] * apart[here, second]).sum(1) < -0.85 * distance[here, first] * distance[here, second]
+    opposite = (apart[here, first] * apart[here, second]).sum(1) < -0.85 * distance[here, first] * distance[
+        here, second
+    ]
     both = np.isfinite(one) & np.isfinite(other)
-    even = np.flatnonzero(both & opposite & (np.minimum(one, other) > 0.75 * np.where(both, np.maximum(one, other), np.inf)))
+    even = np.flatnonzero(
+        both & opposite & (np.minimum(one, other) > 0.75 * np.where(both, np.maximum(one, other), np.inf))
+    )
     row = here.copy()  # the least index in each one's row, spread from neighbour to neighbour
     for _ in range(len(places)):
         before = row.copy()
@@ -188,11 +200,14 @@ def longest_row(places: Floats, lengths: Floats, headings: Floats) -> int:
 
 
 def find_ink(square: NDArray[np.uint8], hidden: Mask) -> Mask:
-    """Patches that are bluer or greener than the skin, and darker, but not black, away from the middle, where lesions are blue too.
+    """Patches bluer or greener than the skin, and darker, not black, and away from the middle.
+
+    Lesions in the middle are blue too.
 
     Args:
         square: (S, S, 3) uint8.
-        hidden: (S, S) bool, where is not looked: the lesion, whose own blue would be taken for ink, and a black surround.
+        hidden: (S, S) bool, where is not looked: the lesion, whose own blue would be taken for ink, and a black
+            surround.
 
     Returns:
         (S / 2, S / 2) bool.

@@ -1,8 +1,8 @@
 """Degradations that photographs meet in the field, in graded strengths: seeded, numpy and Pillow only.
 
-They act on the square of pixels that a network sees, so that a strength means the same whatever the size of the original. After Hendrycks
-and Dietterich, *Benchmarking Neural Network Robustness to Common Corruptions and Perturbations*, ICLR 2019, with rotation and hair, which
-dermoscopy has, in the place of weather, which it has not.
+They act on the square of pixels that a network sees, so that a strength means the same whatever the size of the
+original. After Hendrycks and Dietterich, *Benchmarking Neural Network Robustness to Common Corruptions and
+Perturbations*, ICLR 2019, with rotation and hair, which dermoscopy has, in the place of weather, which it has not.
 """
 
 from __future__ import annotations
@@ -113,7 +113,14 @@ def _eight_bit(values: NDArray[np.float32]) -> Pixels:
 CORRUPTIONS: dict[str, Corruption] = {
     c.name: c
     for c in (
-        Corruption("blur", "Gaussian blur", f"standard deviation, pixels of {REFERENCE}", (0.5, 1, 2, 3, 5), 0, lambda p, s, _: blur(p, s)),
+        Corruption(
+            "blur",
+            "Gaussian blur",
+            f"standard deviation, pixels of {REFERENCE}",
+            (0.5, 1, 2, 3, 5),
+            0,
+            lambda p, s, _: blur(p, s),
+        ),
         Corruption("noise", "Gaussian noise", "standard deviation, of 255", (5, 10, 20, 35, 50), 0, _noise),
         Corruption("jpeg", "JPEG compression", "quality", (75, 50, 30, 15, 7), 100, _jpeg),
         Corruption("brightness", "Brightness", "factor", (0.4, 0.6, 0.8, 1.2, 1.4), 1, _brightness),

@@ -1,8 +1,9 @@
 """What a dermatoscope and a clinic leave in a picture beside the lesion, drawn: dark corners, a ruler, pen marks.
 
-A network may learn such cues in the place of the lesion: pen marks raise the melanoma score of a convolutional network (Winkler et al.,
-JAMA Dermatology 2019), and so do dark corners in some (Sies et al., Journal of Clinical Medicine 2021). Drawn at random on training
-images they stop telling one class from another; drawn on test images they show how much a network goes by them. numpy and Pillow only.
+A network may learn such cues in the place of the lesion: pen marks raise the melanoma score of a convolutional network
+(Winkler et al., JAMA Dermatology 2019), and so do dark corners in some (Sies et al., Journal of Clinical Medicine
+2021). Drawn at random on training images they stop telling one class from another; drawn on test images they show how
+much a network goes by them. numpy and Pillow only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from lentigo.synthetic.canvas import TAU, Canvas, Map, curl, smoothstep
 
 Pixels = NDArray[np.uint8]
 
-_INKS = np.array([[0.28, 0.14, 0.45], [0.16, 0.20, 0.52], [0.10, 0.28, 0.30], [0.12, 0.11, 0.16]], np.float32)  # violet, blue, green, black
+# Violet, blue, green, black.
+_INKS = np.array([[0.28, 0.14, 0.45], [0.16, 0.20, 0.52], [0.10, 0.28, 0.30], [0.12, 0.11, 0.16]], np.float32)
 
 
 def add_vignette(pixels: Pixels, seed: int) -> Pixels:
@@ -22,7 +24,8 @@ def add_vignette(pixels: Pixels, seed: int) -> Pixels:
 
     Args:
         pixels: (S, S, 3) uint8 RGB; not changed.
-        seed: the same seed gives the same field: its place, edge, and radius of 0.9 to 1.2 half sides, which leaves no corner as it was.
+        seed: the same seed gives the same field: its place, edge, and radius of 0.9 to 1.2 half sides, which leaves no
+            corner as it was.
 
     Returns:
         (S, S, 3) uint8.
@@ -47,7 +50,11 @@ def add_ruler(pixels: Pixels, seed: int) -> Pixels:
     """
     c = Canvas(np.random.default_rng(seed), len(pixels))
     bent, every, width, step = c.chance(0.5), 5 if c.chance(0.5) else 10, c.uniform(0.010, 0.018), c.uniform(0.05, 0.09)
-    far, length, corner = c.uniform(0.85, 0.97) * (1.25 if bent else 1), c.uniform(0.05, 0.08), int(c.rng.integers(4)) + 0.5
+    far, length, corner = (
+        c.uniform(0.85, 0.97) * (1.25 if bent else 1),
+        c.uniform(0.05, 0.08),
+        int(c.rng.integers(4)) + 0.5,
+    )
     ticks = []
     for number, along in enumerate(np.arange(-1, 1, step)):
         near = far - length * (1 if number % every else 1.9)
@@ -58,7 +65,9 @@ def add_ruler(pixels: Pixels, seed: int) -> Pixels:
             ticks.append([(float(along), far), (float(along), near)])
     ink: Map = c.strokes(ticks, [width] * len(ticks))
     tone = np.full(3, c.uniform(0.05, 0.25), np.float32)
-    return _cover(pixels, np.float32(c.uniform(0.7, 0.95)) * (ink if bent else np.rot90(ink, int(c.rng.integers(4)))), tone)
+    return _cover(
+        pixels, np.float32(c.uniform(0.7, 0.95)) * (ink if bent else np.rot90(ink, int(c.rng.integers(4)))), tone
+    )
 
 
 def add_ink(pixels: Pixels, seed: int) -> Pixels:
@@ -80,12 +89,19 @@ def add_ink(pixels: Pixels, seed: int) -> Pixels:
             ink = c.strokes([path], [width])
         case 1:
             start = (far * float(np.cos(heading)), far * float(np.sin(heading)))
-            ink = c.strokes([curl(c.rng, start, heading + np.pi / 2 - c.uniform(0, 0.5), c.uniform(0.4, 1.0), bend=0.2)], [width])
+            ink = c.strokes(
+                [curl(c.rng, start, heading + np.pi / 2 - c.uniform(0, 0.5), c.uniform(0.4, 1.0), bend=0.2)], [width]
+            )
         case _:
             angles = heading + c.rng.uniform(-1.2, 1.2, int(c.rng.integers(3, 6)))
-            ink = c.spots([(far * float(np.cos(a)), far * float(np.sin(a))) for a in angles], c.rng.uniform(0.04, 0.09, len(angles)))
+            ink = c.spots(
+                [(far * float(np.cos(a)), far * float(np.sin(a))) for a in angles],
+                c.rng.uniform(0.04, 0.09, len(angles)),
+            )
     uneven = np.clip(1 + np.float32(0.15) * c.noise(12, 2), 0.5, 1.2)  # a pen wets skin unevenly
-    return _cover(pixels, np.float32(c.uniform(0.55, 0.8)) * np.clip(ink * uneven, 0, 1), _INKS[int(c.rng.integers(len(_INKS)))])
+    return _cover(
+        pixels, np.float32(c.uniform(0.55, 0.8)) * np.clip(ink * uneven, 0, 1), _INKS[int(c.rng.integers(len(_INKS)))]
+    )
 
 
 def draw_artifacts(pixels: Pixels, seed: int) -> Pixels:

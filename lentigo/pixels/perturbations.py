@@ -1,7 +1,7 @@
-"""Pictures whose lesion or surroundings are hidden, or that get a cue they lack: what a network says to them shows what it goes by.
+"""Hide the lesion or its surroundings, or add a cue: what a network's answers depend on.
 
-After Bissoto et al., *(De)Constructing bias on skin lesion datasets* (CVPR workshops, 2019), where networks kept much of their score on
-images without the lesion. numpy, scipy and Pillow only.
+After Bissoto et al., *(De)Constructing bias on skin lesion datasets* (CVPR workshops, 2019), where networks kept much
+of their score on images without the lesion. numpy, scipy and Pillow only.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ _PAINT: dict[str, Callable[[Pixels, int], Pixels]] = {
 def perturb(pixels: Pixels, seed: int) -> dict[str, Pixels]:
     """Every change that can be made to a picture.
 
-    The lesion and its surroundings are hidden only where the lesion's estimated place passes its checks, and a cue is added only where
-    it was not found.
+    The lesion and its surroundings are hidden only where the lesion's estimated place passes its checks, and a cue is
+    added only where it was not found.
 
     Args:
         pixels: (S, S, 3) uint8 RGB; not changed.
@@ -74,8 +74,14 @@ def perturb(pixels: Pixels, seed: int) -> dict[str, Pixels]:
         Name of the change -> (S, S, 3) uint8.
     """
     lesion, found = segment_lesion(pixels), detect_artifacts(pixels)
-    changed = {} if lesion.doubt else {"lesion": hide_lesion(pixels, lesion), "surroundings": hide_surroundings(pixels, lesion)}
-    return changed | {name: paint(pixels, seed) for name, paint in _PAINT.items() if found[name] < ARTIFACTS[name].threshold}
+    changed = (
+        {}
+        if lesion.doubt
+        else {"lesion": hide_lesion(pixels, lesion), "surroundings": hide_surroundings(pixels, lesion)}
+    )
+    return changed | {
+        name: paint(pixels, seed) for name, paint in _PAINT.items() if found[name] < ARTIFACTS[name].threshold
+    }
 
 
 def hide_lesion(pixels: Pixels, lesion: Lesion) -> Pixels:

@@ -1,8 +1,8 @@
-"""Where the lesion lies, estimated from the picture alone: good enough to hide it or to hide the rest, and no measurement of it.
+"""Estimate where the lesion lies, well enough to hide it or the rest; not a measurement.
 
-Each pixel's distance in CIELAB from the skin's colour, weighted towards the middle, is cut by Otsu's threshold (IEEE Trans. SMC, 1979).
-Hairs are closed first and the black surround of a round field is left out. On images whose lesion fills the frame, has no edge or lies
-at the side this fails, and says so. numpy, scipy and Pillow only.
+Each pixel's distance in CIELAB from the skin's colour, weighted towards the middle, is cut by Otsu's threshold (IEEE
+Trans. SMC, 1979). Hairs are closed first and the black surround of a round field is left out. On images whose lesion
+fills the frame, has no edge or lies at the side this fails, and says so. numpy, scipy and Pillow only.
 """
 
 from __future__ import annotations
@@ -74,8 +74,11 @@ def segment_lesion(pixels: NDArray[np.uint8]) -> Lesion:
     ring = ndimage.binary_dilation(outside, iterations=_BAND) | band
     around = ring & ~outside
     if around.sum() < 100:
-        return Lesion(np.zeros(pixels.shape[:2], bool), np.median(pixels.reshape(-1, 3), axis=0), "no skin is seen at the border")
-    light = colours[..., 0] >= np.quantile(colours[around, 0], 0.3)  # a lesion or a shadow that reaches the border is darker
+        return Lesion(
+            np.zeros(pixels.shape[:2], bool), np.median(pixels.reshape(-1, 3), axis=0), "no skin is seen at the border"
+        )
+    # A lesion or a shadow that reaches the border is darker.
+    light = colours[..., 0] >= np.quantile(colours[around, 0], 0.3)
     skin = around & light
     reference = np.median(colours[skin], axis=0)
     apart = colours - reference
@@ -87,11 +90,15 @@ def segment_lesion(pixels: NDArray[np.uint8]) -> Lesion:
     threshold, _ = otsu(weighted[~outside])
     parts, count = ndimage.label(ndimage.binary_opening(weighted > threshold, iterations=2))
     if not count:
-        return Lesion(np.zeros(pixels.shape[:2], bool), np.median(small[skin], axis=0), "nothing stands out from the skin")
+        return Lesion(
+            np.zeros(pixels.shape[:2], bool), np.median(small[skin], axis=0), "nothing stands out from the skin"
+        )
     weights = ndimage.sum_labels(weighted, parts, np.arange(1, count + 1))
     kept = np.flatnonzero(weights >= 0.3 * weights.max()) + 1
     found = ndimage.binary_fill_holes(np.isin(parts, kept))
-    mask = np.asarray(Image.fromarray(found.astype(np.uint8) * 255).resize((side, side), Image.Resampling.BILINEAR)) > 127
+    mask = (
+        np.asarray(Image.fromarray(found.astype(np.uint8) * 255).resize((side, side), Image.Resampling.BILINEAR)) > 127
+    )
     return Lesion(mask, np.median(small[skin], axis=0), _doubt(found, difference, outside))
 
 

@@ -1,8 +1,10 @@
 """Skin tone as an estimate from the image: the individual typology angle of the skin around a lesion.
 
-Chardon, Cretois and Hourseau, *Skin colour typology and suntanning pathways*, International Journal of Cosmetic Science 13,
-1991: ``ITA = arctan((L* - 50) / b*)`` in degrees, of CIELAB colour. A photograph that was not taken with a colour chart has
-the colour of its lamp and its camera's white balance in it, so that this is an estimate of a group, never a measurement of a person.
+Chardon, Cretois and Hourseau, *Skin colour typology and suntanning pathways*, International Journal of Cosmetic Science
+13, 1991: ``ITA = arctan((L* - 50) / b*)`` in degrees, of CIELAB colour. A photograph that was not taken with a colour
+    chart has
+the colour of its lamp and its camera's white balance in it, so that this is an estimate of a group, never a measurement
+of a person.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ _LEAST = 0.05  # of the band must be skin
 _CONTRAST = 8.0  # L*: less than this between the two halves of a threshold is one even skin
 
 # sRGB (IEC 61966-2-1) to XYZ, divided by the white point D65.
-_TO_XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])
+_TO_XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
 _WHITE = _TO_XYZ.sum(axis=1)
 
 
@@ -46,8 +50,9 @@ def typology_angle(lightness: float, b: float) -> float:
 def estimate_angle(pixels: NDArray[np.uint8]) -> float:
     """The individual typology angle of the skin along an image's border.
 
-    The lesion lies in the middle and is darker than the skin: pixels of the border band that fall on the dark side of the image's own
-    Otsu threshold are left out, and so are black corners and hair. The median colour of the rest is taken.
+    The lesion lies in the middle and is darker than the skin: pixels of the border band that fall on the dark side of
+    the image's own Otsu threshold are left out, and so are black corners and hair. The median colour of the rest is
+    taken.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.

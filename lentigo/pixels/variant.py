@@ -53,7 +53,7 @@ class Variant:
 
 
 def _zoomed(pixels: NDArray[np.uint8], zoom: float) -> NDArray[np.uint8]:
-    """Cut away the edges, or add mirror images there; the zoom itself follows when the picture is resized to its square."""
+    """Cut away the edges, or add mirror images there; resizing to the square completes the zoom."""
     height, width = pixels.shape[:2]
     tall, wide = max(1, round(height / zoom)), max(1, round(width / zoom))
     if zoom >= 1:

@@ -1,7 +1,7 @@
 """Regenerate the papers' tables from runs: which runs, carried out side by side, measured, compared and written down.
 
-Tables are data: ``tables/*.yaml`` name their rows, ``budgets.yaml`` scales training to a machine. Names are imported when first used, so
-that user errors are reported before torch is imported.
+Tables are data: ``tables/*.yaml`` name their rows, ``budgets.yaml`` scales training to a machine. Names are imported
+when first used, so that user errors are reported before torch is imported.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class RowPlan:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A table that was written: its figures, its page, its plots, and one line for each run that could not be trained or used."""
+    """A table that was written: figures, page, plots, and a line for each run that failed."""
 
     json: Path
     markdown: Path
@@ -70,7 +70,8 @@ class Plan:
         width = max((len(str(job.folder)) for job, _ in jobs), default=0)
         counts = ", ".join(f"{kinds.count(kind)} {word}" for kind, word in _KINDS.items())
         lines = [
-            f"{table.name} ({table.paper}), {self.request.protocol} protocol, budget {self.request.budget.name}: {len(jobs)} runs, {counts}"
+            f"{table.name} ({table.paper}), {self.request.protocol} protocol, budget {self.request.budget.name}:"
+            f" {len(jobs)} runs, {counts}"
         ]
         lines += self.notes
         for job, state in jobs:
@@ -142,7 +143,14 @@ def _plan_row(plan: Plan, row: Row, at_hand: WeightsAtHand) -> RowPlan:
         for seed in request.seeds:
             overrides = overrides_of(table, row, request.budget, protocol=request.protocol, seed=seed, scratch=scratch)
             folder = request.folder / f"{slug}-seed{seed}"
-            job = Job(f"{slug} seed {seed}", table.recipe, tuple(overrides), recipe_of(table, overrides), folder, environment or {})
+            job = Job(
+                f"{slug} seed {seed}",
+                table.recipe,
+                tuple(overrides),
+                recipe_of(table, overrides),
+                folder,
+                environment or {},
+            )
             jobs[seed] = (job, inspect(job, request.fingerprint))
         return RowPlan(row, slug, jobs)
 
@@ -155,7 +163,8 @@ def _plan_row(plan: Plan, row: Row, at_hand: WeightsAtHand) -> RowPlan:
     if row.start == "auto" and request.weights == "auto" and kinds == {"absent"}:
         from_scratch = every(scratch=True)
         other = {state.kind for _, state in from_scratch.jobs.values()}
-        if other == {"done"} or (request.collect and other != {"absent"}):  # begun so, and there is no need to look for weights again
+        # Begun so, and there is no need to look for weights again.
+        if other == {"done"} or (request.collect and other != {"absent"}):
             return from_scratch
     if request.collect:
         return pretrained
@@ -165,7 +174,9 @@ def _plan_row(plan: Plan, row: Row, at_hand: WeightsAtHand) -> RowPlan:
     if row.start == "imagenet" or request.weights == "imagenet":
         done = {seed: one for seed, one in pretrained.jobs.items() if one[1].kind == "done"}
         return RowPlan(row, pretrained.slug, done, f"needs ImageNet weights that are not at hand ({reason})")
-    plan.notes.append(f"{row.name}: no ImageNet weights at hand, so it starts from scratch, as {row.slug}{SCRATCH} ({reason})")
+    plan.notes.append(
+        f"{row.name}: no ImageNet weights at hand, so it starts from scratch, as {row.slug}{SCRATCH} ({reason})"
+    )
     return every(scratch=True)
 
 
@@ -185,7 +196,9 @@ def _gather(row: RowPlan, failed: dict[Path, str], *, collect: bool) -> RowRuns:
         elif seed not in runs:
             absent.append(str(seed))
     if absent:
-        missing.append(f"seed{'s' if len(absent) > 1 else ''} {', '.join(absent)} not run" + (" yet" if collect else ""))
+        missing.append(
+            f"seed{'s' if len(absent) > 1 else ''} {', '.join(absent)} not run" + (" yet" if collect else "")
+        )
     return RowRuns(row.row, row.slug, runs, tuple(missing))
 
 
@@ -196,7 +209,8 @@ def _check(request: Request, rows: Sequence[RowRuns]) -> None:
     prints = {str(run.record.get("fingerprint")): str(run.folder) for row in rows for run in row.runs.values()}
     if len(prints) > 1:
         raise DataError(
-            f"the runs were trained on different data: {', '.join(prints.values())}; name the data (--data) to use those that fit"
+            f"the runs were trained on different data: {', '.join(prints.values())}; name the data (--data) to use"
+            " those that fit"
         )
 
 
@@ -205,30 +219,48 @@ def _cost(request: Request, row: Row, rows: Sequence[RowRuns], say: Callable[[st
     overrides = overrides_of(request.table, row, request.budget, protocol=request.protocol, seed=0, scratch=True)
     network, paper = recipe_of(request.table, overrides).network, row.paper_classes or request.table.paper_classes
     try:
-        return measure_cost(network, classes=classes, paper_classes=paper, size=request.table.profile_size, folder=request.runs / "costs")
+        return measure_cost(
+            network,
+            classes=classes,
+            paper_classes=paper,
+            size=request.table.profile_size,
+            folder=request.runs / "costs",
+        )
     except LentigoError as error:
         say(f"{row.name}: cost not measured: {error}")
         return None
 
 
-def _write(request: Request, rows: Sequence[RowRuns], stem: Path, *, resamples: int, say: Callable[[str], None]) -> list[Path]:
+def _write(
+    request: Request, rows: Sequence[RowRuns], stem: Path, *, resamples: int, say: Callable[[str], None]
+) -> list[Path]:
     """Measure the runs and write their figures, their page and their plots; returns the plots."""
     present, table = [row for row in rows if row.runs], request.table
-    temperatures = {row.slug: {seed: calibrate(run).temperature or 1.0 for seed, run in row.runs.items()} for row in present}
+    temperatures = {
+        row.slug: {seed: calibrate(run).temperature or 1.0 for seed, run in row.runs.items()} for row in present
+    }
     tables = {row.slug: {seed: _predictions(run, table.part) for seed, run in row.runs.items()} for row in present}
     measured = Measured(tables, resamples=resamples, temperatures=temperatures)
     data = request.data or Path(str(next(iter(present[0].runs.values())).record.get("data_root", ".")))
     reference = next((row.slug for row in rows if row.row.slug == table.reference), "")
     external = [
-        external_result(one, reference, temperatures, resamples=resamples) for one in predict_external(rows, table.elsewhere, data, say)
+        external_result(one, reference, temperatures, resamples=resamples)
+        for one in predict_external(rows, table.elsewhere, data, say)
     ]
     result = build_result(request, rows, measured, external)
     figures = []
     if table.part == "test":  # two dozen ideas make no readable plot
         names = {row.slug: row.row.name for row in present}
-        curves = {names[row.slug]: logs for row in present if (logs := [run.log for run in row.runs.values() if run.log is not None])}
+        curves = {
+            names[row.slug]: logs
+            for row in present
+            if (logs := [run.log for run in row.runs.values() if run.log is not None])
+        }
         matrices = {name: measured.figures(slug).confusion for slug, name in names.items()}
-        plots = {"curves": curves_plot(curves) if curves else None, "confusion": confusion_panels(matrices, measured.codes)}
+        plots = {
+            "curves": curves_plot(curves) if curves else None,
+            "confusion": confusion_panels(matrices, measured.codes),
+        }
         for name, plot in plots.items():
             if plot is not None:
                 figures.append(Path(f"{stem}-{name}.svg"))

@@ -58,7 +58,8 @@ def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | N
     """
     machine = hardware(torch.device("cpu"), 1)
     asked = [network.name, network.options, classes, paper_classes, size, machine]
-    path = folder / f"{network.name.replace('/', '_')}-{hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]}.json"
+    key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    path = folder / f"{network.name.replace('/', '_')}-{key}.json"
     busy = _busy()
     try:
         known = Cost(**json.loads(path.read_text(encoding="utf-8")))
@@ -72,7 +73,18 @@ def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | N
     paper = None
     if paper_classes is not None and paper_classes != classes:
         paper = _parameters(create_network(network.name, classes=paper_classes, **network.options))
-    cost = Cost(_parameters(model), paper, count_macs(model, size)[0], len(content), latency, size, classes, repeats, machine, busy)
+    cost = Cost(
+        _parameters(model),
+        paper,
+        count_macs(model, size)[0],
+        len(content),
+        latency,
+        size,
+        classes,
+        repeats,
+        machine,
+        busy,
+    )
     write_text(path, json.dumps(asdict(cost), indent=2) + "\n")
     return cost
 

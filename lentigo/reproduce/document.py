@@ -28,19 +28,24 @@ NAMES = {
 _EXTERNAL = ("balanced_accuracy", "macro_auc", "malignant_auc")
 _STARTS = {"imagenet": "ImageNet", "scratch": "scratch", None: "–"}
 _METHOD = (
-    "Percent; differences in points. In brackets 95 % intervals: hierarchical bootstrap over lesions (or patients, or images where neither "
-    "is known) and seeds. `balanced accuracy` is the mean recall, `BACC, one against the rest` the paper's equation 11 averaged over the "
-    "classes; which of the two the paper prints is not known. AUC is times 100. Probabilities after a temperature fitted on validation."
+    "Percent; differences in points. In brackets 95 % intervals: hierarchical bootstrap over lesions (or patients, or"
+    " images where neither is known) and seeds. `balanced accuracy` is the mean recall, `BACC, one against the rest`"
+    " the paper's equation 11 averaged over the classes; which of the two the paper prints is not known. AUC is times"
+    " 100. Probabilities after a temperature fitted on validation."
 )
 _PAIRS = (
-    "Same lesions and seeds on both sides; p is the two-sided bootstrap p after Holm's correction. **\\***: p is below 0.05 and the "
-    "interval leaves out zero. McNemar's test takes images as independent and holds for one trained network each."
+    "Same lesions and seeds on both sides; p is the two-sided bootstrap p after Holm's correction. **\\***: p is below"
+    " 0.05 and the interval leaves out zero. McNemar's test takes images as independent and holds for one trained"
+    " network each."
 )
 _VALIDATION = (
-    "Validation images, which also set each run's temperature and chose its epoch: the level is too good, and the calibration error more "
-    "so. No test image was looked at."
+    "Validation images, which also set each run's temperature and chose its epoch: the level is too good, and the"
+    " calibration error more so. No test image was looked at."
 )
-_SCALED = "Training was shorter and on smaller images than in the recipe as printed: read the order of the rows, not their level."
+_SCALED = (
+    "Training was shorter and on smaller images than in the recipe as printed: read the order of the rows, not their"
+    " level."
+)
 
 
 def to_markdown(result: Data, figures: Sequence[str]) -> str:
@@ -77,16 +82,18 @@ def _facts(result: Data, rows: Sequence[Data]) -> list[str]:
     """What was compared, and what limits the figures."""
     test, budget = result["test"], result["budget"]
     scratch = ", ".join(row["name"] for row in rows if row["start"] == "scratch")
+    values = ", ".join(f"{key} = {_short(value)}" for key, value in budget["values"].items())
+    images = f"{test['images']:,} {result['part']} images in {test['groups']:,} groups"
     facts = {
-        f"{result['paper']}, on {result['data']}: {test['images']:,} {result['part']} images in {test['groups']:,} groups.": True,
+        f"{result['paper']}, on {result['data']}: {images}.": True,
         f"Seeds {', '.join(map(str, result['seeds']))}.": True,
-        f"Budget `{budget['name']}`: {', '.join(f'{key} = {_short(value)}' for key, value in budget['values'].items())}.": budget["values"],
+        f"Budget `{budget['name']}`: {values}.": values,
         _VALIDATION: result["part"] == "validation",
         _SCALED: budget["name"] != "paper",
         "One seed: the spread between seeds is not in the intervals.": len(result["seeds"]) == 1,
-        f"**Mixed starts**: {scratch} started from scratch, the others from ImageNet weights; compare like with like.": result[
-            "mixed_start"
-        ],
+        f"**Mixed starts**: {scratch} from scratch, the others from ImageNet; compare like with like.": (
+            result["mixed_start"]
+        ),
         **{f"**{row['name']}**: {'; '.join(row['missing'])}.": row["missing"] for row in rows},
     }
     return [*(f"- {text}" for text, holds in facts.items() if holds), ""]
@@ -117,7 +124,9 @@ def _spread(row: Data) -> str:
     each = list(row.get("per_seed", {}).values())
     if len(each) < 2:
         return "–"
-    return ", ".join(f"{np.std([one[metric] for one in each], ddof=1) * 100:.1f}" for metric in ("accuracy", "balanced_accuracy"))
+    return ", ".join(
+        f"{np.std([one[metric] for one in each], ddof=1) * 100:.1f}" for metric in ("accuracy", "balanced_accuracy")
+    )
 
 
 def _classes_table(result: Data) -> list[str]:
@@ -131,7 +140,7 @@ def _classes_table(result: Data) -> list[str]:
 
 
 def _order_table(result: Data, names: Data) -> list[str]:
-    """How far the printed order of the rows holds, and in how many rows the printed figure lies inside the measured interval."""
+    """How far the printed order of rows holds, and how many printed figures lie in the measured interval."""
     orders = [(metric, order) for metric in PRINTED if (order := result["order"][metric]) is not None]
     if not orders:
         return []
@@ -166,10 +175,18 @@ def _pairs_table(result: Data, names: Data) -> list[str]:
 
     columns: Columns = {
         "row": lambda pair: names[pair["second"]] + (" (mixed start)" if pair["mixed_start"] else ""),
-        **{NAMES[metric]: difference(metric) for metric in PAIRED if any(metric in pair["differences"] for pair in result["pairs"])},
+        **{
+            NAMES[metric]: difference(metric)
+            for metric in PAIRED
+            if any(metric in pair["differences"] for pair in result["pairs"])
+        },
         "McNemar p, each seed": lambda pair: ", ".join(_p(p) for p in pair["mcnemar"].values()),
     }
-    return [*_table(result["pairs"], columns), "", _PAIRS] if result["pairs"] else ["No other row to compare with the reference."]
+    return (
+        [*_table(result["pairs"], columns), "", _PAIRS]
+        if result["pairs"]
+        else ["No other row to compare with the reference."]
+    )
 
 
 def _external_table(one: Data, names: Data) -> list[str]:
@@ -178,9 +195,14 @@ def _external_table(one: Data, names: Data) -> list[str]:
     columns: dict[str, Callable[[str], str]] = {"row": lambda slug: names[slug]}
     for metric in _EXTERNAL:
         columns[NAMES[metric]] = lambda slug, metric=metric: estimate_text(one["rows"][slug][metric])  # type: ignore[misc]
-        columns[f"difference, {NAMES[metric]}"] = lambda slug, metric=metric: _difference(differences.get(slug, {}).get(metric))  # type: ignore[misc]
+        columns[f"difference, {NAMES[metric]}"] = lambda slug, metric=metric: _difference(
+            differences.get(slug, {}).get(metric)
+        )  # type: ignore[misc]
     return [
-        f"- {one['images']:,} images in {one['groups']:,} groups, without the published test part; classes {', '.join(one['classes'])}.",
+        (
+            f"- {one['images']:,} images in {one['groups']:,} groups, without the published test part; classes"
+            f" {', '.join(one['classes'])}."
+        ),
         f"- Not here, trained on it: {', '.join(names[slug] for slug in one['learnt_from_it']) or 'none'}.",
         "- An answer of another class counts as wrong.",
         "",
@@ -223,17 +245,22 @@ def _cost_table(rows: Sequence[Data]) -> list[str]:
         "notes": lambda row: row["notes"],
     }
     measured = [row["cost"] for row in rows if row.get("cost")]
-    sizes, machines = sorted({cost["size"] for cost in measured}), sorted({cost["hardware"] for cost in measured})
+    sizes = ", ".join(str(size) for size in sorted({cost["size"] for cost in measured}))
+    machines = "; ".join(sorted({cost["hardware"] for cost in measured}))
     busy = [row["name"] for row in rows if row.get("cost") and row["cost"]["busy"]]
     notes = {
-        f"- MACs and median latency at {', '.join(map(str, sizes))} px, one thread of ONNX Runtime on {'; '.join(machines)}.": measured,
+        f"- MACs and median latency at {sizes} px, one thread of ONNX Runtime on {machines}.": measured,
         f"- Timed on a busy machine, not to be compared: {', '.join(busy)}.": busy,
     }
     return [*_table(rows, columns), "", *(text for text, holds in notes.items() if holds)]
 
 
 def _ideas_table(rows: Sequence[Data]) -> list[str]:
-    columns: Columns = {"idea": lambda row: row["name"], "what for": lambda row: row["notes"], "training of all seeds, min": _minutes}
+    columns: Columns = {
+        "idea": lambda row: row["name"],
+        "what for": lambda row: row["notes"],
+        "training of all seeds, min": _minutes,
+    }
     return _table(rows, columns, "llr")
 
 
@@ -247,10 +274,14 @@ def _provenance(result: Data, rows: Sequence[Data]) -> list[str]:
     facts = {
         "command": f"`{source['command']}`",
         "data": f"{result['data']}, fingerprint `{source['fingerprint']}`",
-        "split": f"`{split['protocol']}`, seed {split['split_seed']}; "
-        + "; ".join(f"{name} {column['total']:,}" for name, column in split["counts"].items() if name != "total"),
+        "split": (
+            f"`{split['protocol']}`, seed {split['split_seed']}; "
+            + "; ".join(f"{name} {column['total']:,}" for name, column in split["counts"].items() if name != "total")
+        ),
         "recipe": f"`{result['budget']['recipe']}`, budget `{result['budget']['name']}`",
-        "ImageNet weights": ", ".join(sorted({row["weights"]["source"] for row in rows if row.get("weights")})) or "none",
+        "ImageNet weights": (
+            ", ".join(sorted({row["weights"]["source"] for row in rows if row.get("weights")})) or "none"
+        ),
         "bootstrap": f"{interval['resamples']:,} resamples, seed {interval['seed']}",
         "hardware": "; ".join(source["hardware"]),
         "wall time of all runs": f"{source['wall_seconds'] / 3600:.1f} h, {' to '.join(source['runs_created'])}",
@@ -283,5 +314,7 @@ def _p(p: float) -> str:
 
 def _short(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(v, dict) and "size" in v for v in value):
-        return " then ".join(f"{v['size']} px" + (f" from epoch {v['from_epoch'] + 1}" if v["from_epoch"] else "") for v in value)
+        return " then ".join(
+            f"{v['size']} px" + (f" from epoch {v['from_epoch'] + 1}" if v["from_epoch"] else "") for v in value
+        )
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -34,8 +34,10 @@ class External:
     learnt: tuple[str, ...]  # slugs of the rows that were trained on it, which are not in ``runs``
 
 
-def predict_external(rows: Sequence[RowRuns], chosen: Sequence[ExtraRecipe], data: Path, say: Callable[[str], None]) -> list[External]:
-    """Every run's predictions of other data sets without their published test parts; made once a run, and kept in its folder.
+def predict_external(
+    rows: Sequence[RowRuns], chosen: Sequence[ExtraRecipe], data: Path, say: Callable[[str], None]
+) -> list[External]:
+    """Every run's predictions of other data sets, without published test parts; kept in its folder.
 
     Args:
         rows: the rows with their runs.
@@ -100,7 +102,8 @@ def external_result(
             for slug, one in figures.items()
         },
         "pairs": [
-            {"second": pair.second, "seeds": list(pair.seeds), "differences": pair.tested()} for pair in measured.pairs(couples, METRICS)
+            {"second": pair.second, "seeds": list(pair.seeds), "differences": pair.tested()}
+            for pair in measured.pairs(couples, METRICS)
         ],
         "learnt_from_it": list(external.learnt),
     }
@@ -126,5 +129,7 @@ def _predictions(folder: Path, extra: Extra) -> PredictionTable:
     run = load_run(folder)
     pixels = open_cache(extra.samples, run.recipe.final_size, progress=False).pixels
     network = run.network().to(memory_format=torch.channels_last)
-    write_split_predictions(network, extra.samples, pixels, "train", path, device=torch.device("cpu"), batch=_BATCH, maps=False)
+    write_split_predictions(
+        network, extra.samples, pixels, "train", path, device=torch.device("cpu"), batch=_BATCH, maps=False
+    )
     return read_predictions(path, codes=codes)

@@ -1,10 +1,11 @@
 """Figures of several seeds together, with intervals over both lesions and seeds.
 
 Two things make a figure uncertain: which lesions happen to be in the test part, and which seed the network was trained
-with. The hierarchical bootstrap draws both (Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8):
-whole lesions, as many as there are, the same for every run; and S - 1 of S seeds, with replacement. A figure is the mean over the seeds
-drawn. Drawing S seeds would give (S - 1) / S of the variance of a mean of S; with S - 1 it is unbiased (Rao and Wu, *JASA* 83, 1988).
-With one seed, the spread between seeds is unknown and not in the interval.
+with. The hierarchical bootstrap draws both (Davison and Hinkley, *Bootstrap Methods and their Application*, 1997,
+section 3.8): whole lesions, as many as there are, the same for every run; and S - 1 of S seeds, with replacement. A
+figure is the mean over the seeds drawn. Drawing S seeds would give (S - 1) / S of the variance of a mean of S; with S -
+1 it is unbiased (Rao and Wu, *JASA* 83, 1988). With one seed, the spread between seeds is unknown and not in the
+interval.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ IntArray = npt.NDArray[np.int64]
 class Figures:
     """One row of a table: means over its seeds, with intervals.
 
-    ``malignant_sensitivity`` is at 90 % specificity; metrics of malignancy are undefined where the classes do not say which are malignant.
+    ``malignant_sensitivity`` is at 90 % specificity; metrics of malignancy are undefined where the classes do not say
+    which are malignant.
     """
 
     seeds: tuple[int, ...]  # in order
@@ -85,8 +87,8 @@ class Measured:
         runs: row -> seed -> predictions.
         resamples: bootstrap resamples.
         seed: of the bootstrap.
-        temperatures: row -> seed -> temperature of its probabilities, fitted on validation; without them the metrics of the
-            probabilities, which take the longest, are left out.
+        temperatures: row -> seed -> temperature of its probabilities, fitted on validation; without them the metrics of
+            the probabilities, which take the longest, are left out.
 
     Raises:
         DataError: runs were evaluated on different images, or with different classes or groups.
@@ -103,7 +105,9 @@ class Measured:
         if resamples < 100:
             raise DataError(f"intervals need at least 100 resamples, not {resamples}")
         self.resamples, self.seed = resamples, seed
-        self.tables = {row: {k: _sorted(table) for k, table in by_seed.items()} for row, by_seed in runs.items() if by_seed}
+        self.tables = {
+            row: {k: _sorted(table) for k, table in by_seed.items()} for row, by_seed in runs.items() if by_seed
+        }
         first = next(t for by_seed in self.tables.values() for t in by_seed.values())
         for row, by_seed in self.tables.items():
             for k, table in by_seed.items():
@@ -111,9 +115,13 @@ class Measured:
         self.codes, self.targets = first.codes, first.targets
         self.images, self.groups = len(first), len(np.unique(first.groups))
         self.grouped = first.grouped
-        predicted = {(row, k): t.probabilities.argmax(axis=1) for row, by_seed in self.tables.items() for k, t in by_seed.items()}
+        predicted = {
+            (row, k): t.probabilities.argmax(axis=1) for row, by_seed in self.tables.items() for k, t in by_seed.items()
+        }
         self.right = {key: answers == self.targets for key, answers in predicted.items()}
-        self.confusion = {key: confusion_matrix(self.targets, answers, len(self.codes)) for key, answers in predicted.items()}
+        self.confusion = {
+            key: confusion_matrix(self.targets, answers, len(self.codes)) for key, answers in predicted.items()
+        }
         counts = {key: Counts(self.targets, answers, len(self.codes)) for key, answers in predicted.items()}
         labels = check_labels(first, None)
         self.probability = () if temperatures is None else PROBABILITY
@@ -126,7 +134,10 @@ class Measured:
         for weights in Resampling.of(first.groups, resamples=resamples, seed=seed).weights(cells=500_000):
             for key, one in counts.items():
                 parts[key].append(one.metrics(weights) | (scores[key].metrics(weights) if scores else {}))
-        self._drawn = {key: {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]} for key, blocks in parts.items()}
+        self._drawn = {
+            key: {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
+            for key, blocks in parts.items()
+        }
 
     def figures(self, row: str) -> Figures:
         """A row's figures over its seeds."""
@@ -134,10 +145,15 @@ class Measured:
         drawn = {name: self._over_seeds(row, seeds, name) for name in (*OVERALL, *PER_CLASS, *self.probability)}
         return Figures(
             seeds=seeds,
-            overall={name: estimate(drawn[name], proportion_of=self.groups if name == "accuracy" else None) for name in OVERALL},
+            overall={
+                name: estimate(drawn[name], proportion_of=self.groups if name == "accuracy" else None)
+                for name in OVERALL
+            },
             per_class={
                 code: {
-                    name: estimate(drawn[name][:, k], proportion_of=self._groups_of(k) if name == "sensitivity" else None)
+                    name: estimate(
+                        drawn[name][:, k], proportion_of=self._groups_of(k) if name == "sensitivity" else None
+                    )
                     for name in PER_CLASS
                 }
                 for k, code in enumerate(self.codes)
@@ -174,7 +190,9 @@ class Measured:
         """Second minus first in one class's recall, on the seeds that both have."""
         seeds = sorted(set(self.tables[first]) & set(self.tables[second]))
         k = self.codes.index(code)
-        return estimate(self._over_seeds(second, seeds, "sensitivity")[:, k] - self._over_seeds(first, seeds, "sensitivity")[:, k])
+        return estimate(
+            self._over_seeds(second, seeds, "sensitivity")[:, k] - self._over_seeds(first, seeds, "sensitivity")[:, k]
+        )
 
     def _over_seeds(self, row: str, seeds: Sequence[int], metric: str) -> FloatArray:
         """(1 + R,) or (1 + R, K): the mean over the seeds drawn, for the data as they are and then for each resample.
@@ -216,11 +234,15 @@ def _sorted(table: PredictionTable) -> PredictionTable:
 
 def _check_same(first: PredictionTable, other: PredictionTable, name: str) -> None:
     if other.codes != first.codes:
-        raise DataError(f"{name}: has classes {', '.join(other.codes)}, others have {', '.join(first.codes)}; they cannot share a table")
+        raise DataError(
+            f"{name}: has classes {', '.join(other.codes)}, others have {', '.join(first.codes)}; they cannot share a"
+            " table"
+        )
     if not np.array_equal(other.images, first.images):
         common = len(np.intersect1d(other.images, first.images))
         raise DataError(
-            f"{name}: was not evaluated on the test images of the others ({len(other)} and {len(first)} images, {common} in both)"
+            f"{name}: was not evaluated on the test images of the others ({len(other)} and {len(first)} images,"
+            f" {common} in both)"
         )
     if not (np.array_equal(other.targets, first.targets) and np.array_equal(other.groups, first.groups)):
         raise DataError(f"{name}: has other true classes or groups than the others; they cannot share a table")

@@ -34,7 +34,18 @@ class Job:
 
     def command(self, data: Path, *, resume: bool) -> list[str]:
         """The command that trains it."""
-        words = [sys.executable, "-m", "lentigo", "train", self.base, "--data", str(data), "--out", str(self.folder), "--quiet"]
+        words = [
+            sys.executable,
+            "-m",
+            "lentigo",
+            "train",
+            self.base,
+            "--data",
+            str(data),
+            "--out",
+            str(self.folder),
+            "--quiet",
+        ]
         for override in self.overrides:
             words += ["--set", override]
         return [*words, "--resume"] if resume else words
@@ -49,7 +60,7 @@ class Job:
 
 @dataclass(frozen=True)
 class State:
-    """What lies in the folder of a job: ``done`` (reused), ``begun`` (resumed), ``absent`` (trained), or ``blocked`` (something else)."""
+    """State of a job's folder: ``done`` (reused), ``begun`` (resumed), ``absent`` (trained) or ``blocked``."""
 
     kind: Literal["done", "begun", "absent", "blocked"]
     reason: str = ""  # why it is blocked
@@ -71,7 +82,9 @@ def inspect(job: Job, fingerprint: str | None) -> State:
         differences = [key for key in recipe_differences(job.recipe, load_recipe(folder / RECIPE)) if key not in _FREE]
         if differences:
             return State(
-                "blocked", f"{folder}: holds a run by another recipe ({', '.join(differences)} differ); move it away, or use --runs"
+                "blocked",
+                f"{folder}: holds a run by another recipe ({', '.join(differences)} differ); move it away, or use"
+                " --runs",
             )
         if not (folder / "run.json").is_file():
             return State("begun")
@@ -82,11 +95,17 @@ def inspect(job: Job, fingerprint: str | None) -> State:
         reason = str(error) if isinstance(error, LentigoError) else f"{folder / 'run.json'}: is no record of a run"
         return State("blocked", f"{reason}; the run folder is damaged: move it away to train it anew")
     if fingerprint is not None and begun_on != fingerprint:
-        return State("blocked", f"{folder}: was trained on other data (fingerprint {begun_on[:12]}…, now {fingerprint[:12]}…); use --runs")
+        return State(
+            "blocked",
+            f"{folder}: was trained on other data (fingerprint {begun_on[:12]}…, now {fingerprint[:12]}…); use --runs",
+        )
     if not finished:
         return State("begun")
     if not (folder / "predictions" / "test.csv").is_file():
-        return State("blocked", f"{folder}: has no predictions/test.csv; the run folder is damaged: move it away to train it anew")
+        return State(
+            "blocked",
+            f"{folder}: has no predictions/test.csv; the run folder is damaged: move it away to train it anew",
+        )
     return State("done")
 
 
@@ -94,8 +113,8 @@ def find_weights(recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
     """Whether a network's ImageNet weights are at hand: in the file that LENTIGO_WEIGHTS names, or from its library.
 
     Returns:
-        ``imagenet`` or ``scratch``, the change of the environment that it takes (the file may be another network's), and why
-        it is ``scratch``.
+        ``imagenet`` or ``scratch``, the change of the environment that it takes (the file may be another network's),
+        and why it is ``scratch``.
 
     Raises:
         NetworkError: no such network, or options that it does not take.

@@ -43,7 +43,9 @@ def only_one(folder: Path) -> Iterator[None]:
         with lock.open("x", encoding="utf-8") as file:
             file.write(str(os.getpid()))
     except FileExistsError:
-        raise TrainingError(f"{folder}: another lentigo trains runs there; wait for it, or remove {lock} if there is none") from None
+        raise TrainingError(
+            f"{folder}: another lentigo trains runs there; wait for it, or remove {lock} if there is none"
+        ) from None
     except OSError as error:
         raise OutputError(f"{lock}: cannot be written ({error.strerror or error})") from None
     try:
@@ -71,7 +73,9 @@ class _Running:
     started: float
 
 
-def run_jobs(wanted: Sequence[tuple[Job, State]], data: Path, *, folder: Path, jobs: int, say: Callable[[str], None]) -> dict[Path, str]:
+def run_jobs(
+    wanted: Sequence[tuple[Job, State]], data: Path, *, folder: Path, jobs: int, say: Callable[[str], None]
+) -> dict[Path, str]:
     """Train what is absent and go on with what was begun.
 
     Args:
@@ -95,7 +99,9 @@ def run_jobs(wanted: Sequence[tuple[Job, State]], data: Path, *, folder: Path, j
         return _run(waiting, data, jobs, watch, say)
 
 
-def _run(waiting: list[tuple[Job, State]], data: Path, jobs: int, watch: _Watch, say: Callable[[str], None]) -> dict[Path, str]:
+def _run(
+    waiting: list[tuple[Job, State]], data: Path, jobs: int, watch: _Watch, say: Callable[[str], None]
+) -> dict[Path, str]:
     total = len(waiting)
     failed: dict[Path, str] = {}
     running: list[_Running] = []
@@ -136,7 +142,9 @@ def _start(job: Job, title: str, data: Path, *, jobs: int, resume: bool) -> _Run
         file = log.open("ab")
     except OSError as error:
         raise OutputError(f"{log}: cannot be written ({error.strerror or error})") from None
-    process = subprocess.Popen(job.command(data, resume=resume), stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment)
+    process = subprocess.Popen(
+        job.command(data, resume=resume), stdout=file, stderr=file, stdin=subprocess.DEVNULL, env=environment
+    )
     return _Running(job, title, process, file, time.monotonic())
 
 
@@ -165,11 +173,13 @@ def _stop(running: Sequence[_Running]) -> None:
 
 
 class _Watch:
-    """Time left, from the epochs on disk, each weighted by its pixels; a bar in a terminal, a line a minute elsewhere."""
+    """Time left, from the epochs on disk weighted by pixels; a bar in a terminal, else a line a minute."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
-        self.costs = {job.folder: [job.recipe.size_at(epoch) ** 2 for epoch in range(job.recipe.epochs)] for job in jobs}
+        self.costs = {
+            job.folder: [job.recipe.size_at(epoch) ** 2 for epoch in range(job.recipe.epochs)] for job in jobs
+        }
         self.before = self._done()
         self.began = self.drawn = time.monotonic()
         columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[status]}"))
@@ -206,7 +216,9 @@ class _Watch:
         now = time.monotonic()
         if not self.bar.disable:
             status = f"{running} running, {self.left()} left"
-            self.bar.update(self.task, completed=self._done() / self._total(), description=f"runs {finished}/{total}", status=status)
+            self.bar.update(
+                self.task, completed=self._done() / self._total(), description=f"runs {finished}/{total}", status=status
+            )
         elif running and now - self.drawn > _LINE:
             self.drawn = now
             say(f"{finished} of {total} runs done, {running} running, {self.left()} left")

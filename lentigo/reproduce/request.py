@@ -60,9 +60,15 @@ def check_request(
     table = load_table(name)
     chosen = protocol or table.protocols[0]
     if chosen not in table.protocols:
-        raise RecipeError(f"table {table.name} is for the protocols {', '.join(table.protocols)}{did_you_mean(chosen, table.protocols)}")
+        raise RecipeError(
+            f"table {table.name} is for the protocols"
+            f" {', '.join(table.protocols)}{did_you_mean(chosen, table.protocols)}"
+        )
     if data is None and not collect:
-        raise DataError(f"table {table.name} is trained on {table.data}: say where it is (--data), or take the runs at hand (--collect)")
+        raise DataError(
+            f"table {table.name} is trained on {table.data}: say where it is (--data), or take the runs at hand"
+            " (--collect)"
+        )
     scale, wanted = load_budget(budget, table.family), table.choose(list(rows))
     fingerprint, images = None, 0
     if data is not None:

@@ -20,7 +20,8 @@ from lentigo.reproduce.tables import Row, Table
 from lentigo.training.record import command_line, versions
 
 FORMAT = 1
-# Our metric -> the paper's figure it is set against; the paper's BACC stands beside two of ours, in columns of their own.
+# Our metric -> the paper's figure it is set against; the paper's BACC stands beside two of ours, in columns of their
+# own.
 PRINTED = {"accuracy": "accuracy", "balanced_accuracy": "bacc", "bacc_ovr": "bacc"}
 _CURVE = ("train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy")
 
@@ -42,7 +43,9 @@ class RowRuns:
         return " and ".join(sorted(started)) if started else None
 
 
-def build_result(request: Request, rows: Sequence[RowRuns], measured: Measured, external: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def build_result(
+    request: Request, rows: Sequence[RowRuns], measured: Measured, external: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     """Everything that is known about a table, as plain data.
 
     Args:
@@ -103,7 +106,12 @@ def build_result(request: Request, rows: Sequence[RowRuns], measured: Measured, 
         "provenance": {
             "command": command_line(),
             "fingerprint": first["fingerprint"],
-            "split": {"protocol": request.protocol, "split_seed": first["split_seed"], "counts": first["counts"], "recipe": "recipe.yaml"},
+            "split": {
+                "protocol": request.protocol,
+                "split_seed": first["split_seed"],
+                "counts": first["counts"],
+                "recipe": "recipe.yaml",
+            },
             "hardware": sorted({str(record["hardware"]) for record in records}),
             "wall_seconds": round(sum(float(record["wall_seconds"]) for record in records), 1),
             "runs_created": [min(str(r["created"]) for r in records), max(str(r["created"]) for r in records)],
@@ -120,7 +128,9 @@ def _row(row: RowRuns, figures: Figures | None, table: Table) -> dict[str, Any]:
         paper = row.row.paper_classes or table.paper_classes
         found |= {
             "parameters": cost.parameters,
-            "parameters_as_printed": {"classes": paper, "parameters": cost.paper_parameters or cost.parameters} if paper else None,
+            "parameters_as_printed": (
+                {"classes": paper, "parameters": cost.paper_parameters or cost.parameters} if paper else None
+            ),
             "macs": cost.macs,
             "file_bytes": cost.bytes,
             "latency_ms": round(cost.latency_ms, 3),
@@ -139,7 +149,9 @@ def _row(row: RowRuns, figures: Figures | None, table: Table) -> dict[str, Any]:
         "probability": {name: e.to_dict() for name, e in figures.probability.items() if e.defined},
         "per_class": {code: plain(values) for code, values in figures.per_class.items()},
         "per_seed": {str(seed): values for seed, values in figures.per_seed.items()},
-        "printed_inside": {metric: _inside(figures.overall[metric], printed[key]) for metric, key in PRINTED.items() if key in printed},
+        "printed_inside": {
+            metric: _inside(figures.overall[metric], printed[key]) for metric, key in PRINTED.items() if key in printed
+        },
         "confusion": figures.confusion.tolist(),
         "curve": _curve([run.log for run in runs if run.log is not None]),
         "wall_seconds": round(sum(float(run.record["wall_seconds"]) for run in runs), 1),
@@ -173,7 +185,12 @@ def _curve(logs: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
     epochs = pd.concat(logs).groupby("epoch")
     means = epochs.agg({"size": "first", **dict.fromkeys(_CURVE, "mean")})
     return [
-        {"epoch": int(str(epoch)), "size": int(line["size"]), "seeds": int(count), **{c: round(float(line[c]), 6) for c in _CURVE}}
+        {
+            "epoch": int(str(epoch)),
+            "size": int(line["size"]),
+            "seeds": int(count),
+            **{c: round(float(line[c]), 6) for c in _CURVE},
+        }
         for (epoch, line), count in zip(means.iterrows(), epochs.size(), strict=True)
     ]
 
@@ -183,13 +200,20 @@ def _order(rows: Sequence[RowRuns], measured: Measured, metric: str) -> dict[str
     printed = {row.slug: value for row in rows if (value := getattr(row.row.printed, PRINTED[metric])) is not None}
     starts = {row.slug: row.start for row in rows}
     ranked = sorted(printed, key=lambda slug: -printed[slug])
-    couples = [(b, a) for a, b in itertools.combinations(ranked, 2) if printed[a] != printed[b]]  # the paper's better one second
+    # The paper's better one second.
+    couples = [(b, a) for a, b in itertools.combinations(ranked, 2) if printed[a] != printed[b]]
     if not couples:
         return None
     alike = [(a, b) for a, b in couples if starts[a] == starts[b]]
     found: dict[str, list[list[str]]] = {"hold": [], "reversed": [], "inside_the_noise": []}
     for pair in measured.pairs(alike, [metric]):
-        kind = "inside_the_noise" if not pair.real(metric) else "hold" if pair.differences[metric].value > 0 else "reversed"
+        kind = (
+            "inside_the_noise"
+            if not pair.real(metric)
+            else "hold"
+            if pair.differences[metric].value > 0
+            else "reversed"
+        )
         found[kind].append([pair.second, pair.first])
     values = {slug: measured.figures(slug).overall[metric].value for slug in printed}
     return {

@@ -26,15 +26,17 @@ from lentigo.training.record import command_line
 from lentigo.training.samples import prepare_samples
 
 _METHOD = (
-    "Percent. In brackets 95 % intervals: hierarchical bootstrap over lesions (or patients, or images where neither is known) and runs. "
-    "sd: over the runs, or over the seeds out of fold."
+    "Percent. In brackets 95 % intervals: hierarchical bootstrap over lesions (or patients, or images where neither is"
+    " known) and runs. sd: over the runs, or over the seeds out of fold."
 )
-_OUT_OF_FOLD = "The network that answers an image was not trained on it, but its epoch was chosen on it: the level is too good."
+_OUT_OF_FOLD = (
+    "The network that answers an image was not trained on it, but its epoch was chosen on it: the level is too good."
+)
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that was summarised: its figures, its page, and one line for each run that could not be trained or used."""
+    """A sweep that was summarised: figures, page, and a line for each run that failed."""
 
     json: Path
     markdown: Path
@@ -68,7 +70,8 @@ def sweep(
 
     Raises:
         RecipeError: the recipe cannot be used, or sets what the sweep sets.
-        DataError: the data cannot be used, such as a class with fewer images than there are folds, or no run came to its end.
+        DataError: the data cannot be used, such as a class with fewer images than there are folds, or no run came to
+            its end.
     """
     taken = [o for o in overrides if o.partition("=")[0].strip() in ("seed", "data.folds", "data.fold")]
     if taken:
@@ -110,10 +113,14 @@ def _job(recipe: str, overrides: Sequence[str], place: Path, seed: int, fold: in
     return Job(title, recipe, changes, load_recipe(recipe, changes), folder)
 
 
-def _summary(recipe: Recipe, runs: Mapping[tuple[int, int], RunFiles], folds: int | None, resamples: int) -> dict[str, Any]:
+def _summary(
+    recipe: Recipe, runs: Mapping[tuple[int, int], RunFiles], folds: int | None, resamples: int
+) -> dict[str, Any]:
     # Each run is a draw of its own: the seed of its weights, and with folds the part that it did not learn from.
     numbered = {number: run for number, (_, run) in enumerate(sorted(runs.items()))}
-    test = Measured({"test": {number: run.test for number, run in numbered.items()}}, resamples=resamples).figures("test")
+    test = Measured({"test": {number: run.test for number, run in numbered.items()}}, resamples=resamples).figures(
+        "test"
+    )
     first = next(iter(runs.values()))
     seeds = sorted({seed for seed, _ in runs})
     result: dict[str, Any] = {
@@ -139,15 +146,21 @@ def _summary(recipe: Recipe, runs: Mapping[tuple[int, int], RunFiles], folds: in
         "cross_validation": None,
     }
     if folds:
-        whole = {s: pooled for s in seeds if (pooled := _out_of_fold([runs.get((s, f)) for f in range(folds)])) is not None}
+        whole = {
+            s: pooled for s in seeds if (pooled := _out_of_fold([runs.get((s, f)) for f in range(folds)])) is not None
+        }
         if whole:
             figures = Measured({"folds": whole}, resamples=resamples).figures("folds")
-            result["cross_validation"] = {"images": len(next(iter(whole.values()))), "seeds": sorted(whole), **_figures(figures)}
+            result["cross_validation"] = {
+                "images": len(next(iter(whole.values()))),
+                "seeds": sorted(whole),
+                **_figures(figures),
+            }
     return result
 
 
 def _out_of_fold(runs: Sequence[RunFiles | None]) -> PredictionTable | None:
-    """The validation predictions of all folds as one table: each image answered by the one network that was not trained on it."""
+    """Validation predictions of all folds as one table; each image by the network not trained on it."""
     tables = [run.validation for run in runs if run is not None and run.validation is not None]
     if len(tables) < len(runs):
         return None
@@ -180,7 +193,10 @@ def _markdown(result: Mapping[str, Any]) -> str:
     cross, source = result["cross_validation"], result["provenance"]
     parts = {"test": result["test"]} | ({"out of fold": cross} if cross else {})
     head = ["figure", *(title for part in parts for title in (f"{part}: mean", f"{part}: sd"))]
-    lines = [[NAMES[metric], *(text for part in parts.values() for text in _cells(part["figures"][metric]))] for metric in OVERALL]
+    lines = [
+        [NAMES[metric], *(text for part in parts.values() for text in _cells(part["figures"][metric]))]
+        for metric in OVERALL
+    ]
     each = [
         [
             str(run["seed"]),
@@ -191,14 +207,18 @@ def _markdown(result: Mapping[str, Any]) -> str:
         for run in result["runs"]
     ]
     facts = [
-        f"- network `{result['network']}`, protocol `{result['protocol']}`, {result['test_images']:,} test images, {len(each)} runs",
+        (
+            f"- network `{result['network']}`, protocol `{result['protocol']}`, {result['test_images']:,} test images,"
+            f" {len(each)} runs"
+        ),
         f"- command: `{source['command']}`",
         f"- data fingerprint: `{source['fingerprint']}`",
         f"- hardware: {'; '.join(source['hardware'])}; {source['wall_seconds'] / 60:.0f} minutes in all runs together",
     ]
     return "\n".join(
         [
-            f"# {result['recipe']}: {len(result['seeds'])} seeds" + (f", {result['folds']} folds" if result["folds"] else ""),
+            f"# {result['recipe']}: {len(result['seeds'])} seeds"
+            + (f", {result['folds']} folds" if result["folds"] else ""),
             "",
             *facts,
             *([f"- out of fold: {cross['images']:,} images. {_OUT_OF_FOLD}"] if cross else []),

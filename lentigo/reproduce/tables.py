@@ -18,7 +18,16 @@ Values = dict[str, Any]
 # A row of networks is a network and a loss; whatever else changed with it would make the comparison unfair.
 _OF_A_ROW = ("network.", "loss.")
 # No row of ideas may change what it is evaluated on, or what its budget is for.
-_OF_A_RUN = ("name", "seed", "data.labels", "data.protocol", "data.fractions", "data.split_seed", "data.folds", "data.fold")
+_OF_A_RUN = (
+    "name",
+    "seed",
+    "data.labels",
+    "data.protocol",
+    "data.fractions",
+    "data.split_seed",
+    "data.folds",
+    "data.fold",
+)
 SCRATCH = "-scratch"
 """Ends the slug of a row that starts from scratch because its ImageNet weights are not at hand."""
 
@@ -49,12 +58,14 @@ class Row(_Section):
 
     name: str  # as printed
     slug: Slug  # names the run folders
-    # Dotted keys of the recipe; of the network and the loss only, except in a table of ideas, where they also override the budget's.
+    # Dotted keys of the recipe; of the network and the loss only, except in a table of ideas, where they also override
+    # the budget's.
     set: Values = {}
     # For rows that compare starts; ``auto`` takes ImageNet weights where they are at hand.
     start: Literal["auto", "imagenet", "scratch"] = "auto"
     printed: Printed = Printed()
-    classes: dict[str, PrintedClass] = {}  # class code -> the paper's figures of that class; each becomes a line of the table
+    # Class code -> the paper's figures of that class; each becomes a line of the table.
+    classes: dict[str, PrintedClass] = {}
     paper_classes: int | None = None  # size of the head with which the paper counts parameters; None for the data's own
     notes: str = ""  # what a reader must know about this row
 
@@ -70,11 +81,13 @@ class Table(_Section):
     data: str  # the data set, for people
     protocols: Annotated[tuple[str, ...], Field(min_length=1)]  # how the data may be split, the default first
     reference: Slug  # of the row that the others are tested against
-    # ``networks``, by one recipe, on the test part; or ``ideas``, changes of that recipe to choose among, on the validation part.
+    # ``networks``, by one recipe, on the test part; or ``ideas``, changes of that recipe to choose among, on the
+    # validation part.
     compares: Literal["networks", "ideas"] = "networks"
     set: Values = {}  # keys that all rows set
     rare: tuple[str, ...] = ()  # classes whose recall is compared as well
-    elsewhere: tuple[ExtraRecipe, ...] = ()  # other data sets that the runs are evaluated on, without their published test parts
+    # Other data sets that the runs are evaluated on, without their published test parts.
+    elsewhere: tuple[ExtraRecipe, ...] = ()
     paper_classes: int | None = None  # for rows that do not say
     profile_size: int = 224  # side of the images for multiply-accumulates and latency, in pixels
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]  # as printed
@@ -92,7 +105,9 @@ class Table(_Section):
                     if key in _OF_A_RUN:
                         raise ValueError(f"a row may not set {key!r}: every row is evaluated on the same images")
                 elif not key.startswith(_OF_A_ROW):
-                    raise ValueError(f"a row may not set {key!r}: network and loss only, or the comparison would not be fair")
+                    raise ValueError(
+                        f"a row may not set {key!r}: network and loss only, or the comparison would not be fair"
+                    )
         return self
 
     @property
@@ -131,14 +146,25 @@ class Budget(_Section):
 
 def table_names() -> list[str]:
     """Names of the tables, sorted."""
-    return sorted(e.name.removesuffix(".yaml") for e in files(__package__).joinpath("tables").iterdir() if e.name.endswith(".yaml"))
+    return sorted(
+        e.name.removesuffix(".yaml")
+        for e in files(__package__).joinpath("tables").iterdir()
+        if e.name.endswith(".yaml")
+    )
 
 
 def list_tables() -> list[dict[str, str | int]]:
     """One line a table: name, paper, what it compares, rows, data, protocols."""
     tables = [load_table(name) for name in table_names()]
     return [
-        {"table": t.name, "paper": t.paper, "compares": t.title, "rows": len(t.rows), "data": t.data, "protocols": ", ".join(t.protocols)}
+        {
+            "table": t.name,
+            "paper": t.paper,
+            "compares": t.title,
+            "rows": len(t.rows),
+            "data": t.data,
+            "protocols": ", ".join(t.protocols),
+        }
         for t in tables
     ]
 
@@ -161,7 +187,9 @@ def load_budget(name: str, family: str) -> Budget:
     Raises:
         RecipeError: no such budget, or a file that cannot be used.
     """
-    packaged: dict[str, Values] = yaml.safe_load(files(__package__).joinpath("budgets.yaml").read_text(encoding="utf-8"))[family]
+    packaged: dict[str, Values] = yaml.safe_load(
+        files(__package__).joinpath("budgets.yaml").read_text(encoding="utf-8")
+    )[family]
     if Path(name).suffix not in (".yaml", ".yml"):
         if name not in packaged:
             raise RecipeError(f"no budget {name!r}{did_you_mean(name, packaged)} (or give the path of a .yaml file)")
@@ -175,7 +203,9 @@ def load_budget(name: str, family: str) -> Budget:
     try:
         return Budget(name=Path(name).stem, values=values)
     except ValidationError:
-        raise RecipeError(f"{name}: name the file in small letters, digits, dots, dashes and underscores; it names a folder") from None
+        raise RecipeError(
+            f"{name}: name the file in small letters, digits, dots, dashes and underscores; it names a folder"
+        ) from None
 
 
 def overrides_of(table: Table, row: Row, budget: Budget, *, protocol: str, seed: int, scratch: bool) -> list[str]:

@@ -48,7 +48,8 @@ def open_app(models: Sequence[str] = (), *, port: int = 8000, browser: bool = Tr
     """Hand out the phone app on this machine until Ctrl-C; images never leave the browser.
 
     Args:
-        models: listed before the packaged ones: packaged names, bundle folders or run folders. The app opens with the first.
+        models: listed before the packaged ones: packaged names, bundle folders or run folders. The app opens with the
+            first.
         port: TCP port; 0 takes a free one.
         browser: open the page.
 
@@ -93,4 +94,6 @@ def _check_models(config: ServeConfig) -> ServeConfig:
         name = bundle.spec.name
         if name in packaged_bundles() and read_spec(PACKAGED / name) != bundle.spec:
             logs.event(logging.WARNING, "takes the place of the packaged model of its name", model=name, source=model)
-    return replace(config, models=tuple(str(bundle.path) if is_address(model) else model for model, bundle in opened.items()))
+    return replace(
+        config, models=tuple(str(bundle.path) if is_address(model) else model for model, bundle in opened.items())
+    )

@@ -1,7 +1,7 @@
 """The models in service, as files of the phone app: it lists them before the packaged ones and opens with the first.
 
-Their list (``bundles/index.json``) and the service worker are made anew, and their files are held in memory as they were verified:
-a bundle that is replaced on the disk changes nothing for a page until the service has taken it up.
+Their list (``bundles/index.json``) and the service worker are made anew, and their files are held in memory as they
+were verified: a bundle that is replaced on the disk changes nothing for a page until the service has taken it up.
 """
 
 from __future__ import annotations
@@ -93,8 +93,12 @@ def _service_worker(code: str, first: Mapping[str, Any], index: bytes) -> str:
         return code
     kept = json.loads(found[1])
     digests = {SPEC: first["specDigest"], **first["files"]}
-    kept["files"] = [file for file in kept["files"] if file["url"] == INDEX or not file["url"].startswith("bundles/")] + [
-        {"url": f"bundles/{first['name']}/{name}?v={digest[:12]}", "pinned": True} for name, digest in digests.items() if name != GOLDEN
+    kept["files"] = [
+        file for file in kept["files"] if file["url"] == INDEX or not file["url"].startswith("bundles/")
+    ] + [
+        {"url": f"bundles/{first['name']}/{name}?v={digest[:12]}", "pinned": True}
+        for name, digest in digests.items()
+        if name != GOLDEN
     ]
     kept["version"] = hashlib.sha256(kept["version"].encode() + index).hexdigest()[:16]
     return f"const PRECACHE = {json.dumps(kept)};{code[found.end() :]}"

@@ -1,9 +1,9 @@
 """The audit log: one line a predict request, with the model's version and a hash of each result.
 
-Lines go through a bounded queue to a thread that writes them, many at once where many wait, and an answer is given only when
-its line is on the disk. The file is opened for every write, so that it can be rotated, and locked while it is written, so that
-workers can share it. A line that was torn, by a full disk or a crash, is taken back or closed off before the next is written:
-each record stands on a line of its own.
+Lines go through a bounded queue to a thread that writes them, many at once where many wait, and an answer is given only
+when its line is on the disk. The file is opened for every write, so that it can be rotated, and locked while it is
+written, so that workers can share it. A line that was torn, by a full disk or a crash, is taken back or closed off
+before the next is written: each record stands on a line of its own.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Audit:
 
     Args:
         path: the file; its folder must exist.
-        fsync: have the system write each record to the disk before its answer is given; otherwise a loss of power may take
-            the last ones.
+        fsync: have the system write each record to the disk before its answer is given; otherwise a loss of power may
+            take the last ones.
 
     Raises:
         ServiceError: it cannot be written, or is no regular file.
@@ -86,7 +86,9 @@ class Audit:
             await asyncio.wrap_future(written)
         except (OSError, queue.Full) as error:
             logs.failure("audit log failed", error)
-            raise Problem("audit-failed", "the audit log cannot be written, and no answer is given without it") from None
+            raise Problem(
+                "audit-failed", "the audit log cannot be written, and no answer is given without it"
+            ) from None
 
     def _work(self) -> None:
         while True:

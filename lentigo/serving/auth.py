@@ -83,13 +83,18 @@ def parse_keys(text: str, where: str) -> list[Key]:
             match = _ENTRY.match(entry.strip())
             if match is None:
                 raise ServiceError(
-                    f"{where}, line {number}: not an entry name:sha256[:images a minute]; make one: python -m lentigo.serving.auth NAME"
+                    f"{where}, line {number}: not an entry name:sha256[:images a minute]; make one: python -m"
+                    " lentigo.serving.auth NAME"
                 )
             if match["digest"].lower() == _EMPTY:
-                raise ServiceError(f"{where}, line {number}: the hash of an empty key, which would let requests without a key in")
+                raise ServiceError(
+                    f"{where}, line {number}: the hash of an empty key, which would let requests without a key in"
+                )
             rate = float(match["rate"]) if match["rate"] else None
             if rate == 0:
-                raise ServiceError(f"{where}, line {number}: a rate of 0 would refuse everything; leave the key out instead")
+                raise ServiceError(
+                    f"{where}, line {number}: a rate of 0 would refuse everything; leave the key out instead"
+                )
             keys.append(Key(match["name"], match["digest"].lower(), rate))
     for what, values in (("name", [k.name for k in keys]), ("key", [k.digest for k in keys])):
         if len(set(values)) < len(values):
@@ -115,7 +120,9 @@ def read_keys(config: ServeConfig) -> list[Key]:
             raise ServiceError(f"{config.keys_file}: the key file cannot be read ({why})") from None
         if not parse_keys(listed, str(config.keys_file)):
             # An emptied file must not open the service to everybody.
-            raise ServiceError(f"{config.keys_file}: holds no key; add one, or leave the option out to serve without keys")
+            raise ServiceError(
+                f"{config.keys_file}: holds no key; add one, or leave the option out to serve without keys"
+            )
         text, where = f"{text}\n{listed}", f"{KEYS_VARIABLE} and {config.keys_file}" if text else str(config.keys_file)
     return parse_keys(text, where)
 
@@ -125,7 +132,8 @@ class Keyring:
 
     The limit is the generic cell rate algorithm: one number a key, the time at which its allowance is full again.
     It lies in memory that all workers share, so a key's limit is the same however many workers there are. Two workers
-    that decide within the same microsecond may admit one image too many; no lock is held that a killed worker would keep.
+    that decide within the same microsecond may admit one image too many; no lock is held that a killed worker would
+    keep.
 
     Args:
         keys: the keys; none leaves the service open.
@@ -213,7 +221,10 @@ class Keyring:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit(f"usage: python -m lentigo.serving.auth NAME   (then put the entry into the key file, or into {KEYS_VARIABLE})")
+        sys.exit(
+            "usage: python -m lentigo.serving.auth NAME   (then put the entry into the key file, or into"
+            f" {KEYS_VARIABLE})"
+        )
     try:
         new, line = create_key(sys.argv[1])
     except ServiceError as failure:

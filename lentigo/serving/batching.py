@@ -1,8 +1,8 @@
 """Dynamic micro-batching: images of concurrent requests share one call of the network.
 
-An image goes from the event loop to the decoding processes, from there straight to the one thread that runs the network,
-and its answer back to the event loop. The network's thread takes whatever is ready, up to a full batch; while further images
-are being decoded it waits for them, but never longer than the bound. A lone image never waits.
+An image goes from the event loop to the decoding processes, from there straight to the one thread that runs the
+network, and its answer back to the event loop. The network's thread takes whatever is ready, up to a full batch; while
+further images are being decoded it waits for them, but never longer than the bound. A lone image never waits.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name=f"network-{classifier.spec.name}", daemon=True)
         self._thread.start()
 
-    def submit(self, images: Sequence[bytes], *, within_s: float, picture: bool = False, urgent: bool = False) -> list[Item]:
+    def submit(
+        self, images: Sequence[bytes], *, within_s: float, picture: bool = False, urgent: bool = False
+    ) -> list[Item]:
         """Put images on their way.
 
         Args:
@@ -87,7 +89,9 @@ class Batcher:
         until = time.monotonic() + within_s
         items = []
         for image in images:
-            job = Job(image, self.classifier.size, done=lambda outcome: None, until=until, picture=picture, urgent=urgent)
+            job = Job(
+                image, self.classifier.size, done=lambda outcome: None, until=until, picture=picture, urgent=urgent
+            )
             item = Item(self._loop.create_future(), job)
             job.done = partial(self._decoded, item)
             items.append(item)
@@ -127,7 +131,9 @@ class Batcher:
     def _work(self) -> None:
         while batch := self._collect():
             live = [item for item in batch if not item.job.abandoned]
-            results: list[tuple[Item, Prediction | Exception | None]] = [(item, None) for item in batch if item.job.abandoned]
+            results: list[tuple[Item, Prediction | Exception | None]] = [
+                (item, None) for item in batch if item.job.abandoned
+            ]
             began = time.perf_counter()
             if live:
                 try:
@@ -158,7 +164,9 @@ class Batcher:
         outputs = self.classifier.run(pixels)
         return [self.classifier.prediction(outputs, i, pixels[i], d.picture, d.extent) for i, d in enumerate(found)]
 
-    def _post(self, results: Sequence[tuple[Item, Prediction | Exception | None]], size: int = 0, seconds: float = 0.0) -> None:
+    def _post(
+        self, results: Sequence[tuple[Item, Prediction | Exception | None]], size: int = 0, seconds: float = 0.0
+    ) -> None:
         try:
             self._loop.call_soon_threadsafe(self._settle, results, size, seconds)
         except RuntimeError:  # the loop is closed: the process is ending, nobody waits any more

@@ -24,13 +24,15 @@ class ServeConfig:
         host: address to bind; loopback unless told otherwise.
         port: TCP port; 0 takes a free one, which the log names.
         workers: processes, each with one copy of every model.
-        models: packaged names, bundle folders or run folders; the first is the default. None at all serves the phone app only.
+        models: packaged names, bundle folders or run folders; the first is the default. None at all serves the phone
+            app only.
         threads: threads of one inference in each worker; None shares the cores between the workers.
-        decoders: processes that decode ordinary images in each worker; None shares the cores between the workers. One more,
-            of low priority, decodes the large ones.
+        decoders: processes that decode ordinary images in each worker; None shares the cores between the workers. One
+            more, of low priority, decodes the large ones.
         decode_cpu_s: most CPU time to decode one image, in seconds; its process is then ended.
         decode_memory_bytes: most memory that a decoding process may take beside what it starts with.
-        exact: decode JPEG in full, as `lentigo.load().predict` does; False lets the decoder scale down, which is quicker.
+        exact: decode JPEG in full, as `lentigo.load().predict` does; False lets the decoder scale down, which is
+            quicker.
         max_batch: most images in one call of the network.
         max_delay_ms: longest that an image waits for others to join its batch.
         queue: most images accepted and not yet answered in each worker; beyond it requests get 429.
@@ -44,12 +46,12 @@ class ServeConfig:
         idle_timeout_s: longest pause while a body arrives or an answer is taken.
         max_held_bytes: most bytes of bodies held in each worker at once.
         max_connections: most open connections in each worker.
-        keys_file: file of hashed API keys (see `lentigo.serving.auth`); the environment variable LENTIGO_API_KEYS is read too.
-            Without any key the service is open to whoever can reach it.
+        keys_file: file of hashed API keys (see `lentigo.serving.auth`); the environment variable LENTIGO_API_KEYS is
+            read too. Without any key the service is open to whoever can reach it.
         rate: images a minute that one key may send, unless its own entry says otherwise; None for no limit.
         burst: images that one key may send at once.
-        allowed_hosts: values of the Host header that are served; None means the loopback names where the service is bound to
-            loopback (which stops DNS rebinding), and any name elsewhere.
+        allowed_hosts: values of the Host header that are served; None means the loopback names where the service is
+            bound to loopback (which stops DNS rebinding), and any name elsewhere.
         cors_origins: web origins whose pages may read answers; none by default.
         audit_log: file that gets one line a predict request; None for no audit.
         audit_fsync: whether each audit line is on the disk before its answer is given, or left to the system to write.
@@ -112,10 +114,15 @@ class ServeConfig:
                 raise ServiceError(f"{field.name} must be a finite number, not {value}")
             least = low.get(field.name)
             if (least is not None and value < least) or (least is None and value <= 0):
-                raise ServiceError(f"{field.name} must be {f'at least {least}' if least is not None else 'above 0'}, not {value}")
+                raise ServiceError(
+                    f"{field.name} must be {f'at least {least}' if least is not None else 'above 0'}, not {value}"
+                )
         if self.port > 65535:
             raise ServiceError(f"port must be at most 65535, not {self.port}")
-        for name, known in (("log_level", ("debug", "info", "warning", "error")), ("log_format", ("auto", "json", "text"))):
+        for name, known in (
+            ("log_level", ("debug", "info", "warning", "error")),
+            ("log_format", ("auto", "json", "text")),
+        ):
             value = getattr(self, name)
             if value not in known:
                 raise ServiceError(f"unknown {name} {value!r}{did_you_mean(str(value), known)}")

@@ -1,7 +1,8 @@
-"""One decoding process: encoded images on standard input, pixels on standard output, within hard limits of time and memory.
+"""A decoding process: encoded images on standard input, pixels on standard output, within limits.
 
-Run by `lentigo.serving.decoding` as ``python -m lentigo.serving.decode_worker``. A decoder that runs wild is ended by the
-kernel or by the service, and takes nothing with it. Imports only what decoding needs, so that a replacement starts quickly.
+Run by `lentigo.serving.decoding` as ``python -m lentigo.serving.decode_worker``. A decoder that runs wild is ended by
+the kernel or by the service, and takes nothing with it. Imports only what decoding needs, so that a replacement starts
+quickly.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Decoding in processes that can be killed: a deadline ends the work, not only the wait.
 
-Two lanes. The quick one has several processes and takes ordinary pictures. What costs much (many pixels, many scans, or far
-more pixels than bytes) goes to one further process of low priority with a short queue, so that it never keeps others waiting,
-and never more than one such image is in memory. A process that passes its deadline, its CPU time or its memory is replaced.
+Two lanes. The quick one has several processes and takes ordinary pictures. What costs much (many pixels, many scans, or
+far more pixels than bytes) goes to one further process of low priority with a short queue, so that it never keeps
+others waiting, and never more than one such image is in memory. A process that passes its deadline, its CPU time or its
+memory is replaced.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ class DecoderPool:
         self._closed = threading.Event()
         self._started = threading.Event()
         lanes = [self._quick] * (config.decoders or config.share) + [self._slow]
-        self._threads = [threading.Thread(target=self._work, args=(lane,), name="decode", daemon=True) for lane in lanes]
+        self._threads = [
+            threading.Thread(target=self._work, args=(lane,), name="decode", daemon=True) for lane in lanes
+        ]
         self._threads.append(threading.Thread(target=self._reap, name="decode-deadlines", daemon=True))
         for thread in self._threads:
             thread.start()
@@ -141,7 +144,10 @@ class DecoderPool:
         if lane is self._quick and _is_costly(job.data):
             with self._lock:
                 if len(self._slow.waiting) >= MOST_COSTLY:
-                    return Problem("queue-full", "too many large images are waiting", headers={"Retry-After": "5"}), process
+                    return (
+                        Problem("queue-full", "too many large images are waiting", headers={"Retry-After": "5"}),
+                        process,
+                    )
                 self._slow.put(job)
             return _PASSED_ON, process
         process = process or self._start(lane)
@@ -170,7 +176,9 @@ class DecoderPool:
             return None
         if process.exit == -getattr(signal, "SIGXCPU", 0):
             limit = f"{self._config.decode_cpu_s:g} s of CPU time"
-            return Problem("image-too-large", f"decoding takes more than {limit}; scale it down, or save it again as JPEG")
+            return Problem(
+                "image-too-large", f"decoding takes more than {limit}; scale it down, or save it again as JPEG"
+            )
         return Problem("damaged-image", "its decoder failed; save it again as JPEG or PNG")
 
     def _start(self, lane: _Lane) -> _Process | None:

@@ -79,11 +79,15 @@ class Lease(AbstractContextManager["Lease"]):
         """
         budget = self._budget
         if budget.held + count > budget.most:
-            raise Problem("queue-full", "too many bytes of images are being received at once", headers={"Retry-After": "1"})
+            raise Problem(
+                "queue-full", "too many bytes of images are being received at once", headers={"Retry-After": "1"}
+            )
         budget.held += count
         self.held += count
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._budget.held -= self.held
         self.held = 0
 
@@ -91,8 +95,8 @@ class Lease(AbstractContextManager["Lease"]):
 async def read_body(scope: MutableMapping[str, Any], receive: Receive, config: ServeConfig, lease: Lease) -> Body:
     """Read a request's body into the encoded images that it holds, and the lesions that they show.
 
-    A raw body is one image. In a multipart body every file is one, whatever its name and type. Fields called ``lesion`` name the
-    lesions: one for each image, in their order, or one for all. Other form fields are left out.
+    A raw body is one image. In a multipart body every file is one, whatever its name and type. Fields called ``lesion``
+    name the lesions: one for each image, in their order, or one for all. Other form fields are left out.
 
     Args:
         scope: the request's ASGI scope.
@@ -101,8 +105,8 @@ async def read_body(scope: MutableMapping[str, Any], receive: Receive, config: S
         lease: where the bytes are booked.
 
     Raises:
-        Problem: a content type that is not taken, a limit that is passed, a body that ends early, no image, lesions that do not
-            fit the images.
+        Problem: a content type that is not taken, a limit that is passed, a body that ends early, no image, lesions
+            that do not fit the images.
         ClientGoneError: the connection is gone.
     """
     kind, boundary = _content_type(scope["headers"])
@@ -152,7 +156,8 @@ async def _receive(
                     break
     except TimeoutError:
         raise Problem(
-            "too-slow", f"the body must arrive within {config.body_timeout_s:g} s, without a pause of {config.idle_timeout_s:g} s"
+            "too-slow",
+            f"the body must arrive within {config.body_timeout_s:g} s, without a pause of {config.idle_timeout_s:g} s",
         ) from None
     if scope.get(TRUNCATED):
         raise Problem("incomplete-body", f"the connection was closed for sending after {size:,} bytes of body")
@@ -263,7 +268,8 @@ def _lesions(named: list[bytearray], images: int) -> list[str]:
     """The lesion of each image."""
     if len(named) not in (1, images):
         raise Problem(
-            "invalid-options", f"{LESION}: one for each image, in their order, or one for all; not {len(named)} for {images} images"
+            "invalid-options",
+            f"{LESION}: one for each image, in their order, or one for all; not {len(named)} for {images} images",
         )
     try:
         names = [name.decode() for name in named]
@@ -298,7 +304,8 @@ def _content_type(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, bytes]:
     if any(name == b"content-type" and value for name, value in headers) and not media.startswith(RAW_TYPES):
         raise Problem(
             "unsupported-type",
-            "send an image as it is (Content-Type: image/jpeg, image/png, ..., application/octet-stream) or several as multipart/form-data",
+            "send an image as it is (Content-Type: image/jpeg, image/png, ..., application/octet-stream) or several as"
+            " multipart/form-data",
         )
     return "raw", b""
 
@@ -314,4 +321,6 @@ def _too_many(config: ServeConfig) -> Problem:
 
 
 def _too_large(config: ServeConfig) -> Problem:
-    return Problem("body-too-large", f"a body may have {config.max_body_bytes:,} bytes; scale the image down or send fewer")
+    return Problem(
+        "body-too-large", f"a body may have {config.max_body_bytes:,} bytes; scale the image down or send fewer"
+    )

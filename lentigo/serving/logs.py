@@ -1,10 +1,10 @@
 """Structured logs.
 
-Lines go through a bounded queue to a thread that writes them: a pipe that nobody reads or a full disk costs lines, which are
-counted, and never holds a request up.
+Lines go through a bounded queue to a thread that writes them: a pipe that nobody reads or a full disk costs lines,
+which are counted, and never holds a request up.
 
-A log line never holds image content, file names, addresses of clients, query values or keys: a request is named by its id,
-its route (the template, not the path) and the name of its key.
+A log line never holds image content, file names, addresses of clients, query values or keys: a request is named by its
+id, its route (the template, not the path) and the name of its key.
 """
 
 from __future__ import annotations
@@ -55,7 +55,12 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON."""
-        line = {"time": stamp(record.created), "level": record.levelname.lower(), "event": record.getMessage(), "worker": record.process}
+        line = {
+            "time": stamp(record.created),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            "worker": record.process,
+        }
         line |= getattr(record, "values", {})
         if record.exc_info and record.exc_info[0] is not None:
             line["error"] = record.exc_info[0].__name__
@@ -86,7 +91,8 @@ class LineWriter(logging.Handler):
         self._descriptor = descriptor
         self._torn = False
         self._most = most
-        self._queue: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()  # a signal handler may log in the midst of a put
+        # A signal handler may log in the midst of a put.
+        self._queue: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
         self._taken = self._done = 0
         threading.Thread(target=self._work, name="logs", daemon=True).start()
 

@@ -2,8 +2,8 @@
 
 The figures lie in one block of memory that the workers share: a row of 64-bit floats a worker, a fixed place a series.
 Any worker can answer a scrape for all; a worker that is replaced goes on counting in the row of the one before it, so
-counters never fall. (The official client's multi-process mode keeps files for every process that ever lived, and must be
-told of their place before it is imported.)
+counters never fall. (The official client's multi-process mode keeps files for every process that ever lived, and must
+be told of their place before it is imported.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,19 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREDICT = "/v1/predict"
 CARD = "/v1/models/{name}/card"
 INFER, OPEN_INFERENCE = "/v2/models/{name}/infer", "/v2"
-ROUTES = (PREDICT, INFER, OPEN_INFERENCE, "/v1/models", CARD, "/healthz", "/readyz", "/metrics", "/openapi.json", "app", "other")
+ROUTES = (
+    PREDICT,
+    INFER,
+    OPEN_INFERENCE,
+    "/v1/models",
+    CARD,
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "app",
+    "other",
+)
 STATUSES = (0, *sorted({200, 304} | {status for status, _ in KINDS.values()}))
 REASONS = tuple(sorted(KINDS))
 SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -61,12 +73,23 @@ SERIES = (
         ("route", "status"),
         tuple((route, str(status)) for route in ROUTES for status in STATUSES),
     ),
-    Series("lentigo_problems_total", "counter", "Requests refused or failed, by kind of problem.", *_one("kind", REASONS)),
+    Series(
+        "lentigo_problems_total", "counter", "Requests refused or failed, by kind of problem.", *_one("kind", REASONS)
+    ),
     Series("lentigo_images_total", "counter", "Images, by outcome.", *_one("outcome", ("answered", "refused"))),
     Series("lentigo_received_bytes_total", "counter", "Bytes of request bodies read."),
-    Series("lentigo_decoder_restarts_total", "counter", "Decoding processes that were ended or died, and were replaced."),
-    Series("lentigo_reloads_total", "counter", "Bundles loaded again, by outcome.", *_one("outcome", ("done", "failed"))),
-    Series("lentigo_request_seconds", "histogram", "Seconds from the head of a predict request to its answer.", buckets=SECONDS),
+    Series(
+        "lentigo_decoder_restarts_total", "counter", "Decoding processes that were ended or died, and were replaced."
+    ),
+    Series(
+        "lentigo_reloads_total", "counter", "Bundles loaded again, by outcome.", *_one("outcome", ("done", "failed"))
+    ),
+    Series(
+        "lentigo_request_seconds",
+        "histogram",
+        "Seconds from the head of a predict request to its answer.",
+        buckets=SECONDS,
+    ),
     Series("lentigo_batch_images", "histogram", "Images in one call of the network.", buckets=SIZES),
     Series("lentigo_inference_seconds_total", "counter", "Seconds spent in the network."),
     Series("lentigo_requests_open", "gauge", "Requests that are being answered."),
@@ -108,7 +131,11 @@ class Board:
         size = _HEAD + workers * _ROW + SLOTS
         self.workers = workers
         # Without a lock: each place has one writer.
-        block = multiprocessing.get_context("spawn").RawArray(ctypes.c_double, size) if shared else (ctypes.c_double * size)()
+        block = (
+            multiprocessing.get_context("spawn").RawArray(ctypes.c_double, size)
+            if shared
+            else (ctypes.c_double * size)()
+        )
         self.memory = cast("MutableSequence[float]", block)
 
     @property
@@ -182,7 +209,9 @@ class Tally:
 
     def request(self, route: str, status: int) -> None:
         """Count a request that has been answered."""
-        self.add("lentigo_requests_total", route if route in ROUTES else "other", str(status if status in STATUSES else 0))
+        self.add(
+            "lentigo_requests_total", route if route in ROUTES else "other", str(status if status in STATUSES else 0)
+        )
 
     def beat(self) -> None:
         """Say that the event loop is running."""

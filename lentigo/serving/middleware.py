@@ -1,4 +1,4 @@
-"""What surrounds every request: id, host check, headers, one log line, metrics, and problems for whatever goes wrong."""
+"""Around every request: id, host check, headers, log line, metrics, and problem documents."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ API_POLICY = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
     (b"cache-control", b"no-store"),
 )
-_CLOSING = frozenset({"bad-request", "head-too-large", "too-slow", "incomplete-body", "unauthorised", "body-too-large", "bad-multipart"})
+_CLOSING = frozenset(
+    {"bad-request", "head-too-large", "too-slow", "incomplete-body", "unauthorised", "body-too-large", "bad-multipart"}
+)
 """Problems after which nothing more of the connection is read."""
 _SMALL_S, _SMALL_BYTES = 0.5, 1024 * 1024
 
@@ -189,7 +191,8 @@ def _check_head(scope: MutableMapping[str, Any], most: int) -> None:
     if b"transfer-encoding" in names and scope["http_version"] == "1.0":
         raise Problem("bad-request", "HTTP/1.0 has no transfer encoding")
     if {b"content-length", b"transfer-encoding"} <= names:
-        # RFC 9112, section 6.1: a gateway in front could see another body here, and with it a request hidden in this one.
+        # RFC 9112, section 6.1: a gateway in front could see another body here, and with it a request hidden in this
+        # one.
         raise Problem("bad-request", "a body has either a length or a transfer encoding, not both")
     if scope["http_version"] not in ("1.0", "1.1"):
         raise Problem("bad-request", "this service speaks HTTP/1.1")

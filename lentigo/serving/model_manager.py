@@ -52,7 +52,11 @@ class ModelManager:
     """
 
     def __init__(
-        self, config: ServeConfig, pool: DecoderPool, on_batch: Callable[[int, float], None], on_reload: Callable[[bool], None]
+        self,
+        config: ServeConfig,
+        pool: DecoderPool,
+        on_batch: Callable[[int, float], None],
+        on_reload: Callable[[bool], None],
     ) -> None:
         self._config = config
         self._pool = pool
@@ -68,7 +72,9 @@ class ModelManager:
     @property
     def pending(self) -> int:
         """Images accepted and not yet answered, those of retiring models included."""
-        return sum(loaded.batcher.pending for loaded in self._models.values()) + sum(old.pending for old in self._leaving)
+        return sum(loaded.batcher.pending for loaded in self._models.values()) + sum(
+            old.pending for old in self._leaving
+        )
 
     @property
     def models(self) -> list[Loaded]:
@@ -88,7 +94,9 @@ class ModelManager:
         if name is None:
             return next(iter(self._models.values()))
         if name not in self._models:
-            raise Problem("unknown-model", f"this service has no model of that name{did_you_mean(name[:80], self._models)}")
+            raise Problem(
+                "unknown-model", f"this service has no model of that name{did_you_mean(name[:80], self._models)}"
+            )
         return self._models[name]
 
     async def load(self) -> None:
@@ -101,7 +109,9 @@ class ModelManager:
             loaded = await self._open(source)
             name = loaded.classifier.spec.name
             if name in self._models:
-                raise ServiceError(f"{source}: a second model named {name!r}; models are chosen by name, so export one under another")
+                raise ServiceError(
+                    f"{source}: a second model named {name!r}; models are chosen by name, so export one under another"
+                )
             self._models[name] = loaded
             self._seen[source] = loaded.signature
         self.ready.set()
@@ -194,7 +204,9 @@ def _check_same(source: str, old: Spec, new: Spec) -> None:
         raise BundleError(f"{source}: now holds {new.name!r} in the place of {old.name!r}; restart to serve it")
     before, now = ([(c.code, c.malignant) for c in spec.classes] for spec in (old, new))
     if now != before:
-        raise BundleError(f"{source}: now has other classes ({', '.join(new.codes)}, not {', '.join(old.codes)}); restart to serve it")
+        raise BundleError(
+            f"{source}: now has other classes ({', '.join(new.codes)}, not {', '.join(old.codes)}); restart to serve it"
+        )
 
 
 def _signature(folder: Path) -> Signature | None:

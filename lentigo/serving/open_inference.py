@@ -1,7 +1,8 @@
 """The documents of the Open Inference Protocol (version 2, REST), as KServe, Triton and MLServer speak it.
 
-One input tensor, ``image`` of type BYTES and shape (N,): the encoded images in base64. What comes back are tensors with one row an
-image; the notice and the names of the classes are parameters. https://github.com/kserve/open-inference-protocol
+One input tensor, ``image`` of type BYTES and shape (N,): the encoded images in base64. What comes back are tensors with
+one row an image; the notice and the names of the classes are parameters.
+https://github.com/kserve/open-inference-protocol
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, lis
         asked = InferRequest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise Problem("invalid-options", f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}"[:200]) from None
+        raise Problem(
+            "invalid-options", f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}"[:200]
+        ) from None
     tensor = asked.inputs[0]
     texts = [text for row in tensor.data for text in ([row] if isinstance(row, str) else row)]
     if [size for size in tensor.shape if size != 1] != [size for size in (len(texts),) if size != 1]:
@@ -92,7 +95,8 @@ def write_outputs(names: Sequence[str], answers: Sequence[Prediction], codes: Se
         "reasons": ["; ".join(row["reasons"]) for row in rows],
     }
     return [
-        {"name": name, "datatype": _DATATYPES[name], "shape": _shape(name, len(rows), len(codes)), "data": data[name]} for name in names
+        {"name": name, "datatype": _DATATYPES[name], "shape": _shape(name, len(rows), len(codes)), "data": data[name]}
+        for name in names
     ]
 
 
@@ -104,7 +108,11 @@ def write_reply(loaded: Loaded, request: str, asked: InferRequest, outputs: Sequ
         "request_id": request,
         "sha256": loaded.identity["sha256"],
     }
-    head = {"model_name": loaded.identity["name"], "model_version": loaded.identity["version"], "parameters": parameters}
+    head = {
+        "model_name": loaded.identity["name"],
+        "model_version": loaded.identity["version"],
+        "parameters": parameters,
+    }
     if asked.id is not None:
         head["id"] = asked.id
     return json.dumps(head, ensure_ascii=False).encode()[:-1] + b', "outputs": [' + b", ".join(outputs) + b"]}"
@@ -118,7 +126,9 @@ def describe_model(loaded: Loaded) -> dict[str, Any]:
         "versions": [loaded.identity["version"]],
         "platform": "onnx_onnxv1",
         "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
-        "outputs": [{"name": name, "datatype": kind, "shape": _shape(name, -1, classes)} for name, kind in _DATATYPES.items()],
+        "outputs": [
+            {"name": name, "datatype": kind, "shape": _shape(name, -1, classes)} for name, kind in _DATATYPES.items()
+        ],
     }
 
 

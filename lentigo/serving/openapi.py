@@ -17,8 +17,10 @@ OPEN: dict[str, Any] = {"security": [{}]}
 _RAW = ("image/jpeg", "image/png", "image/webp", "image/bmp", "image/tiff", "image/gif", "application/octet-stream")
 ALWAYS = ("bad-request", "too-slow", "misdirected", "head-too-large", "internal", "too-many-connections")
 PREDICT_PROBLEMS = (
-    *ALWAYS, "bad-multipart", "incomplete-body", "unauthorised", "unknown-model", "body-too-large", "image-too-large", "too-many-files",
-    "unsupported-type", "not-an-image", "invalid-options", "no-image", "damaged-image", "no-heatmap", "rate-limit", "queue-full",
+    *ALWAYS, "bad-multipart", "incomplete-body", "unauthorised", "unknown-model", "body-too-large", "image-too-large",
+    "too-many-files",
+    "unsupported-type", "not-an-image", "invalid-options", "no-image", "damaged-image", "no-heatmap", "rate-limit",
+    "queue-full",
     "not-ready", "audit-failed", "deadline",
 )  # fmt: skip
 
@@ -31,11 +33,15 @@ def responses(*kinds: str) -> dict[int | str, dict[str, Any]]:
     schema = {"$ref": "#/components/schemas/ProblemDocument"}
     found: dict[int | str, dict[str, Any]] = {}
     for status, names in sorted(by_status.items()):
-        examples = {name: {"value": Problem(name, KINDS[name][1].lower()).document("5f0c7c3a9b1de824")} for name in names}
+        examples = {
+            name: {"value": Problem(name, KINDS[name][1].lower()).document("5f0c7c3a9b1de824")} for name in names
+        }
         content = {MEDIA_TYPE: {"schema": schema, "examples": examples}}
         found[status] = {"description": "; ".join(KINDS[name][1] for name in names), "content": content}
         if status in (429, 503, 504):
-            found[status]["headers"] = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+            found[status]["headers"] = {
+                "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}
+            }
     return found
 
 
@@ -50,8 +56,10 @@ def predict_body() -> dict[str, Any]:
             "lesion": {
                 "type": "string",
                 "maxLength": LESION_LENGTH,
-                "description": "Name of the lesion that the images show; repeated, one for each image in their order. "
-                "`lesions` in the reply then holds one answer a lesion. An image whose name is empty stands alone.",
+                "description": (
+                    "Name of the lesion that the images show; repeated, one for each image in their order. "
+                    "`lesions` in the reply then holds one answer a lesion. An image whose name is empty stands alone."
+                ),
             },
         },
         "required": ["image"],

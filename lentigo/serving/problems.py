@@ -50,7 +50,9 @@ class Problem(Exception):  # noqa: N818  (the RFC's own word)
         extra: further members of the document.
     """
 
-    def __init__(self, kind: str, detail: str, *, headers: dict[str, str] | None = None, extra: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, kind: str, detail: str, *, headers: dict[str, str] | None = None, extra: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.status, self.title = KINDS[kind]

@@ -1,9 +1,9 @@
 """The head of a request, and the socket: what is bounded before any application code runs.
 
-uvicorn waits without end for the rest of a request head, parses bodies however small their pieces are, also after they have
-been refused, and closes a connection whose client has shut its sending side although the answer is still to come. This
-protocol bounds the first two, throws refused bodies away unparsed, answers the last, makes room for new connections by
-closing idle ones, and drops a client that stops taking its answer.
+uvicorn waits without end for the rest of a request head, parses bodies however small their pieces are, also after they
+have been refused, and closes a connection whose client has shut its sending side although the answer is still to come.
+This protocol bounds the first two, throws refused bodies away unparsed, answers the last, makes room for new
+connections by closing idle ones, and drops a client that stops taking its answer.
 """
 
 from __future__ import annotations
@@ -70,14 +70,16 @@ class GuardedProtocol(H11Protocol):
         """Take a connection; the one that has been idle longest makes room where there are too many."""
         super().connection_made(cast("asyncio.Transport", _GentleTransport(transport, self)))
         if len(self.connections) > self.settings.max_connections and not self._make_room():
-            transport.write(Problem("too-many-connections", "too many connections are open; come again in a moment").wire())
+            transport.write(
+                Problem("too-many-connections", "too many connections are open; come again in a moment").wire()
+            )
             transport.close()
             return
         self.silent[self] = None
         self._start_head_timer()
 
     def _make_room(self) -> bool:
-        """Close the connection that has asked nothing for longest; one that has never asked anything before all others."""
+        """Close the connection idle for longest; one that has never asked anything before all others."""
         for idle in (self.silent, self.resting):
             for other in idle:
                 other.drop()
@@ -93,8 +95,8 @@ class GuardedProtocol(H11Protocol):
     def close_gently(self, transport: asyncio.Transport) -> None:
         """Close once the client can have read its answer.
 
-        Closing while the client still sends would reset the connection, and could take the answer with it: the sending side
-        is closed first, and what still comes is thrown away for a moment, unparsed.
+        Closing while the client still sends would reset the connection, and could take the answer with it: the sending
+        side is closed first, and what still comes is thrown away for a moment, unparsed.
         """
         self._stop_head_timer()
         self._unset_keepalive_if_required()
@@ -180,7 +182,9 @@ class GuardedProtocol(H11Protocol):
         if in_head and len(held) > self.settings.max_header_bytes:
             problem = Problem("head-too-large", f"a request head may have {self.settings.max_header_bytes:,} bytes")
         else:
-            problem = Problem("bad-request", "the request cannot be read as HTTP/1.1, or its body comes in too many pieces")
+            problem = Problem(
+                "bad-request", "the request cannot be read as HTTP/1.1, or its body comes in too many pieces"
+            )
         if cycle is not None and not cycle.response_complete:  # broken in the middle of a body
             if cycle.response_started:
                 self.transport.close()
@@ -221,7 +225,9 @@ class GuardedProtocol(H11Protocol):
     def _head_too_slow(self) -> None:
         self._head_timer = None
         if self._head_bytes or self.cycle is not None:
-            self._refuse(Problem("too-slow", f"the request head must arrive within {self.settings.header_timeout_s:g} s"))
+            self._refuse(
+                Problem("too-slow", f"the request head must arrive within {self.settings.header_timeout_s:g} s")
+            )
         else:
             self.transport.close()  # it never asked anything
 

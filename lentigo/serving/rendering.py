@@ -17,7 +17,10 @@ from lentigo.serving.problems import Problem
 
 
 def describe(prediction: Prediction, top_k: int | None = None) -> dict[str, Any]:
-    """A prediction as the API shows it: `Prediction.to_dict` without path and logits, the largest probabilities first."""
+    """A prediction as the API shows it: `Prediction.to_dict` without path and logits, sorted.
+
+    The largest probabilities come first.
+    """
     document = prediction.to_dict()
     for name in ("path", "model", "logits", "notice"):  # the reply as a whole names the model
         document.pop(name, None)
@@ -28,7 +31,7 @@ def describe(prediction: Prediction, top_k: int | None = None) -> dict[str, Any]
 def merge_lesions(
     answers: Sequence[Prediction | Problem], lesions: Sequence[str], spec: Spec, top_k: int | None = None
 ) -> list[dict[str, Any]]:
-    """One document a lesion, in the order in which they first appear, merged as ``lentigo predict --group-by`` merges its rows.
+    """One document a lesion, in order of appearance, merged as ``lentigo predict --group-by`` merges rows.
 
     Args:
         answers: one an image.
@@ -61,7 +64,11 @@ def merge_lesions(
                 "reasons": list(row.reasons),
                 "hints": list(row.hints),
                 "prediction_set": None if row.prediction_set is None else list(row.prediction_set),
-                "operating_points": {} if row.malignant_share is None else {p.name: p.name in row.flagged for p in spec.operating_points},
+                "operating_points": (
+                    {}
+                    if row.malignant_share is None
+                    else {p.name: p.name in row.flagged for p in spec.operating_points}
+                ),
                 "probabilities": dict(order[:top_k]),
             }
         )

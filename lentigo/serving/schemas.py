@@ -15,10 +15,13 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     heatmap: Literal["none", "png", "array"] = Field(
-        "none", description="Where the network looked for its answer: drawn over the image (`png`), or as numbers (`array`)."
+        "none",
+        description="Where the network looked for its answer: drawn over the image (`png`), or as numbers (`array`).",
     )
     top_k: int | None = Field(None, ge=1, le=1000, description="Only the most probable classes; all by default.")
-    model: str | None = Field(None, min_length=1, max_length=128, description="A model of `/v1/models`; the first by default.")
+    model: str | None = Field(
+        None, min_length=1, max_length=128, description="A model of `/v1/models`; the first by default."
+    )
 
 
 class ProblemDocument(BaseModel):
@@ -60,15 +63,24 @@ class PredictionDocument(BaseModel):
     reasons: list[str] | None = Field(None, description="Why, in words.")
     hints: list[str] | None = Field(None, description="What could be better about the image, in words.")
     atypicality: float | None = Field(
-        None, description="How unlike the training images the image is; 1 is the middle of them. Null where the model has no such score."
+        None,
+        description=(
+            "How unlike the training images the image is; 1 is the middle of them. Null where the model has no such"
+            " score."
+        ),
     )
     prediction_set: list[str] | None = Field(
-        None, description="The classes that hold the true one with the model's coverage, the likeliest first. Null where it has none."
+        None,
+        description=(
+            "The classes that hold the true one with the model's coverage, the likeliest first. Null where it has none."
+        ),
     )
     operating_points: dict[str, bool] | None = Field(
         None, description="Whether `malignant` reaches the threshold of each operating point of the model."
     )
-    probabilities: dict[str, float] | None = Field(None, description="Calibrated probabilities by class code, the largest first.")
+    probabilities: dict[str, float] | None = Field(
+        None, description="Calibrated probabilities by class code, the largest first."
+    )
     width: int | None = None
     height: int | None = None
     heatmap: Heatmap | None = None
@@ -88,10 +100,16 @@ class LesionDocument(BaseModel):
     malignant: float | None = Field(None, description="As in `predictions`, of the mean probabilities.")
     abstained: bool | None = Field(None, description="Whether the model can judge none of the images.")
     reasons: list[str] | None = Field(None, description="Why, in words.")
-    hints: list[str] | None = Field(None, description="How many images were averaged or left out, and whether they disagree, in words.")
+    hints: list[str] | None = Field(
+        None, description="How many images were averaged or left out, and whether they disagree, in words."
+    )
     prediction_set: list[str] | None = Field(None, description="As in `predictions`, of the mean probabilities.")
-    operating_points: dict[str, bool] | None = Field(None, description="As in `predictions`, of the mean probabilities.")
-    probabilities: dict[str, float] | None = Field(None, description="Mean calibrated probabilities by class code, the largest first.")
+    operating_points: dict[str, bool] | None = Field(
+        None, description="As in `predictions`, of the mean probabilities."
+    )
+    probabilities: dict[str, float] | None = Field(
+        None, description="Mean calibrated probabilities by class code, the largest first."
+    )
     error: ProblemDocument | None = None
 
 
@@ -109,7 +127,9 @@ class PredictReply(BaseModel):
     request_id: str
     model: ModelIdentity
     predictions: list[PredictionDocument]
-    lesions: list[LesionDocument] | None = Field(None, description="Only where the request names lesions: one item a lesion.")
+    lesions: list[LesionDocument] | None = Field(
+        None, description="Only where the request names lesions: one item a lesion."
+    )
     notice: str = NOTICE
 
 
@@ -154,7 +174,11 @@ class State(BaseModel):
 
 EXAMPLE: dict[str, Any] = {
     "request_id": "5f0c7c3a9b1de824",
-    "model": {"name": "dermoscopy-7", "version": "1", "sha256": "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c"},
+    "model": {
+        "name": "dermoscopy-7",
+        "version": "1",
+        "sha256": "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c",
+    },
     "predictions": [
         {
             "index": 0,

@@ -34,9 +34,9 @@ FAILED = 2
 class DrainingServer(uvicorn.Server):
     """A server that stops in three steps.
 
-    Told to stop, it is no longer ready and closes each connection after its next answer, but goes on taking connections and
-    requests for a moment: what clients sent before they could know is answered. Then it takes no more connections, and gives
-    those that are open the same moment. Last it waits for the answers that are under way.
+    Told to stop, it is no longer ready and closes each connection after its next answer, but goes on taking connections
+    and requests for a moment: what clients sent before they could know is answered. Then it takes no more connections,
+    and gives those that are open the same moment. Last it waits for the answers that are under way.
 
     Args:
         config: uvicorn's settings.
@@ -66,8 +66,8 @@ class DrainingServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, taking one connection at a time.
 
-        With a backlog of 1 the event loop accepts one connection whenever it comes round, so that a burst spreads over the
-        workers that share the socket; the kernel's own backlog is then set to its real length.
+        With a backlog of 1 the event loop accepts one connection whenever it comes round, so that a burst spreads over
+        the workers that share the socket; the kernel's own backlog is then set to its real length.
         """
         await super().startup(sockets=sockets)
         for listener in sockets or ():
@@ -94,7 +94,10 @@ class DrainingServer(uvicorn.Server):
 
     def _protocol(self) -> asyncio.Protocol:
         made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state, _loop=asyncio.get_running_loop()
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+            _loop=asyncio.get_running_loop(),
         )
         return made
 
@@ -106,9 +109,9 @@ def listen(config: ServeConfig) -> socket.socket:
         ServiceError: it is taken, not one of this machine's, or not allowed.
     """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -160,8 +163,16 @@ def fit_connections(config: ServeConfig) -> ServeConfig:
     if soft >= needed:
         return config
     if soft <= _OTHER_FILES:
-        raise ServiceError(f"the system allows {soft} open files, the service needs {_OTHER_FILES} beside its connections; raise ulimit -n")
-    logs.event(logging.WARNING, "fewer connections, since the system allows few open files", connections=soft - _OTHER_FILES, files=soft)
+        raise ServiceError(
+            f"the system allows {soft} open files, the service needs {_OTHER_FILES} beside its connections; raise"
+            " ulimit -n"
+        )
+    logs.event(
+        logging.WARNING,
+        "fewer connections, since the system allows few open files",
+        connections=soft - _OTHER_FILES,
+        files=soft,
+    )
     return replace(config, max_connections=soft - _OTHER_FILES)
 
 
@@ -174,13 +185,23 @@ def address(listener: socket.socket) -> str:
 def announce(config: ServeConfig, listener: socket.socket, keys: int) -> None:
     """Say where the service is, and warn where it is open to others."""
     logs.event(
-        logging.INFO, "listening", url=address(listener), workers=config.workers, keys=keys, models=list(config.models), lentigo=__version__
+        logging.INFO,
+        "listening",
+        url=address(listener),
+        workers=config.workers,
+        keys=keys,
+        models=list(config.models),
+        lentigo=__version__,
     )
     if not config.loopback and not keys:
-        logs.event(logging.WARNING, "open to everybody who can reach this address: no API keys are set", host=config.host)
+        logs.event(
+            logging.WARNING, "open to everybody who can reach this address: no API keys are set", host=config.host
+        )
 
 
-def run_worker(config: ServeConfig, board: Board, worker: int, listener: socket.socket, service: Service | None = None) -> None:
+def run_worker(
+    config: ServeConfig, board: Board, worker: int, listener: socket.socket, service: Service | None = None
+) -> None:
     """Serve until told to stop.
 
     Args:

@@ -52,7 +52,8 @@ class Service:
         worker: which row of the board is this worker's.
 
     Attributes:
-        draining: whether it is about to stop: still answers, but is no longer ready, and closes connections after each answer.
+        draining: whether it is about to stop: still answers, but is no longer ready, and closes connections after each
+            answer.
         failure: why it cannot serve, once that is known.
         connections: tells how many connections are open; set by the server.
         tasks: what runs beside the requests; kept, since the event loop itself holds no task.
@@ -92,9 +93,16 @@ class Service:
         self._pool = DecoderPool(config, on_replaced)
         self.manager = ModelManager(config, self._pool, self._on_batch, self._on_reload)
         self.health = Health(self.manager)
-        tasks = [asyncio.create_task(self._load()), asyncio.create_task(self._beat()), asyncio.create_task(self._test())]
+        tasks = [
+            asyncio.create_task(self._load()),
+            asyncio.create_task(self._beat()),
+            asyncio.create_task(self._test()),
+        ]
         if config.reload_s:
-            tasks += [asyncio.create_task(self._watch(self._watch_keys)), asyncio.create_task(self._watch(self._watch_bundles))]
+            tasks += [
+                asyncio.create_task(self._watch(self._watch_keys)),
+                asyncio.create_task(self._watch(self._watch_bundles)),
+            ]
         try:
             yield
         finally:
@@ -129,7 +137,7 @@ class Service:
             return await self._answer(scope["lentigo.request"], key, body, options)
 
     async def infer(self, request: Request, name: str) -> Response:
-        """Answer an inference request of the Open Inference Protocol; one image that cannot be read refuses them all."""
+        """Answer an Open Inference Protocol request; one unreadable image refuses all."""
         scope = request.scope
         options = Options.model_construct(model=name)
         key = self._admit(scope, options)
@@ -147,7 +155,9 @@ class Service:
             found = [answer for answer in answers if not isinstance(answer, Problem)]
             outputs = _encoded(write_outputs(asked.names, found, loaded.classifier.spec.codes))
             await self._record(scope["lentigo.request"], key, loaded, outputs, deadline)
-            return Response(write_reply(loaded, scope["lentigo.request"], asked, outputs), media_type="application/json")
+            return Response(
+                write_reply(loaded, scope["lentigo.request"], asked, outputs), media_type="application/json"
+            )
 
     def _admit(self, scope: Any, options: Options) -> Key | None:
         """The key of a request that may send its body."""
@@ -198,24 +208,34 @@ class Service:
             raise self._too_late() from None
         if len(refused) == len(answers):
             first = refused[0]
-            listed = {"errors": [{"index": i, **problem.document()} for i, problem in enumerate(refused)]} if len(refused) > 1 else None
+            listed = (
+                {"errors": [{"index": i, **problem.document()} for i, problem in enumerate(refused)]}
+                if len(refused) > 1
+                else None
+            )
             raise Problem(first.kind, first.detail, extra=listed)
         lists = {"predictions": _encoded(documents)}
         if given.lesions is not None:
             lists["lesions"] = _encoded(merge_lesions(answers, given.lesions, loaded.classifier.spec, options.top_k))
         await self._record(request, key, loaded, [item for listed in lists.values() for item in listed], deadline)
         head = json.dumps({"request_id": request, "model": loaded.identity, "notice": NOTICE}, ensure_ascii=False)
-        body = head.encode()[:-1] + b"".join(b', "%b": [%b]' % (name.encode(), b", ".join(listed)) for name, listed in lists.items())
+        body = head.encode()[:-1] + b"".join(
+            b', "%b": [%b]' % (name.encode(), b", ".join(listed)) for name, listed in lists.items()
+        )
         return Response(body + b"}", media_type="application/json")
 
-    async def _record(self, request: str, key: Key | None, loaded: Loaded, sent: Sequence[bytes], deadline: float) -> None:
+    async def _record(
+        self, request: str, key: Key | None, loaded: Loaded, sent: Sequence[bytes], deadline: float
+    ) -> None:
         if self.audit is None:
             return
         try:
             async with asyncio.timeout_at(deadline):
                 await self.audit.record(request, None if key is None else key.name, loaded.identity, sent)
         except TimeoutError:
-            raise Problem("audit-failed", "the audit log takes too long to write, and no answer is given without it") from None
+            raise Problem(
+                "audit-failed", "the audit log takes too long to write, and no answer is given without it"
+            ) from None
 
     def _too_late(self) -> Problem:
         text = f"no answer within {self.config.deadline_s:g} s; the service is busy"
@@ -290,7 +310,11 @@ class Service:
     async def _beat(self) -> None:
         while True:
             tally = self.tally
-            idle_s = time.monotonic() - self.health.progress_at if self.manager.ready.is_set() and self.manager.models else 0.0
+            idle_s = (
+                time.monotonic() - self.health.progress_at
+                if self.manager.ready.is_set() and self.manager.models
+                else 0.0
+            )
             if idle_s < _STUCK_S or not self._tested:
                 tally.beat()  # otherwise the supervisor takes this worker for hung
             tally.set("lentigo_queue_images", self.manager.pending)
@@ -349,4 +373,6 @@ def _encoded(documents: Sequence[dict[str, Any]]) -> list[bytes]:
 
 def _check_options(loaded: Loaded, options: Options) -> None:
     if options.heatmap != "none" and loaded.classifier.spec.outputs.cam is None:
-        raise Problem("no-heatmap", f"model {loaded.classifier.spec.name!r} exports no class-activation maps; leave heatmap out")
+        raise Problem(
+            "no-heatmap", f"model {loaded.classifier.spec.name!r} exports no class-activation maps; leave heatmap out"
+        )

@@ -56,10 +56,12 @@ _CHUNK = 64 * 1024
 _FOREVER, _CHECK = b"public, max-age=31536000, immutable", b"no-cache"
 
 MISSING = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>lentigo</title><meta name="viewport" content="width=device-width"></head>
+<html lang="en"><head><meta charset="utf-8"><title>lentigo</title>
+<meta name="viewport" content="width=device-width"></head>
 <body><h1>lentigo</h1><p>The service is running, but the phone app has not been built. In the repository, run:</p>
 <pre>make app</pre>
-<p>The API is described at <a href="/openapi.json">/openapi.json</a>; <a href="/readyz">/readyz</a> says whether the model is loaded.</p>
+<p>The API is described at <a href="/openapi.json">/openapi.json</a>;
+<a href="/readyz">/readyz</a> says whether the model is loaded.</p>
 <p>Research use only, not a medical device.</p></body></html>
 """
 
@@ -114,16 +116,25 @@ class AppFiles:
             if bundles != self._shown:
                 try:
                     files = await asyncio.to_thread(overlay, self._folder, bundles)
-                except BundleError:  # being replaced at this moment: the files in use stay until the new ones are in service
+                except (
+                    BundleError
+                ):  # being replaced at this moment: the files in use stay until the new ones are in service
                     if not self._shown:
-                        raise Problem("not-ready", "the model is being replaced", headers={"Retry-After": "1"}) from None
+                        raise Problem(
+                            "not-ready", "the model is being replaced", headers={"Retry-After": "1"}
+                        ) from None
                 else:
-                    self._models = {url: _Asset(data, _media(Path(url)), _CHECK, tags={b"": _tag(data)}) for url, data in files.items()}
+                    self._models = {
+                        url: _Asset(data, _media(Path(url)), _CHECK, tags={b"": _tag(data)})
+                        for url, data in files.items()
+                    }
                     self._shown = bundles
         asset = self._models.get(path)
         if asset is None:
             return None
-        asked = parse_qs(query.decode("latin-1")).get("v", [""])[0]  # the first digits of the checksum that the app's list told
+        asked = parse_qs(query.decode("latin-1")).get("v", [""])[
+            0
+        ]  # the first digits of the checksum that the app's list told
         if not asset.tags[b""].decode().startswith(f'"{asked}'):
             raise Problem("not-found", "the model has been replaced; load the page again")
         return asset

@@ -1,7 +1,7 @@
 """The workers behind one socket: each is watched, replaced when it dies or hangs, and stopped in good order.
 
-The supervisor binds the socket, which the workers share: whoever is free takes the next connection. What has not been taken
-when a worker is killed is taken by another, or by the one that replaces it.
+The supervisor binds the socket, which the workers share: whoever is free takes the next connection. What has not been
+taken when a worker is killed is taken by another, or by the one that replaces it.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class Supervisor:
         Raises:
             ServiceError: a worker cannot serve, or the workers die as soon as they are started.
         """
-        before = {number: signal.signal(number, self._told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        before = {
+            number: signal.signal(number, self._told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         try:
             for number in range(self._config.workers):
                 self._started.append(time.monotonic())
@@ -76,7 +78,9 @@ class Supervisor:
 
     def _start(self, number: int) -> SpawnProcess:
         process = self._context.Process(
-            target=_worker, args=(self._config, self._board, number, self._listener, os.getpid()), name=f"lentigo-{number}"
+            target=_worker,
+            args=(self._config, self._board, number, self._listener, os.getpid()),
+            name=f"lentigo-{number}",
         )
         process.start()
         return process
@@ -105,7 +109,9 @@ class Supervisor:
             self._failed = True
             self._stop = True
             return
-        logs.event(logging.WARNING, "worker died, starting another", number=number, pid=worker.pid, exit=worker.exitcode)
+        logs.event(
+            logging.WARNING, "worker died, starting another", number=number, pid=worker.pid, exit=worker.exitcode
+        )
         worker.close()
         self._board.restarted()
         self._workers[number] = self._start(number)

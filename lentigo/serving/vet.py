@@ -45,7 +45,10 @@ async def vet(source: str, within_s: float) -> None:
             process.kill()
             await process.wait()
     if process.returncode != 0:
-        raise BundleError(told.decode(errors="replace").strip() or f"{source}: its network ends the process (status {process.returncode})")
+        raise BundleError(
+            told.decode(errors="replace").strip()
+            or f"{source}: its network ends the process (status {process.returncode})"
+        )
 
 
 def main(source: str) -> None:

@@ -1,8 +1,8 @@
 """What phantoms are painted with: absorbing layers on skin, and the few shapes that lesions are made of.
 
-A canvas holds maps of what absorbs or covers: melanin (brown), blood (red), deep melanin (blue-grey by the Tyndall effect),
-white (scar, keratin, depigmentation) and keratin (yellow). Colour follows at the end from the Beer-Lambert law,
-``skin * exp(-sum of absorbances)``, so that layers mix as pigments do rather than as paint.
+A canvas holds maps of what absorbs or covers: melanin (brown), blood (red), deep melanin (blue-grey by the Tyndall
+effect), white (scar, keratin, depigmentation) and keratin (yellow). Colour follows at the end from the Beer-Lambert
+law, ``skin * exp(-sum of absorbances)``, so that layers mix as pigments do rather than as paint.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ class Canvas:
         size: side in pixels.
         x: (S, S) float32, -1 at the left edge and 1 at the right.
         y: (S, S) float32, -1 at the top and 1 at the bottom.
-        melanin: absorbance of pigment in the epidermis, (S, S), 0 and up; about 2 is black-brown. May fall below 0: paler than skin.
+        melanin: absorbance of pigment in the epidermis, (S, S), 0 and up; about 2 is black-brown. May fall below 0:
+            paler than skin.
         blood: absorbance of vessels and redness; may fall below 0: blanched.
         deep: absorbance of pigment in the dermis, blue-grey.
         white: share covered by white, 0 to 1.
@@ -62,16 +63,20 @@ class Canvas:
         return bool(self.rng.random() < probability)
 
     def noise(self, cells: float, octaves: int = 1) -> Map:
-        """Smooth noise, (S, S), mean about 0 and deviation about 1; ``cells`` bumps across, then twice as many an octave."""
+        """Smooth noise, (S, S), mean about 0, deviation about 1; ``cells`` bumps across, doubled an octave."""
         total = np.zeros((self.size, self.size), np.float32)
         for octave in range(octaves):
             count = max(2, round(cells * 2**octave)) + 3
             grid = Image.fromarray(self.rng.standard_normal((count, count), dtype=np.float32))
             inner = (1.5, 1.5, count - 1.5, count - 1.5)  # away from the edge, where the spline flattens
-            total += np.asarray(grid.resize((self.size, self.size), Image.Resampling.BICUBIC, box=inner)) * np.float32(0.55**octave)
+            total += np.asarray(grid.resize((self.size, self.size), Image.Resampling.BICUBIC, box=inner)) * np.float32(
+                0.55**octave
+            )
         return total * np.float32(1.5 if octaves == 1 else 1.3)
 
-    def lesion(self, radius: float, *, irregularity: float, elongation: float = 0.2, centre: tuple[float, float] = (0, 0)) -> Map:
+    def lesion(
+        self, radius: float, *, irregularity: float, elongation: float = 0.2, centre: tuple[float, float] = (0, 0)
+    ) -> Map:
         """Depth inside a lesion's outline: 1 at its centre, 0 on the border, below 0 outside.
 
         Args:
@@ -116,9 +121,13 @@ class Canvas:
         return smoothstep(0.7, -0.8, wave + self.noise(0.6 / spacing) * np.float32(0.35 + 0.3 * warp))
 
     def spots(
-        self, centres: Sequence[tuple[float, float]], radii: Sequence[float] | NDArray[np.floating[Any]], *, softness: float = 0.35
+        self,
+        centres: Sequence[tuple[float, float]],
+        radii: Sequence[float] | NDArray[np.floating[Any]],
+        *,
+        softness: float = 0.35,
     ) -> Map:
-        """Round spots, (S, S), 1 inside and 0 outside, slightly uneven; ``softness`` is the share of the radius that fades."""
+        """Round spots, (S, S), 1 inside, 0 outside, uneven; ``softness`` is the fraction of the radius that fades."""
         cover = np.zeros((self.size, self.size), np.float32)
         half = self.size / 2
         for (cx, cy), radius in zip(centres, radii, strict=True):
@@ -135,7 +144,9 @@ class Canvas:
             distance = np.sqrt(u * u * np.float32(stretch) + v * v / np.float32(stretch)).astype(np.float32)
             if reach > 3:  # large enough to see that nothing living is a disc
                 theta = np.arctan2(v, u)
-                lobes = np.cos(2 * theta + np.float32(self.uniform(0, TAU))) + np.cos(3 * theta + np.float32(self.uniform(0, TAU)))
+                lobes = np.cos(2 * theta + np.float32(self.uniform(0, TAU))) + np.cos(
+                    3 * theta + np.float32(self.uniform(0, TAU))
+                )
                 distance *= 1 + np.float32(0.045) * lobes
             fade = max(reach * softness, 0.7)  # at least a pixel, or small spots alias
             patch = np.clip((np.float32(reach) + np.float32(fade / 2) - distance) / np.float32(fade), 0, 1)
@@ -176,7 +187,8 @@ class Canvas:
 
     def colour(self, skin: NDArray[np.float32]) -> NDArray[np.float32]:
         """All layers over skin of this reflectance (3,): (S, S, 3) float32, about 0 to 1."""
-        absorbed = self.melanin[..., None] * MELANIN + self.blood[..., None] * BLOOD + self.deep[..., None] * DEEP  # (S, S, 3)
+        # (S, S, 3).
+        absorbed = self.melanin[..., None] * MELANIN + self.blood[..., None] * BLOOD + self.deep[..., None] * DEEP
         image: NDArray[np.float32] = skin * np.exp(-absorbed)
         for cover, tone in ((self.keratin, KERATIN), (self.white, WHITE)):
             share = np.clip(cover, 0, 1)[..., None]
@@ -187,7 +199,7 @@ class Canvas:
 def curl(
     rng: np.random.Generator, start: tuple[float, float], heading: float, length: float, *, bend: float, steps: int = 14
 ) -> list[tuple[float, float]]:
-    """A wandering path of ``steps`` segments; ``bend`` is the deviation of the turning in radians over the whole path."""
+    """A wandering path of ``steps`` segments; ``bend`` is the deviation of the total turning in radians."""
     turning = rng.normal(0, bend / steps) + np.cumsum(rng.normal(0, bend / steps, steps)) * 0.5
     angles = heading + np.cumsum(np.broadcast_to(turning, steps))
     xs = start[0] + np.cumsum(np.cos(angles)) * length / steps

@@ -1,7 +1,8 @@
-"""Phantom recipes for photographs of hypopigmented skin: the ten classes of the Hypo recipe, each by what a clinician looks for.
+"""Phantom recipes of hypopigmented skin: the ten classes of the Hypo recipe by their clinical signs.
 
-The canvas comes as pigmented skin (its melanin and blood are set); a recipe takes pigment or blood away. How much, how sharply, in
-how many places and in what arrangement is what tells the diseases apart; tone, light and size overlap between them.
+The canvas comes as pigmented skin (its melanin and blood are set); a recipe takes pigment or blood away. How much, how
+sharply, in how many places and in what arrangement is what tells the diseases apart; tone, light and size overlap
+between them.
 """
 
 from __future__ import annotations
@@ -20,17 +21,21 @@ def _centre(c: Canvas, reach: float = 0.25) -> tuple[float, float]:
     return c.uniform(-reach, reach), c.uniform(-reach, reach)
 
 
-def _patches(c: Canvas, count: int, low: float, high: float, *, irregularity: float, edge: float, reach: float = 0.6) -> Map:
+def _patches(
+    c: Canvas, count: int, low: float, high: float, *, irregularity: float, edge: float, reach: float = 0.6
+) -> Map:
     """The union of several patches, (S, S) in 0 to 1; ``edge`` is the depth over which a border fades."""
     cover = np.zeros((c.size, c.size), np.float32)
     for _ in range(count):
-        depth = c.lesion(c.uniform(low, high), irregularity=irregularity, elongation=c.uniform(0, 0.4), centre=_centre(c, reach))
+        depth = c.lesion(
+            c.uniform(low, high), irregularity=irregularity, elongation=c.uniform(0, 0.4), centre=_centre(c, reach)
+        )
         np.maximum(cover, smoothstep(-edge / 2, edge / 2, depth), out=cover)
     return cover
 
 
 def vitiligo(c: Canvas) -> None:
-    """Vitiligo: chalk-white patches with sharp, convex borders, at times a darker rim and islands of pigment about hairs."""
+    """Vitiligo: chalk-white patches, sharp convex borders, at times a darker rim and islands of pigment."""
     cover = _patches(c, int(c.rng.integers(2, 6)), 0.2, 0.5, irregularity=c.uniform(0.06, 0.14), edge=0.12)
     if c.chance(0.4):
         rim = smoothstep(0.02, 0.5, cover) * smoothstep(0.98, 0.5, cover)
@@ -39,7 +44,9 @@ def vitiligo(c: Canvas) -> None:
     c.white += cover * np.float32(c.uniform(0.15, 0.35))
     if c.chance(0.5):
         places = c.apart(c.scatter(40, cover - np.float32(0.9)), 0.08)
-        c.melanin += np.float32(c.uniform(0.3, 0.6)) * c.spots(places, c.rng.uniform(0.014, 0.03, len(places)), softness=0.6)
+        c.melanin += np.float32(c.uniform(0.3, 0.6)) * c.spots(
+            places, c.rng.uniform(0.014, 0.03, len(places)), softness=0.6
+        )
 
 
 def pityriasis_alba(c: Canvas) -> None:
@@ -63,7 +70,9 @@ def pityriasis_versicolor(c: Canvas) -> None:
 
 def naevus_depigmentosus(c: Canvas) -> None:
     """Naevus depigmentosus: one off-white patch with a jagged border, splashes of paint about it."""
-    depth = c.lesion(c.uniform(0.4, 0.65), irregularity=c.uniform(0.2, 0.28), elongation=c.uniform(0.1, 0.5), centre=_centre(c, 0.15))
+    depth = c.lesion(
+        c.uniform(0.4, 0.65), irregularity=c.uniform(0.2, 0.28), elongation=c.uniform(0.1, 0.5), centre=_centre(c, 0.15)
+    )
     depth = depth + np.float32(c.uniform(0.12, 0.2)) * c.noise(13, 3)
     near = smoothstep(-0.9, -0.1, depth)
     splashes = smoothstep(0.75, 0.95, c.noise(8, 2) * near)
@@ -93,7 +102,7 @@ def guttate_hypomelanosis(c: Canvas) -> None:
 
 
 def postinflammatory_hypopigmentation(c: Canvas) -> None:
-    """Post-inflammatory hypopigmentation: mottled pale and dark together, blurred, in the shape of what was there before."""
+    """Post-inflammatory hypopigmentation: mottled pale and dark, blurred, in the former lesion's shape."""
     cover = _patches(c, int(c.rng.integers(2, 6)), 0.15, 0.4, irregularity=0.2, edge=0.5)
     mottle = c.noise(c.uniform(6, 10), 2)
     _pale(c, cover * smoothstep(-0.5, 0.7, mottle), c.uniform(0.45, 0.75))
@@ -110,7 +119,10 @@ def macular_hypomelanosis(c: Canvas) -> None:
         radius = c.uniform(0.1, 0.22)
         for side in (-1, 1):  # both sides of the midline, not quite alike
             px, py = side * across + c.uniform(-0.07, 0.07), along + c.uniform(-0.07, 0.07)
-            x, y = c.x - np.float32(px * np.cos(turn) - py * np.sin(turn)), c.y - np.float32(px * np.sin(turn) + py * np.cos(turn))
+            x, y = (
+                c.x - np.float32(px * np.cos(turn) - py * np.sin(turn)),
+                c.y - np.float32(px * np.sin(turn) + py * np.cos(turn)),
+            )
             macule = smoothstep(1.25, 0.35, np.sqrt(x * x + y * y) / np.float32(radius))
             cover = 1 - (1 - cover) * (1 - np.float32(0.8) * macule)
     _pale(c, cover, c.uniform(0.35, 0.6))

@@ -1,7 +1,7 @@
 """Phantom recipes for dermoscopy: the seven classes of HAM10000, each by the structures that dermoscopy knows it by.
 
-Colours overlap between the classes on purpose: redness, pigment and size are drawn from wide ranges that the classes share, so
-that structure, not mean colour, tells them apart.
+Colours overlap between the classes on purpose: redness, pigment and size are drawn from wide ranges that the classes
+share, so that structure, not mean colour, tells them apart.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _disc(c: Canvas, *, irregularity: float, low: float = 0.45, high: float = 0.
 
 
 def nevus(c: Canvas) -> None:
-    """Melanocytic nevus: symmetric, one colour or two, a regular network, globules or none, a border that fades evenly."""
+    """Melanocytic nevus: symmetric, one colour or two, regular network, globules or none, fading border."""
     depth = _disc(c, irregularity=c.uniform(0.03, 0.08), low=0.4)
     mask = smoothstep(0, c.uniform(0.25, 0.5), depth)
     dark = _pigment(c)
@@ -68,7 +68,12 @@ def melanoma(c: Canvas) -> None:
             outward = np.arctan2(py, px)
             if np.cos(outward - side) > 0.2:
                 path = curl(
-                    c.rng, (px - 0.05 * np.cos(outward), py - 0.05 * np.sin(outward)), outward, c.uniform(0.1, 0.22), bend=0.5, steps=5
+                    c.rng,
+                    (px - 0.05 * np.cos(outward), py - 0.05 * np.sin(outward)),
+                    outward,
+                    c.uniform(0.1, 0.22),
+                    bend=0.5,
+                    steps=5,
                 )
                 paths.append(path)
                 widths.append(np.linspace(0.035, 0.008, 5).tolist())
@@ -106,7 +111,16 @@ def basal_cell_carcinoma(c: Canvas) -> None:
     paths: list[list[tuple[float, float]]] = []
     widths: list[list[float]] = []
     for px, py in c.scatter(int(c.rng.integers(2, 5)), smoothstep(-0.1, 0.15, depth) - np.float32(0.5)):
-        _branch(c, paths, widths, (px, py), np.arctan2(-py, -px) + c.uniform(-0.9, 0.9), c.uniform(0.5, 0.95), c.uniform(0.02, 0.034), 3)
+        _branch(
+            c,
+            paths,
+            widths,
+            (px, py),
+            np.arctan2(-py, -px) + c.uniform(-0.9, 0.9),
+            c.uniform(0.5, 0.95),
+            c.uniform(0.02, 0.034),
+            3,
+        )
     vessels = c.strokes(paths, widths)
     c.blood += vessels * np.float32(c.uniform(0.75, 1.3))
     c.melanin += vessels * np.float32(0.12)
@@ -142,11 +156,20 @@ def _branch(
     if generations > 1:
         for at in c.rng.choice(np.arange(3, 11), size=3, replace=False):
             side = 1 if c.chance(0.5) else -1
-            _branch(c, paths, widths, path[at], heading + side * c.uniform(0.5, 1.1), length * 0.5, width * 0.55, generations - 1)
+            _branch(
+                c,
+                paths,
+                widths,
+                path[at],
+                heading + side * c.uniform(0.5, 1.1),
+                length * 0.5,
+                width * 0.55,
+                generations - 1,
+            )
 
 
 def benign_keratosis(c: Canvas) -> None:
-    """Seborrheic keratosis and kin: a border cut sharply, milia-like cysts, comedo openings, ridges or fingerprint lines."""
+    """Seborrheic keratosis and kin: sharp border, milia-like cysts, comedo openings, ridges."""
     depth = _disc(c, irregularity=c.uniform(0.06, 0.16), low=0.45, high=0.85)
     if c.chance(0.5):  # moth-eaten edge
         depth -= np.float32(0.09) * smoothstep(0.3, 1.2, c.noise(7)) * np.float32(c.uniform(0.6, 1.6))
@@ -174,7 +197,9 @@ def benign_keratosis(c: Canvas) -> None:
 def dermatofibroma(c: Canvas) -> None:
     """Dermatofibroma: a white scar-like centre, about it a delicate network that fades into the skin."""
     centre = (c.uniform(-0.08, 0.08), c.uniform(-0.08, 0.08))
-    depth = c.lesion(c.uniform(0.55, 0.85), irregularity=c.uniform(0.03, 0.07), elongation=c.uniform(0, 0.2), centre=centre)
+    depth = c.lesion(
+        c.uniform(0.55, 0.85), irregularity=c.uniform(0.03, 0.07), elongation=c.uniform(0, 0.2), centre=centre
+    )
     mask = smoothstep(-0.05, 0.55, depth)
     inner = c.uniform(0.42, 0.66)
     scar = smoothstep(inner - 0.12, inner + 0.14, depth + np.float32(0.05) * c.noise(5, 2))
@@ -189,7 +214,7 @@ def dermatofibroma(c: Canvas) -> None:
 
 
 def actinic_keratosis(c: Canvas) -> None:
-    """Actinic keratosis and Bowen's disease: red pseudonetwork about pale follicles (strawberry), rosettes, scale, coiled vessels."""
+    """Actinic keratosis and Bowen's disease: red pseudonetwork, rosettes, scale, coiled vessels."""
     depth = _disc(c, irregularity=c.uniform(0.1, 0.2), low=0.55, high=0.95)
     mask = smoothstep(-0.1, 0.45, depth)
     c.melanin += mask * np.float32(c.uniform(0, 0.75)) * np.clip(0.6 + np.float32(0.4) * c.noise(4, 2), 0, 2)
@@ -213,12 +238,16 @@ def actinic_keratosis(c: Canvas) -> None:
         for px, py in c.apart(c.scatter(60, depth - np.float32(0.1)), 0.09):
             turn, size = c.uniform(0, TAU), c.uniform(0.02, 0.032)
             steps = np.linspace(0, 1.6 * TAU, 13)
-            paths.append([(px + size * s / 10 * np.cos(turn + s), py + size * s / 10 * np.sin(turn + s)) for s in steps])
+            paths.append(
+                [(px + size * s / 10 * np.cos(turn + s), py + size * s / 10 * np.sin(turn + s)) for s in steps]
+            )
         c.blood += c.strokes(paths, [0.013] * len(paths)) * np.float32(c.uniform(0.9, 1.4))
     if c.chance(0.45):  # rosettes: four bright points about a follicle
         for px, py in c.scatter(int(c.rng.integers(3, 9)), depth - np.float32(0.05)):
             turn = c.uniform(0, TAU)
-            petals = [(px + 0.026 * np.cos(turn + k * TAU / 4), py + 0.026 * np.sin(turn + k * TAU / 4)) for k in range(4)]
+            petals = [
+                (px + 0.026 * np.cos(turn + k * TAU / 4), py + 0.026 * np.sin(turn + k * TAU / 4)) for k in range(4)
+            ]
             c.white += np.float32(0.8) * c.spots(petals, [0.013] * 4, softness=0.5)
     if c.chance(0.65):  # scale: torn white and yellow flakes
         patch = smoothstep(0.2, 1.2, c.noise(3)) * smoothstep(0, 0.3, depth)
@@ -228,7 +257,7 @@ def actinic_keratosis(c: Canvas) -> None:
 
 
 def vascular(c: Canvas) -> None:
-    """Vascular lesion: red, blue and near-black lacunae, packed, with pale septa between; or a red nodule with white rails."""
+    """Vascular lesion: packed red to near-black lacunae with pale septa, or a red nodule with white rails."""
     depth = _disc(c, irregularity=c.uniform(0.05, 0.12), low=0.38, high=0.75)
     mask = smoothstep(0, 0.18, depth)
     c.melanin += mask * np.float32(c.uniform(0, 0.35))
@@ -248,7 +277,9 @@ def vascular(c: Canvas) -> None:
         c.blood += mask * np.float32(c.uniform(0.5, 0.9)) * np.clip(0.9 + np.float32(0.2) * c.noise(5, 2), 0, 2)
         wander = c.noise(1.6) * np.float32(2.2)
         turn = c.uniform(0, TAU)
-        rails = smoothstep(0.86, 0.98, np.sin((c.x * np.cos(turn) + c.y * np.sin(turn)) * np.float32(9) + wander).astype(np.float32))
+        rails = smoothstep(
+            0.86, 0.98, np.sin((c.x * np.cos(turn) + c.y * np.sin(turn)) * np.float32(9) + wander).astype(np.float32)
+        )
         c.white += rails * mask * np.float32(0.55)
         collar = smoothstep(-0.12, 0, depth) * smoothstep(0.12, 0.02, depth)
         c.white += collar * np.float32(0.6)

@@ -1,6 +1,7 @@
 """Phantoms: rendered, seeded pictures that look like skin lesions, so that demo and tests run anywhere.
 
-Each class has a recipe of the structures it is known by. No figure measured on phantoms is ever a result. Needs numpy and Pillow only.
+Each class has a recipe of the structures it is known by. No figure measured on phantoms is ever a result. Needs numpy
+and Pillow only.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ def render_phantom(code: str, seed: int, size: int, *, view: int = 0) -> Image.I
     if code not in _RECIPES:
         raise DataError(f"no phantom for class {code!r}{did_you_mean(code, _RECIPES)}")
     if seed < 0 or view < 0 or not 16 <= size <= 4096:
-        raise DataError(f"a phantom needs seed >= 0, view >= 0 and a size of 16 to 4096 pixels; found {seed}, {view} and {size}")
+        raise DataError(
+            f"a phantom needs seed >= 0, view >= 0 and a size of 16 to 4096 pixels; found {seed}, {view} and {size}"
+        )
     number = list(_RECIPES).index(code)
     canvas = Canvas(np.random.default_rng([seed, number]), round(size * _MARGIN))
     skin = _skin(canvas, code in CLINICAL)
@@ -110,12 +113,13 @@ def write_phantoms(
 ) -> Path:
     """Write a data set of phantoms.
 
-    ``ham10000`` has the layout of HAM10000 (``HAM10000_metadata.csv`` and ``images/<image_id>.jpg``), and about a third of its lesions
-    were photographed twice; ``hypo`` has one folder a class. ``phantoms.json`` says how the set was made.
+    ``ham10000`` has the layout of HAM10000 (``HAM10000_metadata.csv`` and ``images/<image_id>.jpg``), and about a third
+    of its lesions were photographed twice; ``hypo`` has one folder a class. ``phantoms.json`` says how the set was
+    made.
 
     Args:
-        out: the folder; it appears whole or not at all. A set that was made with the same arguments is left as it is, another set of
-            phantoms is replaced.
+        out: the folder; it appears whole or not at all. A set that was made with the same arguments is left as it is,
+            another set of phantoms is replaced.
         kind: which classes.
         per_class: images of each class.
         size: side in pixels.
@@ -132,14 +136,18 @@ def write_phantoms(
     if kind not in KINDS:
         raise DataError(f"unknown kind of phantoms {kind!r}{did_you_mean(kind, KINDS)}")
     if per_class < 1 or not 16 <= size <= 4096 or seed < 0:
-        raise DataError(f"phantoms need per_class >= 1, size 16 to 4096 and seed >= 0; found {per_class}, {size} and {seed}")
+        raise DataError(
+            f"phantoms need per_class >= 1, size 16 to 4096 and seed >= 0; found {per_class}, {size} and {seed}"
+        )
     target = Path(out)
     record = {"format": 1, "kind": kind, "per_class": per_class, "size": size, "seed": seed}
     note = target / "phantoms.json"
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             if not note.is_file():
-                raise OutputError(f"{target}: holds something that is no set of phantoms; choose an empty or new folder")
+                raise OutputError(
+                    f"{target}: holds something that is no set of phantoms; choose an empty or new folder"
+                )
             if note.read_text(encoding="utf-8") == json.dumps(record) + "\n":
                 return target
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +168,9 @@ def write_phantoms(
     return target
 
 
-def _write_set(folder: Path, kind: str, codes: tuple[str, ...], per_class: int, size: int, seed: int, tick: Progress) -> None:
+def _write_set(
+    folder: Path, kind: str, codes: tuple[str, ...], per_class: int, size: int, seed: int, tick: Progress
+) -> None:
     rng = np.random.default_rng([seed, 7])
     rows = []
     for done, (code, lesion, view) in enumerate(_plan(rng, codes, per_class)):
@@ -205,7 +215,9 @@ def _photograph(image: NDArray[np.float32], rng: np.random.Generator, size: int,
     if by_phone:  # a curved limb, and now and then a shine
         falloff *= 1 - np.float32(c.uniform(0, 0.3)) * np.clip(slope + np.float32(c.uniform(-0.5, 0.5)), -1, 1) ** 2
         if c.chance(0.3):
-            falloff += np.float32(c.uniform(0.05, 0.2)) * smoothstep(0.7, 1.8, c.noise(2) + np.float32(0.3) * c.noise(30))
+            falloff += np.float32(c.uniform(0.05, 0.2)) * smoothstep(
+                0.7, 1.8, c.noise(2) + np.float32(0.3) * c.noise(30)
+            )
     light *= falloff[..., None]
     if not by_phone and c.chance(0.12):
         light += _bubbles(c)[..., None]
@@ -281,7 +293,9 @@ def _hair(pixels: NDArray[np.uint8], rng: np.random.Generator, count: int, thick
     paths = []
     for _ in range(count):
         start = (rng.uniform(-1.1, 1.1), rng.uniform(-1.1, 1.1))
-        paths.append(curl(rng, start, heading + rng.normal(0, 0.35), rng.uniform(0.6, 2.2), bend=abs(rng.normal(0, 0.8))))
+        paths.append(
+            curl(rng, start, heading + rng.normal(0, 0.35), rng.uniform(0.6, 2.2), bend=abs(rng.normal(0, 0.8)))
+        )
     cover = c.strokes(paths, [thickness * float(rng.uniform(0.7, 1.2)) for _ in paths])[:height, :width, None]
     tone = np.array([0.16, 0.1, 0.07], np.float32) * np.float32(rng.uniform(0.4, 2.2)) * 255
     mixed = pixels + np.float32(rng.uniform(0.7, 0.95)) * cover * (tone - pixels)

@@ -1,7 +1,7 @@
 """Textures: seeded pictures that are no lesion at all, to see whether a model notices.
 
-Each kind imitates something that a camera may be pointed at by mistake: cloud-like noise with the spectrum of natural scenes, wood,
-marble, cloth, bricks, stripes, checks, pebbles, a gradient, a page of text. Needs numpy and Pillow only.
+Each kind imitates something that a camera may be pointed at by mistake: cloud-like noise with the spectrum of natural
+scenes, wood, marble, cloth, bricks, stripes, checks, pebbles, a gradient, a page of text. Needs numpy and Pillow only.
 """
 
 from __future__ import annotations
@@ -54,7 +54,10 @@ def render_textures(kinds: tuple[str, ...], count: int, size: int, seed: int = 0
 
 
 def _field(rng: np.random.Generator, size: int, slope: float) -> Map:
-    """Random field with amplitude spectrum ``1 / f ** slope`` (Field, JOSA A 1987: natural scenes have about 1), (size, size) in [0, 1]."""
+    """Random field with amplitude spectrum ``1 / f ** slope``, (size, size) in [0, 1].
+
+    Natural scenes have a slope of about 1 (Field, JOSA A 1987).
+    """
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
     frequency[0, 0] = 1.0
     phases = np.exp(2j * np.pi * rng.random(frequency.shape)) / frequency**slope

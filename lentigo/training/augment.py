@@ -61,14 +61,16 @@ class Augment:
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
         """Change stored images and turn them into the network's input."""
         device, size = batch.images.device, batch.images.shape[1]
-        x = batch.images.permute(0, 3, 1, 2).to(torch.float32)  # (N, 3, S, S), 0 to 255: dividing is left to the colour matrix
+        # (N, 3, S, S), 0 to 255: dividing is left to the colour matrix.
+        x = batch.images.permute(0, 3, 1, 2).to(torch.float32)
         grid = F.affine_grid(sampling_matrices(self.recipe, draws, size).to(device), list(x.shape), align_corners=True)
         x = F.grid_sample(x, grid, padding_mode="reflection", align_corners=True)
         matrix, grey = colour_matrices(self.recipe.colour, draws)  # (N, 3, 3), (N, 3)
         mean, std = self.normalise.mean, self.normalise.std
         offset = grey.to(device) * (x.mean((2, 3)) @ torch.tensor(_LUMA).to(device))[:, None] / 255  # (N, 3)
         offset = (offset - mean.to(device)) / std.to(device)
-        flat = torch.baddbmm(offset[:, :, None], (matrix / (255 * std[:, None])).to(device), x.flatten(2))  # (N, 3, S * S)
+        # (N, 3, S * S).
+        flat = torch.baddbmm(offset[:, :, None], (matrix / (255 * std[:, None])).to(device), x.flatten(2))
         low, high = (-mean / std).to(device), ((1 - mean) / std).to(device)  # black and white
         flat = torch.minimum(torch.maximum(flat, low[:, None]), high[:, None])
         return batch._replace(images=flat.view_as(x).contiguous(memory_format=torch.channels_last))
@@ -106,7 +108,8 @@ def colour_matrices(recipe: ColourRecipe, draws: Draws) -> tuple[Tensor, Tensor]
     """The colour change of each image as ``matrix @ rgb + grey * g``, where g is the grey of the image's mean colour.
 
     In this order: brightness (a factor), contrast (about the image's mean grey), saturation (towards
-    each pixel's grey), hue (rotation of the plane of chrominance, YIQ), and the cast of another light (a factor a channel).
+    each pixel's grey), hue (rotation of the plane of chrominance, YIQ), and the cast of another light (a factor a
+    channel).
 
     Args:
         recipe: how strong.

@@ -31,7 +31,8 @@ class Batch(NamedTuple):
     """One process's share of a batch.
 
     Attributes:
-        images: (N, S, S, 3) uint8 RGB as stored; (N, 3, S, S) float32, normalised, channels last in memory, once augmented.
+        images: (N, S, S, 3) uint8 RGB as stored; (N, 3, S, S) float32, normalised, channels last in memory, once
+            augmented.
         targets: (N,) int64 class positions.
         total: images in the batch of all processes.
         partners: (N,) class positions of the images mixed in; None where nothing is mixed.
@@ -50,7 +51,7 @@ Transform = Callable[[Batch, Draws], Batch]
 
 
 class Share(NamedTuple):
-    """One process's share of a batch, before it is read: positions, and the number of images in the batch of all processes."""
+    """One process's part of a batch before it is read: positions, and the size of the whole batch."""
 
     rows: Index
     total: int
@@ -130,7 +131,10 @@ class Batches:
         self.rows: dict[str, Index] = {name: np.flatnonzero(split == name) for name in ("train", "val", "test")}
         for name in ("train", "val"):
             if len(self.rows[name]) == 0:
-                raise DataError(f"{samples.name}: no image is in {name}; training needs images to learn from and images to be judged by")
+                raise DataError(
+                    f"{samples.name}: no image is in {name}; training needs images to learn from and images to be"
+                    " judged by"
+                )
         own, added = self.rows["train"], np.arange(len(samples), len(samples) + sum(map(len, self.extra)))
         self.learnt: Index = np.concatenate([own, added])  # rows of the pool of all images
         self.learnt_targets: Index = np.concatenate([samples.targets[own], *(part.targets for part in self.extra)])
@@ -155,7 +159,9 @@ class Batches:
         """This process's batches of an epoch (from 0), on its device."""
         here = self.ends > epoch
         rows, targets = self.learnt[here], self.learnt_targets[here]
-        order = epoch_order(targets, sampling=self.recipe.sampling, seed=self.recipe.seed, epoch=epoch, stream=self.stream)
+        order = epoch_order(
+            targets, sampling=self.recipe.sampling, seed=self.recipe.seed, epoch=epoch, stream=self.stream
+        )
         return self._read(rows, targets, order, epoch, fabric)
 
     def validation(self, epoch: int, fabric: Fabric) -> Iterator[Batch]:

@@ -1,8 +1,8 @@
 """Random degradations of a batch, after its geometry and colours: what lens, sensor, skin and storage do to a picture.
 
-A small network that has seen clean images only fails on slightly worse ones, and it learns dark corners, rulers and pen marks where these
-go with a class. Blur is one separable convolution an image, noise a window of one long vector, and hair, dark corners and marks come
-from banks of drawn ones, so that all together cost little beside the network.
+A small network that has seen clean images only fails on slightly worse ones, and it learns dark corners, rulers and pen
+marks where these go with a class. Blur is one separable convolution an image, noise a window of one long vector, and
+hair, dark corners and marks come from banks of drawn ones, so that all together cost little beside the network.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Degrade:
         x, share, recipe = batch.images, self.recipe.share, self.recipe
         if recipe.hair:
             counts = np.linspace(1, recipe.hair, _BANK).round().astype(int)
-            self._lay(x, "hair", lambda ground, i: add_hair(ground, i, int(counts[i])), share, draws.table(Stream.HAIR, 3))
+            self._lay(
+                x, "hair", lambda ground, i: add_hair(ground, i, int(counts[i])), share, draws.table(Stream.HAIR, 3)
+            )
         self._lay(x, "marks", draw_artifacts, recipe.marks, draws.table(Stream.MARKS, 3))
         self._lay(x, "vignette", add_vignette, recipe.vignette, draws.table(Stream.VIGNETTE, 3))
         whether, width = draws.table(Stream.BLUR, 2).T
@@ -71,15 +73,18 @@ class Degrade:
         return batch
 
     def _through_jpeg(self, x: Tensor, qualities: Sequence[int]) -> Tensor:
-        """(N, 3, S, S) through JPEG of these qualities; small images at 224, where the blocks are as large as in photographs."""
+        """(N, 3, S, S) through JPEG of these qualities; small images at 224, so that blocks are as in photographs."""
         std, mean = (value.to(x.device)[:, None, None] for value in (self.std, self.mean))
         size = max(x.shape[-1], REFERENCE)
         pixels = F.interpolate(x * std + mean, size=(size, size), mode="bilinear", align_corners=False)
         encoded = [
-            encode_jpeg(image, quality) for image, quality in zip((pixels * 255).round().clamp(0, 255).byte().cpu(), qualities, strict=True)
+            encode_jpeg(image, quality)
+            for image, quality in zip((pixels * 255).round().clamp(0, 255).byte().cpu(), qualities, strict=True)
         ]
         decoded = torch.stack([decode_jpeg(content) for content in encoded]).to(x.device) / 255
-        return (F.interpolate(decoded, size=x.shape[2:], mode="bilinear", align_corners=False, antialias=True) - mean) / std
+        return (
+            F.interpolate(decoded, size=x.shape[2:], mode="bilinear", align_corners=False, antialias=True) - mean
+        ) / std
 
     def _noise_of(self, x: Tensor, place: Tensor) -> Tensor:
         """Standard normal noise (N, 3, S, S): each image a window of one vector."""
@@ -90,25 +95,29 @@ class Degrade:
         return torch.stack([self._noise[start : start + length] for start in starts]).view_as(x).to(x.device)
 
     def _lay(self, x: Tensor, kind: str, paint: Callable[[Pixels, int], Pixels], share: float, draws: Tensor) -> None:
-        """Lay pictures of a bank over a share of the images; ``draws`` (N, 3): whether, which picture, and how it is turned."""
+        """Lay pictures of a bank over some images; ``draws`` (N, 3): whether, which picture, how it is turned."""
         rows = _rows(draws[:, 0], share)
         if not len(rows):
             return
         alpha, colour = self._bank(kind, paint, x.shape[-1])
         which, turn = (draws[:, 1] * len(alpha)).long(), (draws[:, 2] * 4).long()
         for row in rows.tolist():
-            a, c = (torch.rot90(bank[which[row]], int(turn[row]), (1, 2)).to(x.device) for bank in (alpha, colour))  # (1 or 3, S, S)
+            # (1 or 3, S, S).
+            a, c = (torch.rot90(bank[which[row]], int(turn[row]), (1, 2)).to(x.device) for bank in (alpha, colour))
             x[row] = x[row] * (1 - a) + c
 
     def _bank(self, kind: str, paint: Callable[[Pixels, int], Pixels], size: int) -> tuple[Tensor, Tensor]:
-        """Opacity (B, 1, S, S) and opacity times normalised colour (B, 3, S, S) of what ``paint`` (ground, number) lays over an image.
+        """Opacity (B, 1, S, S) and opacity times colour (B, 3, S, S) of what ``paint`` lays over an image.
+
+        ``paint`` takes (ground, number); colours are normalised.
 
         A thing over black is ``a c``, over white ``a c + (1 - a)``; both together give its opacity and colour.
         """
         if (kind, size) not in self._banks:
             black, white = np.zeros((size, size, 3), np.uint8), np.full((size, size, 3), 255, np.uint8)
             dark, light = (
-                torch.from_numpy(np.stack([paint(ground, i) for i in range(_BANK)])).permute(0, 3, 1, 2) / 255 for ground in (black, white)
+                torch.from_numpy(np.stack([paint(ground, i) for i in range(_BANK)])).permute(0, 3, 1, 2) / 255
+                for ground in (black, white)
             )
             alpha = (1 - (light - dark).mean(1, keepdim=True)).clamp(0, 1)
             self._banks[kind, size] = alpha, (dark - alpha * self.mean[:, None, None]) / self.std[:, None, None]

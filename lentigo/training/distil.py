@@ -27,7 +27,9 @@ class Teachers:
     """
 
     def __init__(self, networks: Sequence[Network], recipe: DistilRecipe) -> None:
-        self.networks = [fold(network.eval().requires_grad_(False)).to(memory_format=torch.channels_last) for network in networks]
+        self.networks = [
+            fold(network.eval().requires_grad_(False)).to(memory_format=torch.channels_last) for network in networks
+        ]
         self.weight = recipe.weight
         self.temperature = recipe.temperature
         self.views = recipe.views
@@ -80,6 +82,6 @@ def fold(network: Network) -> nn.Module:
 
 
 def view(images: Tensor, number: int) -> Tensor:
-    """One of the eight views of square images that only mirror and turn them; 0 is the image itself, 1 its mirror image."""
+    """One of the eight mirrored and turned views of square images; 0 is the image, 1 its mirror image."""
     turned = torch.rot90(images, number // 2, (2, 3))
     return turned.flip(3) if number % 2 else turned

@@ -1,4 +1,4 @@
-"""Experiment loggers: the figures of each epoch in TensorBoard, MLflow, Weights & Biases or CSV, by Lightning's own loggers."""
+"""Experiment loggers for TensorBoard, MLflow, Weights & Biases and CSV, by Lightning's own loggers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def check_loggers(names: Sequence[str]) -> None:
 class Loggers:
     """The loggers of one run. A logger that fails is given up and training goes on: ``log.csv`` has all figures.
 
-    TensorBoard's and CSV files lie in the run folder, and are written anew by each session, with the epochs before. MLflow logs to
-    ``MLFLOW_TRACKING_URI``, or to ``mlflow.db`` beside the run folder, and goes on with the run it began; so does Weights & Biases.
+    TensorBoard's and CSV files lie in the run folder, and are written anew by each session, with the epochs before.
+    MLflow logs to ``MLFLOW_TRACKING_URI``, or to ``mlflow.db`` beside the run folder, and goes on with the run it
+    began; so does Weights & Biases.
 
     Args:
         names: of ``LOGGERS``.
@@ -67,7 +68,10 @@ class Loggers:
             action(name, *arguments)
         except Exception as error:  # what loggers and their servers raise is anything
             self.open.pop(name, None)
-            self.say(f"logger {name} fails ({type(error).__name__}: {' '.join(str(error).split())[:200]}); training goes on without it")
+            self.say(
+                f"logger {name} fails ({type(error).__name__}: {' '.join(str(error).split())[:200]}); training goes on"
+                " without it"
+            )
 
     def _begin(self, name: str) -> None:
         from lentigo.training.rundir import load_run, update_record

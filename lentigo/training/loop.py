@@ -65,7 +65,12 @@ class Task:
 
 
 def fit(
-    fabric: Fabric, task: Task, batches: Batches, writer: RunWriter, shown: RunProgress, state: Mapping[str, Any] | None = None
+    fabric: Fabric,
+    task: Task,
+    batches: Batches,
+    writer: RunWriter,
+    shown: RunProgress,
+    state: Mapping[str, Any] | None = None,
 ) -> None:
     """Train, and write the run folder after each epoch.
 
@@ -153,7 +158,11 @@ class Learner:
         # Fabric clips no gradients of a fused optimiser in mixed precision.
         optimiser = create_optimiser(network, recipe.optimiser, fused=recipe.precision == "32")
         self.model, self.optimiser = fabric.setup(network, optimiser)
-        self.norms = [(layer, layer.momentum) for layer in network.modules() if isinstance(layer, BatchNorm) and layer.momentum is not None]
+        self.norms = [
+            (layer, layer.momentum)
+            for layer in network.modules()
+            if isinstance(layer, BatchNorm) and layer.momentum is not None
+        ]
         if task.teachers is not None:
             task.teachers.to(fabric.device)
         self.normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
@@ -172,14 +181,17 @@ class Learner:
         """
         fabric, task, recipe = self.fabric, self.task, self.task.recipe
         steps, scores = self.batches.steps(epoch), Scores(task.classes, fabric.device)
-        bad_step = torch.zeros((), dtype=torch.int64, device=fabric.device)  # the first whose loss is not finite, from 1
+        # The first whose loss is not finite, from 1.
+        bad_step = torch.zeros((), dtype=torch.int64, device=fabric.device)
         self.shown.start_epoch(epoch)
         task.criterion.set_epoch(epoch)
         self.model.train()
         for step, batch in enumerate(self.batches.training(epoch, fabric)):
             torch.manual_seed(torch_seed(recipe.seed, Stream.DROPOUT, epoch=epoch, step=step, item=fabric.global_rank))
             done = epoch * steps + step  # the schedule follows epochs, however many steps each of them has
-            self.rate = recipe.optimiser.lr * plateau * rate_factor(recipe.schedule, done, steps=steps, epochs=recipe.epochs)
+            self.rate = (
+                recipe.optimiser.lr * plateau * rate_factor(recipe.schedule, done, steps=steps, epochs=recipe.epochs)
+            )
             for group in self.optimiser.param_groups:
                 group["lr"] = self.rate * group["factor"]
             # At first the plain mean over the batches so far: behind thirty layers, even a small rest of the initial
@@ -211,7 +223,7 @@ class Learner:
 
     @torch.inference_mode()
     def validate(self, epoch: int) -> dict[str, float]:
-        """``loss``, ``accuracy`` and ``balanced_accuracy`` on the validation images, at the size of an epoch (from 0)."""
+        """``loss``, ``accuracy`` and ``balanced_accuracy`` on validation, at the size of an epoch (from 0)."""
         scores = Scores(self.task.classes, self.fabric.device)
         self.kept.eval()
         with self.fabric.autocast():
@@ -236,9 +248,9 @@ class Learner:
     def _refuse(self, bad_step: int, epoch: int, steps: int) -> None:
         if bad_step:
             raise TrainingError(
-                f"the loss is not a finite number in epoch {epoch + 1}, step {bad_step} of {steps}, at learning rate {self.rate:.3g}; "
-                "the last good checkpoint is kept. Try a lower optimiser.lr, schedule.warmup=1, clip=1"
-                + (" or precision=32" if self.task.recipe.precision != "32" else "")
+                f"the loss is not a finite number in epoch {epoch + 1}, step {bad_step} of {steps}, at learning rate"
+                f" {self.rate:.3g}; the last good checkpoint is kept. Try a lower optimiser.lr, schedule.warmup=1,"
+                " clip=1" + (" or precision=32" if self.task.recipe.precision != "32" else "")
             )
 
 
@@ -268,13 +280,19 @@ class Scores:
         self.confusion.index_put_((targets, logits.detach().argmax(1)), torch.ones_like(targets), accumulate=True)
 
     def figures(self, fabric: Fabric | None = None) -> dict[str, float]:
-        """Means: ``loss/NAME`` of each term, ``loss`` of their sum, and accuracies; over all processes where ``fabric`` is given."""
+        """Means of ``loss/NAME``, their sum ``loss`` and accuracies; over all processes with ``fabric``."""
         sums: dict[str, Tensor] = {**self.terms, "images": self.images, "confusion": self.confusion}
         if fabric is not None:
             sums = {name: torch.as_tensor(fabric.all_reduce(value, reduce_op="sum")) for name, value in sums.items()}
         images, (accuracy, balanced) = float(sums.pop("images")), accuracies(sums.pop("confusion"))
         terms = {f"loss/{name}": float(value) / images for name, value in sums.items()}
-        return {"images": images, "loss": sum(terms.values()), "accuracy": accuracy, "balanced_accuracy": balanced, **terms}
+        return {
+            "images": images,
+            "loss": sum(terms.values()),
+            "accuracy": accuracy,
+            "balanced_accuracy": balanced,
+            **terms,
+        }
 
     def describe(self) -> str:
         """One short line on the images of this process so far."""
@@ -283,7 +301,7 @@ class Scores:
 
 
 def accuracies(confusion: Tensor) -> tuple[float, float]:
-    """Accuracy and balanced accuracy (mean recall over the classes that occur) of a (K, K) table, rows the true classes."""
+    """Accuracy and balanced accuracy of a (K, K) table, rows the true classes that occur."""
     table = confusion.cpu().double()
     support = table.sum(1)
     recall = table.diagonal()[support > 0] / support[support > 0]

@@ -58,7 +58,9 @@ class Mix:
 
 
 def draw_mix(recipe: AugmentRecipe, draws: Draws, size: int) -> Mix | None:
-    """What is to be done to the batch of one step; None for nothing. Where the recipe has both kinds, each takes half of the steps.
+    """What mixes the batch of one step; None for nothing.
+
+    Where the recipe has both kinds, each takes half of the steps.
 
     Args:
         recipe: ``mixup`` and ``cutmix``.
@@ -73,7 +75,7 @@ def draw_mix(recipe: AugmentRecipe, draws: Draws, size: int) -> Mix | None:
 
 
 def mixup_share(alpha: float, generator: np.random.Generator) -> float:
-    """Share of the first image in a mixup of two, in [0.5, 1], Beta(alpha, alpha) folded at one half; 1 where alpha is 0.
+    """Weight of the first image of two in [0.5, 1], Beta(alpha, alpha) folded at one half; 1 for alpha 0.
 
     Args:
         alpha: parameter of the Beta distribution (Zhang et al., ICLR 2018).

@@ -15,8 +15,9 @@ from lentigo.networks import Network
 class RunningAverage(nn.Module):
     """A running average of a network's weights and statistics, w' = d w' + (1 - d) w.
 
-    The decay rises to its value: d = min(decay, n / (9 + n)) after n steps, so that the first weights are forgotten at once
-    and the next ones soon. PyTorch's ``AveragedModel`` reads its counter back at each step, which a GPU has to wait for.
+    The decay rises to its value: d = min(decay, n / (9 + n)) after n steps, so that the first weights are forgotten at
+    once and the next ones soon. PyTorch's ``AveragedModel`` reads its counter back at each step, which a GPU has to
+    wait for.
 
     Args:
         network: the network to follow.
@@ -73,7 +74,8 @@ def create_optimiser(network: Network, recipe: OptimiserRecipe, *, fused: bool =
 def layer_depths(names: Sequence[str]) -> dict[str, int]:
     """How many blocks lie between each parameter and the head, from 0.
 
-    A block is what the names have up to their first number, such as ``features.4`` or ``layer2.0``; blocks lie in the order of names.
+    A block is what the names have up to their first number, such as ``features.4`` or ``layer2.0``; blocks lie in the
+    order of names.
 
     Args:
         names: of the parameters before the head, in the network's order.

@@ -38,7 +38,9 @@ class Ready:
     extras: tuple[Extra, ...]
 
 
-def check_run(recipe: Recipe, data: Path, folder: Path, *, resume: bool = False, cache: Path | None = None) -> Ready | None:
+def check_run(
+    recipe: Recipe, data: Path, folder: Path, *, resume: bool = False, cache: Path | None = None
+) -> Ready | None:
     """Check what a run needs, and read its data.
 
     Args:
@@ -92,16 +94,22 @@ def describe_ready(recipe: Recipe, ready: Ready) -> str:
     lines = [
         f"recipe {recipe.name}: {recipe.description}",
         f"{recipe.network.name}, pretrained: {recipe.network.pretrained}; loss {recipe.loss.name}",
-        f"{recipe.epochs} epochs, batch {recipe.batch}, {sizes}; {recipe.optimiser.name}, {recipe.schedule.name} schedule",
+        (
+            f"{recipe.epochs} epochs, batch {recipe.batch}, {sizes}; {recipe.optimiser.name}, {recipe.schedule.name}"
+            " schedule"
+        ),
         f"protocol {recipe.data.protocol}, split seed {recipe.data.split_seed}",
     ]
     if recipe.pretrain.epochs:
-        lines.append(f"learns from the images without labels first: {recipe.pretrain.epochs} epochs at {recipe.pretrain.size} px")
+        lines.append(
+            f"learns from the images without labels first: {recipe.pretrain.epochs} epochs at {recipe.pretrain.size} px"
+        )
     if recipe.distil.teachers:
         lines.append(f"learns from {', '.join(recipe.distil.teachers)} as well")
     lines.append(repr(ready.samples))
     lines += [
-        f"and, for training only, {len(extra.samples):,} images of {extra.samples.name} ({extra.samples.root})" for extra in ready.extras
+        f"and, for training only, {len(extra.samples):,} images of {extra.samples.name} ({extra.samples.root})"
+        for extra in ready.extras
     ]
     return "\n".join(lines)
 
@@ -115,20 +123,24 @@ def check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
     """
     if not resume:
         if (folder / RECORD).exists() or (folder / RECIPE).exists():
-            raise TrainingError(f"{folder}: a run is there already; go on with it by --resume, or name another folder with --out")
+            raise TrainingError(
+                f"{folder}: a run is there already; go on with it by --resume, or name another folder with --out"
+            )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise TrainingError(f"{folder}: is there already and is not empty; name another folder with --out")
         there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-            raise OutputError(f"{folder}: cannot be made, {there} is not a folder that may be written; name another with --out")
+            raise OutputError(
+                f"{folder}: cannot be made, {there} is not a folder that may be written; name another with --out"
+            )
         return
     if not (folder / RECIPE).is_file():
         raise TrainingError(f"{folder}: no run to resume; start one without --resume")
     differences = [key for key in recipe_differences(recipe, load_recipe(folder / RECIPE)) if key not in _FREE]
     if differences:
         raise TrainingError(
-            f"{folder}: the run was begun by another recipe ({', '.join(differences)} differ); resume with the same recipe and --set, "
-            f"such as {folder / RECIPE}, or name another folder with --out"
+            f"{folder}: the run was begun by another recipe ({', '.join(differences)} differ); resume with the same"
+            f" recipe and --set, such as {folder / RECIPE}, or name another folder with --out"
         )
 
 
@@ -149,7 +161,8 @@ def check_start(recipe: Recipe) -> Spec | None:
         if isinstance(weights, Path) and not weights.is_file():
             known = ["none", "imagenet", *packaged_models()]
             raise NetworkError(
-                f"network.pretrained: no weight file {str(weights)!r}, and no bundle of that name{did_you_mean(str(weights), known)}"
+                f"network.pretrained: no weight file {str(weights)!r}, and no bundle of that"
+                f" name{did_you_mean(str(weights), known)}"
             )
         return None
     spec = read_spec(folder)
@@ -159,7 +172,10 @@ def check_start(recipe: Recipe) -> Spec | None:
             f"use --set network.name={spec.network.name}, or other weights"
         )
     if spec.weights == "int8":
-        raise RecipeError(f"network.pretrained: {spec.name} has int8 weights, which cannot be trained on; export it with --weights fp32")
+        raise RecipeError(
+            f"network.pretrained: {spec.name} has int8 weights, which cannot be trained on; export it with --weights"
+            " fp32"
+        )
     return spec
 
 
@@ -172,14 +188,16 @@ def check_unseen(spec: Spec, recipe: Recipe, samples: Samples) -> None:
     origin = spec.provenance
     if samples.fingerprint == origin.fingerprint:
         stored, own = origin.recipe.get("data") or {}, recipe.data.model_dump(mode="json")
-        if all(stored.get(key, own[key]) == own[key] for key in ("protocol", "fractions", "split_seed", "folds", "fold")):
+        if all(
+            stored.get(key, own[key]) == own[key] for key in ("protocol", "fractions", "split_seed", "folds", "fold")
+        ):
             return
     elif samples.fingerprint not in {seen.fingerprint for seen in (*origin.extra, *origin.taught)}:
         return
     raise TrainingError(
-        f"network.pretrained: {spec.name} has learnt from {samples.root}, perhaps from images that would judge this run; "
-        "start from other weights (imagenet, none), or split as it was trained "
-        f"(data.protocol={origin.protocol}, data.split_seed={origin.split_seed})"
+        f"network.pretrained: {spec.name} has learnt from {samples.root}, perhaps from images that would judge this"
+        f" run; start from other weights (imagenet, none), or split as it was trained (data.protocol={origin.protocol},"
+        f" data.split_seed={origin.split_seed})"
     )
 
 
@@ -199,7 +217,10 @@ def _check_disk(recipe: Recipe, ready: Ready, folder: Path, cache: Path | None) 
     sizes = {recipe.size_at(epoch) for epoch in range(recipe.epochs)}
     parts = (ready.samples, *(extra.samples for extra in ready.extras))
     directory = cache or default_directory()
-    needed = {directory: sum(bytes_to_build(part, size, directory) for part in parts for size in sizes), folder: _RUN_BYTES}
+    needed = {
+        directory: sum(bytes_to_build(part, size, directory) for part in parts for size in sizes),
+        folder: _RUN_BYTES,
+    }
     for place, size in needed.items():
         there = next(p for p in (place, *place.absolute().parents) if p.exists())
         free = shutil.disk_usage(there).free

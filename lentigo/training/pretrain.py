@@ -1,7 +1,7 @@
 """Learning from the training images without their labels, before the training proper: SimSiam.
 
-Chen and He, *Exploring simple Siamese representation learning*, CVPR 2021: two views of an image, and what a small predictor
-makes of one view's projection shall be the other's, whose gradient is stopped.
+Chen and He, *Exploring simple Siamese representation learning*, CVPR 2021: two views of an image, and what a small
+predictor makes of one view's projection shall be the other's, whose gradient is stopped.
 """
 
 from __future__ import annotations
@@ -56,13 +56,15 @@ class SimSiam(nn.Module):
 
     def forward(self, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         """The loss between two views (N, 3, S, S) of the same images, and the spread of the first one's projections."""
-        first, second = (self.projector(self.network.forward_head(self.network.forward_features(view))[1]) for view in (one, other))
+        first, second = (
+            self.projector(self.network.forward_head(self.network.forward_features(view))[1]) for view in (one, other)
+        )
         loss = (unlikeness(self.predictor(first), second) + unlikeness(self.predictor(second), first)) / 2
         return loss, spread(first.detach())
 
 
 def unlikeness(predicted: Tensor, projected: Tensor) -> Tensor:
-    """The negative cosine between predictions and the other view's projections (equation 1), whose gradient is stopped (equation 3).
+    """Negative cosine of predictions with the other view's projections (equation 1), gradient stopped (3).
 
     Args:
         predicted: (N, D).
@@ -75,7 +77,7 @@ def unlikeness(predicted: Tensor, projected: Tensor) -> Tensor:
 
 
 def spread(projected: Tensor) -> Tensor:
-    """How far a batch's projections lie apart: the standard deviation of what is scaled to unit length, times the square root of D.
+    """Standard deviation of unit-length projections over a batch, times the square root of D.
 
     Near 1 where they point everywhere, 0 where all are the same, which is a collapse (section 4.1).
 
@@ -88,14 +90,19 @@ def spread(projected: Tensor) -> Tensor:
 
 
 def create_pretrain_optimiser(model: SimSiam, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW with the recipe's weight decay. Only the predictor's learning rate stays as it is, which the paper found best."""
+    """AdamW with the recipe's weight decay; the predictor's rate is constant, which the paper found best."""
     falling = [*model.network.parameters(), *model.projector.parameters()]
     groups = [{"params": falling, "falls": True}, {"params": list(model.predictor.parameters()), "falls": False}]
     return torch.optim.AdamW(groups, lr=recipe.pretrain.lr, weight_decay=recipe.optimiser.weight_decay)
 
 
 def pretrain(
-    fabric: Fabric, network: Network, batches: Batches, writer: RunWriter, shown: RunProgress, state: Mapping[str, Any] | None
+    fabric: Fabric,
+    network: Network,
+    batches: Batches,
+    writer: RunWriter,
+    shown: RunProgress,
+    state: Mapping[str, Any] | None,
 ) -> None:
     """Pretrain a network in place, and save it after each epoch.
 
@@ -127,7 +134,9 @@ def pretrain(
         model.train()
         for step, batch in enumerate(batches.training(epoch, fabric)):
             torch.manual_seed(torch_seed(recipe.seed, Stream.PRETRAIN_DROPOUT, epoch=epoch, step=step))
-            factor = rate_factor(ScheduleRecipe(name="cosine", warmup=0.5), epoch * steps + step, steps=steps, epochs=chosen.epochs)
+            factor = rate_factor(
+                ScheduleRecipe(name="cosine", warmup=0.5), epoch * steps + step, steps=steps, epochs=chosen.epochs
+            )
             for group in optimiser.param_groups:
                 group["lr"] = chosen.lr * (factor if group["falls"] else 1.0)
             views = [augment(batch, Draws(recipe.seed, epoch, step, batch.total, view=view)).images for view in (1, 2)]
@@ -146,18 +155,32 @@ def pretrain(
                 + (" or precision=32" if recipe.precision != "32" else "")
             )
         seconds = time.monotonic() - started
-        row: Row = {"epoch": epoch + 1, "size": chosen.size, "loss": total / images, "spread": wide / images, "seconds": round(seconds, 2)}
+        row: Row = {
+            "epoch": epoch + 1,
+            "size": chosen.size,
+            "loss": total / images,
+            "spread": wide / images,
+            "seconds": round(seconds, 2),
+        }
         writer.save(row, {name: part.state_dict() for name, part in parts.items()})
         fabric.log_dict({f"pretrain/{name}": row[name] for name in ("loss", "spread")}, step=epoch + 1)
-        collapsed = "  (collapsed: all images look the same to it; try a lower pretrain.lr)" if row["spread"] < COLLAPSED else ""
+        collapsed = (
+            "  (collapsed: all images look the same to it; try a lower pretrain.lr)"
+            if row["spread"] < COLLAPSED
+            else ""
+        )
         shown.epoch_done(f"loss {row['loss']:.4f}  spread {row['spread']:.2f}", images / seconds, note=collapsed)
-    update_record(writer.folder, pretraining={**history[-1], "images": len(batches.learnt), "seconds": round(writer.seconds, 1)})
+    update_record(
+        writer.folder, pretraining={**history[-1], "images": len(batches.learnt), "seconds": round(writer.seconds, 1)}
+    )
 
 
 def pretrain_recipe(recipe: Recipe) -> Recipe:
-    """The recipe of the batches that pretraining sees: each image once an epoch, at one size, those of other data sets throughout."""
+    """The recipe of pretraining's batches: each image once an epoch, at one size, other data throughout."""
     chosen = recipe.pretrain
-    data = recipe.data.model_copy(update={"extra": tuple(extra.model_copy(update={"until_epoch": None}) for extra in recipe.data.extra)})
+    data = recipe.data.model_copy(
+        update={"extra": tuple(extra.model_copy(update={"until_epoch": None}) for extra in recipe.data.extra)}
+    )
     sizes = (SizeStage(from_epoch=0, size=chosen.size),)
     return recipe.model_copy(update={"data": data, "sizes": sizes, "epochs": chosen.epochs, "sampling": 0.0})
 

@@ -57,7 +57,9 @@ class RunProgress:
             self.bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.bar is not None:
             self.bar.stop()
         if isinstance(error, KeyboardInterrupt):
@@ -92,7 +94,8 @@ class RunProgress:
         Args:
             done: fraction of the epoch.
             images: of the step.
-            describe: figures so far, in a few words. Reading them back makes a GPU wait, so it is not called at every step.
+            describe: figures so far, in a few words. Reading them back makes a GPU wait, so it is not called at every
+                step.
         """
         self.images += images
         if self.bar is None or (time.monotonic() - self.drawn < _REDRAW and done < 1):
@@ -100,7 +103,10 @@ class RunProgress:
         self.drawn = time.monotonic()
         if not self.bar.tasks:
             self.bar.add_task("", total=1, status="")
-        status = f"{describe()}{self.judged}  {self.images / (self.drawn - self.epoch_start):.0f} images/s  {self._time_left(done)}"
+        status = (
+            f"{describe()}{self.judged}  {self.images / (self.drawn - self.epoch_start):.0f} images/s "
+            f" {self._time_left(done)}"
+        )
         title = f"{self.title} ({self.sizes[self.epoch]} px)"
         self.bar.update(self.bar.tasks[0].id, completed=done, description=title, status=status)
 
@@ -114,7 +120,10 @@ class RunProgress:
             note: what stands at the end.
         """
         self.judged = judged
-        self.say(f"{self.title}  {self.sizes[self.epoch]} px  {text}  {images_per_second:.0f} images/s  {self._time_left(1.0)}{note}")
+        self.say(
+            f"{self.title}  {self.sizes[self.epoch]} px  {text}  {images_per_second:.0f} images/s "
+            f" {self._time_left(1.0)}{note}"
+        )
 
     def _time_left(self, done: float) -> str:
         return f"{clock(self.left.seconds(self.epoch, done))} left"

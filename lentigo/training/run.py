@@ -103,10 +103,19 @@ def train(
     for missing in teachers_to_train(recipe, folder):
         if devices * nodes > 1:
             raise TrainingError(
-                f"{folder.parent / missing.name}: the teacher is not trained yet; train it first: lentigo train {missing.name}"
+                f"{folder.parent / missing.name}: the teacher is not trained yet; train it first: lentigo train"
+                f" {missing.name}"
             )
         teacher = folder.parent / missing.name
-        train(missing, data, out=teacher, resume=(teacher / RECIPE).is_file(), accelerator=accelerator, progress=progress, cache=cache)
+        train(
+            missing,
+            data,
+            out=teacher,
+            resume=(teacher / RECIPE).is_file(),
+            accelerator=accelerator,
+            progress=progress,
+            cache=cache,
+        )
     batches = partial(Batches, samples, extras=extras, cache=place, progress=progress)
     images = batches(recipe)
     task = create_task(images, extras, folder, pretrained=state is None)
@@ -135,7 +144,8 @@ def train(
     except OutputError as error:
         kept = folder / LAST
         raise TrainingError(
-            f"{error}; make room, then go on with --resume" + (f" from the last good checkpoint, {kept}" if kept.is_file() else "")
+            f"{error}; make room, then go on with --resume"
+            + (f" from the last good checkpoint, {kept}" if kept.is_file() else "")
         ) from None
     return folder
 
@@ -156,7 +166,9 @@ def create_task(images: Batches, extras: Sequence[Extra], folder: Path, *, pretr
     recipe, samples = images.recipe, images.samples
     torch.manual_seed(torch_seed(recipe.seed, Stream.WEIGHTS))
     chosen, classes = recipe.network, len(samples.labels)
-    network = create_network(chosen.name, classes=classes, pretrained=chosen.weights() if pretrained else None, **chosen.options)
+    network = create_network(
+        chosen.name, classes=classes, pretrained=chosen.weights() if pretrained else None, **chosen.options
+    )
     if network.load_report is not None and network.load_report.folded:
         fit_to_images(network, images, recipe.size_at(0))
     network.to(memory_format=torch.channels_last)
@@ -201,7 +213,16 @@ def create_fabric(recipe: Recipe, *, devices: int, nodes: int, accelerator: str)
         raise TrainingError(f"cannot train on {devices} x {accelerator}: {first_line(error)}") from None
 
 
-def _begin(folder: Path, recipe: Recipe, samples: Samples, extras: Sequence[Extra], network: Network, *, data: Path, machine: str) -> None:
+def _begin(
+    folder: Path,
+    recipe: Recipe,
+    samples: Samples,
+    extras: Sequence[Extra],
+    network: Network,
+    *,
+    data: Path,
+    machine: str,
+) -> None:
     """Write what is known before the first epoch."""
     write_text(folder / RECIPE, to_yaml(recipe))
     save_split(samples, folder / SPLIT)
@@ -215,9 +236,17 @@ def _begin(folder: Path, recipe: Recipe, samples: Samples, extras: Sequence[Extr
         "recipe": recipe.name,
         "network": network.name,
         "parameters": _parameters(network),
-        "pretrained": None
-        if report is None
-        else {"source": report.source, "share": report.share, "loaded": report.loaded, "expected": report.expected, "new": report.new},
+        "pretrained": (
+            None
+            if report is None
+            else {
+                "source": report.source,
+                "share": report.share,
+                "loaded": report.loaded,
+                "expected": report.expected,
+                "new": report.new,
+            }
+        ),
         "data": samples.name,
         **({"data_name": samples.title} if samples.is_own else {}),
         "data_root": str(data),

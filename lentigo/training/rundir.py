@@ -105,7 +105,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise TrainingError(f"{path}: no such checkpoint; the run has not finished an epoch at its last image size") from None
+        raise TrainingError(
+            f"{path}: no such checkpoint; the run has not finished an epoch at its last image size"
+        ) from None
     except Exception as error:  # the unpickler raises nearly anything on damaged bytes
         raise TrainingError(f"{path}: damaged, or no checkpoint of lentigo ({first_line(error)})") from None
     if not isinstance(state, dict):
@@ -158,7 +160,9 @@ class RunWriter:
         state: the checkpoint that the run goes on from; None for a new one.
     """
 
-    def __init__(self, folder: Path, checkpoint: Path, log: str, started: float, state: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, folder: Path, checkpoint: Path, log: str, started: float, state: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder, self.checkpoint, self.log = folder, folder / checkpoint, folder / log
         self.started = started
         self.history: list[Row] = list(state["history"]) if state else []

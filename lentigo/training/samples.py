@@ -24,10 +24,13 @@ def prepare_samples(recipe: Recipe, data: Path) -> Samples:
         expected = label_set(chosen.labels).codes
         if samples.labels.codes != expected:
             strange = {code: did_you_mean(code, expected) for code in samples.labels.codes if code not in expected}
-            near = "".join(f"; {code!r} is none of these{hint}" for code, hint in strange.items() if hint.startswith("; did"))
+            near = "".join(
+                f"; {code!r} is none of these{hint}" for code, hint in strange.items() if hint.startswith("; did")
+            )
             raise DataError(
-                f"{data}: the classes are {', '.join(samples.labels.codes)}, but the recipe {recipe.name} is for {', '.join(expected)} "
-                f"(data.labels={chosen.labels}){near}; use --set data.labels=null to train on other classes"
+                f"{data}: the classes are {', '.join(samples.labels.codes)}, but the recipe {recipe.name} is for"
+                f" {', '.join(expected)} (data.labels={chosen.labels}){near}; use --set data.labels=null to train on"
+                " other classes"
             )
     samples = divide(samples, chosen)
     check_classes(samples)
@@ -82,7 +85,8 @@ def check_classes(samples: Samples) -> None:
     missing = [code for code in samples.labels.codes if code not in present]
     if missing:
         raise DataError(
-            f"{samples.root}: no training image of class {', '.join(missing)}; every class needs some: add images, or leave the class out"
+            f"{samples.root}: no training image of class {', '.join(missing)}; every class needs some: add images, or"
+            " leave the class out"
         )
 
 
@@ -99,7 +103,8 @@ def samples_of(recipe: Recipe, data: Path, folder: Path, *, resumed: bool) -> Sa
     begun = load_run(folder).record["fingerprint"]
     if samples.fingerprint != begun:
         raise TrainingError(
-            f"{data}: not the data that the run in {folder} was begun with (fingerprint {samples.fingerprint[:12]}…, then {begun[:12]}…)"
+            f"{data}: not the data that the run in {folder} was begun with (fingerprint {samples.fingerprint[:12]}…,"
+            f" then {begun[:12]}…)"
         )
     return samples
 

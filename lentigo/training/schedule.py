@@ -44,7 +44,9 @@ class Patience:
 
     def update(self, value: float) -> bool:
         """Take the value of an epoch; True where it is the best so far. NaN never is."""
-        better = not math.isnan(value) and (self.best is None or (value < self.best if self.lowest_is_best else value > self.best))
+        better = not math.isnan(value) and (
+            self.best is None or (value < self.best if self.lowest_is_best else value > self.best)
+        )
         if better:
             self.best = value
         self.waited = 0 if better else self.waited + 1
@@ -56,7 +58,7 @@ class Patience:
 
 
 class Monitor:
-    """Follows the monitored value of a run: picks the best epoch, lowers the learning rate on a plateau, and ends the run.
+    """Follow a run's monitored value: pick the best epoch, lower the rate on a plateau, end the run.
 
     Only epochs at the last image size compete, and patience begins anew where the size changes.
 
@@ -93,7 +95,12 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
-        return {"rate": self.rate, "stopped": self.stopped, "patience": asdict(self.patience), "plateau": asdict(self.plateau)}
+        return {
+            "rate": self.rate,
+            "stopped": self.stopped,
+            "patience": asdict(self.patience),
+            "plateau": asdict(self.plateau),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from the values of ``state_dict``."""

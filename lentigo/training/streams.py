@@ -1,8 +1,8 @@
 """Named streams of random numbers.
 
-What is drawn in a run depends on its seed, the stream and the place (epoch, step) alone, so a resumed run and a run on several processes
-draw the same. Philox (Salmon et al., SC 2011) encrypts a counter with a key. The seed is the key; the stream and the place are the counter.
-Two streams, or two places of one stream, therefore never share a number.
+What is drawn in a run depends on its seed, the stream and the place (epoch, step) alone, so a resumed run and a run on
+several processes draw the same. Philox (Salmon et al., SC 2011) encrypts a counter with a key. The seed is the key; the
+stream and the place are the counter. Two streams, or two places of one stream, therefore never share a number.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def generator(seed: int, stream: Stream, *, epoch: int = 0, step: int = 0, item:
         item: tells apart what is drawn more than once a step, such as by several processes.
     """
     counter = np.array([0, step, epoch, stream], dtype=np.uint64)  # Philox counts its blocks in the first word
-    return np.random.Generator(np.random.Philox(key=np.array([seed & 0xFFFFFFFFFFFFFFFF, item], dtype=np.uint64), counter=counter))
+    return np.random.Generator(
+        np.random.Philox(key=np.array([seed & 0xFFFFFFFFFFFFFFFF, item], dtype=np.uint64), counter=counter)
+    )
 
 
 def torch_seed(seed: int, stream: Stream, *, epoch: int = 0, step: int = 0, item: int = 0) -> int:

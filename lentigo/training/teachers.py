@@ -1,4 +1,4 @@
-"""Which runs a student learns from: found beside its own, trained first where they are not there, refused where they would leak."""
+"""The runs a student learns from: found beside it, trained first, or refused where they would leak."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def is_recipe(teacher: str) -> bool:
 
 
 def teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
-    """The packaged recipes among the teachers whose runs are not finished, on the student's split and its other data sets."""
+    """The packaged recipes among the teachers whose runs are not finished, on the student's data."""
     same = {key: getattr(recipe.data, key) for key in ("protocol", "fractions", "split_seed", "folds", "fold", "extra")}
     found = []
     for teacher in recipe.distil.teachers:
@@ -50,8 +50,8 @@ def open_teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | 
         folder: the student's run folder.
 
     Raises:
-        TrainingError: a teacher of other classes, one that was trained on images that the student is evaluated on, or one that is
-            named by its recipe and was not trained on the student's other data sets.
+        TrainingError: a teacher of other classes, one that was trained on images that the student is evaluated on, or
+            one that is named by its recipe and was not trained on the student's other data sets.
     """
     from lentigo.training.distil import Teachers
 
@@ -79,25 +79,29 @@ def check_unseen(teacher: Run, samples: Samples) -> None:
     leaked = sorted(taught.intersection(split.index[split.isin(["val", "test"])]))
     if len(leaked):
         raise TrainingError(
-            f"{teacher.folder}: this teacher was trained on {len(leaked):,} of the images that validate or test this run, the first "
-            f"{leaked[0]!r}; a teacher must be trained on the same split (data.protocol, data.split_seed)"
+            f"{teacher.folder}: this teacher was trained on {len(leaked):,} of the images that validate or test this"
+            f" run, the first {leaked[0]!r}; a teacher must be trained on the same split (data.protocol,"
+            " data.split_seed)"
         )
 
 
 def check_extra(teacher: Run, student: Recipe) -> None:
     """Refuse a teacher, named by its recipe, that was trained on other data sets than the student is.
 
-    With more, the student would owe knowledge to data that its recipe does not name; with fewer, it would be taught about images that
-    the teacher has never seen.
+    With more, the student would owe knowledge to data that its recipe does not name; with fewer, it would be taught
+    about images that the teacher has never seen.
 
     Raises:
         TrainingError: it was.
     """
     if teacher.recipe.data.extra != student.data.extra:
-        told = [", ".join(one.folder for one in chosen.extra) or "none" for chosen in (teacher.recipe.data, student.data)]
+        told = [
+            ", ".join(one.folder for one in chosen.extra) or "none" for chosen in (teacher.recipe.data, student.data)
+        ]
         raise TrainingError(
-            f"{teacher.folder}: this teacher was trained with other data sets (data.extra: {told[0]}) than this run has ({told[1]}); "
-            "move its folder away to have it trained anew, or name the folder in distil.teachers to take it as it is"
+            f"{teacher.folder}: this teacher was trained with other data sets (data.extra: {told[0]}) than this run has"
+            f" ({told[1]}); move its folder away to have it trained anew, or name the folder in distil.teachers to take"
+            " it as it is"
         )
 
 

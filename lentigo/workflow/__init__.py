@@ -1,4 +1,4 @@
-"""What one command does across modules. Names load when first used, so that user errors are told before torch is imported."""
+"""What one command does across modules; names load when first used, before torch is imported."""
 
 from __future__ import annotations
 

@@ -33,11 +33,16 @@ _CHUNK = 32
 
 
 def predict_samples(
-    classifier: Classifier, samples: Samples, table: Path, progress: bool | Progress, lesions: Mapping[str, str] | None = None
+    classifier: Classifier,
+    samples: Samples,
+    table: Path,
+    progress: bool | Progress,
+    lesions: Mapping[str, str] | None = None,
 ) -> None:
     """Write the predictions of a bundle and, where the graph has them, the maps of the predicted and the true class.
 
-    With ``lesions`` the table has one row a lesion, without maps: the mean over its pictures as ``lentigo predict --group-by`` gives it.
+    With ``lesions`` the table has one row a lesion, without maps: the mean over its pictures as
+    ``lentigo predict --group-by`` gives it.
 
     Args:
         classifier: the bundle.
@@ -93,9 +98,13 @@ def predict_samples(
 
 
 def _by_lesion(
-    frame: pd.DataFrame, probabilities: npt.NDArray[np.float64], faults: list[Faults], lesions: Mapping[str, str], spec: Spec
+    frame: pd.DataFrame,
+    probabilities: npt.NDArray[np.float64],
+    faults: list[Faults],
+    lesions: Mapping[str, str],
+    spec: Spec,
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
-    """One row a lesion, and its probabilities (L, K) before the temperature, at which they are the mean over its pictures.
+    """One row a lesion, and its probabilities (L, K) before the temperature: the mean over its pictures.
 
     The lesion is the ``image``; path and whatever its pictures agree on are those of the first.
     """
@@ -109,16 +118,22 @@ def _by_lesion(
     lesion = frame["image"].map(dict(lesions))
     members = frame.groupby(lesion, sort=False)
     first = members.first().where(members.nunique(dropna=False) == 1)
-    kept: dict[str, Any] = {"image": first.index, "path": members["path"].first(), "pictures": members.size(), "ita": members["ita"].mean()}
+    kept: dict[str, Any] = {
+        "image": first.index,
+        "path": members["path"].first(),
+        "pictures": members.size(),
+        "ita": members["ita"].mean(),
+    }
     if "atypicality" in frame:
         kept["atypicality"] = members["atypicality"].min()  # "can't tell" is said where it is said of every picture
-    kept["group"] = first["group"].fillna(pd.Series(first.index, first.index))  # of the patients, where each lesion is of one
+    # Of the patients, where each lesion is of one.
+    kept["group"] = first["group"].fillna(pd.Series(first.index, first.index))
     found = first.assign(**kept).loc[[row.path for row in merged]].reset_index(drop=True)
     return found, apply_temperature(np.array([row.probabilities for row in merged]), 1 / spec.temperature)
 
 
 def stream(samples: Samples, size: int) -> Iterator[Pixels]:
-    """Decoded chunks (n, size, size, 3) in row order; the next chunk is decoded while one is classified, and no more than that."""
+    """Decoded chunks (n, size, size, 3) in row order; only the next is decoded while one is classified."""
     chunks = [range(start, min(start + _CHUNK, len(samples))) for start in range(0, len(samples), _CHUNK)]
     with ThreadPoolExecutor(available_cores()) as pool:
 

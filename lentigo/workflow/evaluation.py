@@ -73,11 +73,12 @@ def evaluate(
         split_file: for a bundle, a saved split.
         protocol: for a bundle, how the data is divided.
         classes: for a bundle, the data's class codes -> the bundle's.
-        stress: also classify degraded images and images with parts deleted, for the report's robustness section; a run needs its
-            bundle for that.
+        stress: also classify degraded images and images with parts deleted, for the report's robustness section; a run
+            needs its bundle for that.
         limit: no more images than this for ``stress``, drawn at random.
         prevalence: share of malignant lesions that the report states predictive values for.
-        group_by: for a bundle, a column or a pattern on file names that tells the lesion, to evaluate lesions instead of pictures.
+        group_by: for a bundle, a column or a pattern on file names that tells the lesion, to evaluate lesions instead
+            of pictures.
         missing: for a bundle, rows of a table whose image is not there: ``error`` or ``skip``.
         progress: where images are classified, show a bar, or a function called with (done, total).
 
@@ -104,14 +105,23 @@ def evaluate(
             progress=progress,
         )
     if group_by is not None or missing != "error":
-        raise DataError("a run's predictions are one a picture, and complete; --group-by and --missing need the pictures: --data DATA")
+        raise DataError(
+            "a run's predictions are one a picture, and complete; --group-by and --missing need the pictures: --data"
+            " DATA"
+        )
     if (Path(target) / SPEC).is_file() or not Path(target).exists():
         raise DataError(
-            f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to judge a bundle, give a data set too (--data)"
+            f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to judge a bundle, give a data set"
+            " too (--data)"
         )
     if split_file is not None or protocol is not None or classes is not None:
-        raise DataError("a run has its own split and classes; split_file, protocol and classes are for a bundle on a data set (--data)")
-    return evaluate_run(target, split=split, out=out, stress=stress, limit=limit, prevalence=prevalence, progress=progress)
+        raise DataError(
+            "a run has its own split and classes; split_file, protocol and classes are for a bundle on a data set"
+            " (--data)"
+        )
+    return evaluate_run(
+        target, split=split, out=out, stress=stress, limit=limit, prevalence=prevalence, progress=progress
+    )
 
 
 def evaluate_run(
@@ -167,9 +177,10 @@ def evaluate_bundle(
 ) -> Evaluation:
     """Classify a labelled data set with a bundle, and write predictions and report.
 
-    Which images are evaluated: those of ``split`` in ``split_file``; else by ``protocol``; else, where the data set is the one that the
-    bundle was trained on (same fingerprint), by the very split of its training; else, where training saw images of it as well, all the
-    others; else all of them. The title says which, and how many of these images the bundle was trained on where that is known.
+    Which images are evaluated: those of ``split`` in ``split_file``; else by ``protocol``; else, where the data set is
+    the one that the bundle was trained on (same fingerprint), by the very split of its training; else, where training
+    saw images of it as well, all the others; else all of them. The title says which, and how many of these images the
+    bundle was trained on where that is known.
 
     Args:
         bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
@@ -182,7 +193,8 @@ def evaluate_bundle(
         stress: also classify degraded images, see `evaluate`.
         limit: no more images than this for ``stress``.
         prevalence: as in `evaluate`.
-        group_by: as in `evaluate`; a lesion's probabilities are the mean over its pictures, as with ``lentigo predict --group-by``.
+        group_by: as in `evaluate`; a lesion's probabilities are the mean over its pictures, as with
+            ``lentigo predict --group-by``.
         missing: as in `evaluate`.
         progress: show a bar, or a function called with (done, total).
 
@@ -213,10 +225,14 @@ def evaluate_bundle(
     _clear_robustness(table, spec)
     predict_samples(classifier, part.samples, table, progress, judged.lesions)
     if stress:
-        run_robustness(classifier, part.samples, robustness_folder(table), limit=limit, facts=made_by(spec), progress=progress)
+        run_robustness(
+            classifier, part.samples, robustness_folder(table), limit=limit, facts=made_by(spec), progress=progress
+        )
     write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)
     title = f"{spec.name} on {samples.title}: {part.description}"
-    report = write_report(table, folder / "report", title=title, calibration=Calibration.of(spec), prevalence=prevalence)
+    report = write_report(
+        table, folder / "report", title=title, calibration=Calibration.of(spec), prevalence=prevalence
+    )
     return _result(title, folder, report, _challenge(part.samples) if classes is None else None)
 
 
@@ -231,7 +247,9 @@ def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Prog
         ) from None
     table, root = files.test, files.record.get("data_root")
     if root is None:
-        raise DataError(f"{run}: run.json does not say where the images are (data_root); judge the bundle on them instead (--data)")
+        raise DataError(
+            f"{run}: run.json does not say where the images are (data_root); judge the bundle on them instead (--data)"
+        )
     frame = table.frame.rename(columns={"target": "label"}).assign(split=split, train_only=False)
     name, groups = str(files.record.get("data") or run.name), GroupSource.of(files.record.get("groups"))
     samples = Samples(name, Path(str(root)), classifier.labels, frame.drop(columns=list(table.codes)), groups)
@@ -239,7 +257,14 @@ def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Prog
     from lentigo.evaluation.robustness import robustness_folder
     from lentigo.workflow.robustness import run_robustness
 
-    run_robustness(classifier, samples, robustness_folder(predictions), limit=limit, facts=made_by(classifier.spec), progress=progress)
+    run_robustness(
+        classifier,
+        samples,
+        robustness_folder(predictions),
+        limit=limit,
+        facts=made_by(classifier.spec),
+        progress=progress,
+    )
 
 
 def _clear_robustness(table: Path, spec: Spec) -> None:

@@ -43,14 +43,15 @@ def measure_trust(
 ) -> tuple[Study, Path]:
     """Evaluate a bundle's OOD detection: every score on sets of other pictures, image quality, prediction sets.
 
-    The scores are fitted to the training images and compared on the validation images, by the very split of the bundle's training; the
-    test images are only reported on.
+    The scores are fitted to the training images and compared on the validation images, by the very split of the
+    bundle's training; the test images are only reported on.
 
     Args:
         bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
         data: the data set that it was trained on.
         others: name -> folder with pictures of other things; sets made in code are always measured.
-        out: folder of ``trust.json``, ``trust.md`` and ``trust.png`` and ``.svg``; ``runs/<bundle>-trust`` when left out.
+        out: folder of ``trust.json``, ``trust.md`` and ``trust.png`` and ``.svg``; ``runs/<bundle>-trust`` when left
+            out.
         resamples: bootstrap resamples behind each interval of the coverage.
         progress: show bars, or a function called with (done, total).
 
@@ -87,7 +88,10 @@ def measure_trust(
     for name, images in folders.items():
         unlike[name] = look(classifier, (np.stack([load(path, classifier.size)]) for path in images))
     spoilt = {
-        kind: look(classifier, (np.stack([spoil(kind, one) for one in chunk]) for chunk in stream(parts["val"], classifier.size)))
+        kind: look(
+            classifier,
+            (np.stack([spoil(kind, one) for one in chunk]) for chunk in stream(parts["val"], classifier.size)),
+        )
         for kind in SPOILT
     }
     test = parts["test"]
@@ -122,10 +126,10 @@ def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
     write_json(folder / "trust.json", facts | study.to_dict())
     counted = ", ".join(f"{count:,} {split}" for split, count in facts["images"].items())
     head = (
-        f"# What {facts['bundle']['name']} knows that it cannot judge\n\n`{facts['command']}`; {facts['data']} (fingerprint "
-        f"`{facts['fingerprint'][:16]}`), protocol {facts['protocol']}, split seed {facts['split_seed']}: {counted} images; "
-        f"{facts['hardware']}; {facts['wall_seconds']:.0f} s. Scores are fitted to training images and compared on validation images; "
-        f"test images are only reported on. Lowest mean FPR: {study.chosen}.\n\n"
+        f"# What {facts['bundle']['name']} knows that it cannot judge\n\n`{facts['command']}`; {facts['data']}"
+        f" (fingerprint `{facts['fingerprint'][:16]}`), protocol {facts['protocol']}, split seed {facts['split_seed']}:"
+        f" {counted} images; {facts['hardware']}; {facts['wall_seconds']:.0f} s. Scores are fitted to training images"
+        f" and compared on validation images; test images are only reported on. Lowest mean FPR: {study.chosen}.\n\n"
     )
     write_text(folder / "trust.md", head + study.markdown() + f"\n{NOTICE}\n")
     save_plot(study.figure(), folder / "trust")

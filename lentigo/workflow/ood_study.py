@@ -1,4 +1,4 @@
-"""A study of a bundle's "can't tell": every score on named sets of other pictures, quality, and coverage, from one pass over the images."""
+"""A study of a bundle's "can't tell": scores on other pictures, quality and coverage, in one pass."""
 
 from __future__ import annotations
 
@@ -120,13 +120,16 @@ class Study:
                 score: {
                     "accepted_of_test": round(self.accepted[score], 4),
                     "sets": {
-                        name: {"images": s.images, "fpr_at_95_tpr": round(s.fpr, 4), "auroc": round(s.auroc, 4)} for name, s in sets.items()
+                        name: {"images": s.images, "fpr_at_95_tpr": round(s.fpr, 4), "auroc": round(s.auroc, 4)}
+                        for name, s in sets.items()
                     },
                 }
                 for score, sets in self.separations.items()
             },
             "best": self.chosen,
-            "answered": {name: {"images": images, "share": round(share, 4)} for name, (images, share) in self.answered.items()},
+            "answered": {
+                name: {"images": images, "share": round(share, 4)} for name, (images, share) in self.answered.items()
+            },
             "reasons": self.reasons,
             "hints": self.hints,
             "coverage": None if self.coverage is None else self.coverage.to_dict(),
@@ -136,29 +139,40 @@ class Study:
         """Tables of the figures."""
         sets = list(next(iter(self.separations.values())))
         lines = [
-            "## Scores\n\nShare of each set that passes a threshold which lets 95 % of the validation images pass (FPR at 95 % TPR, %; "
-            "lower is better), and AUROC.\n",
+            (
+                "## Scores\n\nShare of each set that passes a threshold which lets 95 % of the validation images pass"
+                " (FPR at 95 % TPR, %; lower is better), and AUROC.\n"
+            ),
         ]
         rows = []
         for score, found in self.separations.items():
             cells = [f"{100 * s.fpr:.1f} / {s.auroc:.3f}" for s in found.values()]
             rows.append([score, *cells, f"{100 * _mean_fpr(found):.1f}", f"{100 * self.accepted[score]:.1f}"])
         lines += markdown_table(["score", *sets, "mean", "test images accepted, %"], rows)
-        names = sorted({reason for found in self.reasons.values() for reason in found} | {h for f in self.hints.values() for h in f})
+        names = sorted(
+            {reason for found in self.reasons.values() for reason in found}
+            | {h for f in self.hints.values() for h in f}
+        )
         lines += [
-            "\n## Answers\n\nShare of each set that is answered by all rules of the bundle, and what was found (%; refused, and hints in "
-            "brackets).\n",
+            (
+                "\n## Answers\n\nShare of each set that is answered by all rules of the bundle, and what was found (%;"
+                " refused, and hints in brackets).\n"
+            ),
         ]
         rows = []
         for name, (images, share) in self.answered.items():
-            cells = [f"{100 * self.reasons[name].get(n, 0):.1f} ({100 * self.hints[name].get(n, 0):.1f})" for n in names]
+            cells = [
+                f"{100 * self.reasons[name].get(n, 0):.1f} ({100 * self.hints[name].get(n, 0):.1f})" for n in names
+            ]
             rows.append([name, f"{images:,}", f"{100 * share:.1f}", *cells])
         lines += markdown_table(["set", "images", "answered", *names], rows)
         if self.coverage is not None:
             c = self.coverage
             lines += [
-                f"\n## Prediction sets on the test images\n\nAim {c.aim:.0%}; {c.size:.2f} classes a set, {c.single:.0%} hold one, "
-                f"{c.empty:.0%} none" + (f"; {', '.join(c.pooled)} share a quantile" if c.pooled else "") + ".\n",
+                f"\n## Prediction sets on the test images\n\nAim {c.aim:.0%}; {c.size:.2f} classes a set,"
+                f" {c.single:.0%} hold one, {c.empty:.0%} none"
+                + (f"; {', '.join(c.pooled)} share a quantile" if c.pooled else "")
+                + ".\n",
                 *markdown_table(
                     ["class", "holds the true class, % (95 % interval)"],
                     [[code, e.text()] for code, e in (*c.per_class.items(), ("all", c.overall))],
@@ -175,7 +189,14 @@ class Study:
         for k, (score, found) in enumerate(shown.items()):
             bold = score == self.chosen
             colour = plots.PALETTE[k % len(plots.PALETTE)]
-            left.plot([100 * found[n].fpr for n in sets], range(len(sets)), "o", color=colour, ms=9 if bold else 6, label=score)
+            left.plot(
+                [100 * found[n].fpr for n in sets],
+                range(len(sets)),
+                "o",
+                color=colour,
+                ms=9 if bold else 6,
+                label=score,
+            )
         left.set_yticks(range(len(sets)), sets)
         left.invert_yaxis()
         left.set_xlim(-3, 103)
@@ -183,7 +204,9 @@ class Study:
         left.set_title("Other pictures taken for lesions, by score", loc="left", fontweight="bold")
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
         names = list(self.scores)
-        right.boxplot([self.scores[n] for n in names], orientation="horizontal", whis=(2.5, 97.5), showfliers=False, widths=0.6)
+        right.boxplot(
+            [self.scores[n] for n in names], orientation="horizontal", whis=(2.5, 97.5), showfliers=False, widths=0.6
+        )
         right.set_yticks(range(1, len(names) + 1), names)
         right.invert_yaxis()
         right.axvline(self.threshold, color=plots.PALETTE[1], linestyle="--")
@@ -242,7 +265,9 @@ def study_trust(
     spec = classifier.spec
     coverage = None
     if spec.conformal is not None:
-        coverage = measure_coverage(test.probabilities, test_targets, test_groups, spec.conformal, spec.codes, resamples=resamples)
+        coverage = measure_coverage(
+            test.probabilities, test_targets, test_groups, spec.conformal, spec.codes, resamples=resamples
+        )
     every = {"validation": validation, "test": test, **others, **spoilt}
     return Study(
         separations=table,

@@ -64,13 +64,13 @@ def read_judged(
         data: the data set.
         spec: the bundle's.
         classes: the data's class codes -> the bundle's.
-        group_by: a column, or a pattern on file names, that tells which pictures show one lesion, to judge lesions. Where nothing else
-            tells patients or lesions, a split keeps these whole as well.
+        group_by: a column, or a pattern on file names, that tells which pictures show one lesion, to judge lesions.
+            Where nothing else tells patients or lesions, a split keeps these whole as well.
         missing: what to do with rows of a table whose image is not there.
 
     Raises:
-        DataError: classes that the bundle does not know, or classes given for the data set that it was trained on; pictures of one
-            lesion under different classes.
+        DataError: classes that the bundle does not know, or classes given for the data set that it was trained on;
+            pictures of one lesion under different classes.
     """
     samples, reading = _as_in_training(data, spec), _data_recipe(spec).reading
     if samples is None:
@@ -91,8 +91,9 @@ def _check_lesions(samples: Samples, lesions: Mapping[str, str], group_by: str) 
     mixed = labels[labels.map(len) > 1]
     if len(mixed):
         raise DataError(
-            f"{samples.root}: --group-by {group_by!r}: {len(mixed):,} groups hold pictures of different classes, the first "
-            f"{mixed.index[0]!r} ({', '.join(sorted(mixed.iloc[0]))}); name what tells the lesion, not the patient"
+            f"{samples.root}: --group-by {group_by!r}: {len(mixed):,} groups hold pictures of different classes, the"
+            f" first {mixed.index[0]!r} ({', '.join(sorted(mixed.iloc[0]))}); name what tells the lesion, not the"
+            " patient"
         )
 
 
@@ -106,7 +107,9 @@ def _judged(samples: Samples, data: Path, spec: Spec, classes: Mapping[str, str]
     if classes is None:
         return Judged(known_classes(samples, data, spec), fingerprint, learnt, teacher, 0, None)
     if fingerprint == spec.provenance.fingerprint:
-        raise DataError(f"{data}: {spec.name} was trained on this data set and knows its classes; leave out which stands for which")
+        raise DataError(
+            f"{data}: {spec.name} was trained on this data set and knows its classes; leave out which stands for which"
+        )
     renamed = rename_classes(samples, data, classes, spec.labels)
     if not len(renamed):
         raise DataError(f"{data}: has no image of the classes {', '.join(classes)}")
@@ -114,7 +117,7 @@ def _judged(samples: Samples, data: Path, spec: Spec, classes: Mapping[str, str]
 
 
 def _as_in_training(data: Path, spec: Spec) -> Samples | None:
-    """The data set as the bundle's training read it; None where that is nothing special, or where these are other data."""
+    """The data set as the bundle's training read it; None for other data, or where nothing was special."""
     chosen = _data_recipe(spec)
     if chosen.reading == DataRecipe().reading:
         return None
@@ -136,10 +139,10 @@ def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
     if foreign:
         count = int(samples.frame["label"].isin(foreign).sum())
         raise DataError(
-            f"{data}: {count:,} of {len(samples):,} images are of classes that {spec.name} does not know ({', '.join(foreign)}"
-            f"{did_you_mean(foreign[0], spec.codes) if samples.name in _OWN_LAYOUTS else ''}); it knows {', '.join(spec.codes)}: "
-            "say which class stands for which, which leaves the others out (--classes THEIRS=OURS,...), or rename them in a CSV with "
-            "columns path and label"
+            f"{data}: {count:,} of {len(samples):,} images are of classes that {spec.name} does not know"
+            f" ({', '.join(foreign)}{did_you_mean(foreign[0], spec.codes) if samples.name in _OWN_LAYOUTS else ''}); it"
+            f" knows {', '.join(spec.codes)}: say which class stands for which, which leaves the others out (--classes"
+            " THEIRS=OURS,...), or rename them in a CSV with columns path and label"
         )
     return replace(samples, labels=spec.labels)
 
@@ -148,8 +151,8 @@ def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Pat
     """The images to evaluate; see ``evaluate_bundle`` for the order of choice.
 
     Raises:
-        DataError: no such split, arguments that exclude each other, a data set that cannot be divided so, or no image that training
-            has not seen.
+        DataError: no such split, arguments that exclude each other, a data set that cannot be divided so, or no image
+            that training has not seen.
     """
     if split not in (*SPLITS, ALL):
         raise DataError(f"unknown split {split!r}{did_you_mean(split, (*SPLITS, ALL))}")
@@ -175,7 +178,9 @@ def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Pat
     else:
         divided, named, split = samples.without(learnt), "that training has not seen", ALL
         if not len(divided):
-            raise DataError(f"{samples.root}: {spec.name} was trained on all of these images; take others, or --split all")
+            raise DataError(
+                f"{samples.root}: {spec.name} was trained on all of these images; take others, or --split all"
+            )
     chosen = divided if split == ALL else divided.subset(split)
     overlap = None if learnt is None else int(chosen.frame["image"].isin(learnt).sum())
     text = f"all {len(chosen):,} images" if split == ALL else f"{len(chosen):,} {split} images"
@@ -185,7 +190,11 @@ def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Pat
     text += f"; {judged.left_out:,} of other classes left out" if judged.left_out else ""
     if overlap:
         text += f"; {overlap:,} of them it was trained on, so that the figures do not hold for new images"
-    used = "all images" if split == ALL else (protocol or ("saved split" if split_file is not None else spec.provenance.protocol))
+    used = (
+        "all images"
+        if split == ALL
+        else (protocol or ("saved split" if split_file is not None else spec.provenance.protocol))
+    )
     return Part(chosen, used, text, overlap)
 
 

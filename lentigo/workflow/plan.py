@@ -1,4 +1,4 @@
-"""A recipe for data of which nothing else is known: chosen by looking at them, with a reason for each choice. Needs no torch."""
+"""A recipe for data of which nothing else is known, with a reason for each choice. Needs no torch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ _PASSES, _EPOCHS = 20_000, (15, 60)
 _LARGE, _FIRST = 224, 160
 _PROBED = 32
 
-# Training MobileNetV3-CaCo at 128 px and batch 64 takes 305 ms a step on two cores (docs/training.md); places grow with the square.
+# Training MobileNetV3-CaCo at 128 px and batch 64 takes 305 ms a step on two cores (docs/training.md); places grow with
+# the square.
 _CORE_SECONDS = 2 * 0.305 / 64 / 128**2
 _FIXED_SECONDS = 45.0
 """Core-seconds for starting, decoding, the report and the export of a small model."""
@@ -54,7 +55,8 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
 
     Args:
         data: the data set, in any layout that ``read_samples`` knows.
-        overrides: ``key=value`` as for a recipe, such as ``epochs=20`` or ``data.group_by=patient``; they go before what is chosen.
+        overrides: ``key=value`` as for a recipe, such as ``epochs=20`` or ``data.group_by=patient``; they go before
+            what is chosen.
 
     Raises:
         DataError: the data cannot be read, or a class is too small to be divided.
@@ -63,10 +65,17 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
     place = Path(data)
     asked = parse_recipe(with_overrides({"name": "plan"}, overrides))
     samples = read_samples(place, **asked.data.reading)
-    chosen: dict[str, Any] = {"name": name_of(place), "description": f"Chosen by lentigo train for {place.resolve().name}"}
+    chosen: dict[str, Any] = {
+        "name": name_of(place),
+        "description": f"Chosen by lentigo train for {place.resolve().name}",
+    }
     chosen["data"] = _data(samples, with_overrides({}, overrides).get("data") or {})
     divided = divide(samples, parse_recipe({"name": "plan", "data": chosen["data"]}).data)
-    counts = {str(code): {part: int(row.get(part, 0)) for part in _PARTS} for code, row in divided.counts().iterrows() if code != "total"}
+    counts = {
+        str(code): {part: int(row.get(part, 0)) for part in _PARTS}
+        for code, row in divided.counts().iterrows()
+        if code != "total"
+    }
     learnt = sum(row["train"] for row in counts.values())
     chosen["network"], features = _network(samples)
     chosen |= _training(learnt, samples, _short_side(samples))
@@ -88,7 +97,11 @@ def _data(samples: Samples, asked: dict[str, Any]) -> dict[str, Any]:
         protocol = "image"
     else:
         protocol = "patient" if samples.groups.unit == "patient" else "lesion"
-    found = {"protocol": protocol, "fractions": [0.7, 0.15, 0.15] if len(samples) < _SMALL else [0.8, 0.1, 0.1], **asked}
+    found = {
+        "protocol": protocol,
+        "fractions": [0.7, 0.15, 0.15] if len(samples) < _SMALL else [0.8, 0.1, 0.1],
+        **asked,
+    }
     if protocol != "official":
         groups = samples.frame.groupby("label")["group"].nunique().reindex(list(samples.labels.codes), fill_value=0)
         parts = sum(share > 0 for share in found["fractions"])
@@ -97,14 +110,14 @@ def _data(samples: Samples, asked: dict[str, Any]) -> dict[str, Any]:
             unit = samples.groups.unit if samples.groups.kind != "unknown" else "image"
             listed = ", ".join(f"{code} ({n})" for code, n in small.items())
             raise DataError(
-                f"{samples.root}: too few {unit}s to be in each of {parts} parts: {listed}; merge these classes with others, leave them "
-                "out, or add images"
+                f"{samples.root}: too few {unit}s to be in each of {parts} parts: {listed}; merge these classes with"
+                " others, leave them out, or add images"
             )
     return found
 
 
 def _network(samples: Samples) -> tuple[dict[str, Any], Spec | None]:
-    """The network, and the packaged model whose features it starts from where that has not learnt from these very images."""
+    """The network, and the packaged model it starts from where that has not learnt from these images."""
     folder = NetworkRecipe(pretrained=FEATURES).bundle
     spec = read_spec(folder) if folder is not None else None
     if spec is not None:
@@ -112,7 +125,11 @@ def _network(samples: Samples) -> tuple[dict[str, Any], Spec | None]:
         seen = {origin.fingerprint, *(one.fingerprint for one in (*origin.extra, *origin.taught))}
         if samples.fingerprint not in seen and spec.weights != "int8":
             return {"name": spec.network.name, "options": spec.network.options, "pretrained": spec.name}, spec
-    return {"name": "mobilenetv3_small_caco", "options": {"start": "se", "dropout": 0.3}, "pretrained": "imagenet"}, None
+    return {
+        "name": "mobilenetv3_small_caco",
+        "options": {"start": "se", "dropout": 0.3},
+        "pretrained": "imagenet",
+    }, None
 
 
 def _training(learnt: int, samples: Samples, side: int) -> dict[str, Any]:
@@ -158,7 +175,9 @@ def _short_side(samples: Samples) -> int:
     return int(np.median(sides)) if sides else _LARGE
 
 
-def _explain(recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]], features: Spec | None, place: Path) -> tuple[str, ...]:
+def _explain(
+    recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]], features: Spec | None, place: Path
+) -> tuple[str, ...]:
     totals = samples.frame["label"].value_counts()
     parts = {part: sum(row[part] for row in counts.values()) for part in _PARTS}
     shares = f"{parts['train']:,} to learn from, {parts['val']:,} validation, {parts['test']:,} test"
@@ -171,9 +190,14 @@ def _explain(recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]]
     sizes = ", then ".join(f"{stage.size} px" for stage in recipe.sizes)
     seen = sum(recipe.size_at(epoch) ** 2 for epoch in range(recipe.epochs)) * (parts["train"] + parts["val"] / 3)
     seconds = (_FIXED_SECONDS + seen * _CORE_SECONDS) / available_cores()
-    start = {"imagenet": "ImageNet", "none": "nothing: random weights"}.get(recipe.network.pretrained, recipe.network.pretrained)
+    start = {"imagenet": "ImageNet", "none": "nothing: random weights"}.get(
+        recipe.network.pretrained, recipe.network.pretrained
+    )
     if features is not None and recipe.network.pretrained == features.name:
-        start = f"the features of {features.name}, which is packaged and has learnt from skin lesions (licence: {features.licence})"
+        start = (
+            f"the features of {features.name}, which is packaged and has learnt from skin lesions (licence:"
+            f" {features.licence})"
+        )
     elif recipe.network.pretrained == "imagenet" and features is None:
         start += f", since {FEATURES} has learnt from these very images"
     largest, smallest = totals.index[0], totals.index[-1]
@@ -183,16 +207,23 @@ def _explain(recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]]
     if samples.shared_groups and recipe.data.protocol != "official":
         anew = f"; not the data's own, which has {samples.shared_groups:,} {groups.units} in more than one part"
     return (
-        f"data: {len(samples):,} images in {len(samples.labels)} classes ({samples.name}); the smallest is {smallest} with "
-        f"{int(totals.iloc[-1]):,}, the largest {largest} with {int(totals.iloc[0]):,}",
+        (
+            f"data: {len(samples):,} images in {len(samples.labels)} classes ({samples.name}); the smallest is"
+            f" {smallest} with {int(totals.iloc[-1]):,}, the largest {largest} with {int(totals.iloc[0]):,}"
+        ),
         f"groups: {known}",
         f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {shares}" + anew,
         f"pictures: {domain}",
         f"network: {recipe.network.name}; starts from {start}",
         f"size: {sizes} (the shorter side of the images is {_short_side(samples):,} px in the median)",
-        f"training: {recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimiser.name} at {recipe.optimiser.lr:g}: "
-        f"{recipe.epochs * parts['train']:,} views of {parts['train']:,} images",
-        f"balance: {drawn}: the largest class has {totals.iloc[0] / totals.iloc[-1]:.1f} times the images of the smallest",
+        (
+            f"training: {recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimiser.name} at"
+            f" {recipe.optimiser.lr:g}: {recipe.epochs * parts['train']:,} views of {parts['train']:,} images"
+        ),
+        (
+            f"balance: {drawn}: the largest class has {totals.iloc[0] / totals.iloc[-1]:.1f} times the images of the"
+            " smallest"
+        ),
         "left out or rough: " + ("; ".join(small) + f"; {MEND}" if small else "nothing"),
         f"time: about {_clock(seconds)} on this machine's {available_cores()} CPU cores when they are free",
     )

@@ -17,7 +17,12 @@ def made_by(spec: Spec) -> dict[str, Any]:
     """Command, bundle, hardware (bundles run on the processor), time in UTC and versions of the libraries."""
     return {
         "command": command_line(),
-        "bundle": {"name": spec.name, "version": spec.version, "weights": spec.weights, "model_sha256": spec.files["model.onnx"]},
+        "bundle": {
+            "name": spec.name,
+            "version": spec.version,
+            "weights": spec.weights,
+            "model_sha256": spec.files["model.onnx"],
+        },
         "hardware": hardware(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": versions(),

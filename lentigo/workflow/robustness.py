@@ -1,4 +1,4 @@
-"""Run a bundle's network on degraded images and on images with parts deleted or artifacts added; figures come later, from the files.
+"""Run a bundle's network on degraded and perturbed images; figures come later, from the files.
 
 Writes the folder that `lentigo.evaluation.robustness` reads.
 """
@@ -55,7 +55,7 @@ def run_robustness(
     facts: Mapping[str, Any] | None = None,
     progress: bool | Progress = True,
 ) -> Path:
-    """Classify every image in every strength of every corruption, and with parts deleted or cues added; write the answers.
+    """Classify every image under every corruption and perturbation, and write the answers.
 
     Args:
         classifier: the model.
@@ -101,7 +101,10 @@ def run_robustness(
     scores = np.concatenate([answers.scores for answers in found])  # (N, 4)
     mapped = np.isfinite(scores[:, 1])
     if mapped.any():
-        _write(target / OCCLUSION, pd.DataFrame(scores[mapped], columns=list(SCORES)).assign(image=np.array(images)[mapped]))
+        _write(
+            target / OCCLUSION,
+            pd.DataFrame(scores[mapped], columns=list(SCORES)).assign(image=np.array(images)[mapped]),
+        )
     if len(images) == len(samples) or not (target / SKIN).is_file():  # some images only must not replace all
         write_skin(target, images, [angle for answers in found for angle in answers.angles])
     record = {
@@ -132,7 +135,8 @@ class _Answers:
     logits: Floats  # (V, n, K), V corrupted versions
     scores: npt.NDArray[np.float64]  # (n, 4): as it is, marked, elsewhere, least; NaN without a map
     angles: list[float]
-    changed: dict[str, dict[str, npt.NDArray[np.float64]]]  # image -> change -> probabilities before the temperature, (K,)
+    # Image -> change -> probabilities before the temperature, (K,).
+    changed: dict[str, dict[str, npt.NDArray[np.float64]]]
 
 
 class _Worker:
@@ -144,13 +148,18 @@ class _Worker:
     def __call__(self, rows: npt.NDArray[np.int64]) -> _Answers:
         images = self.samples.frame["image"].iloc[rows].tolist()
         originals = [resize(self.samples.read(int(row)), self.classifier.size) for row in rows]
-        seeds = [zlib.crc32(f"{self.seed}/{image}".encode()) for image in images]  # an image's own, whatever else is in the run
+        # An image's own, whatever else is in the run.
+        seeds = [zlib.crc32(f"{self.seed}/{image}".encode()) for image in images]
         logits = [
-            self.classifier.run(np.stack([corrupt(p, name, strength, s) for p, s in zip(originals, seeds, strict=True)])).logits
+            self.classifier.run(
+                np.stack([corrupt(p, name, strength, s) for p, s in zip(originals, seeds, strict=True)])
+            ).logits
             for name, strength in STRENGTHS
         ]
         scores = np.stack([self._occlude(pixels, own) for pixels, own in zip(originals, seeds, strict=True)])
-        changed = {image: self._change(pixels, own) for image, pixels, own in zip(images, originals, seeds, strict=True)}
+        changed = {
+            image: self._change(pixels, own) for image, pixels, own in zip(images, originals, seeds, strict=True)
+        }
         return _Answers(images, np.stack(logits), scores, [estimate_angle(pixels) for pixels in originals], changed)
 
     def _change(self, pixels: Pixels, seed: int) -> dict[str, npt.NDArray[np.float64]]:
@@ -176,8 +185,8 @@ def choose_areas(heat: Floats, rng: np.random.Generator) -> tuple[Mask, Mask, Ma
 
     Args:
         heat: (S, S), the map; places of equal heat are taken in random patches.
-        rng: draws those, and the place elsewhere: the first area moved, over the edges and in again, to where it covers itself least
-            of 20 places.
+        rng: draws those, and the place elsewhere: the first area moved, over the edges and in again, to where it covers
+            itself least of 20 places.
 
     Returns:
         (S, S) bool each.
@@ -223,7 +232,13 @@ def _robustness(images: list[str], logits: Floats, codes: tuple[str, ...]) -> pd
 
 def _reliance(found: list[dict[str, dict[str, npt.NDArray[np.float64]]]], codes: tuple[str, ...]) -> pd.DataFrame:
     """One row a change and image."""
-    rows = [(name, image, answers[name]) for name in PERTURBATIONS for part in found for image, answers in part.items() if name in answers]
+    rows = [
+        (name, image, answers[name])
+        for name in PERTURBATIONS
+        for part in found
+        for image, answers in part.items()
+        if name in answers
+    ]
     frame = pd.DataFrame([answer for _, _, answer in rows], columns=list(codes))
     return frame.assign(change=[name for name, _, _ in rows], image=[image for _, image, _ in rows])
 

@@ -41,7 +41,8 @@ def test_real_images_get_the_same_probabilities_in_the_browser(shared_data: Path
     if not packaged_bundles():
         pytest.skip("no bundle is packaged with this checkout")
     images = (
-        sorted((shared_data / "ham10000-400/images").glob("*.webp"))[::1500] + sorted((shared_data / "pad_ufes_20").rglob("*.webp"))[::250]
+        sorted((shared_data / "ham10000-400/images").glob("*.webp"))[::1500]
+        + sorted((shared_data / "pad_ufes_20").rglob("*.webp"))[::250]
     )
     # The same picture as a JPEG with chroma subsampling, as phones write it, and turned by its EXIF tag.
     exif = Image.Exif()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-RECORD = Path(__file__).parents[2] / "app/tests/fixtures/fhir-record.json"  # written and held by app/tests/record.test.ts
+# Written and held by app/tests/record.test.ts.
+RECORD = Path(__file__).parents[2] / "app/tests/fixtures/fhir-record.json"
 
 pytest.importorskip("fhir.resources", reason="fhir.resources is not installed")
 
@@ -27,7 +28,14 @@ def test_the_bundle_and_each_resource_follow_the_definitions(record: dict) -> No
     kinds = set()
     for entry in record["entry"]:
         kinds.add(_validated(entry["resource"]).get_resource_type())
-    assert {"Patient", "BodyStructure", "DocumentReference", "ImagingSelection", "Observation", "DiagnosticReport"} <= kinds
+    assert {
+        "Patient",
+        "BodyStructure",
+        "DocumentReference",
+        "ImagingSelection",
+        "Observation",
+        "DiagnosticReport",
+    } <= kinds
 
 
 def test_codes_with_a_required_value_set_are_in_it(record: dict) -> None:

@@ -21,8 +21,10 @@ from lentigo.cli import main
 from lentigo.labels import HAM10000
 
 COMMANDS = [
-    ["predict"], ["serve"], ["app"], ["card"], ["doctor"], ["train"], ["evaluate"], ["compare"], ["export"], ["parity"], ["profile"],
-    ["models"], ["recipes"], ["data", "info"], ["data", "audit"], ["data", "split"], ["data", "phantom"], ["data", "download"],
+    ["predict"], ["serve"], ["app"], ["card"], ["doctor"], ["train"], ["evaluate"], ["compare"], ["export"],
+     ["parity"], ["profile"],
+    ["models"], ["recipes"], ["data", "info"], ["data", "audit"], ["data", "split"], ["data", "phantom"], ["data",
+     "download"],
     ["reproduce"], ["sweep"], ["ood"], ["ood"],
 ]  # fmt: skip
 
@@ -48,7 +50,8 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
 
 
 @pytest.mark.parametrize(
-    "command", [["evaluate", "x", "--data", "y", "--classes", "mel=mel,nv"], ["trust", "x", "--data", "y", "--ood", "nv"]]
+    "command",
+    [["evaluate", "x", "--data", "y", "--classes", "mel=mel,nv"], ["trust", "x", "--data", "y", "--ood", "nv"]],
 )
 def test_pairs_must_be_pairs(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     assert f"{command[-2]} nv: give pairs, such as {command[-2]} " in refused(capsys, *command)
@@ -92,7 +95,9 @@ def test_predict_shows_a_table_and_writes_every_row(
     assert code == 0
     assert all(f"{seed}.png" in out for seed in range(3))
     assert "not a medical device" in out
-    code, _, _ = run(capsys, "predict", pictures, "--model", bundle, "--out", tmp_path / "out.csv", "--heatmaps", tmp_path / "maps")
+    code, _, _ = run(
+        capsys, "predict", pictures, "--model", bundle, "--out", tmp_path / "out.csv", "--heatmaps", tmp_path / "maps"
+    )
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     codes = json.loads((bundle / "spec.json").read_text(encoding="utf-8"))["classes"]
@@ -165,7 +170,9 @@ def test_the_whole_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_bundle_is_judged_on_a_data_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    code, out, _ = run(capsys, "evaluate", tiny_export().path, "--data", tiny_data(), "--out", tmp_path / "judged", "--json")
+    code, out, _ = run(
+        capsys, "evaluate", tiny_export().path, "--data", tiny_data(), "--out", tmp_path / "judged", "--json"
+    )
     assert code == 0
     assert json.loads(out)["metrics"]
     assert list((tmp_path / "judged").rglob("index.html"))
@@ -200,7 +207,9 @@ def test_data_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     assert run(capsys, "data", "audit", tmp_path / "p", "--split", tmp_path / "s.csv", "--json")[0] == 0
 
 
-@pytest.mark.parametrize("command", ["models", "recipes", "profile mobilenetv3_small_caco --size 64", "recipes caco-ham10000"])
+@pytest.mark.parametrize(
+    "command", ["models", "recipes", "profile mobilenetv3_small_caco --size 64", "recipes caco-ham10000"]
+)
 def test_tables_can_be_had_as_json(capsys: pytest.CaptureFixture[str], command: str) -> None:
     words = command.split()
     if words[0] == "models":
@@ -221,7 +230,9 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_missing_data_folder(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert "no such" in refused(capsys, "train", "phantom-demo", "--data", tmp_path / "absent", "--out", tmp_path / "run")
+    assert "no such" in refused(
+        capsys, "train", "phantom-demo", "--data", tmp_path / "absent", "--out", tmp_path / "run"
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -274,7 +285,9 @@ def test_unknown_recipe_and_model(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "no model" in refused(capsys, "predict", "x.jpg", "--model", "dermoscopy-8")
 
 
-def test_damaged_and_newer_bundles(capsys: pytest.CaptureFixture[str], bundle: Path, pictures: Path, tmp_path: Path) -> None:
+def test_damaged_and_newer_bundles(
+    capsys: pytest.CaptureFixture[str], bundle: Path, pictures: Path, tmp_path: Path
+) -> None:
     spec = (bundle / "spec.json").read_text(encoding="utf-8")
     (bundle / "spec.json").write_text(json.dumps(json.loads(spec) | {"format": 99}), encoding="utf-8")
     assert "newer" in refused(capsys, "predict", pictures, "--model", bundle, "--out", tmp_path / "out.csv")
@@ -286,9 +299,13 @@ def test_damaged_and_newer_bundles(capsys: pytest.CaptureFixture[str], bundle: P
     assert not list(tmp_path.glob("out.csv*"))
 
 
-def test_a_place_that_cannot_be_written(capsys: pytest.CaptureFixture[str], bundle: Path, pictures: Path, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], bundle: Path, pictures: Path, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
-    assert "cannot" in refused(capsys, "predict", pictures, "--model", bundle, "--out", tmp_path / "file" / "out.csv", "--quiet")
+    assert "cannot" in refused(
+        capsys, "predict", pictures, "--model", bundle, "--out", tmp_path / "file" / "out.csv", "--quiet"
+    )
 
 
 def test_the_readme_names_only_commands_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
@@ -310,7 +327,9 @@ def test_pictures_of_a_lesion_are_answered_together(capsys: pytest.CaptureFixtur
     for n, name in enumerate(("a_1", "a_2", "b_1")):
         blob_image(n).save(tmp_path / f"{name}.png")
     found = [str(tmp_path / f"{name}.png") for name in ("a_1", "a_2", "b_1")]
-    code, out, _ = run(capsys, "predict", *found, "--model", bundle, "--group-by", r"^(\w)_", "--top-k", 2, "--lang", "zh", "--json")
+    code, out, _ = run(
+        capsys, "predict", *found, "--model", bundle, "--group-by", r"^(\w)_", "--top-k", 2, "--lang", "zh", "--json"
+    )
     assert code == 0
     rows = json.loads(out)["rows"]
     assert [row["path"] for row in rows] == ["a", "b"]
@@ -318,7 +337,9 @@ def test_pictures_of_a_lesion_are_answered_together(capsys: pytest.CaptureFixtur
     assert "embedding" not in rows[0]
 
 
-def test_a_language_that_the_model_does_not_know_is_refused(capsys: pytest.CaptureFixture[str], bundle: Path, pictures: Path) -> None:
+def test_a_language_that_the_model_does_not_know_is_refused(
+    capsys: pytest.CaptureFixture[str], bundle: Path, pictures: Path
+) -> None:
     code, _, errors = run(capsys, "predict", pictures, "--model", bundle, "--lang", "es")
     assert code == 2
     assert "names its classes in en, zh; classes.csv beside the training data adds others" in errors
@@ -329,7 +350,9 @@ def test_least_sure_first_and_embeddings(capsys: pytest.CaptureFixture[str], tmp
     for n in range(5):
         blob_image(n).save(tmp_path / f"{n}.png")
     arguments = ["predict", *sorted(tmp_path.glob("*.png")), "--model", bundle, "--rank", "uncertain"]
-    code, _, errors = run(capsys, *arguments, "--out", tmp_path / "next.csv", "--embeddings", tmp_path / "e.npz", "--quiet")
+    code, _, errors = run(
+        capsys, *arguments, "--out", tmp_path / "next.csv", "--embeddings", tmp_path / "e.npz", "--quiet"
+    )
     assert code == 0, errors
     with (tmp_path / "next.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -23,7 +23,9 @@ sys.exit(code)
 
 
 def lentigo(place: Path, *arguments: str) -> tuple[int, str, str]:
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=place, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, cwd=place, check=False
+    )
     return done.returncode, done.stdout, done.stderr
 
 
@@ -45,10 +47,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("train phantom-dem --data own", "did you mean 'phantom-demo'"),
         ("train typo.yaml --data own", "did you mean 'epochs'"),
         ("train phantom-demo --data own --out full", "not empty"),
-        ("train phantom-demo --data own --set network.name=mobilenetv3_small_cac", "did you mean 'mobilenetv3_small_caco'"),
+        (
+            "train phantom-demo --data own --set network.name=mobilenetv3_small_cac",
+            "did you mean 'mobilenetv3_small_caco'",
+        ),
         ("train phantom-demo --data own --set network.options.dropot=0.1", "did you mean 'dropout'"),
         ("train phantom-demo --data own --set network.pretrained=dermoscopy-8", "did you mean 'dermoscopy-7'"),
-        ("train phantom-demo --data own --set network.name=mobilenetv2 --set network.pretrained=isic-3", "mobilenetv3_small_caco"),
+        (
+            "train phantom-demo --data own --set network.name=mobilenetv2 --set network.pretrained=isic-3",
+            "mobilenetv3_small_caco",
+        ),
         ("train caco-ham10000 --data own", "the classes are mel, nv"),
         ("train phantom-demo --data own --resume", "no run to resume"),
         ("train --data own --resume", "own: no run to resume; start one without --resume"),

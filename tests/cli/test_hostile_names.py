@@ -1,4 +1,5 @@
-"""File names and table values from elsewhere run in no spreadsheet, drive no terminal, and break no table, page or report."""
+"""File names and table values from elsewhere run in no spreadsheet, drive no terminal, and break no table, page or
+report."""
 
 from __future__ import annotations
 
@@ -18,7 +19,20 @@ from lentigo.text import is_line
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such file names")
 
-NAMES = ["=1+1", "+1+1", "-2+3", "@SUM(A1)", "\r=1", "a\nb", 'q"uote', "a,b;c", "\x1b[2Jx", "\u202egnp", "<b>x|y", "'=1"]
+NAMES = [
+    "=1+1",
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\r=1",
+    "a\nb",
+    'q"uote',
+    "a,b;c",
+    "\x1b[2Jx",
+    "\u202egnp",
+    "<b>x|y",
+    "'=1",
+]
 RUN = '=HYPERLINK("x")\n| <script>alert(1)</script> \u202e'
 
 
@@ -69,7 +83,9 @@ def table(folder: Path) -> Path:
 
 def test_data_commands(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
     for command in ("info", "audit"):
-        code, out = run(capsys, "data", command, folder, *(["--no-cues", "--protocol", "image"] if command == "audit" else []))
+        code, out = run(
+            capsys, "data", command, folder, *(["--no-cues", "--protocol", "image"] if command == "audit" else [])
+        )
         assert code == 0, out
         assert "24 images" in out
     code, out = run(capsys, "data", "split", folder, "--protocol", "image", "--out", tmp_path / "split.csv")
@@ -84,7 +100,9 @@ def test_judged_and_compared(capsys: pytest.CaptureFixture[str], table: Path, tm
     code, out = run(capsys, "data", "split", table, "--protocol", "lesion", "--out", split)
     assert code == 0, out
     cells(split)
-    code, out = run(capsys, "evaluate", bundle, "--data", table, "--split-file", split, "--split", "train", "--out", judged)
+    code, out = run(
+        capsys, "evaluate", bundle, "--data", table, "--split-file", split, "--split", "train", "--out", judged
+    )
     assert code == 0, out
     rows = cells(judged / "predictions" / "train.csv")
     assert rows[0][-2:] == ["'=note", "probabilities"]
@@ -113,27 +131,65 @@ def test_judged_and_compared(capsys: pytest.CaptureFixture[str], table: Path, tm
     assert not any("<script>" in line for line in lines)
 
 
-def test_predictions(capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predictions(
+    capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bundle = tiny_bundle(tmp_path / "tiny").path
     monkeypatch.chdir(folder / "mel")  # so that paths begin as names do
     odd = os.fsdecode(b"\xff.png")
     shutil.copy("=1+10.png", odd)
     names = sorted(path.name for path in Path().iterdir())
     code, out = run(
-        capsys, "predict", "--model", bundle, "--out", tmp_path / "out.csv", "--quiet", "--embeddings", tmp_path / "e.npz", "--", *names
+        capsys,
+        "predict",
+        "--model",
+        bundle,
+        "--out",
+        tmp_path / "out.csv",
+        "--quiet",
+        "--embeddings",
+        tmp_path / "e.npz",
+        "--",
+        *names,
     )
     assert code == 0, out
     assert len(cells(tmp_path / "out.csv")) == len(names) + 1
-    code, out = run(capsys, "predict", "--model", bundle, "--quiet", "--group-by", r"^(..)", "--out", tmp_path / "by.csv", "--", *names)
+    code, out = run(
+        capsys,
+        "predict",
+        "--model",
+        bundle,
+        "--quiet",
+        "--group-by",
+        r"^(..)",
+        "--out",
+        tmp_path / "by.csv",
+        "--",
+        *names,
+    )
     assert code == 0, out
     cells(tmp_path / "by.csv")
-    code, out = run(capsys, "predict", "--model", bundle, "--quiet", "--format", "isic", "--out", tmp_path / "isic.csv", "--", *names)
+    code, out = run(
+        capsys,
+        "predict",
+        "--model",
+        bundle,
+        "--quiet",
+        "--format",
+        "isic",
+        "--out",
+        tmp_path / "isic.csv",
+        "--",
+        *names,
+    )
     assert code == 0, out
     assert len(cells(tmp_path / "isic.csv")) == len(names) + 1
 
 
 @pytest.mark.parametrize("command", [["info"], ["split", "--out", "s.csv"], ["audit"]])
-def test_a_name_that_is_no_unicode_is_refused(capsys: pytest.CaptureFixture[str], folder: Path, command: list[str]) -> None:
+def test_a_name_that_is_no_unicode_is_refused(
+    capsys: pytest.CaptureFixture[str], folder: Path, command: list[str]
+) -> None:
     try:
         shutil.copy(folder / "mel" / "=1+10.png", folder / "mel" / os.fsdecode(b"\xff.png"))
     except OSError:

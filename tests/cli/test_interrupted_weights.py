@@ -55,7 +55,9 @@ def test_an_interrupted_download(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     load = hub.load_state_dict_from_url
     address = f"{broken_server}/mobilenet_v3_small-047dcff4.pth"
-    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", lambda url, **options: load(address, **options))
+    monkeypatch.setattr(
+        "torchvision.models._api.load_state_dict_from_url", lambda url, **options: load(address, **options)
+    )
     assert MobileNet_V3_Small_Weights.IMAGENET1K_V1.url.endswith("047dcff4.pth")
     with pytest.raises(SystemExit) as stopped:
         main(["train", "caco-ham10000", "--data", str(tiny_data()), "--out", str(tmp_path / "run")])

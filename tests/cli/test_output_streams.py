@@ -1,4 +1,5 @@
-"""Standard output that is a closed pipe, a full disk or closed: commands end quietly or with one line, never with a traceback."""
+"""Standard output that is a closed pipe, a full disk or closed: commands end quietly or with one line, never with a
+traceback."""
 
 from __future__ import annotations
 

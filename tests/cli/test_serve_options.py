@@ -1,4 +1,5 @@
-"""The options of ``lentigo serve``: each setting has one, defaults are the code's, and values out of range are refused."""
+"""The options of ``lentigo serve``: each setting has one, defaults are the code's, and values out of range are
+refused."""
 
 from __future__ import annotations
 

@@ -55,7 +55,9 @@ def test_resolved_recipe_reads_back_the_same(tmp_path: Path) -> None:
     path = tmp_path / "recipe.yaml"
     path.write_text(to_yaml(recipe), encoding="utf-8")
     assert load_recipe(path) == recipe
-    assert set(Recipe.model_fields) == {line.split(":")[0] for line in to_yaml(recipe).splitlines() if line[0].isalpha()}
+    assert set(Recipe.model_fields) == {
+        line.split(":")[0] for line in to_yaml(recipe).splitlines() if line[0].isalpha()
+    }
 
 
 def test_overrides_are_yaml_with_dots() -> None:
@@ -184,9 +186,17 @@ def test_the_schema_takes_what_the_reader_takes() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
     for name in recipe_names():
-        validator.validate(yaml.safe_load(files("lentigo").joinpath("recipes", f"{name}.yaml").read_text(encoding="utf-8")))
+        validator.validate(
+            yaml.safe_load(files("lentigo").joinpath("recipes", f"{name}.yaml").read_text(encoding="utf-8"))
+        )
         validator.validate(load_recipe(name).model_dump(mode="json"))
-    for bad in ({"epocs": 3}, {"epochs": 0}, {"precision": "64"}, {"optimiser": {"lr": "fast"}}, {"data": {"fractions": [0.8]}}):
+    for bad in (
+        {"epocs": 3},
+        {"epochs": 0},
+        {"precision": "64"},
+        {"optimiser": {"lr": "fast"}},
+        {"data": {"fractions": [0.8]}},
+    ):
         assert not validator.is_valid(bad), bad
     assert schema["properties"]["clip"]["description"].startswith("largest gradient norm")
     assert all("description" in value for value in schema["$defs"]["OptimiserRecipe"]["properties"].values())
@@ -199,7 +209,9 @@ def test_file_name_stands_in_for_a_missing_name(tmp_path: Path) -> None:
 
 
 def test_size_follows_the_stages() -> None:
-    recipe = parse_recipe({"name": "x", "epochs": 5, "sizes": [{"from_epoch": 0, "size": 32}, {"from_epoch": 3, "size": 64}]})
+    recipe = parse_recipe(
+        {"name": "x", "epochs": 5, "sizes": [{"from_epoch": 0, "size": 32}, {"from_epoch": 3, "size": 64}]}
+    )
     assert [recipe.size_at(epoch) for epoch in range(5)] == [32, 32, 32, 64, 64]
     assert recipe.final_size == 64
 

@@ -134,7 +134,8 @@ def test_pairs_are_those_of_a_slow_search() -> None:
         (i, j)
         for i in range(40)
         for j in range(i + 1, 40)
-        if bin(int(hashes[i]) ^ int(hashes[j])).count("1") <= 16 and np.corrcoef(inner[i].ravel(), inner[j].ravel())[0, 1] >= 0.98
+        if bin(int(hashes[i]) ^ int(hashes[j])).count("1") <= 16
+        and np.corrcoef(inner[i].ravel(), inner[j].ravel())[0, 1] >= 0.98
     }
     assert len(expected) == 10
     assert {(i, j) for i, j, *_ in find_near(thumbnails)} == expected

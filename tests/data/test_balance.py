@@ -1,4 +1,5 @@
-"""Offline balancing: copies of training images only, the same ones each time, and losses that still see the true counts."""
+"""Offline balancing: copies of training images only, the same ones each time, and losses that still see the true
+counts."""
 
 from __future__ import annotations
 
@@ -20,11 +21,16 @@ from lentigo.training.samples import prepare_samples
 
 @pytest.fixture
 def samples(tmp_path: Path) -> Samples:
-    return split_samples(read_samples(folder(tmp_path / "data", {"a": 20, "b": 10, "c": 4})), "image", fractions=(0.5, 0.25, 0.25))
+    return split_samples(
+        read_samples(folder(tmp_path / "data", {"a": 20, "b": 10, "c": 4})), "image", fractions=(0.5, 0.25, 0.25)
+    )
 
 
 def counts(samples: Samples, split: str) -> list[int]:
-    return [int(((samples.frame["label"] == code) & (samples.frame["split"] == split)).sum()) for code in samples.labels.codes]
+    return [
+        int(((samples.frame["label"] == code) & (samples.frame["split"] == split)).sum())
+        for code in samples.labels.codes
+    ]
 
 
 def test_classes_are_filled_up_in_training_alone(samples: Samples) -> None:
@@ -95,7 +101,9 @@ def test_the_augmented_protocol_leaks_and_says_so_by_its_name(tmp_path: Path) ->
     assert train & test
 
 
-def test_a_run_balances_its_training_part_and_its_loss_sees_the_true_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_balances_its_training_part_and_its_loss_sees_the_true_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = tiny_training.recipe(
         data=tiny_training.RECIPE["data"] | {"balance": "offline"}, epochs=1, sizes=[{"from_epoch": 0, "size": 32}]
     )
@@ -105,7 +113,9 @@ def test_a_run_balances_its_training_part_and_its_loss_sees_the_true_counts(tmp_
     seen: list[list[int]] = []
     real = run_module.create_loss
     monkeypatch.setattr(
-        run_module, "create_loss", lambda name, counts, **options: seen.append(list(counts)) or real(name, counts, **options)
+        run_module,
+        "create_loss",
+        lambda name, counts, **options: seen.append(list(counts)) or real(name, counts, **options),
     )
     run = tiny_training.run_into(tmp_path / "run", recipe)
     assert (run / "split.csv").read_text(encoding="utf-8").startswith("image,split,variant\n")

@@ -66,7 +66,9 @@ def test_changed_data_is_decoded_again(samples: Samples, tmp_path: Path) -> None
     np.testing.assert_array_equal(found.pixels[2], load(place, 24))
 
 
-@pytest.mark.parametrize("damage", ["truncate", "zero", "no sidecar", "bad sidecar", "other sidecar", "no array", "pickle"])
+@pytest.mark.parametrize(
+    "damage", ["truncate", "zero", "no sidecar", "bad sidecar", "other sidecar", "no array", "pickle"]
+)
 def test_damaged_caches_are_built_again(samples: Samples, tmp_path: Path, damage: str) -> None:
     found, _ = opened(samples, tmp_path)
     expected = np.array(found.pixels)
@@ -185,11 +187,16 @@ def test_the_default_place_can_be_chosen(samples: Samples, tmp_path: Path, monke
 def test_arrays_are_cached_like_files(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 3), dtype=np.uint8)
     labels = np.array([[0], [1], [2]])
-    np.savez(tmp_path / "d.npz", **{f"{s}_{k}": v for s in ("train", "val", "test") for k, v in (("images", images), ("labels", labels))})
+    np.savez(
+        tmp_path / "d.npz",
+        **{f"{s}_{k}": v for s in ("train", "val", "test") for k, v in (("images", images), ("labels", labels))},
+    )
     found = open_cache(read_samples(tmp_path), 28, tmp_path / "cache", progress=False)
     np.testing.assert_array_equal(found.pixels, np.concatenate([images] * 3))
 
 
-def test_the_bar_is_shown_on_standard_error(samples: Samples, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bar_is_shown_on_standard_error(
+    samples: Samples, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     open_cache(samples, 16, tmp_path, progress=True)
     assert capsys.readouterr().out == ""

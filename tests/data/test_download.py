@@ -62,7 +62,9 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
         body = content[start:]
         if fault != "no length":
-            self.send_header("Content-Length", fault.removeprefix("length ") if fault.startswith("length ") else str(len(body)))
+            self.send_header(
+                "Content-Length", fault.removeprefix("length ") if fault.startswith("length ") else str(len(body))
+            )
         if fault != "no etag":
             self.send_header("ETag", f'"{etag}"')
         self.end_headers()
@@ -191,7 +193,9 @@ def test_what_is_there_and_right_is_not_fetched_again(server: str, tmp_path: Pat
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
 
 
-def test_without_a_known_checksum_the_first_download_is_trusted(server: str, tmp_path: Path, pauses: list[float]) -> None:
+def test_without_a_known_checksum_the_first_download_is_trusted(
+    server: str, tmp_path: Path, pauses: list[float]
+) -> None:
     get(server, tmp_path, pauses, md5=None)
     (tmp_path / "data.bin").unlink()
     Handler.faults = ["corrupt"]
@@ -253,14 +257,18 @@ def test_no_more_is_kept_than_the_publisher_says(fault: str, server: str, tmp_pa
 
 
 @pytest.mark.parametrize("length", ["abc", "-5", "5, 5", "9" * 40, "\u00b2"])
-def test_a_length_that_is_no_number_is_one_clear_error(length: str, server: str, tmp_path: Path, pauses: list[float]) -> None:
+def test_a_length_that_is_no_number_is_one_clear_error(
+    length: str, server: str, tmp_path: Path, pauses: list[float]
+) -> None:
     Handler.faults = [f"length {length}"]
     with pytest.raises(DataError, match="where the length of the file should stand"):
         get(server, tmp_path, pauses)
 
 
 @pytest.mark.parametrize("where", ["ftp://127.0.0.1/x", "file:///etc/passwd", "data:,x", "gopher://x/\x1b[2J"])
-def test_redirects_to_other_schemes_are_not_followed(where: str, server: str, tmp_path: Path, pauses: list[float]) -> None:
+def test_redirects_to_other_schemes_are_not_followed(
+    where: str, server: str, tmp_path: Path, pauses: list[float]
+) -> None:
     Handler.faults = [f"redirect {where}"]
     with pytest.raises(DataError, match=r"not followed|not allowed"):
         get(server, tmp_path, pauses)
@@ -294,7 +302,9 @@ def zipped(files: dict[str, bytes]) -> bytes:
 def test_unpacks_nested_archives_and_leaves_the_top_folder_out(tmp_path: Path) -> None:
     inner = zipped({"a.png": b"a", "sub/b.png": b"b"})
     (tmp_path / "set.zip").write_bytes(
-        zipped({"set-1/metadata.csv": b"m", "set-1/images/imgs_part_1.zip": inner, "__MACOSX/set-1/._metadata.csv": b"x"})
+        zipped(
+            {"set-1/metadata.csv": b"m", "set-1/images/imgs_part_1.zip": inner, "__MACOSX/set-1/._metadata.csv": b"x"}
+        )
     )
     unpack(tmp_path / "set.zip", tmp_path / "out")
     assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*") if p.is_file()) == [
@@ -315,7 +325,13 @@ def link() -> bytes:
 
 @pytest.mark.parametrize(
     "content",
-    [zipped({"good": b"", "../evil": b""}), zipped({"/evil": b""}), zipped({"a/..\\..\\evil": b""}), zipped({"C:evil": b""}), link()],
+    [
+        zipped({"good": b"", "../evil": b""}),
+        zipped({"/evil": b""}),
+        zipped({"a/..\\..\\evil": b""}),
+        zipped({"C:evil": b""}),
+        link(),
+    ],
     ids=["parent", "absolute", "backslash", "drive", "link"],
 )
 def test_archives_that_lead_outside_are_refused(tmp_path: Path, content: bytes) -> None:
@@ -333,7 +349,9 @@ def test_a_damaged_archive_is_one_clear_error(tmp_path: Path) -> None:
         unpack(tmp_path / "set.zip", tmp_path / "out")
 
 
-def test_a_whole_set_from_a_mirror_is_ready_to_read(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_set_from_a_mirror_is_ready_to_read(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from PIL import Image
 
     def jpeg(value: int) -> bytes:
@@ -341,14 +359,19 @@ def test_a_whole_set_from_a_mirror_is_ready_to_read(server: str, tmp_path: Path,
         Image.new("RGB", (8, 8), (value, 0, 0)).save(buffer, "JPEG")
         return buffer.getvalue()
 
-    rows = "lesion_id,image_id,dx,dx_type,age,sex,localization\nH1,I1,nv,histo,40,male,back\nH2,I2,mel,histo,50,female,face\n"
+    rows = (
+        "lesion_id,image_id,dx,dx_type,age,sex,localization\n"
+        "H1,I1,nv,histo,40,male,back\nH2,I2,mel,histo,50,female,face\n"
+    )
     Handler.files = {
         "HAM10000_metadata.csv": rows.encode(),
         "HAM10000_images_part_1.zip": zipped({"I1.jpg": jpeg(1)}),
         "HAM10000_images_part_2.zip": zipped({"HAM10000_images_part_2/I2.jpg": jpeg(2)}),
     }
     files = tuple(
-        RemoteFile(f.name, f.url, hashlib.md5(Handler.files[f.name], usedforsecurity=False).hexdigest(), folder=f.folder)
+        RemoteFile(
+            f.name, f.url, hashlib.md5(Handler.files[f.name], usedforsecurity=False).hexdigest(), folder=f.folder
+        )
         for f in DATASETS["ham10000"].files
     )
     monkeypatch.setitem(DATASETS, "ham10000", RemoteSet("tiny", "none", "none", files))

@@ -29,7 +29,8 @@ from lentigo.workflow import evaluate_bundle
 
 SPLIT: dict[str, Any] = {"protocol": "image", "fractions": [0.6, 0.2, 0.2]}
 CLASSES = {"mole": "naevus", "cancer": "melanoma"}
-RECIPE = tiny_run.RECIPE | {"network": {"name": "mobilenetv3_small_none", "pretrained": "none"}}  # the quickest to export
+# The quickest to export.
+RECIPE = tiny_run.RECIPE | {"network": {"name": "mobilenetv3_small_none", "pretrained": "none"}}
 
 
 @pytest.fixture
@@ -92,7 +93,10 @@ def test_an_epoch_sees_each_once_and_validation_none_of_them(other: Path, tmp_pa
     both = np.concatenate([module.pixels(32)[module.rows["train"]], module._pool(32).parts[1]])
     assert (module._pool(32).gather(module.learnt) == both).all()
     counts = np.bincount(module.learnt_targets, minlength=3)
-    assert counts.tolist() == (np.bincount(train.targets, minlength=3) + np.bincount(extras[0].samples.targets, minlength=3)).tolist()
+    assert (
+        counts.tolist()
+        == (np.bincount(train.targets, minlength=3) + np.bincount(extras[0].samples.targets, minlength=3)).tolist()
+    )
     assert module.rows["val"].max() < len(samples)
 
 
@@ -104,7 +108,9 @@ def test_images_with_an_end_serve_the_epochs_before_it(other: Path, tmp_path: Pa
     extras = prepare_extras(chosen, data(), samples)
     module = Batches(samples, chosen, extras, cache=tmp_path / "cache", progress=False)
     train = len(module.rows["train"])
-    assert [module.steps(epoch) for epoch in range(3)] == [round((train + len(extras[0].samples)) / 4)] * 2 + [round(train / 4)]
+    assert [module.steps(epoch) for epoch in range(3)] == [round((train + len(extras[0].samples)) / 4)] * 2 + [
+        round(train / 4)
+    ]
     assert module._pool(16).parts[1].any()
     assert not module._pool(32).parts[1].any()  # never shown at this size, so not decoded
 
@@ -119,7 +125,9 @@ def test_run_says_what_it_learnt_from_and_can_go_on(other: Path, tmp_path: Path)
     chosen = with_extra(other)
     assert "11 images" in describe(chosen, data())
     run = run_into(tmp_path / "run", chosen)
-    assert load_run(run).record["extra"] == [{"data": "folder", "fingerprint": read_samples(other).fingerprint, "images": 11}]
+    assert load_run(run).record["extra"] == [
+        {"data": "folder", "fingerprint": read_samples(other).fingerprint, "images": 11}
+    ]
     listed = pd.read_csv(run / "extra.csv")
     assert list(listed.columns) == ["data", "image", "label"]
     assert len(listed) == 11
@@ -197,7 +205,9 @@ def test_teacher_that_saw_the_test_images_as_extra_is_refused(tmp_path: Path) ->
         run_into(tmp_path / "student", recipe(distil={"teachers": [str(teacher)]}))
 
 
-def test_teacher_named_by_its_recipe_learns_from_the_students_extra(other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_teacher_named_by_its_recipe_learns_from_the_students_extra(
+    other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tutor = recipe(name="tutor", epochs=1)
     monkeypatch.setattr(teachers, "recipe_names", lambda: ["tutor"])
     monkeypatch.setattr(teachers, "load_recipe", lambda name: tutor if name == "tutor" else load_recipe(name))
@@ -205,7 +215,9 @@ def test_teacher_named_by_its_recipe_learns_from_the_students_extra(other: Path,
     run_into(tmp_path / "student", pupil)
     assert load_run(tmp_path / "tutor").record["extra"] == load_run(tmp_path / "student").record["extra"]
     without = recipe(data=SPLIT, epochs=1, distil={"teachers": ["tutor"]})
-    with pytest.raises(TrainingError, match=r"trained with other data sets \(data\.extra: .*other\) than this run has \(none\)"):
+    with pytest.raises(
+        TrainingError, match=r"trained with other data sets \(data\.extra: .*other\) than this run has \(none\)"
+    ):
         run_into(tmp_path / "another", without)
     run = run_into(tmp_path / "another", recipe(data=SPLIT, epochs=1, distil={"teachers": [str(tmp_path / "tutor")]}))
     (extra,) = load_run(tmp_path / "tutor").record["extra"]
@@ -224,11 +236,13 @@ def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path
     for name, teacher in (("student", "tutor"), ("grandchild", "student")):
         pupil = parse_recipe(RECIPE | {"epochs": 1, "distil": {"teachers": [str(tmp_path / teacher)]}})
         train(pupil, **source, out=tmp_path / name, progress=False, accelerator="cpu")
-        assert [(one["teacher"], one["images"]) for one in load_run(tmp_path / name).record["taught"]] == [("tutor", 11)]
+        assert [(one["teacher"], one["images"]) for one in load_run(tmp_path / name).record["taught"]] == [
+            ("tutor", 11)
+        ]
     bundle = export_run(tmp_path / "grandchild", tmp_path / "bundle", resamples=0, **source)
     assert (
-        "The teacher `tutor`, whose answers it was trained on (or a teacher of it was), has learnt from 11 images of `folder`"
-        in bundle.card
+        "The teacher `tutor`, whose answers it was trained on (or a teacher of it was), has learnt from 11 images of"
+        " `folder`" in bundle.card
     )
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
     assert "own images" not in bundle.spec.title

@@ -33,7 +33,11 @@ def test_patients_go_before_their_lesions(tmp_path: Path) -> None:
     assert (samples.groups.name, samples.groups.unit) == ("patient_id", "patient")
     assert samples.frame["group"].nunique() == 2
     by_lesion = read_samples(tmp_path, group_by="lesion_id")
-    assert (by_lesion.groups.name, by_lesion.groups.unit, by_lesion.frame["group"].nunique()) == ("lesion_id", "lesion", 8)
+    assert (by_lesion.groups.name, by_lesion.groups.unit, by_lesion.frame["group"].nunique()) == (
+        "lesion_id",
+        "lesion",
+        8,
+    )
 
 
 def test_blank_cells_leave_the_groups_unknown(tmp_path: Path) -> None:
@@ -74,14 +78,20 @@ def test_a_record_that_says_nothing_is_unknown(record: object) -> None:
     assert GroupSource.of(record) == GroupSource()
 
 
-@pytest.mark.parametrize("groups", [GroupSource(), GroupSource("layout", "lesion_id"), GroupSource("column", "patient", 3)])
+@pytest.mark.parametrize(
+    "groups", [GroupSource(), GroupSource("layout", "lesion_id"), GroupSource("column", "patient", 3)]
+)
 def test_a_record_is_read_back(groups: GroupSource) -> None:
     assert GroupSource.of(groups.record) == groups
 
 
-@pytest.mark.parametrize("column", ["PatientID", "patient_number", "Patient No.", "pid", "id_paciente", "SubjectCode", "lesionId"])
+@pytest.mark.parametrize(
+    "column", ["PatientID", "patient_number", "Patient No.", "pid", "id_paciente", "SubjectCode", "lesionId"]
+)
 def test_more_names_of_group_columns(tmp_path: Path, column: str) -> None:
-    assert read_samples(pictures(tmp_path, (column,), [(f"P{n // 2}",) for n in range(8)])).groups == GroupSource("column", column)
+    assert read_samples(pictures(tmp_path, (column,), [(f"P{n // 2}",) for n in range(8)])).groups == GroupSource(
+        "column", column
+    )
 
 
 @pytest.mark.parametrize("nobody", ["unknown", "N/A", "-1", "nan", "?"])

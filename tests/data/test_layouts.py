@@ -49,7 +49,9 @@ def facts(samples: Samples) -> tuple[set[str], dict[str, int]]:
     ],
 )
 @pytest.mark.parametrize("order", ["split first", "class first", "wrapped", "patients inside"])
-def test_split_folders_are_splits_wherever_they_are(tmp_path: Path, names: str, parts: dict[str, int], order: str) -> None:
+def test_split_folders_are_splits_wherever_they_are(
+    tmp_path: Path, names: str, parts: dict[str, int], order: str
+) -> None:
     levels = {
         "split first": (names, "melanoma|nevus"),
         "class first": ("melanoma|nevus", names),
@@ -93,7 +95,9 @@ def test_patients_stay_on_one_side(tmp_path: Path) -> None:
         (cross("train", "mel"), "only one class there"),
     ],
 )
-def test_folders_that_can_mean_two_things_are_refused_with_the_mend(tmp_path: Path, images: list[str], message: str) -> None:
+def test_folders_that_can_mean_two_things_are_refused_with_the_mend(
+    tmp_path: Path, images: list[str], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         read_samples(tree(tmp_path, *images))
 
@@ -108,7 +112,8 @@ def test_levels_without_a_meaning_are_told(tmp_path: Path) -> None:
     assert facts(samples) == ({"mel", "nv"}, {"": 8})
     assert samples.reading is not None
     assert samples.reading.notes == [
-        "folders left, right below the classes are read as one; if they are patients, say so: --group-by '([^/]+)/[^/]+$'"
+        "folders left, right below the classes are read as one; if they are patients, say so: --group-by"
+        " '([^/]+)/[^/]+$'"
     ]
     assert read_samples(tmp_path, group_by="([^/]+)/[^/]+$").frame["group"].nunique() == 2
     assert samples.reading.examples["lies in no class folder"] == "cover.png"
@@ -137,7 +142,13 @@ def test_what_systems_leave_is_no_data_for_any_command(tmp_path: Path, name: str
     from lentigo.imaging import find_images
     from lentigo.inference.sources import Sources
 
-    tree(tmp_path, *cross("mel|nv"), f"mel/{name}/mel/9.png" if inside else f"{name}/mel/9.png", "nv/._0.png", "nv/~$0.png")
+    tree(
+        tmp_path,
+        *cross("mel|nv"),
+        f"mel/{name}/mel/9.png" if inside else f"{name}/mel/9.png",
+        "nv/._0.png",
+        "nv/~$0.png",
+    )
     (tmp_path / "Thumbs.db").write_bytes(b"x")
     assert facts(read_samples(tmp_path)) == ({"mel", "nv"}, {"": 4})
     assert len(find_images(tmp_path)) == 4
@@ -180,10 +191,13 @@ NAMES = {
 @pytest.mark.parametrize("lies", ["img/{}.jpg", "img/{}.JPG"])
 def test_a_table_may_name_images_as_people_do(tmp_path: Path, style: str, lies: str) -> None:
     tree(tmp_path, *(lies.format(f"x.{n}") for n in range(4)))
-    write_csv(tmp_path / "study.csv", ("image", "label"), [(NAMES[style].format(f"x.{n}"), "ab"[n % 2]) for n in range(4)])
+    write_csv(
+        tmp_path / "study.csv", ("image", "label"), [(NAMES[style].format(f"x.{n}"), "ab"[n % 2]) for n in range(4)]
+    )
     if style == "folder above":
         with pytest.raises(
-            DataError, match=r"none of the 4 images in the table is there .*images lie there under other names, such as 'img/x.0"
+            DataError,
+            match=r"none of the 4 images in the table is there .*images lie there under other names, such as 'img/x.0",
         ):
             read_samples(tmp_path)
         return
@@ -230,7 +244,12 @@ TABLES = {
     "trailing commas below": ROWS.replace("\n", ",,\n").replace("age,,", "age").encode(),
     "blank lines": ("\n\n" + ROWS.replace("\n", "\n\n") + ",,\n").encode(),
     "repeated header": (ROWS + "image,label,age\n").encode(),
-    "doubled column": ROWS.replace("Nävus", "Nävus,Nävus").replace("Melanom", "Melanom,Melanom").replace("label", "label, label ").encode(),
+    "doubled column": (
+        ROWS.replace("Nävus", "Nävus,Nävus")
+        .replace("Melanom", "Melanom,Melanom")
+        .replace("label", "label, label ")
+        .encode()
+    ),
     "capitals": ROWS.replace("image,label,age", "IMAGE, Label ,Age").encode(),
     "quotes": "".join('"' + line.replace(",", '","') + '"\n' for line in ROWS.splitlines()).encode(),
     "index": "".join(f"{'' if n == 0 else n},{line}\n" for n, line in enumerate(ROWS.splitlines())).encode(),
@@ -262,10 +281,16 @@ def test_excel(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,label,label\n0.png,a,b\n1.png,b,a\n", "column 'label' stands there twice and differs .columns 2 and 3.; rename one"),
+        (
+            "image,label,label\n0.png,a,b\n1.png,b,a\n",
+            "column 'label' stands there twice and differs .columns 2 and 3.; rename one",
+        ),
         ("image,label\n0.png,a,c\n1.png,b\n", "line 2 has 3 cells, the header 2"),
         ("foto,befund\n0.png,a\n1.png,b\n", "has no column 'image' or 'path' .found: foto, befund; looked for: path, "),
-        ("image,befund\n0.png,a\n1.png,b\n", "has no column 'label', nor a column a class .*found: image, befund.*--label-by"),
+        (
+            "image,befund\n0.png,a\n1.png,b\n",
+            "has no column 'label', nor a column a class .*found: image, befund.*--label-by",
+        ),
         ("image,label\n,a\n1.png,b\n", "1 rows name no image .column 'image'., the first in line 2"),
         ("\n\nimage,label\n0.png,a\n\n1.png,\n", "1 rows have no label, the first in line 6"),
         ("image,label\n\x00\x01,b\n", "cannot be read as a CSV table"),
@@ -286,12 +311,19 @@ def test_a_table_that_is_not_understood_is_named(tmp_path: Path) -> None:
     samples = read_samples(tmp_path)
     assert samples.name == "folder"
     assert samples.reading is not None
-    assert "notes.csv is not used: no column for the image (found: foto, befund; looked for: path, image," in samples.reading.notes[0]
+    assert (
+        "notes.csv is not used: no column for the image (found: foto, befund; looked for: path, image,"
+        in samples.reading.notes[0]
+    )
 
 
 def test_a_column_for_each_class(tmp_path: Path) -> None:
     tree(tmp_path, *(f"{n}.png" for n in range(3)))
-    write_csv(tmp_path / "t.csv", ("filename", "age", "naevus", "wart"), [("0.png", 7, 1, 0), ("1.png", 8, 0, 1), ("2.png", 9, 1, 0)])
+    write_csv(
+        tmp_path / "t.csv",
+        ("filename", "age", "naevus", "wart"),
+        [("0.png", 7, 1, 0), ("1.png", 8, 0, 1), ("2.png", 9, 1, 0)],
+    )
     samples = read_samples(tmp_path)
     assert samples.frame["label"].tolist() == ["naevus", "wart", "naevus"]
     assert samples.frame["age"].tolist() == [7, 8, 9]
@@ -307,7 +339,9 @@ def test_a_table_for_each_split(tmp_path: Path) -> None:
 def test_split_columns_in_any_usual_words(tmp_path: Path) -> None:
     tree(tmp_path, *(f"{n}.png" for n in range(3)))
     write_csv(
-        tmp_path / "t.csv", ("image", "label", "Set"), [("0.png", "a", "Training"), ("1.png", "b", "TEST"), ("2.png", "a", "Validation")]
+        tmp_path / "t.csv",
+        ("image", "label", "Set"),
+        [("0.png", "a", "Training"), ("1.png", "b", "TEST"), ("2.png", "a", "Validation")],
     )
     assert read_samples(tmp_path).frame["split"].tolist() == ["train", "test", "val"]
 
@@ -322,7 +356,9 @@ def test_five_thousand_columns_are_put_in_at_once(tmp_path: Path) -> None:
 
 
 def test_spellings_of_a_known_class_are_one(tmp_path: Path) -> None:
-    samples = read_samples(tree(tmp_path, "Melanoma/0.png", "melanoma/1.png", "basal cell carcinoma/2.png", "Basal_Cell-Carcinoma/3.png"))
+    samples = read_samples(
+        tree(tmp_path, "Melanoma/0.png", "melanoma/1.png", "basal cell carcinoma/2.png", "Basal_Cell-Carcinoma/3.png")
+    )
     assert samples.labels.codes == ("basal cell carcinoma", "melanoma")
     assert samples.labels.classes[1].malignant is True
     assert samples.reading is not None
@@ -339,13 +375,22 @@ def test_spellings_of_an_unknown_class_are_warned_of(tmp_path: Path) -> None:
 def test_classes_csv_names_classes(tmp_path: Path) -> None:
     tree(tmp_path, *cross("AA|bb"))
     write_csv(
-        tmp_path / "classes.csv", ("code", "en", "zh", "malignant"), [("bb", "bad lesion", "坏", "malignant"), ("aa", "good", "", "benign")]
+        tmp_path / "classes.csv",
+        ("code", "en", "zh", "malignant"),
+        [("bb", "bad lesion", "坏", "malignant"), ("aa", "good", "", "benign")],
     )
     samples = read_samples(tmp_path)
-    assert [(c.code, c.en, c.zh, c.malignant) for c in samples.labels] == [("bb", "bad lesion", "坏", True), ("aa", "good", "good", False)]
+    assert [(c.code, c.en, c.zh, c.malignant) for c in samples.labels] == [
+        ("bb", "bad lesion", "坏", True),
+        ("aa", "good", "good", False),
+    ]
     assert set(samples.frame["label"]) == {"aa", "bb"}
     header = ("code", "name", "name_es", "Français", "pt_BR_name", "names_zh", "colour")
-    write_csv(tmp_path / "classes.csv", header, [("aa", "good", "bueno", "bon", "bom", "好", "red"), ("bb", "bad", "", "", "", "", "")])
+    write_csv(
+        tmp_path / "classes.csv",
+        header,
+        [("aa", "good", "bueno", "bon", "bom", "好", "red"), ("bb", "bad", "", "", "", "", "")],
+    )
     first, second = (samples := read_samples(tmp_path)).labels.classes
     assert (first.en, first.zh, first.names) == ("good", "好", {"es": "bueno", "fr": "bon", "pt-br": "bom"})
     assert (second.zh, second.names, second.name("es")) == ("bad", {}, "bad")
@@ -398,7 +443,11 @@ def test_the_cases_at_hand(shared_data: Path, case: str) -> None:
 
 def test_rows_that_lead_to_one_image_are_refused(tmp_path: Path) -> None:
     tree(tmp_path, "a/0.png", "a/1.png")
-    write_csv(tmp_path / "t.csv", ("path", "label"), [("/elsewhere/a/0.png", "x"), ("/elsewhere/b/0.png", "y"), ("a/1.png", "y")])
+    write_csv(
+        tmp_path / "t.csv",
+        ("path", "label"),
+        [("/elsewhere/a/0.png", "x"), ("/elsewhere/b/0.png", "y"), ("a/1.png", "y")],
+    )
     with pytest.raises(DataError, match=r"lead to the same image, a/0.png; write the folders"):
         read_samples(tmp_path)
 
@@ -461,12 +510,15 @@ def test_masks_beside_pictures_are_no_pictures(tmp_path: Path) -> None:
     assert set(folders.frame["path"]) == set(cross("images", "mel|nv"))
     assert folders.reading is not None
     assert folders.reading.ignored == {"lies in 'Ground_Truth': masks, no pictures": 4}
-    only = read_samples(tree(tmp_path / "only", *cross("masks", "mel|nv")))  # nothing beside them: a name like any other
+    # Nothing beside them: a name like any other.
+    only = read_samples(tree(tmp_path / "only", *cross("masks", "mel|nv")))
     assert len(only) == 4
 
 
 def test_one_split_folder_beside_others_of_the_same_classes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="train looks like a split, and inference beside it holds the same folders; name each"):
+    with pytest.raises(
+        DataError, match="train looks like a split, and inference beside it holds the same folders; name each"
+    ):
         read_samples(tree(tmp_path, *cross("train|inference", "mel|nv")))
 
 
@@ -480,12 +532,17 @@ def test_patients_in_more_than_one_part_are_told(tmp_path: Path) -> None:
     samples = read_samples(tmp_path)
     assert samples.shared_groups == 2
     assert samples.reading is not None
-    assert any(note.startswith("WARNING: 2 patients have images in more than one part") for note in samples.reading.notes)
+    assert any(
+        note.startswith("WARNING: 2 patients have images in more than one part") for note in samples.reading.notes
+    )
     assert split_samples(samples, "patient", fractions=(0.5, 0, 0.5)).shared_groups == 0
 
 
 def test_accents_in_other_bytes_and_names_of_one_disease(tmp_path: Path) -> None:
-    assert read_samples(tree(tmp_path / "a", "nævus a\u0303/0.png", "nævus ã/1.png", "x/2.png")).labels.codes == ("nævus ã", "x")
+    assert read_samples(tree(tmp_path / "a", "nævus a\u0303/0.png", "nævus ã/1.png", "x/2.png")).labels.codes == (
+        "nævus ã",
+        "x",
+    )
     samples = read_samples(tree(tmp_path / "b", *cross("mel|melanoma|nv")))
     assert samples.reading is not None
     assert samples.reading.notes[-1].startswith("WARNING: 'mel', 'melanoma' name one disease and are read as 2 classes")
@@ -493,7 +550,11 @@ def test_accents_in_other_bytes_and_names_of_one_disease(tmp_path: Path) -> None
 
 def test_a_table_beside_class_folders_tells_the_patients(tmp_path: Path) -> None:
     tree(tmp_path, *cross("mel|nv"))
-    write_csv(tmp_path / "who.csv", ("file", "Patient No", "age"), [("mel/0.png", "7", 30), ("nv/1.png", "7", 30), ("nv/0.png", "n/a", 40)])
+    write_csv(
+        tmp_path / "who.csv",
+        ("file", "Patient No", "age"),
+        [("mel/0.png", "7", 30), ("nv/1.png", "7", 30), ("nv/0.png", "n/a", 40)],
+    )
     samples = read_samples(tmp_path)
     assert samples.groups == GroupSource("column", "Patient No", 2)
     assert samples.frame.set_index("image")["group"].to_dict() == {
@@ -501,7 +562,10 @@ def test_a_table_beside_class_folders_tells_the_patients(tmp_path: Path) -> None
     }  # fmt: skip
     assert read_samples(tmp_path, group_by="age").groups == GroupSource("column", "age", 1)
     assert samples.reading is not None
-    assert samples.reading.notes[-2] == "the folders tell the classes, who.csv what else is known; 1 of 4 images have no row in it"
+    assert (
+        samples.reading.notes[-2]
+        == "the folders tell the classes, who.csv what else is known; 1 of 4 images have no row in it"
+    )
 
 
 def test_file_names_alone_may_tell_the_class(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ ISIC2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 ISIC2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
 
 
-def one_hot(path: Path, columns: Sequence[str], marks: dict[str, str], *, weights: dict[str, float] | None = None) -> None:
+def one_hot(
+    path: Path, columns: Sequence[str], marks: dict[str, str], *, weights: dict[str, float] | None = None
+) -> None:
     rows = [
         [image, *(float(c == mark) for c in columns), *([] if weights is None else [weights.get(image, 1.0)] * 2)]
         for image, mark in marks.items()
@@ -52,7 +54,9 @@ def test_isic2018_task3_with_all_parts_and_lesions(tmp_path: Path) -> None:
         one_hot(tmp_path / f"ISIC2018_Task3_{part}_GroundTruth.csv", ISIC2018, marks)
         pictures(tmp_path / f"ISIC2018_Task3_{part}_Input", list(marks))
     rows = [("A1", "HAM_1", "histo"), ("A2", "HAM_1", "histo"), ("A3", "HAM_2", "histo")]
-    write_csv(tmp_path / "ISIC2018_Task3_Training_LesionGroupings.csv", ("image", "lesion_id", "diagnosis_confirm_type"), rows)
+    write_csv(
+        tmp_path / "ISIC2018_Task3_Training_LesionGroupings.csv", ("image", "lesion_id", "diagnosis_confirm_type"), rows
+    )
     samples = read_samples(tmp_path)
     assert samples.frame["split"].tolist() == ["train"] * 3 + ["val", "test"]
     assert samples.frame["group"].tolist() == ["HAM_1", "HAM_1", "HAM_2", "B1", "C1"]
@@ -65,15 +69,28 @@ def test_isic2019_names_downsampled_images_either_way(tmp_path: Path) -> None:
     one_hot(tmp_path / "ISIC_2019_Test_GroundTruth.csv", ISIC2019, marks | {"ISIC_5": "DF"}, weights={"ISIC_5": 0.0})
     pictures(tmp_path / "ISIC_2019_Test_Input", ["ISIC_1_downsampled", "ISIC_2", "ISIC_3", "ISIC_4", "ISIC_5"])
     samples = read_samples(tmp_path)
-    assert samples.frame["path"].tolist() == [f"ISIC_2019_Test_Input/{n}.jpg" for n in ("ISIC_1_downsampled", "ISIC_2", "ISIC_3")]
+    assert samples.frame["path"].tolist() == [
+        f"ISIC_2019_Test_Input/{n}.jpg" for n in ("ISIC_1_downsampled", "ISIC_2", "ISIC_3")
+    ]
     assert samples.frame["label"].tolist() == ["nv", "mel", "scc"]
     assert ignored(samples)["class UNK, which is no diagnosis"] == 1
     assert ignored(samples)["no weight in the challenge's score"] == 1
 
 
-@pytest.mark.parametrize("table", ["ISIC_2020_Training_GroundTruth.csv", "ISIC_2020_Training_GroundTruth_v2.csv", "train.csv"])
+@pytest.mark.parametrize(
+    "table", ["ISIC_2020_Training_GroundTruth.csv", "ISIC_2020_Training_GroundTruth_v2.csv", "train.csv"]
+)
 def test_isic2020(tmp_path: Path, table: str) -> None:
-    header = ("image_name", "patient_id", "sex", "age_approx", "anatom_site_general_challenge", "diagnosis", "benign_malignant", "target")
+    header = (
+        "image_name",
+        "patient_id",
+        "sex",
+        "age_approx",
+        "anatom_site_general_challenge",
+        "diagnosis",
+        "benign_malignant",
+        "target",
+    )
     rows = [
         ("I1", "IP_1", "male", "45", "torso", "unknown", "benign", "0"),
         ("I2", "IP_1", "male", "45", "torso", "melanoma", "malignant", "1"),
@@ -91,7 +108,17 @@ def test_isic2020(tmp_path: Path, table: str) -> None:
 
 
 def archive(root: Path, rows: list[tuple[str, ...]]) -> Path:
-    header = ("isic_id", "attribution", "copyright_license", "age_approx", "diagnosis_1", "diagnosis_3", "lesion_id", "patient_id", "sex")
+    header = (
+        "isic_id",
+        "attribution",
+        "copyright_license",
+        "age_approx",
+        "diagnosis_1",
+        "diagnosis_3",
+        "lesion_id",
+        "patient_id",
+        "sex",
+    )
     write_csv(root / "metadata.csv", header, [(row[0], "x", "CC-0", "50", *row[1:], "male") for row in rows])
     pictures(root, [row[0] for row in rows])
     return root
@@ -123,8 +150,25 @@ def test_the_archives_rougher_diagnosis_where_the_finer_has_gaps(tmp_path: Path)
 
 
 def test_derm7pt(tmp_path: Path) -> None:
-    header = ("case_num", "diagnosis", "level_of_diagnostic_difficulty", "elevation", "location", "sex", "clinic", "derm", "case_id")
-    said = ["clark nevus", "melanoma (in situ)", "basal cell carcinoma", "lentigo", "seborrheic keratosis", "melanoma metastasis"]
+    header = (
+        "case_num",
+        "diagnosis",
+        "level_of_diagnostic_difficulty",
+        "elevation",
+        "location",
+        "sex",
+        "clinic",
+        "derm",
+        "case_id",
+    )
+    said = [
+        "clark nevus",
+        "melanoma (in situ)",
+        "basal cell carcinoma",
+        "lentigo",
+        "seborrheic keratosis",
+        "melanoma metastasis",
+    ]
     rows = [(n, name, "low", "flat", "back", "male", f"A/{n}c.jpg", f"A/{n}d.jpg", "") for n, name in enumerate(said)]
     write_csv(tmp_path / "meta" / "meta.csv", header, rows)
     for n in range(len(said)):

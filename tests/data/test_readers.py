@@ -66,13 +66,20 @@ def test_ham10000_joins_the_two_ids_of_one_photograph(tmp_path: Path) -> None:
         for lesion, image in [("A", "ISIC_0025226"), ("B", "ISIC_0030074"), ("B", "I1"), ("C", "I2")]
     ]
     frame = read_samples(ham(tmp_path, rows)).frame
-    assert frame.set_index("image")["group"].to_dict() == {"ISIC_0025226": "A", "ISIC_0030074": "A", "I1": "A", "I2": "C"}
+    assert frame.set_index("image")["group"].to_dict() == {
+        "ISIC_0025226": "A",
+        "ISIC_0030074": "A",
+        "I1": "A",
+        "I2": "C",
+    }
 
 
 def isic_official(root: Path, parts: tuple[str, ...] = ("Training", "Validation", "Test_v2")) -> Path:
     for number, part in enumerate(parts):
         rows = [(f"I{number}{n}", m, s) for n, (m, s) in enumerate([("1.0", "0.0"), ("0.0", "1.0"), ("0.0", "0.0")])]
-        write_csv(root / f"ISIC-2017_{part}_Part3_GroundTruth.csv", ("image_id", "melanoma", "seborrheic_keratosis"), rows)
+        write_csv(
+            root / f"ISIC-2017_{part}_Part3_GroundTruth.csv", ("image_id", "melanoma", "seborrheic_keratosis"), rows
+        )
         write_csv(
             root / f"ISIC-2017_{part}_Data" / f"ISIC-2017_{part}_Data_metadata.csv",
             ("image_id", "age_approximate", "sex"),
@@ -148,7 +155,11 @@ def test_dermamnist(tmp_path: Path, direct: bool) -> None:
     samples = read_samples(file if direct else tmp_path)
     assert samples.name == "dermamnist"
     assert len(samples) == 15
-    assert samples.frame.set_index("image")["label"][["train_00004", "train_00005", "test_00003"]].tolist() == ["mel", "nv", "df"]
+    assert samples.frame.set_index("image")["label"][["train_00004", "train_00005", "test_00003"]].tolist() == [
+        "mel",
+        "nv",
+        "df",
+    ]
     assert (samples.frame["split"] == samples.frame["official_split"]).all()
     row = samples.frame.index[samples.frame["image"] == "val_00002"][0]
     with np.load(file) as arrays:
@@ -255,10 +266,16 @@ def test_csv_names_files_or_stems(tmp_path: Path, image: str) -> None:
         ),
         (("image", "label"), [("p.png", "a"), ("q.png", "b")], "none of the 2 images in the table is there"),
         (("image", "label"), [("x.png", "a"), ("x.png", "b")], "must be unique; 'x.png'"),
-        (("image", "label", "split"), [("x.png", "a", "train"), ("y.png", "b", "tets")], "unknown split 'tets'; did you mean 'test'"),
+        (
+            ("image", "label", "split"),
+            [("x.png", "a", "train"), ("y.png", "b", "tets")],
+            "unknown split 'tets'; did you mean 'test'",
+        ),
     ],
 )
-def test_csv_that_cannot_be_used(tmp_path: Path, header: tuple[str, ...], rows: list[tuple[str, ...]], message: str) -> None:
+def test_csv_that_cannot_be_used(
+    tmp_path: Path, header: tuple[str, ...], rows: list[tuple[str, ...]], message: str
+) -> None:
     write_image(tmp_path / "x.png", 1)
     write_image(tmp_path / "y.png", 2)
     write_csv(tmp_path / "t.csv", header, rows)
@@ -278,7 +295,9 @@ def test_csv_that_is_none(tmp_path: Path) -> None:
 def test_missing_images_can_be_kept_or_skipped(tmp_path: Path) -> None:
     ham(tmp_path, HAM_ROWS)
     (tmp_path / "HAM10000_images_part_1" / "I1.jpg").unlink()
-    with pytest.raises(DataError, match="1 of 3 images in the table are missing, the first 'I1'; complete the download"):
+    with pytest.raises(
+        DataError, match="1 of 3 images in the table are missing, the first 'I1'; complete the download"
+    ):
         read_samples(tmp_path)
     assert read_samples(tmp_path, missing="skip").frame["image"].tolist() == ["I2", "I3"]
     kept = read_samples(tmp_path, missing="keep")
@@ -358,7 +377,11 @@ def test_isic2019_reads_one_hot_rows_lesions_and_leaves_unknown_out(tmp_path: Pa
     rows = [[image, *(f"{float(column == mark)}" for column in header[1:])] for image, mark in marks.items()]
     write_csv(tmp_path / "ISIC_2019_Training_GroundTruth.csv", header, rows)
     metadata = [("a", "55", "head/neck", "L1", "male"), ("b", "", "", "", ""), ("d", "40", "", "L1", "female")]
-    write_csv(tmp_path / "ISIC_2019_Training_Metadata.csv", ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"], metadata)
+    write_csv(
+        tmp_path / "ISIC_2019_Training_Metadata.csv",
+        ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"],
+        metadata,
+    )
     for seed, image in enumerate(marks):
         write_image(tmp_path / "ISIC_2019_Training_Input" / f"{image}.jpg", seed)
     frame = read_samples(tmp_path).frame

@@ -28,7 +28,9 @@ def patients() -> Samples:
             other = rng.random() < 0.1
             rows.append((f"{group}_{n}", "x", "a" if other else code, f"g{group}", "", False))
     samples = table({"a": 1, "b": 1, "c": 1})
-    return replace(samples, frame=pd.DataFrame(rows, columns=["image", "path", "label", "group", "split", "train_only"]))
+    return replace(
+        samples, frame=pd.DataFrame(rows, columns=["image", "path", "label", "group", "split", "train_only"])
+    )
 
 
 @pytest.mark.parametrize("protocol", ["image", "lesion", "patient"])
@@ -198,13 +200,17 @@ def test_no_split_file(tmp_path: Path) -> None:
 @given(sizes=st.lists(st.integers(1, 8), min_size=30, max_size=80), seed=st.integers(0, 10**6))
 def test_any_grouping_is_kept_whole_and_near_its_shares(sizes: list[int], seed: int) -> None:
     rows = [(f"{g}_{n}", "x", "ab"[g % 2], f"g{g}", "", False) for g, size in enumerate(sizes) for n in range(size)]
-    samples = replace(table({"a": 1, "b": 1}), frame=pd.DataFrame(rows, columns=["image", "path", "label", "group", "split", "train_only"]))
+    samples = replace(
+        table({"a": 1, "b": 1}),
+        frame=pd.DataFrame(rows, columns=["image", "path", "label", "group", "split", "train_only"]),
+    )
     split = split_samples(samples, "lesion", seed=seed)
     assert straddling(split) == 0
     counts = split.counts()
     for code in ("a", "b"):
         for part, share in (("train", 0.8), ("val", 0.1), ("test", 0.1)):
-            assert abs(counts.loc[code, part] - share * counts.loc[code, "total"]) <= 8  # never off by more than a group
+            # Never off by more than a group.
+            assert abs(counts.loc[code, part] - share * counts.loc[code, "total"]) <= 8
 
 
 def test_real_lesion_split(shared_data: Path) -> None:

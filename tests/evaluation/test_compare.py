@@ -94,7 +94,8 @@ def test_different_test_sets_are_refused() -> None:
     base = table(120, 4)
     part = base.subset(np.arange(100))
     with pytest.raises(
-        DataError, match=r"a and b were not judged on the same images \(120 and 100, 100 in both; image_0100 is only in a\)"
+        DataError,
+        match=r"a and b were not judged on the same images \(120 and 100, 100 in both; image_0100 is only in a\)",
     ):
         compare_runs({"a": base, "b": part})
     with pytest.raises(DataError, match="image_0100 is only in b"):
@@ -145,7 +146,13 @@ def test_run_folders_to_markdown_csv_and_json(tmp_path: Path) -> None:
     assert {r["protocol"] for r in rows if r["kind"] == "run"} == {"lesion"}
 
     written = comparison.write(tmp_path / "out" / "table.v1")
-    assert [p.name for p in written] == ["table.v1.md", "table.v1.csv", "table.v1.json", "table.v1_curves.png", "table.v1_curves.svg"]
+    assert [p.name for p in written] == [
+        "table.v1.md",
+        "table.v1.csv",
+        "table.v1.json",
+        "table.v1_curves.png",
+        "table.v1_curves.svg",
+    ]
     loaded = json.loads((tmp_path / "out" / "table.v1.json").read_text(encoding="utf-8"))
     assert loaded["pairs"][0]["differences"]["accuracy"]["value"] == pytest.approx(float(difference["value"]), abs=1e-6)
     assert loaded["runs"][1]["name"] == "se"

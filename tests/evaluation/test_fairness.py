@@ -5,7 +5,13 @@ import pandas as pd
 import pytest
 from evaluation_tables import table
 
-from lentigo.evaluation import PredictionTable, evaluate_predictions, make_predictions, malignant_score, subgroup_metrics
+from lentigo.evaluation import (
+    PredictionTable,
+    evaluate_predictions,
+    make_predictions,
+    malignant_score,
+    subgroup_metrics,
+)
 from lentigo.evaluation.fairness import divisions
 from lentigo.labels import HAM10000
 
@@ -48,7 +54,9 @@ def test_a_disadvantaged_subgroup_stands_out() -> None:
     spoiled = made.probabilities.copy()
     spoiled[tone == "dark"] = np.roll(spoiled[tone == "dark"], 1, axis=1)
     metadata = pd.DataFrame({"skin_tone": tone})
-    found = {s.value: s for s in subgroup_metrics(with_metadata(made.with_probabilities(spoiled), metadata), resamples=200)}
+    found = {
+        s.value: s for s in subgroup_metrics(with_metadata(made.with_probabilities(spoiled), metadata), resamples=200)
+    }
     assert found["dark"].apart
     assert found["dark"].gap.value < -0.5
     fair = {s.value: s for s in subgroup_metrics(with_metadata(made, metadata), resamples=200)}
@@ -60,7 +68,9 @@ def test_small_subgroups_are_marked_and_claim_nothing() -> None:
     site = np.array(["back"] * 197 + ["ear"] * 3)
     right = made.probabilities.copy()
     right[197:] = np.eye(7)[made.targets[197:]]
-    ear = subgroup_metrics(with_metadata(made.with_probabilities(right), pd.DataFrame({"site": site})), resamples=200)[1]
+    ear = subgroup_metrics(with_metadata(made.with_probabilities(right), pd.DataFrame({"site": site})), resamples=200)[
+        1
+    ]
     assert (ear.value, ear.images, ear.small, ear.apart) == ("ear", 3, True, False)
     assert ear.accuracy.value == 1
     assert ear.accuracy.low is not None
@@ -82,8 +92,22 @@ def test_bands_words_and_unknowns() -> None:
     found = divisions(metadata)
     assert found["age"].tolist() == ["under 30", "under 30", "30 to 44", "60 to 74", "75 and over", "not known"]
     assert found["sex"].tolist() == ["male", "female", "male", "not known", "not known", "not known"]
-    assert found["skin type (Fitzpatrick, as recorded)"].tolist() == ["type 1", "type 3", "not known", "not known", "type 6", "type 2"]
-    assert found["skin tone (estimated from the image)"].tolist() == ["very light", "light", "intermediate", "tan", "brown", "dark"]
+    assert found["skin type (Fitzpatrick, as recorded)"].tolist() == [
+        "type 1",
+        "type 3",
+        "not known",
+        "not known",
+        "type 6",
+        "type 2",
+    ]
+    assert found["skin tone (estimated from the image)"].tolist() == [
+        "very light",
+        "light",
+        "intermediate",
+        "tan",
+        "brown",
+        "dark",
+    ]
     assert "site" not in found  # all agree: nothing to divide by
 
 

@@ -32,7 +32,9 @@ def test_images_of_one_lesion_widen_the_interval() -> None:
     copies = np.repeat(right, 4)
 
     def width(groups: np.ndarray, values: np.ndarray) -> float:
-        samples = np.concatenate([w @ values / w.sum(axis=1) for w in Resampling.of(groups, resamples=1000, seed=0).weights()])
+        samples = np.concatenate(
+            [w @ values / w.sum(axis=1) for w in Resampling.of(groups, resamples=1000, seed=0).weights()]
+        )
         e = estimate(samples)
         assert e.low is not None
         assert e.high is not None
@@ -48,7 +50,9 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     hits = 0
     for i in range(200):
         values = (rng.random(80) < 0.8).astype(float)
-        samples = np.concatenate([w @ values / w.sum(axis=1) for w in Resampling.of(np.arange(80), resamples=300, seed=i).weights()])
+        samples = np.concatenate(
+            [w @ values / w.sum(axis=1) for w in Resampling.of(np.arange(80), resamples=300, seed=i).weights()]
+        )
         e = estimate(samples)
         hits += e.low is not None and e.high is not None and e.low <= 0.8 <= e.high
     assert 178 <= hits <= 199

@@ -11,7 +11,14 @@ from evaluation_tables import table
 from sklearn import metrics as reference
 
 from lentigo.errors import DataError
-from lentigo.evaluation import PredictionTable, apply_temperature, evaluate_predictions, malignant_score, operating_points, risk_coverage
+from lentigo.evaluation import (
+    PredictionTable,
+    apply_temperature,
+    evaluate_predictions,
+    malignant_score,
+    operating_points,
+    risk_coverage,
+)
 from lentigo.evaluation.intervals import Resampling
 from lentigo.evaluation.metrics import Counts, Ranking, confusion_matrix, predictive_values
 from lentigo.labels import HAM10000, HYPO, ISIC2017, LabelSet
@@ -40,7 +47,9 @@ def test_overall_figures_are_scikit_learns(made: PredictionTable, absent: tuple[
     assert overall["log_loss"].value == pytest.approx(reference.log_loss(y, p, labels=range(7)))
     assert overall["brier"].value == pytest.approx(((p - np.eye(7)[y]) ** 2).sum(axis=1).mean())
     present = sorted(set(y))
-    assert overall["macro_auc"].value == pytest.approx(np.mean([reference.roc_auc_score(y == k, p[:, k]) for k in present]))
+    assert overall["macro_auc"].value == pytest.approx(
+        np.mean([reference.roc_auc_score(y == k, p[:, k]) for k in present])
+    )
     assert overall["accuracy"].low is None  # no resamples, no interval
 
 
@@ -160,7 +169,9 @@ def test_temperature_changes_probabilities_only(made: PredictionTable) -> None:
     assert cooled.before_temperature["log_loss"].value == pytest.approx(plain.overall["log_loss"].value)
     assert cooled.before_temperature["ece"].value == pytest.approx(plain.overall["ece"].value)
     softened = apply_temperature(made.probabilities, 2.0)
-    assert cooled.overall["log_loss"].value == pytest.approx(reference.log_loss(made.targets, softened, labels=range(7)))
+    assert cooled.overall["log_loss"].value == pytest.approx(
+        reference.log_loss(made.targets, softened, labels=range(7))
+    )
     assert cooled.overall["accuracy"] == plain.overall["accuracy"]
     np.testing.assert_array_equal(cooled.confusion, plain.confusion)
 
@@ -205,7 +216,9 @@ def test_predictive_values_are_those_of_counted_lesions() -> None:
 
 def test_predictive_values_at_the_prevalence_of_the_table_are_its_own(made: PredictionTable) -> None:
     scores, positive = malignant_score(made.probabilities, made.targets, HAM10000) or (np.empty(0), np.empty(0))
-    found = evaluate_predictions(made, HAM10000, resamples=50, thresholds={"p": 0.4}, prevalence=float(positive.mean())).malignant
+    found = evaluate_predictions(
+        made, HAM10000, resamples=50, thresholds={"p": 0.4}, prevalence=float(positive.mean())
+    ).malignant
     assert found is not None
     flagged = scores >= 0.4
     (point,) = found.points
@@ -250,7 +263,10 @@ def test_labels_must_be_those_of_the_table(made: PredictionTable) -> None:
     with pytest.raises(DataError, match="are not those of label set isic2017"):
         evaluate_predictions(made, ISIC2017)
     shuffled = LabelSet("shuffled", HAM10000.classes[::-1])
-    assert evaluate_predictions(made, shuffled, resamples=0).malignant == evaluate_predictions(made, HAM10000, resamples=0).malignant
+    assert (
+        evaluate_predictions(made, shuffled, resamples=0).malignant
+        == evaluate_predictions(made, HAM10000, resamples=0).malignant
+    )
 
 
 def test_intervals_hold_the_value_and_the_seed_repeats_them(made: PredictionTable) -> None:
@@ -269,7 +285,9 @@ def test_intervals_hold_the_value_and_the_seed_repeats_them(made: PredictionTabl
 def test_numbers_for_json_have_no_nan(made: PredictionTable) -> None:
     import json
 
-    text = json.dumps(evaluate_predictions(without_classes(made, "df"), HAM10000, resamples=50).to_dict(), allow_nan=False)
+    text = json.dumps(
+        evaluate_predictions(without_classes(made, "df"), HAM10000, resamples=50).to_dict(), allow_nan=False
+    )
     back = json.loads(text)
     assert back["per_class"]["df"]["sensitivity"] == {"value": None, "low": None, "high": None}
     assert back["per_class"]["df"]["support"] == 0

@@ -116,7 +116,9 @@ def test_classes_are_told_from_numeric_metadata(tmp_path: Path) -> None:
 
 def test_odd_names_stay_text(tmp_path: Path) -> None:
     path = tmp_path / "test.csv"
-    path.write_text("image,path,group,target,nan,None\n007,p,1e5,nan,1,0\n008,p,NA,None,0.001,0.9985\n", encoding="utf-8-sig")
+    path.write_text(
+        "image,path,group,target,nan,None\n007,p,1e5,nan,1,0\n008,p,NA,None,0.001,0.9985\n", encoding="utf-8-sig"
+    )
     read = read_predictions(path)
     assert read.images.tolist() == ["007", "008"]
     assert read.groups.tolist() == ["1e5", "NA"]

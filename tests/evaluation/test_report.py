@@ -17,7 +17,15 @@ from PIL import Image
 
 from lentigo.bundle import OperatingPoint
 from lentigo.errors import DataError, OutputError
-from lentigo.evaluation import Calibration, evaluate_predictions, fit_temperature, maps_path, read_predictions, read_run, write_report
+from lentigo.evaluation import (
+    Calibration,
+    evaluate_predictions,
+    fit_temperature,
+    maps_path,
+    read_predictions,
+    read_run,
+    write_report,
+)
 from lentigo.evaluation import plots as drawing
 from lentigo.evaluation.report import _cautions, _reassurance
 from lentigo.labels import HAM10000
@@ -145,8 +153,19 @@ def test_metrics_json_names_everything_a_result_needs(folder: Path) -> None:
 
 
 def test_plots_lie_beside_the_page(folder: Path) -> None:
-    names = ("confusion", "roc", "precision_recall", "reliability", "risk_coverage", "malignant", "training", "selective")
-    assert {p.name for p in (folder / "report" / "plots").iterdir()} == {f"{n}.{s}" for n in names for s in ("png", "svg")}
+    names = (
+        "confusion",
+        "roc",
+        "precision_recall",
+        "reliability",
+        "risk_coverage",
+        "malignant",
+        "training",
+        "selective",
+    )
+    assert {p.name for p in (folder / "report" / "plots").iterdir()} == {
+        f"{n}.{s}" for n in names for s in ("png", "svg")
+    }
     for name in names:
         with Image.open(folder / "report" / "plots" / f"{name}.png") as image:
             assert min(image.size) > 500
@@ -207,8 +226,13 @@ LESIONS, PATIENTS = {"kind": "layout", "name": "lesion_id"}, {"kind": "column", 
     [
         ("test", {"protocol": "lesion", "groups": LESIONS}, "no lesion judged here was seen in training"),
         ("test", {"protocol": "patient", "groups": LESIONS}, "no lesion judged here was seen in training"),
-        ("test", {"protocol": "patient", "trained_on": 0, "groups": PATIENTS}, "no patient judged here was seen in training"),
-        ("test", {"protocol": "lesion", "data": "ham10000"}, "no lesion judged here was seen in training"),  # of before groups were kept
+        (
+            "test",
+            {"protocol": "patient", "trained_on": 0, "groups": PATIENTS},
+            "no patient judged here was seen in training",
+        ),
+        # Of before groups were kept.
+        ("test", {"protocol": "lesion", "data": "ham10000"}, "no lesion judged here was seen in training"),
         ("test", {"protocol": "lesion"}, "leak between the parts of the split cannot be excluded"),
         ("test", {"protocol": "patient", "groups": {"kind": "unknown", "name": ""}}, "Patients unknown."),
         ("test", {"protocol": "patient", "groups": PATIENTS | {"blank": 3}}, "Patients unknown."),
@@ -292,10 +316,14 @@ def test_the_same_files_give_the_same_report(tmp_path: Path) -> None:
 
 def test_images_inside_an_array_are_shown(tmp_path: Path) -> None:
     made = table(60, 8)
-    np.savez(tmp_path / "set.npz", test_images=np.random.default_rng(0).integers(0, 255, (60, 28, 28, 3), dtype=np.uint8))
+    np.savez(
+        tmp_path / "set.npz", test_images=np.random.default_rng(0).integers(0, 255, (60, 28, 28, 3), dtype=np.uint8)
+    )
     frame = made.frame.assign(path=[f"set.npz#test_images/{i}" for i in range(60)])
     frame.to_csv(tmp_path / "p.csv", index=False)
-    page = Page(write_report(tmp_path / "p.csv", resamples=20, data_root=tmp_path / "set.npz").index.read_text(encoding="utf-8"))
+    page = Page(
+        write_report(tmp_path / "p.csv", resamples=20, data_root=tmp_path / "set.npz").index.read_text(encoding="utf-8")
+    )
     assert page.tags["img"] > 0
     assert "No picture" not in page.text
 
@@ -309,7 +337,9 @@ def test_drawing_leaves_no_trace_behind() -> None:
 
 def test_curves_of_several_runs_are_labelled_once_each() -> None:
     log = pd.DataFrame({"epoch": [0, 1, 2], "val_loss": [1.0, 0.6, 0.5], "val_accuracy": [0.5, 0.7, 0.8]})
-    figure = drawing.training_curves({"caco": log, "se": log.assign(val_loss=[1.0, 0.6, math.nan]), "bare": log[["epoch"]]})
+    figure = drawing.training_curves(
+        {"caco": log, "se": log.assign(val_loss=[1.0, 0.6, math.nan]), "bare": log[["epoch"]]}
+    )
     for axes in figure.axes:
         assert sorted(t.get_text() for t in axes.texts) == ["caco", "se"]
         heights = [t.xy[1] for t in axes.texts]  # type: ignore[attr-defined]

@@ -1,4 +1,5 @@
-"""The browser's side of the parity gate: with the real Chromium where there is one, and with programs that stand in for it."""
+"""The browser's side of the parity gate: with the real Chromium where there is one, and with programs that stand in for
+it."""
 
 from __future__ import annotations
 
@@ -55,21 +56,32 @@ def stand_in(folder: Path, monkeypatch: pytest.MonkeyPatch, answer: str) -> None
     monkeypatch.setenv(CHROMIUM, str(program))
 
 
-def test_the_answers_of_the_page_come_back(tmp_path: Path, bundle: Bundle, static: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answers_of_the_page_come_back(
+    tmp_path: Path, bundle: Bundle, static: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     case = {"name": "blob", **dict.fromkeys(QUANTITIES, 0.25), "cam": None, "passed": False}
-    stand_in(tmp_path, monkeypatch, ANSWER.format(found=f"json.loads({json.dumps({'id': 1, 'ok': True, 'value': [case]})!r})"))
+    stand_in(
+        tmp_path,
+        monkeypatch,
+        ANSWER.format(found=f"json.loads({json.dumps({'id': 1, 'ok': True, 'value': [case]})!r})"),
+    )
     (found,) = ask_browser(bundle, static=static)
     assert found.name == "blob"
     assert found.differences == {**dict.fromkeys(QUANTITIES, 0.25), "cam": float("inf")}  # JSON has no infinity
 
 
 @pytest.mark.parametrize(
-    ("key", "is_the_bundles_fault"), [("modelUnloadable", True), ("goldenInvalid", True), ("wasmBlocked", False), ("bundleNewer", False)]
+    ("key", "is_the_bundles_fault"),
+    [("modelUnloadable", True), ("goldenInvalid", True), ("wasmBlocked", False), ("bundleNewer", False)],
 )
 def test_a_bundle_that_the_browser_cannot_open(
     tmp_path: Path, bundle: Bundle, static: Path, monkeypatch: pytest.MonkeyPatch, key: str, is_the_bundles_fault: bool
 ) -> None:
-    stand_in(tmp_path, monkeypatch, ANSWER.format(found={"ok": False, "error": {"key": key, "params": {"detail": "because"}}}))
+    stand_in(
+        tmp_path,
+        monkeypatch,
+        ANSWER.format(found={"ok": False, "error": {"key": key, "params": {"detail": "because"}}}),
+    )
     if is_the_bundles_fault:
         (found,) = ask_browser(bundle, static=static)
         assert found.differences == {"answer": float("inf")}
@@ -81,7 +93,10 @@ def test_a_bundle_that_the_browser_cannot_open(
 
 @pytest.mark.parametrize(
     ("answer", "says"),
-    [("sys.exit('no display')", r"ended at once \(no display\)"), ("import time; time.sleep(60)", "no answer from Chromium within 2 s")],
+    [
+        ("sys.exit('no display')", r"ended at once \(no display\)"),
+        ("import time; time.sleep(60)", "no answer from Chromium within 2 s"),
+    ],
 )
 def test_a_browser_that_does_not_answer(
     tmp_path: Path, bundle: Bundle, static: Path, monkeypatch: pytest.MonkeyPatch, answer: str, says: str
@@ -91,7 +106,9 @@ def test_a_browser_that_does_not_answer(
         ask_browser(bundle, static=static, seconds=2.0)
 
 
-def test_no_browser_is_said_or_refused(bundle: Bundle, static: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_browser_is_said_or_refused(
+    bundle: Bundle, static: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(CHROMIUM, str(tmp_path / "nothing"))
     report = check_parity(bundle)
     assert report.passed
@@ -115,10 +132,14 @@ def test_a_browser_that_differs_fails_the_gate(bundle: Bundle, monkeypatch: pyte
     assert [(d.runtime, d.case, d.quantity) for d in report.failures] == [("browser", "blob", "logits")]
 
 
-def test_the_built_app_in_chromium_gives_the_golden_answers(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_built_app_in_chromium_gives_the_golden_answers(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if os.environ.get(CHROMIUM) == "none":
         monkeypatch.delenv(CHROMIUM)
-    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))) or not list(STATIC.glob("assets/worker-*.js")):
+    if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))) or not list(
+        STATIC.glob("assets/worker-*.js")
+    ):
         pytest.skip("no Chromium here, or the app is not built (make app)")
     cases = ask_browser(bundle)
     assert [case.name for case in cases] == [case["name"] for case in bundle.golden["cases"]]

@@ -48,4 +48,6 @@ def test_a_bundle_of_own_data_has_the_name_of_its_run(tmp_path: Path, record: di
 def test_patients_on_both_sides_stand_in_the_card(tmp_path: Path) -> None:
     record = {"data": "folder", "groups": {"kind": "folder", "name": "patient"}, "shared_groups": 2}
     run = Run(tmp_path, parse_recipe({"name": "a-recipe"}), record)
-    assert other_notes(run) == ["2 patients have images in more than one part of the split: figures are too good for new patients."]
+    assert other_notes(run) == [
+        "2 patients have images in more than one part of the split: figures are too good for new patients."
+    ]

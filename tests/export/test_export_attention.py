@@ -52,7 +52,9 @@ def test_fills_up_only_what_the_runtime_would_not() -> None:
     for channels in (96, 240, 576):
         network = nn.Sequential(CaCo(channels).eval())
         deploy_attention(network)
-        hidden[channels] = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d) and m.out_channels != channels]
+        hidden[channels] = [
+            m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d) and m.out_channels != channels
+        ]
     assert hidden == {96: [6, 8], 240: [15, 8], 576: [36, 32]}  # 18 becomes 32
 
 
@@ -65,17 +67,22 @@ def test_training_goes_on_with_the_layers_it_had() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv3_small_caco", "mobilenetv3_small_se", "mobilenetv3_small_seco"])
 def test_the_runtime_keeps_its_blocks(name: str, tmp_path: Path) -> None:
-    """With the batch known, no map is unblocked to be multiplied: at most pooled lines and vectors are, for their small convolutions."""
+    """With the batch known, no map is unblocked to be multiplied: at most pooled lines and vectors are, for their small
+    convolutions."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.add_free_dimension_override_by_name(BATCH_AXIS, 2)
     options.log_severity_level = 4  # it warns that the optimised file fits this machine only
-    ort.InferenceSession(export_graph(create_network(name, classes=3), 224), options, providers=["CPUExecutionProvider"])
+    ort.InferenceSession(
+        export_graph(create_network(name, classes=3), 224), options, providers=["CPUExecutionProvider"]
+    )
     nodes = onnx.load(str(tmp_path / "optimised.onnx")).graph.node
     if not any(node.domain == "com.microsoft.nchwc" for node in nodes):
         pytest.skip("this machine's ONNX Runtime has no blocked layout")
     unblocked = {name for node in nodes if node.op_type == "ReorderOutput" for name in node.output}
-    products = [node.name for node in nodes if node.op_type in {"Mul", "MaxPool"} and unblocked.intersection(node.input)]
+    products = [
+        node.name for node in nodes if node.op_type in {"Mul", "MaxPool"} and unblocked.intersection(node.input)
+    ]
     assert len(products) <= 3, products  # those of the one layer with 120 channels, which fill no whole blocks
     assert not [node.name for node in nodes if node.op_type in {"Resize", "Concat", "Split", "ReduceMax"}]

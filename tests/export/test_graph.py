@@ -26,7 +26,8 @@ class Tiny(Network):
     def __init__(self, head: PooledHead | None) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            nn.Conv2d(3, 8, 3, stride=4, padding=1, bias=False), nn.BatchNorm2d(8), nn.SiLU(), nn.Conv2d(8, 12, 3, stride=4, padding=1),
+            nn.Conv2d(3, 8, 3, stride=4, padding=1, bias=False), nn.BatchNorm2d(8), nn.SiLU(), nn.Conv2d(8, 12, 3,
+            stride=4, padding=1),
         )  # fmt: skip
         self.head = head
         self.flat = nn.Linear(12 * (SIZE // 16) ** 2, CLASSES)

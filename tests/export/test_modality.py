@@ -22,7 +22,9 @@ def graph(size: int, output: str = "atypicality") -> bytes:
         helper.make_node("ReduceMean", ["image", "axes"], ["logits"], keepdims=0),
         helper.make_node("ReduceMean", ["image", "axes"], [output], keepdims=0),
     ]
-    model = helper.make_model(helper.make_graph(nodes, "g", [image], scores, [axes]), opset_imports=[helper.make_opsetid("", 18)])
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [image], scores, [axes]), opset_imports=[helper.make_opsetid("", 18)]
+    )
     model.ir_version = 9
     content: bytes = model.SerializeToString()
     return content
@@ -56,7 +58,8 @@ def test_the_score_is_raised_where_the_other_kind_is_likelier(size: int) -> None
     for kind, own in kinds:
         after = Session(append_modality(graph(size), kind, THRESHOLD))(images)
         expected = np.maximum(before["atypicality"], THRESHOLD + margins(images, own) - MARGIN[kind])
-        np.testing.assert_allclose(after["atypicality"], expected, atol=0.06)  # ONNX Runtime has its own rounding of the filter
+        # ONNX Runtime has its own rounding of the filter.
+        np.testing.assert_allclose(after["atypicality"], expected, atol=0.06)
         np.testing.assert_array_equal(after["logits"], before["logits"])
         assert set(after) == set(before)
 

@@ -25,7 +25,9 @@ class Small(Network):
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, stride=2), nn.ReLU())
         self.depthwise = nn.Sequential(nn.Conv2d(16, 16, 3, stride=2, padding=1, groups=16), nn.ReLU())
         self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(16, 16, 1), nn.Hardsigmoid())
-        self.wide = nn.Sequential(nn.Conv2d(16, 64, 1), nn.Hardswish(), nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.Hardswish())
+        self.wide = nn.Sequential(
+            nn.Conv2d(16, 64, 1), nn.Hardswish(), nn.Conv2d(64, 64, 3, stride=2, padding=1), nn.Hardswish()
+        )
         self.head = PooledHead(64, 3, hidden=128, activation=nn.Hardswish())
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -61,7 +63,9 @@ def test_float16_halves_the_file_and_keeps_the_arithmetic(content: bytes) -> Non
     small = store_float16(content)
     assert len(small) < 0.56 * len(content)
     model = onnx.load_from_string(small)
-    assert {t.data_type for t in model.graph.initializer if len(t.dims) >= 2 and np.prod(t.dims) >= 256} == {onnx.TensorProto.FLOAT16}
+    assert {t.data_type for t in model.graph.initializer if len(t.dims) >= 2 and np.prod(t.dims) >= 256} == {
+        onnx.TensorProto.FLOAT16
+    }
     image = batches(1)[0]
     before, after = Session(content)(image), Session(small)(image)
     assert before.keys() == after.keys()
@@ -100,7 +104,9 @@ def test_int8_quantises_convolutions_over_maps_and_nothing_else(content: bytes) 
     stored = quantise_int8(content, batches())
     assert len(stored) < 0.45 * len(content)
     found = kernels(stored)
-    quantised = {name: entry for name, entry in found.items() if entry[0] is not None and entry[0].op_type == "DequantizeLinear"}
+    quantised = {
+        name: entry for name, entry in found.items() if entry[0] is not None and entry[0].op_type == "DequantizeLinear"
+    }
     assert len(found) == 5
     assert 2 <= len(quantised) <= 4  # never the one of the gate, which sees pooled maps
     for node, tensors in quantised.values():
@@ -148,13 +154,16 @@ def variant(weights: str, accuracy: float) -> Variant:
     return Variant(weights, b"", accuracy, 1.0, 200)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("accuracy", "passes"), [(0.80, True), (0.82, True), (0.795, True), (0.7949, False), (0.5, False)])
+@pytest.mark.parametrize(
+    ("accuracy", "passes"), [(0.80, True), (0.82, True), (0.795, True), (0.7949, False), (0.5, False)]
+)
 def test_the_gate_allows_half_a_point(accuracy: float, passes: bool) -> None:
     if passes:
         assert check_drop(variant("fp32", 0.80), variant("int8", accuracy)) == pytest.approx(0.80 - accuracy)
         return
     with pytest.raises(
-        BundleError, match=r"int8 weights are refused: .*200 validation images falls from 80\.00% to .* points; at most 0\.50"
+        BundleError,
+        match=r"int8 weights are refused: .*200 validation images falls from 80\.00% to .* points; at most 0\.50",
     ):
         check_drop(variant("fp32", 0.80), variant("int8", accuracy))
 

@@ -193,7 +193,9 @@ def change(bundle: Bundle, folder: Path, edit: Callable[[dict], None]) -> Bundle
         ("cam", lambda case: case.__setitem__("cam", None)),
     ],
 )
-def test_parity_finds_every_kind_of_difference(bundle: Bundle, tmp_path: Path, quantity: str, edit: Callable[[dict], None]) -> None:  # type: ignore[type-arg]
+def test_parity_finds_every_kind_of_difference(
+    bundle: Bundle, tmp_path: Path, quantity: str, edit: Callable[[dict], None]
+) -> None:  # type: ignore[type-arg]
     changed = change(bundle, tmp_path / "b", lambda golden: edit(golden["cases"][1]))
     failures = check_parity(changed).failures
     assert {(d.case.removesuffix(" (batch)"), d.quantity) for d in failures} == {("portrait", quantity)}
@@ -211,7 +213,9 @@ def test_golden_vectors_of_another_form_are_refused(bundle: Bundle, tmp_path: Pa
             check_parity(change(bundle, tmp_path / str(number), edit))
 
 
-def test_a_bundle_that_fails_its_golden_answers_is_not_written(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_that_fails_its_golden_answers_is_not_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     honest = write.make_golden
 
     def wrong(*args: object, **options: object) -> bytes:
@@ -220,17 +224,24 @@ def test_a_bundle_that_fails_its_golden_answers_is_not_written(run: Path, tmp_pa
         return json.dumps(golden).encode()
 
     monkeypatch.setattr(write, "make_golden", wrong)
-    with pytest.raises(BundleError, match=r"does not give its golden answers and is not written: 2 of .* the worst logits of 'landscape'"):
+    with pytest.raises(
+        BundleError,
+        match=r"does not give its golden answers and is not written: 2 of .* the worst logits of 'landscape'",
+    ):
         export_run(run, tmp_path / "out" / "bundle", resamples=0, cache=tiny_cache())
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("weights", ["fp16", "int8"])
-def test_smaller_weights(run: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str) -> None:
+def test_smaller_weights(
+    run: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
     # After one epoch on a few phantoms answers are near chance, and rounding moves some of 21 images either way.
     monkeypatch.setattr(write, "check_drop", partial(check_drop, max_drop=1.0))
     images = {"data": tiny_data(), "cache": tiny_cache()}
-    small = export_run(run, tmp_path / "b", weights=weights, resamples=0, about=About(name="small", title="A small one"), **images)
+    small = export_run(
+        run, tmp_path / "b", weights=weights, resamples=0, about=About(name="small", title="A small one"), **images
+    )
     assert small.spec.weights == weights
     assert (small.spec.name, small.spec.title) == ("small", "A small one")
     assert small.model.stat().st_size < 0.56 * bundle.model.stat().st_size
@@ -240,7 +251,11 @@ def test_smaller_weights(run: Path, bundle: Bundle, tmp_path: Path, monkeypatch:
 
 def test_a_variant_that_loses_accuracy_is_refused(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     accuracies = {"fp32": 0.80, "int8": 0.79}
-    monkeypatch.setattr(write, "measure_variant", lambda kind, content, batches, targets: Variant(kind, content, accuracies[kind], 1.0, 21))
+    monkeypatch.setattr(
+        write,
+        "measure_variant",
+        lambda kind, content, batches, targets: Variant(kind, content, accuracies[kind], 1.0, 21),
+    )
     with pytest.raises(BundleError, match=r"int8 weights are refused: .* from 80\.00% to 79\.00% \(1\.00 points"):
         export_run(run, tmp_path / "b", weights="int8", data=tiny_data(), cache=tiny_cache(), resamples=0)
     assert list(tmp_path.iterdir()) == []

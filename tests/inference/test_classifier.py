@@ -62,7 +62,9 @@ def test_outputs_of_a_batch(classifier: Classifier) -> None:
     np.testing.assert_allclose(outputs.probabilities, softmax(outputs.logits, 1.5))
     np.testing.assert_allclose(outputs.probabilities.sum(axis=1), 1.0)
     for i in range(5):
-        np.testing.assert_allclose(classifier.run(pixels[i : i + 1]).probabilities[0], outputs.probabilities[i], atol=1e-6)
+        np.testing.assert_allclose(
+            classifier.run(pixels[i : i + 1]).probabilities[0], outputs.probabilities[i], atol=1e-6
+        )
 
 
 def test_softmax_is_stable_and_tempered() -> None:
@@ -284,12 +286,10 @@ def test_load_by_path_run_folder_and_name(bundle: Bundle, tmp_path: Path, monkey
 def test_importing_lentigo_is_instant_and_predicting_needs_no_torch(bundle: Bundle, tmp_path: Path) -> None:
     blob_image(0).save(tmp_path / "a.png")
     program = (
-        "import sys, lentigo\n"
-        "heavy = {'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'pyarrow'}\n"
-        "assert not {'numpy', 'PIL', 'onnxruntime', 'pydantic'} & set(sys.modules), 'import lentigo must load nothing'\n"
-        f"print(lentigo.load({str(bundle.path)!r}).predict({str(tmp_path / 'a.png')!r}).label)\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-        "assert 'rich' not in sys.modules\n"
+        "import sys, lentigo\nheavy = {'torch', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'pyarrow'}\nassert not"
+        " {'numpy', 'PIL', 'onnxruntime', 'pydantic'} & set(sys.modules), 'import lentigo must load"
+        f" nothing'\nprint(lentigo.load({str(bundle.path)!r}).predict({str(tmp_path / 'a.png')!r}).label)\nassert not"
+        " heavy & set(sys.modules), heavy & set(sys.modules)\nassert 'rich' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
-"""Bundles on the hub: pushed and loaded through a local server that speaks its API, damaged, moved, offline and refused."""
+"""Bundles on the hub: pushed and loaded through a local server that speaks its API, damaged, moved, offline and
+refused."""
 
 from __future__ import annotations
 
@@ -55,7 +56,9 @@ class Hub(ThreadingHTTPServer):
     def commit(self, repo: str, files: dict[str, bytes], ref: str = "main") -> str:
         parent = self.commits.get(self.refs[repo].get(ref, ""), {})
         merged = {**parent, **files}
-        digest = hashlib.sha1(json.dumps({k: hashlib.sha1(v).hexdigest() for k, v in merged.items()}).encode()).hexdigest()
+        digest = hashlib.sha1(
+            json.dumps({k: hashlib.sha1(v).hexdigest() for k, v in merged.items()}).encode()
+        ).hexdigest()
         self.commits[digest] = merged
         self.refs[repo][ref] = digest
         return digest
@@ -141,7 +144,9 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(200, {})
         elif "preupload" in parts:
             names = [file["path"] for file in json.loads(body)["files"]]
-            modes = [{"uploadMode": "lfs" if name.endswith(".onnx") else "regular", "shouldIgnore": False} for name in names]
+            modes = [
+                {"uploadMode": "lfs" if name.endswith(".onnx") else "regular", "shouldIgnore": False} for name in names
+            ]
             self.answer(200, {"files": [{"path": name, **mode} for name, mode in zip(names, modes, strict=True)]})
         elif path.endswith("/info/lfs/objects/batch"):
             wanted = json.loads(body)["objects"]
@@ -151,8 +156,14 @@ class Handler(BaseHTTPRequestHandler):
             self.take_commit("/".join(parts[2:4]), parts[-1], [json.loads(line) for line in body.splitlines()])
 
     def take_commit(self, repo: str, ref: str, lines: list[dict[str, Any]]) -> None:
-        files = {line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"}
-        files |= {line["value"]["path"]: self.server.objects[line["value"]["oid"]] for line in lines if line["key"] == "lfsFile"}
+        files = {
+            line["value"]["path"]: base64.b64decode(line["value"]["content"]) for line in lines if line["key"] == "file"
+        }
+        files |= {
+            line["value"]["path"]: self.server.objects[line["value"]["oid"]]
+            for line in lines
+            if line["key"] == "lfsFile"
+        }
         sha = self.server.commit(repo, files, ref)
         self.answer(200, {"success": True, "commitOid": sha, "commitUrl": f"{self.server.url}/{repo}/commit/{sha}"})
 
@@ -164,7 +175,11 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.url)
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(
+        huggingface_hub.constants,
+        "HUGGINGFACE_CO_URL_TEMPLATE",
+        server.url + "/{repo_id}/resolve/{revision}/{filename}",
+    )
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)  # another protocol, on another host
     yield server
@@ -314,7 +329,9 @@ def test_the_library_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
         find_bundle("hf://someone/tiny")
 
 
-def test_push_and_load_on_the_command_line(hub: Hub, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_push_and_load_on_the_command_line(
+    hub: Hub, bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run("push", "someone/tiny", str(bundle.path)) == 0
     address = capsys.readouterr().out.split()[-1]
     surroundings = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home")}

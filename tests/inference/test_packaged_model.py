@@ -1,4 +1,5 @@
-"""The packaged models: whole, small, equal to their golden vectors, and as good as their cards say on images they never saw."""
+"""The packaged models: whole, small, equal to their golden vectors, and as good as their cards say on images they never
+saw."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ def test_these_are_the_packaged_models() -> None:
 
 
 def test_the_oldest_onnx_runtime_reads_it(bundle: Bundle) -> None:
-    """ONNX Runtime 1.20, the least that pyproject.toml asks for, is built with ONNX 1.16.1 (its compatibility table)."""
+    """ONNX Runtime 1.20, the least that pyproject.toml asks for, is built with ONNX 1.16.1 (its compatibility
+    table)."""
     assert '"onnxruntime>=1.20"' in (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
     ir_version, opset = next(row[1:3] for row in onnx.helper.VERSION_TABLE if row[0] == "1.16.1")
     model = onnx.load(bundle.model)
@@ -59,7 +61,12 @@ def test_it_gives_its_golden_answers(bundle: Bundle) -> None:
 
 
 def test_the_card_says_what_it_must(bundle: Bundle) -> None:
-    for text in ("Not a medical device", bundle.spec.data_licence.split(";")[0], "Limitations", bundle.spec.provenance.fingerprint[:16]):
+    for text in (
+        "Not a medical device",
+        bundle.spec.data_licence.split(";")[0],
+        "Limitations",
+        bundle.spec.provenance.fingerprint[:16],
+    ):
         assert text in bundle.card
 
 

@@ -1,4 +1,5 @@
-"""`lentigo predict` when the world is against it: a full disk, a folder that cannot be read, a model that vanishes; nothing is lost."""
+"""`lentigo predict` when the world is against it: a full disk, a folder that cannot be read, a model that vanishes;
+nothing is lost."""
 
 from __future__ import annotations
 
@@ -58,7 +59,8 @@ def listed(path: Path) -> list[str]:
 
 NAMES = [f"{seed:02}.png" for seed in range(12)]
 SMALL_DISK = (
-    "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900)); "
+    "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+    " resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900)); "
 )
 
 
@@ -104,7 +106,9 @@ def test_a_disk_that_is_full_at_the_very_end_loses_no_row(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
-def test_a_device_without_room_is_told(bundle: Bundle, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_device_without_room_is_told(
+    bundle: Bundle, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "out.csv.part").symlink_to("/dev/full")
     code, errors = predict(capsys, pictures, "--model", bundle.path, "--out", tmp_path / "out.csv")
     assert code == 2
@@ -190,7 +194,9 @@ def test_broken_files_alone_end_with_2_and_among_good_ones_with_0(
     assert sorted(listed(out)) == sorted([*expected, *NAMES])
 
 
-def test_a_place_that_cannot_be_written(bundle: Bundle, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_place_that_cannot_be_written(
+    bundle: Bundle, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").write_bytes(b"")
     code, errors = predict(capsys, pictures, "--model", bundle.path, "--out", tmp_path / "file" / "out.csv")
     assert code == 2

@@ -1,4 +1,5 @@
-"""The engine on Ray Data: the local engine's rows from two nodes, from an object store, after a stop, and after the loss of a node."""
+"""The engine on Ray Data: the local engine's rows from two nodes, from an object store, after a stop, and after the
+loss of a node."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Any]:
-    """An object store on this machine with an empty bucket; clusters inherit where it is. None where there is nothing to make one with."""
+    """An object store on this machine with an empty bucket; clusters inherit where it is. None where there is nothing
+    to make one with."""
     try:
         import boto3
         from moto.server import ThreadedMotoServer
@@ -52,7 +54,12 @@ def store() -> Iterator[Any]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     address = f"http://127.0.0.1:{server.get_host_and_port()[1]}"
-    place = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_DEFAULT_REGION": "us-east-1"}
+    place = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "k",
+        "AWS_SECRET_ACCESS_KEY": "s",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in place.items():
             patch.setenv(name, value)
@@ -71,7 +78,9 @@ def cluster(store: object) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     memory = 200 * 2**20
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory, "include_dashboard": False})
+    nodes = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": memory, "include_dashboard": False}
+    )
     nodes.second = nodes.add_node(num_cpus=1, object_store_memory=memory)
     nodes.wait_for_nodes()
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
@@ -92,7 +101,9 @@ def assert_same(found: Path, expected: Path) -> None:
     for row, other in zip(rows, wanted, strict=True):
         assert list(row) == list(other)
         numbers = [column for column in row if column != "path" and is_number(row[column])]
-        assert {column: row[column] for column in row if column not in numbers} == {c: other[c] for c in other if c not in numbers}
+        assert {column: row[column] for column in row if column not in numbers} == {
+            c: other[c] for c in other if c not in numbers
+        }
         assert (set(CODES) <= set(numbers)) == (not row["error"])
         np.testing.assert_allclose([float(row[c]) for c in numbers], [float(other[c]) for c in numbers], atol=1e-5)
 
@@ -117,7 +128,9 @@ def test_two_nodes_give_the_rows_of_the_local_engine(images: Path, classifier: C
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_a_stopped_run_goes_on(images: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_goes_on(
+    images: Path, classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(distributed, "BLOCK", 4)
     monkeypatch.setattr(distributed, "CHUNK", 4)
     out, good = tmp_path / "out.parquet", images / "a"
@@ -156,7 +169,8 @@ def test_object_stores_are_read(store: Any, images: Path, classifier: Classifier
     predict_paths(classifier, images, out=tmp_path / "local.csv", progress=False)
     local = {row["path"].removeprefix(f"{images}/"): row for row in read_csv(tmp_path / "local.csv")}
     rows = read_csv(tmp_path / "s3.csv")
-    order = [name for name in local if Path(name) in names]  # pipes, dangling links and empty files are not in the store
+    # Pipes, dangling links and empty files are not in the store.
+    order = [name for name in local if Path(name) in names]
     assert [row["path"].removeprefix("s3://photos/set/") for row in rows] == order
     for row in rows:
         other = local[row["path"].removeprefix("s3://photos/set/")]
@@ -244,7 +258,9 @@ def test_a_row_that_comes_twice_is_taken_once_and_a_missing_one_is_told() -> Non
 
 def test_what_the_engine_does_not_do_is_said_at_once(images: Path, classifier: Classifier, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    with pytest.raises(DataError, match=r"s3://b/x: an address, not a path; add --engine ray \(pip install 'lentigo\[ray\]'\)"):
+    with pytest.raises(
+        DataError, match=r"s3://b/x: an address, not a path; add --engine ray \(pip install 'lentigo\[ray\]'\)"
+    ):
         predict_paths(classifier, "s3://b/x", out=out, progress=False)
     with pytest.raises(DataError, match="unknown engine 'rai'; did you mean 'ray'"):
         predict_paths(classifier, images, out=out, progress=False, engine="rai")

@@ -71,7 +71,18 @@ def paths(sources: object) -> list[str]:
 
 def test_folder_is_sorted_and_skips_what_is_no_image(folder: Path) -> None:
     found = [Path(p).relative_to(folder).as_posix() for p in paths(folder)]
-    assert found == ["0.png", "3.png", "6.png", "9.png", "a/1.png", "a/4.png", "a/7.png", "b/c/2.png", "b/c/5.png", "b/c/8.png"]
+    assert found == [
+        "0.png",
+        "3.png",
+        "6.png",
+        "9.png",
+        "a/1.png",
+        "a/4.png",
+        "a/7.png",
+        "b/c/2.png",
+        "b/c/5.png",
+        "b/c/8.png",
+    ]
     assert Sources(folder).count() == 10
 
 
@@ -102,7 +113,9 @@ def test_archives_and_arrays_give_the_same_answers(folder: Path, tmp_path: Path,
     pixels = np.stack([np.asarray(Image.open(name)) for name in names])
     np.save(tmp_path / "set.npy", pixels)
     np.savez(tmp_path / "set.npz", images=pixels)
-    np.savez_compressed(tmp_path / "many.npz", train_images=pixels[:4], train_labels=np.zeros(4), test_images=pixels[4:])
+    np.savez_compressed(
+        tmp_path / "many.npz", train_images=pixels[:4], train_labels=np.zeros(4), test_images=pixels[4:]
+    )
 
     def answers(source: Path) -> dict[str, tuple[float, ...]]:
         rows: list[Row] = []
@@ -191,7 +204,9 @@ def test_lists_are_checked_before_anything_is_written(tmp_path: Path, classifier
     assert [p.name for p in tmp_path.iterdir()] == ["list.csv"]
 
 
-def test_an_unreadable_folder_becomes_a_row(folder: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreadable_folder_becomes_a_row(
+    folder: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = os.scandir
 
     def scandir(path: str) -> object:
@@ -257,7 +272,10 @@ def test_all_formats_hold_the_same(folder: Path, classifier: Classifier, tmp_pat
     assert list(records[0]) == COLUMNS
     assert len(rows) == 11
     for row, record in zip(rows, records, strict=True):
-        assert row == {key: "" if value is None else f"{value:.9g}" if isinstance(value, float) else value for key, value in record.items()}
+        assert row == {
+            key: "" if value is None else f"{value:.9g}" if isinstance(value, float) else value
+            for key, value in record.items()
+        }
 
 
 def test_every_kind_of_broken_file_becomes_a_clear_row(tmp_path: Path, classifier: Classifier) -> None:
@@ -280,14 +298,17 @@ def test_every_kind_of_broken_file_becomes_a_clear_row(tmp_path: Path, classifie
 
 
 AWKWARD = [
-    'comma, quote".png', "皮肤 图.png", "line\nbreak.png", "carriage\rreturn.png", "both\r\n.png", "\rfirst.png", "\ttab.png", '".png',
-    "\x1b[2Jescape.png", "\u202egnp.png", "\u2028separator\x85.png", "[bold]x[red].png", "'plain'.png", "'=apostrophe.png",
-    "=cmd|' C calc'!A0.png", "+1+1.png", "-2+3.png", "@SUM(A1).png", "-7.png", "＝wide.png",
+    'comma, quote".png', "皮肤 图.png", "line\nbreak.png", "carriage\rreturn.png", "both\r\n.png",
+    "\rfirst.png", "\ttab.png", '".png',
+    "\x1b[2Jescape.png", "\u202egnp.png", "\u2028separator\x85.png", "[bold]x[red].png", "'plain'.png",
+    "'=apostrophe.png", "=cmd|' C calc'!A0.png", "+1+1.png", "-2+3.png", "@SUM(A1).png", "-7.png", "＝wide.png",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_awkward_names_survive_every_format(suffix: str, tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_awkward_names_survive_every_format(
+    suffix: str, tmp_path: Path, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = sorted(AWKWARD)
     if sys.platform == "linux":
         names.append(os.fsdecode(b"not-utf8-\xff.png"))
@@ -296,7 +317,12 @@ def test_awkward_names_survive_every_format(suffix: str, tmp_path: Path, classif
     for name in names:
         Path(name).write_bytes(png_bytes(blob_image(0)) if name != "-7.png" else b"broken")
     out = tmp_path / f"out.{suffix}"
-    assert predict_paths(classifier, [*map(Path, names)], out=out, progress=False, heatmaps=tmp_path / "maps", batch=4).failed == 1
+    assert (
+        predict_paths(
+            classifier, [*map(Path, names)], out=out, progress=False, heatmaps=tmp_path / "maps", batch=4
+        ).failed
+        == 1
+    )
     expected = [name.encode("utf-8", "backslashreplace").decode() for name in names]
     assert [row["path"] for row in read_back(out)] == expected
     first = out.read_bytes()
@@ -366,7 +392,9 @@ def test_wrong_arguments(folder: Path, classifier: Classifier, tmp_path: Path, m
         predict_paths(classifier, folder, out=tmp_path / "out.parquet", progress=False)
 
 
-def test_progress_is_shown_on_standard_error(folder: Path, classifier: Classifier, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_shown_on_standard_error(
+    folder: Path, classifier: Classifier, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert predict_paths(classifier, folder, progress=True).images == 10
     assert capsys.readouterr().out == ""
 
@@ -394,7 +422,9 @@ def test_no_more_than_a_few_chunks_are_under_way(classifier: Classifier) -> None
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_interrupt_leaves_a_valid_table_and_resume_goes_on(suffix: str, folder: Path, classifier: Classifier, tmp_path: Path) -> None:
+def test_interrupt_leaves_a_valid_table_and_resume_goes_on(
+    suffix: str, folder: Path, classifier: Classifier, tmp_path: Path
+) -> None:
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     out, whole = tmp_path / f"out.{suffix}", tmp_path / f"whole.{suffix}"
@@ -423,11 +453,24 @@ def test_interrupt_leaves_a_valid_table_and_resume_goes_on(suffix: str, folder: 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="other signals there")
 @pytest.mark.parametrize(
-    ("kept", "said"), [(True, "the rows so far are in {out}; go on with --resume"), (False, "no rows were kept; --out FILE keeps them")]
+    ("kept", "said"),
+    [(True, "the rows so far are in {out}; go on with --resume"), (False, "no rows were kept; --out FILE keeps them")],
 )
 def test_ctrl_c_says_where_the_rows_are(kept: bool, said: str, folder: Path, bundle: Bundle, tmp_path: Path) -> None:
     out, maps = tmp_path / "out.csv", tmp_path / "maps"
-    command = [sys.executable, "-m", "lentigo", "predict", "-", "--model", str(bundle.path), "--batch", "1", "--heatmaps", str(maps)]
+    command = [
+        sys.executable,
+        "-m",
+        "lentigo",
+        "predict",
+        "-",
+        "--model",
+        str(bundle.path),
+        "--batch",
+        "1",
+        "--heatmaps",
+        str(maps),
+    ]
     with subprocess.Popen(
         [*command, *(["--out", str(out)] if kept else [])], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -516,7 +559,9 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(sys.platform == "win32", reason="no file-size limit there")
 def test_a_full_disk_keeps_what_was_done(folder: Path, bundle: Bundle, classifier: Classifier, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    done = subprocess.run([sys.executable, "-c", PROGRAM, bundle.path, folder, out, "full"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, bundle.path, folder, out, "full"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2, done.stderr
     assert "cannot be written" in done.stdout
     assert "go on with --resume" in done.stdout

@@ -32,7 +32,9 @@ def test_what_is_left_is_what_onnx_itself_would_leave(name: str, tmp_path: Path)
     onnx.checker.check_model(pruned, full_check=True)
     onnx.utils.extract_model(str(path), str(tmp_path / "expected.onnx"), ["image"], names)
     expected = onnx.load(tmp_path / "expected.onnx")
-    assert [node.SerializeToString() for node in pruned.graph.node] == [node.SerializeToString() for node in expected.graph.node]
+    assert [node.SerializeToString() for node in pruned.graph.node] == [
+        node.SerializeToString() for node in expected.graph.node
+    ]
     assert len(pruned.graph.node) < len(whole.graph.node)
     assert [output.name for output in pruned.graph.output] == names
     assert (pruned.ir_version, list(pruned.opset_import), pruned.producer_name) == (
@@ -63,7 +65,10 @@ def endless(model: onnx.ModelProto) -> None:
         [helper.make_node("Identity", ["go_on"], ["again"]), helper.make_node("Abs", ["x"], ["y"])],
         "body",
         rounds,
-        [helper.make_tensor_value_info("again", TensorProto.BOOL, []), helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("y", TensorProto.FLOAT, None),
+        ],
     )
     model.graph.initializer.append(helper.make_tensor("rounds", TensorProto.INT64, [], [2**62]))
     model.graph.initializer.append(helper.make_tensor("yes", TensorProto.BOOL, [], [True]))
@@ -73,7 +78,9 @@ def endless(model: onnx.ModelProto) -> None:
 
 
 def branching(model: onnx.ModelProto) -> None:
-    branch = helper.make_graph([helper.make_node("Identity", ["image"], ["c"])], "b", [], [helper.make_tensor_value_info("c", 1, None)])
+    branch = helper.make_graph(
+        [helper.make_node("Identity", ["image"], ["c"])], "b", [], [helper.make_tensor_value_info("c", 1, None)]
+    )
     model.graph.node.insert(0, helper.make_node("If", ["image"], ["unused"], then_branch=branch, else_branch=branch))
 
 
@@ -88,7 +95,9 @@ def foreign(model: onnx.ModelProto) -> None:
 
 def function(model: onnx.ModelProto) -> None:
     node = helper.make_node("Loop", ["x"], ["y"])
-    model.functions.append(helper.make_function("local", "Endless", ["x"], ["y"], [node], [helper.make_opsetid("", 18)]))
+    model.functions.append(
+        helper.make_function("local", "Endless", ["x"], ["y"], [node], [helper.make_opsetid("", 18)])
+    )
 
 
 def elsewhere(model: onnx.ModelProto) -> None:
@@ -154,7 +163,10 @@ def test_a_classifier_without_maps_answers_the_same(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.embedding, other.embedding)
     assert one.cam is not None
     assert other.cam is None
-    names = [output.name for output in onnxruntime.InferenceSession(keep_outputs(bundle.model.read_bytes(), ["logits"])).get_outputs()]
+    names = [
+        output.name
+        for output in onnxruntime.InferenceSession(keep_outputs(bundle.model.read_bytes(), ["logits"])).get_outputs()
+    ]
     assert names == ["logits"]
 
 

@@ -95,7 +95,10 @@ def slow_channel(layer: ChannelAttention, x: Tensor) -> Tensor:
     gates = []
     for image in x:
         peaks = [max(max(row) for row in channel) for channel in image.tolist()]
-        branches = [matvec(layer.fc2.weight, [max(0.0, v) for v in matvec(layer.fc1.weight, pooled)]) for pooled in (means(image), peaks)]
+        branches = [
+            matvec(layer.fc2.weight, [max(0.0, v) for v in matvec(layer.fc1.weight, pooled)])
+            for pooled in (means(image), peaks)
+        ]
         gates.append([sigmoid(a + b) for a, b in zip(*branches, strict=True)])
     return gated(x, gates)
 
@@ -183,7 +186,9 @@ def test_gradients_are_right(name: str) -> None:
 
 
 def channel_by_autograd(layer: ChannelAttention, x: Tensor) -> Tensor:
-    hidden = layer.activation(layer.fc1(x.mean((2, 3), keepdim=True))) + layer.activation(layer.fc1(x.amax((2, 3), keepdim=True)))
+    hidden = layer.activation(layer.fc1(x.mean((2, 3), keepdim=True))) + layer.activation(
+        layer.fc1(x.amax((2, 3), keepdim=True))
+    )
     return x * torch.sigmoid(layer.fc2(hidden))
 
 
@@ -275,7 +280,8 @@ def test_constant_gate(layer: type[nn.Module], constant: float, x: Tensor) -> No
     attention(x).square().sum().backward()
     last = list(gate_layers(attention))
     assert last
-    assert all(gate.weight.grad is not None and gate.weight.grad.abs().max() > 0 for gate in last)  # it can leave the constant
+    # It can leave the constant.
+    assert all(gate.weight.grad is not None and gate.weight.grad.abs().max() > 0 for gate in last)
 
 
 def test_constant_gate_of_seco_leaves_the_se_alone(x: Tensor) -> None:

@@ -1,4 +1,5 @@
-"""Features from a bundle's graph: the same answers, and a start for training that is not thrown off by folded normalisation."""
+"""Features from a bundle's graph: the same answers, and a start for training that is not thrown off by folded
+normalisation."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ BUNDLES = Path(__file__).resolve().parents[2] / "lentigo" / "bundles"
 def packaged(name: str = "isic-3", *, output: bool = True, **options: object) -> tuple[Network, Path]:
     torch.manual_seed(0)
     path, spec = BUNDLES / name / "model.onnx", read_spec(BUNDLES / name)
-    network = create_network(spec.network.name, classes=len(spec.classes), **spec.network.options | {"dropout": 0.0} | options)
+    network = create_network(
+        spec.network.name, classes=len(spec.classes), **spec.network.options | {"dropout": 0.0} | options
+    )
     load_graph(network, path, output=output)
     return network, path
 

@@ -1,4 +1,5 @@
-"""Heat maps must depend on what the network has learnt (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS 2018).
+"""Heat maps must depend on what the network has learnt (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS
+2018).
 
 A map that stays the same when the weights are drawn anew shows edges of the image, not the reasons of the network.
 """
@@ -28,7 +29,11 @@ def trained() -> Classifier:
 
 @pytest.fixture(scope="module")
 def images(trained: Classifier) -> np.ndarray:
-    drawn = [resize(render_phantom(code, seed, 160), trained.size) for seed in range(2) for code in ("mel", "nv", "bcc", "bkl", "vasc")]
+    drawn = [
+        resize(render_phantom(code, seed, 160), trained.size)
+        for seed in range(2)
+        for code in ("mel", "nv", "bcc", "bkl", "vasc")
+    ]
     return normalise(np.stack(drawn), trained.spec.input.mean, trained.spec.input.std)
 
 
@@ -47,7 +52,8 @@ def shuffled(trained: Classifier, seed: int, chosen: Callable[[int], bool]) -> o
 
 
 def similarity(trained: Classifier, images: np.ndarray, other: np.ndarray) -> float:
-    """Mean rank correlation of the maps of the predicted classes; a map that is all zero has nothing in common with any."""
+    """Mean rank correlation of the maps of the predicted classes; a map that is all zero has nothing in common with
+    any."""
     outputs = trained.run_normalised(images)
     assert outputs.cam is not None
     found = []
@@ -67,6 +73,7 @@ def test_maps_of_random_weights_are_others(trained: Classifier, images: np.ndarr
 
 
 def test_maps_depend_on_the_head_alone_too(trained: Classifier, images: np.ndarray) -> None:
-    """The first step of the cascade: the layers that turn features into classes; the features that are left keep some likeness."""
+    """The first step of the cascade: the layers that turn features into classes; the features that are left keep some
+    likeness."""
     maps = [shuffled(trained, seed, lambda axes: axes == 2).run(["cam"], {"image": images})[0] for seed in range(3)]
     assert np.mean([similarity(trained, images, other) for other in maps]) < 0.7

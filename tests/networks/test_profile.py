@@ -36,7 +36,10 @@ def test_macs_of_the_published_network() -> None:
 
 def test_macs_by_hand() -> None:
     """Convolutions scale with the places of the image, the head does not."""
-    small, large = (profile_network(create_network("mobilenetv3_small_none", classes=2), s, repeats=1, warmup=0).macs for s in (32, 64))
+    small, large = (
+        profile_network(create_network("mobilenetv3_small_none", classes=2), s, repeats=1, warmup=0).macs
+        for s in (32, 64)
+    )
     head = 576 * 1024 + 1024 * 2
     assert (large - head) == 4 * (small - head)
 

@@ -87,7 +87,8 @@ PARAMETERS = {f"mobilenetv3_small_{name}": seven for name, (_, seven) in COUNTS.
 
 @pytest.mark.parametrize("name", network_names())
 def test_contract(name: str) -> None:
-    """One batch through every network: shapes, forward == head(features), every parameter learns, same seed same weights."""
+    """One batch through every network: shapes, forward == head(features), every parameter learns, same seed same
+    weights."""
     size = 96 if name == "inceptionv3" else 64
     torch.manual_seed(0)
     network = create_network(name, classes=7)
@@ -107,12 +108,17 @@ def test_contract(name: str) -> None:
         assert logits.shape == (2, 7)
         assert embedding.ndim == 2
         torch.testing.assert_close(network(x), logits)
-        torch.testing.assert_close(network(x.contiguous(memory_format=torch.channels_last)), logits, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            network(x.contiguous(memory_format=torch.channels_last)), logits, rtol=1e-3, atol=1e-4
+        )
         if network.head is None:
             assert name == "vgg16"
         else:
             torch.testing.assert_close(network.head.output(embedding), logits)
-            assert maps.shape[1] == (network.head.output if network.head.hidden is None else network.head.hidden).in_features
+            assert (
+                maps.shape[1]
+                == (network.head.output if network.head.hidden is None else network.head.hidden).in_features
+            )
     network.train()
     network(images(size, 3)).square().sum().backward()
     assert not [key for key, p in network.named_parameters() if p.grad is None]
@@ -171,15 +177,21 @@ def test_se_is_torchvision(torchvision_file: Path) -> None:
 @pytest.mark.parametrize("attention", CONSTANT_STARTS)
 def test_identity_start_passes_the_features(attention: str, torchvision_file: Path) -> None:
     plain = create_network("mobilenetv3_small_none", classes=7, pretrained=torchvision_file).eval()
-    network = create_network(f"mobilenetv3_small_{attention}", classes=7, pretrained=torchvision_file, start="identity").eval()
+    network = create_network(
+        f"mobilenetv3_small_{attention}", classes=7, pretrained=torchvision_file, start="identity"
+    ).eval()
     expected = plain.forward_features(images())
-    torch.testing.assert_close(network.forward_features(images()), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+    torch.testing.assert_close(
+        network.forward_features(images()), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item()
+    )
 
 
 def test_identity_start_of_seco_is_the_published_network(torchvision_file: Path) -> None:
     plain = create_network("mobilenetv3_small_se", classes=7, pretrained=torchvision_file).eval()
     network = create_network("mobilenetv3_small_seco", classes=7, pretrained=torchvision_file, start="identity").eval()
-    torch.testing.assert_close(network.forward_features(images()), plain.forward_features(images()), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        network.forward_features(images()), plain.forward_features(images()), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("attention", ["none", *CONSTANT_STARTS])
@@ -192,9 +204,13 @@ def test_se_start_equals_the_network_with_constant_se_gates(attention: str, torc
         se = next(m for m in base.get_submodule(name) if hasattr(m, "fc1"))
         nn.init.zeros_(se.fc2.weight)
         se.fc2.bias.data = 6 * gate - 3
-    network = create_network(f"mobilenetv3_small_{attention}", classes=7, pretrained=torchvision_file, start="se").eval()
+    network = create_network(
+        f"mobilenetv3_small_{attention}", classes=7, pretrained=torchvision_file, start="se"
+    ).eval()
     expected = base.features(images())
-    torch.testing.assert_close(network.forward_features(images()), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
+    torch.testing.assert_close(
+        network.forward_features(images()), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item()
+    )
 
 
 def test_expected_gates_predict_the_real_ones(shared_weights: Path) -> None:
@@ -246,7 +262,9 @@ def test_weights_of_another_architecture_are_refused(tmp_path: Path, torchvision
     state["features.3.block.0.0.weight"] = torch.zeros(1, 1, 1, 1)
     path = tmp_path / "other.pt"
     torch.save(state, path)
-    with pytest.raises(NetworkError, match=r"other\.pt.*another architecture than mobilenetv3_small_caco: 463,256 of 465,368.*99\.5%"):
+    with pytest.raises(
+        NetworkError, match=r"other\.pt.*another architecture than mobilenetv3_small_caco: 463,256 of 465,368.*99\.5%"
+    ):
         create_network("mobilenetv3_small_caco", classes=7, pretrained=path)
     torch.save({key: value for key, value in state.items() if "running_mean" not in key}, path)
     with pytest.raises(NetworkError, match="running_mean"):
@@ -266,7 +284,9 @@ def test_stochastic_depth_passes_blocks_over_in_training_only(torchvision_file: 
     torch.manual_seed(0)
     plain = create_network("mobilenetv3_small_caco", classes=4, pretrained=torchvision_file, start="se")
     torch.manual_seed(0)
-    network = create_network("mobilenetv3_small_caco", classes=4, pretrained=torchvision_file, start="se", stochastic_depth=0.5)
+    network = create_network(
+        "mobilenetv3_small_caco", classes=4, pretrained=torchvision_file, start="se", stochastic_depth=0.5
+    )
     assert list(network.state_dict()) == list(plain.state_dict())
     network.load_state_dict(plain.state_dict())  # what is not from the file is drawn
     x = torch.randn(6, 3, 64, 64)
@@ -343,7 +363,9 @@ def test_no_classes() -> None:
         create_network("mobilenetv3_small_caco", classes=0)
 
 
-@pytest.mark.parametrize(("eca", "leaky", "dilation"), [(e, v, d) for e in (False, True) for v in (False, True) for d in (False, True)])
+@pytest.mark.parametrize(
+    ("eca", "leaky", "dilation"), [(e, v, d) for e in (False, True) for v in (False, True) for d in (False, True)]
+)
 def test_hypo_switches(eca: bool, leaky: bool, dilation: bool, torchvision_file: Path) -> None:
     options = {"eca": eca, "leaky": leaky, "dilation": dilation}
     network = create_network("mobilenetv3_small_hypo", classes=10, pretrained=torchvision_file, **options)
@@ -475,7 +497,8 @@ def test_ds_resnet(depthwise: bool, fusion: str, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("fusion", ["add", "concat"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_cascade_against_loops(stride: int, fusion: str) -> None:
-    """Depthwise dilation 1, then dilation 3 on its result, written as sums over the kernel; with an effective reach of 1 + 3."""
+    """Depthwise dilation 1, then dilation 3 on its result, written as sums over the kernel; with an effective reach of
+    1 + 3."""
     torch.manual_seed(2)
     cascade = DualScaleCascade(2, stride=stride, fusion=fusion).eval()
     x = torch.randn(1, 2, 9, 9)
@@ -496,7 +519,9 @@ def test_cascade_against_loops(stride: int, fusion: str) -> None:
 
     near = convolve(cascade.near, x, stride, 1)
     far = convolve(cascade.far, near, 1, 3)
-    torch.testing.assert_close(cascade(x), near + far if fusion == "add" else torch.cat([near, far], 1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        cascade(x), near + far if fusion == "add" else torch.cat([near, far], 1), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_bottleneck_order() -> None:

@@ -1,4 +1,5 @@
-"""Cues beside the lesion and the lesion itself, found on drawn pictures that have or lack them; what goes with the class."""
+"""Cues beside the lesion and the lesion itself, found on drawn pictures that have or lack them; what goes with the
+class."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def test_a_plain_picture_has_no_cue() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "add"), [("vignette", add_vignette), ("ruler", add_ruler), ("ink", add_ink), ("hair", partial(add_hair, count=14))]
+    ("name", "add"),
+    [("vignette", add_vignette), ("ruler", add_ruler), ("ink", add_ink), ("hair", partial(add_hair, count=14))],
 )
 def test_a_drawn_cue_is_found_and_taken_for_no_other(name: str, add: Callable[[Pixels, int], Pixels]) -> None:
     found = [has(add(pixels, seed)) for seed, pixels in enumerate(plain())]
@@ -93,7 +95,10 @@ def test_association_of_the_same_of_none_and_of_one_value() -> None:
 
 def test_permutations_hold_their_level() -> None:
     rng = np.random.default_rng(1)
-    small = [associate(pd.Series(rng.integers(0, 3, 60)), pd.Series(rng.integers(0, 2, 60)), rng, permutations=99).p for _ in range(200)]
+    small = [
+        associate(pd.Series(rng.integers(0, 3, 60)), pd.Series(rng.integers(0, 2, 60)), rng, permutations=99).p
+        for _ in range(200)
+    ]
     assert 0.01 <= np.mean(np.array(small) <= 0.05) <= 0.1
 
 
@@ -104,7 +109,12 @@ def test_the_audit_tells_what_goes_with_the_class(tmp_path: Path) -> None:
         pixels = lesion(seed, 96)[0]
         Image.fromarray(add_vignette(pixels, seed) if label == "b" else pixels).save(tmp_path / f"{seed}.png")
         rows.append(
-            {"path": f"{seed}.png", "label": label, "confirmed": {"a": "follow-up", "b": "histology"}[label], "clinic": "xyz"[seed % 3]}
+            {
+                "path": f"{seed}.png",
+                "label": label,
+                "confirmed": {"a": "follow-up", "b": "histology"}[label],
+                "clinic": "xyz"[seed % 3],
+            }
         )
     pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
     samples = read_samples(tmp_path / "t.csv")
@@ -131,7 +141,9 @@ def test_real_cues(shared_data: Path) -> None:
     """Some of HAM10000, looked at by eye."""
 
     def look(image: str) -> set[str]:
-        return has(np.asarray(Image.open(shared_data / "ham10000-400" / "images" / f"ISIC_{image}.webp").convert("RGB")))
+        return has(
+            np.asarray(Image.open(shared_data / "ham10000-400" / "images" / f"ISIC_{image}.webp").convert("RGB"))
+        )
 
     assert look("0033382") == {"vignette"}
     assert "ruler" in look("0026789")

@@ -40,7 +40,10 @@ def test_each_is_seeded_and_grows_with_its_strength(name: str, pixels: np.ndarra
     elif name != "rotation":
         assert distances == sorted(distances)
     if name in ("noise", "hair"):
-        assert (corrupt(pixels, name, corruption.strengths[-1], seed=6) != corrupt(pixels, name, corruption.strengths[-1], seed=5)).any()
+        assert (
+            corrupt(pixels, name, corruption.strengths[-1], seed=6)
+            != corrupt(pixels, name, corruption.strengths[-1], seed=5)
+        ).any()
 
 
 def test_blur_noise_and_brightness_are_what_they_say(pixels: np.ndarray) -> None:
@@ -73,7 +76,12 @@ def test_an_unknown_one_is_answered_with_the_nearest(pixels: np.ndarray) -> None
 
 @pytest.mark.parametrize(
     ("rgb", "expected"),
-    [((255, 255, 255), (100, 0, 0)), ((0, 0, 0), (0, 0, 0)), ((255, 0, 0), (53.24, 80.09, 67.20)), ((0, 0, 255), (32.30, 79.19, -107.86))],
+    [
+        ((255, 255, 255), (100, 0, 0)),
+        ((0, 0, 0), (0, 0, 0)),
+        ((255, 0, 0), (53.24, 80.09, 67.20)),
+        ((0, 0, 255), (32.30, 79.19, -107.86)),
+    ],
 )
 def test_colours_agree_with_published_values(rgb: tuple[int, int, int], expected: tuple[float, float, float]) -> None:
     np.testing.assert_allclose(lab(np.array(rgb, np.uint8)), expected, atol=0.02)

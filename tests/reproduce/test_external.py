@@ -58,11 +58,15 @@ def test_predictions_are_those_of_the_network(tmp_path: Path, other: Path) -> No
     for i in (0, 13, 25):
         pixels = resize(samples.read(i), size)
         with torch.inference_mode():
-            expected = network(torch.from_numpy(normalise(pixels[None], IMAGENET_MEAN, IMAGENET_STD))).double().softmax(1)[0]
+            expected = (
+                network(torch.from_numpy(normalise(pixels[None], IMAGENET_MEAN, IMAGENET_STD))).double().softmax(1)[0]
+            )
         np.testing.assert_allclose(table.probabilities[i], expected.numpy(), atol=1e-5)
 
 
-def test_they_are_made_once_and_made_anew_where_damaged(tmp_path: Path, other: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_they_are_made_once_and_made_anew_where_damaged(
+    tmp_path: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [row_of(tmp_path, "one")]
     (first,) = judged(rows, tmp_path)
     (path,) = (tmp_path / "one-seed0" / "predictions").glob("elsewhere-*.csv")
@@ -84,7 +88,10 @@ def test_rows_that_have_learnt_from_it_are_left_out(tmp_path: Path, other: Path)
     (found,) = judged(rows[:1], tmp_path)
     record = tmp_path / "three-seed0" / "run.json"
     record.write_text(
-        json.dumps(json.loads(record.read_text()) | {"extra": [{"data": "other", "fingerprint": found.fingerprint, "images": 26}]})
+        json.dumps(
+            json.loads(record.read_text())
+            | {"extra": [{"data": "other", "fingerprint": found.fingerprint, "images": 26}]}
+        )
     )
     rows[2] = row_of(tmp_path, "three")
     (found,) = judged(rows, tmp_path)
@@ -93,7 +100,8 @@ def test_rows_that_have_learnt_from_it_are_left_out(tmp_path: Path, other: Path)
     assert (result["images"], result["classes"], result["learnt_from_it"]) == (26, ["naevus", "wart"], ["three"])
     (pair,) = result["pairs"]
     assert pair["second"] == "two"
-    assert all(d["value"] == 0 and not d["real"] for d in pair["differences"].values() if d["value"] is not None)  # one run twice
+    # One run twice.
+    assert all(d["value"] == 0 and not d["real"] for d in pair["differences"].values() if d["value"] is not None)
     answers = found.runs["one"][0]
     right = answers.probabilities.argmax(1) == answers.targets
     recalls = [right[answers.targets == k].mean() for k in sorted(set(answers.targets))]

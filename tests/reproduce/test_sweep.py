@@ -34,7 +34,20 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.slow
 def test_folds_side_by_side(capsys: pytest.CaptureFixture[str], recipe: Path, tmp_path: Path) -> None:
-    arguments = ("sweep", recipe, "--data", tiny_training.data(), "--seeds", 1, "--folds", 2, "--jobs", 2, "--out", tmp_path / "out")
+    arguments = (
+        "sweep",
+        recipe,
+        "--data",
+        tiny_training.data(),
+        "--seeds",
+        1,
+        "--folds",
+        2,
+        "--jobs",
+        2,
+        "--out",
+        tmp_path / "out",
+    )
     code, _, errors = call(capsys, *arguments)
     assert code == 0, errors
     result = json.loads((tmp_path / "out" / "sweep.json").read_text(encoding="utf-8"))
@@ -45,7 +58,9 @@ def test_folds_side_by_side(capsys: pytest.CaptureFixture[str], recipe: Path, tm
     assert accuracy["sd"] == pytest.approx(np.std(values, ddof=1))
     assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
 
-    judged = [set(read_predictions(tmp_path / "out" / f"seed0-fold{k}" / "predictions" / "val.csv").images) for k in range(2)]
+    judged = [
+        set(read_predictions(tmp_path / "out" / f"seed0-fold{k}" / "predictions" / "val.csv").images) for k in range(2)
+    ]
     tested = set(read_predictions(tmp_path / "out" / "seed0-fold0" / "predictions" / "test.csv").images)
     assert not judged[0] & judged[1]
     assert not (judged[0] | judged[1]) & tested
@@ -62,7 +77,9 @@ def test_folds_side_by_side(capsys: pytest.CaptureFixture[str], recipe: Path, tm
 
 
 def test_a_class_with_fewer_images_than_folds(capsys: pytest.CaptureFixture[str], recipe: Path, tmp_path: Path) -> None:
-    code, _, errors = call(capsys, "sweep", recipe, "--data", tiny_training.data(), "--folds", 30, "--out", tmp_path / "out")
+    code, _, errors = call(
+        capsys, "sweep", recipe, "--data", tiny_training.data(), "--folds", 30, "--out", tmp_path / "out"
+    )
     assert code == 2
     assert len(errors.strip().splitlines()) == 1
     assert "class 'melanoma' has" in errors
@@ -71,7 +88,9 @@ def test_a_class_with_fewer_images_than_folds(capsys: pytest.CaptureFixture[str]
 
 
 def test_what_a_sweep_sets_itself(capsys: pytest.CaptureFixture[str], recipe: Path, tmp_path: Path) -> None:
-    code, _, errors = call(capsys, "sweep", recipe, "--data", tiny_training.data(), "--set", "data.fold=1", "--out", tmp_path / "out")
+    code, _, errors = call(
+        capsys, "sweep", recipe, "--data", tiny_training.data(), "--set", "data.fold=1", "--out", tmp_path / "out"
+    )
     assert code == 2
     assert "--folds" in errors
 
@@ -84,7 +103,17 @@ def test_a_folder_of_other_classes_does_not_fit_the_recipe(capsys: pytest.Captur
     assert "'vitilgo' is none of these; did you mean 'vitiligo'?" in errors
     assert "data.labels=null" in errors
     assert not (tmp_path / "run").exists()
-    words = ["train", "hypo", "--data", data, "--set", "data.labels=null", "--set", "data.fractions=[0.5,0.25,0.25]", "--dry-run"]
+    words = [
+        "train",
+        "hypo",
+        "--data",
+        data,
+        "--set",
+        "data.labels=null",
+        "--set",
+        "data.fractions=[0.5,0.25,0.25]",
+        "--dry-run",
+    ]
     code, out, errors = call(capsys, *words)
     assert code == 0, errors
     assert "vitilgo" in out

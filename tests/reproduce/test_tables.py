@@ -87,21 +87,46 @@ def test_every_row_is_a_recipe_and_rows_differ_in_network_and_loss_alone(name: s
 def test_the_small_budget_of_caco_is_the_one_that_runs_were_made_with() -> None:
     table = load_table("caco-table4")
     recipe = recipe_of(
-        table, overrides_of(table, table.row("caco-joint"), load_budget("small", "caco"), protocol="image", seed=2, scratch=False)
+        table,
+        overrides_of(
+            table, table.row("caco-joint"), load_budget("small", "caco"), protocol="image", seed=2, scratch=False
+        ),
     )
-    assert (recipe.epochs, recipe.batch, recipe.optimiser.lr, recipe.schedule.name, recipe.schedule.warmup) == (6, 64, 1e-3, "cosine", 0.5)
+    assert (recipe.epochs, recipe.batch, recipe.optimiser.lr, recipe.schedule.name, recipe.schedule.warmup) == (
+        6,
+        64,
+        1e-3,
+        "cosine",
+        0.5,
+    )
     assert [s.model_dump() for s in recipe.sizes] == [{"from_epoch": 0, "size": 96}]
-    assert (recipe.data.protocol, recipe.seed, recipe.network.name, recipe.loss.name) == ("image", 2, "mobilenetv3_small_caco", "joint")
+    assert (recipe.data.protocol, recipe.seed, recipe.network.name, recipe.loss.name) == (
+        "image",
+        2,
+        "mobilenetv3_small_caco",
+        "joint",
+    )
 
 
 def test_the_full_budget_of_caco_is_the_papers_recipe_at_128_px() -> None:
     table = load_table("caco-table5")
     printed, full = (
-        recipe_of(table, overrides_of(table, table.row("caco-joint"), load_budget(name, "caco"), protocol="image", seed=0, scratch=False))
+        recipe_of(
+            table,
+            overrides_of(
+                table, table.row("caco-joint"), load_budget(name, "caco"), protocol="image", seed=0, scratch=False
+            ),
+        )
         for name in ("paper", "full")
     )
     assert recipe_differences(printed, full) == ["sizes"]
-    assert (full.epochs, full.batch, full.optimiser.lr, full.optimiser.weight_decay, full.final_size) == (100, 128, 5e-4, 5e-2, 128)
+    assert (full.epochs, full.batch, full.optimiser.lr, full.optimiser.weight_decay, full.final_size) == (
+        100,
+        128,
+        5e-4,
+        5e-2,
+        128,
+    )
 
 
 def test_the_papers_figures_are_as_printed() -> None:
@@ -125,7 +150,9 @@ def test_the_papers_figures_are_as_printed() -> None:
         (["caco-table5", "--budget", "absent.yaml"], "cannot be read"),
     ],
 )
-def test_what_is_not_known_is_answered_with_the_nearest(capsys: pytest.CaptureFixture[str], arguments: list[str], says: str) -> None:
+def test_what_is_not_known_is_answered_with_the_nearest(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
     code, _, errors = call(capsys, "reproduce", *arguments, "--data", tiny_data())
     assert code == 2
     assert len(errors.strip().splitlines()) == 1
@@ -225,7 +252,13 @@ def test_runs_on_other_images_cannot_share_a_table() -> None:
 
 # A whole table from runs at hand: their files are written here, nothing is trained.
 
-SHARES = {"se-cross_entropy": 0.55, "caco-cross_entropy": 0.75, "caco-focal": 0.76, "caco-ldam": 0.75, "caco-joint": 0.3}
+SHARES = {
+    "se-cross_entropy": 0.55,
+    "caco-cross_entropy": 0.75,
+    "caco-focal": 0.76,
+    "caco-ldam": 0.75,
+    "caco-joint": 0.3,
+}
 
 
 def fake_run(
@@ -241,7 +274,9 @@ def fake_run(
     chosen = load_table(table)
     labels = ISIC2017 if chosen.family == "dsresnet50" else HAM10000
     protocol = chosen.protocols[0]
-    overrides = overrides_of(chosen, chosen.row(slug), load_budget("small", chosen.family), protocol=protocol, seed=seed, scratch=scratch)
+    overrides = overrides_of(
+        chosen, chosen.row(slug), load_budget("small", chosen.family), protocol=protocol, seed=seed, scratch=scratch
+    )
     recipe = recipe_of(chosen, overrides)
     place = folder / "small" / protocol / f"{recipe.name}-seed{seed}"
     place.mkdir(parents=True)
@@ -263,9 +298,11 @@ def fake_run(
             codes=table_.codes,
         )
     record = {
-        "name": place.name, "fingerprint": "f" * 64, "data": labels.name, "finished": True, "split_seed": 0, "protocol": "lesion",
+        "name": place.name, "fingerprint": "f" * 64, "data": labels.name, "finished": True, "split_seed": 0,
+        "protocol": "lesion",
         "hardware": "a machine", "wall_seconds": 60.0, "created": "2026-01-01T00:00:00+00:00", "parameters": 1,
-        "pretrained": None if scratch else {"source": "/somewhere/weights.pt", "share": 1.0, "loaded": 1, "expected": 1, "new": 1},
+        "pretrained": None if scratch else {"source": "/somewhere/weights.pt", "share": 1.0, "loaded": 1,
+        "expected": 1, "new": 1},
         "counts": {"train": {"total": 80}, "test": {"total": 420}},
         "labels": [{"code": c.code, "en": c.en, "zh": c.zh, "malignant": c.malignant} for c in labels],
     }  # fmt: skip
@@ -282,7 +319,9 @@ def at_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def collect(capsys: pytest.CaptureFixture[str], runs: Path, out: Path, *more: object, table: str = "caco-table4") -> tuple[int, str]:
+def collect(
+    capsys: pytest.CaptureFixture[str], runs: Path, out: Path, *more: object, table: str = "caco-table4"
+) -> tuple[int, str]:
     code, _, errors = call(capsys, "reproduce", table, "--collect", "--runs", runs, "--out", out, "--no-cost", *more)
     return code, errors
 
@@ -300,7 +339,9 @@ def test_a_table_from_runs_at_hand(capsys: pytest.CaptureFixture[str], at_hand: 
         for metric in ("accuracy", "balanced_accuracy", "bacc_ovr"):
             value = row["measured"][metric]
             assert value["low"] < value["value"] < value["high"]
-        assert row["measured"]["accuracy"]["value"] == pytest.approx(np.mean([v["accuracy"] for v in row["per_seed"].values()]))
+        assert row["measured"]["accuracy"]["value"] == pytest.approx(
+            np.mean([v["accuracy"] for v in row["per_seed"].values()])
+        )
         assert [point["epoch"] for point in row["curve"]] == [1, 2, 3, 4, 5, 6]
         assert np.sum(row["confusion"]) == 3 * 420
         assert row["weights"]["source"] == "weights.pt"
@@ -348,10 +389,13 @@ def test_ideas_are_judged_on_validation(capsys: pytest.CaptureFixture[str], tmp_
 
 
 def test_cost_counts_parameters_with_the_papers_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A timm network too, which looks at its own answers when it is built; its export and its timing are tested elsewhere."""
+    """A timm network too, which looks at its own answers when it is built; its export and its timing are tested
+    elsewhere."""
     monkeypatch.setattr(cost, "export_graph", lambda model, size: b"")
     monkeypatch.setattr(cost, "_latency", lambda content, size: (1.0, 1))
-    found = measure_cost(NetworkRecipe(name="timm/mobilenetv3_small_050"), classes=7, paper_classes=1000, size=32, folder=tmp_path)
+    found = measure_cost(
+        NetworkRecipe(name="timm/mobilenetv3_small_050"), classes=7, paper_classes=1000, size=32, folder=tmp_path
+    )
     assert found.paper_parameters is not None
     assert found.paper_parameters - found.parameters == 993 * 1025
 
@@ -387,7 +431,9 @@ def cut_within_a_row(table: Path) -> None:
         (lambda run: (run / "predictions" / "test.csv").unlink(), "no predictions/test.csv"),
         (lambda run: cut_within_a_row(run / "predictions" / "test.csv"), "test.csv"),
         (
-            lambda run: (run / "recipe.yaml").write_text((run / "recipe.yaml").read_text().replace("epochs: 6", "epochs: 7")),
+            lambda run: (run / "recipe.yaml").write_text(
+                (run / "recipe.yaml").read_text().replace("epochs: 6", "epochs: 7")
+            ),
             "epochs differ",
         ),
     ],
@@ -409,7 +455,10 @@ def test_a_run_that_cannot_be_used_is_named_and_the_others_make_the_table(
     assert says in last
     assert "Traceback" not in errors
     assert {p: p.read_bytes() for p in sorted(victim.rglob("*")) if p.is_file()} == before
-    found = {row["slug"]: row for row in json.loads((tmp_path / "caco-table4-lesion.json").read_text(encoding="utf-8"))["rows"]}
+    found = {
+        row["slug"]: row
+        for row in json.loads((tmp_path / "caco-table4-lesion.json").read_text(encoding="utf-8"))["rows"]
+    }
     assert found["caco-focal"]["seeds"] == [0, 2]
     assert found["caco-joint"]["seeds"] == [0, 1, 2]
 
@@ -452,7 +501,9 @@ def test_figures_class_by_class() -> None:
                 "class": "mel",
                 "name": "MEL",
                 "printed": {"precision": 0.88, "sensitivity": 0.7, "f1": 0.78},
-                "measured": {key: {"value": 0.5, "low": 0.4, "high": 0.6} for key in ("precision", "sensitivity", "f1")},
+                "measured": {
+                    key: {"value": 0.5, "low": 0.4, "high": 0.6} for key in ("precision", "sensitivity", "f1")
+                },
             }
         ]
     }
@@ -464,13 +515,18 @@ def test_figures_class_by_class() -> None:
 # Which start a row gets.
 
 
-def test_weights_of_another_network_are_not_taken_for_these(shared_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_of_another_network_are_not_taken_for_these(
+    shared_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LENTIGO_WEIGHTS", str(shared_weights / "mobilenet_v3_small_imagenet_features.pt"))
     table = load_table("caco-table3")
 
     def recipe(slug: str) -> Any:
         return recipe_of(
-            table, overrides_of(table, table.row(slug), load_budget("small", "caco"), protocol="lesion", seed=0, scratch=False)
+            table,
+            overrides_of(
+                table, table.row(slug), load_budget("small", "caco"), protocol="lesion", seed=0, scratch=False
+            ),
         )
 
     def offline(*_: object, **__: object) -> None:
@@ -485,7 +541,9 @@ def test_weights_of_another_network_are_not_taken_for_these(shared_weights: Path
         create_network("resnet18", classes=7, pretrained=shared_weights / "mobilenet_v3_small_imagenet_features.pt")
 
 
-def test_rows_without_weights_start_from_scratch_or_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_rows_without_weights_start_from_scratch_or_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(command, "WeightsAtHand", lambda: lambda recipe: ("scratch", {}, "no network here"))
     found = reproduce(check_request("caco-table2", data=tiny_data(), runs=tmp_path, seeds=1), dry_run=True)
     assert isinstance(found, command.Plan)
@@ -493,7 +551,10 @@ def test_rows_without_weights_start_from_scratch_or_are_left_out(monkeypatch: py
     assert rows["ResNet18, scratch"].slug == "resnet18-cross_entropy-scratch"
     assert "no network here" in rows["ResNet18, pretrained"].refused
     assert not rows["ResNet18, pretrained"].jobs
-    found = reproduce(check_request("caco-table5", data=tiny_data(), runs=tmp_path, seeds=2, rows=["caco-cross_entropy"]), dry_run=True)
+    found = reproduce(
+        check_request("caco-table5", data=tiny_data(), runs=tmp_path, seeds=2, rows=["caco-cross_entropy"]),
+        dry_run=True,
+    )
     assert isinstance(found, command.Plan)
     assert found.rows[0].slug == "caco-cross_entropy-scratch"
     assert len(found.notes) == 1
@@ -542,7 +603,9 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_from_nothing_interrupted_and_resumed_and_then_reused(interrupted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_from_nothing_interrupted_and_resumed_and_then_reused(
+    interrupted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     place, runs = interrupted, interrupted / "runs" / "tiny" / "lesion"
     first = (runs / "caco-focal-scratch-seed0" / "log.csv").read_text(encoding="utf-8").splitlines()
     assert len(first) in (2, 3)  # an epoch or two, not all three
@@ -583,7 +646,9 @@ def test_from_nothing_interrupted_and_resumed_and_then_reused(interrupted: Path,
 
 
 @pytest.mark.slow
-def test_one_failing_row_does_not_lose_the_others(interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_failing_row_does_not_lose_the_others(
+    interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copy(interrupted / "tiny.yaml", tmp_path)
     broken = tmp_path / "runs" / "tiny" / "lesion" / "caco-focal-scratch-seed0"
     whole = interrupted / "runs" / "tiny" / "lesion"
@@ -603,7 +668,9 @@ def test_one_failing_row_does_not_lose_the_others(interrupted: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_two_commands_do_not_work_in_one_folder(interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_commands_do_not_work_in_one_folder(
+    interrupted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copy(interrupted / "tiny.yaml", tmp_path)
     folder = tmp_path / "runs" / "tiny" / "lesion"
     folder.mkdir(parents=True)

@@ -34,10 +34,15 @@ def test_it_knows_what_is_shipped(audit: ModuleType) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fixed", "bad"), [("Pillow", ["1.1"], True), ("python_multipart", ["2"], True), ("pillow", [], False), ("torch", ["3"], False)]
+    ("name", "fixed", "bad"),
+    [("Pillow", ["1.1"], True), ("python_multipart", ["2"], True), ("pillow", [], False), ("torch", ["3"], False)],
 )
-def test_only_what_is_shipped_and_can_be_mended_fails(audit: ModuleType, name: str, fixed: list[str], bad: bool) -> None:
-    lines, must_be_mended, known = audit.judge([flawed(name, fixed), {"name": "x", "skip_reason": "unknown"}], audit.shipped())
+def test_only_what_is_shipped_and_can_be_mended_fails(
+    audit: ModuleType, name: str, fixed: list[str], bad: bool
+) -> None:
+    lines, must_be_mended, known = audit.judge(
+        [flawed(name, fixed), {"name": "x", "skip_reason": "unknown"}], audit.shipped()
+    )
     assert must_be_mended is bad
     assert known == 1
     assert len(lines) == 1

@@ -1,4 +1,5 @@
-"""The files for others' machines: Kubernetes against its schema, the conda recipe and the workflow against the project."""
+"""The files for others' machines: Kubernetes against its schema, the conda recipe and the workflow against the
+project."""
 
 from __future__ import annotations
 
@@ -29,7 +30,12 @@ def test_the_manifest_is_valid(resource: dict[str, Any], version: str) -> None:
 
 
 def test_the_schema_finds_a_slip() -> None:
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"containers": [{"name": "x", "livenesProbe": {}}]}}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "x"},
+        "spec": {"containers": [{"name": "x", "livenesProbe": {}}]},
+    }
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(pod, OLDEST, strict=True)
 
@@ -56,7 +62,9 @@ def test_pods_agree_with_the_image_and_the_command() -> None:
     assert f"USER {pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}" in dockerfile
     assert f"EXPOSE {container['ports'][0]['containerPort']}" in dockerfile
     source = (ROOT / "lentigo/cli/use.py").read_text(encoding="utf-8")
-    options = [argument.removeprefix("--").replace("-", "_") for argument in container["args"] if argument.startswith("--")]
+    options = [
+        argument.removeprefix("--").replace("-", "_") for argument in container["args"] if argument.startswith("--")
+    ]
     assert [name for name in options if name != "model" and f"\n    {name}: Annotated[" not in source] == []
     assert pod["terminationGracePeriodSeconds"] > float(container["args"][container["args"].index("--drain") + 1])
 
@@ -66,14 +74,22 @@ def test_the_conda_recipe_needs_what_the_package_needs() -> None:
     wanted = {re.sub(r"\s*([><=]+.*)", r" \1", one) for one in PROJECT["dependencies"] if ";" not in one}
     assert wanted - {one.strip() for one in recipe["requirements"]["run"]} == set()
     assert f"python {PROJECT['requires-python']}" in recipe["requirements"]["run"]
-    version = re.search(r'^__version__ = "(.+)"', (ROOT / "lentigo/__init__.py").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    version = re.search(
+        r'^__version__ = "(.+)"', (ROOT / "lentigo/__init__.py").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     assert version is not None
     assert recipe["context"]["version"] == version[1]
-    assert recipe["build"]["python"]["entry_points"] == [f"{name} = {target}" for name, target in PROJECT["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == [
+        f"{name} = {target}" for name, target in PROJECT["scripts"].items()
+    ]
 
 
 def test_the_workflow_runs_every_check_on_every_python() -> None:
     (job,) = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))["jobs"].values()
     assert {"run": "make test"} in job["steps"]
-    stated = {one.rpartition(" ")[2] for one in PROJECT["classifiers"] if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", one)}
+    stated = {
+        one.rpartition(" ")[2]
+        for one in PROJECT["classifiers"]
+        if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", one)
+    }
     assert set(job["strategy"]["matrix"]["python"]) == stated

@@ -1,4 +1,5 @@
-"""The site of the documentation: it builds without a warning, its links lead somewhere, and it loads nothing from elsewhere."""
+"""The site of the documentation: it builds without a warning, its links lead somewhere, and it loads nothing from
+elsewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +15,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "video": "src", "object": "data"}
+LOADED = {
+    "script": "src",
+    "link": "href",
+    "img": "src",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "object": "data",
+}
 """Elements whose address a browser fetches by itself."""
 
 
@@ -60,14 +69,22 @@ def dead_links(site: Path, pages: dict[Path, Page]) -> list[str]:
 
 def foreign(pages: dict[Path, Page]) -> list[str]:
     """Every address of another host that a page loads by itself."""
-    return [f"{path.name}: {link}" for path, page in pages.items() for link in sorted(page.loaded) if urlsplit(link).netloc]
+    return [
+        f"{path.name}: {link}" for path, page in pages.items() for link in sorted(page.loaded) if urlsplit(link).netloc
+    ]
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = (tmp_path_factory.mktemp("docs") / "site").resolve()
     nowhere = "http://127.0.0.1:9"  # whatever the build would fetch, it cannot
-    surroundings = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "http_proxy": nowhere, "https_proxy": nowhere, "all_proxy": nowhere}
+    surroundings = {
+        **os.environ,
+        "NO_MKDOCS_2_WARNING": "1",
+        "http_proxy": nowhere,
+        "https_proxy": nowhere,
+        "all_proxy": nowhere,
+    }
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
     done = subprocess.run(command, cwd=ROOT, env=surroundings, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -101,7 +118,11 @@ def test_the_api_has_the_public_functions_with_their_docstrings(site: Path) -> N
 
 def test_every_package_with_public_names_has_a_page(site: Path) -> None:
     packages = [ROOT / "lentigo/__init__.py", *sorted((ROOT / "lentigo").glob("*/__init__.py"))]
-    public = {".".join(path.relative_to(ROOT).parent.parts) for path in packages if "__all__ = " in path.read_text(encoding="utf-8")}
+    public = {
+        ".".join(path.relative_to(ROOT).parent.parts)
+        for path in packages
+        if "__all__ = " in path.read_text(encoding="utf-8")
+    }
     public.remove("lentigo.cli")  # commands, which describe themselves
     assert len(public) > 10
     assert sorted(name for name in public if not (site / f"api/{name}.html").is_file()) == []
@@ -109,10 +130,17 @@ def test_every_package_with_public_names_has_a_page(site: Path) -> None:
 
 def test_dead_and_foreign_links_are_found(tmp_path: Path) -> None:
     (tmp_path / "other.html").write_text('<h2 id="here">', encoding="utf-8")
-    text = '<a href="other.html#here"><a href="other.html#gone"><a href="gone.html"><img src="gone.png"><script src="//cdn.example/x.js">'
+    text = (
+        '<a href="other.html#here"><a href="other.html#gone"><a href="gone.html"><img src="gone.png"><script'
+        ' src="//cdn.example/x.js">'
+    )
     (tmp_path / "index.html").write_text(text, encoding="utf-8")
     pages = read_site(tmp_path.resolve())
-    assert dead_links(tmp_path.resolve(), pages) == ["index.html: gone.html", "index.html: gone.png", "index.html: other.html#gone"]
+    assert dead_links(tmp_path.resolve(), pages) == [
+        "index.html: gone.html",
+        "index.html: gone.png",
+        "index.html: other.html#gone",
+    ]
     assert foreign(pages) == ["index.html: //cdn.example/x.js"]
 
 
@@ -121,5 +149,7 @@ def test_the_same_pages_can_be_read_in_the_repository(page: Path) -> None:
     text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = re.findall(r"\]\(([^)\s]+)\)|<(?:img|a)\s[^>]*?(?:src|href)=\"([^\"]+)\"", text)
     links = [urlsplit(one or other) for one, other in targets]
-    gone = [link.path for link in links if link.path and not link.scheme and not (page.parent / unquote(link.path)).exists()]
+    gone = [
+        link.path for link in links if link.path and not link.scheme and not (page.parent / unquote(link.path)).exists()
+    ]
     assert gone == []

@@ -31,7 +31,9 @@ def test_every_block_runs_and_prints_what_the_page_shows(tutorials: ModuleType, 
     outcome = tutorials.run_page(text, tmp_path)
     assert outcome.code == 0, outcome.log[-4000:]
     assert "Traceback" not in outcome.log, outcome.log[-4000:]
-    assert [tutorials.shape(output) for output in outcome.outputs] == [tutorials.shape(output) for output in tutorials.shown_outputs(text)]
+    assert [tutorials.shape(output) for output in outcome.outputs] == [
+        tutorials.shape(output) for output in tutorials.shown_outputs(text)
+    ]
     for made, kept in tutorials.figures(text):
         with Image.open(tmp_path / made) as image, Image.open(page.parent / kept) as small:
             assert abs(image.width / image.height - small.width / small.height) < 0.05, made
@@ -55,7 +57,9 @@ def test_outputs_are_written_behind_their_blocks_and_replaced(tutorials: ModuleT
     page = "Text.\n\n```sh\necho one 1\n```\n\nMore.\n\n```python\nx = 1\n```\n"
     written = tutorials.with_outputs(page, tutorials.run_page(page, tmp_path).outputs)
     assert tutorials.shown_outputs(written) == ["one 1\n", ""]
-    assert tutorials.with_outputs(written, ["one 2\n", ""]) == written.replace("one 1\n```\n\nMore", "one 2\n```\n\nMore")
+    assert tutorials.with_outputs(written, ["one 2\n", ""]) == written.replace(
+        "one 1\n```\n\nMore", "one 2\n```\n\nMore"
+    )
     assert tutorials.shape("two 1 one\n 2.5 %\none 2\n") == ["one", "two"]
 
 

@@ -1,4 +1,5 @@
-"""A real server under abuse: everything is bounded, answered where there is somebody to answer, and the service stays up."""
+"""A real server under abuse: everything is bounded, answered where there is somebody to answer, and the service stays
+up."""
 
 from __future__ import annotations
 
@@ -59,7 +60,9 @@ def stays_up(server: Server) -> Iterator[None]:
 
 
 def post(server: Server, content: bytes, kind: str = "image/jpeg", **headers: str) -> httpx.Response:
-    return httpx.post(f"{server.url}/v1/predict", content=content, headers={"Content-Type": kind, **headers}, timeout=15)
+    return httpx.post(
+        f"{server.url}/v1/predict", content=content, headers={"Content-Type": kind, **headers}, timeout=15
+    )
 
 
 # --- slow clients ---------------------------------------------------------------------------------------------------
@@ -85,7 +88,9 @@ def test_slow_loris_in_the_head_of_a_later_request(server: Server) -> None:
 def test_slow_loris_in_the_body(server: Server) -> None:
     answer = exchange(server, HEAD + b"Content-Length: 5000\r\n\r\n", *(b"x" for _ in range(18)), pause=0.1)
     assert status_of(answer) == 408
-    chunked = exchange(server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *(b"1\r\nx\r\n" for _ in range(18)), pause=0.1)
+    chunked = exchange(
+        server, HEAD + b"Transfer-Encoding: chunked\r\n\r\n", *(b"1\r\nx\r\n" for _ in range(18)), pause=0.1
+    )
     assert status_of(chunked) == 408
 
 
@@ -161,7 +166,9 @@ def test_a_client_that_sends_all_before_it_reads_still_gets_its_answer(server: S
 
 def test_too_many_files(server: Server) -> None:
     for count in (5, 3000):
-        answer = httpx.post(f"{server.url}/v1/predict", files=[("image", ("x", b"x", "image/jpeg"))] * count, timeout=15)
+        answer = httpx.post(
+            f"{server.url}/v1/predict", files=[("image", ("x", b"x", "image/jpeg"))] * count, timeout=15
+        )
         assert problem_of(answer)["type"].endswith("too-many-files")
     tight = b"".join(b"--b\r\n\r\n\r\n" for _ in range(200_000)) + b"--b--\r\n"
     assert post(server, tight, "multipart/form-data; boundary=b").status_code == 413
@@ -186,18 +193,39 @@ def png(width: int, height: int, *chunks: tuple[bytes, bytes], data: bytes = b""
 
 @functools.cache
 def bombs() -> dict[str, bytes]:
-    gif = b"GIF89a" + struct.pack("<HH", 65535, 65535) + b"\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0" + struct.pack("<HH", 65535, 65535)
-    bmp = b"BM" + struct.pack("<IHHI", 54, 0, 0, 54) + struct.pack("<IiiHHIIiiII", 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0)
+    gif = (
+        b"GIF89a"
+        + struct.pack("<HH", 65535, 65535)
+        + b"\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0"
+        + struct.pack("<HH", 65535, 65535)
+    )
+    bmp = (
+        b"BM"
+        + struct.pack("<IHHI", 54, 0, 0, 54)
+        + struct.pack("<IiiHHIIiiII", 40, 60000, 60000, 1, 24, 0, 0, 0, 0, 0, 0)
+    )
     entries = [(256, 60000), (257, 60000), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 60000), (279, 1)]
-    tiff = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(struct.pack("<HHII", t, 4, 1, v) for t, v in entries) + bytes(4)
-    webp = b"RIFF\x1e\0\0\0WEBPVP8X" + struct.pack("<I", 10) + b"\0\0\0\0" + struct.pack("<I", 16000)[:3] + struct.pack("<I", 16000)[:3]
+    tiff = (
+        b"II*\0"
+        + struct.pack("<IH", 8, len(entries))
+        + b"".join(struct.pack("<HHII", t, 4, 1, v) for t, v in entries)
+        + bytes(4)
+    )
+    webp = (
+        b"RIFF\x1e\0\0\0WEBPVP8X"
+        + struct.pack("<I", 10)
+        + b"\0\0\0\0"
+        + struct.pack("<I", 16000)[:3]
+        + struct.pack("<I", 16000)[:3]
+    )
     photo = bytearray(jpeg(blob_image(1)))
     at = photo.index(b"\xff\xc0")
     photo[at + 5 : at + 9] = struct.pack(">HH", 65000, 65000)
     real = zlib.compress(bytes(30_000 * 30_000 // 100), 9)
     return {
         "png": png(50_000, 50_000, data=real),
-        # Whole, and small enough for Pillow's own guard: without our limit it would be decoded, to 300 MB, and answered.
+        # Whole, and small enough for Pillow's own guard: without our limit it would be decoded, to 300 MB, and
+        # answered.
         "png, whole": png(10_000, 10_000, data=zlib.compress(bytes(10_000 * (3 * 10_000 + 1)), 1)),
         "png, absurd": png(2**31 - 1, 2**31 - 1),
         "gif": gif + b"\x02\x02L\x01\0;",
@@ -272,7 +300,9 @@ def server_memory(server: Server) -> int:
     ],
 )  # fmt: skip
 def test_wrong_types_and_broken_bodies(server: Server, content: bytes, kind: str, status: int) -> None:
-    answer = httpx.post(f"{server.url}/v1/predict", content=content, headers={b"Content-Type": kind.encode("latin-1")}, timeout=10)
+    answer = httpx.post(
+        f"{server.url}/v1/predict", content=content, headers={b"Content-Type": kind.encode("latin-1")}, timeout=10
+    )
     assert answer.status_code == status
     if status != 200:
         problem_of(answer)
@@ -280,8 +310,10 @@ def test_wrong_types_and_broken_bodies(server: Server, content: bytes, kind: str
 
 @pytest.mark.parametrize(
     "target",
-    [b"/../../../../etc/passwd", b"/%2e%2e/%2e%2e/etc/passwd", b"/..%2f..%2fetc/passwd", b"//etc/passwd", b"/..\\..\\windows\\win.ini",
-     b"/static/../index.html", b"/index.html%00.png", b"/%ff%fe", b"/v1/models/../../etc/passwd/card", b"/v1/models/%2e%2e%2f%2e%2e/card",
+    [b"/../../../../etc/passwd", b"/%2e%2e/%2e%2e/etc/passwd", b"/..%2f..%2fetc/passwd", b"//etc/passwd",
+     b"/..\\..\\windows\\win.ini",
+     b"/static/../index.html", b"/index.html%00.png", b"/%ff%fe", b"/v1/models/../../etc/passwd/card",
+     b"/v1/models/%2e%2e%2f%2e%2e/card",
      b"http://other.example/etc/passwd", b"/;/etc/passwd", b"/.git/config", b"/large.bin/../.."],
 )  # fmt: skip
 def test_path_tricks(server: Server, target: bytes) -> None:
@@ -292,9 +324,12 @@ def test_path_tricks(server: Server, target: bytes) -> None:
 
 @pytest.mark.parametrize(
     "request_bytes",
-    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), b"GET\r\n\r\n", b"\0" * 300, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-     b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\nBad Header: x\r\n\r\n", b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
-     HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100), b"GET\r\n\r\n", b"\0" * 300,
+     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+     b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\nBad Header: x\r\n\r\n",
+     b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
+     HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
+     HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
      HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"],
 )  # fmt: skip
 def test_what_is_not_http(server: Server, request_bytes: bytes) -> None:
@@ -352,8 +387,15 @@ def test_clients_that_vanish_leave_nothing_behind(server: Server) -> None:
         thread.join()
     ended = time.monotonic() + 10
     while True:
-        lines = dict(line.rsplit(" ", 1) for line in httpx.get(f"{server.url}/metrics").text.splitlines() if not line.startswith("#"))
-        if lines["lentigo_held_bytes"] == lines["lentigo_queue_images"] == "0" and float(lines["lentigo_connections"]) <= 2:
+        lines = dict(
+            line.rsplit(" ", 1)
+            for line in httpx.get(f"{server.url}/metrics").text.splitlines()
+            if not line.startswith("#")
+        )
+        if (
+            lines["lentigo_held_bytes"] == lines["lentigo_queue_images"] == "0"
+            and float(lines["lentigo_connections"]) <= 2
+        ):
             break
         assert time.monotonic() < ended, lines
         time.sleep(0.1)

@@ -63,7 +63,9 @@ def served(bundle: Path) -> Callable[..., None]:
 Run = Callable[..., None]
 
 
-def raw(client: httpx.AsyncClient, content: bytes = IMAGE, kind: str = "image/jpeg", query: str = "", **headers: str) -> Any:
+def raw(
+    client: httpx.AsyncClient, content: bytes = IMAGE, kind: str = "image/jpeg", query: str = "", **headers: str
+) -> Any:
     return client.post(f"/v1/predict{query}", content=content, headers={"Content-Type": kind, **headers})
 
 
@@ -107,7 +109,9 @@ def test_concurrent_requests_share_batches_and_each_gets_its_own_answer(served: 
             assert found["width"] == wanted.extent[0]
             assert found["probabilities"][wanted.label] == pytest.approx(wanted.confidence, abs=1e-6)
         text = (await client.get("/metrics")).text
-        calls = float(next(line for line in text.splitlines() if line.startswith("lentigo_batch_images_count")).split()[1])
+        calls = float(
+            next(line for line in text.splitlines() if line.startswith("lentigo_batch_images_count")).split()[1]
+        )
         assert calls < len(images), "no batch held more than one image"
         assert "lentigo_batch_images_sum 24" in text
 
@@ -131,7 +135,9 @@ def test_several_images_are_answered_each_by_itself(served: Run) -> None:
 
 def lesions(client: httpx.AsyncClient, names: list[str | bytes], *images: bytes, query: str = "") -> Any:
     fields = [("lesion", (None, name)) for name in names]
-    return client.post(f"/v1/predict{query}", files=[*fields, *(("image", ("x.jpg", one, "image/jpeg")) for one in images)])
+    return client.post(
+        f"/v1/predict{query}", files=[*fields, *(("image", ("x.jpg", one, "image/jpeg")) for one in images)]
+    )
 
 
 def test_a_lesion_gets_the_answer_that_the_command_gives(served: Run, bundle: Path, tmp_path: Path) -> None:
@@ -254,7 +260,13 @@ def test_models_and_cards(served: Run, bundle: Path, plain: Path) -> None:
         reply = (await client.get("/v1/models")).json()
         assert reply["default"] == "tiny"
         assert [m["name"] for m in reply["models"]] == ["tiny", "plain"]
-        assert reply["models"][0]["classes"][4] == {"code": "mel", "en": "melanoma", "zh": "黑色素瘤", "malignant": True, "names": {}}
+        assert reply["models"][0]["classes"][4] == {
+            "code": "mel",
+            "en": "melanoma",
+            "zh": "黑色素瘤",
+            "malignant": True,
+            "names": {},
+        }
         assert [m["heatmaps"] for m in reply["models"]] == [True, False]
         card = await client.get("/v1/models/tiny/card")
         assert card.text == (bundle / "MODEL_CARD.md").read_text()
@@ -302,7 +314,9 @@ def test_a_service_without_a_model_that_can_be_loaded_says_so(tmp_path: Path) ->
     asyncio.run(go())
 
 
-def test_a_failing_network_is_a_500_without_details(served: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_network_is_a_500_without_details(
+    served: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async def test(client: httpx.AsyncClient, service: Service) -> None:
         def fail(*_: object) -> None:
             raise RuntimeError("a secret of the request")
@@ -340,13 +354,35 @@ def test_metrics_count_what_happened(served: Run) -> None:
 def test_the_description_is_complete(served: Run) -> None:
     async def test(client: httpx.AsyncClient, service: Service) -> None:
         schema = (await client.get("/openapi.json")).json()
-        assert set(schema["paths"]) == {"/v1/predict", "/v1/models", "/v1/models/{name}/card", "/healthz", "/readyz", "/metrics"}
+        assert set(schema["paths"]) == {
+            "/v1/predict",
+            "/v1/models",
+            "/v1/models/{name}/card",
+            "/healthz",
+            "/readyz",
+            "/metrics",
+        }
         predict = schema["paths"]["/v1/predict"]["post"]
-        assert {"image/jpeg", "multipart/form-data", "application/octet-stream"} <= set(predict["requestBody"]["content"])
-        assert {p["name"] for p in predict["parameters"]} == {"heatmap", "top_k", "model"}
-        assert {"200", "400", "401", "404", "408", "413", "415", "421", "422", "429", "431", "500", "503", "504"} <= set(
-            predict["responses"]
+        assert {"image/jpeg", "multipart/form-data", "application/octet-stream"} <= set(
+            predict["requestBody"]["content"]
         )
+        assert {p["name"] for p in predict["parameters"]} == {"heatmap", "top_k", "model"}
+        assert {
+            "200",
+            "400",
+            "401",
+            "404",
+            "408",
+            "413",
+            "415",
+            "421",
+            "422",
+            "429",
+            "431",
+            "500",
+            "503",
+            "504",
+        } <= set(predict["responses"])
         assert predict["responses"]["200"]["content"]["application/json"]["example"]["predictions"]
         for status, response in predict["responses"].items():
             if status != "200":
@@ -381,7 +417,12 @@ def test_wrong_methods_and_addresses(served: Run, method: str, path: str, status
 
 def test_every_answer_has_the_security_headers(served: Run) -> None:
     async def test(client: httpx.AsyncClient, service: Service) -> None:
-        for response in (await raw(client), await raw(client, b"x"), await client.get("/nothing"), await client.get("/")):
+        for response in (
+            await raw(client),
+            await raw(client, b"x"),
+            await client.get("/nothing"),
+            await client.get("/"),
+        ):
             assert response.headers["x-content-type-options"] == "nosniff"
             assert response.headers["x-frame-options"] == "DENY"
             assert response.headers["referrer-policy"] == "no-referrer"
@@ -454,7 +495,8 @@ def test_keys_are_needed_where_there_are_any(served: Run, tmp_path: Path, monkey
             assert (await client.get(path, headers={"X-API-Key": key})).status_code == 200
         assert (await raw(client)).status_code == 401
         assert (await raw(client, Authorization="Bearer wrong")).status_code == 401
-        assert (await raw(client, Authorization=f"Bearer {entry.split(':')[1]}")).status_code == 401  # the hash is no key
+        # The hash is no key.
+        assert (await raw(client, Authorization=f"Bearer {entry.split(':')[1]}")).status_code == 401
         assert (await raw(client, Authorization=f"bearer {key}")).status_code == 200
         assert (await raw(client, **{"X-API-Key": other})).status_code == 200
         for path in ("/healthz", "/readyz", "/", "/openapi.json"):
@@ -538,7 +580,8 @@ def test_the_rate_limit_lets_through_what_it_says(monkeypatch: pytest.MonkeyPatc
     assert admitted(30) == 10 + 30 - 1  # the burst, then one a second
     now[0] += 5
     for _ in range(3):
-        with pytest.raises(Problem):  # as many images as there is no allowance for are refused together, and cost nothing
+        # As many images as there is no allowance for are refused together, and cost nothing.
+        with pytest.raises(Problem):
             ring.charge(key, 8)
     assert admitted(4) == 5 + 4
 
@@ -563,7 +606,9 @@ def test_keys_are_taken_up_when_the_file_changes(served: Run, tmp_path: Path) ->
     served(test, keys_file=file, reload_s=0.05)
 
 
-def test_the_audit_log_names_model_and_result_but_holds_neither_image_nor_answer(served: Run, tmp_path: Path, bundle: Path) -> None:
+def test_the_audit_log_names_model_and_result_but_holds_neither_image_nor_answer(
+    served: Run, tmp_path: Path, bundle: Path
+) -> None:
     key, entry = create_key("ward")
     (tmp_path / "keys").write_text(entry)
     log = tmp_path / "audit.jsonl"
@@ -578,7 +623,9 @@ def test_the_audit_log_names_model_and_result_but_holds_neither_image_nor_answer
         assert line["request_id"] == reply["request_id"]
         assert line["model"] == reply["model"]
         assert line["key"] == "ward"
-        assert line["results"] == [hashlib.sha256(json.dumps(p, ensure_ascii=False).encode()).hexdigest() for p in reply["predictions"]]
+        assert line["results"] == [
+            hashlib.sha256(json.dumps(p, ensure_ascii=False).encode()).hexdigest() for p in reply["predictions"]
+        ]
         assert "Jane" not in log.read_text()
         log.unlink()
         log.mkdir()  # from now on it cannot be written
@@ -595,7 +642,9 @@ def test_logs_hold_ids_and_figures_but_nothing_personal(served: Run, caplog: pyt
 
     async def test(client: httpx.AsyncClient, service: Service) -> None:
         await client.post(
-            "/v1/predict?top_k=3", files={"Jane": ("Jane Doe 1970.jpg", IMAGE, "image/jpeg")}, headers={"X-Request-ID": "ward-7.00042"}
+            "/v1/predict?top_k=3",
+            files={"Jane": ("Jane Doe 1970.jpg", IMAGE, "image/jpeg")},
+            headers={"X-Request-ID": "ward-7.00042"},
         )
         await client.get("/patients/Jane-Doe?name=Jane", headers={"X-Request-ID": "Jane Doe, with spaces"})
 
@@ -666,7 +715,13 @@ def test_every_problem_has_a_status_and_a_title() -> None:
     for kind, (status, title) in KINDS.items():
         document = Problem(kind, "x").document("id")
         assert 400 <= status < 600
-        assert document == {"type": f"urn:lentigo:problem:{kind}", "title": title, "status": status, "detail": "x", "request_id": "id"}
+        assert document == {
+            "type": f"urn:lentigo:problem:{kind}",
+            "title": title,
+            "status": status,
+            "detail": "x",
+            "request_id": "id",
+        }
 
 
 # --- the phone app --------------------------------------------------------------------------------------------------
@@ -707,7 +762,12 @@ def test_the_app_is_handed_out(served: Run, built: Path) -> None:
         assert kept.text == "plain"
         assert kept.headers["cache-control"] == "public, max-age=31536000, immutable"
         assert kept.headers["content-type"].startswith("text/javascript")
-        for accepted, encoding in (("gzip, deflate, br", "br"), ("gzip", "gzip"), ("br;q=0, gzip;q=0.5", "gzip"), ("deflate", "")):
+        for accepted, encoding in (
+            ("gzip, deflate, br", "br"),
+            ("gzip", "gzip"),
+            ("br;q=0, gzip;q=0.5", "gzip"),
+            ("deflate", ""),
+        ):
             async with client.stream("GET", script, headers={"Accept-Encoding": accepted}) as packed:
                 body = b"".join([piece async for piece in packed.aiter_raw()])
             assert packed.headers.get("content-encoding", "") == encoding
@@ -719,7 +779,9 @@ def test_the_app_is_handed_out(served: Run, built: Path) -> None:
         assert (len(wasm.content), wasm.headers["content-type"]) == (200_000, "application/wasm")
         head = await client.head("/assets/ort-AbCdEf12.wasm")
         assert (head.headers["content-length"], head.content) == ("200000", b"")
-        assert (await client.get("/manifest.webmanifest")).headers["content-type"].startswith("application/manifest+json")
+        assert (
+            (await client.get("/manifest.webmanifest")).headers["content-type"].startswith("application/manifest+json")
+        )
         assert (await client.get("/sw.js")).headers["cache-control"] == "no-cache"
 
     served(test, static=built)
@@ -727,7 +789,8 @@ def test_the_app_is_handed_out(served: Run, built: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/../outside.txt", "/%2e%2e/outside.txt", "/..%2foutside.txt", "/assets/../../outside.txt", "/link.txt", "/.hidden", "//etc/passwd",
+    ["/../outside.txt", "/%2e%2e/outside.txt", "/..%2foutside.txt", "/assets/../../outside.txt", "/link.txt",
+     "/.hidden", "//etc/passwd",
      "/assets", "/assets/", "/index.html/", "/index.html%00", "/%5c..%5coutside.txt", "/assets/index-Bx81_k2a.js.br"],
 )  # fmt: skip
 def test_no_path_leads_out_of_the_app(served: Run, built: Path, path: str) -> None:

@@ -31,7 +31,9 @@ def static(tmp_path: Path) -> Path:
     (folder / "bundles/index.json").write_text(json.dumps({"default": "first", "bundles": entries}))
     files = [{"url": url, "pinned": False} for url in ("./", "bundles/index.json")]
     files += [{"url": f"bundles/first/model.onnx?v={DIGEST[:12]}", "pinned": True}]
-    (folder / "sw.js").write_text(f"const PRECACHE = {json.dumps({'version': 'v1', 'files': files})};\nconst CODE = PRECACHE;\n")
+    (folder / "sw.js").write_text(
+        f"const PRECACHE = {json.dumps({'version': 'v1', 'files': files})};\nconst CODE = PRECACHE;\n"
+    )
     return folder
 
 
@@ -40,7 +42,10 @@ def mine(folder: Path, **options: Any) -> Bundle:
 
 
 def test_own_models_come_first_and_are_handed_out_as_verified(tmp_path: Path, static: Path) -> None:
-    bundles = [mine(tmp_path / "a", name="mine", classes=3), mine(tmp_path / "b", name="second", seed=1)]  # one of a packaged one's name
+    bundles = [
+        mine(tmp_path / "a", name="mine", classes=3),
+        mine(tmp_path / "b", name="second", seed=1),
+    ]  # one of a packaged one's name
 
     async def test() -> None:
         settings = {"static": static, "models": tuple(str(bundle.path) for bundle in bundles), "reload_s": 0}
@@ -70,9 +75,15 @@ def test_own_models_come_first_and_are_handed_out_as_verified(tmp_path: Path, st
             mine(bundles[0].path, name="mine", classes=3, seed=7)
             assert (await client.get("/bundles/mine/model.onnx")).content == old.content  # what the list still tells
             await service.manager.reload()
-            assert (await client.get("/bundles/mine/model.onnx")).content == bundles[0].model.read_bytes() != old.content
-            assert (await client.get("/sw.js")).text.count(kept["version"]) == 0  # browsers fetch the new one for offline use
-            assert (await client.get(f"/bundles/mine/model.onnx?v={entry['files']['model.onnx'][:12]}")).status_code == 404
+            assert (
+                (await client.get("/bundles/mine/model.onnx")).content == bundles[0].model.read_bytes() != old.content
+            )
+            assert (await client.get("/sw.js")).text.count(
+                kept["version"]
+            ) == 0  # browsers fetch the new one for offline use
+            assert (
+                await client.get(f"/bundles/mine/model.onnx?v={entry['files']['model.onnx'][:12]}")
+            ).status_code == 404
 
     asyncio.run(test())
 

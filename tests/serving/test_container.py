@@ -24,7 +24,9 @@ PORT = "8000"
 
 def instructions() -> list[tuple[str, str]]:
     """The Dockerfile as pairs of instruction and argument, continued lines joined."""
-    text = "\n".join(line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#"))
+    text = "\n".join(
+        line for line in (ROOT / "Dockerfile").read_text().splitlines() if not line.lstrip().startswith("#")
+    )
     lines = [line.strip() for line in text.replace("\\\n", " ").splitlines() if line.strip()]
     return [(line.split(maxsplit=1)[0].upper(), line.split(maxsplit=1)[1] if " " in line else "") for line in lines]
 
@@ -48,7 +50,9 @@ def test_it_is_slim_and_runs_without_root() -> None:
     names = [name for name, _ in final_stage()]
     assert "RUN" not in names[names.index("USER") :]
     assert "ADD" not in {name for name, _ in instructions()}
-    assert [argument for name, argument in final_stage() if name == "COPY"] == ["--from=build /opt/lentigo /opt/lentigo"]
+    assert [argument for name, argument in final_stage() if name == "COPY"] == [
+        "--from=build /opt/lentigo /opt/lentigo"
+    ]
     assert only("STOPSIGNAL") == "SIGTERM"
     assert only("EXPOSE") == PORT
 
@@ -96,8 +100,12 @@ def container(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """ENTRYPOINT and CMD, as the engine would run them, on another port and with a tiny model."""
     command = json.loads(only("ENTRYPOINT")) + json.loads(only("CMD"))
     assert command[command.index("--port") + 1] == PORT
-    command = [part.replace(PORT, str(port)) for part in command] + ["--model", str(tiny_bundle(folder / "tiny", size=32).path)]
-    command += ["--allowed-host", "gateway.example.org"]  # as the Dockerfile's head says; the health check still gets through
+    command = [part.replace(PORT, str(port)) for part in command] + [
+        "--model",
+        str(tiny_bundle(folder / "tiny", size=32).path),
+    ]
+    # As the Dockerfile's head says; the health check still gets through.
+    command += ["--allowed-host", "gateway.example.org"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=environment(), cwd=folder, stdout=log, stderr=log)
     try:
@@ -138,7 +146,8 @@ import os, signal, sys, threading, time, urllib.request
 written = []
 def watch(event, arguments):
     place = arguments[0] if arguments else None
-    if isinstance(place, int) or str(place).startswith(("/dev/", "/proc/")):  # opened before; /dev/shm holds shared memory
+    # An open descriptor; /dev/shm holds shared memory.
+    if isinstance(place, int) or str(place).startswith(("/dev/", "/proc/")):
         return
     if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
         written.append(str(place))

@@ -33,7 +33,16 @@ def test_the_service_keeps_to_its_description(tmp_path: Path) -> None:
         (tmp_path / f"{seed}.jpg").write_bytes(jpeg(blob_image(seed, 40, 30)))
     with running(tmp_path, models=(str(bundle.path),), max_body_bytes=100_000, max_pixels=100_000) as server:
         command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
-        command += ["--phases", "examples,coverage,fuzzing", "--max-examples", "60", "--seed", "1", "--generation-database", "none"]
+        command += [
+            "--phases",
+            "examples,coverage,fuzzing",
+            "--max-examples",
+            "60",
+            "--seed",
+            "1",
+            "--generation-database",
+            "none",
+        ]
         command += ["--request-timeout", "30", "--no-color"]
         environment = {**os.environ, "SCHEMATHESIS_HOOKS": "hooks", "PYTHONPATH": str(tmp_path)}
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)

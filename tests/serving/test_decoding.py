@@ -140,7 +140,9 @@ def test_every_hostile_shape_is_refused_and_costs_no_process() -> None:
 
 
 def test_no_other_format_hides_behind_the_first_bytes_of_a_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lentigo.imaging.open_extra", lambda *given: pytest.fail("a decoder that the service leaves off was opened"))
+    monkeypatch.setattr(
+        "lentigo.imaging.open_extra", lambda *given: pytest.fail("a decoder that the service leaves off was opened")
+    )
     for content in (b"\xff\xd8\xff" + bytes(125) + b"DICM" + bytes(100), b"\xff\xd8\xff\xe0ftypheic\0\0\0\0mif1"):
         with pytest.raises(RefusedError) as refused:
             decode(content, 32, 10_000)
@@ -256,7 +258,9 @@ def test_a_504_is_the_end_of_its_work_and_others_are_answered_meanwhile(tmp_path
     with running(tmp_path, models=(str(bundle.path),), decoders=2, deadline_s=3.0) as server:
         url = f"{server.url}/v1/predict"
         found: list[httpx.Response] = []
-        asking = threading.Thread(target=lambda: found.append(httpx.post(url, content=wild("sleep"), headers=headers, timeout=30)))
+        asking = threading.Thread(
+            target=lambda: found.append(httpx.post(url, content=wild("sleep"), headers=headers, timeout=30))
+        )
         asking.start()
         good = jpeg(*blob_image(1).size)
         for _ in range(5):

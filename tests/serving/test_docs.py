@@ -57,7 +57,9 @@ def test_there_is_a_curl_line_for_each_call() -> None:
 @pytest.mark.parametrize("line", curl_lines())
 def test_each_curl_line_runs(server: Server, line: str) -> None:
     command = shlex.split(line.replace("http://127.0.0.1:8000", server.url).replace("$LENTIGO_KEY", "any"))
-    done = subprocess.run([*command, "--silent", "--show-error", "--fail"], cwd=server.log.parent, capture_output=True, timeout=30)
+    done = subprocess.run(
+        [*command, "--silent", "--show-error", "--fail"], cwd=server.log.parent, capture_output=True, timeout=30
+    )
     assert done.returncode == 0, done.stderr.decode()
     if "/card" in line:
         assert done.stdout.startswith(b"# ")
@@ -80,7 +82,9 @@ def defined_tests() -> set[str]:
     found = set()
     for path in (ROOT / "tests").rglob("test_*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        found |= {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
+        found |= {
+            node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+        }
     return found
 
 

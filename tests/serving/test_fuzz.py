@@ -24,20 +24,30 @@ SEED = 20_240_601
 EXPECTED = {200, 413, 415, 422}
 
 # Numbers at which sizes, counts and offsets overflow, and markers of the formats.
-INTERESTING = [b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\0\xff\xff", b"\1\0\0\0", b"\xff\xd8", b"\xff\xda",
-               b"\xff\xc4", b"IHDR", b"IDAT", b"acTL", b"fdAT", b"iCCP", b"zTXt", b"VP8X",
-               b"ALPH", b"ANMF", b"Exif\0\0", b"II*\0", b"NETSCAPE2.0"]  # fmt: skip
+INTERESTING = [
+    b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\x80\0\0\0", b"\0\0\xff\xff", b"\1\0\0\0",
+    b"\xff\xd8", b"\xff\xda", b"\xff\xc4", b"IHDR", b"IDAT", b"acTL", b"fdAT", b"iCCP", b"zTXt", b"VP8X",
+    b"ALPH", b"ANMF", b"Exif\0\0", b"II*\0", b"NETSCAPE2.0",
+]  # fmt: skip
 
 
 def seeds() -> list[bytes]:
     """Small valid images of every format and of odd modes."""
     image = blob_image(5, 40, 30)
     found = []
-    for kind, modes in (("JPEG", ("RGB", "L", "CMYK")), ("PNG", ("RGB", "L", "P", "RGBA", "I;16", "1")), ("WEBP", ("RGB", "RGBA")),
-                        ("BMP", ("RGB", "P", "1")), ("TIFF", ("RGB", "L", "CMYK", "I;16")), ("GIF", ("P",))):  # fmt: skip
+    for kind, modes in (
+        ("JPEG", ("RGB", "L", "CMYK")),
+        ("PNG", ("RGB", "L", "P", "RGBA", "I;16", "1")),
+        ("WEBP", ("RGB", "RGBA")),
+        ("BMP", ("RGB", "P", "1")),
+        ("TIFF", ("RGB", "L", "CMYK", "I;16")),
+        ("GIF", ("P",)),
+    ):
         for mode in modes:
             buffer = BytesIO()
-            (image.convert("L").convert("I").convert("I;16") if mode == "I;16" else image.convert(mode)).save(buffer, kind)
+            (image.convert("L").convert("I").convert("I;16") if mode == "I;16" else image.convert(mode)).save(
+                buffer, kind
+            )
             found.append(buffer.getvalue())
     for kind, options in (
         ("JPEG", {"progressive": True, "exif": b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\x06\0\0\0\0\0\0\0"}),
@@ -91,7 +101,11 @@ async def ask(app: Any, body: bytes, kind: str, chunk: int = 65536) -> tuple[int
     status, content = 0, b""
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)} if pieces else {"type": "http.disconnect"}
+        return (
+            {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
+            if pieces
+            else {"type": "http.disconnect"}
+        )
 
     async def send(message: dict[str, Any]) -> None:
         nonlocal status, content
@@ -113,7 +127,9 @@ def fuzz(tmp_path: Path, make: Callable[[random.Random], tuple[bytes, str]], cou
     rng = random.Random(SEED)
 
     async def go() -> None:
-        service = Service(ServeConfig(models=(str(bundle),), max_pixels=1_000_000, max_body_bytes=200_000, log_level="error"))
+        service = Service(
+            ServeConfig(models=(str(bundle),), max_pixels=1_000_000, max_body_bytes=200_000, log_level="error")
+        )
         app = create_app(service.config, service)
 
         async def client(number: int) -> None:
@@ -142,7 +158,9 @@ def test_five_thousand_mutated_images(tmp_path: Path) -> None:
     statuses = fuzz(tmp_path, lambda rng: (mutate(rng, rng.choice(found), found), "image/jpeg"), IMAGES)
     assert statuses.total() == IMAGES
     assert set(statuses) <= EXPECTED
-    assert min(statuses[200], statuses[415], statuses[422]) > 100, "the mutations are too mild or too strong to say much"
+    assert min(statuses[200], statuses[415], statuses[422]) > 100, (
+        "the mutations are too mild or too strong to say much"
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -153,7 +171,10 @@ def test_mutated_multipart_bodies(tmp_path: Path) -> None:
     def make(rng: random.Random) -> tuple[bytes, str]:
         parts = [b"--frontier\r\n" + head + rng.choice(small) + b"\r\n" for _ in range(rng.randrange(1, 4))]
         body = b"".join(parts) + b"--frontier--\r\n"
-        return mutate(rng, body, [body, b"\r\n--frontier\r\n" * 30, b"--frontier--"]), "multipart/form-data; boundary=frontier"
+        return (
+            mutate(rng, body, [body, b"\r\n--frontier\r\n" * 30, b"--frontier--"]),
+            "multipart/form-data; boundary=frontier",
+        )
 
     statuses = fuzz(tmp_path, make, 800)
     assert set(statuses) <= {200, 400, 413, 415, 422}

@@ -46,7 +46,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("hardening")
     bundle = tiny_bundle(folder / "tiny", size=32)
     (folder / "keys").write_text(f"{ENTRY}:100000\n")
-    with running(folder, models=(str(bundle.path),), keys_file=folder / "keys", max_connections=40, reload_s=0, decoders=1) as started:
+    with running(
+        folder, models=(str(bundle.path),), keys_file=folder / "keys", max_connections=40, reload_s=0, decoders=1
+    ) as started:
         yield started
 
 
@@ -179,10 +181,16 @@ def test_connections_are_held_against_the_files_that_may_be_open(tmp_path: Path)
 def test_form_fields_are_no_images(server: Server) -> None:
     fields = {"patient": "x", "note": "y" * 1000}
     with_fields = httpx.post(
-        f"{server.url}/v1/predict", data=fields, files=[("image", ("a.jpg", IMAGE, "image/jpeg"))], headers={"X-API-Key": KEY}, timeout=30
+        f"{server.url}/v1/predict",
+        data=fields,
+        files=[("image", ("a.jpg", IMAGE, "image/jpeg"))],
+        headers={"X-API-Key": KEY},
+        timeout=30,
     )
     assert [p.get("label") is not None for p in with_fields.json()["predictions"]] == [True]
-    only_fields = httpx.post(f"{server.url}/v1/predict", data=fields, files={"a": ("", b"")}, headers={"X-API-Key": KEY}, timeout=30)
+    only_fields = httpx.post(
+        f"{server.url}/v1/predict", data=fields, files={"a": ("", b"")}, headers={"X-API-Key": KEY}, timeout=30
+    )
     assert problem_of(only_fields)["type"].endswith("no-image")
     unnamed = b"--b\r\nContent-Disposition: form-data; name=image\r\n\r\n" + IMAGE + b"\r\n--b--\r\n"
     assert ask(server, unnamed, **{"Content-Type": "multipart/form-data; boundary=b"}).status_code == 200
@@ -205,7 +213,10 @@ def test_all_images_of_a_request_are_charged_before_they_are_classified(tmp_path
     (tmp_path / "keys").write_text(f"{ENTRY}:60\n")
 
     async def go() -> None:
-        async with application(models=(str(bundle.path),), keys_file=tmp_path / "keys", burst=20, decoders=1) as (client, _):
+        async with application(models=(str(bundle.path),), keys_file=tmp_path / "keys", burst=20, decoders=1) as (
+            client,
+            _,
+        ):
             files = [("image", ("a.jpg", IMAGE, "image/jpeg"))] * 16
             answers = await asyncio.gather(
                 *(client.post("/v1/predict", files=files, headers={"X-API-Key": KEY}, timeout=60) for _ in range(8))
@@ -233,7 +244,9 @@ def test_a_log_that_nobody_reads_blocks_nothing_and_says_what_it_lost(tmp_path: 
                 assert connection.getresponse().read()
             assert ask(server).status_code == 200
             text = httpx.get(f"{server.url}/metrics", timeout=20).text
-            dropped = next(float(line.split()[1]) for line in text.splitlines() if line.startswith("lentigo_log_lines_dropped"))
+            dropped = next(
+                float(line.split()[1]) for line in text.splitlines() if line.startswith("lentigo_log_lines_dropped")
+            )
             assert dropped > 0
             began = time.monotonic()
             assert server.stop(20) == 0
@@ -245,7 +258,10 @@ def test_a_log_that_nobody_reads_blocks_nothing_and_says_what_it_lost(tmp_path: 
 
 def test_log_lines_are_whole_whatever_the_disk_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    real, faults = os.write, iter([5, OSError(errno.ENOSPC, "full"), None, OSError(errno.EPIPE, "gone"), None, None, None])
+    real, faults = (
+        os.write,
+        iter([5, OSError(errno.ENOSPC, "full"), None, OSError(errno.EPIPE, "gone"), None, None, None]),
+    )
 
     def write(descriptor: int, data: Any) -> int:
         fault = next(faults, None) if descriptor == target else None
@@ -294,7 +310,9 @@ def record(audit: Audit, *names: str) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", ["short", errno.ENOSPC, errno.EIO, errno.EDQUOT, "fsync", "short, append only"])
-def test_no_audit_line_no_answer_and_no_torn_line(fault: str | int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_audit_line_no_answer_and_no_torn_line(
+    fault: str | int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "audit"
     audit = Audit(path)
     assert record(audit, "first") == ["written"]
@@ -309,11 +327,15 @@ def test_no_audit_line_no_answer_and_no_torn_line(fault: str | int, tmp_path: Pa
 
     with monkeypatch.context() as patched:
         if fault == "fsync":
-            patched.setattr("lentigo.serving.audit.os.fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.EIO, "lost")))
+            patched.setattr(
+                "lentigo.serving.audit.os.fsync", lambda handle: (_ for _ in ()).throw(OSError(errno.EIO, "lost"))
+            )
         else:
             patched.setattr("lentigo.serving.audit.os.write", write)
         if fault == "short, append only":
-            patched.setattr("lentigo.serving.audit.os.ftruncate", lambda handle, size: (_ for _ in ()).throw(PermissionError()))
+            patched.setattr(
+                "lentigo.serving.audit.os.ftruncate", lambda handle, size: (_ for _ in ()).throw(PermissionError())
+            )
         assert record(audit, "second") == ["audit-failed"]
     assert record(audit, "third", "fourth") == ["written"] * 2  # there is room again
     assert recorded(path) == ["first", "third", "fourth"]
@@ -334,7 +356,10 @@ def test_a_line_torn_by_a_crash_is_closed_off(tmp_path: Path) -> None:
 def test_workers_share_the_audit_log(tmp_path: Path) -> None:
     path = tmp_path / "audit"
     audits = [Audit(path, fsync=False) for _ in range(4)]
-    threads = [threading.Thread(target=record, args=(audit, *[f"{i}-{n}" for n in range(50)])) for i, audit in enumerate(audits)]
+    threads = [
+        threading.Thread(target=record, args=(audit, *[f"{i}-{n}" for n in range(50)]))
+        for i, audit in enumerate(audits)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -354,7 +379,9 @@ def test_a_pipe_in_the_place_of_a_file_is_refused_and_does_not_hang(kind: str, t
 def test_no_file_can_be_opened_for_the_audit_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     audit = Audit(tmp_path / "audit")
     with monkeypatch.context() as patched:
-        patched.setattr("lentigo.serving.audit.os.open", lambda *given: (_ for _ in ()).throw(OSError(errno.EMFILE, "too many")))
+        patched.setattr(
+            "lentigo.serving.audit.os.open", lambda *given: (_ for _ in ()).throw(OSError(errno.EMFILE, "too many"))
+        )
         assert record(audit, "first") == ["audit-failed"]
     assert record(audit, "second") == ["written"]
 
@@ -383,9 +410,15 @@ def wait_ready_quietly(server: Server, seconds: float = 150.0) -> None:
 
 
 STUCK = {
-    "an event loop that does not run": "import lentigo.serving.service as s, time; s.describe = lambda *given: time.sleep(1000)",
-    "a network that does not answer": "import lentigo.inference as i, time; i.Classifier.prediction = lambda *given: time.sleep(1000)",
-    "a model that does not load": "import lentigo.serving.model_manager as h, time; h.find_bundle = lambda *given: time.sleep(1000)",
+    "an event loop that does not run": (
+        "import lentigo.serving.service as s, time; s.describe = lambda *given: time.sleep(1000)"
+    ),
+    "a network that does not answer": (
+        "import lentigo.inference as i, time; i.Classifier.prediction = lambda *given: time.sleep(1000)"
+    ),
+    "a model that does not load": (
+        "import lentigo.serving.model_manager as h, time; h.find_bundle = lambda *given: time.sleep(1000)"
+    ),
 }
 
 
@@ -447,7 +480,10 @@ def test_sighup_at_any_time_does_not_end_the_service(tmp_path: Path) -> None:
 
 
 def test_the_command_ignores_sighup_from_its_first_line() -> None:
-    program = "import sys, signal; sys.argv = ['lentigo', 'serve']; import lentigo.cli; print(signal.getsignal(signal.SIGHUP).name)"
+    program = (
+        "import sys, signal; sys.argv = ['lentigo', 'serve']; import lentigo.cli;"
+        " print(signal.getsignal(signal.SIGHUP).name)"
+    )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "SIG_IGN"
 
@@ -455,14 +491,17 @@ def test_the_command_ignores_sighup_from_its_first_line() -> None:
 # --- bundles that change --------------------------------------------------------------------------------------------
 
 
-def test_a_bundle_with_other_classes_or_without_an_end_is_not_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_with_other_classes_or_without_an_end_is_not_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tiny_bundle(tmp_path / "tiny", size=32).path
     endless = tmp_path / "site"
     endless.mkdir()
     flag = tmp_path / "endless"
     (endless / "sitecustomize.py").write_text(
         "import sys, os, time\n"
-        f"if os.path.exists({str(flag)!r}) and sys.argv[-1] == {str(path)!r}:\n    time.sleep(1000)\n"  # as a Loop in its graph would
+        # As a Loop in its graph would.
+        f"if os.path.exists({str(flag)!r}) and sys.argv[-1] == {str(path)!r}:\n    time.sleep(1000)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(endless))
 

@@ -46,7 +46,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("pair")
     bundle = tiny_bundle(folder / "tiny", size=32).path
     (folder / "keys").write_text(f"{ENTRY}:10000000\n{SLOW_ENTRY}:1\n")
-    with running(folder, models=(str(bundle),), workers=2, reload_s=0, burst=10, max_files=4, keys_file=folder / "keys") as server:
+    with running(
+        folder, models=(str(bundle),), workers=2, reload_s=0, burst=10, max_files=4, keys_file=folder / "keys"
+    ) as server:
         server.await_event("ready", 2)
         yield server
 
@@ -150,7 +152,8 @@ def test_every_accepted_request_is_answered_when_told_to_stop(tmp_path: Path, bu
         assert set(load.statuses) == {200}
         assert load.statuses[200] > before, "nothing was answered after the signal"
         assert len(server.events("stopped")) == workers
-        # A connection that the kernel completes just as the last worker stops listening is reset; the service never saw it.
+        # A connection that the kernel completes just as the last worker stops listening is reset; the service never saw
+        # it.
         assert load.never_taken <= 2
         taken = [e for e in server.events("request") if e["route"] == "/v1/predict"]
         assert {e["status"] for e in taken} == {200}
@@ -161,7 +164,10 @@ def test_every_accepted_request_is_answered_when_told_to_stop(tmp_path: Path, bu
 def test_a_body_that_is_under_way_is_still_answered_when_told_to_stop(tmp_path: Path, bundle: Path) -> None:
     with running(tmp_path, models=(str(bundle),)) as server:
         with socket.create_connection((server.host, server.port), timeout=20) as connection:
-            head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: {len(IMAGE)}\r\n\r\n"
+            head = (
+                "POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length:"
+                f" {len(IMAGE)}\r\n\r\n"
+            )
             connection.sendall(head.encode() + IMAGE[:1000])
             time.sleep(0.2)
             server.signal(signal.SIGTERM)
@@ -248,7 +254,10 @@ def test_a_bundle_is_replaced_under_load_without_a_dropped_request(tmp_path: Pat
         assert len(load.hashes) == 4
         assert load.hashes[first] > 0
         found = metrics(server)
-        assert (found['lentigo_reloads_total{outcome="done"}'], found['lentigo_reloads_total{outcome="failed"}']) == (3, 1)
+        assert (found['lentigo_reloads_total{outcome="done"}'], found['lentigo_reloads_total{outcome="failed"}']) == (
+            3,
+            1,
+        )
 
 
 def test_sighup_takes_up_bundles_and_keys_in_every_worker(pair: Server) -> None:
@@ -300,7 +309,8 @@ def test_a_request_that_takes_too_long_gets_504_and_is_left_undone(bundle: Path)
 def test_a_lone_image_does_not_wait_for_others(bundle: Path) -> None:
     async def go() -> None:
         async with application(models=(str(bundle),), max_delay_ms=20_000.0, deadline_s=10.0) as (client, _):
-            assert (await client.post("/v1/predict", content=IMAGE)).status_code == 200  # within the deadline: without the delay
+            # Within the deadline: without the delay.
+            assert (await client.post("/v1/predict", content=IMAGE)).status_code == 200
 
     asyncio.run(go())
 
@@ -327,7 +337,10 @@ def test_bodies_that_are_held_at_once_are_bounded(bundle: Path) -> None:
     held: list[int] = []
 
     async def go() -> None:
-        async with application(models=(str(bundle),), max_held_bytes=100_000, max_body_bytes=60_000) as (client, service):
+        async with application(models=(str(bundle),), max_held_bytes=100_000, max_body_bytes=60_000) as (
+            client,
+            service,
+        ):
 
             async def slowly() -> Any:
                 for _ in range(5):
@@ -355,7 +368,8 @@ def test_bodies_that_are_held_at_once_are_bounded(bundle: Path) -> None:
                 found.append(message["status"])
 
         headers = [(b"host", b"localhost"), (b"content-type", b"image/jpeg"), (b"transfer-encoding", b"chunked")]
-        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/v1/predict",
+        scope = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+        "path": "/v1/predict",
                  "raw_path": b"/v1/predict", "root_path": "", "query_string": b"", "headers": headers, "scheme": "http",
                  "server": ("localhost", 80), "client": None}  # fmt: skip
         await app(scope, receive, send)
@@ -404,7 +418,10 @@ def test_a_graph_that_cannot_be_loaded_ends_the_service(tmp_path: Path, workers:
 
 def test_an_open_service_is_warned_about(tmp_path: Path, bundle: Path) -> None:
     with running(tmp_path, models=(str(bundle),), host="0.0.0.0") as server:
-        assert "no API keys" in server.events("open to everybody who can reach this address: no API keys are set")[0]["event"]
+        assert (
+            "no API keys"
+            in server.events("open to everybody who can reach this address: no API keys are set")[0]["event"]
+        )
 
 
 def test_the_service_imports_nothing_of_the_make_wing() -> None:
@@ -412,7 +429,10 @@ def test_the_service_imports_nothing_of_the_make_wing() -> None:
         "import sys, lentigo.serving.supervisor, lentigo.serving.service\n"
         "print(sorted(m for m in ('torch', 'pandas', 'scipy', 'sklearn', 'matplotlib', 'onnx') if m in sys.modules))"
     )
-    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+        == "[]"
+    )
 
 
 def test_the_board_sums_over_workers_and_survives_a_replacement() -> None:
@@ -439,7 +459,9 @@ def test_the_board_sums_over_workers_and_survives_a_replacement() -> None:
 @contextlib.contextmanager
 def app_alone(tmp_path: Path) -> Iterator[str]:
     program = "from lentigo.serving import open_app\nif __name__ == '__main__': open_app(port=0, browser=False)"
-    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline()

@@ -63,7 +63,10 @@ def test_what_is_sent_and_answered_is_of_the_published_schema(served: Callable[.
         version = service.manager.get(None).identity["version"]
         for path in ("/v2/models/tiny", f"/v2/models/tiny/versions/{version}"):
             metadata = hold((await client.get(path)).json(), "metadata_model_response")
-            assert hold((await client.get(f"{path}/ready")).json(), "ready_model_response") == {"name": "tiny", "ready": True}
+            assert hold((await client.get(f"{path}/ready")).json(), "ready_model_response") == {
+                "name": "tiny",
+                "ready": True,
+            }
             request = hold(asking(*IMAGES, id="42", parameters={"a": 1}), "inference_request")
             reply = hold((await client.post(f"{path}/infer", json=request)).json(), "inference_response")
             assert (reply["id"], reply["model_name"], reply["model_version"]) == ("42", "tiny", version)
@@ -79,7 +82,9 @@ def test_what_is_sent_and_answered_is_of_the_published_schema(served: Callable[.
 
 def test_the_figures_are_those_of_the_services_own_call(served: Callable[..., None]) -> None:
     async def test(client: httpx.AsyncClient, service: Service) -> None:
-        own = (await client.post("/v1/predict", files=[("image", ("a", image, "image/jpeg")) for image in IMAGES])).json()["predictions"]
+        own = (
+            await client.post("/v1/predict", files=[("image", ("a", image, "image/jpeg")) for image in IMAGES])
+        ).json()["predictions"]
         request = asking(*IMAGES, outputs=[{"name": "probabilities"}, {"name": "label"}])
         request["inputs"][0]["shape"] = [2, 1]
         request["inputs"][0]["data"] = [[text] for text in request["inputs"][0]["data"]]
@@ -98,8 +103,9 @@ def test_errors_have_their_status_and_the_protocols_member(served: Callable[...,
     numbers = json.dumps(asking() | {"parameters": {"x": [0] * 100_000}}).encode()
     huge = json.dumps(asking(IMAGES[0]) | {"id": "x" * 300}).encode()
     cases: list[tuple[Any, int]] = [
-        (b"", 422), (b"{", 422), (b"[]", 422), (b"\xff\xfe", 422), (deep, 422), (b"[" * 100_000, 413), (numbers, 413), (huge, 422),
-        (b"1" * 100_000, 422), (b'{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1e99], "data": ["a"]}]}', 422),
+        (b"", 422), (b"{", 422), (b"[]", 422), (b"\xff\xfe", 422), (deep, 422), (b"[" * 100_000, 413), (numbers, 413),
+        (huge, 422), (b"1" * 100_000, 422),
+        (b'{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1e99], "data": ["a"]}]}', 422),
         (asking(), 422), (asking(*IMAGES * 9), 413), (asking(b""), 422), (asking(IMAGES[0], b"text"), 415),
         (asking(IMAGES[0], outputs=[{"name": "logits"}]), 422),
         ({"inputs": asking(IMAGES[0])["inputs"] * 2}, 422),
@@ -124,7 +130,9 @@ def test_errors_have_their_status_and_the_protocols_member(served: Callable[...,
     served(test)
 
 
-def test_keys_limits_and_the_audit_log_hold_as_for_the_services_own_call(served: Callable[..., None], tmp_path: Path) -> None:
+def test_keys_limits_and_the_audit_log_hold_as_for_the_services_own_call(
+    served: Callable[..., None], tmp_path: Path
+) -> None:
     key, entry = create_key("gateway")
     (tmp_path / "keys").write_text(f"{entry}:1\n")
 
@@ -138,7 +146,8 @@ def test_keys_limits_and_the_audit_log_hold_as_for_the_services_own_call(served:
         assert (line["key"], line["request_id"]) == ("gateway", answer.headers["x-request-id"])
         sent = [json.dumps(tensor, ensure_ascii=False).encode() for tensor in answer.json()["outputs"]]
         assert line["results"] == [hashlib.sha256(tensor).hexdigest() for tensor in sent]
-        assert (await client.post(URL, json=asking(*IMAGES), headers=headers)).status_code == 429  # of a burst of 3, 2 are spent
+        # Of a burst of 3, 2 are spent.
+        assert (await client.post(URL, json=asking(*IMAGES), headers=headers)).status_code == 429
         metrics = (await client.get("/metrics", headers=headers)).text
         assert 'lentigo_requests_total{route="/v2/models/{name}/infer",status="200"} 1' in metrics
 

@@ -93,7 +93,10 @@ def structure(images: NDArray[np.float32]) -> NDArray[np.float32]:
         power = np.abs(np.fft.rfft2(plain * np.hanning(size)[:, None] * np.hanning(size))) ** 2
         rings = [power[:, (frequency >= low) & (frequency < high)].mean(1) for low, high in pairwise(bands)]
         gradient = np.hypot(np.diff(plain, axis=2)[:, :-1], np.diff(plain, axis=1)[:, :, :-1]).reshape(len(images), -1)
-        found += [np.log(np.stack(rings, 1) + 1e-6), np.quantile(gradient, [0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99], axis=1).T]
+        found += [
+            np.log(np.stack(rings, 1) + 1e-6),
+            np.quantile(gradient, [0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.99], axis=1).T,
+        ]
         found += [np.quantile(plain.reshape(len(images), -1), [0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99], axis=1).T]
         found += [np.stack([plain[:, (radius >= r) & (radius < r + 0.2)].mean(1) for r in (0, 0.2, 0.4, 0.6, 0.8)], 1)]
     return np.concatenate(found, 1).astype(np.float32)

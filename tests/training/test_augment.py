@@ -12,14 +12,27 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from lentigo.config.recipe import AugmentRecipe, ColourRecipe
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
-from lentigo.training.augment import COLOUR_COLUMNS, HUE, SCALE, TURN, WARP_COLUMNS, Augment, Normalise, colour_matrices, sampling_matrices
+from lentigo.training.augment import (
+    COLOUR_COLUMNS,
+    HUE,
+    SCALE,
+    TURN,
+    WARP_COLUMNS,
+    Augment,
+    Normalise,
+    colour_matrices,
+    sampling_matrices,
+)
 from lentigo.training.streams import Draws, Stream
 
 SIZE = 24
 TO_INPUT = Normalise(IMAGENET_MEAN, IMAGENET_STD)
 STILL = {"flip_horizontal": 0.0, "flip_vertical": 0.0, "quarter_turns": False}
 STRONG = AugmentRecipe(
-    rotation=180, scale=(0.5, 2), translation=0.3, colour=ColourRecipe(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+    rotation=180,
+    scale=(0.5, 2),
+    translation=0.3,
+    colour=ColourRecipe(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1),
 )
 
 
@@ -59,7 +72,9 @@ def test_flips_have_their_probability(pixels: torch.Tensor) -> None:
 def test_quarter_turns_are_exact(pixels: torch.Tensor) -> None:
     table = given(6).table(Stream.WARP, WARP_COLUMNS)
     table[:, TURN] = torch.tensor([0.0, 0.3, 0.6, 0.9, 0.26, 0.74])
-    changed = Augment(AugmentRecipe(**(STILL | {"quarter_turns": True})), TO_INPUT)(batch_of(pixels), given(6, {Stream.WARP: table})).images
+    changed = Augment(AugmentRecipe(**(STILL | {"quarter_turns": True})), TO_INPUT)(
+        batch_of(pixels), given(6, {Stream.WARP: table})
+    ).images
     for image, before, turns in zip(changed, TO_INPUT(pixels), (0, 1, 2, 3, 1, 2), strict=True):
         assert close(image, torch.rot90(before, -turns, (1, 2)))
 
@@ -71,14 +86,18 @@ def test_zoom_enlarges_above_one() -> None:
     areas = []
     for place in (0.0, 0.5, 0.999):
         table[:, SCALE] = place
-        out = Augment(AugmentRecipe(**STILL, scale=(0.75, 4 / 3)), TO_INPUT)(batch_of(square), given(1, {Stream.WARP: table})).images
+        out = Augment(AugmentRecipe(**STILL, scale=(0.75, 4 / 3)), TO_INPUT)(
+            batch_of(square), given(1, {Stream.WARP: table})
+        ).images
         areas.append(float((out[0, 0] > 0).float().sum()))
     assert areas == pytest.approx([36, 64, 114], rel=0.2)
 
 
 def test_aspect_stretches_one_side_as_much_as_it_squeezes_the_other() -> None:
     draws = given(2, {Stream.WARP: torch.full((2, WARP_COLUMNS), 0.5), Stream.ASPECT: torch.tensor([[0.5], [1.0]])})
-    still, stretched = sampling_matrices(AugmentRecipe(flip_horizontal=0, flip_vertical=0, quarter_turns=False, aspect=1.44), draws, 9)
+    still, stretched = sampling_matrices(
+        AugmentRecipe(flip_horizontal=0, flip_vertical=0, quarter_turns=False, aspect=1.44), draws, 9
+    )
     assert close(still[:, :2], torch.eye(2))
     assert close(stretched[:, :2], torch.diag(torch.tensor([1 / 1.2, 1.2])))
 
@@ -129,7 +148,9 @@ def test_colour_against_the_plain_steps() -> None:
     recipe = ColourRecipe(brightness=0.3, contrast=0.3, saturation=0.3, cast=0.2)
     draws, colour, mean = given(50), torch.rand(50, 3, generator=generator), torch.rand(50, 3, generator=generator)
     luma = torch.tensor([0.299, 0.587, 0.114])
-    brightness, contrast, saturation = (0.7 + 0.6 * draws.table(Stream.COLOUR, COLOUR_COLUMNS)[:, i : i + 1] for i in range(3))
+    brightness, contrast, saturation = (
+        0.7 + 0.6 * draws.table(Stream.COLOUR, COLOUR_COLUMNS)[:, i : i + 1] for i in range(3)
+    )
     bright = colour * brightness
     contrasted = contrast * bright + (1 - contrast) * (brightness * (mean @ luma)[:, None])
     expected = saturation * contrasted + (1 - saturation) * (contrasted @ luma)[:, None]

@@ -157,7 +157,9 @@ def test_teacher_of_other_images_or_classes_is_refused(tmp_path: Path) -> None:
     held_out = split.index[split["split"] == "test"][0]
     split.loc[held_out, "split"] = "train"
     split.to_csv(taught / "split.csv", index=False)
-    with pytest.raises(TrainingError, match=r"trained on 1 of the images that validate or test this run.*the same split"):
+    with pytest.raises(
+        TrainingError, match=r"trained on 1 of the images that validate or test this run.*the same split"
+    ):
         run_into(tmp_path / "a", recipe(distil=distil))
     (taught / "split.csv").rename(taught / "elsewhere.csv")
     with pytest.raises(DataError, match=r"split\.csv: no such file"):
@@ -165,7 +167,9 @@ def test_teacher_of_other_images_or_classes_is_refused(tmp_path: Path) -> None:
     (taught / "elsewhere.csv").rename(taught / "split.csv")
     record = (taught / "run.json").read_text().replace('"code": "melanoma"', '"code": "mole"')
     (taught / "run.json").write_text(record)
-    with pytest.raises(TrainingError, match=r"a teacher for mole, naevus, wart, but the data has melanoma, naevus, wart"):
+    with pytest.raises(
+        TrainingError, match=r"a teacher for mole, naevus, wart, but the data has melanoma, naevus, wart"
+    ):
         run_into(tmp_path / "b", recipe(distil=distil))
     with pytest.raises(TrainingError, match="not a run folder"):
         run_into(tmp_path / "c", recipe(distil={"teachers": [str(tmp_path / "nobody")]}))
@@ -173,12 +177,16 @@ def test_teacher_of_other_images_or_classes_is_refused(tmp_path: Path) -> None:
 
 
 def test_teacher_named_by_its_recipe_is_trained_first_and_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    taught = recipe(name="tutor", epochs=3, seed=5, data={"protocol": "image", "fractions": [0.5, 0.25, 0.25], "split_seed": 9})
+    taught = recipe(
+        name="tutor", epochs=3, seed=5, data={"protocol": "image", "fractions": [0.5, 0.25, 0.25], "split_seed": 9}
+    )
     monkeypatch.setattr(teachers_module, "recipe_names", lambda: ["tutor"])
     monkeypatch.setattr(teachers_module, "load_recipe", lambda name: taught if name == "tutor" else load_recipe(name))
     pupil = recipe(distil={"teachers": ["tutor"]}, epochs=3)
     with pytest.raises(TrainingError, match="not trained yet; train it first: lentigo train tutor"):
-        run.train(pupil, data(), out=tmp_path / "many", devices=2, accelerator="cpu", progress=False, cache=cache_folder())
+        run.train(
+            pupil, data(), out=tmp_path / "many", devices=2, accelerator="cpu", progress=False, cache=cache_folder()
+        )
     student = run_into(tmp_path / "student", pupil)
     teacher = load_run(tmp_path / "tutor")
     assert teacher.finished

@@ -26,10 +26,13 @@ FIGURES = ["epoch", "size", "lr", "train_loss", "val_loss", "val_accuracy", "val
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three runs, trained at the same time: ``one`` in this process, ``two`` that Lightning starts, ``torchrun`` that torchrun starts."""
+    """Three runs, trained at the same time: ``one`` in this process, ``two`` that Lightning starts, ``torchrun`` that
+    torchrun starts."""
     place = tmp_path_factory.mktemp("distributed")
     open_cache(read_samples(tiny_training.data()), 32, tiny_training.cache_folder(), progress=False)
-    clean = {key: value for key, value in os.environ.items() if key not in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")}
+    clean = {
+        key: value for key, value in os.environ.items() if key not in ("RANK", "LOCAL_RANK", "NODE_RANK", "WORLD_SIZE")
+    }
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--standalone"]
     source, cache = str(tiny_training.data()), str(tiny_training.cache_folder())
     children = {
@@ -56,7 +59,8 @@ def seen(place: Path, name: str, processes: int) -> dict[str, list[list[int]]]:
     parts = [json.loads((place / f"{name}-seen-{rank}.json").read_text(encoding="utf-8")) for rank in range(processes)]
     return {
         epoch: [
-            [image for image in chain(*zip_longest(*(part[epoch][step] for part in parts))) if image is not None] for step in range(STEPS)
+            [image for image in chain(*zip_longest(*(part[epoch][step] for part in parts))) if image is not None]
+            for step in range(STEPS)
         ]
         for epoch in parts[0]
     }

@@ -91,7 +91,9 @@ def test_a_run_logs_as_it_trains_and_outlives_a_logger_that_fails(
         def log_metrics(self, metrics: object, step: int) -> None:
             raise ConnectionError("no route\nto host")
 
-    monkeypatch.setattr(loggers, "create_logger", lambda name, *rest: Breaks() if name == "tensorboard" else real(name, *rest))
+    monkeypatch.setattr(
+        loggers, "create_logger", lambda name, *rest: Breaks() if name == "tensorboard" else real(name, *rest)
+    )
     chosen = recipe(epochs=2, sizes=[{"from_epoch": 0, "size": 32}])
     run = train(
         chosen,
@@ -102,7 +104,12 @@ def test_a_run_logs_as_it_trains_and_outlives_a_logger_that_fails(
         cache=cache_folder(),
         loggers=["tensorboard", "csv"],
     )
-    assert capsys.readouterr().err.count("logger tensorboard fails (ConnectionError: no route to host); training goes on without it") == 1
+    assert (
+        capsys.readouterr().err.count(
+            "logger tensorboard fails (ConnectionError: no route to host); training goes on without it"
+        )
+        == 1
+    )
     found, log = pd.read_csv(run / "csv" / "metrics.csv"), load_run(run).log
     assert found["val_loss"].tolist() == pytest.approx(log["val_loss"].tolist())
     assert found["train_loss/labels"].tolist() == pytest.approx(log["train_loss"].tolist())

@@ -49,7 +49,8 @@ def test_cutmix_pastes_a_box_and_its_share_is_that_of_the_pixels() -> None:
             assert float(own.float().mean()) == pytest.approx(mix.share, abs=1e-6)
         rows, columns = torch.nonzero(~own, as_tuple=True)
         if len(rows):
-            assert (~own).sum() == (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)  # one box, and whole
+            # One box, and whole.
+            assert (~own).sum() == (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)
         shares.append(mix.share)
     assert min(shares) < 0.2
     assert max(shares) > 0.95

@@ -28,7 +28,9 @@ def test_loss_equals_a_slow_version() -> None:
     predicted, projected = torch.randn(5, 7), torch.randn(5, 7)
     total = 0.0
     for p, z in zip(predicted.tolist(), projected.tolist(), strict=True):
-        total -= sum(a * b for a, b in zip(p, z, strict=True)) / math.sqrt(sum(a * a for a in p) * sum(b * b for b in z))
+        total -= sum(a * b for a, b in zip(p, z, strict=True)) / math.sqrt(
+            sum(a * a for a in p) * sum(b * b for b in z)
+        )
     assert unlikeness(predicted, projected).item() == pytest.approx(total / 5, rel=1e-5)
 
 
@@ -92,7 +94,9 @@ def test_run_with_pretraining_survives_being_killed_in_it(tmp_path: Path) -> Non
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
-def test_run_stopped_between_pretraining_and_training_pretrains_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_stopped_between_pretraining_and_training_pretrains_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     chosen = recipe(pretrain=PRETRAIN)
     whole = run_into(tmp_path / "run", chosen)
     first = load_run(whole).log[LOG].to_csv()

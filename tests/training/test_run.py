@@ -141,7 +141,9 @@ def test_training_learns(tmp_path: Path) -> None:
         augment={},
         clip=0,
     )
-    log = load_run(train(chosen, tmp_path / "data", out=tmp_path / "run", accelerator="cpu", progress=False, cache=tmp_path / "c")).log
+    log = load_run(
+        train(chosen, tmp_path / "data", out=tmp_path / "run", accelerator="cpu", progress=False, cache=tmp_path / "c")
+    ).log
     assert log["val_loss"].iloc[-1] < 0.5 * log["val_loss"].iloc[0]
     assert log["val_balanced_accuracy"].max() > 0.9
 
@@ -154,7 +156,9 @@ def test_metadata_travels_into_the_predictions() -> None:
 # What a run says
 
 
-def test_quiet_run_prints_a_line_an_epoch_and_mixed_precision_trains(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_run_prints_a_line_an_epoch_and_mixed_precision_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run_into(tmp_path / "run", recipe(epochs=1, precision="bf16-mixed", sizes=[{"from_epoch": 0, "size": 32}]))
     lines = capsys.readouterr().err.splitlines()
     epochs = [line for line in lines if line.startswith("epoch ")]
@@ -195,7 +199,16 @@ def test_time_left_counts_pixels() -> None:
 
 def test_describe_says_what_would_be_trained() -> None:
     text = describe(recipe(), data())
-    for word in ("tiny", "mobilenetv3_small_caco", "joint", "4 epochs", "32 px from epoch 1", "40 px from epoch 3", "melanoma", "image"):
+    for word in (
+        "tiny",
+        "mobilenetv3_small_caco",
+        "joint",
+        "4 epochs",
+        "32 px from epoch 1",
+        "40 px from epoch 3",
+        "melanoma",
+        "image",
+    ):
         assert word in text
 
 
@@ -276,14 +289,18 @@ def test_folds_replace_validation() -> None:
         ({"loss": {"name": "joint", "label_smoothing": 0.1}}, RecipeError, "label_smoothing"),
     ],
 )
-def test_what_cannot_be_leaves_nothing_behind(changes: dict[str, Any], error: type[Exception], words: str, tmp_path: Path) -> None:
+def test_what_cannot_be_leaves_nothing_behind(
+    changes: dict[str, Any], error: type[Exception], words: str, tmp_path: Path
+) -> None:
     with pytest.raises(error, match=words):
         run_into(tmp_path / "run", recipe(**changes))
     assert not (tmp_path / "run").exists()
 
 
 def test_loss_that_is_no_number(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"not a finite number in epoch 1, step \d of 3, at learning rate 1e\+30; .*optimiser\.lr"):
+    with pytest.raises(
+        TrainingError, match=r"not a finite number in epoch 1, step \d of 3, at learning rate 1e\+30; .*optimiser\.lr"
+    ):
         run_into(tmp_path / "run", recipe(optimiser={"lr": 1e30}, schedule={"name": "constant"}, clip=0))
     assert not (tmp_path / "run" / LAST).exists()
 
@@ -298,7 +315,9 @@ def test_full_disk_keeps_the_last_good_checkpoint(tmp_path: Path, monkeypatch: p
         save(content, path)
 
     monkeypatch.setattr(torch, "save", fills_up)
-    with pytest.raises(TrainingError, match=r"last\.ckpt: cannot be written \(No space left on device\); make room.*--resume"):
+    with pytest.raises(
+        TrainingError, match=r"last\.ckpt: cannot be written \(No space left on device\); make room.*--resume"
+    ):
         run_into(tmp_path / "run")
     assert read_checkpoint(tmp_path / "run" / LAST)["epoch"] == 1
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
@@ -331,7 +350,9 @@ def judge_all(monitor: Monitor, values: list[float]) -> list[tuple[bool, float, 
 
 def test_plateau_and_early_stopping() -> None:
     one = [{"from_epoch": 0, "size": 32}]
-    chosen = recipe(sizes=one, schedule={"name": "plateau", "patience": 1, "factor": 0.5}, stop={"patience": 4}, epochs=9)
+    chosen = recipe(
+        sizes=one, schedule={"name": "plateau", "patience": 1, "factor": 0.5}, stop={"patience": 4}, epochs=9
+    )
     judged = judge_all(Monitor(chosen), [1.0, 0.9, 0.95, 0.95, 0.95, 0.99])
     assert [best for best, _, _ in judged] == [True, True, False, False, False, False]
     assert [rate for _, rate, _ in judged] == [1, 1, 0.5, 0.25, 0.125, 0.0625]
@@ -369,8 +390,12 @@ def test_running_average_against_a_slow_version() -> None:
 @pytest.mark.parametrize("decay_all", [True, False])
 def test_optimiser_groups(decay_all: bool) -> None:
     network = create_network("mobilenetv3_small_caco", classes=3)
-    optimiser = create_optimiser(network, recipe(optimiser={"decay_norm_and_bias": decay_all, "head_lr": 3, "weight_decay": 0.1}).optimiser)
-    settings = {id(p): (group["weight_decay"], group["factor"]) for group in optimiser.param_groups for p in group["params"]}
+    optimiser = create_optimiser(
+        network, recipe(optimiser={"decay_norm_and_bias": decay_all, "head_lr": 3, "weight_decay": 0.1}).optimiser
+    )
+    settings = {
+        id(p): (group["weight_decay"], group["factor"]) for group in optimiser.param_groups for p in group["params"]
+    }
     assert len(settings) == len(list(network.parameters()))
     assert network.head is not None
     assert settings[id(network.head.output.weight)] == (0.1, 3)
@@ -392,7 +417,14 @@ def test_early_blocks_may_move_less() -> None:
 
 
 def test_blocks_of_other_networks() -> None:
-    names = ["conv1.weight", "bn1.bias", "layer1.0.conv1.weight", "layer1.0.bn1.weight", "layer1.1.conv1.weight", "layer2.0.conv1.weight"]
+    names = [
+        "conv1.weight",
+        "bn1.bias",
+        "layer1.0.conv1.weight",
+        "layer1.0.bn1.weight",
+        "layer1.1.conv1.weight",
+        "layer2.0.conv1.weight",
+    ]
     assert list(layer_depths(names).values()) == [4, 3, 2, 2, 1, 0]
 
 
@@ -410,7 +442,10 @@ def test_mixup_blends_images_and_losses(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("lentigo.training.mix.draw_mix", lambda *_: Mix(0.7))
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8))
     targets = torch.tensor([0, 1, 2, 0])
-    network, normalise = create_network("mobilenetv3_small_none", classes=3).eval(), Normalise(IMAGENET_MEAN, IMAGENET_STD)
+    network, normalise = (
+        create_network("mobilenetv3_small_none", classes=3).eval(),
+        Normalise(IMAGENET_MEAN, IMAGENET_STD),
+    )
     batch = Batch(pixels, targets, 4)
     for transform in create_transforms(chosen.augment, normalise):
         batch = transform(batch, Draws(0, 0, 0, 4))
@@ -418,7 +453,9 @@ def test_mixup_blends_images_and_losses(monkeypatch: pytest.MonkeyPatch) -> None
     assert list(terms) == ["labels"]
     images = normalise(pixels)
     logits = network(0.7 * images + 0.3 * images.flip(0))
-    expected = 0.7 * nn.functional.cross_entropy(logits, targets) + 0.3 * nn.functional.cross_entropy(logits, targets.flip(0))
+    expected = 0.7 * nn.functional.cross_entropy(logits, targets) + 0.3 * nn.functional.cross_entropy(
+        logits, targets.flip(0)
+    )
     assert float(terms["labels"].detach()) == pytest.approx(float(expected.detach()), rel=1e-3)
 
 

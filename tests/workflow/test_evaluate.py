@@ -63,7 +63,10 @@ def small(tmp_path: Path) -> Path:
 
 def test_a_bundle_on_its_own_data_is_judged_on_its_own_test_part(bundle: Bundle, tmp_path: Path) -> None:
     result = evaluate_bundle(bundle.path, tiny_data(), out=tmp_path / "out", progress=False)
-    table, ours = read_predictions(tmp_path / "out" / "predictions" / "test.csv"), read_predictions(tiny_run() / "predictions" / "test.csv")
+    table, ours = (
+        read_predictions(tmp_path / "out" / "predictions" / "test.csv"),
+        read_predictions(tiny_run() / "predictions" / "test.csv"),
+    )
     assert table.images.tolist() == ours.images.tolist()
     assert table.codes == ours.codes
     np.testing.assert_allclose(table.probabilities, ours.probabilities, atol=1e-4)
@@ -81,7 +84,9 @@ def test_a_bundle_on_its_own_data_is_judged_on_its_own_test_part(bundle: Bundle,
     metrics = result.metrics["metrics"]
     assert metrics["temperature"] == bundle.spec.temperature
     assert metrics["malignant"]["thresholds_chosen_on"] == "validation"
-    assert metrics["overall"]["accuracy"]["value"] == pytest.approx(bundle.spec.metrics["test"]["accuracy"].value, abs=1e-9)
+    assert metrics["overall"]["accuracy"]["value"] == pytest.approx(
+        bundle.spec.metrics["test"]["accuracy"].value, abs=1e-9
+    )
     assert result.index == tmp_path / "out" / "report" / "index.html"
     assert result.index.is_file()
     assert result.headline[0][0] == "accuracy"
@@ -162,7 +167,9 @@ def test_lesions_are_judged_as_predict_answers_them(small: Path, visits: Path, t
 
 @pytest.mark.usefixtures("plain_report")
 def test_lesions_by_a_pattern_and_missing_pictures(small: Path, visits: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"2 groups hold pictures of different classes, the first 'p1' \(mel, nv\); name what tells the"):
+    with pytest.raises(
+        DataError, match=r"2 groups hold pictures of different classes, the first 'p1' \(mel, nv\); name what tells the"
+    ):
         evaluate(small, data=visits, group_by="patient", out=tmp_path / "out", progress=False)
     with pytest.raises(DataError, match="leave out --group-by"):
         evaluate(small, data=visits, group_by="lesion", stress=True, out=tmp_path / "out", progress=False)
@@ -190,7 +197,9 @@ def test_a_saved_split_is_kept_to(small: Path, folder: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("plain_report")
-def test_the_place_of_the_report_has_a_default(small: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_place_of_the_report_has_a_default(
+    small: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert evaluate(small, data=folder, progress=False).folder == Path("runs/tiny-on-own")
     assert (tmp_path / "runs" / "tiny-on-own" / "report" / "metrics.json").is_file()
@@ -201,9 +210,13 @@ def test_more_images_than_one_chunk_come_in_order(small: Path, tmp_path: Path) -
     for code in ("mel", "nv"):
         (tmp_path / "many" / code).mkdir(parents=True)
         for number in range(40):
-            Image.new("RGB", (20, 20), (number * 6, 90, 0 if code == "nv" else 200)).save(tmp_path / "many" / code / f"{number:02}.png")
+            Image.new("RGB", (20, 20), (number * 6, 90, 0 if code == "nv" else 200)).save(
+                tmp_path / "many" / code / f"{number:02}.png"
+            )
     seen: list[tuple[int, int]] = []
-    evaluate(small, data=tmp_path / "many", out=tmp_path / "out", progress=lambda done, total: seen.append((done, total)))
+    evaluate(
+        small, data=tmp_path / "many", out=tmp_path / "out", progress=lambda done, total: seen.append((done, total))
+    )
     assert seen == [(32, 80), (64, 80), (80, 80)]
     table = read_predictions(tmp_path / "out" / "predictions" / "test.csv")
     classifier = load(small)
@@ -216,7 +229,10 @@ def test_classes_that_do_not_fit_are_named(folder: Path, tmp_path: Path) -> None
     (folder / "melanom").mkdir()
     render_phantom("mel", 9, 40).save(folder / "melanom" / "one.png")
     target = tiny_bundle(tmp_path / "b", labels=LabelSet("two", tuple(c for c in HAM10000 if c.code in ("mel", "nv"))))
-    with pytest.raises(DataError, match=r"1 of 9 images are of classes that tiny does not know \(melanom; did you mean 'mel'\?\).*mel, nv"):
+    with pytest.raises(
+        DataError,
+        match=r"1 of 9 images are of classes that tiny does not know \(melanom; did you mean 'mel'\?\).*mel, nv",
+    ):
         evaluate(target.path, data=folder, out=tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
 

@@ -43,7 +43,17 @@ def test_the_scorer_gives_the_number_that_evaluate_gives(
 ) -> None:
     bundle, data = challenge
     out = tmp_path / "submission.csv"
-    command = ["predict", str(data / "ISIC2018_Task3_Test_Input"), "--model", str(bundle), "--format", "isic", "--out", str(out), "-q"]
+    command = [
+        "predict",
+        str(data / "ISIC2018_Task3_Test_Input"),
+        "--model",
+        str(bundle),
+        "--format",
+        "isic",
+        "--out",
+        str(out),
+        "-q",
+    ]
     with pytest.raises(SystemExit) as stopped:
         main(command)
     assert not stopped.value.code
@@ -56,7 +66,9 @@ def test_the_scorer_gives_the_number_that_evaluate_gives(
     own = result.metrics["metrics"]["overall"]["balanced_accuracy"]["value"]
     assert own == pytest.approx(score.overall, abs=1e-12)
     assert 0 < own < 1
-    assert ("the ISIC 2018 challenge's score: balanced accuracy", f"{100 * own:.1f} %") in [row[:2] for row in result.headline]
+    assert ("the ISIC 2018 challenge's score: balanced accuracy", f"{100 * own:.1f} %") in [
+        row[:2] for row in result.headline
+    ]
 
 
 def test_a_model_of_other_classes_is_refused() -> None:

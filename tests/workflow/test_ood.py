@@ -1,4 +1,5 @@
-"""Trust: scores against slow versions, the graph against numpy, sets that cover, quality with reasons, and "can't tell" on the screen."""
+"""Trust: scores against slow versions, the graph against numpy, sets that cover, quality with reasons, and "can't tell"
+on the screen."""
 
 from __future__ import annotations
 
@@ -55,14 +56,18 @@ def test_scores_of_logits() -> None:
 
 
 @pytest.mark.parametrize("normalised", [True, False])
-def test_gaussians_of_full_rank_are_mahalanobis_distances(points: tuple[np.ndarray, np.ndarray], normalised: bool) -> None:
+def test_gaussians_of_full_rank_are_mahalanobis_distances(
+    points: tuple[np.ndarray, np.ndarray], normalised: bool
+) -> None:
     embedding, targets = points
     fitted = ood.fit_gaussians(embedding, targets, rank=11, normalised=normalised, rest=False, unit=False)
     used = embedding / np.linalg.norm(embedding, axis=1, keepdims=True) if normalised else embedding
     axes = np.linalg.svd(used - used.mean(axis=0), full_matrices=False)[2][:11]  # without the least axis
     inner = used @ axes.T
     means = np.stack([inner[targets == k].mean(axis=0) for k in range(3)])
-    inverse = np.linalg.inv(sum((inner[i] - means[k])[:, None] * (inner[i] - means[k]) for i, k in enumerate(targets)) / len(targets))
+    inverse = np.linalg.inv(
+        sum((inner[i] - means[k])[:, None] * (inner[i] - means[k]) for i, k in enumerate(targets)) / len(targets)
+    )
     found = fitted(features(embedding))
     for i in range(0, 300, 37):
         slow = min((inner[i] - mean) @ inverse @ (inner[i] - mean) for mean in means)
@@ -136,7 +141,8 @@ def test_the_graph_gives_the_numbers_of_numpy(normalised: bool) -> None:
 
 
 def draw(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities and classes drawn from them, so that calibration and test images are exchangeable; class c is rare."""
+    """Probabilities and classes drawn from them, so that calibration and test images are exchangeable; class c is
+    rare."""
     targets = rng.choice(3, n, p=[0.6, 0.36, 0.04])
     logits = rng.normal(0, 1, (n, 3)) + 1.5 * np.eye(3)[targets]
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -159,12 +165,15 @@ def test_prediction_sets_cover_exchangeable_images_in_every_class() -> None:
 def test_rare_classes_share_a_quantile() -> None:
     rng = np.random.default_rng(0)
     probabilities, targets = draw(rng, 500)
-    rows = np.concatenate([np.flatnonzero(targets == 0)[:100], np.flatnonzero(targets == 1)[:12], np.flatnonzero(targets == 2)[:12]])
+    rows = np.concatenate(
+        [np.flatnonzero(targets == 0)[:100], np.flatnonzero(targets == 1)[:12], np.flatnonzero(targets == 2)[:12]]
+    )
     probabilities, targets = probabilities[rows], targets[rows]
     conformal = fit_conformal(probabilities, targets, CODES)
     scores = 1 - probabilities[np.arange(len(targets)), targets]
     assert conformal.pooled == ("b", "c")
-    assert conformal.quantiles["b"] == conformal.quantiles["c"] == pytest.approx(np.sort(scores[targets > 0])[22])  # ceil(25 * 0.9) = 23rd
+    # Ceil(25 * 0.9) = 23rd.
+    assert conformal.quantiles["b"] == conformal.quantiles["c"] == pytest.approx(np.sort(scores[targets > 0])[22])
     assert conformal.quantiles["a"] == pytest.approx(np.sort(scores[targets == 0])[90])  # ceil(101 * 0.9) = 91st
     few = fit_conformal(probabilities[:5], targets[:5], CODES)
     assert set(few.quantiles.values()) == {1.0}  # too few to promise anything: every class is named
@@ -188,7 +197,9 @@ def test_selective_accuracy_is_that_of_the_least_doubtful() -> None:
     doubt = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
     wrong = np.array([0, 0, 0, 0, 1, 0, 0, 1, 1, 1], bool)
     found = measure_selective("doubt", doubt, wrong, Resampling.of(np.arange(10), resamples=20))
-    assert {share: e.value for share, e in found.accuracy.items()} == pytest.approx({1.0: 0.6, 0.9: 6 / 9, 0.8: 0.75, 0.7: 6 / 7, 0.5: 0.8})
+    assert {share: e.value for share, e in found.accuracy.items()} == pytest.approx(
+        {1.0: 0.6, 0.9: 6 / 9, 0.8: 0.75, 0.7: 6 / 7, 0.5: 0.8}
+    )
     assert found.aurc.value == pytest.approx(np.mean(np.cumsum(wrong) / np.arange(1, 11)))
 
 
@@ -223,8 +234,14 @@ def test_mild_faults_are_hints() -> None:
 def test_measures_against_slow_versions() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (37, 37, 3), dtype=np.uint8)
     luma = [[(77 * int(r) + 150 * int(g) + 29 * int(b)) / 256 for r, g, b in row] for row in pixels]
-    inner = [4 * luma[y][x] - luma[y - 1][x] - luma[y + 1][x] - luma[y][x - 1] - luma[y][x + 1] for y in range(1, 36) for x in range(1, 36)]
-    blocks = [[pixels[2 * r : 2 * r + 2, 2 * c : 2 * c + 2].reshape(4, 3).mean(axis=0) for c in range(14)] for r in range(14)]
+    inner = [
+        4 * luma[y][x] - luma[y - 1][x] - luma[y + 1][x] - luma[y][x - 1] - luma[y][x + 1]
+        for y in range(1, 36)
+        for x in range(1, 36)
+    ]
+    blocks = [
+        [pixels[2 * r : 2 * r + 2, 2 * c : 2 * c + 2].reshape(4, 3).mean(axis=0) for c in range(14)] for r in range(14)
+    ]
     means = np.array(blocks).reshape(-1, 3)
     axes = (means @ [77 / 256, 150 / 256, 29 / 256], means[:, 0] - means[:, 1], means[:, :2].mean(axis=1) - means[:, 2])
     found = measure_quality(pixels)
@@ -338,7 +355,8 @@ def test_export_fills_everything_in() -> None:
     assert spec.outputs.atypicality
     assert spec.abstention is not None
     assert spec.abstention.images == 21
-    assert set(spec.abstention.measured) == {"clinical phantoms", "textures", "noise", "blank"}  # dermoscopy phantoms are its own kind
+    # Dermoscopy phantoms are its own kind.
+    assert set(spec.abstention.measured) == {"clinical phantoms", "textures", "noise", "blank"}
     assert spec.conformal is not None
     assert spec.conformal.coverage == 0.9
     assert "coverage" in spec.metrics["test"]
@@ -362,8 +380,13 @@ def test_the_study_measures_every_score_on_every_set(tmp_path: Path, monkeypatch
     for found in written["scores"].values():
         assert set(found["sets"]) == {"clinical phantoms", "textures", "noise", "blank", "blobs"}
         assert found["sets"]["blobs"]["images"] == 3
-    means = {score: np.mean([one["fpr_at_95_tpr"] for one in found["sets"].values()]) for score, found in written["scores"].items()}
-    assert means[written["best"]] == min(means[score] for score in study.separations if score != "the bundle's own output")
+    means = {
+        score: np.mean([one["fpr_at_95_tpr"] for one in found["sets"].values()])
+        for score, found in written["scores"].items()
+    }
+    assert means[written["best"]] == min(
+        means[score] for score in study.separations if score != "the bundle's own output"
+    )
     carried, own = written["scores"][ood.CARRIED]["sets"], written["scores"]["the bundle's own output"]["sets"]
     assert all(abs(carried[name]["auroc"] - own[name]["auroc"]) < 0.05 for name in carried)
     assert written["answered"]["blank"]["share"] == 0.0  # nothing stands out on a blank
@@ -392,7 +415,9 @@ def test_the_report_shows_coverage_and_selective_accuracy(tmp_path: Path) -> Non
     assert [one["by"] for one in trust["selective"]] == ["confidence", "atypicality"]
     accuracy = result.metrics["metrics"]["overall"]["accuracy"]["value"]
     assert all(one["accuracy"]["1"]["value"] == pytest.approx(accuracy) for one in trust["selective"])
-    assert trust["selective"][0]["aurc"]["value"] == pytest.approx(result.metrics["metrics"]["overall"]["aurc"]["value"])
+    assert trust["selective"][0]["aurc"]["value"] == pytest.approx(
+        result.metrics["metrics"]["overall"]["aurc"]["value"]
+    )
     page = result.index.read_text()
     assert 'id="trust"' in page
     assert "right, by atypicality" in page

@@ -74,7 +74,9 @@ def test_ten_lines_with_what_was_asked_for_in_them(tmp_path: Path) -> None:
 
 def test_a_split_of_ones_own_that_shares_patients_is_divided_anew_and_folds_are_counted(tmp_path: Path) -> None:
     for n in range(48):
-        write_image(tmp_path / "d" / ("train", "test")[n % 2] / ("mel", "nv")[n // 2 % 2] / f"PAT_{n // 4}" / f"{n}.png", n)
+        write_image(
+            tmp_path / "d" / ("train", "test")[n % 2] / ("mel", "nv")[n // 2 % 2] / f"PAT_{n // 4}" / f"{n}.png", n
+        )
     plan = plan_training(tmp_path / "d")
     assert plan.recipe.data.protocol == "patient"
     assert "not the data's own, which has 12 patients in more than one part" in plan.lines[2]
@@ -115,7 +117,8 @@ def test_features_that_have_seen_the_images_are_not_taken(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
-    ("name", "run"), [("Photos 2024", "photos-2024"), ("_x_", "x"), ("皮肤", "own-data"), ("a.b", "a.b"), ("--", "own-data")]
+    ("name", "run"),
+    [("Photos 2024", "photos-2024"), ("_x_", "x"), ("皮肤", "own-data"), ("a.b", "a.b"), ("--", "own-data")],
 )
 def test_names_of_runs(tmp_path: Path, name: str, run: str) -> None:
     (tmp_path / name).mkdir()

@@ -1,4 +1,5 @@
-"""Degraded images and deleted parts: what is written, the figures made of it, and a network whose maps are known to be right or wrong."""
+"""Degraded images and deleted parts: what is written, the figures made of it, and a network whose maps are known to be
+right or wrong."""
 
 from __future__ import annotations
 
@@ -43,7 +44,9 @@ from lentigo.workflow.robustness import STRENGTHS, choose_areas, delete, run_rob
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
-    return Classifier(tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", labels=HAM10000, temperature=2.0), threads=1)
+    return Classifier(
+        tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny", labels=HAM10000, temperature=2.0), threads=1
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +81,8 @@ def test_every_image_is_answered_in_every_strength(judged: Path, classifier: Cla
     image = samples.frame["image"].iloc[0]
     row = rows[(rows["corruption"] == "brightness") & (rows["strength"] == 0.6) & (rows["image"] == image)].iloc[0]
     logits = classifier.run(corrupt(pixels, "brightness", 0.6)[None]).logits
-    np.testing.assert_allclose(row[list(HAM10000.codes)].to_numpy(float), softmax(logits)[0], atol=1e-4)  # before the temperature
+    # Before the temperature.
+    np.testing.assert_allclose(row[list(HAM10000.codes)].to_numpy(float), softmax(logits)[0], atol=1e-4)
     record = json.loads((folder / "record.json").read_text())
     assert record["images"] == 10
     assert record["bundle"]["model_sha256"] == classifier.spec.files["model.onnx"]
@@ -99,12 +103,20 @@ def test_the_report_shows_it_and_knows_all_figures(judged: Path) -> None:
     assert metrics["stress"]["record"]["bundle"]["model_sha256"] in table
     assert "not a medical device" in table
     assert all(curve["title"] in table for curve in metrics["stress"]["robustness"])
-    assert any(line.startswith(f"| {row['value']} | {row['images']} |") for row in metrics["subgroups"] for line in table.splitlines())
+    assert any(
+        line.startswith(f"| {row['value']} | {row['images']} |")
+        for row in metrics["subgroups"]
+        for line in table.splitlines()
+    )
 
 
-def test_the_same_images_give_the_same_files_in_any_company(classifier: Classifier, data: Path, judged: Path, tmp_path: Path) -> None:
+def test_the_same_images_give_the_same_files_in_any_company(
+    classifier: Classifier, data: Path, judged: Path, tmp_path: Path
+) -> None:
     run_robustness(classifier, read_samples(data), tmp_path / "some", limit=3, progress=False)
-    some, every = (pd.read_csv(folder / "robustness.csv") for folder in (tmp_path / "some", judged / "predictions" / "test_stress"))
+    some, every = (
+        pd.read_csv(folder / "robustness.csv") for folder in (tmp_path / "some", judged / "predictions" / "test_stress")
+    )
     chosen = some["image"].unique()
     assert len(chosen) == 3
     same = every[every["image"].isin(chosen)].sort_values(["corruption", "strength", "image"])
@@ -173,7 +185,9 @@ def stressed(made, strengths: dict[str, list[float]], wrong: dict[tuple[str, flo
 
 def test_curves_are_the_metrics_of_the_changed_answers() -> None:
     made = table(200)
-    curves = robustness_curves(made, stressed(made, {"jpeg": [75, 7], "brightness": [0.6, 1.4]}, {("jpeg", 7): 0.5}), resamples=200)
+    curves = robustness_curves(
+        made, stressed(made, {"jpeg": [75, 7], "brightness": [0.6, 1.4]}, {("jpeg", 7): 0.5}), resamples=200
+    )
     assert [c.corruption.name for c in curves] == ["jpeg", "brightness"]
     jpeg, brightness = curves
     assert [p.strength for p in jpeg.points] == [100, 75, 7]
@@ -195,7 +209,9 @@ def test_some_images_are_compared_with_themselves() -> None:
     part = made.subset(np.arange(200) < 60)
     (curve,) = robustness_curves(made, stressed(part, {"noise": [10]}, {}), resamples=50)
     assert curve.images == 60
-    assert curve.points[0].accuracy.value == pytest.approx(float((part.probabilities.argmax(axis=1) == part.targets).mean()))
+    assert curve.points[0].accuracy.value == pytest.approx(
+        float((part.probabilities.argmax(axis=1) == part.targets).mean())
+    )
     assert curve.points[1].change.value == 0
 
 
@@ -221,7 +237,10 @@ def test_bad_files_are_told(tmp_path: Path) -> None:
 
 def occluded(made, marked: float, elsewhere: float, spread: float = 0.05) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     rng = np.random.default_rng(0)
-    scores = {name: 0.9 - loss + rng.normal(0, spread, len(made)) for name, loss in zip(SCORES, (0, marked, elsewhere, 0.05), strict=True)}
+    scores = {
+        name: 0.9 - loss + rng.normal(0, spread, len(made))
+        for name, loss in zip(SCORES, (0, marked, elsewhere, 0.05), strict=True)
+    }
     return pd.DataFrame({"image": made.images, **scores})
 
 
@@ -246,7 +265,15 @@ def test_estimated_skin_tone_divides_the_table(tmp_path: Path) -> None:
     pd.DataFrame({"image": made.images, "ita": angles}).to_csv(robustness_folder(path) / "skin.csv", index=False)
     rows = subgroup_metrics(with_skin(read_run(tmp_path).test), HAM10000, resamples=50)
     found = {row.value: row.images for row in rows if "estimated" in row.attribute}
-    assert found == {"dark": 15, "brown": 15, "tan": 15, "intermediate": 15, "light": 15, "very light": 30, "not known": 15}
+    assert found == {
+        "dark": 15,
+        "brown": 15,
+        "tan": 15,
+        "intermediate": 15,
+        "light": 15,
+        "very light": 30,
+        "not known": 15,
+    }
     assert [row.small for row in rows if row.value == "dark"] == [True]
 
 

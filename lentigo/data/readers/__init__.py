@@ -83,22 +83,24 @@ def read_samples(
     Args:
         path: a folder, an ``.npz`` file (MedMNIST) or a table (``.csv``, ``.tsv``, ``.xlsx``).
         name: the layout, where detection shall be overruled: one of ``READERS`` (docs/data.md describes them).
-        labels: the classes and their order, for ``folder`` and ``csv`` (such as those of a trained model). Without it they are
-            those of ``classes.csv``, else the sorted class names found.
-        missing: what to do with rows whose image file is not there: ``error``; ``keep`` them (for an audit); or ``skip`` them.
-        group_by: a column of the table, or a regular expression on the file names, that tells the lesion or patient of an image;
-            ``PatientID`` takes it from DICOM headers. Without it, what the layout or a column of a known name says
-            (`lentigo.data.groups`).
-        label_by: a column of the table, or a regular expression on the paths, that tells the class, for ``folder`` and ``csv``.
+        labels: the classes and their order, for ``folder`` and ``csv`` (such as those of a trained model). Without it
+            they are those of ``classes.csv``, else the sorted class names found.
+        missing: what to do with rows whose image file is not there: ``error``; ``keep`` them (for an audit); or
+            ``skip`` them.
+        group_by: a column of the table, or a regular expression on the file names, that tells the lesion or patient of
+            an image; ``PatientID`` takes it from DICOM headers. Without it, what the layout or a column of a known name
+            says (`lentigo.data.groups`).
+        label_by: a column of the table, or a regular expression on the paths, that tells the class, for ``folder`` and
+            ``csv``.
         skip_unreadable: decode every image once and leave out those that cannot be read.
 
     Returns:
-        At least two images, sorted by id. Where a split was published, it is in ``split`` and ``official_split``. ``reading`` says how
-        they were read.
+        At least two images, sorted by id. Where a split was published, it is in ``split`` and ``official_split``.
+        ``reading`` says how they were read.
 
     Raises:
-        DataError: no such folder, no known layout, a table that lacks a column, an unknown or empty class, missing image
-            files, or fewer than two images.
+        DataError: no such folder, no known layout, a table that lacks a column, an unknown or empty class, missing
+            image files, or fewer than two images.
     """
     given = Path(path)
     if not given.exists():
@@ -113,7 +115,9 @@ def read_samples(
     try:
         samples = READERS[chosen](place)
     except DataError as error:
-        unused = [note for note in place.reading.notes if "is not used: no column" in note] if chosen == "folder" else []
+        unused = (
+            [note for note in place.reading.notes if "is not used: no column" in note] if chosen == "folder" else []
+        )
         raise DataError("; ".join([str(error), *unused[:2]])) from None
     if chosen == "folder":
         samples = add_table(place, samples)
@@ -124,8 +128,9 @@ def read_samples(
         samples = _group_by(place, samples, group_by)
     if samples.shared_groups:
         place.reading.note(
-            f"WARNING: {samples.shared_groups:,} {samples.groups.units} have images in more than one part of the split that the data tell, "
-            f"so that figures on it are too good; --protocol patient, or --set data.protocol=patient, divides them anew"
+            f"WARNING: {samples.shared_groups:,} {samples.groups.units} have images in more than one part of the split"
+            " that the data tell, so that figures on it are too good; --protocol patient, or --set"
+            " data.protocol=patient, divides them anew"
         )
     if len(samples) < 2:
         raise DataError(f"{given}: only one image there; a data set needs at least two")
@@ -145,7 +150,9 @@ def detect_layout(path: Path) -> str:
 
 def _detect(place: Place) -> str:
     if place.file is not None and place.file.suffix.lower() not in (".npz", *TABLE_SUFFIXES):
-        raise DataError(f"{place.path}: a data set is a folder, a .csv or an .npz file (tables may be .tsv and .xlsx too)")
+        raise DataError(
+            f"{place.path}: a data set is a folder, a .csv or an .npz file (tables may be .tsv and .xlsx too)"
+        )
     if place.file is not None and place.file.suffix.lower() == ".npz":
         return "dermamnist"
     by_name = (
@@ -159,7 +166,12 @@ def _detect(place: Place) -> str:
         if place.find(pattern) if place.file is None else re.fullmatch(pattern, place.file.name, re.IGNORECASE):
             return layout
     tables = {table: place.columns(table) for table in place.tables}
-    by_columns = (("isic2020", is_isic2020), ("derm7pt", is_derm7pt), ("pad_ufes_20", is_pad), ("isic-archive", is_archive))
+    by_columns = (
+        ("isic2020", is_isic2020),
+        ("derm7pt", is_derm7pt),
+        ("pad_ufes_20", is_pad),
+        ("isic-archive", is_archive),
+    )
     for layout, fits in by_columns:
         if any(fits(columns) for columns in tables.values()):
             return layout
@@ -183,21 +195,26 @@ def _detect(place: Place) -> str:
         return "csv"  # its reader says which column is missing
     if place.images:
         raise DataError(
-            f"{place.path}: {len(place.images):,} images lie there, but nothing tells their classes; put each class into a folder of its "
+            f"{place.path}: {len(place.images):,} images lie there, but nothing tells their classes; put each class"
+            " into a folder of its "
             r"own, write a CSV with path and label, or, where the file names tell it, say how: --label-by '^([a-z]+)_'"
             f"{_unread(place)}"
         )
     raise DataError(
-        f"{place.path}: no known data set here; lentigo reads HAM10000 (HAM10000_metadata.csv), the ISIC challenges of 2017 to 2020 and "
-        "isic-cli's metadata.csv, PAD-UFES-20, derm7pt, DermaMNIST (.npz), a folder with one sub-folder of images a class, or a CSV with "
-        f"path and label{_unread(place)}"
+        f"{place.path}: no known data set here; lentigo reads HAM10000 (HAM10000_metadata.csv), the ISIC challenges of"
+        " 2017 to 2020 and isic-cli's metadata.csv, PAD-UFES-20, derm7pt, DermaMNIST (.npz), a folder with one"
+        f" sub-folder of images a class, or a CSV with path and label{_unread(place)}"
     )
 
 
 def _unread(place: Place) -> str:
     """What lies there and could not be read, for the error that nothing was understood."""
     place.images  # noqa: B018  (notes what it passes over)
-    found = [f"{place.reading.examples[why]}: {why}" for why in place.reading.ignored if why not in ("hidden", "left by the system")]
+    found = [
+        f"{place.reading.examples[why]}: {why}"
+        for why in place.reading.ignored
+        if why not in ("hidden", "left by the system")
+    ]
     found += place.reading.notes
     used = {*place.images, *place.tables}
     others = [file for file in place.files if file not in used and not re.search(r"(?i)readme|licen[cs]e", file)]
@@ -211,15 +228,23 @@ def _present(place: Place, samples: Samples, missing: Missing) -> Samples:
     absent = samples.frame["image"][[size < 0 for size in samples.sizes()]]
     if samples.name == "folder" and len(absent) and missing == "error":
         raise DataError(
-            f"{place.path / absent.iloc[0]}: a link that leads nowhere; take it away, or leave such images out (--missing skip)"
+            f"{place.path / absent.iloc[0]}: a link that leads nowhere; take it away, or leave such images out"
+            " (--missing skip)"
         )
     if len(absent) == len(samples):
-        there = f"; images lie there under other names, such as {place.images[0]!r}" if place.images else ", nor any other image below"
-        raise DataError(f"{place.path}: none of the {len(samples):,} images in the table is there (the first: {absent.iloc[0]!r}){there}")
+        there = (
+            f"; images lie there under other names, such as {place.images[0]!r}"
+            if place.images
+            else ", nor any other image below"
+        )
+        raise DataError(
+            f"{place.path}: none of the {len(samples):,} images in the table is there (the first:"
+            f" {absent.iloc[0]!r}){there}"
+        )
     if len(absent) and missing == "error":
         raise DataError(
-            f"{place.path}: {len(absent):,} of {len(samples):,} images in the table are missing, the first {absent.iloc[0]!r}; "
-            "complete the download, or leave these rows out (--missing skip)"
+            f"{place.path}: {len(absent):,} of {len(samples):,} images in the table are missing, the first"
+            f" {absent.iloc[0]!r}; complete the download, or leave these rows out (--missing skip)"
         )
     if missing == "skip" and len(absent):
         for image in absent:

@@ -32,7 +32,9 @@ MARKS = {"": 0, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "x": 
 """What a cell of a column for one class may hold, in lower case -> whether the image is of the class."""
 
 
-def published_frame(place: Place, images: pd.Series[str], codes: pd.Series[str], labels: LabelSet, source: str) -> pd.DataFrame:
+def published_frame(
+    place: Place, images: pd.Series[str], codes: pd.Series[str], labels: LabelSet, source: str
+) -> pd.DataFrame:
     """The fixed columns for a published table: files found by their stem, each image its own group.
 
     Raises:
@@ -43,7 +45,9 @@ def published_frame(place: Place, images: pd.Series[str], codes: pd.Series[str],
     for code in codes.unique():
         if code not in labels.codes:
             count = int((codes == code).sum())
-            raise DataError(f"{place.root / source}: unknown class {code!r} in {count} rows{did_you_mean(str(code), labels.codes)}")
+            raise DataError(
+                f"{place.root / source}: unknown class {code!r} in {count} rows{did_you_mean(str(code), labels.codes)}"
+            )
     if source not in place.reading.tables:
         place.reading.tables.append(source)
     files = place.by_stem
@@ -75,7 +79,11 @@ def add_metadata(
         column = find_column(table.columns, METADATA[name])
         if column is not None:
             more[name] = table[column].to_numpy()
-    more |= {column: table[column].to_numpy() for column in rest if column in table.columns and column not in (*frame.columns, *more)}
+    more |= {
+        column: table[column].to_numpy()
+        for column in rest
+        if column in table.columns and column not in (*frame.columns, *more)
+    }
     if "age" in more:
         more["age"] = pd.to_numeric(pd.Series(more["age"]), errors="coerce").to_numpy()
     return pd.concat([frame, pd.DataFrame(more, index=frame.index)], axis=1) if more else frame
@@ -88,13 +96,23 @@ def aligned(table: pd.DataFrame, key: str, images: pd.Series[str]) -> pd.DataFra
 
 
 def group_column(table: pd.DataFrame) -> str | None:
-    """The column of a known name that tells the patient or lesion: the first that is full, else the first that is not empty."""
-    known = {str(c): ~table[c].map(is_nobody) for name in GROUP_COLUMNS for c in table.columns if re.fullmatch(name, column_key(str(c)))}
+    """The column of a known name that tells the patient or lesion.
+
+    The first that is full, else the first that is not empty.
+    """
+    known = {
+        str(c): ~table[c].map(is_nobody)
+        for name in GROUP_COLUMNS
+        for c in table.columns
+        if re.fullmatch(name, column_key(str(c)))
+    }
     there = [c for c, told in known.items() if told.any()]
     return next((c for c in there if known[c].all()), there[0] if there else None)
 
 
-def with_groups(place: Place, frame: pd.DataFrame, groups: Sequence[str], source: GroupSource) -> tuple[pd.DataFrame, GroupSource]:
+def with_groups(
+    place: Place, frame: pd.DataFrame, groups: Sequence[str], source: GroupSource
+) -> tuple[pd.DataFrame, GroupSource]:
     """The frame with these groups; an image without one stands alone, and the source says how many do."""
     values = pd.Series(["" if is_nobody(group) else group for group in groups], index=frame.index)
     blank = int((values == "").sum())
@@ -106,7 +124,9 @@ def with_groups(place: Place, frame: pd.DataFrame, groups: Sequence[str], source
     return frame.assign(group=values.where(values != "", frame["image"])), GroupSource(source.kind, source.name, blank)
 
 
-def make_samples(place: Place, name: str, labels: LabelSet, frame: pd.DataFrame, groups: GroupSource = UNKNOWN) -> Samples:
+def make_samples(
+    place: Place, name: str, labels: LabelSet, frame: pd.DataFrame, groups: GroupSource = UNKNOWN
+) -> Samples:
     """Samples sorted by image id."""
     place.reading.layout = name
     place.reading.columns.setdefault("group", str(groups))
@@ -124,20 +144,23 @@ def one_hot(table: pd.DataFrame, columns: Sequence[str], source: object) -> pd.S
     if len(odd):
         row, column = odd[0]
         raise DataError(
-            f"{source}: line {table.index[row]} has {table[columns[column]].iloc[row]!r} in column {columns[column]}; each must be 0 or 1"
+            f"{source}: line {table.index[row]} has {table[columns[column]].iloc[row]!r} in column {columns[column]};"
+            " each must be 0 or 1"
         )
     marks = cells.sum(axis=1)
     wrong = np.flatnonzero(marks != 1)
     if len(wrong):
-        raise DataError(f"{source}: line {table.index[wrong[0]]} has {int(marks[wrong[0]])} classes; each image must have one")
+        raise DataError(
+            f"{source}: line {table.index[wrong[0]]} has {int(marks[wrong[0]])} classes; each image must have one"
+        )
     return pd.Series(np.asarray(columns, dtype=object)[cells.argmax(axis=1)], index=table.index, dtype=object)
 
 
 def own_classes(place: Place, name: str, values: Sequence[str], source: object) -> tuple[LabelSet, list[str]]:
     """The classes of an own data set, and each image's class.
 
-    Spellings that differ in case, blanks, ``_`` or ``-`` are one class where they name a class that was asked for or that is known;
-    those that differ in the bytes of accents only (macOS, Linux) are always one.
+    Spellings that differ in case, blanks, ``_`` or ``-`` are one class where they name a class that was asked for or
+    that is known; those that differ in the bytes of accents only (macOS, Linux) are always one.
 
     Args:
         place: which may hold a ``classes.csv``.
@@ -172,8 +195,8 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
         else:
             if len(written) > 1:
                 place.reading.note(
-                    f"WARNING: {', '.join(map(repr, written))} differ in case or blanks only and are read as {len(written)} classes; "
-                    "write them alike if they are one"
+                    f"WARNING: {', '.join(map(repr, written))} differ in case or blanks only and are read as"
+                    f" {len(written)} classes; write them alike if they are one"
                 )
             chosen |= {value: value for value in written}
     codes = [chosen[value] for value in values]
@@ -194,6 +217,7 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
         )
     if all(code.replace(".", "").isdigit() for code in found):
         place.reading.note(
-            f"the classes are numbers; a classes.csv with the columns code ({some(found)}) and en beside the data names them"
+            f"the classes are numbers; a classes.csv with the columns code ({some(found)}) and en beside the data names"
+            " them"
         )
     return LabelSet.of(name, found), codes

@@ -22,23 +22,46 @@ from lentigo.imaging import FOREIGN_SUFFIXES
 
 _SPLIT_WORDS = {
     **dict.fromkeys(
-        ("train", "training", "trn", "entrenamiento", "entrainement", "apprentissage", "treino", "treinamento", "训练"), "train"
+        ("train", "training", "trn", "entrenamiento", "entrainement", "apprentissage", "treino", "treinamento", "训练"),
+        "train",
     ),
-    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "eval", "validacion", "validacao", "验证"), "val"),
+    **dict.fromkeys(
+        ("val", "valid", "validation", "validate", "dev", "eval", "validacion", "validacao", "验证"), "val"
+    ),
     **dict.fromkeys(("test", "testing", "tst", "holdout", "prueba", "pruebas", "teste", "essai", "测试"), "test"),
 }
 _SPLIT_WORD = re.compile(rf"({'|'.join(sorted(_SPLIT_WORDS, key=len, reverse=True))})(set|data|images|imgs|split|集)?$")
 _NOISE = frozenset(
-    ("set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "split", "folder", "part", "the", "input", "v")
+    (
+        "set",
+        "data",
+        "dataset",
+        "images",
+        "image",
+        "imgs",
+        "img",
+        "pictures",
+        "photos",
+        "split",
+        "folder",
+        "part",
+        "the",
+        "input",
+        "v",
+    )
 )
 _PIECE = re.compile(r"^(fold|part|batch|split|cv|shard|chunk|kfold)[\s_\-]*\d+$", re.IGNORECASE)
 _PATIENT = re.compile(
-    r"^(pat|patient|patients|paciente|pt|p|subj|subject|sub|case|person)[\s_\-]*([a-z]{1,2}[\s_\-]?)?\d+\w*$", re.IGNORECASE
+    r"^(pat|patient|patients|paciente|pt|p|subj|subject|sub|case|person)[\s_\-]*([a-z]{1,2}[\s_\-]?)?\d+\w*$",
+    re.IGNORECASE,
 )
 _MASKS = re.compile(
-    r"(lesion |binary |seg )?(masks?|segmentations?|segmentation masks?|ground ?truths?|superpixels?|annotations?)", re.IGNORECASE
+    r"(lesion |binary |seg )?(masks?|segmentations?|segmentation masks?|ground ?truths?|superpixels?|annotations?)",
+    re.IGNORECASE,
 )
-_MASK = re.compile(r"(.+?)[\s_\-.]+(mask|segmentation|seg|superpixels|groundtruth|gt|lesion mask|lesion_mask)", re.IGNORECASE)
+_MASK = re.compile(
+    r"(.+?)[\s_\-.]+(mask|segmentation|seg|superpixels|groundtruth|gt|lesion mask|lesion_mask)", re.IGNORECASE
+)
 _LESION = re.compile(r"^(lesion|les|lsn)[\s_\-]*\d+\w*$", re.IGNORECASE)
 _NUMBER = re.compile(r"^[A-Za-z]{0,4}[\s_\-]?\d{1,9}$")
 _ASIDE = re.compile(r"(un|extra|other|raw|misc|new)", re.IGNORECASE)
@@ -101,10 +124,11 @@ def has_class_folders(place: Place) -> bool:
 
 
 def read_folder(place: Place) -> Samples:
-    """A folder with one sub-folder of images a class; folders for splits, patients and wrappers may lie above or between.
+    """A folder with one sub-folder a class; folders of splits, patients and wrappers may lie above or between.
 
     Raises:
-        DataError: no folders of images, one class only, an empty class, or levels of which it cannot be told which is the class.
+        DataError: no folders of images, one class only, an empty class, or levels of which it cannot be told which is
+            the class.
     """
     if place.file is not None:
         raise DataError(f"{place.path}: not a folder")
@@ -135,20 +159,24 @@ def read_folder(place: Place) -> Samples:
         place.reading.columns["label"] = f"folders {some(labels)}"
         groups = _group_level(tree, level, len(set(labels)))
         _note_merged(tree, level, groups)
-    frame = pd.DataFrame({"image": tree.images, "path": tree.images, "group": tree.images, "split": tree.split, "train_only": False})
+    frame = pd.DataFrame(
+        {"image": tree.images, "path": tree.images, "group": tree.images, "split": tree.split, "train_only": False}
+    )
     label_set, frame["label"] = own_classes(place, place.root.resolve().name, labels, place.path)
     if any(tree.split):
         frame["official_split"] = frame["split"]
     source = UNKNOWN
     if groups is not None:
-        frame["group"] = [p[groups] if len(p) > groups else image for p, image in zip(tree.parts, tree.images, strict=True)]
+        frame["group"] = [
+            p[groups] if len(p) > groups else image for p, image in zip(tree.parts, tree.images, strict=True)
+        ]
         source = GroupSource("folder", _group_word(tree.names(groups)), sum(len(p) <= groups for p in tree.parts))
         place.reading.note(f"folders {some(tree.names(groups))} are taken as the {source.unit}s")
     return make_samples(place, "folder", label_set, frame, source)
 
 
 def _drop_masks(tree: _Tree) -> None:
-    """Leave out what marks a lesion beside its picture: ``x_mask.png`` beside ``x.jpg``, and folders ``masks`` beside others."""
+    """Leave out masks: ``x_mask.png`` beside ``x.jpg``, and folders ``masks`` beside others."""
     stems = {image.rpartition(".")[0].lower() for image in tree.images}
     beside: dict[str, set[str]] = {}
     for parts in tree.parts:
@@ -210,7 +238,8 @@ def _find_split(tree: _Tree) -> None:
             continue
         if len({told[name][1] for name in found}) > 1:
             raise DataError(
-                f"{tree.place.path}: folders {some(found)} name a class and a split at once; make folders train, val and test with the "
+                f"{tree.place.path}: folders {some(found)} name a class and a split at once; make folders train, val"
+                " and test with the "
                 r"classes inside, or take the class from the path: --label-by '^([^/]+)_(?:train|test)'"
             )
         strange = [name for name in told if name not in found]
@@ -222,7 +251,9 @@ def _find_split(tree: _Tree) -> None:
         for image, parts in zip(tree.images, tree.parts, strict=True):
             if len(parts) <= level or parts[level] not in found:
                 where = parts[level] if len(parts) > level else "no split folder"
-                tree.place.reading.ignore(image, f"lies in {where!r} beside {some(found)}; name it train, val or test to use it")
+                tree.place.reading.ignore(
+                    image, f"lies in {where!r} beside {some(found)}; name it train, val or test to use it"
+                )
         tree.keep([len(p) > level and p[level] in found for p in tree.parts])
         tree.split = [found[p[level]] for p in tree.parts]
         tree.used.add(level)
@@ -231,7 +262,10 @@ def _find_split(tree: _Tree) -> None:
 
 
 def _are_splits(tree: _Tree, level: int, found: Mapping[str, str]) -> bool:
-    """Whether the folders of a level are splits: two kinds of them, or one beside what is set aside (``train`` and ``unlabeled``)."""
+    """Whether the folders of a level are splits: two kinds, or one beside what is set aside.
+
+    An example of the second is ``train`` beside ``unlabeled``.
+    """
     if len(set(found.values())) > 1:
         return True
     others = [name for name in tree.names(level) if name not in found]
@@ -240,7 +274,7 @@ def _are_splits(tree: _Tree, level: int, found: Mapping[str, str]) -> bool:
 
 
 def _refuse_lone_split(tree: _Tree, level: int, found: Mapping[str, str]) -> None:
-    """One folder named as a split, beside others that hold the same folders as it does, is no class, and it is not known what they are."""
+    """Refuse a folder named as a split beside others with the same sub-folders: it is no class."""
     below: dict[str, set[str]] = {}
     for parts in tree.parts:
         if len(parts) > level + 1:
@@ -249,8 +283,8 @@ def _refuse_lone_split(tree: _Tree, level: int, found: Mapping[str, str]) -> Non
     alike = [name for name, folders in below.items() if name not in found and len(folders & inside) > 1]
     if alike:
         raise DataError(
-            f"{tree.place.path}: {some(found)} looks like a split, and {some(alike)} beside it holds the same folders; name each of them "
-            "train, val or test, or put what is not to be used somewhere else"
+            f"{tree.place.path}: {some(found)} looks like a split, and {some(alike)} beside it holds the same folders;"
+            " name each of them train, val or test, or put what is not to be used somewhere else"
         )
 
 
@@ -259,18 +293,26 @@ def _class_level(tree: _Tree) -> int:
     place = tree.place
     levels = [level for level in range(tree.depth) if level not in tree.used]
     if not levels:
-        raise DataError(f"{place.path}: the split folders hold images, but no folders of classes; put each class into a folder there")
+        raise DataError(
+            f"{place.path}: the split folders hold images, but no folders of classes; put each class into a folder"
+            " there"
+        )
     names = {level: tree.names(level) for level in levels}
     known = [level for level in levels if sum(map(is_known, names[level])) * 2 >= len(names[level])]
     if known:
         return known[0]
-    plain = [level for level in levels if not _is_group(names[level]) and not (len(levels) > 1 and all(map(_DATE.match, names[level])))]
+    plain = [
+        level
+        for level in levels
+        if not _is_group(names[level]) and not (len(levels) > 1 and all(map(_DATE.match, names[level])))
+    ]
     if not plain:
         strict = [level for level in levels if not _is_group(names[level], sure=True)]
         if len(strict) != 1:
             raise DataError(
                 f"{place.path}: folders {some(names[levels[0]])} look like patients or lesions, not like classes; "
-                r"name the classes in a CSV with columns path and label, or by a pattern on the paths: --label-by '(\w+)/[^/]*$'"
+                r"name the classes in a CSV with columns path and label, or by a pattern on the paths: --label-by"
+                r" '(\w+)/[^/]*$'"
             )
         return strict[0]
     if len(plain) == 1:
@@ -282,8 +324,10 @@ def _class_level(tree: _Tree) -> int:
             above.setdefault(parts[second], set()).add(parts[first])
     if any(len(parents) > 1 for parents in above.values()):
         raise DataError(
-            f"{place.path}: the class may be the folders {some(names[first])} or the folders {some(names[second])} in them; "
-            r"say which by a pattern on the paths, --label-by '^([^/]+)/' or --label-by '([^/]+)/[^/]+$', or in a CSV with path and label"
+            f"{place.path}: the class may be the folders {some(names[first])} or the folders {some(names[second])} in"
+            " them; "
+            r"say which by a pattern on the paths, --label-by '^([^/]+)/' or --label-by '([^/]+)/[^/]+$', or in a CSV"
+            r" with path and label"
         )
     return first
 
@@ -346,7 +390,8 @@ def _check_empty(tree: _Tree, level: int) -> None:
         unread = {s for s in unread if not is_extra_name(f"x{s}")}
         if unread:
             raise DataError(
-                f"{place.path / folder}: class {name!r} holds {', '.join(sorted(unread))} only, which is not read; save as JPEG or PNG"
+                f"{place.path / folder}: class {name!r} holds {', '.join(sorted(unread))} only, which is not read; save"
+                " as JPEG or PNG"
             )
         if below or any(f.startswith(f"{folder}/") for f in place.folders):
             place.reading.ignore(folder, "a folder without images")

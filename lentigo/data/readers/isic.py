@@ -10,7 +10,16 @@ import pandas as pd
 
 from lentigo.data.diagnoses import diagnosis_code
 from lentigo.data.groups import GroupSource
-from lentigo.data.readers.build import add_metadata, aligned, group_column, make_samples, one_hot, own_classes, published_frame, with_groups
+from lentigo.data.readers.build import (
+    add_metadata,
+    aligned,
+    group_column,
+    make_samples,
+    one_hot,
+    own_classes,
+    published_frame,
+    with_groups,
+)
 from lentigo.data.readers.place import Place
 from lentigo.data.reading import some
 from lentigo.data.samples import Samples
@@ -51,13 +60,19 @@ ISIC2018_TASK3 = OneHot(
     ("ISIC_0035068",),  # weight 0 in isic-challenge-scoring
 )
 ISIC2019_CHALLENGE = OneHot(
-    "isic2019", ISIC2019, r"ISIC_?2019_(Training|Test)_GroundTruth.*\.csv", r"ISIC_?2019_(Training|Test)_Metadata.*\.csv"
+    "isic2019",
+    ISIC2019,
+    r"ISIC_?2019_(Training|Test)_GroundTruth.*\.csv",
+    r"ISIC_?2019_(Training|Test)_Metadata.*\.csv",
 )
 TRUTH_2020 = r"ISIC_?2020_Training_(GroundTruth|Metadata).*\.csv"
 
 
 def read_isic2017(place: Place) -> Samples:
-    """ISIC 2017 (Codella et al. 2017): the Part 3 ground truth as published, or ``labels.csv`` (image_id, split, label)."""
+    """ISIC 2017 (Codella et al. 2017): the published Part 3 ground truth, or ``labels.csv``.
+
+    The columns of ``labels.csv`` are image_id, split and label.
+    """
     sources = place.find(TRUTH_2017)
     if not sources:
         source = next(iter(place.find(r"labels\.csv")), None)
@@ -73,7 +88,9 @@ def read_isic2017(place: Place) -> Samples:
         table = need_columns(place.table(source), ("image_id", "melanoma", "seborrheic_keratosis"), place.root / source)
         melanoma, keratosis = (pd.to_numeric(table[c], errors="coerce") for c in ("melanoma", "seborrheic_keratosis"))
         codes = pd.Series(np.select([melanoma == 1, keratosis == 1], ["mel", "sk"], "nv"), index=table.index)
-        parts.append(published_frame(place, table["image_id"], codes, ISIC2017, source).assign(split=_part(source, TRUTH_2017)))
+        parts.append(
+            published_frame(place, table["image_id"], codes, ISIC2017, source).assign(split=_part(source, TRUTH_2017))
+        )
     frame = pd.concat(parts, ignore_index=True)
     if "train" not in set(frame["split"]):
         raise DataError(f"{place.path}: has no ISIC-2017_Training_Part3_GroundTruth.csv")
@@ -85,9 +102,10 @@ def read_isic2017(place: Place) -> Samples:
 
 
 def read_one_hot_challenge(place: Place, challenge: OneHot) -> Samples:
-    """ISIC 2018 task 3 or ISIC 2019 (Combalia et al. 2019): one-hot ground truth of one part or several, lesions where published.
+    """ISIC 2018 task 3 or ISIC 2019 (Combalia et al. 2019): one-hot ground truth, lesions where published.
 
-    Images of class ``UNK`` have no diagnosis and are left out, as are those that the challenge's own score gives no weight.
+    Images of class ``UNK`` have no diagnosis and are left out, as are those that the challenge's own score gives no
+    weight.
     """
     sources = place.find(challenge.truth)
     if not sources:
@@ -102,7 +120,10 @@ def read_one_hot_challenge(place: Place, challenge: OneHot) -> Samples:
         unscored = table["image"].isin(challenge.unscored) & (_part(source, challenge.truth) == "test")
         if weight is not None:
             unscored |= pd.to_numeric(table[weight], errors="coerce") == 0
-        for rows, why in ((marked == unknown, "class UNK, which is no diagnosis"), (unscored, "no weight in the challenge's score")):
+        for rows, why in (
+            (marked == unknown, "class UNK, which is no diagnosis"),
+            (unscored, "no weight in the challenge's score"),
+        ):
             for image in table["image"][rows]:
                 place.reading.ignore(image, why)
         kept = ~(unscored | (marked == unknown))
@@ -139,13 +160,17 @@ def read_isic2019(place: Place) -> Samples:
 
 
 def read_isic2020(place: Place) -> Samples:
-    """ISIC 2020 (Rotemberg et al., Sci. Data 8:34): melanoma or benign, as the challenge has it; groups are patients."""
-    source = next(iter(place.find(TRUTH_2020)), None) or next((t for t in place.tables if is_isic2020(place.columns(t))), None)
+    """ISIC 2020 (Rotemberg et al., Sci. Data 8:34): melanoma or benign; groups are patients."""
+    source = next(iter(place.find(TRUTH_2020)), None) or next(
+        (t for t in place.tables if is_isic2020(place.columns(t))), None
+    )
     if source is None:
         raise DataError(f"{place.path}: has no ISIC_2020_Training_GroundTruth.csv")
     table = need_columns(place.table(source), ("image_name", "benign_malignant"), place.root / source)
     codes = table["benign_malignant"].str.lower().replace({"malignant": "mel"})
-    frame = add_metadata(published_frame(place, table["image_name"], codes, ISIC2020, source), table, rest=["diagnosis"])
+    frame = add_metadata(
+        published_frame(place, table["image_name"], codes, ISIC2020, source), table, rest=["diagnosis"]
+    )
     place.rows = table.assign(image=table["image_name"])
     place.reading.columns |= {"image": "image_name", "label": "benign_malignant (malignant is melanoma)"}
     patient = find_column(table.columns, ("patient_id",))
@@ -199,7 +224,9 @@ def read_archive(place: Place) -> Samples:
         labels, written = own_classes(place, "isic-archive", values.tolist(), place.root / source)
     place.reading.columns |= {"image": "isic_id", "label": column}
     frame = published_frame(place, table["isic_id"], pd.Series(written, index=table.index), labels, source)
-    frame = add_metadata(frame, table, rest=[c for c in table.columns if c not in ("isic_id", "attribution", "copyright_license")])
+    frame = add_metadata(
+        frame, table, rest=[c for c in table.columns if c not in ("isic_id", "attribution", "copyright_license")]
+    )
     place.rows = table.assign(image=table["isic_id"])
     group = group_column(table)
     if group is None:

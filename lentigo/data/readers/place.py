@@ -1,4 +1,4 @@
-"""The place that a data set lies in: its files, walked once; its tables, read once; and finding an image by what a table calls it."""
+"""The place of a data set: its files, walked once; its tables, read once; and a search for images by name."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ class Place:
         try:
             files = list(walk(str(self.root), self.reading.ignore, folders=folders))
         except OSError as error:
-            raise DataError(f"{error.filename or self.root}: the folder cannot be read ({error.strerror or error})") from None
+            raise DataError(
+                f"{error.filename or self.root}: the folder cannot be read ({error.strerror or error})"
+            ) from None
         return files, folders
 
     @property
@@ -74,7 +76,8 @@ class Place:
         odd = [file for file in found if any("\ud800" <= letter <= "\udfff" for letter in file)]
         if odd:
             raise DataError(
-                f"{self.root}: the paths of {len(odd):,} images are no valid UTF-8, the first {odd[0]!r}; rename these files or folders"
+                f"{self.root}: the paths of {len(odd):,} images are no valid UTF-8, the first {odd[0]!r}; rename these"
+                " files or folders"
             )
         return found
 
@@ -84,7 +87,9 @@ class Place:
         if self.file is not None:
             return [self.file.name]
         found = [f for f in self.files if PurePosixPath(f).suffix.lower() in TABLE_SUFFIXES]
-        return sorted((f for f in found if f.rpartition("/")[2].lower() not in _NOT_TABLES), key=lambda f: (f.count("/"), f))
+        return sorted(
+            (f for f in found if f.rpartition("/")[2].lower() not in _NOT_TABLES), key=lambda f: (f.count("/"), f)
+        )
 
     def find(self, pattern: str) -> list[str]:
         """The files whose name matches a regular expression in full, whatever its case, those near the top first."""
@@ -122,7 +127,7 @@ class Place:
         return found
 
     def locate(self, name: str) -> str | None:
-        """The image that a table means: by its path, by its name in a sub-folder, in other case, or with another suffix.
+        """The image that a table means: by path, by name in a sub-folder, in other case, or with another suffix.
 
         Args:
             name: as the table has it, with ``/`` or back-slashes, perhaps absolute and of another machine.
@@ -161,7 +166,8 @@ class Place:
                     return (exact or fitting)[0]
         if (drive and Path(asked).exists()) or (".." in asked.split("/") and (self.root / asked).exists()):
             raise DataError(
-                f"{name!r} lies outside the data set's folder {self.root}; put the table into a folder that holds the images too"
+                f"{name!r} lies outside the data set's folder {self.root}; put the table into a folder that holds the"
+                " images too"
             )
         return None
 

@@ -15,11 +15,17 @@ from lentigo.data.tables import find_column, need_columns
 from lentigo.errors import DataError
 from lentigo.labels import HAM10000, PAD_UFES_20, LabelSet
 
-# One photograph under two lesion ids (HAM10000_metadata.csv), found by the audit: kept together, or the lesion split would leak.
+# One photograph under two lesion ids (HAM10000_metadata.csv), found by the audit: kept together, or the lesion split
+# would leak.
 HAM_SAME_LESION = (("ISIC_0025226", "ISIC_0030074"),)
 HAM_TABLE = r"HAM10000_metadata(\.csv|\.tab|\.tsv)?"
 DERM7PT = LabelSet("derm7pt", tuple(c for c in HAM10000 if c.code != "akiec"))
-_DERM7PT_CODES = {"basal cell carcinoma": "bcc", "seborrheic keratosis": "bkl", "dermatofibroma": "df", "vascular lesion": "vasc"}
+_DERM7PT_CODES = {
+    "basal cell carcinoma": "bcc",
+    "seborrheic keratosis": "bkl",
+    "dermatofibroma": "df",
+    "vascular lesion": "vasc",
+}
 _DERM7PT_PARTS = {"train_indexes.csv": "train", "valid_indexes.csv": "val", "test_indexes.csv": "test"}
 
 
@@ -59,7 +65,7 @@ def is_ham(place: Place, table: str) -> bool:
 
 
 def read_pad_ufes_20(place: Place) -> Samples:
-    """PAD-UFES-20 (Pacheco et al. 2020): the metadata and smartphone photographs anywhere below; groups are patients."""
+    """PAD-UFES-20 (Pacheco et al. 2020): metadata and photographs anywhere below; groups are patients."""
     source = next((t for t in place.tables if is_pad(place.columns(t))), None)
     if source is None:
         raise DataError(f"{place.path}: has no metadata.csv with img_id, patient_id and diagnostic")
@@ -70,7 +76,9 @@ def read_pad_ufes_20(place: Place) -> Samples:
     table = table.assign(**{c: table[c].str.lower() for c in ("gender", "region") if c in table.columns})
     table = table.rename(columns={"lesion_id": "lesion"})
     used = {"img_id", "patient_id", "diagnostic", "age", "gender", "region", "fitspatrick"}
-    frame = add_metadata(frame, table, ("age", "sex", "site", "fitzpatrick"), rest=[c for c in table.columns if c not in used])
+    frame = add_metadata(
+        frame, table, ("age", "sex", "site", "fitzpatrick"), rest=[c for c in table.columns if c not in used]
+    )
     place.reading.columns |= {"image": "img_id", "label": "diagnostic"}
     frame, groups = with_groups(place, frame, table["patient_id"].tolist(), GroupSource("layout", "patient_id"))
     return make_samples(place, "pad_ufes_20", PAD_UFES_20, frame, groups)
@@ -82,7 +90,9 @@ def is_pad(columns: list[str]) -> bool:
 
 
 def read_derm7pt(place: Place) -> Samples:
-    """derm7pt (Kawahara et al. 2019): ``meta.csv`` and the dermoscopic images, under HAM10000's classes; a case is a group.
+    """derm7pt (Kawahara et al. 2019): ``meta.csv`` and dermoscopic images, under HAM10000's classes.
+
+    A case is a group.
 
     Lentigo, melanosis and what is called miscellaneous belong to none of these classes and are left out.
     """
@@ -92,14 +102,18 @@ def read_derm7pt(place: Place) -> Samples:
     table = need_columns(place.table(source), ("case_num", "diagnosis", "derm"), place.root / source)
     codes = table["diagnosis"].str.lower().map(_derm7pt_code)
     table, position = table[codes != ""], np.flatnonzero(codes != "")
-    for name, diagnosis in zip(place.table(source)["derm"][codes == ""], place.table(source)["diagnosis"][codes == ""], strict=True):
+    for name, diagnosis in zip(
+        place.table(source)["derm"][codes == ""], place.table(source)["diagnosis"][codes == ""], strict=True
+    ):
         place.reading.ignore(name, f"{diagnosis}, none of the classes")
     if table.empty:
         raise DataError(f"{place.root / source}: no row has a known diagnosis")
     images = table["derm"].map(lambda name: str(PurePosixPath(name).with_suffix("")))
     frame = published_frame(place, images, codes[codes != ""], DERM7PT, source)
     frame["path"] = [place.locate(name) or name for name in table["derm"]]
-    frame = add_metadata(frame, table, ("sex", "site"), rest=["diagnosis", "elevation", "level_of_diagnostic_difficulty"])
+    frame = add_metadata(
+        frame, table, ("sex", "site"), rest=["diagnosis", "elevation", "level_of_diagnostic_difficulty"]
+    )
     splits = pd.Series("", index=frame.index)
     for name, part in _DERM7PT_PARTS.items():
         for listed in place.find(name.replace(".", r"\.")):
@@ -129,7 +143,9 @@ def is_derm7pt(columns: list[str]) -> bool:
 
 
 def read_dermamnist(place: Place) -> Samples:
-    """DermaMNIST (Yang et al. 2023), any size: an ``.npz`` with ``train_images``, ``train_labels``, ...; HAM10000's classes.
+    """DermaMNIST (Yang et al. 2023), any size: an ``.npz`` with ``train_images``, ``train_labels``, ...
+
+    Its classes are HAM10000's.
 
     The published split is by image and leaks lesions; lesion ids are not published with it, so that groups are unknown.
     """
@@ -141,7 +157,10 @@ def read_dermamnist(place: Place) -> Samples:
     for split in SPLITS:
         images, targets = read_array(file, f"{split}_images"), read_array(file, f"{split}_labels").reshape(-1)
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(targets):
-            raise DataError(f"{file}: {split}_images must be (N, H, W, 3) uint8 with one label each; found {images.shape} {images.dtype}")
+            raise DataError(
+                f"{file}: {split}_images must be (N, H, W, 3) uint8 with one label each; found {images.shape}"
+                f" {images.dtype}"
+            )
         for row, target in enumerate(targets.tolist()):
             if not 0 <= target < len(HAM10000):
                 raise DataError(f"{file}: {split}_labels holds class {target}; DermaMNIST has 0 to {len(HAM10000) - 1}")

@@ -11,7 +11,16 @@ import pandas as pd
 
 from lentigo.data.diagnoses import BENIGN, MALIGNANT, is_known
 from lentigo.data.groups import UNKNOWN, GroupSource
-from lentigo.data.readers.build import MARKS, add_metadata, aligned, group_column, make_samples, one_hot, own_classes, with_groups
+from lentigo.data.readers.build import (
+    MARKS,
+    add_metadata,
+    aligned,
+    group_column,
+    make_samples,
+    one_hot,
+    own_classes,
+    with_groups,
+)
 from lentigo.data.readers.folder import split_word
 from lentigo.data.readers.place import Place
 from lentigo.data.reading import some
@@ -20,10 +29,22 @@ from lentigo.data.tables import column_key, find_column, shown_columns
 from lentigo.errors import DataError, did_you_mean
 from lentigo.imaging import is_image_name
 
-PATH_COLUMNS = ("path", "image_path", "img_path", "file_path", "file", "file_name", "fname", "image_file", "image_filename", "img_file")
+PATH_COLUMNS = (
+    "path",
+    "image_path",
+    "img_path",
+    "file_path",
+    "file",
+    "file_name",
+    "fname",
+    "image_file",
+    "image_filename",
+    "img_file",
+)
 IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_name", "img", "photo", "id")
 LABEL_COLUMNS = (
-    "label", "diagnosis", "dx", "diagnostic", "class", "class_name", "label_name", "category", "diagnosis_name", "target",
+    "label", "diagnosis", "dx", "diagnostic", "class", "class_name", "label_name", "category", "diagnosis_name",
+    "target",
     "benign_malignant", "malignant",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "part")
@@ -58,8 +79,13 @@ def roles_of(table: pd.DataFrame, label_by: str | None = None) -> Roles:
     label = find_column(table.columns, (label_by,) if label_by else LABEL_COLUMNS)
     if label is not None or (path is None and image is None):
         return Roles(image, path, label)
-    bits = [str(c) for c in table.columns if c not in (path, image) and len(table) and table[c].str.lower().isin([*MARKS]).all()]
-    for columns in (bits, [c for c in bits if is_known(c)]):  # other columns of 0 and 1, such as the sex, may stand beside the classes
+    bits = [
+        str(c)
+        for c in table.columns
+        if c not in (path, image) and len(table) and table[c].str.lower().isin([*MARKS]).all()
+    ]
+    # Other columns of 0 and 1, such as the sex, may stand beside the classes.
+    for columns in (bits, [c for c in bits if is_known(c)]):
         marks = table[columns].apply(lambda cells: cells.str.lower().map(MARKS))
         if len(columns) > 1 and (marks.sum(axis=1) == 1).mean() > 0.5:
             return Roles(image, path, None, tuple(columns))
@@ -80,18 +106,21 @@ def fitting_tables(place: Place) -> list[str]:
             what = "image" if roles.image is None and roles.path is None else "label"
             looked = PATH_COLUMNS[:1] + IMAGE_COLUMNS if what == "image" else LABEL_COLUMNS
             place.reading.note(
-                f"{name} is not used: no column for the {what} (found: {shown_columns(columns)}; looked for: {', '.join(looked)})"
+                f"{name} is not used: no column for the {what} (found: {shown_columns(columns)}; looked for:"
+                f" {', '.join(looked)})"
             )
     return found
 
 
 def read_csv(place: Place) -> Samples:
-    """A table with ``path`` or ``image`` (a file, relative to the table) and ``label``; optional ``group``, ``split``, metadata.
+    """A table with ``path`` or ``image`` (relative to the table) and ``label``; optional ``group``, ``split``, others.
 
-    Where both are there, ``image`` is the id and ``path`` the file. Columns of other usual names will do, a column a class too.
+    Where both are there, ``image`` is the id and ``path`` the file. Columns of other usual names will do, a column a
+    class too.
 
     Raises:
-        DataError: no such table or several, a column that is missing, a row without a label, or an image that two rows call differently.
+        DataError: no such table or several, a column that is missing, a row without a label, or an image that two rows
+            call differently.
     """
     sources = _sources(place)
     frames = []
@@ -112,13 +141,19 @@ def read_csv(place: Place) -> Samples:
     if len(shared):
         first, second = shared["image"][shared["path"] == shared["path"].iloc[0]].iloc[:2]
         raise DataError(
-            f"{where}: {first!r} and {second!r} lead to the same image, {shared['path'].iloc[0]}; write the folders into the table"
+            f"{where}: {first!r} and {second!r} lead to the same image, {shared['path'].iloc[0]}; write the folders"
+            " into the table"
         )
     again = frame[frame["image"].duplicated(keep=False)]
     if len(again):
         image = again["image"].iloc[0]
-        said = [f"{row.label!r}" + (f" ({row.split})" if row.split else "") for row in again[again["image"] == image].itertuples()]
-        raise DataError(f"{where}: image ids must be unique; {image!r} is there as {', '.join(said)}; keep one row of each image")
+        said = [
+            f"{row.label!r}" + (f" ({row.split})" if row.split else "")
+            for row in again[again["image"] == image].itertuples()
+        ]
+        raise DataError(
+            f"{where}: image ids must be unique; {image!r} is there as {', '.join(said)}; keep one row of each image"
+        )
     frame["group"] = frame["image"]
     if (frame["split"] != "").any():
         frame["official_split"] = frame["split"]
@@ -178,7 +213,8 @@ def _sources(place: Place) -> dict[str, str]:
         return {place.file.name: ""}
     fitting = fitting_tables(place)
     told = {
-        name: next(filter(None, (split_word(part)[0] for part in PurePosixPath(name).with_suffix("").parts[::-1])), "") for name in fitting
+        name: next(filter(None, (split_word(part)[0] for part in PurePosixPath(name).with_suffix("").parts[::-1])), "")
+        for name in fitting
     }
     if len(fitting) > 1 and all(told.values()) and len(set(told.values())) == len(fitting):
         return told
@@ -196,12 +232,15 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
     """One table's rows with ``image``, ``path``, ``written`` (the class) and ``split`` beside its own columns."""
     source, table = place.root / name, place.table(name)
     if place.label_by is not None and find_column(table.columns, (place.label_by,)) is None:
-        raise DataError(f"{source}: has no column {place.label_by!r} to take the class from (found: {shown_columns(table.columns)})")
+        raise DataError(
+            f"{source}: has no column {place.label_by!r} to take the class from (found: {shown_columns(table.columns)})"
+        )
     roles = roles_of(table, place.label_by)
     found = shown_columns(table.columns)
     if roles.image is None and roles.path is None:
         raise DataError(
-            f"{source}: has no column 'image' or 'path' (found: {found}; looked for: {', '.join(PATH_COLUMNS + IMAGE_COLUMNS)}); "
+            f"{source}: has no column 'image' or 'path' (found: {found}; looked for:"
+            f" {', '.join(PATH_COLUMNS + IMAGE_COLUMNS)}); "
             + (
                 "its first line is no header: put one above it, such as path,label"
                 if any(is_image_name(str(c)) for c in table.columns)
@@ -214,8 +253,8 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         near = did_you_mean("label", table.columns)
         hint = near if near.startswith("; did") else ""
         raise DataError(
-            f"{source}: has no column 'label'{hint}, nor a column a class with 1 (or x, or true) in one of them a row (found: {found}; "
-            f"looked for: {', '.join(LABEL_COLUMNS)}); name it with --label-by COLUMN"
+            f"{source}: has no column 'label'{hint}, nor a column a class with 1 (or x, or true) in one of them a row"
+            f" (found: {found}; looked for: {', '.join(LABEL_COLUMNS)}); name it with --label-by COLUMN"
         )
     if roles.label is None:
         written = one_hot(table, roles.one_hot, source)
@@ -226,14 +265,16 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         unlabelled = table.index[written.str.lower().isin(["", "na", "n/a", "#n/a", "nan", "<na>", "null"])]
         if len(unlabelled):
             raise DataError(
-                f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}; fill in column "
-                f"{roles.label!r}, or take these rows out of the table"
+                f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}; fill in"
+                f" column {roles.label!r}, or take these rows out of the table"
             )
     named = roles.path or roles.image
     assert named is not None
     nameless = table.index[table[named] == ""]
     if len(nameless):
-        raise DataError(f"{source}: {len(nameless)} rows name no image (column {named!r}), the first in line {int(nameless[0])}")
+        raise DataError(
+            f"{source}: {len(nameless)} rows name no image (column {named!r}), the first in line {int(nameless[0])}"
+        )
     image = roles.image or named
     place.reading.columns["image"] = image
     if roles.path and roles.image:
@@ -255,7 +296,9 @@ def _written(place: Place, table: pd.DataFrame, column: str) -> pd.Series[str]:
     """The class of each row as a column says it; that of a column ``malignant`` is called benign or malignant."""
     others = [other for name in LABEL_COLUMNS if (other := find_column(table.columns, (name,))) and other != column]
     if others and place.label_by is None:
-        place.reading.note(f"the class is taken from the column {column}; --label-by {others[0]} takes it from that column")
+        place.reading.note(
+            f"the class is taken from the column {column}; --label-by {others[0]} takes it from that column"
+        )
     place.reading.columns["label"] = column
     written = table[column]
     if column_key(column) == "malignant" and written.str.lower().isin([*MALIGNANT, *BENIGN]).all():

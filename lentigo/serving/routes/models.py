@@ -35,7 +35,10 @@ async def models(service: ServiceDependency, _key: KeyDependency) -> Response:
     CARD,
     summary="A model's card, Markdown",
     response_class=PlainTextResponse,
-    responses={200: {"content": {"text/markdown": {"schema": {"type": "string"}, "example": "# dermoscopy-7\n..."}}}, **_PROBLEMS},
+    responses={
+        200: {"content": {"text/markdown": {"schema": {"type": "string"}, "example": "# dermoscopy-7\n..."}}},
+        **_PROBLEMS,
+    },
     openapi_extra=OPEN,
 )
 async def card(service: ServiceDependency, _key: KeyDependency, name: str) -> Response:

@@ -47,7 +47,9 @@ async def metadata(service: ServiceDependency, _key: KeyDependency, name: str, v
 
 @router.get(_MODEL + "/ready")
 @router.get(_VERSION + "/ready")
-async def model_ready(service: ServiceDependency, _key: KeyDependency, name: str, version: str | None = None) -> Response:
+async def model_ready(
+    service: ServiceDependency, _key: KeyDependency, name: str, version: str | None = None
+) -> Response:
     """Whether a test image is classified."""
     loaded = _get(service, name, version)
     await readyz(service)
@@ -56,7 +58,9 @@ async def model_ready(service: ServiceDependency, _key: KeyDependency, name: str
 
 @router.post(_MODEL + "/infer")
 @router.post(_VERSION + "/infer")
-async def infer(service: ServiceDependency, _key: KeyDependency, request: Request, name: str, version: str | None = None) -> Response:
+async def infer(
+    service: ServiceDependency, _key: KeyDependency, request: Request, name: str, version: str | None = None
+) -> Response:
     """Classify the images of the tensor ``image``."""
     _get(service, name, version)
     return await service.infer(request, name)

@@ -19,7 +19,10 @@ from lentigo.serving.schemas import EXAMPLE, Options, PredictReply
 
 
 class DirectRoute(APIRoute):
-    """A route of (request, options), called without FastAPI's solving of dependencies: that costs as much as the rest of a request."""
+    """A route of (request, options) without FastAPI's dependency solving.
+
+    That would cost as much as the rest of a request.
+    """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Read the options as FastAPI does, and call the endpoint."""
@@ -64,8 +67,8 @@ async def predict(request: Request, options: Annotated[Options, Query()]) -> Res
 
     JPEG, PNG, WebP, BMP, TIFF and GIF are told apart by their content; names and declared types do not count.
     Of several images each is answered by itself: one that cannot be read has an `error` in the place of its answer.
-    Fields called `lesion` name what the images show, one for each or one for all: `lesions` then holds one answer a lesion besides.
-    Other form fields that are no files are left out.
+    Fields called `lesion` name what the images show, one for each or one for all: `lesions` then holds one answer a
+    lesion besides. Other form fields that are no files are left out.
     """
     service = await get_service(request)
     return await service.predict(request, options)

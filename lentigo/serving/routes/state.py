@@ -24,7 +24,12 @@ async def healthz() -> Response:
     return JSONResponse({"status": "alive", "version": __version__})
 
 
-@router.get("/readyz", summary="Whether a test image is classified", response_model=State, responses=responses(*ALWAYS, "not-ready"))
+@router.get(
+    "/readyz",
+    summary="Whether a test image is classified",
+    response_model=State,
+    responses=responses(*ALWAYS, "not-ready"),
+)
 async def readyz(service: ServiceDependency) -> Response:
     """A tiny image goes through the decoder and the network of every model, before all others."""
     if service.draining:

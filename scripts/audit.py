@@ -48,7 +48,7 @@ def normalised(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def judge(dependencies: list[dict[str, Any]], ours: set[str]) -> tuple[list[str], bool, int]:
+def assess(dependencies: list[dict[str, Any]], ours: set[str]) -> tuple[list[str], bool, int]:
     """What pip-audit found, in lines, whether it must be mended, and how many packages it could look up."""
     lines, bad, known = [], False, 0
     for one in dependencies:
@@ -121,7 +121,7 @@ def audit_python() -> bool:
     if "dependencies" not in found:
         print("Python packages: not audited (PyPI's advisories cannot be reached from here)")
         return True
-    lines, bad, known = judge(found["dependencies"], shipped())
+    lines, bad, known = assess(found["dependencies"], shipped())
     if known == 0:
         print(
             f"Python packages: not audited (PyPI's advisories know none of the {len(found['dependencies'])} packages,"

@@ -6,7 +6,8 @@ The folder named last gets links to the data sets, the pictures made here, and `
 the two large collections are drawn; published test parts stay out. The class `other` holds plain skin cut from the
 photographs, the same skin with pale patches by the recipes of `lentigo.synthetic.clinical`, rendered photographs,
 textures, noise and blanks; the class `photograph` also holds cut-out lesions laid on that skin, so that neither the
-skin nor its making tells the two apart. The recipes and textures of `HELD_OUT` are left out: a model is judged on them.
+skin nor its making tells the two apart. The recipes and textures of `HELD_OUT` are left out: a model is evaluated on
+them.
 """
 
 from __future__ import annotations

@@ -119,7 +119,7 @@ def run_folder(
 
 
 def _other_model(count: int, seed: int, skill: float) -> PredictionTable:
-    """The same images as the first run's, judged by another model."""
+    """The same images as the first run's, evaluated by another model."""
     first = table(count, 1)
     rng = np.random.default_rng(seed)
     logits = np.log(first.probabilities) + rng.normal(size=first.probabilities.shape)

@@ -200,7 +200,7 @@ def evaluate(
     target: Annotated[
         Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="A run folder, or a bundle together with --data.")
     ],
-    data: Annotated[Path | None, typer.Option("--data", help="Judge a bundle on this data set.")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Evaluate a bundle on this data set.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the report goes; RUN/report when left out.")] = None,
     split: Annotated[str, typer.Option(help="The part to evaluate: test, val, train or all.")] = "test",
     split_file: Annotated[Path | None, typer.Option(help="A saved split (CSV) to use.")] = None,
@@ -241,16 +241,16 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="COLUMN|PATTERN",
-            help="Judge lesions, each the mean over its pictures: a column of the table, or a regular expression on file names.",
+            help="Evaluate lesions, each the mean over its pictures: a column of the table, or a regular expression on file names.",
         ),
     ] = None,
     missing: Missing = MissingFiles.error,
     as_json: AsJson = False,
 ) -> None:
     """Write the report (index.html, plots, metrics.json) of a run, or of a bundle on a data set."""
-    from lentigo.workflow import evaluate as judge
+    from lentigo.workflow import evaluate as evaluate_target
 
-    result = judge(
+    result = evaluate_target(
         str(target),  # a name may be a packaged bundle's
         data=data,
         out=out,

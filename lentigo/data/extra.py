@@ -107,13 +107,13 @@ def check_apart(samples: Samples, extras: Sequence[Extra]) -> None:
     Raises:
         DataError: one is, told by its id.
     """
-    judged = set(samples.frame["image"][samples.frame["split"] != "train"])
+    evaluated = set(samples.frame["image"][samples.frame["split"] != "train"])
     for extra in extras:
-        both = judged.intersection(extra.samples.frame["image"])
+        both = evaluated.intersection(extra.samples.frame["image"])
         if both:
             raise DataError(
-                f"{extra.samples.root}: {len(both):,} of its images are among those that judge this run, the first"
-                f" {min(both)!r}; a data set cannot be its own data.extra"
+                f"{extra.samples.root}: {len(both):,} of its images are among those that this run is evaluated on,"
+                f" the first {min(both)!r}; a data set cannot be its own data.extra"
             )
 
 

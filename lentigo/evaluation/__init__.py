@@ -1,4 +1,4 @@
-"""Judging a model from its saved probabilities: metrics with intervals, calibration, paired tests, plots and reports.
+"""Evaluation of saved probabilities: metrics with intervals, calibration, paired tests, plots and reports.
 
 Nothing here ever runs a network. Names load when first used, so that reading a table needs no plots.
 """

@@ -436,8 +436,8 @@ def _align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
             example = f"{strange[0]} is only in {name}" if strange else f"{absent[0]} is only in {first}"
             both = len(base) - len(absent)
             raise DataError(
-                f"{first} and {name} were not judged on the same images ({len(base)} and {len(table)}, {both} in both; "
-                f"{example}); train them with the same data, protocol and split seed"
+                f"{first} and {name} were not evaluated on the same images ({len(base)} and {len(table)}, {both} in"
+                f" both; {example}); train them with the same data, protocol and split seed"
             )
         order = np.argsort([position[image] for image in table.images], kind="stable")
         table = table.subset(order)

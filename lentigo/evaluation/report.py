@@ -377,9 +377,11 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
                 text = str(value)
         said.append((name, text))
     groups = len(np.unique(run.test.groups))
-    judged = str(facts.get("judged") or f"{run.split}: {len(run.test):,} images")
+    evaluated = str(facts.get("judged") or f"{run.split}: {len(run.test):,} images")
     source = recorded_groups(facts)
-    said.append(("Judged on", judged + (f"; {groups:,} {source.units}" if source.known or run.test.grouped else "")))
+    said.append(
+        ("Evaluated on", evaluated + (f"; {groups:,} {source.units}" if source.known or run.test.grouped else ""))
+    )
     said.append(("Groups", f"{source.units} by {source}" if source.kind != "unknown" else "patients unknown"))
     return said
 
@@ -429,11 +431,11 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
         )
     elif split == "train":
-        said.append(("Judged on its own training images.", "The figures do not hold for new images."))
+        said.append(("Evaluated on its own training images.", "The figures do not hold for new images."))
     if split == "val":
         said.append(
             (
-                "Judged on the validation part.",
+                "Evaluated on the validation part.",
                 "The best epoch was chosen on these images, so the figures are optimistic.",
             )
         )
@@ -441,12 +443,12 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _reassurance(split: str, facts: Mapping[str, Any]) -> str:
-    """That nothing judged was trained on, where the facts say so."""
+    """That nothing evaluated was trained on, where the facts say so."""
     source = recorded_groups(facts)
     grouped = facts.get("protocol") in ("lesion", "patient") and source.known
     if split not in ("test", "val") or not grouped or facts.get("trained_on", 0) != 0:
         return ""
-    return f"Split by {source.unit} ({source}): no {source.unit} judged here was seen in training."
+    return f"Split by {source.unit} ({source}): no {source.unit} evaluated here was seen in training."
 
 
 def _by_attribute(subgroups: tuple[Subgroup, ...]) -> dict[str, list[Subgroup]]:

@@ -62,8 +62,8 @@ def read_images(
         return None
     if not place.exists():
         raise BundleError(
-            f"{place}: the images of the run are not there; weights other than fp32 are judged on them: say where they"
-            " are (--data)"
+            f"{place}: the images of the run are not there; weights other than fp32 are evaluated on them: say where"
+            " they are (--data)"
         )
     samples = read_samples(place, **run.recipe.data.reading)
     if samples.fingerprint != run.record["fingerprint"]:

@@ -170,7 +170,7 @@ def check_parity(
     if network is None:
         skipped["torch"] = "the trained network is not at hand (give the run folder)"
     elif opened.spec.weights == "int8":
-        skipped["torch"] = "int8 arithmetic is not the trained network's; the accuracy gate judges it"
+        skipped["torch"] = "int8 arithmetic is not the trained network's; the accuracy gate evaluates it"
     else:
         factor, map_factor = (_FLOAT16_FACTOR, _FLOAT16_MAPS) if opened.spec.weights == "fp16" else (1.0, 1.0)
         for case, torch_found in zip(cases, _run_torch(network, opened.spec, np.stack(stack)), strict=True):

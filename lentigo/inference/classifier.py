@@ -17,8 +17,8 @@ from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
 from lentigo.inference.graph import check_operators, keep_outputs
 from lentigo.inference.hub import fetch_bundle, is_address
 from lentigo.inference.prediction import Prediction
-from lentigo.inference.quality import judge_quality
-from lentigo.inference.verdict import Verdict, judge
+from lentigo.inference.quality import assess_quality
+from lentigo.inference.verdict import Verdict, assess
 from lentigo.labels import LabelSet
 from lentigo.resampler import resize
 
@@ -240,7 +240,7 @@ class Classifier:
             source: where the image came from, or the image itself; None where it is not kept.
             extent: its (width, height) upright, before resizing.
         """
-        verdict = self.judge(outputs, index, pixels)
+        verdict = self.assess(outputs, index, pixels)
         return Prediction(
             path=str(source) if isinstance(source, str | Path) else None,
             model=self.spec.name,
@@ -255,7 +255,7 @@ class Classifier:
             **vars(verdict),
         )
 
-    def judge(self, outputs: Outputs, index: int, pixels: Pixels) -> Verdict:
+    def assess(self, outputs: Outputs, index: int, pixels: Pixels) -> Verdict:
         """What is to be said of one image's outputs besides its probabilities.
 
         Args:
@@ -264,7 +264,7 @@ class Classifier:
             pixels: (size, size, 3) uint8, what the network saw.
         """
         atypicality = None if outputs.atypicality is None else float(outputs.atypicality[index])
-        return judge(self.spec, outputs.probabilities[index].tolist(), atypicality, judge_quality(pixels))
+        return assess(self.spec, outputs.probabilities[index].tolist(), atypicality, assess_quality(pixels))
 
 
 def load(

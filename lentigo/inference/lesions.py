@@ -1,4 +1,4 @@
-"""Several pictures of one lesion: the mean over those that the model can judge, as in the phone app."""
+"""Several pictures of one lesion: the mean over those that the model can assess, as in the phone app."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lentigo.bundle import Spec
 from lentigo.errors import DataError, did_you_mean
 from lentigo.inference.sources import read_list
 from lentigo.inference.table import Row
-from lentigo.inference.verdict import judge
+from lentigo.inference.verdict import assess
 
 Key = Callable[[str], str]
 
@@ -82,14 +82,14 @@ def _merge(name: str, rows: list[Row], spec: Spec) -> Row:
     counted = [row for row in read if not row.reasons] or read
     mean = np.mean([row.probabilities for row in counted], axis=0)
     reasons = tuple(dict.fromkeys(reason for row in counted for reason in row.reasons))
-    verdict = judge(spec, mean.tolist(), None, (reasons, _hints(rows, read, counted)))
+    verdict = assess(spec, mean.tolist(), None, (reasons, _hints(rows, read, counted)))
     return Row.of(name, mean.tolist(), spec.codes[int(mean.argmax())], verdict)
 
 
 def _hints(rows: list[Row], read: list[Row], counted: list[Row]) -> tuple[str, ...]:
     hints = [f"mean of {len(counted)} pictures"] if len(rows) > 1 else list(counted[0].hints)
     if len(read) > len(counted):
-        hints.append(f"{len(read) - len(counted)} left out, the model can't judge them")
+        hints.append(f"{len(read) - len(counted)} left out, the model can't assess them")
     if len(rows) > len(read):
         hints.append(f"{len(rows) - len(read)} cannot be read")
     answers = list(dict.fromkeys(row.label for row in counted))

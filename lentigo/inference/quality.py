@@ -100,7 +100,7 @@ def find_faults(quality: Quality, size: int, level: str) -> str | None:
     return None
 
 
-def judge_quality(pixels: Pixels) -> Faults:
+def assess_quality(pixels: Pixels) -> Faults:
     """Reasons to refuse an image, and hints about it, in words; at most one of either.
 
     Args:

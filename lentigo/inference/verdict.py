@@ -36,14 +36,14 @@ class Verdict:
     operating_points: dict[str, bool] = field(default_factory=dict)
 
 
-def judge(spec: Spec, probabilities: Sequence[float], atypicality: float | None, faults: Faults) -> Verdict:
-    """Judge one answer by the bundle's thresholds and the quality of the image.
+def assess(spec: Spec, probabilities: Sequence[float], atypicality: float | None, faults: Faults) -> Verdict:
+    """Evaluate one answer by the bundle's thresholds and the quality of the image.
 
     Args:
         spec: the bundle's specification.
         probabilities: (K,) calibrated.
         atypicality: what the graph says; None where it has no such output.
-        faults: what `lentigo.inference.quality.judge_quality` says of what the network saw.
+        faults: what `lentigo.inference.quality.assess_quality` says of what the network saw.
     """
     reasons, hints = faults
     if spec.abstention is not None and atypicality is not None and atypicality > spec.abstention.threshold:

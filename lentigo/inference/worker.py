@@ -14,10 +14,10 @@ from lentigo.errors import ImageError
 from lentigo.imaging import Floats, Pixels, normalise, open_and_load
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.heatmap import save_heatmap
-from lentigo.inference.quality import Faults, judge_quality
+from lentigo.inference.quality import Faults, assess_quality
 from lentigo.inference.sources import Item
 from lentigo.inference.table import Row
-from lentigo.inference.verdict import judge
+from lentigo.inference.verdict import assess
 
 HEATMAP_SIZE = 512
 
@@ -67,7 +67,7 @@ class Worker:
             rows.append(None)
             seen = slice(read, read + 1)  # while the processor still has the pixels at hand
             normalise(pixels[seen], spec.input.mean, spec.input.std, out=floats[seen])
-            faults.append(judge_quality(pixels[read]))
+            faults.append(assess_quality(pixels[read]))
             read += 1
             if self.heatmaps is not None:
                 image.thumbnail((HEATMAP_SIZE, HEATMAP_SIZE), Image.Resampling.BILINEAR)
@@ -79,7 +79,7 @@ class Worker:
             atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
             answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
             for number, (place, probabilities, index) in enumerate(answers):
-                verdict = judge(spec, probabilities, None if atypical is None else atypical[number], faults[number])
+                verdict = assess(spec, probabilities, None if atypical is None else atypical[number], faults[number])
                 row = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
                 rows[place] = (
                     replace(row, embedding=tuple(outputs.embedding[number].tolist())) if self.embeddings else row

@@ -88,7 +88,7 @@ class PredictionDocument(BaseModel):
 
 
 class LesionDocument(BaseModel):
-    """What the network says about one lesion: the mean over its images that the model can judge."""
+    """What the network says about one lesion: the mean over its images that the model can assess."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -98,7 +98,7 @@ class LesionDocument(BaseModel):
     name: str | None = Field(None, description="Its English name.")
     confidence: float | None = Field(None, description="Its mean calibrated probability.")
     malignant: float | None = Field(None, description="As in `predictions`, of the mean probabilities.")
-    abstained: bool | None = Field(None, description="Whether the model can judge none of the images.")
+    abstained: bool | None = Field(None, description="Whether the model can assess none of the images.")
     reasons: list[str] | None = Field(None, description="Why, in words.")
     hints: list[str] | None = Field(
         None, description="How many images were averaged or left out, and whether they disagree, in words."

@@ -132,8 +132,8 @@ class Batches:
         for name in ("train", "val"):
             if len(self.rows[name]) == 0:
                 raise DataError(
-                    f"{samples.name}: no image is in {name}; training needs images to learn from and images to be"
-                    " judged by"
+                    f"{samples.name}: no image is in {name}; training needs images to learn from, and evaluation"
+                    " needs others"
                 )
         own, added = self.rows["train"], np.arange(len(samples), len(samples) + sum(map(len, self.extra)))
         self.learnt: Index = np.concatenate([own, added])  # rows of the pool of all images

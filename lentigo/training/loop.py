@@ -127,7 +127,7 @@ def fit(
             f"lr {row['lr']:.2e}  loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  "
             f"acc {row['val_accuracy']:.4f}  bacc {row['val_balanced_accuracy']:.4f}",
             row["images_per_second"],
-            judged=f"  | val acc {row['val_accuracy']:.3f}  bacc {row['val_balanced_accuracy']:.3f} |",
+            evaluated=f"  | val acc {row['val_accuracy']:.3f}  bacc {row['val_balanced_accuracy']:.3f} |",
             note="  *" if best else "",
         )
 

@@ -195,9 +195,9 @@ def check_unseen(spec: Spec, recipe: Recipe, samples: Samples) -> None:
     elif samples.fingerprint not in {seen.fingerprint for seen in (*origin.extra, *origin.taught)}:
         return
     raise TrainingError(
-        f"network.pretrained: {spec.name} has learnt from {samples.root}, perhaps from images that would judge this"
-        f" run; start from other weights (imagenet, none), or split as it was trained (data.protocol={origin.protocol},"
-        f" data.split_seed={origin.split_seed})"
+        f"network.pretrained: {spec.name} has learnt from {samples.root}, perhaps from images that this run is"
+        " evaluated on; start from other weights (imagenet, none), or split as it was trained"
+        f" (data.protocol={origin.protocol}, data.split_seed={origin.split_seed})"
     )
 
 

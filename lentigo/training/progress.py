@@ -81,7 +81,7 @@ class RunProgress:
             first: epochs done before this session.
         """
         self.name, self.sizes, self.left = name, sizes, TimeLeft(sizes, first)
-        self.judged = ""
+        self.evaluated = ""
 
     def start_epoch(self, epoch: int) -> None:
         """Begin to count the images of an epoch (from 0)."""
@@ -104,22 +104,22 @@ class RunProgress:
         if not self.bar.tasks:
             self.bar.add_task("", total=1, status="")
         status = (
-            f"{describe()}{self.judged}  {self.images / (self.drawn - self.epoch_start):.0f} images/s "
+            f"{describe()}{self.evaluated}  {self.images / (self.drawn - self.epoch_start):.0f} images/s "
             f" {self._time_left(done)}"
         )
         title = f"{self.title} ({self.sizes[self.epoch]} px)"
         self.bar.update(self.bar.tasks[0].id, completed=done, description=title, status=status)
 
-    def epoch_done(self, text: str, images_per_second: float, *, judged: str = "", note: str = "") -> None:
+    def epoch_done(self, text: str, images_per_second: float, *, evaluated: str = "", note: str = "") -> None:
         """Report an epoch that is on disk.
 
         Args:
             text: its figures.
             images_per_second: of training.
-            judged: what the bar shows of it during the next epoch.
+            evaluated: what the bar shows of it during the next epoch.
             note: what stands at the end.
         """
-        self.judged = judged
+        self.evaluated = evaluated
         self.say(
             f"{self.title}  {self.sizes[self.epoch]} px  {text}  {images_per_second:.0f} images/s "
             f" {self._time_left(1.0)}{note}"

@@ -19,9 +19,9 @@ from lentigo.evaluation.robustness import robustness_folder
 from lentigo.evaluation.temperature import apply_temperature
 from lentigo.inference import Classifier, softmax
 from lentigo.inference.lesions import merge_rows
-from lentigo.inference.quality import Faults, judge_quality
+from lentigo.inference.quality import Faults, assess_quality
 from lentigo.inference.table import Row
-from lentigo.inference.verdict import judge
+from lentigo.inference.verdict import assess
 from lentigo.machine import available_cores
 from lentigo.pixels.skin_tone import estimate_angle
 from lentigo.progress import Progress, shown
@@ -69,7 +69,7 @@ def predict_samples(
             if outputs.atypicality is not None:
                 atypicality += outputs.atypicality.tolist()
             if lesions is not None:
-                faults += [judge_quality(one) for one in pixels]
+                faults += [assess_quality(one) for one in pixels]
             elif outputs.cam is not None:
                 predicted.append(outputs.cam[rows, outputs.logits.argmax(axis=1)].astype(np.float16))
                 target.append(outputs.cam[rows, samples.targets[done : done + len(pixels)]].astype(np.float16))
@@ -77,7 +77,7 @@ def predict_samples(
             tick(done, len(samples))
     frame = samples.frame.assign(ita=angles, **({"atypicality": atypicality} if atypicality else {}))
     probabilities = softmax(np.concatenate(logits))  # before the temperature, as training writes them
-    maps_path(table).unlink(missing_ok=True)  # of an earlier judgement
+    maps_path(table).unlink(missing_ok=True)  # of an earlier evaluation
     if lesions is not None:
         frame, probabilities = _by_lesion(frame, probabilities, faults, lesions, classifier.spec)
     images, angles = frame["image"].tolist(), frame["ita"].tolist()
@@ -111,7 +111,7 @@ def _by_lesion(
     calibrated = apply_temperature(probabilities, spec.temperature).tolist()
     unlike = frame["atypicality"].tolist() if "atypicality" in frame else [None] * len(frame)
     rows = [
-        Row.of(image, shares, spec.codes[int(np.argmax(shares))], judge(spec, shares, score, fault))
+        Row.of(image, shares, spec.codes[int(np.argmax(shares))], assess(spec, shares, score, fault))
         for image, shares, score, fault in zip(frame["image"], calibrated, unlike, faults, strict=True)
     ]
     merged = merge_rows(rows, lesions.__getitem__, spec)

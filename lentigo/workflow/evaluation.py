@@ -1,4 +1,4 @@
-"""Judge a run, or a bundle on any data set, and write the report.
+"""Evaluate a run, or a bundle on any data set, and write the report.
 
 Plots, statistics and inference are imported once the input is known to be good.
 """
@@ -21,7 +21,7 @@ from lentigo.errors import BundleError, DataError
 from lentigo.evaluation.runfiles import read_run
 from lentigo.inference import Classifier, find_bundle
 from lentigo.progress import Progress
-from lentigo.workflow.part import choose_part, read_judged
+from lentigo.workflow.part import choose_part, read_evaluation_data
 from lentigo.workflow.record import made_by, write_record
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def evaluate(
     missing: Missing = "error",
     progress: bool | Progress = True,
 ) -> Evaluation:
-    """Judge a run by its predictions, or a bundle on a data set.
+    """Evaluate a run by its predictions, or a bundle on a data set.
 
     Args:
         target: a run folder (without ``data``), or a bundle: a packaged name, its folder, or a run folder that has one.
@@ -111,8 +111,8 @@ def evaluate(
         )
     if (Path(target) / SPEC).is_file() or not Path(target).exists():
         raise DataError(
-            f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to judge a bundle, give a data set"
-            " too (--data)"
+            f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to evaluate a bundle, give a data"
+            " set too (--data)"
         )
     if split_file is not None or protocol is not None or classes is not None:
         raise DataError(
@@ -208,10 +208,10 @@ def evaluate_bundle(
     opened = find_bundle(bundle)
     spec = opened.spec
     if stress and group_by is not None:
-        raise DataError("--robustness degrades single pictures: leave out --group-by, or judge robustness apart")
-    judged = read_judged(Path(data), spec, classes, group_by, missing)
-    samples = judged.samples
-    part = choose_part(judged, spec, split=split, split_file=split_file, protocol=protocol)
+        raise DataError("--robustness degrades single pictures: leave out --group-by, or evaluate robustness apart")
+    evaluated = read_evaluation_data(Path(data), spec, classes, group_by, missing)
+    samples = evaluated.samples
+    part = choose_part(evaluated, spec, split=split, split_file=split_file, protocol=protocol)
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{as_name(samples.title) or samples.name}"
     from lentigo.evaluation.calibration import Calibration
     from lentigo.evaluation.report import write_report
@@ -223,12 +223,12 @@ def evaluate_bundle(
     # A part of another name is a table of its own beside test.csv, as in a run.
     table = folder / "predictions" / f"{split}.csv"
     _clear_robustness(table, spec)
-    predict_samples(classifier, part.samples, table, progress, judged.lesions)
+    predict_samples(classifier, part.samples, table, progress, evaluated.lesions)
     if stress:
         run_robustness(
             classifier, part.samples, robustness_folder(table), limit=limit, facts=made_by(spec), progress=progress
         )
-    write_record(folder, spec, judged, part, Path(data), time.monotonic() - started)
+    write_record(folder, spec, evaluated, part, Path(data), time.monotonic() - started)
     title = f"{spec.name} on {samples.title}: {part.description}"
     report = write_report(
         table, folder / "report", title=title, calibration=Calibration.of(spec), prevalence=prevalence
@@ -248,7 +248,8 @@ def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Prog
     table, root = files.test, files.record.get("data_root")
     if root is None:
         raise DataError(
-            f"{run}: run.json does not say where the images are (data_root); judge the bundle on them instead (--data)"
+            f"{run}: run.json does not say where the images are (data_root); evaluate the bundle on them instead"
+            " (--data)"
         )
     frame = table.frame.rename(columns={"target": "label"}).assign(split=split, train_only=False)
     name, groups = str(files.record.get("data") or run.name), GroupSource.of(files.record.get("groups"))
@@ -292,7 +293,7 @@ _HEADLINE = (
 
 
 def _challenge(samples: Samples) -> str | None:
-    """The challenge whose score the balanced accuracy is: all images judged are of its test part."""
+    """The challenge whose score the balanced accuracy is: all images evaluated are of its test part."""
     name = {"isic2018": "the ISIC 2018 challenge", "isic2019": "the ISIC 2019 challenge"}.get(samples.name)
     tested = "official_split" in samples.frame.columns and (samples.frame["official_split"] == "test").all()
     return name if tested else None

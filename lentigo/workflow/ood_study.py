@@ -67,7 +67,7 @@ def look(classifier: Classifier, chunks: Iterable[Pixels]) -> Seen:
         if outputs.atypicality is not None:
             atypicality.append(outputs.atypicality)
         for i, image in enumerate(pixels):
-            verdict = classifier.judge(outputs, i, image)
+            verdict = classifier.assess(outputs, i, image)
             quality = measure_quality(image)
             reasons.update(["unlike"] * (UNLIKE in verdict.reasons))
             reasons.update(filter(None, [find_faults(quality, classifier.size, "refuse")]))

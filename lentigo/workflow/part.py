@@ -31,7 +31,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Judged:
+class EvaluationData:
     """A data set under the bundle's classes.
 
     Attributes:
@@ -55,16 +55,16 @@ class Judged:
     by: GroupSource = UNKNOWN
 
 
-def read_judged(
+def read_evaluation_data(
     data: Path, spec: Spec, classes: Mapping[str, str] | None, group_by: str | None = None, missing: Missing = "error"
-) -> Judged:
+) -> EvaluationData:
     """The samples, their classes checked against the bundle's and put into its order.
 
     Args:
         data: the data set.
         spec: the bundle's.
         classes: the data's class codes -> the bundle's.
-        group_by: a column, or a pattern on file names, that tells which pictures show one lesion, to judge lesions.
+        group_by: a column, or a pattern on file names, that tells which pictures show one lesion, to evaluate lesions.
             Where nothing else tells patients or lesions, a split keeps these whole as well.
         missing: what to do with rows of a table whose image is not there.
 
@@ -79,11 +79,11 @@ def read_judged(
     if group_by is not None:
         grouped = read_samples(data, **{**reading, "group_by": group_by})
         samples = samples if samples.groups.known else grouped
-        judged = _judged(samples, data, spec, classes)
+        evaluated = _evaluation_data(samples, data, spec, classes)
         lesions = dict(zip(grouped.frame["image"], grouped.frame["group"], strict=True))
-        _check_lesions(judged.samples, lesions, group_by)
-        return replace(judged, lesions=lesions, by=grouped.groups)
-    return _judged(samples, data, spec, classes)
+        _check_lesions(evaluated.samples, lesions, group_by)
+        return replace(evaluated, lesions=lesions, by=grouped.groups)
+    return _evaluation_data(samples, data, spec, classes)
 
 
 def _check_lesions(samples: Samples, lesions: Mapping[str, str], group_by: str) -> None:
@@ -97,7 +97,7 @@ def _check_lesions(samples: Samples, lesions: Mapping[str, str], group_by: str) 
         )
 
 
-def _judged(samples: Samples, data: Path, spec: Spec, classes: Mapping[str, str] | None) -> Judged:
+def _evaluation_data(samples: Samples, data: Path, spec: Spec, classes: Mapping[str, str] | None) -> EvaluationData:
     fingerprint = samples.fingerprint
     learnt = None
     for seen, chosen in zip(spec.provenance.extra, _data_recipe(spec).extra, strict=False):
@@ -105,7 +105,7 @@ def _judged(samples: Samples, data: Path, spec: Spec, classes: Mapping[str, str]
             learnt = frozenset(extra_of(samples, data, chosen.classes, spec.labels).samples.frame["image"])
     teacher = next((one.teacher for one in spec.provenance.taught if one.fingerprint == fingerprint), None)
     if classes is None:
-        return Judged(known_classes(samples, data, spec), fingerprint, learnt, teacher, 0, None)
+        return EvaluationData(known_classes(samples, data, spec), fingerprint, learnt, teacher, 0, None)
     if fingerprint == spec.provenance.fingerprint:
         raise DataError(
             f"{data}: {spec.name} was trained on this data set and knows its classes; leave out which stands for which"
@@ -113,7 +113,7 @@ def _judged(samples: Samples, data: Path, spec: Spec, classes: Mapping[str, str]
     renamed = rename_classes(samples, data, classes, spec.labels)
     if not len(renamed):
         raise DataError(f"{data}: has no image of the classes {', '.join(classes)}")
-    return Judged(renamed, fingerprint, learnt, teacher, len(samples) - len(renamed), classes)
+    return EvaluationData(renamed, fingerprint, learnt, teacher, len(samples) - len(renamed), classes)
 
 
 def _as_in_training(data: Path, spec: Spec) -> Samples | None:
@@ -147,7 +147,9 @@ def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
     return replace(samples, labels=spec.labels)
 
 
-def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None) -> Part:
+def choose_part(
+    evaluated: EvaluationData, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None
+) -> Part:
     """The images to evaluate; see ``evaluate_bundle`` for the order of choice.
 
     Raises:
@@ -158,8 +160,8 @@ def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Pat
         raise DataError(f"unknown split {split!r}{did_you_mean(split, (*SPLITS, ALL))}")
     if split_file is not None and protocol is not None:
         raise DataError("a saved split and a protocol exclude each other; give one of them")
-    samples, learnt = judged.samples, judged.learnt
-    trained = split_of_training(samples, spec) if judged.fingerprint == spec.provenance.fingerprint else None
+    samples, learnt = evaluated.samples, evaluated.learnt
+    trained = split_of_training(samples, spec) if evaluated.fingerprint == spec.provenance.fingerprint else None
     if trained is not None:
         learnt = frozenset(trained.frame["image"][trained.frame["split"] == "train"])
     if split_file is not None:
@@ -172,7 +174,7 @@ def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Pat
         divided, named, split = samples, "not the files of its training", ALL
         if samples.title in (spec.provenance.data, *(one.data for one in spec.provenance.extra)):
             named += f", but of the same name, {samples.title}: images of its training may be among these"
-        named += f", but its teacher {judged.teacher} has learnt from it" if judged.teacher else ""
+        named += f", but its teacher {evaluated.teacher} has learnt from it" if evaluated.teacher else ""
     elif split == ALL:
         divided, named = samples, "training saw images of this data set as well"
     else:
@@ -185,9 +187,9 @@ def choose_part(judged: Judged, spec: Spec, *, split: str, split_file: str | Pat
     overlap = None if learnt is None else int(chosen.frame["image"].isin(learnt).sum())
     text = f"all {len(chosen):,} images" if split == ALL else f"{len(chosen):,} {split} images"
     text += f" ({named})" if split != ALL or trained is None else ""
-    if judged.lesions is not None:
-        text += f", as {chosen.frame['image'].map(judged.lesions).nunique():,} {judged.by.units}"
-    text += f"; {judged.left_out:,} of other classes left out" if judged.left_out else ""
+    if evaluated.lesions is not None:
+        text += f", as {chosen.frame['image'].map(evaluated.lesions).nunique():,} {evaluated.by.units}"
+    text += f"; {evaluated.left_out:,} of other classes left out" if evaluated.left_out else ""
     if overlap:
         text += f"; {overlap:,} of them it was trained on, so that the figures do not hold for new images"
     used = (

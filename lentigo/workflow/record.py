@@ -10,7 +10,7 @@ from typing import Any
 from lentigo.bundle import Spec
 from lentigo.files import write_text
 from lentigo.training.record import command_line, hardware, versions
-from lentigo.workflow.part import Judged, Part
+from lentigo.workflow.part import EvaluationData, Part
 
 
 def made_by(spec: Spec) -> dict[str, Any]:
@@ -29,13 +29,13 @@ def made_by(spec: Spec) -> dict[str, Any]:
     }
 
 
-def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Path, seconds: float) -> None:
+def write_record(folder: Path, spec: Spec, evaluated: EvaluationData, part: Part, data: Path, seconds: float) -> None:
     """Write ``run.json`` of a bundle that was evaluated on a data set, as the report reads it.
 
     Args:
         folder: of the predictions.
         spec: the bundle's.
-        judged: the data set.
+        evaluated: the data set.
         part: the images of it that were evaluated.
         data: where the data set is.
         seconds: wall time.
@@ -48,11 +48,11 @@ def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Pat
         "recipe": spec.provenance.recipe.get("name", ""),
         "network": spec.network.name,
         "parameters": spec.network.parameters,
-        "data": judged.samples.name,
-        **({"data_name": judged.samples.title} if judged.samples.is_own else {}),
+        "data": evaluated.samples.name,
+        **({"data_name": evaluated.samples.title} if evaluated.samples.is_own else {}),
         "data_root": str(data),
-        "fingerprint": judged.fingerprint,
-        "groups": judged.samples.groups.record,
+        "fingerprint": evaluated.fingerprint,
+        "groups": evaluated.samples.groups.record,
         "protocol": part.protocol,
         "split_seed": spec.provenance.split_seed,
         "seed": spec.provenance.seed,
@@ -61,8 +61,8 @@ def write_record(folder: Path, spec: Spec, judged: Judged, part: Part, data: Pat
         "temperature": spec.temperature,
         "judged": part.description,
         "trained_on": part.trained_on,
-        "taught_by": judged.teacher,
-        **({} if judged.classes is None else {"classes": dict(judged.classes)}),
-        **({} if judged.lesions is None else {"judged_by": judged.by.record}),
+        "taught_by": evaluated.teacher,
+        **({} if evaluated.classes is None else {"classes": dict(evaluated.classes)}),
+        **({} if evaluated.lesions is None else {"judged_by": evaluated.by.record}),
     }
     write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")

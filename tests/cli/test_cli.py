@@ -169,7 +169,7 @@ def test_the_whole_job(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_bundle_is_judged_on_a_data_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_bundle_is_evaluated_on_a_data_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, out, _ = run(
         capsys, "evaluate", tiny_export().path, "--data", tiny_data(), "--out", tmp_path / "judged", "--json"
     )

@@ -94,34 +94,34 @@ def test_data_commands(capsys: pytest.CaptureFixture[str], folder: Path, tmp_pat
     assert named == {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
 
 
-def test_judged_and_compared(capsys: pytest.CaptureFixture[str], table: Path, tmp_path: Path) -> None:
+def test_evaluated_and_compared(capsys: pytest.CaptureFixture[str], table: Path, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", labels=HAM10000).path
-    split, judged = tmp_path / "split.csv", tmp_path / "judged"
+    split, evaluated = tmp_path / "split.csv", tmp_path / "judged"
     code, out = run(capsys, "data", "split", table, "--protocol", "lesion", "--out", split)
     assert code == 0, out
     cells(split)
     code, out = run(
-        capsys, "evaluate", bundle, "--data", table, "--split-file", split, "--split", "train", "--out", judged
+        capsys, "evaluate", bundle, "--data", table, "--split-file", split, "--split", "train", "--out", evaluated
     )
     assert code == 0, out
-    rows = cells(judged / "predictions" / "train.csv")
+    rows = cells(evaluated / "predictions" / "train.csv")
     assert rows[0][-2:] == ["'=note", "probabilities"]
-    read = read_predictions(judged / "predictions" / "train.csv")
+    read = read_predictions(evaluated / "predictions" / "train.csv")
     assert set(read.images) <= {path.name for path in table.parent.iterdir()}
     assert all(group == f"={image}" for group, image in zip(read.groups, read.images, strict=True))
     assert list(read.metadata) == ["patient", "=note"]
-    cells(judged / "predictions" / "train_stress" / "skin.csv")
-    page = (judged / "report" / "index.html").read_text(encoding="utf-8")
+    cells(evaluated / "predictions" / "train_stress" / "skin.csv")
+    page = (evaluated / "report" / "index.html").read_text(encoding="utf-8")
     assert all(map(is_line, page.replace("\t", "").split("\n")))
     assert "<b>x" not in page
 
     other = tmp_path / "other"
-    shutil.copytree(judged, other)
-    for place in (judged, other):  # compared are the test parts of runs
+    shutil.copytree(evaluated, other)
+    for place in (evaluated, other):  # compared are the test parts of runs
         (place / "predictions" / "train.csv").rename(place / "predictions" / "test.csv")
         record = json.loads((place / "run.json").read_text(encoding="utf-8"))
         (place / "run.json").write_text(json.dumps(record | {"name": RUN + place.name}), encoding="utf-8")
-    code, out = run(capsys, "compare", judged, other, "--out", tmp_path / "both")
+    code, out = run(capsys, "compare", evaluated, other, "--out", tmp_path / "both")
     assert code == 0, out
     assert any(cell.startswith("'=HYPERLINK") for row in cells(tmp_path / "both.csv") for cell in row)
     text = (tmp_path / "both.md").read_text(encoding="utf-8")

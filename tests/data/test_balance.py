@@ -45,10 +45,10 @@ def test_classes_are_filled_up_in_training_alone(samples: Samples) -> None:
     assert kept.reset_index(drop=True).equals(samples.frame)
 
 
-def test_no_copy_crosses_to_the_images_that_judge(samples: Samples) -> None:
+def test_no_copy_crosses_to_the_images_for_evaluation(samples: Samples) -> None:
     balanced = balance_training(samples)
-    judged = set(balanced.frame["group"][balanced.frame["split"] != "train"])
-    assert not judged & set(balanced.frame["group"][balanced.copies])
+    evaluated = set(balanced.frame["group"][balanced.frame["split"] != "train"])
+    assert not evaluated & set(balanced.frame["group"][balanced.copies])
 
 
 def test_copies_of_one_image_differ_and_come_out_the_same_again(samples: Samples) -> None:

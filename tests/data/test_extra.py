@@ -1,4 +1,4 @@
-"""Images of other data sets: for training only, under the run's classes, and never those that judge it."""
+"""Images of other data sets: for training only, under the run's classes, and never those that evaluate it."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_card_names_what_was_learnt_from_as_well(other: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("published", [True, False])
-def test_a_bundle_is_judged_on_what_it_has_not_learnt_from(published: bool, other: Path, tmp_path: Path) -> None:
+def test_a_bundle_is_evaluated_on_what_it_has_not_learnt_from(published: bool, other: Path, tmp_path: Path) -> None:
     place = tmp_path / "divided.csv" if published else other
     frame = divide(other, tmp_path / "divided.csv")
     classes = {"mole": "nv", "cancer": "mel"}
@@ -176,8 +176,8 @@ def test_a_bundle_is_judged_on_what_it_has_not_learnt_from(published: bool, othe
         with pytest.raises(DataError, match="trained on all of these images"):
             evaluate_bundle(bundle.path, place, classes=classes, out=tmp_path / "new", progress=False)
         return
-    judged = evaluate_bundle(bundle.path, place, classes=classes, out=tmp_path / "new", progress=False)
-    assert f"all {len(new)} images (that training has not seen); 4 of other classes left out" in judged.title
+    evaluated = evaluate_bundle(bundle.path, place, classes=classes, out=tmp_path / "new", progress=False)
+    assert f"all {len(new)} images (that training has not seen); 4 of other classes left out" in evaluated.title
     table = read_predictions(tmp_path / "new" / "predictions" / "test.csv", codes=bundle.spec.codes)
     assert set(table.images) == new
     assert set(table.frame["target"]) == {"nv", "mel"}
@@ -199,8 +199,8 @@ def test_data_cannot_be_its_own_extra(tmp_path: Path) -> None:
 def test_teacher_that_saw_the_test_images_as_extra_is_refused(tmp_path: Path) -> None:
     teacher = run_into(tmp_path / "teacher", recipe(epochs=3))
     (teacher / "split.csv").write_text("image,split\nnot-here,train\n")
-    judged = prepare_samples(recipe(), data()).subset("test").frame["image"].iloc[0]
-    (teacher / "extra.csv").write_text(f"data,image,label\nother,{judged},naevus\n")
+    evaluated = prepare_samples(recipe(), data()).subset("test").frame["image"].iloc[0]
+    (teacher / "extra.csv").write_text(f"data,image,label\nother,{evaluated},naevus\n")
     with pytest.raises(TrainingError, match="trained on 1 of the images"):
         run_into(tmp_path / "student", recipe(distil={"teachers": [str(teacher)]}))
 
@@ -246,9 +246,9 @@ def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path
     )
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
     assert "own images" not in bundle.spec.title
-    judged = evaluate_bundle(bundle.path, other, classes=classes, out=tmp_path / "judged", progress=False)
-    assert "all 11 images (not the files of its training, but its teacher tutor has learnt from it)" in judged.title
-    assert "Its teacher tutor has learnt from this data set." in judged.index.read_text(encoding="utf-8")
+    evaluated = evaluate_bundle(bundle.path, other, classes=classes, out=tmp_path / "judged", progress=False)
+    assert "all 11 images (not the files of its training, but its teacher tutor has learnt from it)" in evaluated.title
+    assert "Its teacher tutor has learnt from this data set." in evaluated.index.read_text(encoding="utf-8")
     student = load_run(tmp_path / "student")
     assert external._trained_on(student.record, read_extra(other, classes, student.labels))
 

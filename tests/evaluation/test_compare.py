@@ -95,7 +95,7 @@ def test_different_test_sets_are_refused() -> None:
     part = base.subset(np.arange(100))
     with pytest.raises(
         DataError,
-        match=r"a and b were not judged on the same images \(120 and 100, 100 in both; image_0100 is only in a\)",
+        match=r"a and b were not evaluated on the same images \(120 and 100, 100 in both; image_0100 is only in a\)",
     ):
         compare_runs({"a": base, "b": part})
     with pytest.raises(DataError, match="image_0100 is only in b"):

@@ -36,7 +36,7 @@ def test_the_mean_of_a_lesion_and_its_disagreement(spec) -> None:  # type: ignor
     assert not any("disagree" in hint for hint in merged[1].hints)
 
 
-def test_pictures_that_cannot_be_judged_are_left_out_and_said(spec) -> None:  # type: ignore[no-untyped-def]
+def test_pictures_that_cannot_be_evaluated_are_left_out_and_said(spec) -> None:  # type: ignore[no-untyped-def]
     rows = [row("a_1", 0, 0.9, spec), row("a_2", 1, 0.9, spec, reasons=("too dark",)), Row("a_3", error="damaged")]
     (merged,) = merge_rows(rows, group_key(r"^(\w)_", []), spec)
     assert merged.probabilities == pytest.approx(rows[0].probabilities)
@@ -45,7 +45,7 @@ def test_pictures_that_cannot_be_judged_are_left_out_and_said(spec) -> None:  # 
     assert "1 cannot be read" in " ".join(merged.hints)
 
 
-def test_where_none_can_be_judged_the_reasons_stand(spec) -> None:  # type: ignore[no-untyped-def]
+def test_where_none_can_be_evaluated_the_reasons_stand(spec) -> None:  # type: ignore[no-untyped-def]
     (merged,) = merge_rows([row("a_1", 0, 0.9, spec, reasons=("too dark",))], group_key(r"^(\w)_", []), spec)
     assert merged.reasons == ("too dark",)
     (failed,) = merge_rows([Row("a_1", error="damaged")], group_key(r"^(\w)_", []), spec)

@@ -39,7 +39,7 @@ def other(tmp_path: Path) -> Path:
     return folder(tmp_path / "other", {"spot": 14, "lump": 12, "scar": 5}, size=40)
 
 
-def judged(rows: list[RowRuns], tmp_path: Path, said: list[str] | None = None) -> list[External]:
+def evaluated(rows: list[RowRuns], tmp_path: Path, said: list[str] | None = None) -> list[External]:
     (tmp_path / "own").mkdir(exist_ok=True)
     chosen = [ExtraRecipe(folder="../other", classes=CLASSES)]
     return predict_external(rows, chosen, tmp_path / "own", (said if said is not None else []).append)
@@ -47,7 +47,7 @@ def judged(rows: list[RowRuns], tmp_path: Path, said: list[str] | None = None) -
 
 def test_predictions_are_those_of_the_network(tmp_path: Path, other: Path) -> None:
     rows = [row_of(tmp_path, "one")]
-    (found,) = judged(rows, tmp_path)
+    (found,) = evaluated(rows, tmp_path)
     table = found.runs["one"][0]
     assert (found.name, found.classes) == ("folder", ("naevus", "wart"))
     assert len(table) == 26  # scars are no class of the table
@@ -68,7 +68,7 @@ def test_they_are_made_once_and_made_anew_where_damaged(
     tmp_path: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [row_of(tmp_path, "one")]
-    (first,) = judged(rows, tmp_path)
+    (first,) = evaluated(rows, tmp_path)
     (path,) = (tmp_path / "one-seed0" / "predictions").glob("elsewhere-*.csv")
 
     def never(*_: object, **__: object) -> None:
@@ -76,16 +76,16 @@ def test_they_are_made_once_and_made_anew_where_damaged(
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_split_predictions", never)
-        (second,) = judged(rows, tmp_path)
+        (second,) = evaluated(rows, tmp_path)
     np.testing.assert_array_equal(first.runs["one"][0].probabilities, second.runs["one"][0].probabilities)
     path.write_text(path.read_text()[:200])
-    (third,) = judged(rows, tmp_path)
+    (third,) = evaluated(rows, tmp_path)
     np.testing.assert_array_equal(first.runs["one"][0].probabilities, third.runs["one"][0].probabilities)
 
 
 def test_rows_that_have_learnt_from_it_are_left_out(tmp_path: Path, other: Path) -> None:
     rows = [row_of(tmp_path, slug) for slug in ("one", "two", "three")]
-    (found,) = judged(rows[:1], tmp_path)
+    (found,) = evaluated(rows[:1], tmp_path)
     record = tmp_path / "three-seed0" / "run.json"
     record.write_text(
         json.dumps(
@@ -94,7 +94,7 @@ def test_rows_that_have_learnt_from_it_are_left_out(tmp_path: Path, other: Path)
         )
     )
     rows[2] = row_of(tmp_path, "three")
-    (found,) = judged(rows, tmp_path)
+    (found,) = evaluated(rows, tmp_path)
     assert (set(found.runs), found.learnt) == ({"one", "two"}, ("three",))
     result = external_result(found, "one", {slug: {0: 1.5} for slug in ("one", "two", "three")}, resamples=100)
     assert (result["images"], result["classes"], result["learnt_from_it"]) == (26, ["naevus", "wart"], ["three"])
@@ -112,7 +112,7 @@ def test_a_run_without_its_network_is_told_and_left_out(tmp_path: Path, other: P
     rows = [row_of(tmp_path, slug) for slug in ("one", "two")]
     shutil.rmtree(tmp_path / "two-seed0" / "checkpoints")
     said: list[str] = []
-    (found,) = judged(rows, tmp_path, said)
+    (found,) = evaluated(rows, tmp_path, said)
     assert set(found.runs) == {"one"}
     assert "two-seed0" in said[-1]
     assert "no such checkpoint" in said[-1]
@@ -120,5 +120,5 @@ def test_a_run_without_its_network_is_told_and_left_out(tmp_path: Path, other: P
 
 def test_a_collection_that_is_not_there_is_told(tmp_path: Path) -> None:
     said: list[str] = []
-    assert judged([row_of(tmp_path, "one")], tmp_path, said) == []
+    assert evaluated([row_of(tmp_path, "one")], tmp_path, said) == []
     assert said == [f"{tmp_path / 'own' / '..' / 'other'}: no such folder; the table goes without it"]

@@ -58,15 +58,15 @@ def test_folds_side_by_side(capsys: pytest.CaptureFixture[str], recipe: Path, tm
     assert accuracy["sd"] == pytest.approx(np.std(values, ddof=1))
     assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
 
-    judged = [
+    evaluated = [
         set(read_predictions(tmp_path / "out" / f"seed0-fold{k}" / "predictions" / "val.csv").images) for k in range(2)
     ]
     tested = set(read_predictions(tmp_path / "out" / "seed0-fold0" / "predictions" / "test.csv").images)
-    assert not judged[0] & judged[1]
-    assert not (judged[0] | judged[1]) & tested
-    assert len(judged[0] | judged[1]) + len(tested) == 40
-    assert result["cross_validation"]["images"] == len(judged[0] | judged[1])
-    assert np.sum(result["cross_validation"]["confusion"]) == len(judged[0] | judged[1])
+    assert not evaluated[0] & evaluated[1]
+    assert not (evaluated[0] | evaluated[1]) & tested
+    assert len(evaluated[0] | evaluated[1]) + len(tested) == 40
+    assert result["cross_validation"]["images"] == len(evaluated[0] | evaluated[1])
+    assert np.sum(result["cross_validation"]["confusion"]) == len(evaluated[0] | evaluated[1])
     page = (tmp_path / "out" / "sweep.md").read_text(encoding="utf-8")
     assert "out of fold: mean" in page
     assert "| balanced accuracy |" in page

@@ -363,7 +363,7 @@ def test_a_table_from_runs_at_hand(capsys: pytest.CaptureFixture[str], at_hand: 
         assert "CaCo + focal" in "".join(ET.parse(picture).getroot().itertext())
 
 
-def test_ideas_are_judged_on_validation(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_ideas_are_evaluated_on_validation(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     table, base = "dermoscopy-7-ideas", load_table("dermoscopy-7-ideas").reference
     for seed in range(2):
         fake_run(tmp_path / "runs", base, seed, 0.9, table=table, validation=0.4)

@@ -40,7 +40,7 @@ def test_it_knows_what_is_shipped(audit: ModuleType) -> None:
 def test_only_what_is_shipped_and_can_be_mended_fails(
     audit: ModuleType, name: str, fixed: list[str], bad: bool
 ) -> None:
-    lines, must_be_mended, known = audit.judge(
+    lines, must_be_mended, known = audit.assess(
         [flawed(name, fixed), {"name": "x", "skip_reason": "unknown"}], audit.shipped()
     )
     assert must_be_mended is bad

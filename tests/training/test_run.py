@@ -344,7 +344,7 @@ def test_folders_and_files_that_are_no_run(copy: Path, tmp_path: Path) -> None:
 # The parts
 
 
-def judge_all(monitor: Monitor, values: list[float]) -> list[tuple[bool, float, bool]]:
+def follow_all(monitor: Monitor, values: list[float]) -> list[tuple[bool, float, bool]]:
     return [(monitor.update(epoch, value), monitor.rate, monitor.stopped) for epoch, value in enumerate(values)]
 
 
@@ -353,17 +353,17 @@ def test_plateau_and_early_stopping() -> None:
     chosen = recipe(
         sizes=one, schedule={"name": "plateau", "patience": 1, "factor": 0.5}, stop={"patience": 4}, epochs=9
     )
-    judged = judge_all(Monitor(chosen), [1.0, 0.9, 0.95, 0.95, 0.95, 0.99])
-    assert [best for best, _, _ in judged] == [True, True, False, False, False, False]
-    assert [rate for _, rate, _ in judged] == [1, 1, 0.5, 0.25, 0.125, 0.0625]
-    assert [stop for _, _, stop in judged] == [False] * 5 + [True]
+    evaluated = follow_all(Monitor(chosen), [1.0, 0.9, 0.95, 0.95, 0.95, 0.99])
+    assert [best for best, _, _ in evaluated] == [True, True, False, False, False, False]
+    assert [rate for _, rate, _ in evaluated] == [1, 1, 0.5, 0.25, 0.125, 0.0625]
+    assert [stop for _, _, stop in evaluated] == [False] * 5 + [True]
 
 
 def test_only_epochs_at_the_last_size_are_compared() -> None:
     monitor = Monitor(recipe(stop={"patience": 2}))  # the size changes before the third epoch
-    judged = judge_all(monitor, [0.1, 0.2, 0.9, 0.8])
-    assert [best for best, _, _ in judged] == [False, False, True, True]
-    assert not any(stop for _, _, stop in judged)
+    evaluated = follow_all(monitor, [0.1, 0.2, 0.9, 0.8])
+    assert [best for best, _, _ in evaluated] == [False, False, True, True]
+    assert not any(stop for _, _, stop in evaluated)
 
 
 def test_running_average_against_a_slow_version() -> None:
@@ -429,7 +429,7 @@ def test_blocks_of_other_networks() -> None:
 
 
 def test_running_statistics_forget_their_start(tmp_path: Path) -> None:
-    """After one step they are those of its batch; a network from scratch could not be judged otherwise."""
+    """After one step they are those of its batch; a network from scratch could not be evaluated otherwise."""
     out = run_into(tmp_path / "run", recipe(epochs=1, batch=24, sizes=[{"from_epoch": 0, "size": 32}], ema=0))
     state = read_checkpoint(out / BEST)["network"]
     variances = torch.stack([value.mean() for name, value in state.items() if name.endswith("running_var")])
@@ -514,5 +514,5 @@ def test_split_without_validation_is_refused(tmp_path: Path) -> None:
 
 
 def test_nan_is_never_the_best() -> None:
-    judged = judge_all(Monitor(recipe(sizes=[{"from_epoch": 0, "size": 32}])), [math.nan, 0.5, math.nan])
-    assert [best for best, _, _ in judged] == [False, True, False]
+    evaluated = follow_all(Monitor(recipe(sizes=[{"from_epoch": 0, "size": 32}])), [math.nan, 0.5, math.nan])
+    assert [best for best, _, _ in evaluated] == [False, True, False]

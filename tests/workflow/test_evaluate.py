@@ -1,4 +1,4 @@
-"""A bundle judged on labelled images: the right images, the right classes, and figures that equal the run's own."""
+"""A bundle evaluated on labelled images: the right images, the right classes, and figures that equal the run's own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bundle() -> Bundle:
 
 @pytest.fixture
 def plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only the figures: drawing a report takes seconds, and these tests are about the images that are judged."""
+    """Only the figures: drawing a report takes seconds, and these tests are about the images that are evaluated."""
 
     def write(source: Path, out: Path, **facts: object) -> Report:
         metrics = evaluate_predictions(read_predictions(source, codes=HAM10000.codes), resamples=0)
@@ -61,7 +61,7 @@ def small(tmp_path: Path) -> Path:
     return tiny_bundle(tmp_path / "tiny", labels=HAM10000).path
 
 
-def test_a_bundle_on_its_own_data_is_judged_on_its_own_test_part(bundle: Bundle, tmp_path: Path) -> None:
+def test_a_bundle_on_its_own_data_is_evaluated_on_its_own_test_part(bundle: Bundle, tmp_path: Path) -> None:
     result = evaluate_bundle(bundle.path, tiny_data(), out=tmp_path / "out", progress=False)
     table, ours = (
         read_predictions(tmp_path / "out" / "predictions" / "test.csv"),
@@ -93,14 +93,14 @@ def test_a_bundle_on_its_own_data_is_judged_on_its_own_test_part(bundle: Bundle,
     assert "%" in result.headline[0][1]
 
 
-def test_a_run_is_judged_by_its_files(tmp_path: Path) -> None:
+def test_a_run_is_evaluated_by_its_files(tmp_path: Path) -> None:
     result = evaluate_run(tiny_run(), out=tmp_path / "report")
     assert result.index == tmp_path / "report" / "index.html"
     assert result.metrics["split"] == "test"
 
 
 @pytest.mark.usefixtures("plain_report")
-def test_training_images_among_the_judged_are_counted(bundle: Bundle, tmp_path: Path) -> None:
+def test_training_images_among_the_evaluated_are_counted(bundle: Bundle, tmp_path: Path) -> None:
     everything = evaluate(bundle.path, data=tiny_data(), split="all", out=tmp_path / "all", progress=False)
     learnt = bundle.spec.provenance.counts["train"]
     assert f"all 84 images; {learnt} of them it was trained on" in everything.title
@@ -118,7 +118,7 @@ def test_other_files_of_the_data_of_training_are_not_called_new(small: Path, fol
 
 
 @pytest.mark.usefixtures("plain_report")
-def test_other_data_are_judged_whole(small: Path, folder: Path, tmp_path: Path) -> None:
+def test_other_data_are_evaluated_whole(small: Path, folder: Path, tmp_path: Path) -> None:
     result = evaluate(small, data=folder, out=tmp_path / "out", progress=False)
     assert result.title == "tiny on own: all 8 images (not the files of its training)"
     table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
@@ -135,7 +135,7 @@ def test_its_own_data_need_no_classes(bundle: Bundle, tmp_path: Path) -> None:
 
 @pytest.fixture
 def visits(tmp_path: Path) -> Path:
-    """A table of three patients' five lesions in two pictures each; one picture is black, which nobody can judge."""
+    """A table of three patients' five lesions in two pictures each; one picture is black, which nobody can assess."""
     rows = []
     for n, (patient, code) in enumerate((("p1", "mel"), ("p1", "nv"), ("p2", "mel"), ("p2", "nv"), ("p3", "nv"))):
         for view in range(2):
@@ -147,7 +147,7 @@ def visits(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("plain_report")
-def test_lesions_are_judged_as_predict_answers_them(small: Path, visits: Path, tmp_path: Path) -> None:
+def test_lesions_are_evaluated_as_predict_answers_them(small: Path, visits: Path, tmp_path: Path) -> None:
     result = evaluate(small, data=visits, group_by="lesion", out=tmp_path / "out", progress=False)
     assert "all 10 images (not the files of its training), as 5 lesions" in result.title
     table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
@@ -238,7 +238,9 @@ def test_classes_that_do_not_fit_are_named(folder: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.usefixtures("plain_report")
-def test_another_collection_is_judged_under_the_classes_that_agree(small: Path, folder: Path, tmp_path: Path) -> None:
+def test_another_collection_is_evaluated_under_the_classes_that_agree(
+    small: Path, folder: Path, tmp_path: Path
+) -> None:
     (folder / "nv").rename(folder / "mole")
     (folder / "ruler").mkdir()
     render_phantom("nv", 9, 40).save(folder / "ruler" / "one.png")
@@ -268,7 +270,7 @@ def test_bad_arguments_get_one_clear_error(
 
 
 def test_a_target_that_is_neither_run_nor_bundle(small: Path, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a bundle; to judge a bundle, give a data set too"):
+    with pytest.raises(DataError, match=r"a bundle; to evaluate a bundle, give a data set too"):
         evaluate(small)
     with pytest.raises(DataError, match="no run folder"):
         evaluate(tmp_path / "gone")

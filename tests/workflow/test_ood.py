@@ -23,7 +23,7 @@ from lentigo.evaluation.selective import measure_selective
 from lentigo.export.ood_score import append_atypicality
 from lentigo.export.session import Session
 from lentigo.inference import Classifier, predict_paths
-from lentigo.inference.quality import HINTS, REASONS, judge_quality, measure_quality
+from lentigo.inference.quality import HINTS, REASONS, assess_quality, measure_quality
 from lentigo.labels import HAM10000
 from lentigo.resampler import resize
 from lentigo.synthetic.phantom import render_phantom
@@ -209,7 +209,7 @@ def square(image: Image.Image) -> np.ndarray:
 
 @pytest.mark.parametrize("code", ["mel", "nv", "bcc", "vasc", "vitiligo"])
 def test_good_phantoms_have_no_fault(code: str) -> None:
-    assert judge_quality(square(render_phantom(code, 1, 300))) == ((), ())
+    assert assess_quality(square(render_phantom(code, 1, 300))) == ((), ())
 
 
 def test_spoilt_phantoms_are_refused_with_a_reason() -> None:
@@ -222,13 +222,13 @@ def test_spoilt_phantoms_are_refused_with_a_reason() -> None:
         "blurred": blurred,
     }
     for fault, pixels in cases.items():
-        assert judge_quality(pixels) == ((REASONS[fault],), ())
+        assert assess_quality(pixels) == ((REASONS[fault],), ())
 
 
 def test_mild_faults_are_hints() -> None:
     good = square(render_phantom("mel", 1, 300))
     dim = (good * (58 / measure_quality(good).brightness)).astype(np.uint8)
-    assert judge_quality(dim) == ((), (HINTS["dark"],))
+    assert assess_quality(dim) == ((), (HINTS["dark"],))
 
 
 def test_measures_against_slow_versions() -> None:

@@ -60,7 +60,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judged(classifier: Classifier, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evaluated(classifier: Classifier, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with predictions, stress files and report."""
     out = tmp_path_factory.mktemp("judged") / "out"
     with pytest.raises(SystemExit) as stopped:
@@ -72,8 +72,8 @@ def judged(classifier: Classifier, data: Path, tmp_path_factory: pytest.TempPath
 # Running the network
 
 
-def test_every_image_is_answered_in_every_strength(judged: Path, classifier: Classifier, data: Path) -> None:
-    folder = robustness_folder(judged / "predictions" / "test.csv")
+def test_every_image_is_answered_in_every_strength(evaluated: Path, classifier: Classifier, data: Path) -> None:
+    folder = robustness_folder(evaluated / "predictions" / "test.csv")
     rows = pd.read_csv(folder / "robustness.csv")
     assert len(rows) == 10 * len(STRENGTHS) == 10 * 30
     samples = read_samples(data)
@@ -90,16 +90,16 @@ def test_every_image_is_answered_in_every_strength(judged: Path, classifier: Cla
     assert sorted(skin["image"]) == sorted(samples.frame["image"])
 
 
-def test_the_report_shows_it_and_knows_all_figures(judged: Path) -> None:
-    metrics = json.loads((judged / "report" / "metrics.json").read_text())
+def test_the_report_shows_it_and_knows_all_figures(evaluated: Path) -> None:
+    metrics = json.loads((evaluated / "report" / "metrics.json").read_text())
     assert [curve["corruption"] for curve in metrics["stress"]["robustness"]] == list(CORRUPTIONS)
     assert metrics["stress"]["occlusion"]["images"] == 10
-    page = (judged / "report" / "index.html").read_text(encoding="utf-8")
+    page = (evaluated / "report" / "index.html").read_text(encoding="utf-8")
     assert 'id="stress"' in page
     assert page.count('id="stress_') >= len(CORRUPTIONS)
     assert "Do the maps show what it goes by?" in page
-    assert (judged / "report" / "plots" / "stress_hair.svg").is_file()
-    table = (judged / "report" / "robustness.md").read_text(encoding="utf-8")
+    assert (evaluated / "report" / "plots" / "stress_hair.svg").is_file()
+    table = (evaluated / "report" / "robustness.md").read_text(encoding="utf-8")
     assert metrics["stress"]["record"]["bundle"]["model_sha256"] in table
     assert "not a medical device" in table
     assert all(curve["title"] in table for curve in metrics["stress"]["robustness"])
@@ -111,11 +111,12 @@ def test_the_report_shows_it_and_knows_all_figures(judged: Path) -> None:
 
 
 def test_the_same_images_give_the_same_files_in_any_company(
-    classifier: Classifier, data: Path, judged: Path, tmp_path: Path
+    classifier: Classifier, data: Path, evaluated: Path, tmp_path: Path
 ) -> None:
     run_robustness(classifier, read_samples(data), tmp_path / "some", limit=3, progress=False)
     some, every = (
-        pd.read_csv(folder / "robustness.csv") for folder in (tmp_path / "some", judged / "predictions" / "test_stress")
+        pd.read_csv(folder / "robustness.csv")
+        for folder in (tmp_path / "some", evaluated / "predictions" / "test_stress")
     )
     chosen = some["image"].unique()
     assert len(chosen) == 3
@@ -126,8 +127,8 @@ def test_the_same_images_give_the_same_files_in_any_company(
         run_robustness(classifier, read_samples(data), tmp_path / "none", limit=0, progress=False)
 
 
-def test_another_model_does_not_inherit_the_figures(judged: Path, data: Path, tmp_path: Path) -> None:
-    out = shutil.copytree(judged, tmp_path / "out")
+def test_another_model_does_not_inherit_the_figures(evaluated: Path, data: Path, tmp_path: Path) -> None:
+    out = shutil.copytree(evaluated, tmp_path / "out")
     same = tiny_bundle(tmp_path / "same", labels=HAM10000, temperature=2.0)
     evaluate(same.path, data=data, out=out, progress=False)
     assert "stress" in json.loads((out / "report" / "metrics.json").read_text())
@@ -138,8 +139,8 @@ def test_another_model_does_not_inherit_the_figures(judged: Path, data: Path, tm
     assert [p.name for p in (out / "predictions" / "test_stress").iterdir()] == ["skin.csv"]
 
 
-def test_a_run_is_degraded_by_its_own_bundle(judged: Path, classifier: Classifier, tmp_path: Path) -> None:
-    run = shutil.copytree(judged, tmp_path / "run")
+def test_a_run_is_degraded_by_its_own_bundle(evaluated: Path, classifier: Classifier, tmp_path: Path) -> None:
+    run = shutil.copytree(evaluated, tmp_path / "run")
     shutil.rmtree(run / "predictions" / "test_stress")
     with pytest.raises(DataError, match="write it first: lentigo export"):
         evaluate(run, stress=True, progress=False)
@@ -303,8 +304,8 @@ def test_cues_are_added_where_they_are_not() -> None:
     assert set(perturb(np.full_like(pixels, 200), 0)) == {"vignette", "ruler", "ink", "hair"}  # no lesion to hide
 
 
-def test_the_files_and_the_report_say_what_it_leans_on(judged: Path, classifier: Classifier, data: Path) -> None:
-    rows = pd.read_csv(robustness_folder(judged / "predictions" / "test.csv") / "reliance.csv")
+def test_the_files_and_the_report_say_what_it_leans_on(evaluated: Path, classifier: Classifier, data: Path) -> None:
+    rows = pd.read_csv(robustness_folder(evaluated / "predictions" / "test.csv") / "reliance.csv")
     assert set(rows["change"]) <= set(PERTURBATIONS)
     row = rows[rows["change"] == "hair"].iloc[0]
     samples = read_samples(data)
@@ -313,9 +314,9 @@ def test_the_files_and_the_report_say_what_it_leans_on(judged: Path, classifier:
     own = zlib.crc32(f"0/{row['image']}".encode())
     expected = softmax(classifier.run(perturb(pixels, own)["hair"][None]).logits)[0]
     np.testing.assert_allclose(row[list(HAM10000.codes)].to_numpy(float), expected, atol=1e-4)
-    found = json.loads((judged / "report" / "metrics.json").read_text())["stress"]["reliance"]
+    found = json.loads((evaluated / "report" / "metrics.json").read_text())["stress"]["reliance"]
     assert [r["change"] for r in found] == [c for c in PERTURBATIONS if c in set(rows["change"])]
-    page = (judged / "report" / "index.html").read_text(encoding="utf-8")
+    page = (evaluated / "report" / "index.html").read_text(encoding="utf-8")
     assert "What does it lean on?" in page
     assert 'id="stress_reliance' in page
 

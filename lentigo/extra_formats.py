@@ -1,10 +1,12 @@
 """Photographs in formats that need a library of their own: HEIC (extra ``heic``) and DICOM (extra ``dicom``).
 
 They are read in Python and on the command line; the service leaves them off unless it is told otherwise.
+`lentigo.image_header` looks at their structure first.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -12,12 +14,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-from lentigo.errors import DataError, ImageError
+from lentigo.errors import DataError, ImageCostError, ImageError
 
+EXTRA_FORMATS = ("HEIC", "DICOM")
 _SUFFIXES = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".dcm": "DICOM", ".dicom": "DICOM"}
 _NEEDS = {"HEIC": ("pi_heif", "heic"), "DICOM": ("pydicom", "dicom")}
 _PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-_MAX_SIDE = 65535
 
 
 def is_extra_name(name: str) -> bool:
@@ -39,8 +41,20 @@ def extra_format(head: bytes) -> str | None:
     return None
 
 
+def require(kind: str) -> None:
+    """See that the library of a format is there, and load it.
+
+    Raises:
+        ImageError: it is missing; the message says how to get it.
+    """
+    module, extra = _NEEDS[kind]
+    if find_spec(module) is None:
+        raise ImageError(f"a {kind} file; to read it: pip install 'lentigo[{extra}]', or save it as JPEG or PNG")
+    import_module(module if kind == "HEIC" else "pydicom.pixels.processing")
+
+
 def open_extra(file: BinaryIO, kind: str, max_pixels: int) -> Image.Image:
-    """Open an image of one of these formats.
+    """Open an image of one of these formats, whose structure has been checked.
 
     Args:
         file: at any position.
@@ -53,9 +67,7 @@ def open_extra(file: BinaryIO, kind: str, max_pixels: int) -> Image.Image:
     Raises:
         ImageError: the library is missing, or the file is damaged, too large or of a kind that is no photograph.
     """
-    module, extra = _NEEDS[kind]
-    if find_spec(module) is None:
-        raise ImageError(f"a {kind} file; to read it: pip install 'lentigo[{extra}]', or save it as JPEG or PNG")
+    require(kind)
     file.seek(0)
     return _open_heic(file, max_pixels) if kind == "HEIC" else _open_dicom(file, max_pixels)
 
@@ -66,10 +78,7 @@ def _reason(error: Exception) -> str:
 
 def _check(width: int, height: int, max_pixels: int) -> None:
     if not 0 < width * height <= max_pixels:
-        raise ImageError(
-            f"too large ({width} x {height} = {width * height:,} pixels, the limit is {max_pixels:,}); scale it down"
-            " first"
-        )
+        raise ImageCostError(f"too large ({width} x {height} pixels, the limit is {max_pixels:,}); scale it down first")
 
 
 def _open_heic(file: BinaryIO, max_pixels: int) -> Image.Image:
@@ -80,7 +89,7 @@ def _open_heic(file: BinaryIO, max_pixels: int) -> Image.Image:
         width, height = opened.size
         _check(width, height, max_pixels)
         image = opened.to_pillow()
-    except ImageError:
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # libheif's errors are of many kinds
         raise ImageError(f"truncated or damaged HEIC ({_reason(error)}); fetch it again") from None
@@ -113,6 +122,8 @@ def _open_dicom(file: BinaryIO, max_pixels: int) -> Image.Image:
         if photometric == "PALETTE COLOR":
             pixels, photometric = apply_color_lut(pixels, data), "RGB"
             return Image.fromarray(_eight_bits(pixels, 16 if pixels.dtype.itemsize == 2 else 8))
+    except MemoryError:
+        raise
     except Exception as error:  # a missing decoder, a torn frame, numbers that contradict each other
         raise ImageError(f"truncated or unreadable DICOM ({_reason(error)})") from None
     if photometric.startswith("MONOCHROME"):

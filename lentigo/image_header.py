@@ -9,8 +9,11 @@ photograph comes near these limits.
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import struct
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -37,11 +40,23 @@ MAX_TAGS = 1_024
 """Entries of a TIFF or EXIF directory."""
 MAX_VALUES = 200_000
 """Numbers of one directory entry; a 16-bit palette has 196,608."""
+MAX_BOXES = 5_000
+"""Boxes of a HEIC; a photograph of 50 million pixels in tiles has a few hundred."""
+MAX_REFERENCES = 16_384
+"""Bytes of the references between the items of a HEIC, which say what tiles a picture is put together from."""
+MAX_ELEMENTS = 20_000
+"""Elements of a DICOM, those inside sequences included; its library reads them in an interpreted loop."""
+MAX_NESTED = 32
+"""Sequences of a DICOM inside each other."""
 SMALL = 4_194_304
 """Pixels of padding that any image may have: tiles are seldom larger than 2048 x 2048."""
 _MAX_JPEG_BYTES = 512 * 2**20
 _MAX_JUNK = 65_536
 _MAX_BLOCKS = 20_000
+_MAX_INFLATED, _INFLATED_AT_EASE, _INFLATED_RATIO = 512 * 2**20, 64 * 2**20, 50
+"""Bytes of an unpacked DICOM; so many in any case; and as a multiple of its packed bytes."""
+_MAX_RUN_LENGTHS = 8 * 2**20
+"""Bytes of run lengths in a DICOM, which its library unpacks in an interpreted loop."""
 _FILL = b"\xff" * 1024
 """Fill bytes in a row that no encoder writes; the decoder goes over all of them again with each block that it is
 given."""
@@ -82,11 +97,12 @@ def check_header(file: BinaryIO, kind: str) -> ImageHeader:
 
     Args:
         file: the encoded image, seekable; its position is not kept.
-        kind: its format, as `lentigo.imaging.sniff` names it.
+        kind: its format, as `lentigo.imaging.sniff` or `lentigo.extra_formats.extra_format` names it.
 
     Raises:
         ImageCostError: a structure beyond the limits of this module.
-        ImageError: run-length encoded BMP, which is decoded by an interpreted loop.
+        ImageError: a kind of its format that is not read, such as run-length encoded BMP, which is decoded by an
+            interpreted loop.
     """
     try:
         file.seek(0)
@@ -368,4 +384,207 @@ def _count(file: BinaryIO, needle: bytes) -> int:
     return found
 
 
-_CHECKS = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "WEBP": _webp, "BMP": _bmp, "TIFF": _tiff}
+def _heic(file: BinaryIO) -> ImageHeader:
+    end = file.seek(0, io.SEEK_END)
+    width = height = 0
+    for count, (kind, start, stop) in enumerate(_boxes(file, 0, end)):
+        if count >= MAX_BOXES:
+            raise ImageCostError(f"more than {MAX_BOXES:,} boxes")
+        if kind == b"moov":
+            raise ImageError("a film or image sequence; save one picture of it as JPEG or PNG")
+        if kind == b"iref" and stop - start > MAX_REFERENCES:
+            raise ImageCostError("too many references between its items")
+        if kind in (b"iinf", b"ispe"):
+            file.seek(start)
+            head = file.read(12)
+            if kind == b"ispe":
+                width, height = max(
+                    (width, height), struct.unpack_from(">II", head, 4), key=lambda extent: extent[0] * extent[1]
+                )
+            elif struct.unpack_from(">H" if head[0] == 0 else ">I", head, 4)[0] > MAX_SEGMENTS:
+                raise ImageCostError(f"more than {MAX_SEGMENTS:,} items")
+    return ImageHeader(width, height)
+
+
+_CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}
+"""Boxes that are looked into, and the bytes before their first one."""
+
+
+def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """The boxes of an ISO base media file between two positions: kind, first byte of the content, byte behind it."""
+    while at + 8 <= end:
+        file.seek(at)
+        size, kind = struct.unpack(">I4s", file.read(8))
+        start = at + 8
+        if size == 1:
+            (size,) = struct.unpack(">Q", file.read(8))
+            start += 8
+        stop = min(end, at + size) if size else end
+        if stop < start:
+            return
+        yield kind, start, stop
+        if kind in _CONTAINERS:
+            yield from _boxes(file, start + _CONTAINERS[kind], stop)
+        at = stop
+
+
+_IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
+_RUN_LENGTHS = "1.2.840.10008.1.2.5"
+_PACKED = re.compile(r"1\.2\.840\.10008\.1\.2\.(4\.(5[017]|70|8[01]|9[01]|20[123])|5)")
+"""Transfer syntaxes of single pictures: JPEG, JPEG-LS, JPEG 2000 and run lengths, not of films."""
+_LONG_FORMS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_SYNTAX, _ROWS, _COLUMNS = 0x00020010, 0x00280010, 0x00280011
+_FIRST_SEGMENTED, _LAST_SEGMENTED, _OFFSETS, _PIXEL_DATA = 0x00281221, 0x00281224, 0x7FE00001, 0x7FE00010
+_UNDEFINED = 0xFFFFFFFF
+
+
+def _dicom(file: BinaryIO) -> ImageHeader:
+    size = file.seek(0, io.SEEK_END)
+    at, syntax = 132, ""
+    for tag, _, start, length in _elements(file, at, size, explicit=True, order="<"):
+        if tag >> 16 != 2:
+            break
+        at = start + length
+        if tag == _SYNTAX:
+            file.seek(start)
+            syntax = file.read(min(length, 64)).rstrip(b"\0 ").decode("ascii", "replace")
+    packed = not re.fullmatch(r"1\.2\.840\.10008\.1\.2(\.1|\.1\.99|\.2)?", syntax)
+    if packed and not _PACKED.fullmatch(syntax):
+        raise ImageError(
+            f"a DICOM object of the transfer syntax {syntax!r}, which is not read; export it as JPEG or PNG"
+        )
+    if syntax == _DEFLATED:
+        file, at = _inflate(file, at), 0
+        size = file.seek(0, io.SEEK_END)
+    order = ">" if syntax == _BIG_ENDIAN else "<"
+    extent = {_ROWS: 0, _COLUMNS: 0}
+    for tag, depth, start, length in _elements(file, at, size, explicit=syntax != _IMPLICIT, order=order):
+        if depth:
+            continue
+        if tag in extent:
+            file.seek(start)
+            (extent[tag],) = struct.unpack(order + "H", file.read(2))
+        elif _FIRST_SEGMENTED <= tag <= _LAST_SEGMENTED:
+            raise ImageError("a DICOM image with a segmented palette, which is not read; export it as JPEG or PNG")
+        elif tag == _OFFSETS:
+            file.seek(start)
+            _refuse_offset(file.read(min(length, 8)))
+        elif tag == _PIXEL_DATA and packed:
+            frame = _first_frame(file, start, size)
+            if syntax == _RUN_LENGTHS and len(frame) > _MAX_RUN_LENGTHS:
+                raise ImageCostError(f"more than {_MAX_RUN_LENGTHS // 2**20} MiB of run lengths")
+            _check_frame(frame, extent[_COLUMNS], extent[_ROWS])
+            break
+    return ImageHeader(extent[_COLUMNS], extent[_ROWS])
+
+
+def _elements(file: BinaryIO, at: int, end: int, *, explicit: bool, order: str) -> Iterator[tuple[int, int, int, int]]:
+    """The elements of a DICOM data set: tag, sequences around it, first byte of the value, its length.
+
+    Sequences are looked into, but for those of a known length in a data set without types, which the library reads
+    when asked.
+
+    Raises:
+        ImageCostError: too many elements, or too deep.
+    """
+    typed = [explicit]
+    for count in itertools.count():
+        file.seek(at)
+        head = file.read(12)
+        if at >= end or len(head) < 8:
+            return
+        if count >= MAX_ELEMENTS:
+            raise ImageCostError(f"more than {MAX_ELEMENTS:,} elements")
+        group, element = struct.unpack_from(order + "HH", head)
+        tag, kind = group << 16 | element, b""
+        start = at + 8
+        if group == 0xFFFE or not typed[-1]:
+            (length,) = struct.unpack_from(order + "I", head, 4)
+        elif (kind := head[4:6]) in _LONG_FORMS:
+            (length,) = struct.unpack_from(order + "I", head, 8)
+            start += 4
+        else:
+            (length,) = struct.unpack_from(order + "H", head, 6)
+        if tag == _SEQUENCE_END and len(typed) > 1:
+            typed.pop()
+        if group == 0xFFFE:
+            at = start
+            continue
+        nested = length == _UNDEFINED and tag != _PIXEL_DATA
+        yield tag, len(typed) - 1, start, end - start if length == _UNDEFINED else length
+        if nested:
+            typed.append(typed[-1] and kind != b"UN")
+            if len(typed) > MAX_NESTED:
+                raise ImageCostError(f"more than {MAX_NESTED} sequences inside each other")
+        at = start if nested or kind == b"SQ" else start + (0 if length == _UNDEFINED else length)
+
+
+def _inflate(file: BinaryIO, at: int) -> BinaryIO:
+    """The data set of a deflated DICOM.
+
+    Raises:
+        ImageCostError: it unpacks to far more than a picture takes.
+    """
+    file.seek(at)
+    packed = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        given = file.read()
+        most = min(_MAX_INFLATED, max(_INFLATED_AT_EASE, _INFLATED_RATIO * len(given)))
+        content = packed.decompress(given, most + 1)
+    except zlib.error as error:
+        raise ImageError(f"a damaged deflated DICOM ({error}); fetch it again") from None
+    if len(content) > most:
+        raise ImageCostError(f"it unpacks to more than {most // 2**20} MiB")
+    return io.BytesIO(content)
+
+
+def _first_frame(file: BinaryIO, at: int, end: int) -> bytes:
+    """The fragments of encapsulated pixel data joined: they begin with the first frame."""
+    found: list[bytes] = []
+    while at + 8 <= end:
+        file.seek(at)
+        group, element, length = struct.unpack("<HHI", file.read(8))
+        if (group << 16 | element) != _ITEM:
+            break
+        if len(found) > MAX_SEGMENTS:
+            raise ImageCostError(f"more than {MAX_SEGMENTS:,} fragments")
+        found.append(file.read(min(length, end - at)))
+        at += 8 + length
+    if found:
+        _refuse_offset(found[0][:4])
+    return b"".join(found[1:])
+
+
+def _refuse_offset(first: bytes) -> None:
+    """Refuse a first frame that does not come first: it is another than the one that is looked at here."""
+    if first.strip(b"\0"):
+        raise ImageError(
+            "a DICOM image whose first frame does not come first, which is not read; export it as JPEG or PNG"
+        )
+
+
+def _check_frame(frame: bytes, width: int, height: int) -> None:
+    """Refuse a compressed frame that costs more than its data set says."""
+    if frame.startswith(b"\xff\xd8"):
+        header = _jpeg(io.BytesIO(frame))
+        extent = header.width, header.height
+    elif (at := frame.find(b"\xff\x4f\xff\x51")) >= 0:  # a JPEG 2000 codestream
+        right, below, left, top = struct.unpack_from(">IIII", frame, at + 8)
+        extent = right - left, below - top
+    else:
+        return
+    if extent != (0, 0) and extent != (width, height):
+        raise ImageCostError(f"a frame of {extent[0]} x {extent[1]} pixels in an image of {width} x {height}")
+
+
+_CHECKS = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "GIF": _gif,
+    "WEBP": _webp,
+    "BMP": _bmp,
+    "TIFF": _tiff,
+    "HEIC": _heic,
+    "DICOM": _dicom,
+}

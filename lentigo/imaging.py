@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Executor
 from contextlib import ExitStack
 from importlib import import_module
@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from lentigo.errors import ImageCostError, ImageError
-from lentigo.extra_formats import extra_format, open_extra
+from lentigo.extra_formats import EXTRA_FORMATS, extra_format, open_extra
 from lentigo.image_header import check_exif, check_header
 from lentigo.jpeg import end_jpeg
 from lentigo.resampler import resize
@@ -114,7 +114,11 @@ _ORIENTATION = 0x0112
 
 
 def open_image(
-    source: ImageSource, *, max_pixels: int = MAX_PIXELS, draft_size: int | None = None, extra_formats: bool = True
+    source: ImageSource,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    draft_size: int | None = None,
+    extra_formats: Collection[str] = EXTRA_FORMATS,
 ) -> Image.Image:
     """Open and decode an image as 8-bit RGB, upright.
 
@@ -124,7 +128,7 @@ def open_image(
         draft_size: decode a JPEG at 1/2, 1/4 or 1/8 scale where both sides stay at least this long
             (the decoder's own DCT scaling; much quicker for photographs). The result is smaller than the
             original and, once resized, differs slightly from the contract (docs/predict.md has figures).
-        extra_formats: read HEIC and DICOM as well, where their libraries are installed (`lentigo.extra_formats`).
+        extra_formats: those of HEIC and DICOM that are read, where their libraries are installed.
 
     Returns:
         A decoded RGB image that holds no open file (the very image given, where that was upright RGB already).
@@ -150,7 +154,8 @@ def open_image(
             raise ImageError(
                 f"cannot open an image from {kind}; give a path, bytes, a binary file, a Pillow image or a uint8 array"
             )
-        if extra_formats and (extra := extra_format(_head(file))):
+        extra = extra_format(_head(file)) if extra_formats else None
+        if extra is not None and extra in extra_formats:
             return _open_extra(file, name, extra, max_pixels)
         image = stack.enter_context(_identify(file, name, max_pixels))
         try:
@@ -216,7 +221,12 @@ def load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, fast: 
 
 
 def open_and_load(
-    source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, fast: bool = False, extra_formats: bool = True
+    source: ImageSource,
+    size: int,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    fast: bool = False,
+    extra_formats: Collection[str] = EXTRA_FORMATS,
 ) -> tuple[Image.Image, Pixels]:
     """`load`, with the opened image for whoever shows it.
 
@@ -361,9 +371,11 @@ def _content(file: BinaryIO) -> bytes:
 
 def _open_extra(file: BinaryIO, name: str, kind: str, max_pixels: int) -> Image.Image:
     try:
+        header = check_header(file, kind)
+        _check_pixels(name, header.width, header.height, max_pixels)
         return open_extra(file, kind, max_pixels)
     except ImageError as error:
-        raise ImageError(f"{name}: {error}") from None
+        raise type(error)(f"{name}: {str(error).removeprefix(f'{name}: ')}") from None
     except MemoryError:
         raise ImageCostError(f"{name}: not enough memory to decode it; scale it down first") from None
 

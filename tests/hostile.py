@@ -3,6 +3,7 @@ few."""
 
 from __future__ import annotations
 
+import base64
 import struct
 import zlib
 from collections.abc import Callable
@@ -156,6 +157,91 @@ def fill_bytes(count: int = 2_000_000, behind: bytes = b"", **options: object) -
     return jpeg(**options)[:-2] + behind + b"\xff" * count + b"\xff\xd9"
 
 
+JPEG_SYNTAX, DEFLATED = "1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.1.99"
+
+
+def element(group: int, number: int, kind: bytes, value: bytes, length: int | None = None) -> bytes:
+    """An element of a DICOM, explicit and little endian."""
+    value += b"\0" * (len(value) % 2)
+    length = len(value) if length is None else length
+    long = kind in (b"OB", b"OW", b"SQ", b"UN", b"OV")
+    return (
+        struct.pack("<HH2s", group, number, kind)
+        + (struct.pack("<HL", 0, length) if long else struct.pack("<H", length))
+        + value
+    )
+
+
+def dicom(
+    width: int = 8,
+    height: int = 8,
+    *more: bytes,
+    syntax: str = "1.2.840.10008.1.2.1",
+    pixels: bytes | None = None,
+    frames: int = 1,
+) -> bytes:
+    """A DICOM photograph in RGB, with further elements before its pixels; packed where the transfer syntax says so."""
+    meta = element(2, 0x10, b"UI", syntax.encode())
+    data = (
+        element(0x28, 2, b"US", struct.pack("<H", 3))
+        + element(0x28, 4, b"CS", b"RGB")
+        + element(0x28, 6, b"US", bytes(2))
+    )
+    data += element(0x28, 8, b"IS", str(frames).encode())
+    data += element(0x28, 0x10, b"US", struct.pack("<H", height)) + element(0x28, 0x11, b"US", struct.pack("<H", width))
+    for number, value in ((0x100, 8), (0x101, 8), (0x102, 7), (0x103, 0)):
+        data += element(0x28, number, b"US", struct.pack("<H", value))
+    data += b"".join(more)
+    if pixels is None:
+        data += element(0x7FE0, 0x10, b"OW", bytes(3 * 64))
+    else:
+        data += element(0x7FE0, 0x10, b"OB", pixels, 0xFFFFFFFF)
+    if syntax == DEFLATED:
+        packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+        data = packer.compress(data) + packer.flush()
+    return bytes(128) + b"DICM" + element(2, 0, b"UL", struct.pack("<L", len(meta))) + meta + data
+
+
+def fragments(*parts: bytes, offsets: bytes = b"") -> bytes:
+    """Encapsulated pixel data."""
+    items = b"".join(struct.pack("<HHL", 0xFFFE, 0xE000, len(part)) + part for part in (offsets, *parts))
+    return items + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+
+
+def nested(depth: int) -> bytes:
+    """Sequences of no stated length inside each other."""
+    return (element(0x40, 0xA730, b"SQ", b"", 0xFFFFFFFF) + struct.pack("<HHL", 0xFFFE, 0xE000, 0xFFFFFFFF)) * depth
+
+
+def box(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">L", len(content) + 8) + kind + content
+
+
+def heic(
+    width: int = 8, height: int = 8, *, items: int = 1, references: int = 0, boxes: int = 0, film: bool = False
+) -> bytes:
+    """The outline of a HEIC, without a picture in it."""
+    shown = box(b"ispe", bytes(4) + struct.pack(">LL", width, height))
+    parts = box(b"iinf", bytes(4) + struct.pack(">H", items))
+    parts += box(b"iprp", box(b"ipco", shown + box(b"free", b"") * boxes))
+    parts += box(b"iref", bytes(4) + box(b"dimg", bytes(2 * references)))
+    return (
+        box(b"ftyp", b"heic\0\0\0\0mif1heic")
+        + box(b"meta", bytes(4) + parts)
+        + (box(b"moov", bytes(8)) if film else b"")
+    )
+
+
+HEIC = base64.b64decode(
+    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAAAAAERAAAEA"
+    "AQAAAAABoQABAAAAAAAAAHoAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAAAADdaXBjbwAAAHZodmND"
+    "AQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAA"
+    "AAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAAEAAAAABAAAAMAAAAAEAAAAAAAAA"
+    "Av////AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWBAgMFhAAAAIJtZGF0AAAAdigBrwngPgTBk5N9aRR9ZoRm3NLvUChV8FOzEtU6"
+    "oBE+FebHP19RAWJ6PVGtXl2XS4Qpto1d6Tx/L4GpFkw/5e3pff/Tlg3GxI8HfxRaG0w8plnO8xd2KeZcQJU9la2uNiueWBgUpPlZcSBYaOIHnj0fX8KkGHw="
+)
+"""64 x 48 pixels of (200 - x, 120 + y, 90 + (x + y) // 2), written with pillow-heif at quality 60."""
+
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "a png of one column": lambda: png(1, 2_000_000, colour=0),
     "a png of one row": lambda: png(2_000_000, 1, colour=0),
@@ -186,3 +272,41 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a webp of 10,000 frames": lambda: webp(8, 8, 10_000),
 }
 """Each must be refused before a decoder sees it."""
+
+EXTRA_HOSTILE: dict[str, Callable[[], bytes]] = {
+    "a dicom of 60,000 x 60,000": lambda: dicom(60_000, 60_000),
+    "a dicom of one column": lambda: dicom(1, 60_000),
+    "a dicom of 100,000 fragments": lambda: dicom(syntax=JPEG_SYNTAX, pixels=fragments(*[b"\xff\xd8"] * 100_000)),
+    "a dicom of 100,000 elements": lambda: dicom(8, 8, *[element(0x31, 0x10, b"US", b"ab")] * 100_000),
+    "a dicom of deep sequences": lambda: dicom(8, 8, nested(5000)),
+    "a dicom of 100,000 items": lambda: dicom(
+        8, 8, element(0x40, 0xA730, b"SQ", struct.pack("<HHL", 0xFFFE, 0xE000, 0) * 100_000)
+    ),
+    "a deflated dicom of zeros": lambda: dicom(8, 8, element(0x31, 0x10, b"OB", bytes(70 * 2**20)), syntax=DEFLATED),
+    "a dicom with a larger jpeg in it": lambda: dicom(syntax=JPEG_SYNTAX, pixels=fragments(jpeg(2000, 1500))),
+    "a dicom with a jpeg of 2,000 scans": lambda: dicom(
+        4000, 4000, syntax=JPEG_SYNTAX, pixels=fragments(progressive_scans(2000))
+    ),
+    "a dicom with such a jpeg in pieces": lambda: dicom(
+        4000, 4000, syntax=JPEG_SYNTAX, pixels=fragments((whole := progressive_scans(2000))[:1000], whole[1000:])
+    ),
+    "a dicom with a larger jpeg 2000 in it": lambda: dicom(
+        syntax="1.2.840.10008.1.2.4.90",
+        pixels=fragments(b"\xff\x4f\xff\x51\0\x2f\0\0" + struct.pack(">LLLL", 50_000, 50_000, 0, 0)),
+    ),
+    "a dicom that shows another frame": lambda: dicom(
+        syntax=JPEG_SYNTAX, frames=2, pixels=fragments(jpeg(8, 8), jpeg(2000, 1500), offsets=struct.pack("<LL", 800, 0))
+    ),
+    "a dicom of run lengths": lambda: dicom(
+        2500, 2000, syntax="1.2.840.10008.1.2.5", pixels=fragments(b"\0a" * 5_000_000)
+    ),
+    "a dicom of films": lambda: dicom(syntax="1.2.840.10008.1.2.4.102", pixels=fragments(bytes(100))),
+    "a dicom with a segmented palette": lambda: dicom(8, 8, element(0x28, 0x1221, b"OW", bytes(100))),
+    "a heic of 60,000 x 60,000": lambda: heic(60_000, 60_000),
+    "a heic of one column": lambda: heic(1, 60_000),
+    "a heic of 60,000 items": lambda: heic(items=60_000),
+    "a heic of 100,000 boxes": lambda: heic(boxes=100_000),
+    "a heic of 60,000 tiles": lambda: heic(references=60_000),
+    "a heic film": lambda: heic(film=True),
+}
+"""The same of the formats that the service takes only where it is told to."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hostile import HEIC
 from PIL import Image
 from tiny_data import write_csv
 
@@ -127,19 +127,7 @@ def test_a_library_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_service_can_leave_them_off(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="a DICOM file, which is not read here"):
-        open_image(dicom(tmp_path / "a.dcm", RGB, "RGB"), extra_formats=False)
-
-
-HEIC = base64.b64decode(
-    "AAAAHGZ0eXBoZWljAAAAAG1pZjFoZWljbWlhZgAAAX1tZXRhAAAAAAAAACFoZGxyAAAAAAAAAABwaWN0AAAAAAAAAAAAAAAAAAAAACJpbG9jAAAAAERAAAEA"
-    "AQAAAAABoQABAAAAAAAAAHoAAAAjaWluZgAAAAAAAQAAABVpbmZlAgAAAAABAABodmMxAAAAAA5waXRtAAAAAAABAAAA/WlwcnAAAADdaXBjbwAAAHZodmND"
-    "AQNwAAAAkAAAAAAAHvAA/P34+AAADwNgAAEAGEABDAH//wNwAAADAJAAAAMAAAMAHroCQGEAAQAqQgEBA3AAAAMAkAAAAwAAAwAeoCCBBZbq5Ka5uAhoMCAA"
-    "AAMDIAAAAwAhYgABAAZEAcFzwIkAAAATY29scm5jbHgAAQANAAaAAAAAFGlzcGUAAAAAAAAAQAAAAEAAAAAoY2xhcAAAAEAAAAABAAAAMAAAAAEAAAAAAAAA"
-    "Av////AAAAACAAAAEHBpeGkAAAAAAwgICAAAABhpcG1hAAAAAAAAAAEAAQWBAgMFhAAAAIJtZGF0AAAAdigBrwngPgTBk5N9aRR9ZoRm3NLvUChV8FOzEtU6"
-    "oBE+FebHP19RAWJ6PVGtXl2XS4Qpto1d6Tx/L4GpFkw/5e3pff/Tlg3GxI8HfxRaG0w8plnO8xd2KeZcQJU9la2uNiueWBgUpPlZcSBYaOIHnj0fX8KkGHw="
-)
-"""64 x 48 pixels of (200 - x, 120 + y, 90 + (x + y) // 2), written with pillow-heif at quality 60; pi-heif itself
-cannot write."""
+        open_image(dicom(tmp_path / "a.dcm", RGB, "RGB"), extra_formats=())
 
 
 def test_heic_photograph(tmp_path: Path) -> None:

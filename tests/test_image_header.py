@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile import HOSTILE, gif, jpeg, png, progressive_scans, segments, tiff, webp
+from hostile import EXTRA_HOSTILE, HOSTILE, gif, jpeg, png, progressive_scans, segments, tiff, webp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from lentigo import imaging, resampler
 from lentigo.errors import ImageCostError, ImageError
+from lentigo.extra_formats import extra_format
 from lentigo.image_header import check_header
 from lentigo.imaging import load, open_image, sniff
 from lentigo.resampler import resize
@@ -36,6 +37,19 @@ def test_what_costs_too_much_is_refused_before_a_decoder_sees_it(
             open_image(source)
         assert isinstance(told.value, ImageCostError) or "run-length" in str(told.value)
         assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("name", EXTRA_HOSTILE)
+def test_hostile_heic_and_dicom_are_refused_before_their_libraries_see_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = EXTRA_HOSTILE[name]()
+    assert extra_format(content[:512]) == ("HEIC" if "heic" in name else "DICOM")
+    monkeypatch.setattr(imaging, "open_extra", lambda *given: pytest.fail("the library was asked"))
+    with pytest.raises(ImageError) as told:
+        open_image(content, max_pixels=50_000_000)
+    assert isinstance(told.value, ImageCostError) or "which is not read" in str(told.value) or "film" in str(told.value)
+    assert "\n" not in str(told.value)
 
 
 def test_an_exif_block_in_a_webp_or_png_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -284,6 +284,14 @@ def serve(
             rich_help_panel=_WORK,
         ),
     ] = None,
+    extra_format: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Also take heic or dicom, whose extras must be installed; repeat for both.",
+            envvar="LENTIGO_EXTRA_FORMATS",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = None,
     exact: Annotated[
         bool,
         typer.Option(
@@ -421,6 +429,7 @@ def serve(
             workers=workers,
             threads=threads,
             decoders=decoders,
+            extra_formats=tuple(dict.fromkeys(",".join(extra_format or ()).lower().replace(",", " ").split())),
             exact=exact,
             max_batch=max_batch,
             max_delay_ms=max_delay_ms,

@@ -11,16 +11,36 @@ import yaml
 from lentigo.errors import RecipeError
 from lentigo.files import read_regular
 
-MAX_BYTES, MAX_DEPTH, MAX_VALUES, MAX_DIGITS = 2**18, 32, 20_000, 100
+MAX_BYTES, MAX_DEPTH, MAX_VALUES, MAX_DIGITS = 2**16, 32, 20_000, 100
+MAX_MERGED = 16
+"""Mappings that one mapping may take in by ``<<``."""
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without numbers of thousands of digits, which take quadratic time."""
+    """PyYAML's safe loader without endless numbers, merges that grow, and keys given twice."""
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if len(node.value) > MAX_DIGITS and node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
             raise ValueError(f"a number of {len(node.value):,} digits")
         return super().construct_scalar(node)
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)  # before merges bring in keys that may stand there again
+        seen = set()
+        for key, _ in node.value:
+            if (name := (key.tag, str(key.value))) in seen and isinstance(key, yaml.ScalarNode):
+                raise ValueError(f"line {key.start_mark.line + 1}: {key.value[:80]!r} appears twice")
+            seen.add(name)
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        for key, value in node.value:
+            if key.tag == _MERGE and isinstance(value, yaml.SequenceNode) and len(value.value) > MAX_MERGED:
+                raise ValueError(f"more than {MAX_MERGED} mappings merged into one")
+        super().flatten_mapping(node)
+        if len(node.value) > MAX_VALUES:  # those it has taken in, and theirs
+            raise ValueError(f"more than {MAX_VALUES:,} values once its merges are written out")
 
 
 def read_yaml(path: str | Path) -> Any:

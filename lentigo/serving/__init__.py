@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lentigo.errors import ServiceError
+from lentigo.errors import ImageError, ServiceError
 from lentigo.serving.config import ServeConfig
 
 __all__ = ["ServeConfig", "ServiceError", "open_app", "serve"]
@@ -22,6 +22,7 @@ def serve(config: ServeConfig) -> None:
         ServiceError: an address that cannot be bound, keys or an audit log that cannot be used.
     """
     # Here, so that importing the package stays quick for the commands that do not serve.
+    from lentigo.extra_formats import require
     from lentigo.serving import logs
     from lentigo.serving.audit import Audit
     from lentigo.serving.auth import read_keys
@@ -32,6 +33,11 @@ def serve(config: ServeConfig) -> None:
     ignore_hangup()
     logs.configure(config)
     config = fit_connections(config)
+    for kind in config.extra_kinds:
+        try:
+            require(kind)
+        except ImageError as error:
+            raise ServiceError(f"--extra-format: {error}") from None
     keys = len(read_keys(config))
     if config.audit_log is not None:
         Audit(config.audit_log)

@@ -95,6 +95,8 @@ def parse_keys(text: str, where: str) -> list[Key]:
                 raise ServiceError(
                     f"{where}, line {number}: a rate of 0 would refuse everything; leave the key out instead"
                 )
+            if rate == math.inf:
+                raise ServiceError(f"{where}, line {number}: a rate that is no number")
             keys.append(Key(match["name"], match["digest"].lower(), rate))
     for what, values in (("name", [k.name for k in keys]), ("key", [k.digest for k in keys])):
         if len(set(values)) < len(values):
@@ -114,7 +116,7 @@ def read_keys(config: ServeConfig) -> list[Key]:
         try:
             if config.keys_file.exists() and not config.keys_file.is_file():  # a pipe would hold the start up
                 raise ServiceError(f"{config.keys_file}: the key file is no regular file")
-            listed = config.keys_file.read_text(encoding="utf-8")
+            listed = config.keys_file.read_text(encoding="utf-8-sig")  # some editors begin it with a BOM
         except (OSError, UnicodeDecodeError) as error:
             why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is no text"
             raise ServiceError(f"{config.keys_file}: the key file cannot be read ({why})") from None

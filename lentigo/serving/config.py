@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from lentigo.errors import ServiceError, did_you_mean
+from lentigo.extra_formats import EXTRA_FORMATS
 from lentigo.machine import available_cores
 
 STATIC = Path(__file__).resolve().parent / "static"
@@ -31,6 +32,8 @@ class ServeConfig:
             more, of low priority, decodes the large ones.
         decode_cpu_s: most CPU time to decode one image, in seconds; its process is then ended.
         decode_memory_bytes: most memory that a decoding process may take beside what it starts with.
+        extra_formats: formats that are taken beside the usual six, ``heic`` and ``dicom``; none unless told, since each
+            adds a library that reads what strangers send. Their images are decoded one by one, as large ones are.
         exact: decode JPEG in full, as `lentigo.load().predict` does; False lets the decoder scale down, which is
             quicker.
         max_batch: most images in one call of the network.
@@ -75,6 +78,7 @@ class ServeConfig:
     decoders: int | None = None
     decode_cpu_s: float = 5.0
     decode_memory_bytes: int = 768 * 1024 * 1024
+    extra_formats: tuple[str, ...] = ()
     exact: bool = True
     max_batch: int = 16
     max_delay_ms: float = 4.0
@@ -128,6 +132,11 @@ class ServeConfig:
                 raise ServiceError(f"unknown {name} {value!r}{did_you_mean(str(value), known)}")
         if self.max_files > self.queue:
             raise ServiceError(f"max_files ({self.max_files}) must fit into the queue ({self.queue})")
+        for kind in self.extra_kinds:
+            if kind not in EXTRA_FORMATS:
+                raise ServiceError(
+                    f"unknown format {kind.lower()!r}{did_you_mean(kind.lower(), map(str.lower, EXTRA_FORMATS))}"
+                )
         for origin in self.cors_origins:
             if origin == "*" or not origin.startswith(("https://", "http://")):
                 raise ServiceError(f"cors_origins takes origins such as https://viewer.example.org, not {origin!r}")
@@ -141,6 +150,11 @@ class ServeConfig:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
             return False
+
+    @property
+    def extra_kinds(self) -> tuple[str, ...]:
+        """The further formats, as `lentigo.extra_formats.extra_format` names them."""
+        return tuple(name.upper() for name in self.extra_formats)
 
     @property
     def hosts(self) -> frozenset[str] | None:

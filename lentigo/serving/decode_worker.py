@@ -13,12 +13,14 @@ import os
 import struct
 import sys
 import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
 
 from PIL import Image
 
 from lentigo.errors import ImageCostError, ImageError
+from lentigo.extra_formats import extra_format, require
 from lentigo.imaging import PLUGINS, Pixels, open_and_load, sniff
 
 try:
@@ -60,7 +62,15 @@ class Decoded:
     picture: Image.Image | None = None
 
 
-def decode(data: bytes, size: int, max_pixels: int, *, exact: bool = True, picture: bool = False) -> Decoded:
+def decode(
+    data: bytes,
+    size: int,
+    max_pixels: int,
+    *,
+    exact: bool = True,
+    picture: bool = False,
+    extra_kinds: Collection[str] = (),
+) -> Decoded:
     """Decode one image by its content.
 
     Args:
@@ -69,6 +79,7 @@ def decode(data: bytes, size: int, max_pixels: int, *, exact: bool = True, pictu
         max_pixels: largest width x height.
         exact: decode JPEG in full.
         picture: also scale the image for display.
+        extra_kinds: formats that are taken beside the usual ones (`lentigo.extra_formats`).
 
     Raises:
         RefusedError: not an image, too costly, or damaged.
@@ -76,11 +87,12 @@ def decode(data: bytes, size: int, max_pixels: int, *, exact: bool = True, pictu
     if not data:
         raise RefusedError("no-image", "the part is empty")
     try:
-        sniff(data[:_SNIFFED])
+        if extra_format(data[:_SNIFFED]) not in extra_kinds:
+            sniff(data[:_SNIFFED])
     except ImageError as error:
         raise RefusedError("not-an-image", str(error)) from None
     try:
-        image, pixels = open_and_load(data, size, max_pixels=max_pixels, fast=not exact, extra_formats=False)
+        image, pixels = open_and_load(data, size, max_pixels=max_pixels, fast=not exact, extra_formats=extra_kinds)
         shown = None
         if picture:
             scale = min(1.0, PICTURE_SIDE / max(image.size))
@@ -99,9 +111,9 @@ def main(arguments: list[str]) -> None:
     """Decode what comes on standard input until it ends.
 
     Args:
-        arguments: CPU seconds an image, bytes of memory, priority to give up (as `os.nice` takes it).
+        arguments: CPU seconds an image, bytes of memory, priority to give up (as `os.nice` takes it), further formats.
     """
-    cpu_s, memory, niceness = float(arguments[0]), int(arguments[1]), int(arguments[2])
+    cpu_s, memory, niceness, extra_kinds = float(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3:]
     warnings.simplefilter("ignore")
     source = os.fdopen(os.dup(0), "rb")
     target = os.fdopen(os.dup(1), "wb", buffering=0)
@@ -110,6 +122,8 @@ def main(arguments: list[str]) -> None:
         import_module(f"PIL.{name}")
     with contextlib.suppress(ImportError):
         import_module("simplejpeg")
+    for kind in extra_kinds:
+        require(kind)
     decode(TINY, 8, 64)  # what is loaded on first use
     _limit(memory, niceness)
     _send(target, READY)
@@ -120,7 +134,7 @@ def main(arguments: list[str]) -> None:
             return
         _allow(cpu_s)
         try:
-            found = decode(data, size, max_pixels, exact=bool(exact), picture=bool(picture))
+            found = decode(data, size, max_pixels, exact=bool(exact), picture=bool(picture), extra_kinds=extra_kinds)
         except RefusedError as refused:
             text = f"{refused.kind}\n{refused.detail}".encode()
             _send(target, REPLY.pack(0, 0, 0, 0, 0, len(text)), text)

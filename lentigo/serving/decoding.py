@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
@@ -27,6 +27,7 @@ from PIL import Image
 
 import lentigo
 from lentigo.errors import ImageError
+from lentigo.extra_formats import extra_format
 from lentigo.image_header import check_header
 from lentigo.imaging import sniff
 from lentigo.serving import logs
@@ -141,7 +142,7 @@ class DecoderPool:
     def _do(self, job: Job, lane: _Lane, process: _Process | None) -> tuple[object, _Process | None]:
         if job.abandoned or time.monotonic() >= job.until:
             return None, process
-        if lane is self._quick and _is_costly(job.data):
+        if lane is self._quick and _is_costly(job.data, self._config.extra_kinds):
             with self._lock:
                 if len(self._slow.waiting) >= MOST_COSTLY:
                     return (
@@ -232,7 +233,7 @@ class _Process:
     def __init__(self, config: ServeConfig, niceness: int) -> None:
         package = str(Path(lentigo.__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
-        arguments = (config.decode_cpu_s, config.decode_memory_bytes, niceness)
+        arguments = (config.decode_cpu_s, config.decode_memory_bytes, niceness, *config.extra_kinds)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "lentigo.serving.decode_worker", *map(str, arguments)],
             stdin=subprocess.PIPE,
@@ -310,8 +311,10 @@ class _Process:
         return content
 
 
-def _is_costly(data: bytes) -> bool:
-    """Whether an image is for the slow lane; those that will be refused are not."""
+def _is_costly(data: bytes, extra_kinds: Collection[str]) -> bool:
+    """Whether an image is for the slow lane: HEIC and DICOM are, since their structure does not bound their work."""
+    if extra_kinds and extra_format(data[:512]) in extra_kinds:
+        return True
     try:
         work = check_header(BytesIO(data), sniff(data[:512])).work
     except ImageError:

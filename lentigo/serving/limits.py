@@ -12,15 +12,14 @@ from typing import Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from lentigo.errors import ImageError
-from lentigo.imaging import sniff
+from lentigo.imaging import is_image_content
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 from lentigo.serving.protocol import TRUNCATED
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-RAW_TYPES = ("image/", "application/octet-stream", "binary/octet-stream")
+RAW_TYPES = ("image/", "application/octet-stream", "binary/octet-stream", "application/dicom")
 MULTIPART = "multipart/form-data"
 _PART_HEADERS, _PART_HEADER_BYTES = 8, 1024
 _FIELDS = 16
@@ -29,7 +28,7 @@ LESION = "lesion"
 """The form field that names the lesion of an image."""
 LESION_LENGTH = 64
 """Characters that the name of a lesion may have."""
-_FILE_TYPES = (b"image/", b"application/octet-stream")
+_FILE_TYPES = (b"image/", b"application/octet-stream", b"application/dicom")
 _SNIFFED = 512
 _MARKS = 256
 """How often the boundary may appear in a body; the parser's work goes with that."""
@@ -188,11 +187,7 @@ class _Part:
         named = self.options.get(b"filename")
         if named or self.headers.get(b"content-type", b"").strip().lower().startswith(_FILE_TYPES):
             return named != b"" or len(self.content) > 0
-        try:
-            sniff(bytes(self.content[:_SNIFFED]))
-        except ImageError:
-            return False
-        return True
+        return is_image_content(bytes(self.content[:_SNIFFED]))
 
 
 class _Parts:

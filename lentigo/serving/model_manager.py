@@ -67,6 +67,7 @@ class ModelManager:
         self._leaving: set[Batcher] = set()
         self._retiring: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
+        self._asked = False  # somebody waits to reload again
         self.ready = asyncio.Event()
 
     @property
@@ -122,9 +123,15 @@ class ModelManager:
         A bundle that cannot be loaded is logged and left out: the old one stays in service.
 
         Args:
-            again: also try those that could not be loaded before and have not changed since.
+            again: also try those that could not be loaded before and have not changed since; asked for many times while
+                one reload runs, that is done once.
         """
+        if again and self._asked:
+            return
+        self._asked |= again
         async with self._reloading:
+            if again:
+                self._asked = False
             for name, loaded in list(self._models.items()):
                 source = loaded.source
                 signature = _signature(loaded.classifier.bundle.path)

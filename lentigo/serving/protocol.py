@@ -9,6 +9,7 @@ connections by closing idle ones, and drops a client that stops taking its answe
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any, ClassVar, cast
 
 import h11
@@ -22,16 +23,26 @@ FREE_PIECES, LEAST_PIECE = 64, 64
 """Pieces of a body that may have any size, and the bytes that they must have on average beyond."""
 FREE_HEAD_PIECES, LEAST_HEAD_PIECE = 64, 16
 """The same of the bytes of a request head as they arrive."""
+HEAD_LINES = 100
+"""Lines of a request head, and of the trailers behind a body: what parsing costs goes with them, not with the bytes."""
+_LINE_ENDS = re.compile(rb"\n\r?\n")
+_LAST_CHUNK = re.compile(rb"[\r\n]*0+(?![0-9A-Fa-f])[^\n]*\n")
 _DISCARD_S, _DISCARD_BYTES = 2.0, 256 * 1024 * 1024
 _LEAST_TAKEN = 4096  # bytes of its answer that a slow client must take in each pause it is given
 
 
 class BoundedConnection(h11.Connection):
-    """A parser that refuses a body of many tiny pieces: its cost goes with the pieces, not with the bytes."""
+    """A parser that refuses bodies of many tiny pieces and heads of many lines, since its cost goes with those.
+
+    Attributes:
+        too_many_lines: whether it has refused a head, or trailers, of too many lines.
+    """
 
     def __init__(self, max_header_bytes: int) -> None:
         super().__init__(h11.SERVER, max_header_bytes)
+        self.too_many_lines = False
         self._pieces = self._bytes = 0
+        self._between_chunks = self._in_trailers = False
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """The next part of a request.
@@ -39,7 +50,11 @@ class BoundedConnection(h11.Connection):
         Raises:
             h11.RemoteProtocolError: not HTTP/1.1, or a body of too many too small pieces.
         """
+        if self.their_state is h11.IDLE or self._between_chunks:
+            self._check_lines()
         event = super().next_event()
+        if event is not h11.NEED_DATA:
+            self._between_chunks = isinstance(event, h11.Request) or (isinstance(event, h11.Data) and event.chunk_end)
         if isinstance(event, h11.Data):
             self._pieces += 1
             self._bytes += len(event.data)
@@ -47,7 +62,27 @@ class BoundedConnection(h11.Connection):
                 raise h11.RemoteProtocolError("the pieces of the body are too small")
         elif isinstance(event, h11.Request):
             self._pieces = self._bytes = 0
+            self._in_trailers = False
         return event
+
+    def _check_lines(self) -> None:
+        """Refuse a head or trailers before its lines are parsed one by one.
+
+        Raises:
+            h11.RemoteProtocolError: too many lines.
+        """
+        held, _ = self.trailing_data
+        start = 0
+        if self.their_state is not h11.IDLE and not self._in_trailers:
+            last = _LAST_CHUNK.match(held)
+            if last is None:
+                return
+            self._in_trailers = True
+            start = last.end() - 1
+        end = _LINE_ENDS.search(held, start)
+        if held.count(b"\n", start, end.start() if end else len(held)) > HEAD_LINES:
+            self.too_many_lines = True
+            raise h11.RemoteProtocolError("the head has too many lines")
 
 
 class GuardedProtocol(H11Protocol):
@@ -63,6 +98,7 @@ class GuardedProtocol(H11Protocol):
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = self._head_pieces = 0
+        self._body_bytes = self._body_pieces = 0
         self._refused = False
         self._discarded = 0
 
@@ -132,13 +168,19 @@ class GuardedProtocol(H11Protocol):
             return
         before = self.cycle
         waiting = before is None or before.response_complete
+        if not waiting and before.more_body:
+            self._body_bytes += len(data)
+            self._body_pieces += 1
+            if self._body_pieces > FREE_PIECES and self._body_bytes < self._body_pieces * LEAST_PIECE:
+                self.send_400_response("")  # h11 counts only those that hold some of the body
+                return
         super().data_received(data)
         if self._refused or self.transport.is_closing():
             return
         if self.cycle is not before:
             self._stop_head_timer()
             self._forget()
-            self._head_bytes = self._head_pieces = 0
+            self._head_bytes = self._head_pieces = self._body_bytes = self._body_pieces = 0
         elif waiting:
             self._head_bytes += len(data)
             self._head_pieces += 1
@@ -179,7 +221,9 @@ class GuardedProtocol(H11Protocol):
         held, _ = self.conn.trailing_data
         cycle = self.cycle
         in_head = cycle is None or cycle.response_complete
-        if in_head and len(held) > self.settings.max_header_bytes:
+        if in_head and cast("BoundedConnection", self.conn).too_many_lines:
+            problem = Problem("head-too-large", f"a request head may have {HEAD_LINES} lines")
+        elif in_head and len(held) > self.settings.max_header_bytes:
             problem = Problem("head-too-large", f"a request head may have {self.settings.max_header_bytes:,} bytes")
         else:
             problem = Problem(

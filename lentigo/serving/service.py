@@ -351,12 +351,14 @@ class Service:
     def _keyring(self) -> Keyring:
         return Keyring(read_keys(self.config), self.board.clock, self.config.rate, self.config.burst)
 
-    def _keys_signature(self) -> tuple[int, int] | None:
+    def _keys_signature(self) -> tuple[int, ...] | None:
         try:
             found = self.config.keys_file.stat() if self.config.keys_file else None
         except OSError:
             return None
-        return None if found is None else (found.st_mtime_ns, found.st_ino)
+        return (
+            None if found is None else (found.st_mtime_ns, found.st_ino, found.st_size)
+        )  # clocks of file systems are coarse
 
     def _reload_keys(self) -> None:
         """Read the keys again; those in force stay where the new ones cannot be used."""

@@ -20,6 +20,10 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "workers": (["--workers", "2"], 2),
     "threads": (["--threads", "3"], 3),
     "decoders": (["--decoders", "4"], 4),
+    "extra_formats": (
+        ["--extra-format", "heic", "--extra-format", "DICOM", "--extra-format", "heic"],
+        ("heic", "dicom"),
+    ),
     "exact": (["--fast-decode"], False),
     "max_batch": (["--max-batch", "5"], 5),
     "max_delay_ms": (["--max-delay-ms", "6"], 6.0),
@@ -82,6 +86,7 @@ def test_every_setting_has_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
         ("--log-format", "jsn", "did you mean 'json'"),
         ("--log-level", "warn", "did you mean 'warning'"),
         ("--cors-origin", "*", "cors_origins"),
+        ("--extra-format", "heif", "did you mean 'heic'"),
     ],
 )
 def test_values_out_of_range_are_refused(
@@ -92,6 +97,23 @@ def test_values_out_of_range_are_refused(
         main(["serve", option, value])
     assert stopped.value.code == 2
     assert named in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["heic dicom", "HEIC,dicom"])
+def test_further_formats_come_from_the_environment_too(monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    assert configured(monkeypatch).extra_formats == ()
+    monkeypatch.setenv("LENTIGO_EXTRA_FORMATS", given)
+    assert configured(monkeypatch).extra_formats == ("heic", "dicom")
+
+
+def test_a_further_format_without_its_library_ends_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("lentigo.extra_formats.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stopped:
+        main(["serve", "--extra-format", "dicom"])
+    assert stopped.value.code == 2
+    assert "pip install 'lentigo[dicom]'" in capsys.readouterr().err
 
 
 def test_numbers_that_are_none_are_refused() -> None:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from lentigo.config import list_recipes, load_recipe, parse_recipe, recipe_names, recipe_schema, to_yaml
+from lentigo.config.plain import parse_yaml
 from lentigo.config.recipe import Recipe, recipe_differences
 from lentigo.errors import RecipeError
 from lentigo.networks import network_names
@@ -146,7 +147,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         (BOMB, "more than 20,000 values"),
         ("a: &a [*a]", "an alias that holds itself"),
         ("a: " + "[" * 40 + "]" * 40, "nested more than 32 deep"),
-        ("a: " + "[" * 50_000 + "]" * 50_000, "nested too deeply"),
+        ("a: " + "[" * 30_000 + "]" * 30_000, "nested too deeply"),
         ("epochs: " + "9" * 5_000, "a number of 5,000 digits"),
         ("epochs: 1" + ":1" * 5_000, "a number of 10,001 digits"),
         ("epochs: " + "9" * 50, "a number of more than 63 bits"),
@@ -154,7 +155,9 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("network: {options: {dropout: .inf}}", "no number here"),
         ("seed: 2001-99-99", "not valid YAML"),
         ("a: !!python/object/apply:os.system [true]", "not valid YAML"),
-        ("#" * 300_000, "more than 0.25 MiB"),
+        ("#" * 300_000, "more than 0.0625 MiB"),
+        ("a: {b: 1, c: 2, b: 3}", "'b' appears twice"),
+        ("a: &a {b: 1}\nc: {<<: [" + "*a, " * 20 + "*a]}", "more than 16 mappings merged"),
         ("a: \x1b[2J", "not valid YAML"),
     ],
 )
@@ -179,6 +182,11 @@ def test_aliases_may_be_used(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("epochs: &n 3\nstop: {patience: *n}\n", encoding="utf-8")
     assert load_recipe(path).stop.patience == 3
+
+
+def test_a_merge_gives_way_to_what_stands_beside_it() -> None:
+    text = "deep: {deeper: {a: &a {<<: &z {k: 1, m: 1}, k: 2}}}\nb: {<<: *a, m: 3}"
+    assert parse_yaml(text, "it")["b"]["m"] == 3
 
 
 def test_the_schema_takes_what_the_reader_takes() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from hostile import HOSTILE, jpeg, png
+from hostile import EXTRA_HOSTILE, HEIC, HOSTILE, JPEG_SYNTAX, dicom, fragments, jpeg, png
 from serving_tools import problem_of, running
 from tiny_bundle import blob_image, tiny_bundle
 
@@ -147,6 +147,53 @@ def test_no_other_format_hides_behind_the_first_bytes_of_a_jpeg(monkeypatch: pyt
         with pytest.raises(RefusedError) as refused:
             decode(content, 32, 10_000)
         assert refused.value.kind == "damaged-image"
+
+
+def test_heic_and_dicom_are_read_where_the_service_is_told_to_and_hostile_ones_are_refused() -> None:
+    pytest.importorskip("pydicom")
+    pytest.importorskip("pi_heif")
+    good = {
+        "heic": HEIC,
+        "dicom": dicom(),
+        "jpeg in a dicom": dicom(64, 48, syntax=JPEG_SYNTAX, pixels=fragments(jpeg())),
+    }
+    with pool() as (decoders, outcomes, _):
+        for name, data in good.items():
+            decoders.submit(outcomes.job(name, data))
+        for outcome in outcomes.wait(*good):
+            assert isinstance(outcome, Problem)
+            assert (outcome.kind, "which is not read here" in outcome.detail) == ("not-an-image", True)
+    with pool(extra_formats=("heic", "dicom")) as (decoders, outcomes, replaced):
+        for name, data in {**good, "photo": PHOTO}.items():
+            decoders.submit(outcomes.job(name, data))
+        found = outcomes.wait(*good, "photo")
+        assert [one.extent for one in found if isinstance(one, Decoded)] == [(64, 48), (8, 8), (64, 48), (120, 90)]
+        assert outcomes.names[0] == "photo"  # the others go one by one, with low priority
+        for name, make in EXTRA_HOSTILE.items():
+            decoders.submit(outcomes.job(name, make()))
+            (refused,) = outcomes.wait(name)
+            assert isinstance(refused, Problem), name
+            assert refused.status in (413, 422), name
+        assert not replaced
+
+
+@pytest.mark.parametrize("kind", ["heic", "dicom"])
+def test_a_heic_or_dicom_that_runs_wild_is_ended(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pydicom")
+    pytest.importorskip("pi_heif")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import lentigo.imaging\n\ndef wild(*given):\n    while True:\n        pass\n\n"
+        "lentigo.imaging.open_extra = wild\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pool(extra_formats=(kind,), decode_cpu_s=0.5) as (decoders, outcomes, replaced):
+        decoders.submit(outcomes.job("wild", HEIC if kind == "heic" else dicom()))
+        decoders.submit(outcomes.job("photo", PHOTO))
+        spun, photo = outcomes.wait("wild", "photo")
+    assert isinstance(spun, Problem)
+    assert "CPU time" in spun.detail
+    assert isinstance(photo, Decoded)
+    assert replaced == [1]
 
 
 @pytest.mark.usefixtures("decoders_run_wild")

@@ -16,12 +16,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from tiny_bundle import tiny_bundle
 
 from lentigo.bundle import Bundle
+from lentigo.cli.predict import Embeddings
+from lentigo.data.tables import write_table
 from lentigo.errors import OutputError
 from lentigo.evaluation import read_predictions, write_maps, write_predictions
 from lentigo.evaluation.panels import confusion_panels, save_svg
@@ -91,6 +94,13 @@ def maps(path: Path, version: int) -> None:
     write_maps(path, images=IMAGES, predicted=found, target=found)
 
 
+def embeddings(path: Path, version: int) -> None:
+    gathered = Embeddings(path)
+    gathered.paths = list(IMAGES)
+    gathered.vectors = [tuple(row) for row in np.random.default_rng(version).random((len(IMAGES), 16)).tolist()]
+    gathered.write()
+
+
 ARTEFACTS: dict[str, Callable[[Path, int], object]] = {
     "note.txt": lambda path, version: write_text(path, f"{version} 皮肤\n" * 3000),
     "blob.bin": lambda path, version: write_bytes(path, bytes([version]) * 30_000),
@@ -105,6 +115,10 @@ ARTEFACTS: dict[str, Callable[[Path, int], object]] = {
     "map.png": lambda path, version: save_image(
         path, Image.fromarray(np.random.default_rng(version).integers(0, 256, (64, 64), dtype=np.uint8))
     ),
+    "embeddings.parquet": embeddings,
+    "embeddings.npz": embeddings,
+    "table.tab": lambda path, version: write_table(path, pd.DataFrame({"a": [version] * 500})),
+    "notes.ipynb": lambda path, version: write_json(path, {"cells": [{"source": [f"{version}"] * 500}]}),
     "bundle": lambda path, version: tiny_bundle(path, seed=version),
 }
 FAULTS: dict[str, Callable[[], AbstractContextManager[None]]] = {

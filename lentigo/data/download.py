@@ -17,6 +17,8 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +33,7 @@ from lentigo.text import one_line
 
 CHUNK = 1 << 20
 MAX_BYTES = 1 << 36  # of a file whose size is not known beforehand
+UNPACKED_RATIO, UNPACKED_AT_EASE = 20, 64 << 20  # images hardly shrink in an archive; small ones may be tables
 ATTEMPTS = 5  # in a row without a byte of progress
 TIMEOUT = 60.0  # seconds without an answer
 
@@ -470,16 +473,38 @@ def _unpack_into(archive: Path, folder: Path) -> None:
             members = [m for m in file.infolist() if not m.filename.startswith("__MACOSX/")]
             for member in members:
                 _check_member(archive, member)
+            names = Counter(m.filename.casefold() for m in members)
+            if doubled := [m.filename for m in members if names[m.filename.casefold()] > 1]:
+                raise DataError(
+                    f"{archive}: member {doubled[0]!r} is there twice, or differs from another by case alone"
+                )
             needed, free = sum(m.file_size for m in members), shutil.disk_usage(folder.parent).free
+            if needed > max(UNPACKED_AT_EASE, UNPACKED_RATIO * archive.stat().st_size):
+                raise DataError(f"{archive}: unpacks to {needed:,} bytes, far more than images do; it is not unpacked")
             if needed > free:
                 raise OutputError(
                     f"{folder}: too full to unpack {archive.name} ({needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB"
                     " free)"
                 )
             for member in members:
-                file.extract(member, folder)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+                _extract(file, member, folder)
+    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{archive}: cannot be unpacked ({error})") from None
+
+
+def _extract(file: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
+    """Unpack one member, whatever packed it.
+
+    Raises:
+        ValueError: its data are damaged; an OSError is left to the disk.
+    """
+    try:
+        file.extract(member, folder)
+    except Exception as error:
+        # lzma's own error, and what bz2 raises: an OSError that no system call has given a number
+        if type(error).__name__ == "LZMAError" or (isinstance(error, OSError) and error.errno is None):
+            raise ValueError(f"member {member.filename!r}: {error}") from None
+        raise
 
 
 def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -301,7 +302,7 @@ def read_maps(path: str | Path) -> Maps:
         raise DataError(f"{source}: no such file") from None
     except KeyError as error:
         raise DataError(f"{source}: lacks an array ({error}); maps hold image, predicted and target") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{source}: cannot be read as maps ({error})") from None
     if predicted.ndim != 3 or predicted.shape != target.shape or len(predicted) != len(images):
         raise DataError(

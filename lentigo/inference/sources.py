@@ -10,6 +10,7 @@ import re
 import sys
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -288,7 +289,7 @@ def _read_zip(path: str, key: str) -> Iterator[Item]:
                     yield _failed(name, inner, str(error))
                 except Exception as error:  # wrong password, bad CRC, unknown compression, ...
                     yield _failed(name, inner, f"cannot be unpacked ({error})")
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         yield _failed(path, key, f"damaged archive ({error})")
 
 
@@ -332,7 +333,7 @@ def _read_arrays(path: str, key: str) -> Iterator[Item]:
                 with archive.open(name) as member:
                     stem = "" if len(names) == 1 else name.removesuffix(".npy") + "/"
                     yield from _read_array(member, path, f"{path}#{stem}", f"{key}/{_flat(stem)}".rstrip("/"))
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         yield _failed(path, key, f"damaged array file ({error})")
 
 

@@ -291,9 +291,9 @@ def test_a_damaged_note_of_the_first_download_is_as_none(server: str, tmp_path: 
     assert (tmp_path / "data.bin.sha256").read_text() == f"{hashlib.sha256(CONTENT).hexdigest()}  data.bin\n"
 
 
-def zipped(files: dict[str, bytes]) -> bytes:
+def zipped(files: dict[str, bytes], packing: int = zipfile.ZIP_STORED) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", packing) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return buffer.getvalue()
@@ -341,12 +341,37 @@ def test_archives_that_lead_outside_are_refused(tmp_path: Path, content: bytes) 
     assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["set.zip"]
 
 
-def test_a_damaged_archive_is_one_clear_error(tmp_path: Path) -> None:
-    content = bytearray(zipped({"a": bytes(1000)}))
-    content[100] ^= 1
-    (tmp_path / "set.zip").write_bytes(content)
-    with pytest.raises(DataError, match="cannot be unpacked"):
+@pytest.mark.parametrize("packing", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_archive_is_one_clear_error(packing: int, tmp_path: Path) -> None:
+    whole = zipped({"a": b"hello world " * 5000}, packing)
+    told = []
+    for at in range(31, 100, 3):
+        content = bytearray(whole)
+        content[at] ^= 0x55
+        (tmp_path / "set.zip").write_bytes(content)
+        try:
+            unpack(tmp_path / "set.zip", tmp_path / "out")
+        except DataError as error:  # anything else fails the test
+            told.append(str(error))
+    assert len(told) > 10
+    assert all("cannot be unpacked" in text for text in told)
+
+
+@pytest.mark.parametrize("names", [("a/b.jpg", "A/B.JPG"), ("a.jpg", "a.jpg")])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_members_that_would_replace_each_other_are_refused(names: tuple[str, str], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, name)
+    with pytest.raises(DataError, match="is there twice"):
         unpack(tmp_path / "set.zip", tmp_path / "out")
+
+
+def test_an_archive_that_unpacks_to_far_more_than_images_do_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "set.zip").write_bytes(zipped({"a.csv": bytes(70 << 20)}, zipfile.ZIP_DEFLATED))
+    with pytest.raises(DataError, match="far more than images do"):
+        unpack(tmp_path / "set.zip", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_whole_set_from_a_mirror_is_ready_to_read(

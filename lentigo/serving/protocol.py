@@ -100,7 +100,7 @@ class GuardedProtocol(H11Protocol):
         self._head_bytes = self._head_pieces = 0
         self._body_bytes = self._body_pieces = 0
         self._refused = False
-        self._discarded = 0
+        self._discarded = self._discarded_pieces = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection; the one that has been idle longest makes room where there are too many."""
@@ -163,7 +163,9 @@ class GuardedProtocol(H11Protocol):
         """Parse what has come; the clock of a head runs from its first byte (of the first: from the connection)."""
         if self._refused:
             self._discarded += len(data)
-            if self._discarded > _DISCARD_BYTES:
+            self._discarded_pieces += 1
+            tiny = self._discarded_pieces > FREE_PIECES and self._discarded < self._discarded_pieces * LEAST_PIECE
+            if tiny or self._discarded > _DISCARD_BYTES:
                 self.transport.abort()
             return
         before = self.cycle

@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import h11
@@ -33,7 +34,7 @@ from lentigo.serving.audit import Audit
 from lentigo.serving.auth import create_key, parse_keys, read_keys
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
-from lentigo.serving.protocol import FREE_PIECES, BoundedConnection
+from lentigo.serving.protocol import FREE_PIECES, BoundedConnection, GuardedProtocol
 
 IMAGE = jpeg(blob_image(1))
 KEY, ENTRY = create_key("gateway")
@@ -141,6 +142,20 @@ def test_a_body_of_single_bytes_is_given_up(server: Server, encoding: bytes) -> 
                 continue
     assert status_of(answer) == 400
     assert sent < 5_000  # a chunk's extension may have 16,384 bytes
+
+
+@pytest.mark.parametrize(("piece", "dropped"), [(b"x", True), (bytes(1000), False)])
+def test_a_refused_connection_that_goes_on_in_single_bytes_is_dropped(piece: bytes, dropped: bool) -> None:
+    protocol = object.__new__(GuardedProtocol)
+    protocol._refused = True
+    protocol._discarded = protocol._discarded_pieces = 0
+    aborted: list[bool] = []
+    protocol.transport = SimpleNamespace(abort=lambda: aborted.append(True))  # type: ignore[assignment]
+    for _ in range(FREE_PIECES):
+        protocol.data_received(piece)
+    assert not aborted
+    protocol.data_received(piece)
+    assert bool(aborted) == dropped
 
 
 def test_a_head_of_single_bytes_is_given_up(server: Server) -> None:

@@ -42,11 +42,11 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="[bold]Example[/bold]: lentigo compare runs/a runs/b --out comparison")(compare)
     app.command(epilog="[bold]Example[/bold]: lentigo export runs/phantom-demo --out my-bundle")(export)
     app.command(epilog="[bold]Example[/bold]: lentigo parity my-bundle")(parity)
-    app.command("trust", hidden=True)(trust)  # the old name, for one release
+    app.command("trust", hidden=True)(ood)  # the old name, for one release
     app.command(
         "ood",
         epilog="[bold]Example[/bold]: lentigo ood dermoscopy-7 --data HAM10000 --ood photographs=PAD_UFES_20/images",
-    )(trust)
+    )(ood)
     app.command(epilog="[bold]Example[/bold]: lentigo profile mobilenetv3_small_caco --size 224")(profile)
     app.command(epilog="[bold]Example[/bold]: lentigo models --json")(models)
     app.command(epilog="[bold]Example[/bold]: lentigo recipes caco-ham10000-cpu")(recipes)
@@ -390,7 +390,7 @@ def parity(
     raise typer.Exit(0 if report.passed else 1)
 
 
-def trust(
+def ood(
     bundle: Annotated[
         str, typer.Argument(metavar="BUNDLE_OR_RUN", help="A packaged bundle's name, a bundle or a run folder.")
     ],
@@ -400,21 +400,21 @@ def trust(
         typer.Option("--ood", metavar="NAME=FOLDER", help="Pictures of other things to measure on; repeat as needed."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of trust.json, trust.md and a figure; runs/BUNDLE-trust when left out.")
+        Path | None, typer.Option(help="Folder of ood.json, ood.md and a figure; runs/BUNDLE-ood when left out.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate out-of-distribution (OOD) detection of a bundle, with image quality and prediction sets."""
-    from lentigo.workflow import measure_trust
+    from lentigo.workflow import measure_ood
 
-    study, folder_out = measure_trust(bundle, data, others=_pairs("--ood", ood or (), "photographs=FOLDER"), out=out)
+    study, folder_out = measure_ood(bundle, data, others=_pairs("--ood", ood or (), "photographs=FOLDER"), out=out)
     if as_json:
         print_json(study.to_dict())
         return
     sets = list(next(iter(study.separations.values())))
     rows = [(score, *(f"{100 * found[n].fpr:.1f}" for n in sets)) for score, found in study.separations.items()]
     print_table(("score", *sets), rows, title="passes at 95 % of the validation images, %")
-    say(f"written to {folder_out}: trust.md, trust.json and a figure")
+    say(f"written to {folder_out}: ood.md, ood.json and a figure")
 
 
 def profile(

@@ -210,7 +210,7 @@ def fit_scores(embedding: FloatArray, targets: IntArray) -> dict[str, Score]:
 
 
 CARRIED = "normalised Mahalanobis with rest"
-"""The score that bundles carry: the best of `fit_scores` on the packaged model (results/trust-dermoscopy-7.md)."""
+"""The score that bundles carry: the best of `fit_scores` on the packaged model (results/ood-dermoscopy-7.md)."""
 
 
 def threshold_at(scores: FloatArray, accepted: float = ACCEPTED) -> float:

@@ -34,7 +34,7 @@ from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.robustness import read_robustness, robustness_page, with_skin
 from lentigo.evaluation.robustness_plots import degradation_plot, perturbation_plot
 from lentigo.evaluation.runfiles import RunFiles, read_run
-from lentigo.evaluation.selective import selective_plot, trust_section
+from lentigo.evaluation.selective import selective_plot, selective_section
 from lentigo.files import write_json, write_text
 from lentigo.inference.heatmap import overlay
 from lentigo.labels import LabelSet
@@ -153,7 +153,7 @@ def write_report(
     )
     calibrated = calibration.apply(run.test.probabilities)
     root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
-    trust = trust_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples, seed=seed)
+    selective = selective_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples, seed=seed)
     stress = read_robustness(run.test, run.labels, resamples=resamples, seed=seed)
     drawn = _plots(run, metrics, calibrated) | {
         f"stress_{c.corruption.name}": degradation_plot(c) for c in stress.curves
@@ -161,7 +161,7 @@ def write_report(
     if stress.reliance:
         drawn["stress_reliance"] = perturbation_plot(stress.reliance)
     drawn["selective"] = (
-        selective_plot(trust.selective),
+        selective_plot(selective.selective),
         "Share of right answers against the share of images that is answered.",
     )
     heading = title or str(facts.get("name") or run.name)
@@ -181,7 +181,7 @@ def write_report(
         "lentigo": lentigo.__version__,
         "metrics": metrics.to_dict(),
         "subgroups": [s.to_dict() for s in subgroups],
-        "trust": trust.to_dict(),
+        "trust": selective.to_dict(),
         "stress": stress.to_dict() if stress else None,
     }
     page = _environment().get_template("report.html.j2").render(
@@ -198,7 +198,7 @@ def write_report(
         apart=[s for s in subgroups if s.apart],
         small=SMALL,
         groups=recorded_groups(facts),
-        trust=trust,
+        selective=selective,
         stress=stress,
         svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure,
         text) in drawn.items() if name not in _FILES_ONLY},

@@ -58,7 +58,7 @@ class Selective:
 
 
 @dataclass(frozen=True)
-class TrustSection:
+class SelectiveSection:
     """What the section shows.
 
     Attributes:
@@ -115,14 +115,14 @@ def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], 
     )
 
 
-def trust_section(
+def selective_section(
     table: PredictionTable,
     probabilities: FloatArray,
     *,
     conformal: Conformal | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> TrustSection:
+) -> SelectiveSection:
     """Measure the section.
 
     Args:
@@ -144,7 +144,7 @@ def trust_section(
         atypicality = table.metadata[ATYPICALITY].to_numpy(dtype=np.float64)
         if np.isfinite(atypicality).all():
             selective.append(measure_selective("atypicality", atypicality, wrong, resampling))
-    return TrustSection(coverage, tuple(selective))
+    return SelectiveSection(coverage, tuple(selective))
 
 
 def selective_plot(curves: Sequence[Selective]) -> Figure:

@@ -32,7 +32,7 @@ STUDY_PICTURES = 200
 """Pictures of each made set in a study."""
 
 
-def measure_trust(
+def measure_ood(
     bundle: str | Path,
     data: str | Path,
     *,
@@ -50,7 +50,7 @@ def measure_trust(
         bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
         data: the data set that it was trained on.
         others: name -> folder with pictures of other things; sets made in code are always measured.
-        out: folder of ``trust.json``, ``trust.md`` and ``trust.png`` and ``.svg``; ``runs/<bundle>-trust`` when left
+        out: folder of ``ood.json``, ``ood.md`` and ``ood.png`` and ``.svg``; ``runs/<bundle>-ood`` when left
             out.
         resamples: bootstrap resamples behind each interval of the coverage.
         progress: show bars, or a function called with (done, total).
@@ -107,7 +107,7 @@ def measure_trust(
         spoilt,
         resamples=resamples,
     )
-    folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-trust"
+    folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-ood"
     facts = made_by(spec) | {
         "data": samples.name,
         "fingerprint": samples.fingerprint,
@@ -123,7 +123,7 @@ def measure_trust(
 def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
     from lentigo.evaluation.plots import save_plot
 
-    write_json(folder / "trust.json", facts | study.to_dict())
+    write_json(folder / "ood.json", facts | study.to_dict())
     counted = ", ".join(f"{count:,} {split}" for split, count in facts["images"].items())
     head = (
         f"# What {facts['bundle']['name']} knows that it cannot assess\n\n`{facts['command']}`; {facts['data']}"
@@ -131,8 +131,8 @@ def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
         f" {counted} images; {facts['hardware']}; {facts['wall_seconds']:.0f} s. Scores are fitted to training images"
         f" and compared on validation images; test images are only reported on. Lowest mean FPR: {study.chosen}.\n\n"
     )
-    write_text(folder / "trust.md", head + study.markdown() + f"\n{NOTICE}\n")
-    save_plot(study.figure(), folder / "trust")
+    write_text(folder / "ood.md", head + study.markdown() + f"\n{NOTICE}\n")
+    save_plot(study.figure(), folder / "ood")
 
 
 def _counted(samples: Samples, size: int, what: str, progress: bool | Progress) -> Iterator[Pixels]:

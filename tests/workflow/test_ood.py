@@ -28,7 +28,7 @@ from lentigo.labels import HAM10000
 from lentigo.resampler import resize
 from lentigo.synthetic.phantom import render_phantom
 from lentigo.synthetic.textures import BLANKS, TEXTURES, render_texture
-from lentigo.workflow import evaluate_bundle, measure_trust
+from lentigo.workflow import evaluate_bundle, measure_ood
 
 CODES = ("a", "b", "c")
 
@@ -371,10 +371,10 @@ def test_the_study_measures_every_score_on_every_set(tmp_path: Path, monkeypatch
     others.mkdir()
     for i in range(3):
         blob_image(i).save(others / f"{i}.png")
-    study, folder = measure_trust(
+    study, folder = measure_ood(
         tiny_export().path, tiny_data(), others={"blobs": others}, out=tmp_path / "out", resamples=20, progress=False
     )
-    written = json.loads((folder / "trust.json").read_text())
+    written = json.loads((folder / "ood.json").read_text())
     assert len(written["scores"]) == 8
     assert {"energy", ood.CARRIED, "the bundle's own output"} < set(written["scores"])
     for found in written["scores"].values():
@@ -391,11 +391,11 @@ def test_the_study_measures_every_score_on_every_set(tmp_path: Path, monkeypatch
     assert all(abs(carried[name]["auroc"] - own[name]["auroc"]) < 0.05 for name in carried)
     assert written["answered"]["blank"]["share"] == 0.0  # nothing stands out on a blank
     assert written["reasons"]["darkened copies"]["dark"] > 0.9
-    text = (folder / "trust.md").read_text()
+    text = (folder / "ood.md").read_text()
     assert "## Prediction sets on the test images" in text
-    assert (folder / "trust.png").stat().st_size > 10_000
+    assert (folder / "ood.png").stat().st_size > 10_000
     with pytest.raises(DataError, match="not the data that"):
-        measure_trust(tiny_export().path, other_data(tmp_path), out=tmp_path / "o", progress=False)
+        measure_ood(tiny_export().path, other_data(tmp_path), out=tmp_path / "o", progress=False)
 
 
 def other_data(tmp_path: Path) -> Path:
@@ -419,5 +419,5 @@ def test_the_report_shows_coverage_and_selective_accuracy(tmp_path: Path) -> Non
         result.metrics["metrics"]["overall"]["aurc"]["value"]
     )
     page = result.index.read_text()
-    assert 'id="trust"' in page
+    assert 'id="selective"' in page
     assert "right, by atypicality" in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 RUBBISH = frozenset(
     {
@@ -39,7 +40,7 @@ def entries(folder: str, skipped: Skipped | None = None) -> list[tuple[str, bool
             if is_rubbish(entry.name):
                 if skipped is not None:
                     skipped(entry.name, "hidden" if entry.name.startswith(".") else "left by the system")
-            elif entry.is_symlink() and entry.is_dir():
+            elif entry.is_symlink() and Path(entry.path).is_dir():  # of a link to itself entry.is_dir() is an error
                 if skipped is not None:
                     skipped(
                         entry.name, "a link to a folder, which is not followed; give its target, or copy the folder"

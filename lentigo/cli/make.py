@@ -158,6 +158,9 @@ def train(
         chosen = load_recipe(recipe or begun, changes)
     folder = out or Path("runs") / chosen.name
     ready = check_run(chosen, data, folder, resume=resume)
+    if ready is not None and is_first_process():
+        for line in ready.samples.reading.remarks() if ready.samples.reading is not None else ():
+            say(line)
     if ready is not None and chosen.data.protocol in ("lesion", "patient") and not ready.samples.groups.known:
         say(f"warning: protocol {chosen.data.protocol}, but patients unknown: {LEAK}; {ASK}")
     if save_recipe is not None:

@@ -65,6 +65,10 @@ _MORE = (
     "acne",
     "scc",
     "sk",
+    "true",
+    "false",
+    "yes",
+    "no",
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
@@ -28,6 +29,29 @@ _NOBODY = frozenset(
 def is_nobody(cell: str) -> bool:
     """Whether a cell of such a column says that patient or lesion are not known."""
     return cell.strip().lower() in _NOBODY
+
+
+def unify(groups: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Ids as one where they differ in case, blanks, leading zeros, ``.0`` or the bytes of accents only.
+
+    Two ids taken as one cost a little freedom in dividing the images; one id taken as two is a leak.
+
+    Returns:
+        The ids, each as it is written first, and those that are written in several ways.
+
+    Example:
+        >>> unify(["P1", "p01", "7", "7.0", "8"])
+        (['P1', 'P1', '7', '7', '8'], ['P1', '7'])
+    """
+    spellings: dict[str, dict[str, None]] = {}
+    keys = []
+    for group in groups:
+        key = re.sub(r"\s+", " ", unicodedata.normalize("NFC", group).casefold()).strip()
+        keys.append(re.sub(r"(?<!\d)0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", key)))
+        spellings.setdefault(keys[-1], {})[group] = None
+    return [next(iter(spellings[key])) for key in keys], [
+        next(iter(written)) for written in spellings.values() if len(written) > 1
+    ]
 
 
 _UNITS = {"patient": "patient", "subject": "patient", "pat": "patient", "lesion": "lesion", "case": "case"}

@@ -58,7 +58,11 @@ class Reading:
         if self.tables:
             found.append(f"tables: {', '.join(self.tables)}")
         found += [f"{what}: {where}" for what, where in self.columns.items()]
-        found += [f"note: {text}" for text in self.notes]
+        return [*map(one_line, found), *self.remarks()]
+
+    def remarks(self) -> list[str]:
+        """What whoever goes on with the data has to know: notes, and what was left out."""
+        found = [f"note: {text}" for text in self.notes]
         found += [f"left out: {n:,} ({why}), such as {self.examples[why]}" for why, n in self.ignored.most_common()]
         return list(map(one_line, found))
 

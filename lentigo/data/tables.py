@@ -31,9 +31,9 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 def read_table(path: Path) -> pd.DataFrame:
     """Read a table as text, cells without surrounding blanks, empty cells as empty strings.
 
-    Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx``
-    (first sheet). Blank lines, repeated headers, empty columns, and title lines above the header are left out; of a
-    workbook's sheets the first with two columns is read.
+    Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx``.
+    Blank lines, repeated headers, empty columns, and title lines above the header are left out; of a workbook's sheets
+    the largest is read, and ``attrs["sheet"]`` names it where there are several.
 
     Returns:
         One row a record; its index is the line (or the sheet's row) that the record ends in.
@@ -46,13 +46,16 @@ def read_table(path: Path) -> pd.DataFrame:
     if suffix in (".xls", ".ods"):
         raise DataError(f"{path}: {suffix} is not read; save it as .csv or .xlsx")
     try:
-        rows = _sheet_rows(path) if suffix == ".xlsx" else _text_rows(path)
+        rows, sheet = _sheet_rows(path) if suffix == ".xlsx" else (_text_rows(path), "")
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, csv.Error, zipfile.BadZipFile, KeyError) as error:
         what = "an Excel workbook" if suffix == ".xlsx" else "a CSV table"
         raise DataError(f"{path}: cannot be read as {what} ({str(error).strip()})") from None
-    return _table(rows, path)
+    table = _table(rows, path)
+    if sheet:
+        table.attrs["sheet"] = sheet
+    return table
 
 
 def write_table(path: str | Path, frame: pd.DataFrame, *, float_format: str = "%.9g") -> None:
@@ -175,16 +178,17 @@ def _delimiter(text: str) -> str:
     return found if found and found in header else max(_DELIMITERS, key=header.count)
 
 
-def _sheet_rows(path: Path) -> list[tuple[int, list[str]]]:
+def _sheet_rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
     try:
         sheets = pd.read_excel(path, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="openpyxl")
     except ImportError:
         raise MissingExtraError(f"{path}: reading .xlsx", "train") from None
-    sheet = next((s for s in sheets.values() if s.shape[0] > 1 and s.shape[1] > 1), next(iter(sheets.values())))
+    name, sheet = max(sheets.items(), key=lambda item: item[1].size * (item[1].shape[1] > 1))
+    told = f"the sheet {name!r} is read, the largest of {len(sheets)}" if len(sheets) > 1 else ""
     return [
         (number, [str(cell).strip() for cell in row])
         for number, row in enumerate(sheet.itertuples(index=False), start=1)
-    ]
+    ], told
 
 
 def _table(rows: list[tuple[int, list[str]]], path: Path) -> pd.DataFrame:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_data import folder
+from tiny_data import folder, write_image
 
 HEAVY = ("torch", "torchvision", "lightning", "matplotlib", "timm", "onnx")
 PROGRAM = f"""
@@ -34,6 +34,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("early")
     folder(root / "own", {"mel": 12, "nv": 20})
     folder(root / "single", {"mel": 12, "nv": 1})
+    folder(root / "doubled", {"mel": 12, "nv": 20})
+    write_image(root / "doubled" / "nv" / "copy.png", 0)
     (root / "full").mkdir()
     (root / "full" / "notes.txt").write_text("mine", encoding="utf-8")
     (root / "typo.yaml").write_text("epoch: 3\n", encoding="utf-8")
@@ -64,6 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("data split own --out split.csv --folds 99", "own: class 'mel' has 12"),
         ("predict own --lang es", "names its classes in en, zh"),
         ("serve --model nowhere", "no model 'nowhere'"),
+        ("app --model nowhere", "no model 'nowhere'"),
         ("train --data single", "too few images to be in each of 3 parts: nv (1)"),
         ("evaluate nonexistent", "no run folder"),
         ("evaluate dermoscopy-7 --data nowhere", "no such file or folder"),
@@ -97,9 +100,10 @@ def test_user_errors_are_told_at_once(place: Path, arguments: str, told: str) ->
 
 @pytest.mark.parametrize("recipe", [[], ["phantom-demo"]], ids=["planned", "packaged"])
 def test_a_dry_run_imports_no_torch_and_writes_nothing(place: Path, recipe: list[str]) -> None:
-    code, out, errors = lentigo(place, "train", *recipe, "--data", "own", "--dry-run")
+    code, out, errors = lentigo(place, "train", *recipe, "--data", "doubled", "--dry-run")
     assert code == 0, errors
     assert "imported: []" in out
     assert "nothing was trained" in out
     assert not (place / "runs").exists()
     assert "patients unknown: a leak" in out
+    assert "WARNING: the same file is stored under different classes, 1 such (mel/0.png = nv/copy.png)" in out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from pathlib import Path
 
@@ -294,7 +295,10 @@ def test_excel(tmp_path: Path) -> None:
         ("image,label\n,a\n1.png,b\n", "1 rows name no image .column 'image'., the first in line 2"),
         ("\n\nimage,label\n0.png,a\n\n1.png,\n", "1 rows have no label, the first in line 6"),
         ("image,label\n\x00\x01,b\n", "cannot be read as a CSV table"),
-        ("image,mel,nv\n0.png,1,0\n1.png,1,1\n2.png,0,1\n", "line 3 has 2 classes"),
+        (
+            "image,mel,nv\n0.png,1,0\n1.png,1,1\n2.png,0,1\n",
+            "1 of 3 rows have none or several .* the first in line 3 .2., .*take these rows out",
+        ),
     ],
 )
 def test_tables_that_are_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
@@ -448,7 +452,9 @@ def test_rows_that_lead_to_one_image_are_refused(tmp_path: Path) -> None:
         ("path", "label"),
         [("/elsewhere/a/0.png", "x"), ("/elsewhere/b/0.png", "y"), ("a/1.png", "y")],
     )
-    with pytest.raises(DataError, match=r"lead to the same image, a/0.png; write the folders"):
+    with pytest.raises(
+        DataError, match=r"lead to the same image, a/0.png; keep one row of each image, or write the folders"
+    ):
         read_samples(tmp_path)
 
 
@@ -643,3 +649,122 @@ def test_an_isic2020_table_without_diagnoses(tmp_path: Path) -> None:
         [(0, "a", "benign", 0), (1, "b", "malignant", 1)],
     )
     assert read_samples(tmp_path).labels.codes == ("benign", "mel")
+
+
+@pytest.mark.parametrize("column", ["patient", "who"])
+def test_one_patient_written_in_several_ways_is_one_group(tmp_path: Path, column: str) -> None:
+    ids = ["1", "1.0", "P2", "p02", "caf\u00e9", "cafe\u0301", "12", "1-2", ""]
+    tree(tmp_path, *(f"{n}.png" for n in range(9)))
+    write_csv(
+        tmp_path / "t.csv", ("image", "label", column), [(f"{n}.png", "ab"[n % 2], one) for n, one in enumerate(ids)]
+    )
+    samples = read_samples(tmp_path, group_by=None if column == "patient" else column)
+    groups = samples.frame.set_index("image")["group"]
+    assert [sorted(rows) for _, rows in sorted(groups.groupby(groups).groups.items())] == [
+        ["0.png", "1.png"], ["7.png"], ["6.png"], ["8.png"], ["2.png", "3.png"], ["4.png", "5.png"]
+    ]  # fmt: skip
+    assert samples.groups == GroupSource("column", column, 1)
+    assert samples.reading is not None
+    assert f"3 {samples.groups.units} are written in several ways" in "\n".join(samples.reading.notes)
+
+
+@pytest.mark.parametrize(
+    ("cells", "codes"),
+    [
+        (("1", "0.0", "1.0", "0"), ("0", "1")),
+        (("TRUE", "false", "True", "False"), ("TRUE", "false")),
+        ((" mel", "nv", "Mel ", "NV "), ("mel", "nv")),
+    ],
+)
+def test_one_class_written_in_several_ways_is_one(
+    tmp_path: Path, cells: tuple[str, ...], codes: tuple[str, ...]
+) -> None:
+    for seed, cell in enumerate(cells):
+        write_image(tmp_path / "folders" / cell / f"{seed}.png", seed)
+        write_image(tmp_path / "table" / f"{seed}.png", seed)
+    write_csv(
+        tmp_path / "table" / "t.csv", ("image", "label"), [(f"{n}.png", f"{cell}") for n, cell in enumerate(cells)]
+    )
+    assert read_samples(tmp_path / "table").labels.codes == codes
+    if "." not in "".join(cells):
+        assert read_samples(tmp_path / "folders").labels.codes == codes
+
+
+def test_classes_joined_in_one_cell_are_warned_of(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(3)))
+    write_csv(tmp_path / "t.csv", ("image", "label"), [("0.png", "mel"), ("1.png", "nv"), ("2.png", "mel | nv")])
+    reading = read_samples(tmp_path).reading
+    assert reading is not None
+    assert reading.notes == [
+        "WARNING: 'mel | nv' join classes that stand there too, and are read as classes of their own"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("listed", "lies"),
+    [("a%20b%C3%A9", "a b\u00e9"), ("e\u0301", "\u00e9"), ("\u00e9", "e\u0301"), ("50%25", "50%"), ("50%25", "50%25")],
+)
+def test_a_table_may_write_names_as_addresses_and_accents_in_other_bytes(
+    tmp_path: Path, listed: str, lies: str
+) -> None:
+    tree(tmp_path, *(f"pictures/{lies}{n}.png" for n in range(2)))
+    write_csv(tmp_path / "t.csv", ("path", "is_malignant"), [(f"pictures/{listed}{n}.png", n) for n in range(2)])
+    samples = read_samples(tmp_path)
+    assert samples.labels.codes == ("benign", "malignant")
+    samples.read(1)
+
+
+def test_the_same_file_stored_several_times_is_told(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("train|test", "mel|nv"))
+
+    def told(root: Path, *copies: str, group_by: str | None = None) -> list[str]:
+        for copy in copies:
+            write_image(root / copy, 0)  # the picture of train/mel/0.png
+        reading = read_samples(root, group_by=group_by).reading
+        assert reading is not None
+        return [note for note in reading.notes if note.startswith("WARNING: the same file")]
+
+    assert told(tmp_path) == []
+    assert told(tmp_path / "train", "mel/copy.png") == [
+        "WARNING: the same file is stored more than once, 1 such (mel/0.png = mel/copy.png); "
+        "keep one, since its copies may fall into several parts of a split"
+    ]
+    assert told(tmp_path / "train", group_by="mel|nv") == []
+    assert told(tmp_path) == []  # both in training
+    assert told(tmp_path, "test/mel/copy.png") == [
+        "WARNING: the same file is stored in several parts of the split, 1 such (test/mel/copy.png = train/mel/0.png); "
+        "keep one, since figures on its copies are too good"
+    ]
+    assert told(tmp_path, "test/nv/copy.png") == [
+        "WARNING: the same file is stored under different classes, 1 such (test/mel/copy.png = test/nv/copy.png); "
+        "keep the right one"
+    ]
+
+
+def test_a_pattern_that_is_proposed_works_as_it_is_written(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("it's (v1) [x]", "clinic|ward", "mel|nv"))
+    reading = read_samples(tmp_path).reading
+    assert reading is not None
+    pattern = shlex.split(reading.notes[0].partition("--group-by ")[2])[0]
+    assert set(read_samples(tmp_path, group_by=pattern).frame["group"]) == {"clinic", "ward"}
+
+
+def test_of_several_sheets_the_largest_is_read_and_told(tmp_path: Path) -> None:
+    pytest.importorskip("openpyxl")
+    tree(tmp_path, *(f"{n}.png" for n in range(3)))
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        pd.DataFrame({"about": ["made by", "on"], "value": ["me", "Monday"]}).to_excel(
+            book, sheet_name="Notes", index=False
+        )
+        frame = pd.DataFrame({"image": [f"{n}.png" for n in range(3)], "label": list("aba"), "patient": [1, 2, None]})
+        frame.to_excel(book, sheet_name="Images", index=False)
+    samples = read_samples(tmp_path)
+    assert samples.groups == GroupSource("column", "patient", 1)
+    assert samples.reading is not None
+    assert "t.xlsx: the sheet 'Images' is read, the largest of 2" in samples.reading.notes
+
+
+def test_a_link_to_itself_stops_nothing(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv"))
+    (tmp_path / "mel" / "self").symlink_to("self")
+    assert len(read_samples(tmp_path)) == 4

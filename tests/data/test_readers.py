@@ -391,5 +391,5 @@ def test_isic2019_reads_one_hot_rows_lesions_and_leaves_unknown_out(tmp_path: Pa
     assert frame["age"].iloc[0] == 55
     rows[0][2] = "1.0"
     write_csv(tmp_path / "ISIC_2019_Training_GroundTruth.csv", header, rows)
-    with pytest.raises(DataError, match="line 2 has 2 classes"):
+    with pytest.raises(DataError, match=r"1 of 4 rows have none or several .* the first in line 2 \(2\)"):
         read_samples(tmp_path)

@@ -5,15 +5,18 @@ The layouts are told apart by the files that lie there; see :func:`read_samples`
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lentigo.data.groups import ASK, GroupSource, is_nobody, match_pattern
+from lentigo.data.groups import ASK, GroupSource, match_pattern
+from lentigo.data.readers.build import with_groups
 from lentigo.data.readers.folder import has_class_folders, read_folder
 from lentigo.data.readers.isic import (
     ISIC2018_TASK3,
@@ -126,6 +129,8 @@ def read_samples(
         samples = _readable(place, samples)
     if group_by is not None:
         samples = _group_by(place, samples, group_by)
+    if samples.is_own:
+        _note_copies(place, samples)
     if samples.shared_groups:
         place.reading.note(
             f"WARNING: {samples.shared_groups:,} {samples.groups.units} have images in more than one part of the split"
@@ -271,6 +276,48 @@ def _readable(place: Place, samples: Samples) -> Samples:
     return samples.without(unreadable) if unreadable else samples
 
 
+def _note_copies(place: Place, samples: Samples) -> None:
+    """Warn of the same file under several classes, or where it may stand on both sides of a split."""
+    frame = samples.frame
+    same: dict[object, list[int]] = {}
+    for row, size in enumerate(samples.sizes()):
+        same.setdefault(size, []).append(row)
+    for part in (_middle, _whole):  # few files of one size agree in the middle too, so few are read in full
+        finer: dict[object, list[int]] = {}
+        for key, rows in same.items():
+            for row in rows if len(rows) > 1 and key != -1 else ():
+                finer.setdefault((key, part(samples.file(row))), []).append(row)
+        same = finer
+    copies = [frame.iloc[rows] for rows in same.values() if len(rows) > 1 and frame["path"].iloc[rows].nunique() > 1]
+    for column, where, mend in (
+        ("label", "under different classes", "keep the right one"),
+        ("split", "in several parts of the split", "keep one, since figures on its copies are too good"),
+        ("group", "more than once", "keep one, since its copies may fall into several parts of a split"),
+    ):
+        if column == "group" and (frame["split"] != "").all():
+            continue
+        found = [rows for rows in copies if rows[column].nunique() > 1]
+        copies = [rows for rows in copies if rows[column].nunique() == 1]
+        if found:
+            place.reading.note(
+                f"WARNING: the same file is stored {where}, {len(found):,} such "
+                f"({' = '.join(found[0]['path'].iloc[:2])}); {mend}"
+            )
+
+
+def _middle(file: Path) -> bytes:
+    with suppress(OSError), file.open("rb") as opened:
+        opened.seek(file.stat().st_size // 2)
+        return opened.read(4096)
+    return str(file).encode()
+
+
+def _whole(file: Path) -> bytes:
+    with suppress(OSError), file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()
+    return str(file).encode()
+
+
 def _note_unlisted(place: Place, samples: Samples) -> None:
     listed = set(samples.frame["path"])
     for image in place.images:
@@ -284,11 +331,11 @@ def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:
     column = None if rows is None else find_column(rows.columns, (wanted,))
     if column is not None and rows is not None:
         cells = rows.drop_duplicates("image").set_index("image")[column].reindex(frame["image"]).fillna("")
-        told = ["" if is_nobody(cell) else cell for cell in cells]
-        source = GroupSource("column", column, told.count(""))
+        told = cells.tolist()
+        source = GroupSource("column", column)
     elif wanted == "PatientID":
         told = [patient_of(place.root / p) if p.lower().endswith((".dcm", ".dicom")) else "" for p in frame["path"]]
-        source = GroupSource("column", wanted, told.count(""))
+        source = GroupSource("column", wanted)
     elif re.fullmatch(r"[\w ]+", wanted):
         columns = [] if rows is None else [str(c) for c in rows.columns if c != "image"]
         near = did_you_mean(wanted, columns)
@@ -298,9 +345,9 @@ def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:
         )
     else:
         source, told = GroupSource("pattern", wanted), match_pattern("--group-by", wanted, frame["path"].tolist())
-    place.reading.columns["group"] = str(source)
-    groups = [group or image for group, image in zip(told, frame["image"], strict=True)]
-    return replace(samples, frame=frame.assign(group=groups), groups=source)
+    frame, groups = with_groups(place, frame, told, source)
+    place.reading.columns["group"] = str(groups)
+    return replace(samples, frame=frame, groups=groups)
 
 
 def _near(place: Path) -> str:

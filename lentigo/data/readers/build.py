@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lentigo.data.diagnoses import label_key
-from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource, is_nobody
+from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource, is_nobody, unify
 from lentigo.data.readers.place import Place
 from lentigo.data.reading import some
 from lentigo.data.samples import Samples
@@ -114,11 +114,17 @@ def with_groups(
     place: Place, frame: pd.DataFrame, groups: Sequence[str], source: GroupSource
 ) -> tuple[pd.DataFrame, GroupSource]:
     """The frame with these groups; an image without one stands alone, and the source says how many do."""
-    values = pd.Series(["" if is_nobody(group) else group for group in groups], index=frame.index)
+    told, several = unify(["" if is_nobody(group) else group for group in groups])
+    values = pd.Series(told, index=frame.index)
     blank = int((values == "").sum())
     if blank == len(values):
-        return frame, UNKNOWN
+        return frame.assign(group=frame["image"]), UNKNOWN
     place.reading.columns["group"] = str(source)
+    if several:
+        place.reading.note(
+            f"{len(several):,} {source.units} are written in several ways (capitals, zeros, blanks), such as "
+            f"{some(several)}; each is taken as one"
+        )
     if blank:
         place.reading.note(f"{blank:,} images have no {source.name}; each of them is taken as a group of its own")
     return frame.assign(group=values.where(values != "", frame["image"])), GroupSource(source.kind, source.name, blank)
@@ -151,7 +157,9 @@ def one_hot(table: pd.DataFrame, columns: Sequence[str], source: object) -> pd.S
     wrong = np.flatnonzero(marks != 1)
     if len(wrong):
         raise DataError(
-            f"{source}: line {table.index[wrong[0]]} has {int(marks[wrong[0]])} classes; each image must have one"
+            f"{source}: {len(wrong):,} of {len(table):,} rows have none or several of the classes {some(columns)}, "
+            f"the first in line {table.index[wrong[0]]} ({int(marks[wrong[0]])}), and each image must have one; "
+            "take these rows out"
         )
     return pd.Series(np.asarray(columns, dtype=object)[cells.argmax(axis=1)], index=table.index, dtype=object)
 
@@ -175,7 +183,7 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
 
     listed = read_classes(place.root, place.reading)
     given = place.labels or (LabelSet(name, tuple(listed.values())) if listed else None)
-    values = [unicodedata.normalize("NFC", value) for value in values]
+    values = [unicodedata.normalize("NFC", value).strip() for value in values]
     spellings: dict[str, list[str]] = {}
     for value in sorted(set(values)):
         spellings.setdefault(label_key(value), []).append(value)
@@ -214,6 +222,14 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
         place.reading.note(
             f"WARNING: {', '.join(map(repr, alike))} name one disease and are read as {len(alike)} classes; "
             "write them alike if they are one"
+        )
+    keys = {label_key(code) for code in found}
+    parts = {code: re.split(r"\s*[|;,/&+]\s*", label_key(code)) for code in found}
+    joined = [code for code, names in parts.items() if len(names) > 1 and keys.issuperset(names)]
+    if joined:
+        place.reading.note(
+            f"WARNING: {some(map(repr, joined))} join classes that stand there too, "
+            "and are read as classes of their own"
         )
     if all(code.replace(".", "").isdigit() for code in found):
         place.reading.note(

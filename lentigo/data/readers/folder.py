@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -362,7 +363,7 @@ def _note_merged(tree: _Tree, level: int, groups: int | None) -> None:
                 f"folders {some(tree.names(other))} {where} the classes are read as one"
                 + (
                     ""
-                    if groups is not None or len(tree.names(other)) < 2
+                    if groups is not None or len(tree.names(other)) < 2 or all(map(_DATE.match, tree.names(other)))
                     else "; if they are patients, say so: --group-by " + _pattern(tree, other, level)
                 )
             )
@@ -371,7 +372,7 @@ def _note_merged(tree: _Tree, level: int, groups: int | None) -> None:
 def _pattern(tree: _Tree, other: int, level: int) -> str:
     """The regular expression that takes the name of a level's folder from a path."""
     if other < level:
-        return f"'^{tree.wrapper}{'[^/]+/' * other}([^/]+)/'"
+        return shlex.quote(f"^{re.escape(tree.wrapper)}{'[^/]+/' * other}([^/]+)/")
     return f"'([^/]+)/{'[^/]+/' * (tree.depth - other - 1)}[^/]+$'"
 
 

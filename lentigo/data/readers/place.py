@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 import pandas as pd
 
@@ -104,6 +106,8 @@ class Place:
         """
         if name not in self._read:
             self._read[name] = read_table(self.root / name)
+            if "sheet" in self._read[name].attrs:
+                self.reading.note(f"{name}: {self._read[name].attrs['sheet']}")
         return self._read[name]
 
     def columns(self, name: str) -> list[str]:
@@ -119,7 +123,7 @@ class Place:
         """Lower-case path, each end of it, and the same without suffix -> the images it may mean."""
         found: dict[str, list[str]] = {}
         for image in self.images:
-            parts = image.lower().split("/")
+            parts = _plain(image).split("/")
             for start in range(len(parts)):
                 tail = "/".join(parts[start:])
                 for key in {tail, str(PurePosixPath(tail).with_suffix(""))}:
@@ -127,6 +131,11 @@ class Place:
         return found
 
     def locate(self, name: str) -> str | None:
+        """The image that a table means by a name; ``%20`` may stand for a blank. See `_locate`."""
+        found = self._locate(name)
+        return self._locate(unquote(name)) if found is None and "%" in name else found
+
+    def _locate(self, name: str) -> str | None:
         """The image that a table means: by path, by name in a sub-folder, in other case, or with another suffix.
 
         Args:
@@ -156,7 +165,7 @@ class Place:
         parts = parts[len(parts) - parts[::-1].index("..") :] if ".." in parts else parts
         leading = 2 if len(parts) > 1 and parts[0] == self.root.resolve().name else 1
         for start in range(len(parts) if drive or ".." in asked else leading):
-            tail = "/".join(parts[start:]).lower()
+            tail = _plain("/".join(parts[start:]))
             for key in (tail, re.sub(r"\.[a-z]{2,5}$", "", tail)):
                 fitting = self._by_path.get(key, [])
                 exact = [f for f in fitting if f.endswith("/".join(parts[start:]))]
@@ -183,3 +192,8 @@ class Place:
             if stem.endswith("_downsampled"):
                 found.setdefault(stem.removesuffix("_downsampled"), image)
         return found
+
+
+def _plain(path: str) -> str:
+    """A path for comparison: lower case, composed letters (macOS stores them taken apart)."""
+    return unicodedata.normalize("NFC", path).lower()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -44,8 +43,7 @@ PATH_COLUMNS = (
 IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_name", "img", "photo", "id")
 LABEL_COLUMNS = (
     "label", "diagnosis", "dx", "diagnostic", "class", "class_name", "label_name", "category", "diagnosis_name",
-    "target",
-    "benign_malignant", "malignant",
+    "target", "benign_malignant", "malignant", "is_malignant",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "part")
 
@@ -141,8 +139,8 @@ def read_csv(place: Place) -> Samples:
     if len(shared):
         first, second = shared["image"][shared["path"] == shared["path"].iloc[0]].iloc[:2]
         raise DataError(
-            f"{where}: {first!r} and {second!r} lead to the same image, {shared['path'].iloc[0]}; write the folders"
-            " into the table"
+            f"{where}: {first!r} and {second!r} lead to the same image, {shared['path'].iloc[0]}; "
+            "keep one row of each image, or write the folders into the table where two are meant"
         )
     again = frame[frame["image"].duplicated(keep=False)]
     if len(again):
@@ -281,7 +279,7 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         place.reading.columns["path"] = roles.path
     own = pd.DataFrame(
         {
-            "image": table[image].str.replace("\\", "/"),
+            "image": table[image].str.replace("\\", "/").str.removeprefix("./"),
             "path": [_located(place, text, name, line) for line, text in table[named].items()],
             "written": written,
             "split": _split(place, table, source),
@@ -301,9 +299,9 @@ def _written(place: Place, table: pd.DataFrame, column: str) -> pd.Series[str]:
         )
     place.reading.columns["label"] = column
     written = table[column]
-    if column_key(column) == "malignant" and written.str.lower().isin([*MALIGNANT, *BENIGN]).all():
+    if column_key(column) in ("malignant", "ismalignant") and written.str.lower().isin([*MALIGNANT, *BENIGN]).all():
         return written.str.lower().isin(MALIGNANT).map({True: "malignant", False: "benign"})
-    if re.fullmatch(r"(\d+\.0 )+", " ".join(written) + " "):  # as a column of numbers with a gap is written
+    if written.str.fullmatch(r"\d+(\.0)?").all():  # as a column of numbers with a gap is written
         return written.str.removesuffix(".0")
     return written
 

@@ -94,6 +94,21 @@ export async function choose(page: Page, ...names: string[]): Promise<void> {
   await page.getByTestId("file-input").first().setInputFiles(names.map(photoPath));
 }
 
+/** What the page has kept in a store of its database, photographs left out. A reload would end what is being written. */
+export function stored(page: Page, store: string): Promise<Record<string, unknown>[]> {
+  return page.evaluate(async (name) => {
+    const settled = <Value>(request: IDBRequest<Value>): Promise<Value> =>
+      new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    const db = await settled(indexedDB.open("lentigo"));
+    const records = await settled(db.transaction(name).objectStore(name).getAll());
+    db.close();
+    return JSON.parse(JSON.stringify(records)) as Record<string, unknown>[];
+  }, store);
+}
+
 /** The probabilities shown, by class code. */
 export async function shown(page: Page): Promise<Record<string, number>> {
   await expect(page.getByTestId("results")).toBeVisible();

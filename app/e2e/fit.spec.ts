@@ -49,8 +49,10 @@ for (const locale of ["en-GB", "zh-CN", "es-ES"]) {
       };
       await look("answer");
       await page.getByTestId("save").click();
+      await expect(page.getByTestId("case-note")).toBeVisible();
       await look("save");
       await page.keyboard.press("Escape");
+      await expect(page.getByRole("dialog")).toBeHidden();
       await save(page, "Hautveränderungsbeobachtungsprotokollführungsanweisung".repeat(2), { note: "w".repeat(200) });
       await look("case");
       await page.goto(`${url}#/notebook`);

@@ -32,7 +32,6 @@ test("another bundle is chosen: other classes, no heat map, and the photographs 
   await expect(beta).toContainText("says nothing about skin");
   await expect(beta).toContainText("Squamous cell carcinoma");
   await beta.getByRole("radio").check();
-  await expect(page.getByTestId("card")).toContainText("6");
   await page.getByRole("link", { name: "Check" }).click();
   await modelReady(page);
   await expect
@@ -76,7 +75,7 @@ test("a model that cannot be fetched leaves the one in use", async ({ page, url 
   await page.getByRole("link", { name: "Models" }).click();
   await page.route("**/beta/model.onnx*", (route) => route.abort());
   const [alpha, beta] = [page.getByTestId("model").first(), page.getByTestId("model").nth(1)];
-  await beta.getByRole("radio").check();
+  await beta.getByRole("radio").click(); // not checked for long
   const notice = page.getByTestId("notice-error").filter({ hasText: "could not be fetched (model.onnx)" });
   await expect(notice).toContainText("Drawn images, 6 classes");
   await expect(alpha.getByRole("radio")).toBeChecked();
@@ -85,7 +84,7 @@ test("a model that cannot be fetched leaves the one in use", async ({ page, url 
   await page.unroute("**/beta/model.onnx*");
   await page.getByRole("link", { name: "Models" }).click();
   await beta.getByRole("radio").check();
-  await expect(page.getByTestId("card")).toContainText("6");
+  await expect(page.getByTestId("card").locator("dd").first()).toHaveText("6");
 });
 
 test("the golden vectors are reproduced in this browser", async ({ page, url }) => {

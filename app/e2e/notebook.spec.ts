@@ -23,8 +23,10 @@ test("a case is saved, found, compared, printed, exported, deleted and imported"
   await page.getByTestId("compare-button").click();
   await expect(page.getByTestId("compare").getByTestId("visit")).toHaveCount(2);
   await expect(page.getByTestId("compare-share")).toContainText("on the first date");
-  const [first, second] = await page.getByTestId("compare").getByTestId("visit").all();
-  expect((await first.boundingBox())!.y).toBeCloseTo((await second.boundingBox())!.y, 0);
+  const sides = page.getByTestId("compare").getByTestId("visit");
+  const first = sides.first();
+  const [top, other] = await sides.evaluateAll((all) => all.map((side) => side.getBoundingClientRect().top));
+  expect(top).toBeCloseTo(other, 0);
   await expect(first).toContainText("2 Mar 2024");
   await expect(page.getByTestId("compare-bars").locator("li").first()).toContainText(/2 Mar 2024.*%.*%/s);
 
@@ -76,11 +78,9 @@ test("a case is saved, found, compared, printed, exported, deleted and imported"
   await page.reload();
   await expect(page.getByTestId("no-cases")).toBeVisible();
 
-  const imported = page.getByTestId("notice-done").filter({ hasText: "Imported: 2 new" });
   await page.getByTestId("import-input").setInputFiles(file);
+  await expect(page.getByTestId("notice-done").filter({ hasText: "Imported: 2 new" })).toBeVisible();
   await expect(page.getByTestId("case")).toHaveCount(2);
-  await imported.getByRole("button").click();
-  await expect(imported).toBeHidden();
   await page.getByTestId("import-input").setInputFiles(file); // a second time changes nothing
   await expect(page.getByTestId("notice-done").filter({ hasText: "2 unchanged" })).toBeVisible();
   await expect(page.getByTestId("case")).toHaveCount(2);

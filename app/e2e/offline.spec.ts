@@ -68,7 +68,7 @@ test("a new version is offered, and taken when the person says so", async ({}, i
   await expect(generation).toHaveAttribute("content", "next");
   await modelReady(page);
   await expect(page.getByTestId("results")).toBeVisible(); // the photograph is still there
-  expect(await page.evaluate(() => caches.keys())).toEqual(["lentigo-next"]);
+  await expect.poll(() => page.evaluate(() => caches.keys())).toEqual(["lentigo-next"]);
   await browser.close();
   server.closeAllConnections();
   server.close();

@@ -31,8 +31,10 @@ async function tour(page: Page, url: string, look: (where: string) => Promise<vo
   await look("crop");
   await page.getByTestId("apply-crop").click();
   await page.getByTestId("save").click();
+  await expect(page.getByTestId("case-note")).toBeVisible();
   await look("save");
   await page.keyboard.press("Escape");
+  await expect(page.getByRole("dialog")).toBeHidden();
   await save(page, "M", { site: "front:face" });
   await look("case");
   await page.goto(`${url}#/notebook`);
@@ -119,14 +121,14 @@ test("the title says where one is, and the focus is never lost", async ({ page, 
   await expect(page).toHaveTitle("Check – lentigo");
   const focused = (): Promise<string> => page.evaluate(() => document.activeElement!.tagName);
   await classify(page, "mel.jpg");
-  expect(await focused()).not.toBe("BODY");
+  await expect.poll(focused).not.toBe("BODY");
   await page.getByTestId("start-over").click();
   await expect(page.getByTestId("results")).toBeHidden();
-  expect(await focused()).not.toBe("BODY");
+  await expect.poll(focused).not.toBe("BODY");
   await classify(page, "mel.jpg");
   await save(page, "Mole on the arm");
   await expect(page).toHaveTitle("Mole on the arm – lentigo");
-  expect(await focused()).not.toBe("BODY");
+  await expect.poll(focused).not.toBe("BODY");
   await page.getByRole("link", { name: "Models" }).click();
   await expect(page).toHaveTitle("Models – lentigo");
   await expect(page.getByRole("main")).toBeFocused();

@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { chromium } from "@playwright/test";
 import { launchOptions } from "../build/chromium.mjs";
-import { changeSpecs, choose, classify, expect, modelReady, openApp, save, shown, test } from "./app";
+import { changeSpecs, choose, classify, expect, modelReady, openApp, save, shown, stored, test } from "./app";
 
 test("a benign class that leads never hides an alarm: headline, screen reader, card, case, paper", async ({
   page,
@@ -109,8 +109,11 @@ test("a reload and a closed tab lose no photograph, no crop and no answer to a q
   await first.getByTestId("case-title").fill("half written");
   await first.getByTestId("case-note").fill("seen in spring");
   await first.keyboard.press("Escape");
-  await expect(first.getByTestId("small-answer")).toHaveCount(2);
+  await expect(first.getByRole("dialog")).toBeHidden();
   const before = await shown(first);
+  await expect
+    .poll(() => stored(first, "drafts"))
+    .toMatchObject([{ concerns: ["growing"], words: { title: "half written", note: "seen in spring" } }]);
   await first.reload();
   await expect(first.getByTestId("notice-done")).toContainText("Your photographs from before are back: 2."); // a while
   await modelReady(first);
@@ -135,6 +138,7 @@ test("a reload and a closed tab lose no photograph, no crop and no answer to a q
   expect(await shown(third)).toEqual(before);
   await third.getByTestId("start-over").click();
   await expect(third.getByTestId("results")).toBeHidden();
+  await expect.poll(() => stored(third, "drafts")).toEqual([]);
   await third.reload();
   await modelReady(third);
   await expect(third.getByTestId("results")).toBeHidden();

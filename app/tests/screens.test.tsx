@@ -45,7 +45,7 @@ function photo(id: number, probabilities: number[], unlike = false): Photo {
     name: `${id}.jpg`,
     blob: new Blob(),
     edit: NO_EDIT,
-    error: null,
+    analysed: NO_EDIT,
     model: entry.digest,
     analysis: {
       probabilities,

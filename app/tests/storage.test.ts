@@ -3,6 +3,7 @@ import { IDBFactory } from "fake-indexeddb";
 import { type IDBPDatabase, openDB } from "idb";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import {
+  changeVisit,
   deleteEverything,
   listCases,
   mergeIntoNotebook,
@@ -13,6 +14,7 @@ import {
 } from "../src/notebook/cases";
 import { briefsIn, shardOf } from "../src/notebook/brief";
 import { database } from "../src/notebook/database";
+import { plainVisit } from "../src/notebook/record";
 import { exportNotebook, importNotebook } from "../src/notebook/transfer";
 import {
   listPatients,
@@ -90,7 +92,7 @@ test.each([1, 2, 3, 4])(
     expect((await store.listPatients()).map(({ code }) => code)).toEqual(version >= 3 ? ["P-001"] : []);
     await store.saveClinical("arm", { patientId: "p1", diagnosis: "naevus" });
     const measure = { target: "dark" as const, shapes: [], proposed: true, scale: null };
-    await store.saveMeasure("arm-1", 0, measure);
+    await store.saveMeasure(ARM.visits[0], 0, measure);
     const one = (await cases.readCase("arm"))!;
     expect(one.clinical).toEqual({ patientId: "p1", diagnosis: "naevus", histology: "", reminder: null });
     expect(one.visits.map(({ note }) => note)).toEqual(["", "larger"]);
@@ -139,6 +141,26 @@ describe("the index", () => {
     ]);
     expect(await indexed()).toEqual(["arm-1", "arm-2"]);
   });
+});
+
+test("who asks after a change is not given what was read before it", async () => {
+  await mergeIntoNotebook([ARM]);
+  const early = listCases(); // its index is being read
+  const changed = saveVisit(bare(ARM), { ...visitOf("arm-3", "2024-07-01", JPEG), caseId: "arm" });
+  await changed;
+  expect((await listCases()).cases[0].visits).toHaveLength(3);
+  await early;
+});
+
+test("an outline is kept on the photograph it was drawn on, wherever that is by now", async () => {
+  const photo = (id: string) => ({ ...ARM.visits[0].photos[0], id, probabilities: [] });
+  const one = { ...plainVisit("arm", "2024-08-01"), photos: [photo("x"), photo("y")] };
+  await saveVisit(bare(ARM), one);
+  await changeVisit(one.id, ({ photos }) => ({ photos: photos.slice(1) })); // in another tab
+  const measure = { target: "dark" as const, shapes: [], proposed: true, scale: null };
+  await saveMeasure(one, 1, measure);
+  await expect(saveMeasure(one, 0, measure)).rejects.toMatchObject({ key: "recordGone" });
+  expect((await readCase("arm"))!.visits[0].photos).toMatchObject([{ id: "y", measure }]);
 });
 
 describe("a damaged record", () => {
@@ -241,7 +263,7 @@ describe("a full device", () => {
       savePatient({ ...patient, code: "other" }),
       saveSheet({ ...sheet, treatment: "other" }),
       saveClinical("arm", { diagnosis: "other" }),
-      saveMeasure("arm-1", 0, measure),
+      saveMeasure(ARM.visits[0], 0, measure),
     ]) {
       await expect(work).rejects.toMatchObject({ key: "storageFull" });
     }

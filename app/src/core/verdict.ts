@@ -49,14 +49,12 @@ export interface Evidence {
   madeFor: Domain | null;
   /** How the photographs were taken; null where that is not known. */
   taken: Capture | null;
-  /** What a gate in the bundle takes the photographs for, which counts more than `taken`. */
-  recognised?: Domain | null;
 }
 
 /** Whether a model gets the kind of photograph it was made for, as far as that is known. Drawn images are of any kind. */
-export function fits(madeFor: Domain | null, taken: Capture | null, recognised: Domain | null = null): boolean {
-  const kind = recognised ?? (taken === null ? null : DOMAIN_OF[taken]);
-  return kind === null || madeFor === null || madeFor === "phantom" || madeFor === "not stated" || madeFor === kind;
+export function fits(madeFor: Domain | null, taken: Capture | null): boolean {
+  if (taken === null || madeFor === null || madeFor === "phantom" || madeFor === "not stated") return true;
+  return madeFor === DOMAIN_OF[taken];
 }
 
 /** Whether a malignant probability lies above a line; on the line is above it, as in validation. */
@@ -74,7 +72,7 @@ export function isAbove(malignant: number, threshold: number): boolean {
 export function decide(evidence: Evidence): Verdict {
   const { malignant, threshold, reasons, concerns } = evidence;
   const unsure = (doubt: Doubt): Verdict => ({ kind: "unsure", doubt, reasons, concerns });
-  if (!fits(evidence.madeFor, evidence.taken, evidence.recognised)) return unsure("otherKind");
+  if (!fits(evidence.madeFor, evidence.taken)) return unsure("otherKind");
   if (evidence.abstained) return unsure("abstained");
   if (malignant === null) return unsure("noMalignancy");
   if (threshold === null) return unsure("noLine");

@@ -49,14 +49,20 @@ const INDEXED_AT_ONCE = 1000;
 /** How far the index has come while it is made; null where nothing is being indexed. */
 export const indexing = signal<{ done: number; total: number } | null>(null);
 
-let reading: Promise<VisitBrief[]> | null = null;
+let reading: { revision: number; index: Promise<VisitBrief[]> } | null = null;
 
-/** The index, made whole once for all who ask meanwhile. */
+/** The index, made whole once for all who ask before the notebook changes: what was read before a change is behind it. */
 function readIndex(): Promise<VisitBrief[]> {
-  return (reading ??= wholeIndex().finally(() => {
-    reading = null;
-    indexing.value = null;
-  }));
+  const now = revision.peek();
+  if (reading?.revision !== now) {
+    const index = wholeIndex().finally(() => {
+      if (reading?.index !== index) return;
+      reading = null;
+      indexing.value = null;
+    });
+    reading = { revision: now, index };
+  }
+  return reading.index;
 }
 
 /**

@@ -4,6 +4,7 @@ import { AppError } from "../core/errors";
 import { identity } from "../notebook/record";
 import { type CaseWithVisits, change, changeCase, changeVisit, listCases, readCases } from "../notebook/cases";
 import { type Found, read, readAll, readEach } from "../notebook/database";
+import type { Visit } from "../notebook/types";
 import { isWhole, whole } from "../notebook/whole";
 import { type Clinical, type Measure, NO_CLINICAL, type Patient, type Sheet } from "./types";
 
@@ -123,10 +124,18 @@ export function saveClinical(caseId: string, changed: Partial<Clinical>): Promis
   return changeCase(caseId, (kept) => ({ ...kept, clinical: { ...NO_CLINICAL, ...kept.clinical, ...changed } }));
 }
 
-export function saveMeasure(visitId: string, photo: number, measure: Measure): Promise<void> {
-  return changeVisit(visitId, ({ photos }) => ({
-    photos: photos.map((one, i) => (i === photo ? { ...one, measure } : one)),
-  }));
+/** Keep outlines on a photograph of the visit as it was drawn: it may have another place meanwhile. */
+export function saveMeasure(
+  { id, photos: drawn }: Pick<Visit, "id" | "photos">,
+  place: number,
+  measure: Measure,
+): Promise<void> {
+  const own = drawn[place].id;
+  return changeVisit(id, ({ photos }) => {
+    const at = own === undefined ? place : photos.findIndex((photo) => photo.id === own);
+    if (photos[at] === undefined) throw new AppError("recordGone");
+    return { photos: photos.map((photo, i) => (i === at ? { ...photo, measure } : photo)) };
+  });
 }
 
 /** Merge imported patients and sheets: the one written last wins, and what it would replace is kept beside it. */

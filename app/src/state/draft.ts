@@ -32,7 +32,7 @@ function keepOwnId(id: string): void {
 
 /** Hold the lock for as long as the page is open; pages served over plain HTTP have none. */
 function hold(id: string): void {
-  void navigator.locks?.request(lockOf(id), () => new Promise(() => undefined));
+  navigator.locks?.request(lockOf(id), () => new Promise(() => undefined)).catch(() => undefined);
 }
 
 /** The newest draft of a tab that was closed. */

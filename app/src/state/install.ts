@@ -17,5 +17,5 @@ addEventListener("appinstalled", () => (installOffer.value = null));
 export async function install(): Promise<void> {
   const offer = installOffer.value;
   installOffer.value = null; // an offer can be made once
-  await offer?.prompt();
+  await offer?.prompt().catch(() => undefined); // withdrawn by the browser
 }

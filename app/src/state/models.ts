@@ -92,7 +92,7 @@ async function addStored(): Promise<void> {
   entries.value = [...entries.value, ...fresh];
 }
 
-const ENDED: ReadonlySet<string> = new Set(["workerEnded", "workerFailed"]); // the worker is gone, and its model with it
+const ENDED: ReadonlySet<string> = new Set(["workerEnded", "workerFailed", "noModel"]); // the worker is gone, and its model with it
 
 let latest = 0; // of several choices in a row only the last is shown
 
@@ -120,6 +120,17 @@ export async function useModel(id: string): Promise<void> {
     if (loaded !== null) tellError(error, modelName(entry));
     model.value = loaded ?? { kind: "failed", entry, error: plain };
   }
+}
+
+/** Whether an error says that the worker has lost its model; the page then offers to load it again. */
+export function modelGone(error: unknown): boolean {
+  const plain = plainError(error);
+  if (!ENDED.has(plain.key)) return false;
+  if (model.value.kind === "ready") {
+    loaded = null;
+    model.value = { kind: "failed", entry: model.value.entry, error: plain };
+  }
+  return true;
 }
 
 /** Start over with a fresh worker: a runtime that failed to start cannot be started again in the same one. */

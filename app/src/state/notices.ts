@@ -15,8 +15,8 @@ export type Notice = { id: number } & (
     }
 );
 
-const LASTS = 6000; // milliseconds; errors stay until they are dismissed
-const UNDO_LASTS = 12_000;
+const LASTS = 10_000; // milliseconds; errors stay until they are dismissed
+const UNDO_LASTS = 30_000;
 const MOST = 3; // at a time; they share a phone's screen with what they are about
 
 export const notices = signal<Notice[]>([]);

@@ -12,12 +12,22 @@ export type Route =
   | { page: "sheet"; id: string }
   | { page: "report"; id: string };
 
+/** An identity as it stands in an address, which a person may have typed. */
+function decoded(id: string): string {
+  try {
+    return decodeURIComponent(id);
+  } catch {
+    return id; // no such record: its page says so
+  }
+}
+
 export function parseRoute(hash: string): Route {
-  const [page, id] = hash.replace(/^#\/?/, "").split("/");
-  if (page === "notebook") return id ? { page: "case", id: decodeURIComponent(id) } : { page: "notebook" };
+  const [page, part] = hash.replace(/^#\/?/, "").split("/");
+  const id = part && decoded(part);
+  if (page === "notebook") return id ? { page: "case", id } : { page: "notebook" };
   if (page === "models") return { page: "models" };
-  if (page === "patients") return id ? { page: "patient", id: decodeURIComponent(id) } : { page: "patients" };
-  if ((page === "sheet" || page === "report") && id) return { page, id: decodeURIComponent(id) };
+  if (page === "patients") return id ? { page: "patient", id } : { page: "patients" };
+  if ((page === "sheet" || page === "report") && id) return { page, id };
   return { page: "check" };
 }
 

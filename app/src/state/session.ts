@@ -1,7 +1,7 @@
 /** The check under way: photographs of one lesion, and the answer about all of them together. */
 
 import { computed, signal } from "@preact/signals";
-import { AppError, type PlainError, plainError } from "../core/errors";
+import { AppError } from "../core/errors";
 import { type Edit, NO_EDIT } from "../core/geometry";
 import { malignantShare, meanOf, predictionSet } from "../core/probabilities";
 import type { Spec } from "../core/spec";
@@ -10,7 +10,7 @@ import { type Concern, CONCERNS, decide, looksDifferent, type Verdict } from "..
 import type { Site } from "../notebook/types";
 import type { Analysis } from "../worker/protocol";
 import { engine } from "./engine";
-import { capture, captureUnknown, model } from "./models";
+import { capture, captureUnknown, model, modelGone } from "./models";
 import { tellDone, tellError } from "./notices";
 import { operatingPoint } from "./operating";
 
@@ -22,9 +22,9 @@ export interface Photo {
   blob: Blob;
   edit: Edit;
   analysis: Analysis | null;
-  /** Digest of the model whose analysis it is. */
+  /** What `analysis` is of: the digest of the model, and the edit of the photograph. */
   model?: string;
-  error: PlainError | null;
+  analysed?: Edit;
 }
 
 /** What the model in use says of a photograph; another's answer is none. */
@@ -126,7 +126,10 @@ export function smallAnswer(photo: Photo, spec: Spec): Answer | null {
   return analysis && answerOf([analysis], spec, []);
 }
 
-export const busy = computed(() => photos.value.some((photo) => photo.analysis === null && photo.error === null));
+/** Whether a photograph has no answer yet, or only that of before it was turned or cropped. */
+export const busy = computed(() =>
+  photos.value.some(({ analysis, analysed, edit }) => analysis === null || analysed !== edit),
+);
 
 function update(id: number, change: Partial<Photo>): void {
   photos.value = photos.value.map((photo) => (photo.id === id ? { ...photo, ...change } : photo));
@@ -142,7 +145,7 @@ export async function addPhotos(files: readonly NewPhoto[]): Promise<void> {
   if (files.length > room) tellError(new AppError("tooManyPhotos", { most: MAX_PHOTOS }));
   const added = files.slice(0, room).map(({ blob, name, edit, id = next }): Photo => {
     next = Math.max(next, id) + 1;
-    return { id, name, blob, edit: edit ?? NO_EDIT, analysis: null, error: null };
+    return { id, name, blob, edit: edit ?? NO_EDIT, analysis: null };
   });
   if (added.length === 0) return;
   photos.value = [...photos.value, ...added];
@@ -173,13 +176,14 @@ async function classify(id: number): Promise<void> {
       return;
     }
     now.analysis?.picture.close();
-    update(id, { analysis, model: entry.digest, error: null });
+    update(id, { analysis, model: entry.digest, analysed: photo.edit });
   } catch (error) {
-    if (!photos.value.some((candidate) => candidate.id === id)) return;
+    const now = photos.value.find((candidate) => candidate.id === id);
+    if (now?.edit !== photo.edit) return; // removed or edited meanwhile
+    if (modelGone(error)) return; // the photograph waits until it is back
     tellError(error, photo.name);
-    const plain = plainError(error);
-    if (photo.analysis === null) dropPhoto(id);
-    else update(id, { error: plain });
+    if (now.analysis === null) dropPhoto(id);
+    else update(id, { edit: now.analysed ?? NO_EDIT }); // as it was when it could be classified
   }
 }
 
@@ -199,7 +203,7 @@ function dropPhoto(id: number): void {
 export function removePhoto(id: number): void {
   const place = photos.value.findIndex((photo) => photo.id === id);
   if (place < 0) return;
-  const removed: Photo = { ...photos.value[place], analysis: null, error: null };
+  const removed: Photo = { ...photos.value[place], analysis: null };
   dropPhoto(id);
   tellDone("photoRemoved", {}, () => {
     photos.value = [...photos.value.slice(0, place), removed, ...photos.value.slice(place)];
@@ -220,7 +224,7 @@ export function clearSession(): void {
 
 /** Start over with the next lesion; what was there can be brought back. */
 export function startOver(): void {
-  const before = photos.value.map((photo): Photo => ({ ...photo, analysis: null, error: null }));
+  const before = photos.value.map((photo): Photo => ({ ...photo, analysis: null }));
   const [answered, followed, written] = [concerns.value, followUp.value, words.value];
   clearSession();
   tellDone("startedOver", {}, () => {
@@ -236,6 +240,6 @@ export function startOver(): void {
 export function forgetAnswers(): void {
   photos.value = photos.value.map((photo) => {
     photo.analysis?.picture.close();
-    return { ...photo, analysis: null, error: null };
+    return { ...photo, analysis: null };
   });
 }

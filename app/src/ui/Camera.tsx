@@ -112,10 +112,17 @@ function Review({ shot, onUse, onAgain }: { shot: Shot; onUse: () => void; onAga
   useEffect(() => {
     let current = true;
     const { x, y, width, height } = shot.crop;
-    void createImageBitmap(shot.blob, x, y, width, height).then((bitmap) => {
-      if (current) canvas.current?.getContext("2d")?.drawImage(bitmap, 0, 0);
-      bitmap.close();
-    });
+    createImageBitmap(shot.blob, x, y, width, height).then(
+      (bitmap) => {
+        if (current) canvas.current?.getContext("2d")?.drawImage(bitmap, 0, 0);
+        bitmap.close();
+      },
+      (error: unknown) => {
+        if (!current) return;
+        tellError(error);
+        onAgain();
+      },
+    );
     return () => {
       current = false;
     };
@@ -161,6 +168,7 @@ export function Camera({ follows, onShot, onClose }: Props) {
   const controls = useSignal<Controls>(NOTHING);
   const torch = useSignal(false);
   const shot = useSignal<Shot | null>(null);
+  const taking = useSignal(false); // a second touch of the shutter takes no second photograph
   const ghostShown = useSignal(true);
   const ghost = useGhost(follows);
   const hint = useLiveHint(video);
@@ -198,11 +206,17 @@ export function Camera({ follows, onShot, onClose }: Props) {
   };
   const shoot = async (): Promise<void> => {
     const source = video.current!;
-    // Touched before the first picture has come: it is taken then.
-    if (source.readyState < 2) {
-      await new Promise((resolve) => source.addEventListener("loadeddata", resolve, { once: true }));
+    taking.value = true;
+    try {
+      // Touched before the first picture has come: it is taken then.
+      if (source.readyState < 2) {
+        await new Promise((resolve) => source.addEventListener("loadeddata", resolve, { once: true }));
+      }
+      if (video.current === source) shot.value = await takeShot(source);
+    } catch (error) {
+      tellError(error);
     }
-    if (video.current === source) shot.value = await takeShot(source);
+    taking.value = false;
   };
   const use = (): void => {
     const { blob, crop } = shot.value!;
@@ -268,7 +282,7 @@ export function Camera({ follows, onShot, onClose }: Props) {
               type="button"
               class="shutter"
               aria-label={t("cameraShoot")}
-              disabled={stream.value === null}
+              disabled={stream.value === null || taking.value}
               onClick={() => void shoot()}
               data-testid="shutter"
             />

@@ -1,7 +1,7 @@
 /** The first page: photographs of one lesion in, an answer out. */
 
 import { signal, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { argmax } from "../core/probabilities";
 import type { Spec } from "../core/spec";
 import { className, errorText, percent, t } from "../i18n";
@@ -319,6 +319,7 @@ function Session() {
               <button
                 type="button"
                 class="button button-primary"
+                disabled={busy.value}
                 onClick={() => (saving.value = true)}
                 data-testid="save"
               >
@@ -345,7 +346,7 @@ function Session() {
 export function Check() {
   const empty = photos.value.length === 0;
   const first = useRef(true);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // What had the focus is gone with the page before.
     if (first.current) first.current = false;
     else if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });

@@ -138,6 +138,7 @@ export function Editor({ photo, onClose }: { photo: Photo; onClose: () => void }
         preview.value = { ...loaded, turns: asked };
       })
       .catch((error: unknown) => {
+        if (!current) return;
         tellError(error, photo.name);
         onClose();
       });

@@ -2,13 +2,12 @@
 
 import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect } from "preact/hooks";
 import { type PlainError, plainError } from "../core/errors";
 import { errorText, t } from "../i18n";
 import type { TextKey } from "../i18n/en";
-import { revision } from "../notebook/cases";
 import { tellError } from "../state/notices";
 import { routeHash } from "../state/route";
+import { useRead } from "./useRead";
 
 interface Props<Found> {
   id: string;
@@ -23,17 +22,17 @@ interface Props<Found> {
 export function Kept<Found>({ id, read, gone, back, children }: Props<Found>) {
   const shown = useSignal<{ id: string; found: Found | null } | { id: string; error: PlainError } | null>(null);
   const asked = useSignal(0);
-  useEffect(() => {
-    read(id).then(
-      (found) => (shown.value = { id, found }),
-      (error: unknown) => {
-        const before = shown.peek();
-        // What is on the page may hold words that are not saved yet: it stays.
-        if (before?.id === id && "found" in before) tellError(error);
-        else shown.value = { id, error: plainError(error) };
-      },
-    );
-  }, [id, revision.value, asked.value]);
+  useRead(
+    () => read(id),
+    (found) => (shown.value = { id, found }),
+    (error) => {
+      const before = shown.peek();
+      // What is on the page may hold words that are not saved yet: it stays.
+      if (before?.id === id && "found" in before) tellError(error);
+      else shown.value = { id, error: plainError(error) };
+    },
+    [id, asked.value],
+  );
   const now = shown.value;
   if (now === null || now.id !== id) return null;
   if ("found" in now && now.found !== null) return <>{children(now.found)}</>;

@@ -1,10 +1,10 @@
 /** The notebook: every case on this device, found by words, exported, imported and deleted. */
 
 import { signal, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import { dayText, fileSize, siteName, t, today } from "../i18n";
 import type { CaseBrief } from "../notebook/brief";
-import { deleteEverything, indexing, listCases, mergeIntoNotebook, readVisit, revision } from "../notebook/cases";
+import { deleteEverything, indexing, listCases, mergeIntoNotebook, readVisit } from "../notebook/cases";
 import { storageUse } from "../notebook/database";
 import { downloadBlob } from "../notebook/download";
 import { searchCases } from "../notebook/search";
@@ -24,24 +24,18 @@ import { Icon } from "./icons";
 import { Damaged } from "./Kept";
 import { PassphraseDialog } from "./record/ExportDialog";
 import { LongList } from "./record/LongList";
+import { useRead } from "./useRead";
 import { VerdictLine } from "./Verdict";
 
 /** A visit, read when its card is shown: the list itself holds no photograph. */
 function useVisit(id: string | undefined): Visit | null {
   const visit = useSignal<Visit | null>(null);
-  useEffect(() => {
-    let current = true;
-    if (id === undefined) visit.value = null;
-    else {
-      readVisit(id).then(
-        (found) => current && (visit.value = found),
-        () => undefined, // the card stands without; the lesion's page tells what is wrong
-      );
-    }
-    return () => {
-      current = false;
-    };
-  }, [id, revision.value]);
+  useRead(
+    async () => (id === undefined ? null : readVisit(id)),
+    (found) => (visit.value = found),
+    () => undefined, // the card stands without; the lesion's page tells what is wrong
+    [id],
+  );
   return visit.value;
 }
 
@@ -77,11 +71,13 @@ function CaseCard({ one }: { one: CaseBrief }) {
   );
 }
 
-function Storage({ count }: { count: number }) {
+function Storage() {
   const use = useSignal<{ used: number; quota: number } | null>(null);
-  useEffect(() => {
-    void storageUse().then((found) => (use.value = found));
-  }, [count, revision.value]);
+  useRead(
+    storageUse,
+    (found) => (use.value = found),
+    () => undefined,
+  );
   if (use.value === null) return null;
   return (
     <p class="small" data-testid="storage">
@@ -194,19 +190,18 @@ export function Notebook() {
   const damaged = useSignal(0);
   const confirming = useSignal(false);
   const input = useRef<HTMLInputElement>(null);
-  useEffect(() => {
-    Promise.all([listCases(), listPatients()]).then(
-      ([{ cases: found, damaged: left }, people]) => {
-        patients.value = new Map(people.map((one) => [one.id, one]));
-        cases.value = found;
-        damaged.value = left;
-      },
-      (error: unknown) => {
-        tellError(error);
-        cases.value = [];
-      },
-    );
-  }, [revision.value]);
+  useRead(
+    () => Promise.all([listCases(), listPatients()]),
+    ([{ cases: found, damaged: left }, people]) => {
+      patients.value = new Map(people.map((one) => [one.id, one]));
+      cases.value = found;
+      damaged.value = left;
+    },
+    (error) => {
+      tellError(error);
+      cases.value ??= []; // what is listed stays
+    },
+  );
 
   const exportAll = async (): Promise<void> => {
     try {
@@ -317,7 +312,7 @@ export function Notebook() {
       <LongList items={shown}>{(one) => <CaseCard key={one.id} one={one} />}</LongList>
       {all !== null && (
         <div class="page-end">
-          <Storage count={all.length} />
+          <Storage />
           {all.length > 0 && (
             <button
               type="button"

@@ -12,7 +12,7 @@ import { capture, model } from "../state/models";
 import { tellDone, tellError } from "../state/notices";
 import { operatingPoint } from "../state/operating";
 import { go } from "../state/route";
-import { type Answer, clearSession, concerns, followUp, photos, words } from "../state/session";
+import { type Answer, busy, clearSession, concerns, followUp, photos, words } from "../state/session";
 import { BodyMap } from "./BodyMap";
 import { Dialog } from "./Dialog";
 import { FormActions, NoteField, TextField } from "./fields";
@@ -60,16 +60,22 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
     [],
   );
   useEffect(() => {
+    let current = true;
     listCases().then(
       ({ cases }) => {
+        if (!current) return;
         known.value = cases;
         if (!cases.some(({ id }) => id === target.value)) target.value = NEW;
       },
       (error: unknown) => {
+        if (!current) return;
         tellError(error);
         onClose();
       },
     );
+    return () => {
+      current = false;
+    };
   }, []);
   const chosen = known.value.find((one) => one.id === target.value);
 
@@ -144,7 +150,7 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
         <p class="small">{t("savePrivate")}</p>
         <FormActions
           onClose={onClose}
-          disabled={saving.value || (target.value !== NEW && chosen === undefined)}
+          disabled={saving.value || busy.value || (target.value !== NEW && chosen === undefined)}
           testId="save-case"
         />
       </form>

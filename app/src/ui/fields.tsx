@@ -5,6 +5,9 @@ import type { RefObject } from "preact";
 import { t } from "../i18n";
 import { Icon } from "./icons";
 
+/** No day before it is taken: a year that is being typed begins with zeros. */
+const EARLIEST = "1900-01-01";
+
 interface TextProps {
   label: string;
   text: Signal<string>;
@@ -46,6 +49,67 @@ export function NoteField({ text, testId }: { text: Signal<string>; testId?: str
         maxLength={4000}
         value={text.value}
         onInput={(event) => (text.value = event.currentTarget.value)}
+        data-testid={testId}
+      />
+    </label>
+  );
+}
+
+interface KeptProps {
+  label: string;
+  onKeep: (value: string) => void;
+  testId?: string;
+}
+
+/**
+ * A text that is kept when the field is left.
+ *
+ * Kept fields hold their own text: a save that ends while one is being typed in draws the page anew.
+ */
+export function KeptText({
+  label,
+  text,
+  lines,
+  maxLength,
+  onKeep,
+  testId,
+}: KeptProps & { text: string; lines: number; maxLength: number }) {
+  const attributes = {
+    maxLength,
+    defaultValue: text,
+    onChange: (event: { currentTarget: { value: string } }) => onKeep(event.currentTarget.value),
+    "data-testid": testId,
+  };
+  return (
+    <label class="field">
+      <span>{label}</span>
+      {lines > 1 ? <textarea rows={lines} {...attributes} /> : <input type="text" {...attributes} />}
+    </label>
+  );
+}
+
+/** A day that is kept as soon as it is whole and allowed; any other gives way to the kept one when the field is left. */
+export function KeptDay({
+  label,
+  day,
+  required = false,
+  max,
+  onKeep,
+  testId,
+}: KeptProps & { day: string; required?: boolean; max?: string }) {
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <input
+        type="date"
+        required={required}
+        min={EARLIEST}
+        {...(max !== undefined && { max })}
+        defaultValue={day}
+        onChange={({ currentTarget: field }) => field.checkValidity() && onKeep(field.value)}
+        onBlur={({ currentTarget: field }) => {
+          if (!field.checkValidity()) field.value = day;
+        }}
         data-testid={testId}
       />
     </label>

@@ -28,7 +28,8 @@ export function useLiveHint(video: { current: HTMLVideoElement | null }): Signal
     let before: Float32Array | null = null;
     const look = (): void => {
       const source = video.current;
-      if (context === null || source === null || source.readyState < 2) return;
+      // Hidden while a photograph is looked at.
+      if (context === null || source === null || source.readyState < 2 || source.clientWidth === 0) return;
       const { x, y, width, height } = guideOf(source);
       context.drawImage(source, x, y, width, height, 0, 0, LOOK_SIDE, LOOK_SIDE);
       const { data } = context.getImageData(0, 0, LOOK_SIDE, LOOK_SIDE);

@@ -14,7 +14,7 @@ export class Engine {
   private next = 0;
   private readonly waiting = new Map<number, Waiting>();
 
-  call<Name extends CallName>(name: Name, request: Calls[Name]["request"]): Promise<Calls[Name]["response"]> {
+  async call<Name extends CallName>(name: Name, request: Calls[Name]["request"]): Promise<Calls[Name]["response"]> {
     const worker = (this.worker ??= this.create());
     const id = this.next++;
     return new Promise((resolve, reject) => {

@@ -64,28 +64,25 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
   const blinking = useSignal(false);
   const top = useRef<HTMLCanvasElement>(null);
   const bottom = useRef<HTMLCanvasElement>(null);
-  const pairKey = `${first.id} ${second.id}`;
+  const pairKey = [first, second].map(({ id, photos }) => `${id} ${photos[0]?.id ?? ""}`).join();
   useEffect(() => {
     let current = true;
     loaded.value = null;
     const [a, b] = [first.photos[0], second.photos[0]];
     if (a === undefined || b === undefined) return;
-    Promise.all([photoPixels(a.image), photoPixels(b.image)]).then(
-      ([fixed, moving]) => {
-        const steps = layOver({ ...fixed, hidden: lesionIn(a, fixed) }, { ...moving, hidden: lesionIn(b, moving) });
-        // For a few hundredths of a second at a time, so that the page can be used meanwhile.
-        const go = (): void => {
-          const end = performance.now() + SLICE_MS;
-          while (current) {
-            const step = steps.next();
-            if (step.done) return void (loaded.value = { fixed, moving, ...step.value });
-            if (performance.now() > end) return void setTimeout(go);
-          }
-        };
-        go();
-      },
-      (error: unknown) => tellError(error),
-    );
+    const run = async (): Promise<void> => {
+      const [fixed, moving] = await Promise.all([photoPixels(a.image), photoPixels(b.image)]);
+      const steps = layOver({ ...fixed, hidden: lesionIn(a, fixed) }, { ...moving, hidden: lesionIn(b, moving) });
+      // For a few hundredths of a second at a time, so that the page can be used meanwhile.
+      for (let end = performance.now() + SLICE_MS; current;) {
+        const step = steps.next();
+        if (step.done) return void (loaded.value = { fixed, moving, ...step.value });
+        if (performance.now() < end) continue;
+        await new Promise((resolve) => setTimeout(resolve));
+        end = performance.now() + SLICE_MS;
+      }
+    };
+    run().catch((error: unknown) => current && tellError(error));
     return () => {
       current = false;
     };

@@ -1,11 +1,10 @@
 /** What a clinician adds to a lesion: patient, diagnosis, histology, reminder; sizes over its dates; the report and FHIR. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { fhirRecord } from "../../fhir/record";
 import { dayText, siteName, t } from "../../i18n";
 import { change } from "../../measure/figures";
-import { type CaseWithVisits, revision } from "../../notebook/cases";
+import type { CaseWithVisits } from "../../notebook/cases";
 import { downloadBlob } from "../../notebook/download";
 import type { Visit } from "../../notebook/types";
 import { calendarFile } from "../../patients/calendar";
@@ -13,7 +12,9 @@ import { listPatients, saveClinical, saveMeasure } from "../../patients/store";
 import { type Clinical, type Measure, NO_CLINICAL, type Patient } from "../../patients/types";
 import { tellError } from "../../state/notices";
 import { routeHash } from "../../state/route";
+import { KeptDay, KeptText } from "../fields";
 import { Icon } from "../icons";
+import { useRead } from "../useRead";
 import { Curve } from "./Curve";
 import { sizesOver } from "./growth";
 import { MeasureFigures } from "./MeasureFigures";
@@ -40,12 +41,9 @@ export function reminderFile(one: CaseWithVisits, summary: string): Blob {
 
 function ClinicalForm({ one }: { one: CaseWithVisits }) {
   const patients = useSignal<Patient[]>([]);
-  useEffect(() => {
-    listPatients().then((found) => (patients.value = found), tellError);
-  }, [revision.value]);
+  useRead(listPatients, (found) => (patients.value = found), tellError);
   const clinical: Clinical = { ...NO_CLINICAL, ...one.clinical };
   const set = (changed: Partial<Clinical>): void => void attempt(() => saveClinical(one.id, changed));
-  // Fields keep their own text: a save that ends while one is being typed in draws the form anew.
   return (
     <div class="clinical no-print">
       <label class="field">
@@ -63,36 +61,29 @@ function ClinicalForm({ one }: { one: CaseWithVisits }) {
           ))}
         </select>
       </label>
-      <label class="field">
-        <span>{t("diagnosis")}</span>
-        <input
-          type="text"
-          maxLength={300}
-          defaultValue={clinical.diagnosis}
-          onChange={(event) => set({ diagnosis: event.currentTarget.value })}
-          data-testid="diagnosis"
-        />
-      </label>
-      <label class="field">
-        <span>{t("histology")}</span>
-        <input
-          type="text"
-          maxLength={1000}
-          defaultValue={clinical.histology}
-          onChange={(event) => set({ histology: event.currentTarget.value })}
-          data-testid="histology"
-        />
-      </label>
+      <KeptText
+        label={t("diagnosis")}
+        text={clinical.diagnosis}
+        lines={1}
+        maxLength={300}
+        onKeep={(diagnosis) => set({ diagnosis })}
+        testId="diagnosis"
+      />
+      <KeptText
+        label={t("histology")}
+        text={clinical.histology}
+        lines={1}
+        maxLength={1000}
+        onKeep={(histology) => set({ histology })}
+        testId="histology"
+      />
       <div class="outline-row">
-        <label class="field">
-          <span>{t("reminder")}</span>
-          <input
-            type="date"
-            defaultValue={clinical.reminder ?? ""}
-            onChange={(event) => set({ reminder: event.currentTarget.value || null })}
-            data-testid="reminder"
-          />
-        </label>
+        <KeptDay
+          label={t("reminder")}
+          day={clinical.reminder ?? ""}
+          onKeep={(day) => set({ reminder: day || null })}
+          testId="reminder"
+        />
         {clinical.reminder && (
           <button
             type="button"
@@ -127,7 +118,7 @@ function VisitMeasures({ visit }: { visit: Visit }) {
           {...visit.photos[index]}
           measure={visit.photos[index].measure ?? NO_MEASURE}
           onSave={(measure) =>
-            void attempt(() => saveMeasure(visit.id, index, measure)).then((kept) => {
+            void attempt(() => saveMeasure(visit, index, measure)).then((kept) => {
               if (kept) editing.value = null; // or the outline that was drawn would be lost
             })
           }

@@ -98,7 +98,7 @@ export function OutlineEditor({ image, width, height, measure, region, onSave, o
   const coin = useSignal<string>(COINS[0].id);
   const field = useSignal("20");
   const doubts = useSignal<Doubt[]>([]);
-  const working = useSignal(false);
+  const working = useSignal(measure.shapes.length === 0); // an outline is proposed at once
   const history = useSignal<{ shapes: Point[][]; place: Point[] | null; proposed: boolean }[]>([]);
   const svg = useRef<SVGSVGElement>(null);
   const url = useSignal("");
@@ -379,6 +379,7 @@ export function OutlineEditor({ image, width, height, measure, region, onSave, o
             <button
               type="button"
               class="button button-primary"
+              disabled={working.value}
               onClick={() => onSave(current, place.value)}
               data-testid="save-outline"
             >

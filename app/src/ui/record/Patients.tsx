@@ -1,10 +1,9 @@
 /** The patients on this device, with search, and with what is due. */
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
 import { dayText, t, today } from "../../i18n";
 import type { CaseBrief } from "../../notebook/brief";
-import { listCases, revision } from "../../notebook/cases";
+import { listCases } from "../../notebook/cases";
 import { downloadBlob } from "../../notebook/download";
 import { calendarFile } from "../../patients/calendar";
 import { matches, NO_FILTERS, type PatientSummary, searchPatients, summaries } from "../../patients/search";
@@ -14,6 +13,7 @@ import { tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
 import { SearchBox } from "../fields";
 import { Icon } from "../icons";
+import { useRead } from "../useRead";
 import { ExportDialog } from "./ExportDialog";
 import { skinTypeText } from "./numbers";
 import { PatientForm } from "./PatientForm";
@@ -46,18 +46,17 @@ export function Patients() {
   const adding = useSignal<Patient | null>(null);
   const exporting = useSignal(false);
   const isDue = useSignal(false);
-  useEffect(() => {
-    Promise.all([listPatients(), listCases()]).then(
-      ([people, lesions]) => {
-        patients.value = people;
-        cases.value = lesions.cases;
-      },
-      (error: unknown) => {
-        tellError(error);
-        patients.value = [];
-      },
-    );
-  }, [revision.value]);
+  useRead(
+    () => Promise.all([listPatients(), listCases()]),
+    ([people, lesions]) => {
+      patients.value = people;
+      cases.value = lesions.cases;
+    },
+    (error) => {
+      tellError(error);
+      patients.value ??= []; // what is listed stays
+    },
+  );
   const summary = summaries(cases.value);
   const due = cases.value.filter((one) => matches(one, { ...NO_FILTERS, dueBy: today() }));
   const withReminder = cases.value.filter((one) => one.clinical?.reminder);

@@ -8,7 +8,7 @@ import { changeVisit } from "../../notebook/cases";
 import { identity } from "../../notebook/record";
 import type { Visit, VisitPhoto } from "../../notebook/types";
 import { tellDone, tellError } from "../../state/notices";
-import { FileInput } from "../fields";
+import { FileInput, KeptDay, KeptText } from "../fields";
 import { Icon } from "../icons";
 import { later } from "../later";
 import { AnsweredBy, KeptPhoto } from "../VisitView";
@@ -68,36 +68,23 @@ export function PlainVisit({ visit }: { visit: Visit }) {
           </button>
         </div>
       </div>
-      {/* Fields keep their own text: a save that ends while one is being typed in draws the page anew. */}
       <div class="visit-words form">
-        <label class="field">
-          <span>{t("date")}</span>
-          <input
-            type="date"
-            required
-            max={today()}
-            defaultValue={visit.date}
-            onChange={(event) => {
-              const date = event.currentTarget.value;
-              if (event.currentTarget.checkValidity()) write(() => ({ date }));
-              else event.currentTarget.reportValidity();
-            }}
-            data-testid="plain-date"
-          />
-        </label>
-        <label class="field">
-          <span>{t("note")}</span>
-          <textarea
-            rows={3}
-            maxLength={4000}
-            defaultValue={visit.note}
-            onChange={(event) => {
-              const note = event.currentTarget.value;
-              write(() => ({ note }));
-            }}
-            data-testid="plain-note"
-          />
-        </label>
+        <KeptDay
+          label={t("date")}
+          day={visit.date}
+          required
+          max={today()}
+          onKeep={(date) => write(() => ({ date }))}
+          testId="plain-date"
+        />
+        <KeptText
+          label={t("note")}
+          text={visit.note}
+          lines={3}
+          maxLength={4000}
+          onKeep={(note) => write(() => ({ note }))}
+          testId="plain-note"
+        />
         <AnsweredBy visit={visit} />
       </div>
       {shooting.value && (

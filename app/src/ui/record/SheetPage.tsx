@@ -21,7 +21,7 @@ import { tellDone, tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
 import { BlobImage } from "../BlobImage";
 import { Confirm } from "../Dialog";
-import { FileInput } from "../fields";
+import { FileInput, KeptDay, KeptText } from "../fields";
 import { Icon } from "../icons";
 import { Kept } from "../Kept";
 import { Curve } from "./Curve";
@@ -267,19 +267,15 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
           </button>
         </div>
       </div>
-      {/* Fields keep their own text: a save that ends while one is being typed in draws the page anew. */}
       <div class="clinical">
-        <label class="field">
-          <span>{t("date")}</span>
-          <input
-            type="date"
-            required
-            max={today()}
-            defaultValue={sheet.date}
-            onChange={(event) => event.currentTarget.checkValidity() && save({ date: event.currentTarget.value })}
-            data-testid="sheet-date"
-          />
-        </label>
+        <KeptDay
+          label={t("date")}
+          day={sheet.date}
+          required
+          max={today()}
+          onKeep={(date) => save({ date })}
+          testId="sheet-date"
+        />
         <label class="field">
           <span>{t("diagnosis")}</span>
           <select
@@ -295,25 +291,22 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
             ))}
           </select>
         </label>
-        <label class="field">
-          <span>{t("treatment")}</span>
-          <textarea
-            rows={2}
-            maxLength={4000}
-            defaultValue={sheet.treatment}
-            onChange={(event) => save({ treatment: event.currentTarget.value })}
-            data-testid="treatment"
-          />
-        </label>
-        <label class="field">
-          <span>{t("note")}</span>
-          <textarea
-            rows={2}
-            maxLength={4000}
-            defaultValue={sheet.note}
-            onChange={(event) => save({ note: event.currentTarget.value })}
-          />
-        </label>
+        <KeptText
+          label={t("treatment")}
+          text={sheet.treatment}
+          lines={2}
+          maxLength={4000}
+          onKeep={(treatment) => save({ treatment })}
+          testId="treatment"
+        />
+        <KeptText
+          label={t("note")}
+          text={sheet.note}
+          lines={2}
+          maxLength={4000}
+          onKeep={(note) => save({ note })}
+          testId="sheet-note"
+        />
       </div>
       <section class="patient-section">
         <div class="section-head">

@@ -11,8 +11,8 @@ export default defineConfig({
   retries: process.env.CI ? 1 : 0, // a loaded machine; a test that needed it is listed as flaky
   reporter: [["list"]],
   // Nothing here is judged by its speed: on a machine that trains meanwhile a page takes a minute to come.
-  timeout: 400_000,
-  expect: { timeout: 60_000 },
+  timeout: 600_000,
+  expect: { timeout: 120_000 },
   use: {
     locale: "en-GB",
     viewport: { width: 1100, height: 800 },

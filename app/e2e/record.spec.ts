@@ -205,7 +205,7 @@ test("outline and size: proposed, corrected by finger, in square millimetres; ch
   // Laid over each other: the turn is found although the lesion has grown.
   await page.getByTestId("compare-button").click();
   const over = page.getByTestId("lay-over");
-  await expect(over).toHaveAttribute("data-found", "true", { timeout: 200_000 }); // a busy machine is slow, not wrong
+  await expect(over).toHaveAttribute("data-found", "true", { timeout: 300_000 }); // a busy machine is slow, not wrong
   expect(Math.abs(numberIn(/-?\d+°/.exec((await page.getByTestId("laid").textContent())!)![0]) - 12)).toBeLessThan(3);
   await page.getByTestId("swipe").fill("30");
   await expect(page.getByTestId("lay-top")).toHaveCSS("clip-path", "inset(0px 0px 0px 30%)");

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { fhirRecord } from "../src/fhir/record";
 import { DIAGNOSES } from "../src/hypo/diagnoses";
 import { shareOfRegion } from "../src/hypo/share";
-import { type RegionScore, vasi } from "../src/hypo/vasi";
+import { type RegionScore, vasi, withScore } from "../src/hypo/vasi";
 import { type CaseWithVisits, deleteEverything, listCases, readCase, mergeIntoNotebook } from "../src/notebook/cases";
 import { briefOf } from "../src/notebook/brief";
 import { mergeCase } from "../src/notebook/merge";
@@ -24,6 +24,7 @@ import {
   saveSheet,
 } from "../src/patients/store";
 import type { Measure, Patient, Sheet } from "../src/patients/types";
+import { areaCurve, patchArea, sizesOver, vasiCurve } from "../src/ui/record/growth";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { FIXTURES } from "./fixtures";
@@ -119,6 +120,54 @@ test("VASI by hand: hand units times residual depigmentation, face and neck apar
   expect(() => vasi([scores[0], { region: "trunk", handUnits: 99, depigmentation: 10 }])).toThrow(RangeError);
 });
 
+test("a region scored as free of patches counts, an emptied one does not, and no body has more than itself", () => {
+  const scores: RegionScore[] = [{ region: "trunk", handUnits: 60, depigmentation: 50 }];
+  const more = withScore(scores, "hands", { handUnits: 0 });
+  expect(more.map(({ region, handUnits }) => [region, handUnits])).toEqual([
+    ["hands", 0],
+    ["trunk", 60],
+  ]);
+  expect(withScore(more, "trunk", null)).toMatchObject([{ region: "hands" }]);
+  expect(withScore(scores, "feet", { handUnits: 41 })).toEqual(scores);
+  expect(() => vasi([...scores, ...scores])).toThrow(RangeError);
+  const sheet = (...given: RegionScore[]): Sheet => ({ ...SHEET, scores: given });
+  const cleared: RegionScore = { region: "hands", handUnits: 0, depigmentation: 100 };
+  expect(vasiCurve([sheet(...scores), sheet(cleared)]).map(({ value }) => value)).toEqual([30, 0]);
+  expect(vasiCurve([sheet(), sheet({ ...cleared, region: "faceNeck" })])).toEqual([]); // face and neck are no total
+});
+
+test("areas are compared only where each outline has its scale, and the dates show the same regions in the same light", () => {
+  const [trunk] = SHEET.pairs;
+  const { visible } = trunk;
+  const on = (date: string, ...pairs: Sheet["pairs"]): Sheet => ({ ...SHEET, date, pairs });
+  const halved = { ...visible!, measure: { ...visible!.measure, scale: { ...MEASURE.scale!, mmPerPixel: 0.025 } } };
+  const unscaled = { ...visible!, measure: { ...visible!.measure, scale: null } };
+  expect(patchArea(on("2024-01-01", trunk))!.value).toBeCloseTo(25, 6); // 100 x 100 pixels of 0.05 mm
+  expect(patchArea(on("2024-01-01", { ...trunk, visible: halved }))!.value).toBeCloseTo(6.25, 6);
+  expect(patchArea(on("2024-01-01", trunk, { ...trunk, id: "r2", visible: unscaled }))).toBeNull();
+  const days = (...sheets: Sheet[]) => areaCurve(sheets).map(({ day }) => day);
+  const feet = { ...trunk, id: "r3", region: "feet" as const };
+  const wood = {
+    ...trunk,
+    visible: null,
+    wood: { ...visible!, measure: { ...visible!.measure, target: "wood" as const } },
+  };
+  const [a, c] = [on("2024-01-01", trunk), on("2024-03-01", trunk)];
+  expect(days(a, on("2024-02-01", trunk, feet), c)).toEqual([a.date, c.date]);
+  expect(days(a, on("2024-02-01", wood), c)).toEqual([a.date, c.date]);
+  expect(days(a, on("2024-02-01", { ...trunk, visible: unscaled }), c)).toEqual([a.date, c.date]);
+});
+
+test("a lesion's size needs an outline with an area and a scale; a date without is no point of the curve", () => {
+  const at = (date: string, measure?: Measure) => ({
+    ...visitOf(date, date, JPEG, measure && { measure }),
+    caseId: "one",
+  });
+  const line = { ...MEASURE, shapes: [[SQUARE[0], SQUARE[1], SQUARE[0]]] };
+  const visits = [at("2024-01-01", MEASURE), at("2024-02-01"), at("2024-03-01", { ...MEASURE, scale: null })];
+  expect(sizesOver([...visits, at("2024-04-01", line)]).map(({ day }) => day)).toEqual(["2024-01-01"]);
+});
+
 test("per cent of a region counts a patch once, and only its part inside", () => {
   const box = (x: number, y: number, side: number) => [
     { x, y },
@@ -157,6 +206,12 @@ test("a reminder is one day in the calendar", () => {
   for (const line of text.split("\r\n")) expect(new TextEncoder().encode(line).length).toBeLessThanOrEqual(75);
   expect(text.replaceAll("\r\n ", "")).toContain("é".repeat(60));
   expect(text.replaceAll("\r\n", "")).not.toContain("\n");
+  const hostile = calendarFile([
+    { id: "a\r\nBEGIN:VALARM", day: "2024-02-29", summary: "one\rtwo\nمرحبا 🦋".repeat(9) },
+  ]);
+  expect(hostile).not.toMatch(/^BEGIN:VALARM/m);
+  expect(hostile.replaceAll("\r\n", "")).not.toMatch(/[\r\n]/);
+  expect(hostile).toContain("DTEND;VALUE=DATE:20240301");
 });
 
 test("a file under a passphrase comes back with it, and not without", async () => {
@@ -205,6 +260,32 @@ test("export and import carry patients, sheets, outlines and what the clinician 
   expect(await back.sheets[0].pairs[0].wood!.image.arrayBuffer()).toEqual(await JPEG.arrayBuffer());
   const wrong = (await file.text()).replace('"handUnits":2', '"handUnits":200');
   await expect(importNotebook(new Blob([wrong]))).rejects.toMatchObject({ key: "importInvalid" });
+  // What no form takes is refused with the field's name, and nothing of the file is imported.
+  const text = await file.text();
+  for (const [from, to, field] of [
+    ['"birthYear":1980', '"birthYear":3024', "patients.0.birthYear"],
+    ['"handUnits":3', '"handUnits":99', "sheets.0.scores"],
+    ['"mmPerPixel":0.05', '"mmPerPixel":0', "cases.0.visits.0.photos.0.measure.scale.mmPerPixel"],
+    ['"width":400', '"width":0', "cases.0.visits.0.photos.0.width"],
+    ['"reminder":"2024-09-01"', '"reminder":"2024-02-31"', "cases.0.clinical.reminder"],
+    ['"date":"2024-03-02"', '"date":"0024-03-02"', "cases.0.visits.0.date"],
+    ['"updated":"2024-03-02T10:00:00.000Z"', '"updated":"2024-03-02T10:00:00"', "cases.0.updated"],
+    ['"x":100', '"x":1e300', "cases.0.visits.0.photos.0.measure.shapes.0.0.x"],
+  ]) {
+    expect(text).toContain(from);
+    await expect(importNotebook(new Blob([text.replace(from, to)]))).rejects.toMatchObject({
+      key: "importInvalid",
+      params: { field },
+    });
+  }
+  // Instants of another zone are told apart by time, not by their text.
+  const zoned = text.replace('"updated":"2024-03-02T10:00:00.000Z"', '"updated":"2024-03-02T12:00:00+05:00"');
+  expect((await importNotebook(new Blob([zoned]))).cases[0].updated).toBe("2024-03-02T07:00:00.000Z");
+  // Long notes, words from right to left and signs beyond the first plane come back as they were.
+  const words = "شامة 🦋 \u202e\u0000".repeat(3000);
+  const noted = await importNotebook(await exportNotebook({ cases: [{ ...lesion("one"), note: words }] }));
+  expect(noted.cases[0].note).toBe(words);
+  expect(text).toContain("not a medical device");
   // A file of before patients were there.
   expect(await importNotebook(await exportNotebook({ cases: [] }))).toEqual({ cases: [], patients: [], sheets: [] });
 });
@@ -273,6 +354,15 @@ test("the FHIR record is the one that tests/app/test_fhir.py validates", async (
   expect(known.size).toBe(record.entry.length);
   const referred = JSON.stringify(record).matchAll(/"reference":"([^"]+)"/g);
   for (const [, reference] of referred) expect(known).toContain(reference);
+  // Nobody has verified these results, and each says what they are.
+  for (const { resource } of record.entry) {
+    if (!["Observation", "DiagnosticReport"].includes(resource.resourceType)) continue;
+    expect(resource["status"]).not.toBe("final");
+    expect(JSON.stringify(resource["note"])).toContain("not a medical device");
+  }
+  // A benign class leads, and the verdict stands before it.
+  const answer = record.entry.find(({ resource }) => JSON.stringify(resource).includes("model-answer"))!.resource;
+  expect(answer["valueString"]).toBe("Above the line for malignant classes");
   const kinds = new Set(record.entry.map(({ resource }) => resource.resourceType));
   for (const kind of [
     "Patient",

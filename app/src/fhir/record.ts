@@ -3,12 +3,15 @@
  * outlines, Observation for figures and for what a model said, DiagnosticReport.
  */
 
+import { RESEARCH } from "../core/research";
+import type { Verdict } from "../core/verdict";
 import { diagnosisName } from "../hypo/diagnoses";
 import { shareOfRegion } from "../hypo/share";
-import { vasi } from "../hypo/vasi";
+import { hasTotal, vasi } from "../hypo/vasi";
 import { areaMm2, diameterMm, figures } from "../measure/figures";
 import type { CaseWithVisits } from "../notebook/cases";
 import type { Visit, VisitPhoto } from "../notebook/types";
+import { visitVerdict } from "../notebook/verdict";
 import type { Measure, Patient, Sheet, SheetPhoto } from "../patients/types";
 import type { CodeableConcept, FhirBundle, Quantity, Reference, Resource } from "./types";
 
@@ -17,7 +20,13 @@ const DICOM = "http://dicom.nema.org/resources/ontology/DCM";
 const CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category";
 /** Codes of our own: figures for which no code of a public system is known to mean the same. */
 const LENTIGO = "urn:lentigo:code";
-const RESEARCH = "Research software, not a medical device: not a diagnosis.";
+/** Nobody has verified what this app writes, which "final" would claim. */
+const UNVERIFIED = { Observation: "preliminary", DiagnosticReport: "partial" } as const;
+const VERDICTS: { [Kind in Verdict["kind"]]: string } = {
+  above: "Above the line for malignant classes",
+  below: "Below the line for malignant classes, which does not rule out cancer",
+  unsure: "Can't tell",
+};
 
 export interface Exported {
   patient: Patient | null;
@@ -46,9 +55,11 @@ function uuid(identity: string): string {
 const uidOf = (id: string): string => `2.25.${BigInt(`0x${id.replaceAll("-", "")}`)}`;
 
 const refer = (id: string): Reference => ({ reference: `urn:uuid:${id}` });
+/** Codes have no spaces but single ones inside, and no text is empty; imported records may have others. */
+const coded = (code: string): string => code.trim().replace(/\s+/g, " ") || "none";
 const own = (code: string, text: string): CodeableConcept => ({
-  coding: [{ system: LENTIGO, code, display: text }],
-  text,
+  coding: [{ system: LENTIGO, code: coded(code), display: coded(text) }],
+  text: coded(text),
 });
 const rounded = (value: number): number => Number(value.toPrecision(4));
 const quantity = (value: number, unit: string, code = unit): Quantity => ({
@@ -76,7 +87,7 @@ class Record {
     this.resources.push({
       resourceType: "Patient",
       id,
-      identifier: [{ system: "urn:lentigo:patient", value: patient?.code || "unassigned" }],
+      identifier: [{ system: "urn:lentigo:patient", value: patient?.code.trim() || "unassigned" }],
       active: true,
       ...(patient?.birthYear ? { birthDate: String(patient.birthYear) } : {}),
     });
@@ -96,11 +107,12 @@ class Record {
     return this.add({
       resourceType: "Observation",
       id: uuid(`observation:${key}`),
-      status: "final",
+      status: UNVERIFIED.Observation,
       category: [{ coding: [{ system: CATEGORY, code: "imaging" }] }],
       code,
       subject: this.subject,
       effectiveDateTime: date,
+      note: [{ text: RESEARCH }],
       ...rest,
     });
   }
@@ -111,7 +123,7 @@ class Record {
       id: uuid(`structure:${key}`),
       active: true,
       includedStructure: [{ structure: place }],
-      ...(description ? { description } : {}),
+      ...(description.trim() ? { description } : {}),
       patient: this.subject,
     });
   }
@@ -211,16 +223,29 @@ async function visitReport(record: Record, one: CaseWithVisits, visit: Visit, st
     results.push(...measured(record, key, visit.date, photo, photograph, structure));
   }
   if (visit.model !== null && visit.classes.length > 0) {
+    const verdict = visitVerdict(visit);
+    const of = (code: string, text: string, value: number) => ({
+      code: own(code, text),
+      valueQuantity: quantity(value, "1"),
+    });
+    // Not beside a verdict that is none: they would read as one.
+    const line =
+      visit.malignant === null || visit.operatingPoint === null || visit.abstained
+        ? []
+        : [
+            of("malignant-classes", "Malignant classes together", visit.malignant),
+            of("malignant-line", "Line for malignant classes", visit.operatingPoint.threshold),
+          ];
     results.push(
       record.observe(`answer:${visit.id}`, own("model-answer", "Class probabilities of a neural network"), visit.date, {
         bodyStructure: structure,
         derivedFrom: photographs,
-        component: visit.classes.map((label, i) => ({
-          code: own(label.code, label.en),
-          valueQuantity: quantity(visit.probabilities[i], "1"),
-        })),
+        ...(verdict && { valueString: VERDICTS[verdict.kind] }),
+        component: [...line, ...visit.classes.map((label, i) => of(label.code, label.en, visit.probabilities[i]))],
         method: { text: `${visit.model.title}, version ${visit.model.version}, SHA-256 ${visit.model.digest}` },
-        note: [{ text: visit.abstained ? `${RESEARCH} The model could not tell on this photograph.` : RESEARCH }],
+        ...(visit.concerns?.length && {
+          note: [{ text: RESEARCH }, { text: `Reasons for concern that were stated: ${visit.concerns.join(", ")}.` }],
+        }),
       }),
     );
   }
@@ -237,17 +262,18 @@ function report(
   photographs: readonly Reference[],
   said: readonly (string | undefined)[],
 ): void {
-  const words = said.filter(Boolean).join("\n");
+  const words = said.filter((text) => text?.trim()).join("\n");
   record.add({
     resourceType: "DiagnosticReport",
     id: uuid(`report:${key}`),
-    status: "final",
+    status: UNVERIFIED.DiagnosticReport,
     code: own("report", title),
     subject: record.subject,
     effectiveDateTime: date,
     ...(results.length > 0 ? { result: results } : {}),
     ...(photographs.length > 0 ? { media: photographs.map((link) => ({ link })) } : {}),
     ...(words ? { conclusion: words } : {}),
+    note: [{ text: RESEARCH }],
   });
 }
 
@@ -258,7 +284,7 @@ async function sheetReport(record: Record, sheet: Sheet): Promise<void> {
     const score = vasi(sheet.scores);
     results.push(
       record.observe(`vasi:${sheet.id}`, own("vasi", "Vitiligo Area Scoring Index"), sheet.date, {
-        valueQuantity: quantity(score.total, "1"),
+        ...(hasTotal(sheet.scores) && { valueQuantity: quantity(score.total, "1") }),
         component: score.steps.map((step) => ({
           code: own(`vasi-${step.region}`, `${step.region}: hand units × residual depigmentation`),
           valueString: `${step.handUnits} × ${step.depigmentation} % = ${rounded(step.product)}`,

@@ -54,7 +54,18 @@ function borders(depigmentation: Depigmentation): [number, number] {
   return [(below + depigmentation) / 2, (depigmentation + above) / 2];
 }
 
-/** @throws RangeError: hand units outside 0 to 100, or together more than the body has */
+/** Whether scores are of different regions, with no more hand units together than a body has. */
+export function isScored(scores: readonly { region: string; handUnits: number }[]): boolean {
+  const sum = scores.reduce((total, { handUnits }) => total + handUnits, 0);
+  return sum <= 100 && new Set(scores.map(({ region }) => region)).size === scores.length;
+}
+
+/** Whether there is a total: face and neck alone give none. */
+export function hasTotal(scores: readonly RegionScore[]): boolean {
+  return scores.some(({ region }) => region !== "faceNeck");
+}
+
+/** @throws RangeError: hand units outside 0 to 100, or together more than the body has; a region scored twice */
 export function vasi(scores: readonly RegionScore[]): Vasi {
   const steps = scores.map((score): Step => {
     if (!(score.handUnits >= 0 && score.handUnits <= 100)) throw new RangeError("hand units must be 0 to 100");
@@ -66,9 +77,7 @@ export function vasi(scores: readonly RegionScore[]): Vasi {
       high: (score.handUnits * high) / 100,
     };
   });
-  if (scores.reduce((sum, { handUnits }) => sum + handUnits, 0) > 100) {
-    throw new RangeError("hand units must not exceed 100 together");
-  }
+  if (!isScored(scores)) throw new RangeError("hand units must not exceed 100 together, nor a region be scored twice");
   const sum = (key: "product" | "low" | "high", face: boolean): number =>
     steps.reduce((total, step) => total + ((step.region === "faceNeck") === face ? step[key] : 0), 0);
   const total = sum("product", false);
@@ -80,4 +89,18 @@ export function vasi(scores: readonly RegionScore[]): Vasi {
     faceNeck: sum("product", true),
     adultHand: total * HAND_OF_ADULT,
   };
+}
+
+/** The scores with one region's changed, or taken out; as they were where they would not be those of one body. */
+export function withScore(
+  scores: readonly RegionScore[],
+  region: ScoredRegion,
+  changed: Partial<RegionScore> | null,
+): RegionScore[] {
+  const known = new Map(scores.map((one) => [one.region, one]));
+  const { handUnits = 0, depigmentation = 100 } = known.get(region) ?? {};
+  if (changed === null) known.delete(region);
+  else known.set(region, { region, handUnits, depigmentation, ...changed });
+  const next = SCORED_REGIONS.flatMap((one) => known.get(one) ?? []);
+  return isScored(next) ? next : [...scores];
 }

@@ -2,9 +2,10 @@
 
 import * as v from "valibot";
 import { AppError } from "../core/errors";
+import { RESEARCH } from "../core/research";
 import { DOMAINS } from "../core/spec";
 import { CAPTURES, CONCERNS } from "../core/verdict";
-import { DEPIGMENTATION, SCORED_REGIONS } from "../hypo/vasi";
+import { DEPIGMENTATION, isScored, SCORED_REGIONS } from "../hypo/vasi";
 import type { Patient, Sheet, SheetPhoto } from "../patients/types";
 import type { CaseWithVisits } from "./cases";
 import type { Visit } from "./types";
@@ -17,7 +18,13 @@ const number = v.pipe(v.number(), v.finite());
 const share = v.pipe(number, v.minValue(0), v.maxValue(1));
 const identity = v.pipe(v.string(), v.minLength(1), v.maxLength(100));
 const text = v.pipe(v.string(), v.maxLength(100_000));
-const instant = v.pipe(v.string(), v.isoTimestamp());
+/** Written anew in UTC: versions are told apart by comparing these as text. */
+const instant = v.pipe(
+  v.string(),
+  v.isoTimestamp(),
+  v.check((text) => !Number.isNaN(Date.parse(text))),
+  v.transform((text) => new Date(text).toISOString()),
+);
 const image = v.pipe(v.string(), v.regex(/^data:image\/(jpeg|png|webp);base64,[A-Za-z0-9+/]+={0,2}$/));
 
 const site = v.object({ region: text, view: v.picklist(["front", "back"]), x: share, y: share });
@@ -28,8 +35,21 @@ const reason = v.object({
   threshold: v.exactOptional(number),
 });
 
-const day = v.pipe(v.string(), v.isoDate());
-const point = v.object({ x: number, y: number });
+/** Whether the calendar has the day, unlike 31 February. */
+function isDay(text: string): boolean {
+  const instant = Date.parse(`${text}T00:00:00Z`);
+  return !Number.isNaN(instant) && new Date(instant).toISOString().startsWith(text);
+}
+
+/** Forms take no day before 1900. */
+const day = v.pipe(
+  v.string(),
+  v.isoDate(),
+  v.check((text) => text >= "1900" && isDay(text)),
+);
+const pixels = v.pipe(number, v.minValue(1), v.maxValue(100_000));
+const coordinate = v.pipe(number, v.minValue(-100_000), v.maxValue(100_000));
+const point = v.object({ x: coordinate, y: coordinate });
 const shape = v.pipe(v.array(point), v.minLength(3), v.maxLength(20_000));
 
 const measure = v.object({
@@ -39,8 +59,8 @@ const measure = v.object({
   scale: v.nullable(
     v.object({
       source: v.picklist(["ruler", "coin", "field"]),
-      mmPerPixel: v.pipe(number, v.gtValue(0)),
-      relativeError: v.pipe(number, v.minValue(0)),
+      mmPerPixel: v.pipe(number, v.minValue(1e-6), v.maxValue(1000)),
+      relativeError: v.pipe(number, v.minValue(0), v.maxValue(10)),
     }),
   ),
 });
@@ -64,8 +84,8 @@ const conflict = v.object({
 const photo = v.object({
   id: v.exactOptional(identity),
   image,
-  width: number,
-  height: number,
+  width: pixels,
+  height: pixels,
   probabilities: v.array(share),
   reasons: v.array(reason),
   cam: v.nullable(v.object({ shape: v.tuple([number, number, number]), values: v.array(number) })),
@@ -75,7 +95,7 @@ const photo = v.object({
 const visit = v.pipe(
   v.object({
     id: identity,
-    date: v.pipe(v.string(), v.isoDate()),
+    date: day,
     note: text,
     photos: v.array(photo),
     classes: v.array(
@@ -111,14 +131,14 @@ const visit = v.pipe(
 const patient = v.object({
   id: identity,
   code: text,
-  birthYear: v.nullable(v.pipe(number, v.integer())),
+  birthYear: v.nullable(v.pipe(number, v.integer(), v.minValue(1850), v.maxValue(new Date().getFullYear()))),
   skinType: v.nullable(v.picklist([1, 2, 3, 4, 5, 6])),
   note: text,
   created: instant,
   updated: instant,
 });
 
-const sheetPhoto = v.nullable(v.object({ image, width: number, height: number, measure, region: v.nullable(shape) }));
+const sheetPhoto = v.nullable(v.object({ image, width: pixels, height: pixels, measure, region: v.nullable(shape) }));
 
 const sheet = v.object({
   id: identity,
@@ -127,12 +147,15 @@ const sheet = v.object({
   diagnosis: text,
   treatment: text,
   note: text,
-  scores: v.array(
-    v.object({
-      region: v.picklist(SCORED_REGIONS),
-      handUnits: v.pipe(number, v.minValue(0), v.maxValue(100)),
-      depigmentation: v.picklist(DEPIGMENTATION),
-    }),
+  scores: v.pipe(
+    v.array(
+      v.object({
+        region: v.picklist(SCORED_REGIONS),
+        handUnits: v.pipe(number, v.minValue(0), v.maxValue(100)),
+        depigmentation: v.picklist(DEPIGMENTATION),
+      }),
+    ),
+    v.check((scores) => isScored(scores)),
   ),
   pairs: v.array(v.object({ id: identity, region: v.picklist(SCORED_REGIONS), visible: sheetPhoto, wood: sheetPhoto })),
   created: instant,
@@ -174,7 +197,7 @@ export function exportCases(cases: readonly CaseWithVisits[]): Promise<Blob> {
 
 /** The notebook as the text of one file. Built piece by piece, so that no string holds every image at once. */
 export async function exportNotebook({ cases, patients = [], sheets = [] }: NotebookContent): Promise<Blob> {
-  const head = { kind: KIND, version: VERSION, exported: new Date().toISOString() };
+  const head = { kind: KIND, version: VERSION, notice: RESEARCH, exported: new Date().toISOString() };
   const pieces: BlobPart[] = [JSON.stringify(head).slice(0, -1), ',"cases":['];
   for (const [i, one] of cases.entries()) {
     const visits = await Promise.all(

@@ -2,6 +2,7 @@
 
 import * as v from "valibot";
 import { AppError } from "../core/errors";
+import { isScored } from "../hypo/vasi";
 
 const day = v.pipe(v.string(), v.isoDate());
 const record = { id: v.string(), created: v.string(), updated: v.string(), note: v.string() };
@@ -21,6 +22,7 @@ interface Answered {
 export function isConsistent({ classes: { length }, probabilities, photos }: Answered): boolean {
   return probabilities.length === length && photos.every((photo) => photo.probabilities.length === length);
 }
+
 const sheetPhoto = v.nullable(v.looseObject({ ...image, measure, region: v.nullable(points) }));
 
 const SHAPES = {
@@ -57,7 +59,10 @@ const SHAPES = {
     ...record,
     patientId: v.string(),
     date: day,
-    scores: v.array(v.looseObject({ region: v.string(), handUnits: v.number(), depigmentation: v.number() })),
+    scores: v.pipe(
+      v.array(v.looseObject({ region: v.string(), handUnits: v.number(), depigmentation: v.number() })),
+      v.check((scores) => isScored(scores)),
+    ),
     pairs: v.array(v.looseObject({ id: v.string(), region: v.string(), visible: sheetPhoto, wood: sheetPhoto })),
   }),
 };

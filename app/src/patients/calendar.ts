@@ -7,7 +7,7 @@ export interface Reminder {
   summary: string;
 }
 
-const escaped = (text: string): string => text.replace(/[\\;,]/g, "\\$&").replace(/\r?\n/g, "\\n");
+const escaped = (text: string): string => text.replace(/[\\;,]/g, "\\$&").replace(/\r\n?|\n/g, "\\n");
 
 /** Lines of at most 75 octets; the rest goes on after a space. Characters are not cut apart. */
 function folded(line: string): string {
@@ -38,7 +38,7 @@ export function calendarFile(reminders: readonly Reminder[], now = new Date()): 
   const stamp = `${now.toISOString().slice(0, 19).replaceAll(/[-:]/g, "")}Z`;
   const events = reminders.flatMap(({ id, day, summary }) => [
     "BEGIN:VEVENT",
-    `UID:${id}@lentigo`,
+    `UID:${id.replace(/[^\w.-]/g, "_")}@lentigo`, // identities come from imported files too
     `DTSTAMP:${stamp}`,
     `DTSTART;VALUE=DATE:${compact(day)}`,
     `DTEND;VALUE=DATE:${compact(nextDay(day))}`,

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { fhirRecord } from "../../fhir/record";
 import { diagnosisName } from "../../hypo/diagnoses";
 import { shareOfRegion } from "../../hypo/share";
-import { vasi } from "../../hypo/vasi";
+import { hasTotal, vasi } from "../../hypo/vasi";
 import { dayText, language, siteName, t, today } from "../../i18n";
 import type { CaseBrief } from "../../notebook/brief";
 import { listCases, readCases } from "../../notebook/cases";
@@ -19,9 +19,9 @@ import { Confirm } from "../Dialog";
 import { Icon } from "../icons";
 import { Damaged, Kept } from "../Kept";
 import { AllLesions } from "./AllLesions";
-import { Curve, type CurvePoint } from "./Curve";
+import { Curve } from "./Curve";
 import { ExportDialog } from "./ExportDialog";
-import { sizeOf } from "./growth";
+import { areaCurve, vasiCurve } from "./growth";
 import { LongList } from "./LongList";
 import { number, skinTypeText } from "./numbers";
 import { PatientForm } from "./PatientForm";
@@ -34,30 +34,8 @@ interface Loaded {
   damaged: number;
 }
 
-/** VASI over dates; the error reaches to the borders of the steps of depigmentation. */
-export function vasiCurve(sheets: readonly Sheet[]): CurvePoint[] {
-  return sheets.flatMap(({ date, scores }) => {
-    if (scores.length === 0) return [];
-    const { total, low, high } = vasi(scores);
-    return [{ day: date, value: total, error: (high - low) / 2 }];
-  });
-}
-
-/** Area of all patches with a scale, visible light first. */
-export function patchArea(sheet: Sheet): { value: number; error: number } | null {
-  const sizes = sheet.pairs.flatMap(({ visible, wood }) => {
-    const size = (visible && sizeOf(visible)) ?? (wood && sizeOf(wood));
-    return size ? [size.area] : [];
-  });
-  if (sizes.length === 0) return null;
-  return {
-    value: sizes.reduce((sum, { value }) => sum + value, 0),
-    error: Math.hypot(...sizes.map(({ error }) => error)),
-  };
-}
-
 function SheetCard({ sheet }: { sheet: Sheet }) {
-  const score = sheet.scores.length > 0 ? vasi(sheet.scores) : null;
+  const score = hasTotal(sheet.scores) ? vasi(sheet.scores) : null;
   const shares = sheet.pairs.flatMap(({ visible }) =>
     visible ? (shareOfRegion(visible.region, visible.measure.shapes) ?? []) : [],
   );
@@ -101,10 +79,6 @@ function View({ patient, lesions, sheets, damaged }: Loaded) {
       await saveSheet(sheet);
       go({ page: "sheet", id: sheet.id });
     });
-  const areas = sheets.flatMap((sheet) => {
-    const area = patchArea(sheet);
-    return area ? [{ day: sheet.date, ...area }] : [];
-  });
   return (
     <div class="page">
       <a class="back no-print" href={routeHash({ page: "patients" })}>
@@ -194,7 +168,7 @@ function View({ patient, lesions, sheets, damaged }: Loaded) {
         </ul>
         <div class="curves">
           <Curve id="vasi-curve" label="VASI" unit="" points={vasiCurve(sheets)} />
-          <Curve id="area-curve" label={t("areaTogether")} unit="mm²" points={areas} />
+          <Curve id="area-curve" label={t("areaTogether")} unit="mm²" points={areaCurve(sheets)} />
         </div>
       </section>
       {editing.value && (

@@ -7,10 +7,12 @@ import { shareOfRegion } from "../../hypo/share";
 import {
   DEPIGMENTATION,
   type Depigmentation,
+  hasTotal,
   type RegionScore,
   SCORED_REGIONS,
   type ScoredRegion,
   vasi,
+  withScore,
 } from "../../hypo/vasi";
 import { dayText, language, t, today } from "../../i18n";
 import type { TextKey } from "../../i18n/en";
@@ -25,10 +27,10 @@ import { FileInput, KeptDay, KeptText } from "../fields";
 import { Icon } from "../icons";
 import { Kept } from "../Kept";
 import { Curve } from "./Curve";
+import { vasiCurve } from "./growth";
 import { MeasureFigures } from "./MeasureFigures";
 import { number } from "./numbers";
 import { OutlineEditor } from "./OutlineEditor";
-import { vasiCurve } from "./PatientPage";
 import { sheetPhoto } from "./photos";
 
 export const REGION_NAMES: Record<ScoredRegion, TextKey> = {
@@ -131,19 +133,6 @@ function PhotoSlot({
   );
 }
 
-/** The scores with one region's changed; as they were where the hand units would pass 100, which the field says itself. */
-function withScore(scores: readonly RegionScore[], region: ScoredRegion, changed: Partial<RegionScore>): RegionScore[] {
-  const before = scores.find((one) => one.region === region) ?? {
-    region,
-    handUnits: 0,
-    depigmentation: 100 as Depigmentation,
-  };
-  const next = [...scores.filter((one) => one.region !== region), { ...before, ...changed }];
-  const kept = next.filter(({ handUnits }) => handUnits > 0);
-  if (kept.reduce((sum, { handUnits }) => sum + handUnits, 0) > 100) return [...scores];
-  return SCORED_REGIONS.flatMap((one) => kept.filter((score) => score.region === one));
-}
-
 function VasiTable({
   scores,
   onChange,
@@ -151,9 +140,10 @@ function VasiTable({
   scores: readonly RegionScore[];
   onChange: (change: (scores: readonly RegionScore[]) => RegionScore[]) => void;
 }) {
-  const set = (region: ScoredRegion, changed: Partial<RegionScore>): void =>
+  const set = (region: ScoredRegion, changed: Partial<RegionScore> | null): void =>
     onChange((before) => withScore(before, region, changed));
   const result = vasi(scores);
+  const units = scores.reduce((sum, { handUnits }) => sum + handUnits, 0);
   const range = `${number(result.low, 1)}–${number(result.high, 1)}`;
   return (
     <div class="vasi" data-testid="vasi">
@@ -176,14 +166,13 @@ function VasiTable({
                   <input
                     type="number"
                     min="0"
-                    max="100"
+                    max={number(100 - units + (step?.handUnits ?? 0))}
                     step="0.1"
                     aria-label={`${t(REGION_NAMES[region])}, ${t("handUnits")}`}
                     defaultValue={String(step?.handUnits ?? "")}
-                    onChange={(event) => {
-                      if (event.currentTarget.checkValidity())
-                        set(region, { handUnits: Number(event.currentTarget.value) });
-                      else event.currentTarget.reportValidity();
+                    onChange={({ currentTarget: field }) => {
+                      if (field.reportValidity())
+                        set(region, field.value === "" ? null : { handUnits: Number(field.value) });
                     }}
                     data-testid={`units-${region}`}
                   />
@@ -209,7 +198,7 @@ function VasiTable({
           })}
         </tbody>
       </table>
-      {scores.length > 0 && (
+      {hasTotal(scores) && (
         <>
           <p>
             <strong data-testid="vasi-total">{`VASI = ${result.steps

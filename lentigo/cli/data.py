@@ -179,8 +179,8 @@ def split(
     if as_json:
         print_json({"out": str(out), "protocol": protocol.value, "seed": seed, "counts": samples.counts().to_dict()})
     else:
-        say(repr(samples))
-        say(f"wrote {out}")
+        for line in (*samples.remarks(), repr(samples), f"wrote {out}"):
+            say(line)
 
 
 @app.command(epilog="[bold]Example[/bold]: lentigo data phantom phantoms --per-class 60")

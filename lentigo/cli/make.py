@@ -159,7 +159,7 @@ def train(
     folder = out or Path("runs") / chosen.name
     ready = check_run(chosen, data, folder, resume=resume)
     if ready is not None and is_first_process():
-        for line in ready.samples.reading.remarks() if ready.samples.reading is not None else ():
+        for line in ready.samples.remarks():
             say(line)
     if ready is not None and chosen.data.protocol in ("lesion", "patient") and not ready.samples.groups.known:
         say(f"warning: protocol {chosen.data.protocol}, but patients unknown: {LEAK}; {ASK}")
@@ -274,6 +274,8 @@ def evaluate(
 
 
 def _show(result: Evaluation) -> None:
+    for line in result.remarks:
+        say(line)
     print_table(("metric", "value", "95 % low", "95 % high"), result.headline, title=result.title)
     say(f"report: {result.index}")
 

@@ -143,6 +143,10 @@ class Samples:
         table.loc["total"] = table.sum(axis=0)
         return table.rename_axis(index="class", columns=None).astype(int)
 
+    def remarks(self) -> list[str]:
+        """What whoever goes on with the data has to know: the reader's notes, and what was left out."""
+        return [] if self.reading is None else self.reading.remarks()
+
     def subset(self, split: str) -> Samples:
         """The images of one split, in the same order.
 

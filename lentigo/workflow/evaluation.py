@@ -9,7 +9,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ class Evaluation:
         index: the report's ``index.html``.
         metrics: the content of ``metrics.json``.
         headline: rows (measure, value, low, high) of the main figures, as text.
+        remarks: what the reader of a bundle's data set noted and left out.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Evaluation:
     index: Path
     metrics: dict[str, Any]
     headline: list[tuple[str, str, str, str]]
+    remarks: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -233,7 +235,8 @@ def evaluate_bundle(
     report = write_report(
         table, folder / "report", title=title, calibration=Calibration.of(spec), prevalence=prevalence
     )
-    return _result(title, folder, report, _challenge(part.samples) if classes is None else None)
+    found = _result(title, folder, report, _challenge(part.samples) if classes is None else None)
+    return replace(found, remarks=tuple(samples.remarks()))
 
 
 def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:

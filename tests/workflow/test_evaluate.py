@@ -181,7 +181,7 @@ def test_lesions_by_a_pattern_and_missing_pictures(small: Path, visits: Path, tm
     assert not (tmp_path / "out").exists()
     result = evaluate(small, data=visits, group_by=r"^(\d)\d", missing="skip", out=tmp_path / "out", progress=False)
     assert "all 9 images" in result.title
-    assert result.remarks == ("left out: 1 (missing file), such as 10.png",)
+    assert result.remarks == ("left out: 1 (in the table, but the file is missing), such as 10.png",)
     table = read_predictions(tmp_path / "out" / "predictions" / "test.csv", codes=HAM10000.codes)
     assert table.images.tolist() == list("01234")
     assert table.metadata["pictures"].tolist() == [2, 1, 2, 2, 2]

@@ -35,6 +35,7 @@ test("a case is saved, found, compared, printed, exported, deleted and imported"
   await expect(page.getByTestId("print")).toBeHidden();
   await expect(page.getByRole("navigation")).toBeHidden();
   await expect(first).toBeVisible();
+  await expect(page.locator(".foot").getByText("not a medical device")).toBeVisible();
   expect((await page.pdf()).length).toBeGreaterThan(10_000);
   await page.emulateMedia({ media: "screen" });
   await page.evaluate(() => (window.print = () => document.body.setAttribute("data-printed", "")));

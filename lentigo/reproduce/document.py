@@ -42,10 +42,7 @@ _VALIDATION = (
     "Validation images, which also set each run's temperature and chose its epoch: the level is too good, and the"
     " calibration error more so. No test image was looked at."
 )
-_SCALED = (
-    "Training was shorter and on smaller images than in the recipe as printed: read the order of the rows, not their"
-    " level."
-)
+_SCALED = "Training was {how} than in the recipe as printed: read the order of the rows, not their level."
 
 
 def to_markdown(result: Data, figures: Sequence[str]) -> str:
@@ -89,7 +86,9 @@ def _facts(result: Data, rows: Sequence[Data]) -> list[str]:
         f"Seeds {', '.join(map(str, result['seeds']))}.": True,
         f"Budget `{budget['name']}`: {values}.": values,
         _VALIDATION: result["part"] == "validation",
-        _SCALED: budget["name"] != "paper",
+        _SCALED.format(how="shorter and on smaller images" if "epochs" in budget["values"] else "on smaller images"): (
+            budget["name"] != "paper"
+        ),
         "One seed: the spread between seeds is not in the intervals.": len(result["seeds"]) == 1,
         f"**Mixed starts**: {scratch} from scratch, the others from ImageNet; compare like with like.": (
             result["mixed_start"]

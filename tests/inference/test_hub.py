@@ -107,8 +107,9 @@ class Handler(BaseHTTPRequestHandler):
             found = self.files(repo, revision)
             if found:
                 siblings = [{"rfilename": name, "size": len(content)} for name, content in found[1].items()]
-                self.answer(200, {"id": repo, "modelId": repo, "sha": found[0], "siblings": siblings, "private": False})
+                # Before the answer is sent: whoever has it may already be asking for the files.
                 self.server.after_info()
+                self.answer(200, {"id": repo, "modelId": repo, "sha": found[0], "siblings": siblings, "private": False})
             return
         if "resolve" not in parts:
             self.answer(404, {"error": "not spoken here"})

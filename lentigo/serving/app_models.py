@@ -40,7 +40,7 @@ def overlay(static: Path, bundles: Sequence[Bundle]) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     for bundle in bundles:
         content = _read(bundle)
-        entry = _entry(content)
+        entry = _entry(bundle.spec, content)
         name = entry["name"]
         if packaged.get(name, {}).get("specDigest") == entry["specDigest"]:
             entries[name] = packaged[name]
@@ -68,20 +68,19 @@ def _read(bundle: Bundle) -> dict[str, bytes]:
     return {SPEC: text, **{name: bundle.read(name) for name in bundle.spec.files}}
 
 
-def _entry(content: Mapping[str, bytes]) -> dict[str, Any]:
+def _entry(spec: Spec, content: Mapping[str, bytes]) -> dict[str, Any]:
     """What the list holds of a bundle; see app/build/bundles.mjs."""
-    spec = json.loads(content[SPEC])
-    own = Spec.model_validate(spec)
+    labels = json.loads(content[SPEC])["classes"]  # as written: a name that is not there stays away
     return {
-        "name": own.name,
-        "title": own.title,
-        "version": own.version,
-        "domain": own.domain,
-        "weights": own.weights,
-        "classes": [{key: label[key] for key in ("en", "zh", "names") if key in label} for label in spec["classes"]],
+        "name": spec.name,
+        "title": spec.title,
+        "version": spec.version,
+        "domain": spec.domain,
+        "weights": spec.weights,
+        "classes": [{key: label[key] for key in ("en", "zh", "names") if key in label} for label in labels],
         "bytes": sum(len(data) for name, data in content.items() if name != SPEC),
         "specDigest": hashlib.sha256(content[SPEC]).hexdigest(),
-        "files": own.files,
+        "files": spec.files,
         "own": True,
     }
 

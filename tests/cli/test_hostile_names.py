@@ -139,51 +139,15 @@ def test_predictions(
     odd = os.fsdecode(b"\xff.png")
     shutil.copy("=1+10.png", odd)
     names = sorted(path.name for path in Path().iterdir())
-    code, out = run(
-        capsys,
-        "predict",
-        "--model",
-        bundle,
-        "--out",
-        tmp_path / "out.csv",
-        "--quiet",
-        "--embeddings",
-        tmp_path / "e.npz",
-        "--",
-        *names,
-    )
-    assert code == 0, out
-    assert len(cells(tmp_path / "out.csv")) == len(names) + 1
-    code, out = run(
-        capsys,
-        "predict",
-        "--model",
-        bundle,
-        "--quiet",
-        "--group-by",
-        r"^(..)",
-        "--out",
-        tmp_path / "by.csv",
-        "--",
-        *names,
-    )
-    assert code == 0, out
-    cells(tmp_path / "by.csv")
-    code, out = run(
-        capsys,
-        "predict",
-        "--model",
-        bundle,
-        "--quiet",
-        "--format",
-        "isic",
-        "--out",
-        tmp_path / "isic.csv",
-        "--",
-        *names,
-    )
-    assert code == 0, out
-    assert len(cells(tmp_path / "isic.csv")) == len(names) + 1
+
+    def rows(out: Path, *options: str | Path) -> list[list[str]]:
+        code, said = run(capsys, "predict", "--model", bundle, "--quiet", *options, "--out", out, "--", *names)
+        assert code == 0, said
+        return cells(out)
+
+    assert len(rows(tmp_path / "out.csv", "--embeddings", tmp_path / "e.npz")) == len(names) + 1
+    rows(tmp_path / "by.csv", "--group-by", r"^(..)")
+    assert len(rows(tmp_path / "isic.csv", "--format", "isic")) == len(names) + 1
 
 
 @pytest.mark.parametrize("command", [["info"], ["split", "--out", "s.csv"], ["audit"]])

@@ -329,6 +329,10 @@ const errors = {
     "This browser keeps no data for this site (a private window, or blocked site data). Checking works; the notebook needs an ordinary window.",
   storageFull:
     "The device has no space left for this. Export the notebook and delete old cases, or free space on the device.",
+  draftNoSpace:
+    "The device has no space left: these photographs are lost when the page is closed or loaded anew. Save them elsewhere, or free space on the device.",
+  draftUnkept:
+    "The browser keeps nothing here: these photographs are lost when the page is closed or loaded anew. Save them elsewhere.",
   storageFailed: "The notebook could not be written ({detail}). Try again; nothing was changed.",
   storageUnread: "The notebook could not be read ({detail}). Load the page again; nothing was changed.",
   recordDamaged:

@@ -325,6 +325,10 @@ export const es: Translation = {
       "Este navegador no guarda datos de este sitio (ventana privada o datos bloqueados). Examinar funciona; el cuaderno necesita una ventana normal.",
     storageFull:
       "No queda espacio en el dispositivo. Exporte el cuaderno y borre casos antiguos, o libere espacio en el dispositivo.",
+    draftNoSpace:
+      "No queda espacio en el dispositivo: estas fotografías se pierden al cerrar o volver a cargar la página. Guárdelas en otro lugar o libere espacio.",
+    draftUnkept:
+      "El navegador no guarda nada aquí: estas fotografías se pierden al cerrar o volver a cargar la página. Guárdelas en otro lugar.",
     storageFailed: "No se ha podido escribir el cuaderno ({detail}). Inténtelo de nuevo; no ha cambiado nada.",
     storageUnread: "No se ha podido leer el cuaderno ({detail}). Vuelva a cargar la página; no ha cambiado nada.",
     recordDamaged:

@@ -299,6 +299,8 @@ export const zh: Translation = {
 
     storageUnavailable: "此浏览器不为本站保存数据（无痕窗口，或已阻止网站数据）。可以检查照片，但记录需要普通窗口。",
     storageFull: "设备空间不足。请导出记录并删除旧病例，或释放设备空间。",
+    draftNoSpace: "设备空间不足：关闭或重新加载本页后，这些照片会丢失。请另行保存照片，或释放设备空间。",
+    draftUnkept: "浏览器在此不保存任何内容：关闭或重新加载本页后，这些照片会丢失。请另行保存照片。",
     storageFailed: "无法写入记录（{detail}）。请重试；没有任何改动。",
     storageUnread: "无法读取记录（{detail}）。请重新加载页面；没有任何改动。",
     recordDamaged: "这条记录已损坏，无法显示。它原样保留在此设备上；导入包含它的导出文件即可恢复。",

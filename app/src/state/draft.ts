@@ -2,13 +2,15 @@
  * The check under way is kept in the device's database, so that a reload, an update or a closed tab loses nothing.
  *
  * Each tab has a draft of its own. A tab holds a lock while it is open; a draft without one was left by a tab that was
- * closed, and the next tab takes it over.
+ * closed, and the next tab takes it over. A tab that was duplicated starts with the name of the other's draft, whose lock
+ * is held: it gets a draft of its own.
  */
 
 import { effect } from "@preact/signals";
-import { database, type Draft } from "../notebook/database";
+import { AppError, plainError } from "../core/errors";
+import { database, type Draft, storageError } from "../notebook/database";
 import { identity } from "../notebook/record";
-import { tellDone } from "./notices";
+import { tellDone, tellError } from "./notices";
 import { addPhotos, concerns, followUp, type Photo, photos, words } from "./session";
 
 const KEY = "lentigo.draft";
@@ -30,19 +32,34 @@ function keepOwnId(id: string): void {
   }
 }
 
-/** Hold the lock for as long as the page is open; pages served over plain HTTP have none. */
+/** Pages served over plain HTTP have no locks: there the other tabs are asked, and answer. */
+let tabs: BroadcastChannel | null = null;
+const ANSWERED_MS = 300;
+
+/** Say that this draft is in use, for as long as the page is open. */
 function hold(id: string): void {
   navigator.locks?.request(lockOf(id), () => new Promise(() => undefined)).catch(() => undefined);
+  const asked = tabs;
+  asked?.addEventListener("message", ({ data }) => data === "who" && asked.postMessage(id));
 }
 
-/** The newest draft of a tab that was closed. */
-async function orphan(drafts: readonly Draft[]): Promise<Draft | undefined> {
-  const held = new Set((await navigator.locks?.query())?.held?.map(({ name }) => name));
-  return drafts
-    .filter(({ id }) => !held.has(lockOf(id)))
-    .sort((a, b) => b.saved.localeCompare(a.saved))
-    .at(0);
+/** The drafts of the other tabs that are open. */
+async function heldElsewhere(): Promise<(id: string) => boolean> {
+  if (navigator.locks !== undefined) {
+    const held = new Set((await navigator.locks.query()).held?.map(({ name }) => name));
+    return (id) => held.has(lockOf(id));
+  }
+  const held = new Set<unknown>();
+  tabs = new BroadcastChannel("lentigo-drafts");
+  tabs.addEventListener("message", ({ data }) => held.add(data));
+  tabs.postMessage("who");
+  await new Promise((resolve) => setTimeout(resolve, ANSWERED_MS));
+  return (id) => held.has(id);
 }
+
+/** The newest of some drafts. */
+const newest = (drafts: readonly Draft[]): Draft | undefined =>
+  [...drafts].sort((a, b) => b.saved.localeCompare(a.saved)).at(0);
 
 let draftId = identity();
 let written = new Set<number>();
@@ -52,10 +69,11 @@ let writing: Promise<void> = Promise.resolve();
 export async function startDraft(): Promise<void> {
   try {
     const db = await database();
-    const drafts = await db.getAll("drafts");
+    const isHeld = await heldElsewhere();
+    const free = (await db.getAll("drafts")).filter(({ id }) => !isHeld(id));
     const own = ownId();
-    const draft = drafts.find(({ id }) => id === own) ?? (await orphan(drafts));
-    draftId = draft?.id ?? own ?? draftId;
+    const draft = free.find(({ id }) => id === own) ?? newest(free);
+    draftId = draft?.id ?? (own !== null && !isHeld(own) ? own : draftId);
     hold(draftId);
     keepOwnId(draftId);
     if (draft !== undefined) await restore(draft);
@@ -64,8 +82,18 @@ export async function startDraft(): Promise<void> {
   }
   effect(() => {
     const [now, rest] = [photos.value, { concerns: concerns.value, followUp: followUp.value, words: words.value }];
-    writing = writing.then(() => write(now, rest)).catch(() => undefined);
+    writing = writing.then(() => write(now, rest)).then(() => void (told = false), tell);
   });
+}
+
+let told = false;
+
+/** Say once that what is under way is not on the device, and why. */
+function tell(error: unknown): void {
+  if (told) return;
+  told = true;
+  const { key } = plainError(storageError(error));
+  tellError(new AppError(key === "storageFull" ? "draftNoSpace" : "draftUnkept"));
 }
 
 async function restore(draft: Draft): Promise<void> {

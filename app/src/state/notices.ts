@@ -26,11 +26,11 @@ export function dismiss(id: number): void {
   notices.value = notices.value.filter((notice) => notice.id !== id);
 }
 
-/** Whether two messages say the same, so that the newer one takes the place of the older. */
+/** Whether two messages say the same, so that the newer one takes the place of the older; not where that takes back something. */
 function same(a: Notice, b: Notice): boolean {
   if (a.kind === "error")
     return b.kind === "error" && a.subject === b.subject && JSON.stringify(a.error) === JSON.stringify(b.error);
-  return b.kind === "done" && a.text === b.text;
+  return b.kind === "done" && a.text === b.text && a.undo === undefined && b.undo === undefined;
 }
 
 function show(notice: Notice): void {
@@ -43,8 +43,10 @@ export function tellError(error: unknown, subject?: string): void {
   show({ id: next++, kind: "error", error: plain, ...(subject === undefined ? {} : { subject }) });
 }
 
-export function tellDone(text: TextKey, params: Record<string, string | number> = {}, undo?: () => void): void {
+/** @returns the message's identity, for `dismiss` */
+export function tellDone(text: TextKey, params: Record<string, string | number> = {}, undo?: () => void): number {
   const id = next++;
   show({ id, kind: "done", text, params, ...(undo && { undo }) });
   setTimeout(() => dismiss(id), undo ? UNDO_LASTS : LASTS);
+  return id;
 }

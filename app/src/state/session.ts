@@ -11,7 +11,7 @@ import type { Site } from "../notebook/types";
 import type { Analysis } from "../worker/protocol";
 import { engine } from "./engine";
 import { capture, captureUnknown, model, modelGone } from "./models";
-import { tellDone, tellError } from "./notices";
+import { dismiss, tellDone, tellError } from "./notices";
 import { operatingPoint } from "./operating";
 
 const MAX_PHOTOS = 12;
@@ -199,21 +199,27 @@ function dropPhoto(id: number): void {
   if (selectedId.value === id) selectedId.value = photos.value[0]?.id ?? null;
 }
 
+/** Messages whose undo brings back a photograph of the lesion under way: never into the check of another one. */
+let undoable: number[] = [];
+
 /** Remove a photograph; it can be brought back. */
 export function removePhoto(id: number): void {
   const place = photos.value.findIndex((photo) => photo.id === id);
   if (place < 0) return;
   const removed: Photo = { ...photos.value[place], analysis: null };
   dropPhoto(id);
-  tellDone("photoRemoved", {}, () => {
+  const told = tellDone("photoRemoved", {}, () => {
     photos.value = [...photos.value.slice(0, place), removed, ...photos.value.slice(place)];
     selectedId.value = id;
     void classifyWaiting();
   });
+  undoable.push(told);
 }
 
 /** Let go of everything, for the next lesion. */
 export function clearSession(): void {
+  undoable.forEach(dismiss);
+  undoable = [];
   for (const photo of photos.value) photo.analysis?.picture.close();
   photos.value = [];
   concerns.value = [];
@@ -228,7 +234,9 @@ export function startOver(): void {
   const [answered, followed, written] = [concerns.value, followUp.value, words.value];
   clearSession();
   tellDone("startedOver", {}, () => {
-    clearSession();
+    if (photos.value.length > 0)
+      startOver(); // so can what came in meanwhile
+    else clearSession();
     followUp.value = followed;
     concerns.value = answered;
     words.value = written;

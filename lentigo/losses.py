@@ -40,7 +40,7 @@ def class_weights(class_counts: Sequence[int], exponent: float) -> Tensor:
 
 
 def log_priors(class_counts: Sequence[int]) -> Tensor:
-    """Logarithm of each class's share of the training images, (K,) float32.
+    """Logarithm of each class's fraction of the training images, (K,) float32.
 
     Raises:
         RecipeError: a class has no image.
@@ -98,7 +98,7 @@ class CrossEntropy(Loss):
     Args:
         weights: (K,) weight of each class.
         drw_epoch: see :class:`Loss`.
-        label_smoothing: share of the target spread over all classes, 0 to 1.
+        label_smoothing: fraction of the target spread over all classes, 0 to 1.
         shift: (K,) added to the logits in training only: ``tau log prior`` for logit adjustment (Menon et al., ICLR
             2021, equation 10), whose plain argmax then aims at balanced accuracy. None for none.
     """
@@ -202,7 +202,7 @@ class Joint(Loss):
         weights: (K,) weight of each class.
         drw_epoch: see :class:`Loss`.
         class_counts: n_j, all positive.
-        alpha: share of the focal term, 0 to 1.
+        alpha: fraction of the focal term, 0 to 1.
         gamma: see :class:`Focal`.
         max_margin: see :class:`LDAM`.
         scale: see :class:`LDAM`.
@@ -257,7 +257,7 @@ def create_loss(
         weight_exponent: of :func:`class_weights`; 0 for none.
         label_smoothing: of cross-entropy only, 0 to 1.
         gamma: of focal and joint.
-        alpha: of joint: the share of the focal term.
+        alpha: of joint: the fraction of the focal term.
         max_margin: of LDAM and joint.
         scale: of LDAM and joint.
         drw_epoch: deferred re-weighting from this epoch on (it needs ``weight_exponent`` above 0).

@@ -73,7 +73,7 @@ class Audit:
         exact: sets of images with the same pixels.
         near: pairs of images that are nearly the same (exact duplicates left out).
         straddling: group -> the splits it is in, for groups in more than one.
-        shortcuts: cues and records that may go with the class; empty where they were not looked for.
+        shortcuts: artifacts and records that may go with the class; empty where they were not looked for.
     """
 
     samples: Samples
@@ -114,7 +114,7 @@ class Audit:
 
     @property
     def test_share(self) -> float:
-        """Share of the test images whose group is in training too, 0 to 1 (0 where there is no test split)."""
+        """Fraction of the test images whose group is in training too, 0 to 1 (0 where there is no test split)."""
         frame = self.samples.frame
         test = frame[frame["split"] == "test"]
         if test.empty:

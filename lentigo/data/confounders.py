@@ -1,4 +1,4 @@
-"""Confounders: cues estimated from the pixels, the table's columns, and the image's size.
+"""Confounders: artifacts estimated from the pixels, the table's columns, and the image's size.
 
 A network can learn whatever tells the classes apart in its training images, also what a new clinic's images will not
 have.
@@ -32,7 +32,7 @@ class Association:
     Attributes:
         v: Cramer's V, corrected for bias (Bergsma, Journal of the Korean Statistical Society, 2013), from 0 (none) to
             1.
-        p: share of permutations of the labels that give at least as much; at least 1 / (permutations + 1).
+        p: fraction of permutations of the labels that give at least as much; at least 1 / (permutations + 1).
     """
 
     v: float
@@ -51,10 +51,10 @@ class Factor:
     """One thing that may go with the class.
 
     Attributes:
-        name: a cue's or a column's name, or ``resolution``.
+        name: an artifact's or a column's name, or ``resolution``.
         estimated: guessed from the pixels (`lentigo.pixels.artifacts`), not recorded.
-        by_class: class -> value -> share of the class's images, 0 to 1. A cue has the value ``present`` only.
-        by_split: split -> value -> share of its images; empty without a split.
+        by_class: class -> value -> fraction of the class's images, 0 to 1. An artifact has the value ``present`` only.
+        by_split: split -> value -> fraction of its images; empty without a split.
         with_class: how far it goes with the class.
         with_split: how far it goes with the split; None without one.
     """
@@ -93,13 +93,13 @@ def find_confounders(
 
     Args:
         samples: the images.
-        scores: (N, cues) scores of `lentigo.pixels.artifacts.detect_artifacts`, a row of NaN for an image that could
-            not be read.
+        scores: (N, artifacts) scores of `lentigo.pixels.artifacts.detect_artifacts`; NaN for an image that could not be
+            read.
         sizes: (width, height) of each image; (0, 0) for one that could not be read.
         seed: of the permutations.
 
     Returns:
-        The cues first, then what is recorded, the strongest with the class first.
+        The artifacts first, then what is recorded, the strongest with the class first.
     """
     frame = samples.frame.reset_index(drop=True)
     values = {

@@ -36,7 +36,7 @@ def split_samples(
             with turned, mirrored and zoomed copies first, then images and copies are split at random, so that copies of
             one image lie on both sides. That leaks; it is how DS-ResNet50's paper seems to have measured, and for
             nothing else.
-        fractions: shares of training, validation and test; they sum to 1.
+        fractions: fractions of training, validation and test; they sum to 1.
         seed: the same seed gives the same split.
 
     Raises:
@@ -155,7 +155,7 @@ def _official(samples: Samples, shares: NDArray[np.float64], seed: int) -> Sampl
 def _spread_images(
     samples: Samples, rows: NDArray[np.intp], shares: NDArray[np.float64], seed: int
 ) -> NDArray[np.intp]:
-    """Part of each row, (len(rows),): per class a random order cut by the shares."""
+    """Part of each row, (len(rows),): per class a random order cut by the fractions."""
     rng = np.random.default_rng(seed)
     parts = np.zeros(len(rows), dtype=np.intp)
     used = np.flatnonzero(shares > 0)

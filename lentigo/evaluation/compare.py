@@ -357,7 +357,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
 
 
 def bootstrap_p(difference: FloatArray) -> float:
-    """Two-sided p of a bootstrapped difference: twice the share of resamples on the far side of zero.
+    """Two-sided p of a bootstrapped difference: twice the fraction of resamples on the far side of zero.
 
     Args:
         difference: (1 + R,), the difference on the data, then on each resample.

@@ -68,11 +68,11 @@ class Coverage:
 
     Attributes:
         aim: the coverage that was chosen.
-        overall: share of the images whose set holds the true class.
+        overall: fraction of the images whose set holds the true class.
         per_class: the same by class code; NaN where a class has no image.
         size: mean number of classes in a set.
-        single: share of the sets with one class.
-        empty: share of the sets without any.
+        single: fraction of the sets with one class.
+        empty: fraction of the sets without any.
         pooled: classes that share a quantile.
     """
 

@@ -38,12 +38,12 @@ class Subgroup:
         groups: number of lesions or patients.
         classes: number of classes among them; balanced accuracy is the mean over these only, so it compares poorly
             between subgroups with different classes.
-        accuracy: share that is right.
+        accuracy: fraction that is right.
         gap: accuracy here minus accuracy of everybody else.
         balanced_accuracy: mean recall over the classes that are there.
         malignant_auc: malignant against benign; NaN where a kind is absent.
-        sensitivity: share of the malignant images found at the operating threshold; NaN without one.
-        specificity: share of the benign images left alone at the operating threshold; NaN without one.
+        sensitivity: fraction of the malignant images found at the operating threshold; NaN without one.
+        specificity: fraction of the benign images left alone at the operating threshold; NaN without one.
     """
 
     attribute: str

@@ -86,7 +86,7 @@ def estimate(samples: FloatArray, *, proportion_of: int | None = None) -> Estima
 
     Args:
         samples: (1 + R,) the value on the data, then on each resample; NaN where a resample leaves it undefined.
-        proportion_of: for a share (accuracy, sensitivity, ...), the number of groups it is a share of. Where all
+        proportion_of: for a fraction (accuracy, sensitivity, ...), the number of groups it is a fraction of. Where all
             or none of them are right every resample agrees and the bootstrap would claim certainty; the exact
             binomial interval (Clopper and Pearson, 1934) over the groups is given instead.
 

@@ -19,7 +19,7 @@ from lentigo.bundle import Separation
 from lentigo.errors import DataError
 
 ACCEPTED = 0.95
-"""Share of the validation images that a threshold lets pass."""
+"""Fraction of the validation images that a threshold lets pass."""
 NEIGHBOURS = 10
 ARRAY_BYTES = 190_000
 """The most that the arrays of `Gaussians` may take as float16."""
@@ -214,7 +214,7 @@ CARRIED = "normalised Mahalanobis with rest"
 
 
 def threshold_at(scores: FloatArray, accepted: float = ACCEPTED) -> float:
-    """The smallest threshold that at least this share of the scores does not exceed.
+    """The smallest threshold that at least this fraction of the scores does not exceed.
 
     Raises:
         DataError: there are no scores.
@@ -230,7 +230,7 @@ def separate(inside: FloatArray, outside: FloatArray, *, accepted: float = ACCEP
     Args:
         inside: (N,) scores of images that should be accepted.
         outside: (M,) scores of images that should not.
-        accepted: share of ``inside`` that the threshold lets pass.
+        accepted: fraction of ``inside`` that the threshold lets pass.
     """
     ranks = rankdata(np.concatenate([inside, outside]))
     m, n = len(outside), len(inside)

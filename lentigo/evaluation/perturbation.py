@@ -41,9 +41,9 @@ class PerturbationResult:
             say what they are.
         malignant_after: the same, changed.
         malignant_difference: the second minus the first.
-        flipped: share of the images whose answer changes.
-        towards: class code -> share of the images whose answer changes to it.
-        away: class code -> share of the images whose answer was it and changes.
+        flipped: fraction of the images whose answer changes.
+        towards: class code -> fraction of the images whose answer changes to it.
+        away: class code -> fraction of the images whose answer was it and changes.
     """
 
     change: Perturbation

@@ -246,7 +246,7 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
 
 
 def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
-    """Error rate among the most confident share of the images.
+    """Error rate among the most confident fraction of the images.
 
     Args:
         probabilities: (N, K) float64.

@@ -125,7 +125,7 @@ def write_report(
         resamples: bootstrap resamples behind each interval.
         seed: seed of the bootstrap.
         gallery: how many wrong answers to show; 0 for none.
-        prevalence: share of malignant lesions that predictive values are stated for.
+        prevalence: fraction of malignant lesions that predictive values are stated for.
 
     Raises:
         DataError: no predictions there, or a file that is damaged.

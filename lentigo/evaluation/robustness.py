@@ -42,7 +42,7 @@ from lentigo.pixels.corruptions import CORRUPTIONS, Corruption
 
 ROBUSTNESS, OCCLUSION, SKIN, RECORD = "robustness.csv", "occlusion.csv", "skin.csv", "record.json"
 AREA = 0.2
-"""The share of an image that the occlusion check deletes."""
+"""The fraction of an image that the occlusion check deletes."""
 SCORES = ("score", "marked", "elsewhere", "least")
 
 FloatArray = npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ class Point:
 
     Attributes:
         strength: in the corruption's unit; its neutral value for the images as they are.
-        accuracy: share that is right.
+        accuracy: fraction that is right.
         balanced_accuracy: mean recall over the classes.
         change: balanced accuracy here minus that of the same images as they are, from the same resamples.
     """
@@ -119,7 +119,7 @@ class Occlusion:
         score: mean probability on the images as they are.
         drops: where was deleted (marked, elsewhere, least) -> mean loss of probability.
         more: elsewhere, least -> mean of (loss where marked minus loss there).
-        holds: elsewhere, least -> share of the images that lose more where the map marks.
+        holds: elsewhere, least -> fraction of the images that lose more where the map marks.
     """
 
     images: int

@@ -1,7 +1,7 @@
 """Selective classification and prediction sets: the report's section on abstention.
 
 Selective classification (Geifman and El-Yaniv, NeurIPS 2017): the images are put in order of a doubt, and only the
-least doubtful share is answered. Everything comes from the predictions on file.
+least doubtful fraction is answered. Everything comes from the predictions on file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lentigo.evaluation.metrics import Ranking, share
 from lentigo.evaluation.predictions import PredictionTable
 
 ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)
-"""Shares of the images, the least doubtful first, whose accuracy is told."""
+"""Fractions of the images, the least doubtful first, whose accuracy is told."""
 ATYPICALITY = "atypicality"
 """Column of the predictions with the graph's score, where a bundle with one made them."""
 
@@ -37,8 +37,8 @@ class Selective:
     Attributes:
         by: what the images are ordered by.
         aurc: area under the risk-coverage curve; lower is better.
-        accuracy: share answered -> accuracy among them.
-        answered: (U,) shares answered, ascending to 1, for the curve.
+        accuracy: fraction answered -> accuracy among them.
+        answered: (U,) fractions answered, ascending to 1, for the curve.
         risk: (U,) error rate among them.
     """
 
@@ -148,11 +148,11 @@ def selective_section(
 
 
 def selective_plot(curves: Sequence[Selective]) -> Figure:
-    """Accuracy among the images answered, against the share that is answered."""
+    """Accuracy among the images answered, against the fraction that is answered."""
     with mpl.rc_context(plots._STYLE):
         figure, axes = plots._figure()
         for k, one in enumerate(curves):
-            shown = one.answered >= 0.05  # of fewer images the share that is right jumps about
+            shown = one.answered >= 0.05  # of fewer images the fraction that is right jumps about
             axes.plot(100 * one.answered[shown], 100 * (1 - one.risk[shown]), label=f"by {one.by}", **plots._line(k))
         axes.set(
             xlabel="answered, the least doubtful first, %",

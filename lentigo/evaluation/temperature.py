@@ -1,4 +1,4 @@
-"""Calibration: temperature scaling and how far stated confidence is from the share that is right.
+"""Calibration: temperature scaling and how far stated confidence is from the fraction that is right.
 
 Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017.
 """
@@ -94,7 +94,7 @@ class Reliability:
         edges: (B + 1,) bin edges over 0 to 1.
         counts: (B,) images a bin.
         confidence: (B,) mean top probability; NaN in an empty bin.
-        accuracy: (B,) share that is right; NaN in an empty bin.
+        accuracy: (B,) fraction that is right; NaN in an empty bin.
         ece: expected calibration error, ``sum_b n_b / N * |accuracy_b - confidence_b|``, 0 to 1.
     """
 

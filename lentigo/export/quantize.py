@@ -32,8 +32,8 @@ Weights = Literal["fp32", "fp16", "int8"]
 MAX_DROP = 0.005
 """Balanced accuracy (a fraction) that a smaller variant may lose on validation: half a point."""
 
-# Mean squared change of the logits, as a share of their variance over images, that the quantised convolutions may cause
-# together.
+# Mean squared change of the logits, as a fraction of their variance over images, that the quantised convolutions may
+# cause together.
 _ERROR_BUDGET = 0.002
 # Where logits hardly vary, a change of less than this (1e-4 squared) is nothing.
 _SMALLEST_VARIANCE = 1e-8
@@ -155,7 +155,7 @@ def _logits(content: bytes, batches: Sequence[FloatArray]) -> FloatArray:
 
 
 def _error(found: FloatArray, expected: FloatArray) -> float:
-    """Mean squared difference as a share of the variance over images; infinite where an answer is not finite."""
+    """Mean squared difference as a fraction of the variance over images; infinite where an answer is not finite."""
     error = float(np.mean((found - expected) ** 2)) / max(float(expected.var(axis=0).mean()), _SMALLEST_VARIANCE)
     return error if np.isfinite(error) else float("inf")
 

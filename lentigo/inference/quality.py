@@ -46,7 +46,7 @@ class Quality:
 
     Attributes:
         brightness: mean luma, 0 to 255.
-        burnt: share of pixels that are burnt out (luma 250 and above).
+        burnt: fraction of pixels that are overexposed (luma 250 and above).
         structure: how much a 14 x 14 grid of block means varies in luma and colour, levels of 255: low where nothing
             stands out.
         sharpness: variance of the luma's Laplacian (Pech-Pacheco et al., ICPR 2000): low where nothing is sharp.

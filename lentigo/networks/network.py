@@ -54,7 +54,7 @@ class PooledHead(nn.Module):
         classes: K, the number of outputs.
         hidden: width of the hidden layer; None for a single linear layer.
         activation: after the hidden layer (element by element); ignored without one.
-        dropout: share of the embedding dropped in training, 0 to 1.
+        dropout: fraction of the embedding dropped in training, 0 to 1.
         norm: after the hidden layer, before the activation; ignored without a hidden layer.
         bias: whether the hidden layer has one.
     """
@@ -122,7 +122,7 @@ class Network(nn.Module, ABC):
 
     @property
     def loaded_share(self) -> float:
-        """Share of the backbone's known parameters that were loaded: 0 from scratch, 1 with pretrained weights."""
+        """Fraction of the backbone's known parameters that were loaded: 0 from scratch, 1 with pretrained weights."""
         return self.load_report.share if self.load_report else 0.0
 
     @abstractmethod

@@ -1,7 +1,7 @@
 """Estimate artifacts that a network may learn instead of the lesion: dark corners, ruler, ink, hair.
 
-Each cue has a score and a threshold, set by looking at HAM10000 in squares of 224 pixels. They are estimates: good for
-comparing shares between classes and splits, not for sorting single images. numpy, scipy and Pillow only.
+Each artifact has a score and a threshold, set by looking at HAM10000 in squares of 224 pixels. They are estimates: good
+for comparing rates between classes and splits, not for sorting single images. numpy, scipy and Pillow only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Artifact:
-    """One cue.
+    """One artifact.
 
     Attributes:
         name: its short name, as it stands in files.
@@ -63,13 +63,13 @@ _INK_COLOUR, _INK_DARKER, _INK_YELLOW = (14.0, 6.0, 2.0)
 
 
 def detect_artifacts(pixels: NDArray[np.uint8]) -> dict[str, float]:
-    """Score each cue.
+    """Score each artifact.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
 
     Returns:
-        Name -> score; a cue is taken to be there from ``ARTIFACTS[name].threshold`` on.
+        Name -> score; an artifact is taken to be there from ``ARTIFACTS[name].threshold`` on.
     """
     square = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     lesion = segment_lesion(square)

@@ -1,9 +1,9 @@
 """What a dermatoscope and a clinic leave in a picture beside the lesion, drawn: dark corners, a ruler, pen marks.
 
-A network may learn such cues in the place of the lesion: pen marks raise the melanoma score of a convolutional network
-(Winkler et al., JAMA Dermatology 2019), and so do dark corners in some (Sies et al., Journal of Clinical Medicine
-2021). Drawn at random on training images they stop telling one class from another; drawn on test images they show how
-much a network goes by them. numpy and Pillow only.
+A network may learn such artifacts in the place of the lesion: pen marks raise the melanoma score of a convolutional
+network (Winkler et al., JAMA Dermatology 2019), and so do dark corners in some (Sies et al., Journal of Clinical
+Medicine 2021). Drawn at random on training images they stop telling one class from another; drawn on test images they
+show how much a network goes by them. numpy and Pillow only.
 """
 
 from __future__ import annotations
@@ -110,6 +110,6 @@ def draw_artifacts(pixels: Pixels, seed: int) -> Pixels:
 
 
 def _cover(pixels: Pixels, share: Map, tone: NDArray[np.float32]) -> Pixels:
-    """Blend a colour (3,), 0 to 1, over an image by its share (S, S)."""
+    """Blend a colour (3,), 0 to 1, over an image by its opacity (S, S)."""
     mixed = pixels + share[..., None] * (tone * np.float32(255) - pixels)
     return (np.clip(mixed, 0, 255) + 0.5).astype(np.uint8)

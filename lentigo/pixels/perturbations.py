@@ -1,4 +1,4 @@
-"""Hide the lesion or its surroundings, or add a cue: what a network's answers depend on.
+"""Hide the lesion or its surroundings, or add an artifact: what a network's answers depend on.
 
 After Bissoto et al., *(De)Constructing bias on skin lesion datasets* (CVPR workshops, 2019), where networks kept much
 of their score on images without the lesion. numpy, scipy and Pillow only.
@@ -30,9 +30,9 @@ class Perturbation:
     """One change of a picture.
 
     Attributes:
-        name: its short name, as it stands in files; a cue's name where one is added.
+        name: its short name, as it stands in files; an artifact's name where one is added.
         title: what is done.
-        adds: whether a cue is added; else something is hidden, and the lesion's place must be known.
+        adds: whether an artifact is added; else something is hidden, and the lesion's place must be known.
     """
 
     name: str
@@ -63,8 +63,8 @@ _PAINT: dict[str, Callable[[Pixels, int], Pixels]] = {
 def perturb(pixels: Pixels, seed: int) -> dict[str, Pixels]:
     """Every change that can be made to a picture.
 
-    The lesion and its surroundings are hidden only where the lesion's estimated place passes its checks, and a cue is
-    added only where it was not found.
+    The lesion and its surroundings are hidden only where the lesion's estimated place passes its checks. An artifact
+    is added only where it was not found.
 
     Args:
         pixels: (S, S, 3) uint8 RGB; not changed.

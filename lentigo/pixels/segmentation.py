@@ -22,7 +22,7 @@ _DARK = 45  # a pixel whose brightest channel is below this may belong to the bl
 _BRIGHTER = 0.25  # how much brighter-than-skin counts: the middle of a round field is brighter than its edge
 _SPREAD = 0.7  # of the Gaussian weight of the middle, in half sides
 SMALLEST, LARGEST = 0.005, 0.6
-"""Share of the image that a lesion may cover."""
+"""Fraction of the image that a lesion may cover."""
 _CONTRAST = 8.0  # least difference between lesion and skin, CIELAB units
 _EDGE = 0.25  # most of the image's border that a lesion may touch
 

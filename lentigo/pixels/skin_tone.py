@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BORDER = 0.1
-"""Width of the band along the edges that is looked at, as a share of the side."""
+"""Width of the band along the edges that is looked at, as a fraction of the side."""
 _DARKEST = 25.0  # L*: below lie the black corners of a dermatoscope's round field, and hair
 _LEAST = 0.05  # of the band must be skin
 _CONTRAST = 8.0  # L*: less than this between the two halves of a threshold is one even skin

@@ -43,8 +43,8 @@ class Canvas:
             paler than skin.
         blood: absorbance of vessels and redness; may fall below 0: blanched.
         deep: absorbance of pigment in the dermis, blue-grey.
-        white: share covered by white, 0 to 1.
-        keratin: share covered by yellow keratin, 0 to 1.
+        white: fraction covered by white, 0 to 1.
+        keratin: fraction covered by yellow keratin, 0 to 1.
     """
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
@@ -107,7 +107,7 @@ class Canvas:
 
         Args:
             spacing: distance of the holes; the canvas is 2 wide.
-            warp: displacement of the holes as a share of the spacing; above 0.5 it looks irregular.
+            warp: displacement of the holes as a fraction of the spacing; above 0.5 it looks irregular.
         """
         angle = self.uniform(0, TAU)
         bump = 0.4 / spacing

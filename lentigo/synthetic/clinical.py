@@ -13,7 +13,7 @@ from lentigo.synthetic.canvas import TAU, Canvas, Map, smoothstep
 
 
 def _pale(c: Canvas, cover: Map, share: float) -> None:
-    """Take this share of the pigment away where ``cover`` is 1."""
+    """Take this fraction of the pigment away where ``cover`` is 1."""
     c.melanin *= 1 - np.float32(share) * np.clip(cover, 0, 1)
 
 

@@ -116,7 +116,7 @@ def colour_matrices(recipe: ColourRecipe, draws: Draws) -> tuple[Tensor, Tensor]
         draws: of the streams ``COLOUR`` and ``CAST``.
 
     Returns:
-        ``matrix`` (N, 3, 3) and ``grey`` (N, 3), the share of the mean grey that is added to each channel.
+        ``matrix`` (N, 3, 3) and ``grey`` (N, 3), the fraction of the mean grey that is added to each channel.
     """
     colour = draws.table(Stream.COLOUR, COLOUR_COLUMNS)
     brightness = _between(colour[:, BRIGHTNESS], 1 - recipe.brightness, 1 + recipe.brightness)

@@ -41,7 +41,7 @@ class Mix:
 
     Attributes:
         share: of each image's own pixels, and so of its own target in the loss, 0 to 1.
-        box: top, bottom, left, right of what is pasted, as shares of the side; None blends whole images.
+        box: top, bottom, left, right of what is pasted, as fractions of the side; None blends whole images.
     """
 
     share: float
@@ -90,10 +90,10 @@ def mixup_share(alpha: float, generator: np.random.Generator) -> float:
 def cutmix(alpha: float, generator: np.random.Generator, size: int) -> Mix:
     """A box as wide and as high as the image times ``sqrt(1 - share)``, about a place anywhere (Yun et al., ICCV 2019).
 
-    What lies beyond the edge is cut off, and the share is that of the pixels that stay.
+    What lies beyond the edge is cut off, and the fraction is that of the pixels that stay.
 
     Args:
-        alpha: parameter of the Beta distribution of the share.
+        alpha: parameter of the Beta distribution of the fraction.
         generator: of the three draws.
         size: side of the images in pixels.
     """

@@ -78,7 +78,7 @@ def evaluate(
         stress: also classify degraded images and images with parts deleted, for the report's robustness section; a run
             needs its bundle for that.
         limit: no more images than this for ``stress``, drawn at random.
-        prevalence: share of malignant lesions that the report states predictive values for.
+        prevalence: fraction of malignant lesions that the report states predictive values for.
         group_by: for a bundle, a column or a pattern on file names that tells the lesion, to evaluate lesions instead
             of pictures.
         missing: for a bundle, rows of a table whose image is not there: ``error`` or ``skip``.

@@ -93,11 +93,12 @@ class Study:
 
     Attributes:
         separations: score -> set -> how well it tells that set from the validation images.
-        accepted: score -> share of the test images that its threshold lets pass; chosen on validation, so about 95 %.
-        chosen: the score with the lowest mean share let pass.
-        answered: set -> (images, share answered by all rules of the bundle).
-        reasons: set -> reason -> share of the images.
-        hints: set -> hint -> share of the images.
+        accepted: score -> fraction of the test images that its threshold lets pass; it is chosen on validation, so
+            about 95 %.
+        chosen: the score with the lowest mean fraction let pass.
+        answered: set -> (images, fraction answered by all rules of the bundle).
+        reasons: set -> reason -> fraction of the images.
+        hints: set -> hint -> fraction of the images.
         coverage: of the prediction sets on the test images; None for a bundle without.
         scores: set -> (N,) of the carried score, for the figure.
         threshold: of the carried score.
@@ -181,7 +182,7 @@ class Study:
         return "\n".join(lines) + "\n"
 
     def figure(self) -> Figure:
-        """Share let pass by score and set, and the carried score's spread over the sets."""
+        """Fraction let pass by score and set, and the carried score's spread over the sets."""
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         sets = list(next(iter(self.separations.values())))

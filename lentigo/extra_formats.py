@@ -19,6 +19,8 @@ from lentigo.errors import DataError, ImageCostError, ImageError
 EXTRA_FORMATS = ("HEIC", "DICOM")
 _SUFFIXES = {".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC", ".dcm": "DICOM", ".dicom": "DICOM"}
 _NEEDS = {"HEIC": ("pi_heif", "heic"), "DICOM": ("pydicom", "dicom")}
+_RUN_LENGTHS = "lentigo"
+"""What `lentigo.dicom_rle` is called among the plug-ins of pydicom."""
 _PHOTOMETRIC = ("MONOCHROME1", "MONOCHROME2", "RGB", "PALETTE COLOR", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
 
 
@@ -51,6 +53,11 @@ def require(kind: str) -> None:
     if find_spec(module) is None:
         raise ImageError(f"a {kind} file; to read it: pip install 'lentigo[{extra}]', or save it as JPEG or PNG")
     import_module(module if kind == "HEIC" else "pydicom.pixels.processing")
+    if kind == "DICOM":
+        from pydicom.pixels.decoders.base import RLELosslessDecoder
+
+        if _RUN_LENGTHS not in RLELosslessDecoder.available_plugins:
+            RLELosslessDecoder.add_plugin(_RUN_LENGTHS, ("lentigo.dicom_rle", "decode_frame"))
 
 
 def open_extra(file: BinaryIO, kind: str, max_pixels: int) -> Image.Image:
@@ -101,6 +108,7 @@ def _open_dicom(file: BinaryIO, max_pixels: int) -> Image.Image:
     import pydicom
     from pydicom.pixels.processing import apply_color_lut
     from pydicom.pixels.utils import pixel_array
+    from pydicom.uid import RLELossless
 
     try:
         header = pydicom.dcmread(file, stop_before_pixels=True)
@@ -118,7 +126,9 @@ def _open_dicom(file: BinaryIO, max_pixels: int) -> Image.Image:
     try:
         file.seek(0)
         data = pydicom.dcmread(file)
-        pixels = pixel_array(data, index=0, raw=False)  # YBR becomes RGB; of several frames the first
+        plugin = _RUN_LENGTHS if data.file_meta.TransferSyntaxUID == RLELossless else ""
+        # YBR becomes RGB; of several frames the first.
+        pixels = pixel_array(data, index=0, raw=False, decoding_plugin=plugin)
         if photometric == "PALETTE COLOR":
             pixels, photometric = apply_color_lut(pixels, data), "RGB"
             return Image.fromarray(_eight_bits(pixels, 16 if pixels.dtype.itemsize == 2 else 8))

@@ -30,10 +30,10 @@ MAX_SCANNED = 1_000_000_000
 MAX_SEGMENTS = 2_000
 """Metadata segments, chunks, blocks and frames of a file."""
 MAX_PARSED_SEGMENTS = 32
-"""EXIF segments, and Photoshop blocks and quantisation tables, of a JPEG: Pillow joins and parses them in interpreted
-loops."""
+"""EXIF and MPF segments, and Photoshop blocks and quantisation tables, of a JPEG: Pillow and `check_exif` go through
+them in interpreted loops."""
 MAX_PROFILES = 4
-"""Colour profiles of a PNG; Pillow unpacks each, up to 1 MiB."""
+"""Colour profiles and EXIF blocks of a PNG or WebP; Pillow unpacks each profile, up to 1 MiB."""
 MAX_STRIPS = 32_768
 """Strips or tiles of a TIFF."""
 MAX_TAGS = 1_024
@@ -52,11 +52,15 @@ SMALL = 4_194_304
 """Pixels of padding that any image may have: tiles are seldom larger than 2048 x 2048."""
 _MAX_JPEG_BYTES = 512 * 2**20
 _MAX_JUNK = 65_536
+_WINDOW = 2**20
+"""Bytes that are searched at a time: other threads stand still during a search."""
+_SLOW_PASSES = 4
+"""What arithmetic and lossless JPEG cost, as a multiple of the usual Huffman-coded one."""
+_END_PASSES = 4
+"""How often a JPEG without its end is decoded before it is known what is missing (`lentigo.jpeg`)."""
 _MAX_BLOCKS = 20_000
 _MAX_INFLATED, _INFLATED_AT_EASE, _INFLATED_RATIO = 512 * 2**20, 64 * 2**20, 50
 """Bytes of an unpacked DICOM; so many in any case; and as a multiple of its packed bytes."""
-_MAX_RUN_LENGTHS = 8 * 2**20
-"""Bytes of run lengths in a DICOM, which its library unpacks in an interpreted loop."""
 _FILL = b"\xff" * 1024
 """Fill bytes in a row that no encoder writes; the decoder goes over all of them again with each block that it is
 given."""
@@ -78,11 +82,13 @@ class ImageHeader:
         width: of the first image, in pixels; 0 where the header is damaged.
         height: likewise.
         passes: how often the decoder goes over the pixels.
+        ended: whether the data of a JPEG has an end marker.
     """
 
     width: int = 0
     height: int = 0
     passes: int = 1
+    ended: bool = True
 
     @property
     def work(self) -> int:
@@ -140,10 +146,10 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
     if len(content) > _MAX_JPEG_BYTES:
         raise ImageCostError(f"a JPEG of more than {_MAX_JPEG_BYTES // 2**20} MiB")
     width = height = components = segments = exif = parsed = junk = 0
-    progressive = False
+    progressive, passes = False, 1
     at = 2
     while True:
-        found = _JPEG_MARKER.search(content, at)
+        found = _JPEG_MARKER.search(content, at, at + _MAX_JUNK + 3)
         junk += (found.start() if found else len(content)) - at
         if junk > _MAX_JUNK:
             raise ImageCostError(f"more than {_MAX_JUNK:,} bytes between the segments")
@@ -160,16 +166,18 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width, components = struct.unpack_from(">HHB", content, at + 3)
             progressive |= marker in (0xC2, 0xC6, 0xCA, 0xCE)
+            passes = 1 if marker <= 0xC2 else _SLOW_PASSES
         elif marker == 0xDB or (marker == 0xED and content.startswith(b"Photoshop", at + 2)):
             parsed += 1
         elif marker == 0xE1 and content.startswith(b"Exif\0\0", at + 2):
             exif += 1
             check_exif(content[at + 2 : at + length])
         elif marker == 0xE2 and content.startswith(b"MPF\0", at + 2):
+            exif += 1
             check_exif(content[at + 6 : at + length])
         if max(exif, parsed) > MAX_PARSED_SEGMENTS:
             raise ImageCostError(
-                f"more than {MAX_PARSED_SEGMENTS} segments of EXIF, Photoshop data or quantisation tables"
+                f"more than {MAX_PARSED_SEGMENTS} segments of EXIF, MPF, Photoshop data or quantisation tables"
             )
         at += length
         if marker == 0xDA:
@@ -178,18 +186,17 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
     fill = content.find(_FILL, at)
     if fill >= 0:
         content = content[:fill]
-    if fill < 0 and not progressive:  # all components in the first scan: the decoder reads no other
-        return ImageHeader(width, height)
-    scans, ended = _walk_scans(content, at)
-    if fill >= 0 and not ended:  # behind the end marker may stand what will
-        raise ImageCostError(f"more than {len(_FILL):,} fill bytes in a row")
-    if not progressive:
-        return ImageHeader(width, height)
-    if scans > MAX_SCANS or scans * width * height > MAX_SCANNED:
-        raise ImageCostError(
-            f"{scans if scans <= MAX_SCANS else f'more than {MAX_SCANS}'} scans over {width} x {height} pixels"
-        )
-    return ImageHeader(width, height, 1 + scans // 4)
+    ended = content.find(b"\xff\xd9", at) >= 0
+    if progressive or fill >= 0:  # in others all components are in the first scan, and the decoder reads no other
+        scans, ended = _walk_scans(content, at)
+        if fill >= 0 and not ended:  # behind the end marker may stand what will
+            raise ImageCostError(f"more than {len(_FILL):,} fill bytes in a row")
+        if progressive and (scans > MAX_SCANS or scans * width * height > MAX_SCANNED):
+            raise ImageCostError(
+                f"{scans if scans <= MAX_SCANS else f'more than {MAX_SCANS}'} scans over {width} x {height} pixels"
+            )
+        passes *= 1 + scans // 4 if progressive else 1
+    return ImageHeader(width, height, passes if ended else passes * _END_PASSES, ended)
 
 
 def _walk_scans(content: bytes, at: int) -> tuple[int, bool]:
@@ -199,7 +206,7 @@ def _walk_scans(content: bytes, at: int) -> tuple[int, bool]:
     """
     scans, segments = 1, 0
     while scans <= MAX_SCANS:
-        found = _SCAN_END.search(content, at)
+        found = _next_marker(content, at)
         if found is None:
             return scans, False
         if found[0] == b"\xff\xd9":
@@ -215,6 +222,14 @@ def _walk_scans(content: bytes, at: int) -> tuple[int, bool]:
     return scans, False
 
 
+def _next_marker(content: bytes, at: int) -> re.Match[bytes] | None:
+    """The next marker that ends the data of a scan."""
+    for start in range(at, len(content), _WINDOW):
+        if found := _SCAN_END.search(content, start, start + _WINDOW + 1):
+            return found
+    return None
+
+
 def _png(file: BinaryIO) -> ImageHeader:
     head = file.read(33)
     width, height = struct.unpack_from(">II", head, 16)
@@ -227,7 +242,7 @@ def _png(file: BinaryIO) -> ImageHeader:
             chunks, data = chunks + 1, data + length
         else:
             others += 1
-            profiles += kind == b"iCCP"
+            profiles += kind in (b"iCCP", b"eXIf")
             if kind == b"eXIf":
                 check_exif(file.read(min(length, 2**24)))
                 length -= min(length, 2**24)
@@ -262,12 +277,13 @@ def _gif(file: BinaryIO) -> ImageHeader:
 
 def _webp(file: BinaryIO) -> ImageHeader:
     file.seek(12)
-    width = height = chunks = 0
+    width = height = chunks = profiles = 0
     while len(start := file.read(8)) == 8:
         kind, length = start[:4], int.from_bytes(start[4:], "little")
         chunks += 1
-        if chunks > MAX_SEGMENTS:
-            raise ImageCostError(f"more than {MAX_SEGMENTS:,} chunks or frames")
+        profiles += kind == b"EXIF"
+        if chunks > MAX_SEGMENTS or profiles > MAX_PROFILES:
+            raise ImageCostError("too many chunks or frames")
         length += length & 1
         body = b""
         if kind == b"EXIF":
@@ -429,7 +445,6 @@ def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 
 _IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
-_RUN_LENGTHS = "1.2.840.10008.1.2.5"
 _PACKED = re.compile(r"1\.2\.840\.10008\.1\.2\.(4\.(5[017]|70|8[01]|9[01]|20[123])|5)")
 """Transfer syntaxes of single pictures: JPEG, JPEG-LS, JPEG 2000 and run lengths, not of films."""
 _LONG_FORMS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
@@ -472,8 +487,6 @@ def _dicom(file: BinaryIO) -> ImageHeader:
             _refuse_offset(file.read(min(length, 8)))
         elif tag == _PIXEL_DATA and packed:
             frame = _first_frame(file, start, size)
-            if syntax == _RUN_LENGTHS and len(frame) > _MAX_RUN_LENGTHS:
-                raise ImageCostError(f"more than {_MAX_RUN_LENGTHS // 2**20} MiB of run lengths")
             _check_frame(frame, extent[_COLUMNS], extent[_ROWS])
             break
     return ImageHeader(extent[_COLUMNS], extent[_ROWS])

@@ -34,7 +34,7 @@ from PIL import Image, UnidentifiedImageError
 
 from lentigo.errors import ImageCostError, ImageError
 from lentigo.extra_formats import EXTRA_FORMATS, extra_format, open_extra
-from lentigo.image_header import check_exif, check_header
+from lentigo.image_header import ImageHeader, check_exif, check_header
 from lentigo.jpeg import end_jpeg
 from lentigo.resampler import resize
 from lentigo.walk import walk
@@ -157,18 +157,18 @@ def open_image(
         extra = extra_format(_head(file)) if extra_formats else None
         if extra is not None and extra in extra_formats:
             return _open_extra(file, name, extra, max_pixels)
-        image = stack.enter_context(_identify(file, name, max_pixels))
+        opened, header = _identify(file, name, max_pixels)
+        image = stack.enter_context(opened)
         try:
             quick = image if draft_size is not None else _decode_quickly(image, file, max_pixels)
             return _decode(quick, name, max_pixels, draft_size)
         except ImageCostError:
             raise
         except ImageError:
-            if image.format != "JPEG" or (ended := end_jpeg(_content(file))) is None:
+            if header.ended or (ended := end_jpeg(_content(file))) is None:
                 raise
-            return _decode(
-                stack.enter_context(_identify(BytesIO(ended), name, max_pixels)), name, max_pixels, draft_size
-            )
+            opened, _ = _identify(BytesIO(ended), name, max_pixels)
+            return _decode(stack.enter_context(opened), name, max_pixels, draft_size)
 
 
 def normalise(
@@ -436,7 +436,7 @@ def sniff(head: bytes) -> str:
     raise ImageError("not an image (unknown content); give JPEG, PNG, WebP, BMP, TIFF or GIF")
 
 
-def _identify(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+def _identify(file: BinaryIO, name: str, max_pixels: int) -> tuple[Image.Image, ImageHeader]:
     """Check the structure and read the header, with the one plug-in that the content asks for."""
     try:
         head = file.read(_SNIFF_BYTES)
@@ -458,7 +458,7 @@ def _identify(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     try:
         import_module(f"PIL.{PLUGINS[kind]}")
         file.seek(0)
-        return Image.open(file, formats=[kind])
+        return Image.open(file, formats=[kind]), header
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageCostError(f"{name}: too large ({error})") from None
     except MemoryError:
@@ -525,7 +525,10 @@ def _check_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
 def _orientation(image: Image.Image) -> int:
     # Read after load(): Pillow turns a TIFF upright itself and drops the tag. A damaged block means upright.
     try:
-        if isinstance(block := image.info.get("exif"), bytes):
+        block = image.info.get("exif")
+        if block is None and "Raw profile type exif" in image.info:  # a text chunk of a PNG, in hexadecimal digits
+            block = bytes.fromhex("".join(image.info["Raw profile type exif"].split("\n")[3:]))
+        if isinstance(block, bytes):
             check_exif(block)
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:

@@ -57,6 +57,12 @@ def progressive_scans(scans: int, width: int = 4000, height: int = 4000) -> byte
     return content[:-2] + (refine + b"\x7f") * scans + b"\xff\xd9"
 
 
+def resized(content: bytes, width: int, height: int) -> bytes:
+    """A progressive JPEG whose header says another size."""
+    at = content.index(b"\xff\xc2") + 5
+    return content[:at] + struct.pack(">HH", height, width) + content[at + 4 :]
+
+
 def segments(count: int, marker: int = 0xE1, content: bytes = b"Exif\0\0") -> bytes:
     """A JPEG with many small metadata segments."""
     photo = jpeg()
@@ -245,8 +251,11 @@ HEIC = base64.b64decode(
 HOSTILE: dict[str, Callable[[], bytes]] = {
     "a png of one column": lambda: png(1, 2_000_000, colour=0),
     "a png of one row": lambda: png(2_000_000, 1, colour=0),
+    "a png of 70,000 x 700": lambda: png(70_000, 700, data=b""),
     "a run-length bmp": run_length_bmp,
     "a jpeg of 2,000 scans": lambda: progressive_scans(2000),
+    "a small jpeg of 200 scans": lambda: progressive_scans(200, 64, 48),
+    "a jpeg of 60 scans over 25 million pixels": lambda: resized(progressive_scans(60, 64, 48), 5000, 5000),
     "a jpeg of 100,000 exif segments": lambda: segments(100_000),
     "a jpeg of 100,000 comments": lambda: segments(100_000, 0xFE, b""),
     "a jpeg with junk between its segments": lambda: segments(1, 0xFE, b"")[:6] + b"\x01" * 1_000_000 + jpeg()[2:],
@@ -258,12 +267,16 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a jpeg of quantisation tables": quantisation_tables,
     "a jpeg with overlapping exif": lambda: segments(1, 0xE1, exif_of_overlapping_tags()),
     "a jpeg with overlapping mpf": lambda: segments(1, 0xE2, b"MPF\0" + exif_of_overlapping_tags()[6:]),
+    "a jpeg of mpf segments": lambda: segments(40, 0xE2, b"MPF\0II*\0"),
+    "a png of exif blocks": lambda: png(8, 8, *[(b"eXIf", b"II*\0")] * 40),
+    "a webp of exif blocks": lambda: webp(8, 8) + b"EXIF\4\0\0\0II*\0" * 40,
     "a png with overlapping exif": lambda: png(8, 8, (b"eXIf", exif_of_overlapping_tags()[6:])),
     "a png of colour profiles": lambda: png(8, 8, *[(b"iCCP", b"p\0\0" + zlib.compress(bytes(1_000_000), 9))] * 500),
     "a png of 100,000 chunks": lambda: png(8, 8, *[(b"tIME", b"")] * 100_000),
     "a png of empty data chunks": lambda: png(8, 8, *[(b"IDAT", b"")] * 100_000),
     "a tiff with a huge tile": huge_tile,
     "a tiff of 80,000 strips": many_strips,
+    "a tiff with a tag of 300,000 numbers": lambda: tiff(16, 16, (50_000, 3, 300_000, 1024), tail=bytes(600_000)),
     "a tiff of one column": lambda: tiff(1, 2_000_000, tail=bytes(1000)),
     "a tiff of overlapping tags": lambda: tiff(
         16, 16, *[(50_000 + i, 7, 900_000, 1024) for i in range(70)], tail=bytes(900_000)
@@ -296,9 +309,6 @@ EXTRA_HOSTILE: dict[str, Callable[[], bytes]] = {
     ),
     "a dicom that shows another frame": lambda: dicom(
         syntax=JPEG_SYNTAX, frames=2, pixels=fragments(jpeg(8, 8), jpeg(2000, 1500), offsets=struct.pack("<LL", 800, 0))
-    ),
-    "a dicom of run lengths": lambda: dicom(
-        2500, 2000, syntax="1.2.840.10008.1.2.5", pixels=fragments(b"\0a" * 5_000_000)
     ),
     "a dicom of films": lambda: dicom(syntax="1.2.840.10008.1.2.4.102", pixels=fragments(bytes(100))),
     "a dicom with a segmented palette": lambda: dicom(8, 8, element(0x28, 0x1221, b"OW", bytes(100))),

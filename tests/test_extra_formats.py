@@ -76,6 +76,27 @@ def test_dicom_grey_of_16_bits(tmp_path: Path, photometric: str, turn: Any) -> N
     np.testing.assert_array_equal(found, np.repeat(turn(RGB[..., :1]), 3, axis=2))
 
 
+@pytest.mark.parametrize("kind", ["colour", "grey of 16 bits"])
+def test_run_lengths_are_unpacked_in_no_interpreted_loop(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pydicom.uid import RLELossless
+
+    smooth = np.repeat(RGB, 40, axis=1)  # runs as well as literal bytes
+    pixels = smooth if kind == "colour" else smooth[..., 0].astype("<u2") * 256 + smooth[..., 1]
+    path = dicom(tmp_path / "a.dcm", pixels, "RGB" if kind == "colour" else "MONOCHROME2")
+    expected = np.asarray(open_image(path))
+    data = pydicom.dcmread(path)
+    data.compress(RLELossless, generate_instance_uid=False)
+    data.save_as(path)
+    monkeypatch.setattr("pydicom.pixels.decoders.rle._rle_decode_segment", lambda *given: pytest.fail("the loop"))
+    np.testing.assert_array_equal(np.asarray(open_image(path)), expected)
+    data.PixelData = data.PixelData[:-60] + bytes(60)
+    data.save_as(path)
+    with pytest.raises(ImageError, match="truncated or unreadable DICOM"):
+        open_image(path)
+
+
 def test_dicom_palette(tmp_path: Path) -> None:
     index = np.arange(30, dtype=np.uint8).reshape(6, 5)
     colours = np.random.default_rng(1).integers(0, 256, (256, 3), dtype=np.uint8)

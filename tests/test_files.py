@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 from tiny_bundle import tiny_bundle
 
@@ -28,6 +29,7 @@ from lentigo.data.tables import write_table
 from lentigo.errors import OutputError
 from lentigo.evaluation import read_predictions, write_maps, write_predictions
 from lentigo.evaluation.panels import confusion_panels, save_svg
+from lentigo.evaluation.plots import save_plot
 from lentigo.files import atomic_path, read_regular, write_bytes, write_json, write_text
 from lentigo.inference.heatmap import save_image
 from lentigo.inference.table import Row, open_table
@@ -86,6 +88,8 @@ def read_back(path: Path) -> object:
         return {name: value.tolist() for name, value in read_checkpoint(path)["network"].items()}
     if path.suffix == ".png":
         return np.asarray(Image.open(path)).tolist()
+    if path.name in ("plots", "fresh") and (path / "plot.png").exists():
+        return {file.name: file.read_bytes() for file in path.iterdir()}
     return Bundle.open(path).spec if path.is_dir() else path.read_bytes()
 
 
@@ -99,6 +103,12 @@ def embeddings(path: Path, version: int) -> None:
     gathered.paths = list(IMAGES)
     gathered.vectors = [tuple(row) for row in np.random.default_rng(version).random((len(IMAGES), 16)).tolist()]
     gathered.write()
+
+
+def plots(path: Path, version: int) -> None:
+    figure = Figure(figsize=(0.5, 0.5))
+    figure.text(0.5, 0.5, str(version))
+    save_plot(figure, path / "plot")
 
 
 ARTEFACTS: dict[str, Callable[[Path, int], object]] = {
@@ -115,6 +125,7 @@ ARTEFACTS: dict[str, Callable[[Path, int], object]] = {
     "map.png": lambda path, version: save_image(
         path, Image.fromarray(np.random.default_rng(version).integers(0, 256, (64, 64), dtype=np.uint8))
     ),
+    "plots": plots,
     "embeddings.parquet": embeddings,
     "embeddings.npz": embeddings,
     "table.tab": lambda path, version: write_table(path, pd.DataFrame({"a": [version] * 500})),

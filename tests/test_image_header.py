@@ -136,6 +136,34 @@ def test_a_damaged_file_raises_nothing_but_an_image_error(cut: int, kind: str, s
             open_image(bytes(content[: len(content) - cut]))
 
 
+def test_exif_in_a_text_chunk_of_a_png_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    block = HOSTILE["a png with overlapping exif"]()[41:65_000]
+    text = b"Raw profile type exif\0\nexif\n 1\n" + block.hex().encode()
+    monkeypatch.setattr(Image.Image, "getexif", lambda image: pytest.fail("the block was parsed"))
+    assert open_image(png(4, 4, (b"tEXt", text))).size == (4, 4)
+
+
+def test_what_decodes_slowly_or_more_than_once_counts_as_more_work() -> None:
+    def work(content: bytes) -> float:
+        return check_header(BytesIO(content), "JPEG").work / (64 * 48)
+
+    photo = jpeg()
+    frame = photo.index(b"\xff\xc0") + 1
+    assert work(photo) == work(photo + b"\xff" * 100) == 1
+    for marker in (0xC3, 0xC9):  # lossless, arithmetic
+        assert work(photo[:frame] + bytes([marker]) + photo[frame + 1 :]) == 4
+    for unfinished in (photo[:-1], photo[:-2], photo[:-20], jpeg(progressive=True)[:-2]):
+        assert work(unfinished) >= 4
+
+
+def test_a_jpeg_with_its_end_is_decoded_no_further_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imaging, "end_jpeg", lambda content: pytest.fail("it was decoded again"))
+    photo = jpeg(400, 300)
+    frame = photo.index(b"\xff\xc0")
+    with pytest.raises(ImageError, match="truncated or damaged"):
+        open_image(photo[:frame] + photo[frame : frame + 19] + photo[frame:] + bytes(100))
+
+
 def test_the_size_is_known_before_the_plug_in_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imaging.Image, "open", lambda *given, **more: pytest.fail("a decoder was opened"))
     for content in (

@@ -393,6 +393,13 @@ def serve(
             rich_help_panel=_ACCESS,
         ),
     ] = True,
+    traces: Annotated[
+        bool,
+        typer.Option(
+            help="Send OpenTelemetry traces, to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs lentigo\\[otel].",
+            rich_help_panel=_ACCESS,
+        ),
+    ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.", rich_help_panel=_ACCESS)] = "info",
     log_format: Annotated[
         str, typer.Option(help="auto (text on a terminal, JSON elsewhere), json or text.", rich_help_panel=_ACCESS)
@@ -452,6 +459,7 @@ def serve(
             cors_origins=tuple(cors_origin or ()),
             audit_log=audit_log,
             audit_fsync=audit_fsync,
+            traces=traces,
             log_level=log_level,  # type: ignore[arg-type]  # ServeConfig refuses what it does not know
             log_format=log_format,  # type: ignore[arg-type]
             drain_s=drain,

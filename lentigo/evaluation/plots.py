@@ -11,6 +11,7 @@ import io
 import itertools
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -329,7 +330,7 @@ _PANELS = {
 
 
 def save_plot(figure: Figure, stem: str | Path) -> list[Path]:
-    """Write a figure as ``<stem>.png`` and ``<stem>.svg``, atomically.
+    """Write a figure as ``<stem>.png`` and ``<stem>.svg``, atomically: both, or none where one cannot be written.
 
     Args:
         figure: the figure.
@@ -342,11 +343,11 @@ def save_plot(figure: Figure, stem: str | Path) -> list[Path]:
         OutputError: the disk refuses.
     """
     paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE), ExitStack() as stack:
         for path in paths:
-            with atomic_path(path) as temporary:
-                # No date inside: the same figures give the same file.
-                figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
+            temporary = stack.enter_context(atomic_path(path))
+            # No date inside: the same figures give the same file.
+            figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
     return paths
 
 

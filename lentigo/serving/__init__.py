@@ -23,7 +23,7 @@ def serve(config: ServeConfig) -> None:
     """
     # Here, so that importing the package stays quick for the commands that do not serve.
     from lentigo.extra_formats import require
-    from lentigo.serving import logs
+    from lentigo.serving import logs, traces
     from lentigo.serving.audit import Audit
     from lentigo.serving.auth import read_keys
     from lentigo.serving.metrics import Board
@@ -38,6 +38,8 @@ def serve(config: ServeConfig) -> None:
             require(kind)
         except ImageError as error:
             raise ServiceError(f"--extra-format: {error}") from None
+    if config.traces:
+        traces.require()
     keys = len(read_keys(config))
     if config.audit_log is not None:
         Audit(config.audit_log)

@@ -33,7 +33,9 @@ class Item:
     future: asyncio.Future[Answer]
     job: Job
     decoded: Decoded | None = None
+    submitted_at: float = 0.0
     ready_at: float = 0.0
+    classified_at: float = 0.0
 
 
 class Batcher:
@@ -86,13 +88,14 @@ class Batcher:
         Returns:
             One item an image; its future ends with a prediction or a problem, or fails where the network does.
         """
-        until = time.monotonic() + within_s
+        now = time.monotonic()
+        until = now + within_s
         items = []
         for image in images:
             job = Job(
                 image, self.classifier.size, done=lambda outcome: None, until=until, picture=picture, urgent=urgent
             )
-            item = Item(self._loop.create_future(), job)
+            item = Item(self._loop.create_future(), job, submitted_at=now)
             job.done = partial(self._decoded, item)
             items.append(item)
         self._count(items, 1)
@@ -140,6 +143,9 @@ class Batcher:
                     results += zip(live, self._classify(live), strict=True)
                 except Exception as error:  # the network failed: each of its requests is told so
                     results += [(item, error) for item in live]
+            now = time.monotonic()
+            for item in live:
+                item.classified_at = now
             self._post(results, sum(not item.job.urgent for item in live), time.perf_counter() - began)
 
     def _collect(self) -> list[Item]:

@@ -58,6 +58,7 @@ class ServeConfig:
         cors_origins: web origins whose pages may read answers; none by default.
         audit_log: file that gets one line a predict request; None for no audit.
         audit_fsync: whether each audit line is on the disk before its answer is given, or left to the system to write.
+        traces: send OpenTelemetry traces of the requests (`lentigo.serving.traces`).
         drain_s: longest that a stopping worker goes on answering what it has accepted.
         linger_s: how long a stopping worker still takes requests on open connections.
         load_s: longest that a changed bundle may take to be loaded and to answer one image.
@@ -100,6 +101,7 @@ class ServeConfig:
     cors_origins: tuple[str, ...] = ()
     audit_log: Path | None = None
     audit_fsync: bool = True
+    traces: bool = False
     drain_s: float = 12.0
     linger_s: float = 0.3
     load_s: float = 60.0

@@ -22,6 +22,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 RAW_TYPES = ("image/", "application/octet-stream", "binary/octet-stream", "application/dicom")
 MULTIPART = "multipart/form-data"
 _PART_HEADERS, _PART_HEADER_BYTES = 8, 1024
+_OPTIONS = 16
+"""Options that a media type or the disposition of a part may have; parsing goes with the square of them."""
 _FIELDS = 16
 """Form fields that a multipart body may have beside its images."""
 LESION = "lesion"
@@ -173,7 +175,10 @@ class _Part:
     @property
     def options(self) -> dict[bytes, bytes]:
         """What its Content-Disposition says: ``name``, and ``filename`` of a file."""
-        return parse_options_header(self.headers.get(b"content-disposition"))[1]
+        disposition = self.headers.get(b"content-disposition", b"")
+        if disposition.count(b";") > _OPTIONS:
+            raise Problem("bad-multipart", "the disposition of a part has too many options")
+        return parse_options_header(disposition)[1]
 
     @property
     def is_lesion(self) -> bool:
@@ -284,6 +289,8 @@ def _media_type(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, dict[bytes
             given = value
         elif name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
             raise Problem("unsupported-type", "encoded bodies are not taken; images are compressed already")
+    if given.count(b";") > _OPTIONS:
+        raise Problem("unsupported-type", f"a media type may have {_OPTIONS} options")
     kind, options = parse_options_header(given)
     return kind.decode("latin-1").strip().lower(), options
 

@@ -158,7 +158,8 @@ def configure(config: ServeConfig) -> None:
     if _writer is None:
         _writer = LineWriter(2)
     _writer.setFormatter(TextFormatter() if text else JsonFormatter())
-    for name, level in (("lentigo.serving", config.log_level.upper()), ("uvicorn.error", "WARNING")):
+    levels = {"lentigo.serving": config.log_level.upper(), "uvicorn.error": "WARNING", "opentelemetry": "WARNING"}
+    for name, level in levels.items():
         target = logging.getLogger(name)
         target.handlers = [_writer]
         target.propagate = False

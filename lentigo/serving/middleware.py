@@ -15,6 +15,7 @@ from lentigo.serving import logs
 from lentigo.serving.limits import ClientGoneError
 from lentigo.serving.metrics import INFER, OPEN_INFERENCE, PREDICT, ROUTES, SECONDS
 from lentigo.serving.problems import Problem
+from lentigo.serving.traces import Stage, Traces
 
 if TYPE_CHECKING:
     from lentigo.serving.service import Service
@@ -57,6 +58,7 @@ class RequestMiddleware:
         exchange = _Exchange(scope, receive, send, service)
         scope["lentigo.request"] = exchange.id
         scope["lentigo.notes"] = exchange.notes
+        scope["lentigo.stages"] = exchange.stages
         service.tally.add("lentigo_requests_open")
         try:
             if scope["path"] not in _PROBED:
@@ -82,11 +84,12 @@ class _Exchange:
         self.id = logs.request_id(scope["headers"])
         self.status = 0
         self.notes: dict[str, Any] = {}
+        self.stages: list[Stage] = []
         self._scope = scope
         self._receive = receive
         self._send = send
         self._service = service
-        self._began = time.perf_counter()
+        self._began = time.monotonic()
         self._started = False
         headers = dict(scope["headers"])
         length = headers.get(b"content-length", b"0")
@@ -149,7 +152,7 @@ class _Exchange:
         route = str(scope.get("lentigo.route") or getattr(scope.get("route"), "path", known))
         if route.startswith(OPEN_INFERENCE):
             route = INFER if route.endswith("/infer") else OPEN_INFERENCE
-        seconds = time.perf_counter() - self._began
+        seconds = time.monotonic() - self._began
         tally.request(route, self.status)
         if route in (PREDICT, INFER):
             tally.observe("lentigo_request_seconds", seconds, SECONDS)
@@ -167,6 +170,27 @@ class _Exchange:
             ms=round(seconds * 1000, 2),
             **self.notes,
         )
+        if self._service.traces is not None:
+            self._trace(self._service.traces, route)
+
+    def _trace(self, traces: Traces, route: str) -> None:
+        """Write its spans; what is between the stages is reading at the beginning, and the answer at the end."""
+        method = self._scope["method"] if self._scope["method"] in _METHODS else "_OTHER"
+        stages = self.stages
+        if stages:
+            last = max(end for _, _, end in stages)
+            stages = [("read", self._began, stages[0][1]), *stages, ("answer", last, time.monotonic())]
+        attributes = {
+            "http.request.method": method,
+            "http.route": route,
+            "http.response.status_code": self.status,
+            "lentigo.request_id": self.id,
+            **{f"lentigo.{name}": value for name, value in self.notes.items() if name != "key"},
+        }
+        try:
+            traces.record(f"{method} {route}", self._began, stages, attributes, self._scope["headers"])
+        except Exception as error:  # no request fails for its trace
+            logs.failure("trace not written", error, request_id=self.id)
 
 
 _PROBED = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})

@@ -19,8 +19,9 @@ from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 
 TRUNCATED = "lentigo.truncated"
-FREE_PIECES, LEAST_PIECE = 64, 64
-"""Pieces of a body that may have any size, and the bytes that they must have on average beyond."""
+FREE_PIECES, LEAST_PIECE, LEAST_CHUNK = 64, 64, 512
+"""Pieces of a body that may have any size, and the bytes that they, and its chunks, must have on average beyond: each
+chunk costs 15 microseconds, whatever it holds."""
 FREE_HEAD_PIECES, LEAST_HEAD_PIECE = 64, 16
 """The same of the bytes of a request head as they arrive."""
 HEAD_LINES = 100
@@ -41,7 +42,7 @@ class BoundedConnection(h11.Connection):
     def __init__(self, max_header_bytes: int) -> None:
         super().__init__(h11.SERVER, max_header_bytes)
         self.too_many_lines = False
-        self._pieces = self._bytes = 0
+        self._pieces = self._chunks = self._bytes = 0
         self._between_chunks = self._in_trailers = False
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
@@ -57,11 +58,13 @@ class BoundedConnection(h11.Connection):
             self._between_chunks = isinstance(event, h11.Request) or (isinstance(event, h11.Data) and event.chunk_end)
         if isinstance(event, h11.Data):
             self._pieces += 1
+            self._chunks += event.chunk_end
             self._bytes += len(event.data)
-            if self._pieces > FREE_PIECES and self._bytes < self._pieces * LEAST_PIECE:
+            least = max(self._pieces * LEAST_PIECE, self._chunks * LEAST_CHUNK)
+            if self._pieces > FREE_PIECES and self._bytes < least:
                 raise h11.RemoteProtocolError("the pieces of the body are too small")
         elif isinstance(event, h11.Request):
-            self._pieces = self._bytes = 0
+            self._pieces = self._chunks = self._bytes = 0
             self._in_trailers = False
         return event
 

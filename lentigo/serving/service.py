@@ -24,7 +24,7 @@ from lentigo.errors import LentigoError, ServiceError
 from lentigo.serving import logs, metrics
 from lentigo.serving.audit import Audit
 from lentigo.serving.auth import Key, Keyring, read_keys
-from lentigo.serving.batching import Answer
+from lentigo.serving.batching import Answer, Item
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.decoding import DecoderPool
 from lentigo.serving.health import Health
@@ -35,6 +35,7 @@ from lentigo.serving.open_inference import read_request, write_outputs, write_re
 from lentigo.serving.problems import Problem
 from lentigo.serving.rendering import describe, draw_map, list_map, merge_lesions
 from lentigo.serving.schemas import Options
+from lentigo.serving.traces import Stage, Traces
 
 T = TypeVar("T")
 _BEAT_S = 1.0
@@ -68,6 +69,7 @@ class Service:
         self.tally = self.board.tally(worker)
         self.keys = self._keyring()
         self.audit = Audit(config.audit_log, fsync=config.audit_fsync) if config.audit_log else None
+        self.traces = Traces() if config.traces else None
         self.budget = Budget(config.max_held_bytes)
         self.draining = False
         self.failure: LentigoError | None = None
@@ -112,6 +114,8 @@ class Service:
             await self.health.close()
             await self.manager.close()
             await asyncio.to_thread(self._pool.close)
+            if self.traces is not None:
+                await asyncio.to_thread(self.traces.flush)
 
     async def reload(self) -> None:
         """Take up changed bundles and keys now."""
@@ -134,7 +138,7 @@ class Service:
         with self.budget.lease() as lease:
             body = await self._read(read_body(scope, request.receive, self.config, lease), lease)
             self._charge(scope, key, body.images)
-            return await self._answer(scope["lentigo.request"], key, body, options)
+            return await self._answer(scope, key, body, options)
 
     async def infer(self, request: Request, name: str) -> Response:
         """Answer an Open Inference Protocol request; one unreadable image refuses all."""
@@ -148,7 +152,7 @@ class Service:
             del content
             self._charge(scope, key, images)
             deadline = asyncio.get_running_loop().time() + self.config.deadline_s
-            loaded, answers = await self._classify(images, options, deadline)
+            loaded, answers = await self._classify(scope, images, options, deadline)
             for i, answer in enumerate(answers):
                 if isinstance(answer, Problem):
                     raise Problem(answer.kind, f"image {i}: {answer.detail}")
@@ -179,7 +183,9 @@ class Service:
         finally:
             self.tally.add("lentigo_received_bytes_total", amount=lease.held)
 
-    async def _classify(self, images: list[bytes], options: Options, deadline: float) -> tuple[Loaded, list[Answer]]:
+    async def _classify(
+        self, scope: Any, images: list[bytes], options: Options, deadline: float
+    ) -> tuple[Loaded, list[Answer]]:
         loaded = await self._wait_for_model(options, deadline)
         self._make_room(len(images))
         within_s = deadline - asyncio.get_running_loop().time()
@@ -192,14 +198,16 @@ class Service:
             raise self._too_late() from None
         finally:
             loaded.batcher.abandon(items)
+            scope["lentigo.stages"] += _stages(items)
         refused = [answer for answer in answers if isinstance(answer, Problem)]
         self.tally.add("lentigo_images_total", "refused", amount=len(refused))
         self.tally.add("lentigo_images_total", "answered", amount=len(answers) - len(refused))
         return loaded, answers
 
-    async def _answer(self, request: str, key: Key | None, given: Body, options: Options) -> Response:
+    async def _answer(self, scope: Any, key: Key | None, given: Body, options: Options) -> Response:
+        request = scope["lentigo.request"]
         deadline = asyncio.get_running_loop().time() + self.config.deadline_s
-        loaded, answers = await self._classify(given.images, options, deadline)
+        loaded, answers = await self._classify(scope, given.images, options, deadline)
         refused = [answer for answer in answers if isinstance(answer, Problem)]
         try:
             async with asyncio.timeout_at(deadline):
@@ -367,6 +375,17 @@ class Service:
             self.keys = self._keyring()
         except ServiceError as error:
             logs.event(logging.ERROR, "keys not reloaded", error=str(error))
+
+
+def _stages(items: Sequence[Item]) -> list[Stage]:
+    """When the images of a request were decoded and classified, from the first to the last."""
+    ready = [item for item in items if item.ready_at]
+    done = [item for item in items if item.classified_at]
+    first = items[0].submitted_at
+    stages = [("decode", first, max(item.ready_at for item in ready))] if ready else []
+    if done:
+        stages.append(("network", min(i.ready_at for i in done), max(i.classified_at for i in done)))
+    return stages
 
 
 def _encoded(documents: Sequence[dict[str, Any]]) -> list[bytes]:

@@ -46,6 +46,7 @@ GIVEN: dict[str, tuple[list[str], object]] = {
     "cors_origins": (["--cors-origin", "https://x"], ("https://x",)),
     "audit_log": (["--audit-log", "log"], Path("log")),
     "audit_fsync": (["--no-audit-fsync"], False),
+    "traces": (["--traces"], True),
     "log_level": (["--log-level", "debug"], "debug"),
     "log_format": (["--log-format", "json"], "json"),
     "drain_s": (["--drain", "17"], 17.0),

@@ -26,15 +26,17 @@ import h11
 import httpx
 import pytest
 from serving_tools import Server, application, exchange, jpeg, problem_of, running, status_of
+from starlette.requests import Request
 from tiny_bundle import blob_image, tiny_bundle
 
 from lentigo.errors import BundleError, ServiceError
-from lentigo.serving import logs
+from lentigo.serving import limits, logs
 from lentigo.serving.audit import Audit
 from lentigo.serving.auth import create_key, parse_keys, read_keys
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 from lentigo.serving.protocol import FREE_PIECES, BoundedConnection, GuardedProtocol
+from lentigo.serving.routes import predict
 
 IMAGE = jpeg(blob_image(1))
 KEY, ENTRY = create_key("gateway")
@@ -85,6 +87,14 @@ def test_a_body_of_tiny_chunks_is_given_up_after_a_few() -> None:
     assert seen <= FREE_PIECES + 1
     good = head + b"".join(b"%x\r\n" % len(piece) + piece + b"\r\n" for piece in [bytes(1000)] * 500) + b"0\r\n\r\n"
     assert sum(len(e.data) for e in feed(BoundedConnection(16384), good) if isinstance(e, h11.Data)) == 500_000
+
+
+@pytest.mark.parametrize(("size", "taken"), [(100, False), (500, False), (600, True)])
+def test_chunks_cost_by_the_chunk_and_must_hold_something(size: int, taken: bool) -> None:
+    chunks = (b"%x\r\n" % size + bytes(size) + b"\r\n") * 300
+    body = HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
+    with contextlib.nullcontext() if taken else pytest.raises(h11.RemoteProtocolError, match="too small"):
+        feed(BoundedConnection(16384), body)
 
 
 @pytest.mark.parametrize("split", [1, 7, 100_000])
@@ -239,6 +249,22 @@ def test_form_fields_are_no_images(server: Server) -> None:
     assert problem_of(only_fields)["type"].endswith("no-image")
     unnamed = b"--b\r\nContent-Disposition: form-data; name=image\r\n\r\n" + IMAGE + b"\r\n--b--\r\n"
     assert ask(server, unnamed, **{"Content-Type": "multipart/form-data; boundary=b"}).status_code == 200
+
+
+def test_many_options_are_refused_unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    (route,) = predict.router.routes
+    assert isinstance(route, predict.DirectRoute)
+    query = b"&".join(b"a%d=1" % i for i in range(2000))
+    with pytest.raises(Problem, match="more than 16 options"):
+        asyncio.run(route.get_route_handler()(Request({"type": "http", "query_string": query, "headers": []})))
+    monkeypatch.setattr(limits, "parse_options_header", lambda value: pytest.fail("the options were parsed"))
+    many = b";a=b" * 200
+    with pytest.raises(Problem, match="media type"):
+        limits._content_type([(b"content-type", b"image/jpeg" + many)])
+    parts = limits._Parts(b"b", ServeConfig())
+    parts.write(b"--b\r\nContent-Disposition: form-data" + many + b"\r\n\r\nx\r\n--b--\r\n")
+    with pytest.raises(Problem, match="disposition"):
+        parts.finish()
 
 
 def test_a_key_in_the_address_does_not_come_back(server: Server) -> None:

@@ -17,6 +17,8 @@ from lentigo.serving.openapi import PREDICT_PROBLEMS, predict_body, responses
 from lentigo.serving.problems import Problem
 from lentigo.serving.schemas import EXAMPLE, Options, PredictReply
 
+_MOST_OPTIONS = 16
+
 
 class DirectRoute(APIRoute):
     """A route of (request, options) without FastAPI's dependency solving.
@@ -31,6 +33,8 @@ class DirectRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             query = request.scope["query_string"]
+            if query.count(b"&") > _MOST_OPTIONS:  # each unknown one costs as much as a small request, before any key
+                raise Problem("invalid-options", f"more than {_MOST_OPTIONS} options")
             try:
                 options = Options.model_validate(dict(request.query_params)) if query else none_given
             except ValidationError as error:

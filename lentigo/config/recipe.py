@@ -199,7 +199,9 @@ class ScheduleRecipe(_Section):
     Attributes:
         name: ``constant``, ``cosine`` (per step, to ``final`` of the peak) or ``plateau``.
         warmup: epochs of linear warm-up, whole or not.
-        final: cosine only: the last learning rate as a share of the peak.
+        final: cosine only: the last learning rate of a cycle as a fraction of its peak.
+        restarts: epochs at which a new cycle begins, warm-up first (Loshchilov and Hutter, ICLR 2017).
+        restart_factor: the peak of each further cycle is that of the one before times this.
         factor: plateau only: the learning rate is multiplied by this...
         patience: plateau only: ...after so many epochs without better monitored value.
     """
@@ -207,6 +209,8 @@ class ScheduleRecipe(_Section):
     name: Literal["constant", "cosine", "plateau"] = "constant"
     warmup: NonNegative = 0.0
     final: Fraction = 0.0
+    restarts: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    restart_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     patience: Annotated[int, Field(ge=0)] = 7
 
@@ -357,6 +361,8 @@ class Recipe(_Section):
         batch: images a step, over all processes.
         sizes: image size over time; validation uses the size of its epoch, predictions the last.
         ema: decay of the running average of the weights that validation uses and that is kept; 0 for none.
+        swa: keep the mean of the weights at the end of each cycle of the schedule (stochastic weight averaging;
+            Izmailov et al., UAI 2018); no epoch is chosen then.
         precision: ``32``, ``bf16-mixed`` or ``16-mixed``.
         clip: largest gradient norm; 0 for no clipping.
         sampling: exponent of balanced sampling: a class of n images is drawn in proportion to
@@ -382,6 +388,7 @@ class Recipe(_Section):
     batch: Annotated[int, Field(ge=2)] = 128
     sizes: Annotated[tuple[SizeStage, ...], Field(min_length=1)] = (SizeStage(from_epoch=0, size=224),)
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    swa: bool = False
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
     clip: NonNegative = 0.0
     sampling: Fraction = 0.0
@@ -403,6 +410,20 @@ class Recipe(_Section):
         if starts[0] != 0 or any(b <= a for a, b in pairwise(starts)):
             raise ValueError(f"from_epoch must begin with 0 and rise, not {starts}")
         return sizes
+
+    @model_validator(mode="after")
+    def _cycles(self) -> Recipe:
+        ends = self.cycle_ends
+        if any(b <= a for a, b in pairwise(ends)):
+            raise ValueError(f"schedule.restarts must rise and lie below epochs ({self.epochs}), not {list(ends[:-1])}")
+        if self.swa and (len(ends) == 1 or self.stop.patience is not None):
+            raise ValueError("swa averages over schedule.restarts, and takes no stop.patience")
+        return self
+
+    @property
+    def cycle_ends(self) -> tuple[int, ...]:
+        """Number of epochs done at the end of each cycle of the schedule."""
+        return (*self.schedule.restarts, self.epochs)
 
     def size_at(self, epoch: int) -> int:
         """Side of the square images in an epoch (the first is 0), in pixels."""

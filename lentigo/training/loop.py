@@ -26,7 +26,7 @@ from lentigo.training.degrade import Degrade
 from lentigo.training.distil import Teachers
 from lentigo.training.erase import Erase
 from lentigo.training.mix import MixPairs
-from lentigo.training.optimiser import RunningAverage, create_optimiser
+from lentigo.training.optimiser import RunningAverage, create_optimiser, ema_weight
 from lentigo.training.progress import RunProgress
 from lentigo.training.rundir import Row, RunWriter, save_best, update_record
 from lentigo.training.schedule import Monitor, rate_factor
@@ -103,6 +103,8 @@ def fit(
         trained = time.monotonic()
         val = learner.validate(epoch)
         best = monitor.update(epoch, val[recipe.monitor.removeprefix("val_")])
+        if recipe.swa:  # the mean over all cycles is the result, whatever single epochs were worth
+            best = epoch + 1 == recipe.epochs
         row: Row = {
             "epoch": epoch + 1,
             "size": recipe.size_at(epoch),
@@ -117,7 +119,7 @@ def fit(
         if fabric.is_global_zero:
             state = {"epoch": epoch, "learner": learner.state_dict(), "monitor": monitor.state_dict()}
             if best:
-                save_best(writer.folder, learner.kept.state_dict(), row)
+                save_best(writer.folder, learner.kept(epoch).state_dict(), row)
             writer.save(row, state)
             found = {"best": row} if best else {}
             update_record(writer.folder, wall_seconds=round(writer.seconds, 1), epochs_done=epoch + 1, **found)
@@ -135,8 +137,6 @@ def fit(
 class Learner:
     """A network in training, with all that changes from step to step.
 
-    Validation, and everything after training, uses the running average of the weights where the recipe has one.
-
     Args:
         fabric: devices and precision.
         task: what is trained.
@@ -144,7 +144,6 @@ class Learner:
         shown: what the user sees.
 
     Attributes:
-        kept: the network that is validated and kept.
         rate: the learning rate of the last step.
     """
 
@@ -153,8 +152,8 @@ class Learner:
         recipe, network = task.recipe, task.network
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # in place
-        self.average = RunningAverage(network, recipe.ema).to(fabric.device) if recipe.ema else None
-        self.kept: Network = network if self.average is None else self.average.module
+        self.average = RunningAverage(network).to(fabric.device) if recipe.ema else None
+        self.cycles = RunningAverage(network).to(fabric.device) if recipe.swa else None
         # Fabric clips no gradients of a fused optimiser in mixed precision.
         optimiser = create_optimiser(network, recipe.optimiser, fused=recipe.precision == "32")
         self.model, self.optimiser = fabric.setup(network, optimiser)
@@ -216,19 +215,35 @@ class Learner:
                 fabric.clip_gradients(self.model, self.optimiser, max_norm=recipe.clip, error_if_nonfinite=False)
             self.optimiser.step()
             if self.average is not None:
-                self.average.update(task.network, done)
+                self.average.update(task.network, ema_weight(recipe.ema, done))
             scores.update(terms, logits, batch.targets)
             self.shown.step((step + 1) / steps, batch.total, scores.describe)
+        if self.cycles is not None and epoch + 1 in recipe.cycle_ends:
+            self.cycles.update(self._latest, 1 / (recipe.cycle_ends.index(epoch + 1) + 1))
         return scores.figures(fabric)
+
+    def kept(self, epoch: int) -> Network:
+        """The network that is validated and kept after an epoch (from 0).
+
+        The mean over the cycles so far where the recipe has ``swa`` and a cycle ends; else the running average of the
+        weights where it has ``ema``.
+        """
+        if self.cycles is not None and epoch + 1 in self.task.recipe.cycle_ends:
+            return self.cycles.module
+        return self._latest
+
+    @property
+    def _latest(self) -> Network:
+        return self.task.network if self.average is None else self.average.module
 
     @torch.inference_mode()
     def validate(self, epoch: int) -> dict[str, float]:
         """``loss``, ``accuracy`` and ``balanced_accuracy`` on validation, at the size of an epoch (from 0)."""
-        scores = Scores(self.task.classes, self.fabric.device)
-        self.kept.eval()
+        scores, network = Scores(self.task.classes, self.fabric.device), self.kept(epoch)
+        network.eval()
         with self.fabric.autocast():
             for batch in self.batches.validation(epoch, self.fabric):
-                logits = self.kept(self.normalise(batch.images))
+                logits = network(self.normalise(batch.images))
                 scores.update({"labels": self.task.criterion(logits, batch.targets)}, logits, batch.targets)
         return scores.figures(self.fabric)
 
@@ -243,7 +258,8 @@ class Learner:
 
     def _parts(self) -> dict[str, Any]:
         parts = {"network": self.task.network, "optimiser": self.optimiser, "precision": self.fabric.strategy.precision}
-        return parts if self.average is None else parts | {"average": self.average}
+        averages = {"average": self.average, "cycles": self.cycles}
+        return parts | {name: part for name, part in averages.items() if part is not None}
 
     def _refuse(self, bad_step: int, epoch: int, steps: int) -> None:
         if bad_step:

@@ -13,15 +13,12 @@ from lentigo.networks import Network
 
 
 class RunningAverage(nn.Module):
-    """A running average of a network's weights and statistics, w' = d w' + (1 - d) w.
+    """A running average of a network's weights and statistics, a' = a + weight (w - a).
 
-    The decay rises to its value: d = min(decay, n / (9 + n)) after n steps, so that the first weights are forgotten at
-    once and the next ones soon. PyTorch's ``AveragedModel`` reads its counter back at each step, which a GPU has to
-    wait for.
+    PyTorch's ``AveragedModel`` reads its counter back at each step, which a GPU has to wait for.
 
     Args:
         network: the network to follow.
-        decay: d, 0 to 1.
 
     Attributes:
         module: the averaged network.
@@ -29,27 +26,33 @@ class RunningAverage(nn.Module):
 
     module: Network
 
-    def __init__(self, network: Network, decay: float) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.module = deepcopy(network).requires_grad_(False)
-        self.decay = decay
 
     @torch.no_grad()
-    def update(self, network: Network, done: int) -> None:
+    def update(self, network: Network, weight: float) -> None:
         """Move towards the network's present weights.
 
         Args:
             network: the network that is followed, whose layers are those it had at the beginning.
-            done: steps done before this one.
+            weight: of its present weights, 0 to 1.
         """
-        share = 1 - min(self.decay, done / (9 + done))
-        averages, current = self._tensors(self.module), self._tensors(network)
-        torch._foreach_lerp_(averages, current, share)
+        torch._foreach_lerp_(self._tensors(self.module), self._tensors(network), weight)
 
     @staticmethod
     def _tensors(network: Network) -> list[Tensor]:
         # Counters of batches are no averages; nothing reads them.
         return [t for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()]
+
+
+def ema_weight(decay: float, done: int) -> float:
+    """Weight of the present weights in an exponential moving average of a decay (0 to 1), after ``done`` steps.
+
+    The decay rises to its value, min(decay, n / (9 + n)), so that the first weights are forgotten at once and the next
+    ones soon.
+    """
+    return 1 - min(decay, done / (9 + done))
 
 
 def create_optimiser(network: Network, recipe: OptimiserRecipe, *, fused: bool = True) -> torch.optim.Optimizer:

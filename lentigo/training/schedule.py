@@ -19,13 +19,15 @@ def rate_factor(schedule: ScheduleRecipe, step: int, *, steps: int, epochs: int)
         steps: steps an epoch.
         epochs: epochs in all.
     """
-    warmup = schedule.warmup * steps
+    cycle = sum(step >= epoch * steps for epoch in schedule.restarts)
+    begin, end = [0, *schedule.restarts][cycle], [*schedule.restarts, epochs][cycle]
+    peak, step, warmup = schedule.restart_factor**cycle, step - begin * steps, schedule.warmup * steps
     if step < warmup:
-        return (step + 1) / (warmup + 1)
+        return peak * (step + 1) / (warmup + 1)
     if schedule.name != "cosine":
-        return 1.0
-    done = (step - warmup) / max(1.0, epochs * steps - warmup)
-    return schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * min(1.0, done))) / 2
+        return peak
+    done = (step - warmup) / max(1.0, (end - begin) * steps - warmup)
+    return peak * (schedule.final + (1 - schedule.final) * (1 + math.cos(math.pi * min(1.0, done))) / 2)
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import asdict
 from importlib.resources import files
@@ -10,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
 
@@ -250,6 +252,27 @@ def test_schedules() -> None:
     assert cosine[10:] == sorted(cosine[10:], reverse=True)
     assert cosine[25] == pytest.approx(0.55)
     assert cosine[39] == pytest.approx(0.1, abs=0.01)
+    cycles = rates(name="cosine", warmup=0.5, restarts=[1, 3], restart_factor=0.5)
+    assert cycles[:10] == pytest.approx(
+        [min(1, (i + 1) / 6) if i < 5 else (1 + np.cos(np.pi * (i - 5) / 5)) / 2 for i in range(10)]
+    )
+    assert cycles[10:15] == pytest.approx([(i + 1) / 12 for i in range(5)])  # a second cycle, of half the peak
+    assert (cycles[15], cycles[35]) == (0.5, 0.25)
+    assert cycles[30:] == pytest.approx([rate / 4 for rate in cycles[:10]])
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"schedule": {"restarts": [2, 2]}}, "must rise and lie below epochs (4)"),
+        ({"schedule": {"restarts": [4]}}, "must rise and lie below epochs (4)"),
+        ({"swa": True}, "swa averages over schedule.restarts"),
+        ({"swa": True, "schedule": {"restarts": [2]}, "stop": {"patience": 2}}, "takes no stop.patience"),
+    ],
+)
+def test_cycles_that_cannot_be(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(told)):
+        parse_recipe({"name": "x", "epochs": 4} | changes)
 
 
 def test_patience_counts_epochs_without_better() -> None:

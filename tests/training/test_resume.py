@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
-from tiny_training import LOG, run_into, train_until_killed, whole_run
+from tiny_training import LOG, recipe, run_into, train_until_killed, whole_run
 
 from lentigo.training import load_run
-from lentigo.training.rundir import BEST, LAST, read_checkpoint
+from lentigo.training.rundir import BEST, LAST, Row, RunWriter, read_checkpoint, update_record
 
 
 @pytest.mark.slow
@@ -63,3 +65,31 @@ def test_run_killed_before_its_first_checkpoint(tmp_path: Path) -> None:
     (out / "log.csv").unlink()
     run_into(out, resume=True)
     assert load_run(out).log[LOG].equals(load_run(whole).log[LOG])
+
+
+def test_mean_over_cycles_is_kept_and_survives_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``swa`` the result is the mean of the running averages at the ends of the cycles."""
+    chosen = recipe(epochs=3, swa=True, schedule={"name": "cosine", "restarts": [2], "restart_factor": 0.5})
+    save, averages = RunWriter.save, []
+
+    def keep(self: RunWriter, row: Row, state: Mapping[str, Any]) -> None:
+        save(self, row, state)
+        averages.append({name: value.clone() for name, value in state["learner"]["average"].items()})
+        shutil.copy(self.checkpoint, tmp_path / f"{row['epoch']}.ckpt")
+
+    monkeypatch.setattr(RunWriter, "save", keep)
+    whole = run_into(tmp_path / "whole", chosen)
+    kept = read_checkpoint(whole / BEST)
+    assert kept["epoch"] == 3
+    for name, value in kept["network"].items():
+        if value.is_floating_point():
+            assert torch.allclose(value, (averages[1][f"module.{name}"] + averages[2][f"module.{name}"]) / 2, atol=1e-6)
+    assert not torch.equal(kept["network"]["head.output.weight"], averages[2]["module.head.output.weight"])
+
+    stopped = Path(shutil.copytree(whole, tmp_path / "stopped"))
+    (stopped / BEST).unlink()
+    update_record(stopped, finished=False)
+    shutil.copy(tmp_path / "2.ckpt", stopped / LAST)
+    run_into(stopped, chosen, resume=True)
+    again = read_checkpoint(stopped / BEST)["network"]
+    assert all(torch.equal(again[name], value) for name, value in kept["network"].items())

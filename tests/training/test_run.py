@@ -37,7 +37,7 @@ from lentigo.training.augment import Normalise
 from lentigo.training.batches import Batch, cut_batches, epoch_order, share_out
 from lentigo.training.loop import Task, accuracies, create_transforms
 from lentigo.training.mix import Mix
-from lentigo.training.optimiser import RunningAverage, create_optimiser, layer_depths
+from lentigo.training.optimiser import RunningAverage, create_optimiser, ema_weight, layer_depths
 from lentigo.training.progress import RunProgress, TimeLeft, clock
 from lentigo.training.rundir import BEST, LAST, read_checkpoint
 from lentigo.training.samples import check_classes, prepare_samples
@@ -368,18 +368,18 @@ def test_only_epochs_at_the_last_size_are_compared() -> None:
 
 def test_running_average_against_a_slow_version() -> None:
     network = create_network("mobilenetv3_small_none", classes=3)
-    average = RunningAverage(network, 0.5)
+    average = RunningAverage(network)
     expected = torch.zeros(())
     for step in range(6):
         with torch.no_grad():
             for parameter in network.parameters():
                 parameter.add_(torch.randn_like(parameter))
-        average.update(network, step)
+        average.update(network, ema_weight(0.5, step))
         current = network.head.output.weight.detach().clone()
         decay = min(0.5, step / (9 + step))
         expected = decay * expected + (1 - decay) * current
     network.train()(torch.randn(4, 3, 32, 32))
-    average.update(network, 100)
+    average.update(network, ema_weight(0.5, 100))
     norm, averaged = (next(m for m in n.modules() if isinstance(m, nn.BatchNorm2d)) for n in (network, average.module))
     assert torch.allclose(averaged.running_mean, norm.running_mean / 2, atol=1e-6)
     expected = (expected + current) / 2

@@ -69,9 +69,23 @@ describe.each(["dark", "pale", "wood"] as const)("area of drawn %s lesions is ri
   ); // many pictures, on machines that are busy
 });
 
-test("a picture without a lesion gets no outline without a doubt", () => {
-  const { shapes, doubts } = segment(render({ ...SIZE, kind: "dark", shapes: [] }), "dark");
+test.each([
+  ["plain", {}],
+  ["other skin", { seed: 2 }],
+  ["hair", { hairs: 8 }],
+  ["uneven light", { unevenLight: 2, seed: 3 }],
+])("a picture without a lesion gets no outline without a doubt: %s", (_, disturbed) => {
+  const { shapes, doubts } = segment(render({ ...SIZE, kind: "dark", shapes: [], ...disturbed }), "dark");
   expect(shapes.length === 0 || doubts.length > 0).toBe(true);
+});
+
+test("of several lesions one is outlined, and that is said", () => {
+  const pair = [70, 240].map((x, i) => blob({ x, y: 120 }, 35, 0, 3 + i));
+  expect(segment(render({ ...SIZE, kind: "dark", shapes: pair }), "dark")).toMatchObject({
+    shapes: [expect.anything()],
+    doubts: ["several"],
+  });
+  expect(segment(render({ ...SIZE, kind: "dark", shapes: pair.slice(1) }), "dark").doubts).toEqual([]);
 });
 
 test("a lesion cut off by the border is said to be", () => {

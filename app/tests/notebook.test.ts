@@ -159,6 +159,16 @@ describe("a date without a model's answer", () => {
   });
 });
 
+test("an answer about another kind of photograph is none in FHIR either", async () => {
+  const recordOf = async (taken: NonNullable<Visit["taken"]>): Promise<string> => {
+    const one = caseOf("a", "Arm", [{ ...visit("v", "2024-02-01"), domain: "dermoscopy", taken }]);
+    return JSON.stringify(await fhirRecord({ patient: null, lesions: [one], sheets: [], placeName: () => "arm" }));
+  };
+  expect(await recordOf("dermatoscope")).toContain("malignant-line");
+  expect(await recordOf("camera")).toContain("Can't tell");
+  expect(await recordOf("camera")).not.toContain("malignant-line");
+});
+
 test("an import with more probabilities than classes is refused, and hides nothing where it is already here", async () => {
   const wrong = oneCase("w", "Wrong", ["2024-02-01"]);
   wrong.visits[0].probabilities.push(0.5);

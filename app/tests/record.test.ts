@@ -7,6 +7,7 @@ import { type RegionScore, vasi, withScore } from "../src/hypo/vasi";
 import { type CaseWithVisits, deleteEverything, listCases, readCase, mergeIntoNotebook } from "../src/notebook/cases";
 import { briefOf } from "../src/notebook/brief";
 import { mergeCase } from "../src/notebook/merge";
+import { mergedPatient } from "../src/patients/merge";
 import { plainVisit } from "../src/notebook/record";
 import { exportNotebook, importNotebook } from "../src/notebook/transfer";
 import { calendarFile } from "../src/patients/calendar";
@@ -16,8 +17,6 @@ import {
   deletePatient,
   listPatients,
   listSheets,
-  mergedPatient,
-  mergeRecords,
   newPatient,
   newSheet,
   savePatient,
@@ -297,11 +296,15 @@ test("an import loses nothing that was written here", async () => {
   expect(mergedPatient(here, there).note).toContain("moved house");
   expect(mergedPatient(here, there).note).toContain("allergic to tape");
   expect(mergedPatient(here, mergedPatient(here, there)).note).toBe(mergedPatient(here, there).note);
+  const renamed = mergedPatient({ ...here, code: "P-9", birthYear: 1950, skinType: 5 }, there);
+  expect(renamed).toMatchObject({ code: there.code, birthYear: there.birthYear, skinType: there.skinType });
+  expect(renamed.note).toBe("moved house\n\n[2024-02-01]\nP-9\n1950\nV\nallergic to tape");
+  expect(mergedPatient({ ...here, code: "P-9", birthYear: 1950, skinType: 5 }, renamed)).toEqual(renamed);
   await saveSheet(SHEET);
   const [saved] = (await listSheets("p1")).records;
   const other = { ...SHEET, treatment: "none", updated: "2020-01-01T00:00:00.000Z" };
-  await mergeRecords([], [other]);
-  await mergeRecords([], [other]);
+  await mergeIntoNotebook([], [], [other]);
+  await mergeIntoNotebook([], [], [other]);
   const sheets = (await listSheets("p1")).records;
   expect(sheets.map(({ treatment }) => treatment).sort()).toEqual([saved.treatment, "none"].sort());
   // A lesion: the older diagnosis is kept as a conflict.

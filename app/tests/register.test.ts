@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { segment } from "../src/measure/segment";
-import { applied, invert, LEAST_QUALITY, register } from "../src/register/register";
+import { applied, invert, register } from "../src/register/register";
 import { blob, render, type Scene, warped } from "./phantoms";
 
 const SCENE: Scene = { width: 320, height: 240, kind: "dark", shapes: [blob({ x: 150, y: 125 }, 45, 0, 3)], seed: 5 };
@@ -47,11 +47,18 @@ test("a lesion that has doubled its area is laid over by the skin around it", ()
   }
 }, 300_000);
 
-test("two pictures that have nothing in common are not laid over each other", () => {
-  const other: Scene = { ...SCENE, kind: "pale", shapes: [blob({ x: 90, y: 60 }, 14, 0, 11)], seed: 77 };
-  const found = register(render(SCENE), render(other));
-  expect(found === null || found.quality < 2 * LEAST_QUALITY).toBe(true);
-});
+test.each([
+  // Laid over by hair on hair and edge on edge these two have a correlation of 0.8.
+  ["another lesion of the same size, among hairs", { shapes: [blob({ x: 150, y: 125 }, 45, 0, 11)], seed: 78 }],
+  ["a patch", { kind: "pale" as const, shapes: [blob({ x: 90, y: 60 }, 14, 0, 11)], seed: 77 }],
+])(
+  "a picture of %s is not laid over",
+  (_, other) => {
+    const one: Scene = { ...SCENE, hairs: 3 };
+    expect(register(render(one), render({ ...one, ...other }))).toBeNull();
+  },
+  300_000,
+);
 
 test("a map and its inverse undo each other", () => {
   const back = applied(invert([1.1, 0.3, -0.2, 0.9, 12, -7]), applied([1.1, 0.3, -0.2, 0.9, 12, -7], { x: 3, y: 5 }));

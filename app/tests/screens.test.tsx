@@ -8,13 +8,13 @@ import { parseSpec, type Spec } from "../src/core/spec";
 import { speak } from "../src/i18n";
 import { capture, model } from "../src/state/models";
 import { notices, tellDone, tellError } from "../src/state/notices";
-import type { VisitPhoto } from "../src/notebook/types";
+import type { Visit, VisitPhoto } from "../src/notebook/types";
 import { type Answer, answer, concerns, type Photo, photos, toggleConcern } from "../src/state/session";
 import { CaptureQuestion } from "../src/ui/Capture";
 import { Notices } from "../src/ui/Notices";
 import { Results } from "../src/ui/Results";
 import { VerdictBanner, VerdictLine } from "../src/ui/Verdict";
-import { KeptPhoto } from "../src/ui/VisitView";
+import { KeptPhoto, VisitView } from "../src/ui/VisitView";
 import { BUNDLES, textOf } from "./fixtures";
 
 const spec: Spec = {
@@ -170,6 +170,29 @@ test("messages: three at most, none twice, and what was done can be undone", () 
   page.querySelector<HTMLButtonElement>("[data-testid=undo]")!.click();
   expect(undone).toBe(1);
   expect(notices.value.every(({ kind }) => kind === "error")).toBe(true);
+});
+
+describe("a kept visit", () => {
+  const visit: Visit = {
+    ...{ id: "v", caseId: "c", date: "2024-02-01", note: "", photos: [], created: "2024-02-01T00:00:00.000Z" },
+    ...{ classes: spec.classes, probabilities: BENIGN, malignant: 0.04, abstained: false, domain: "dermoscopy" },
+    operatingPoint: { name: "x", threshold: 0.2 },
+    set: { coverage: 0.9, codes: ["nv"] },
+    model: { name: "alpha", version: "1", title: "Alpha", digest: "0" },
+  };
+  const drawn = (taken: NonNullable<Visit["taken"]>) => draw(h(VisitView, { visit: { ...visit, taken }, heat: 0 }));
+
+  test("shows what remains only where the model was made for the photograph", () => {
+    const page = drawn("dermatoscope");
+    expect(page.querySelector("[data-testid=verdict]")!.getAttribute("data-kind")).toBe("below");
+    expect(page.querySelector("[data-testid=prediction-set]")).not.toBeNull();
+    expect(page.textContent).not.toContain("not an answer");
+    const other = drawn("camera");
+    expect(other.querySelector("[data-testid=verdict]")!.getAttribute("data-kind")).toBe("unsure");
+    expect(other.querySelector("[data-testid=prediction-set]")).toBeNull();
+    expect(other.textContent).toContain("not an answer");
+    expect(other.textContent).toContain("Research use only");
+  });
 });
 
 describe("a kept photograph", () => {

@@ -19,7 +19,6 @@ import { exportNotebook, importNotebook } from "../src/notebook/transfer";
 import {
   listPatients,
   listSheets,
-  mergeRecords,
   newPatient,
   newSheet,
   readEverything,
@@ -210,7 +209,7 @@ describe("a damaged record", () => {
     await expect(readSheet(first.id)).rejects.toMatchObject({ key: "recordDamaged" });
     const sheets = await listSheets("p1");
     expect([sheets.damaged, sheets.records.map(({ id }) => id)]).toEqual([1, [second.id]]);
-    await mergeRecords([patient], [first]);
+    await mergeIntoNotebook([], [patient], [first]);
     expect((await readPatient("p1"))!.note).toBe("allergic to tape");
     expect((await listSheets("p1")).records).toHaveLength(2);
   });
@@ -249,6 +248,16 @@ describe("a full device", () => {
     vi.restoreAllMocks();
     expect(await readCase("arm")).toMatchObject({ title: ARM.title, visits: [{ id: "arm-1" }, { id: "arm-2" }] });
     expect((await listCases()).cases[0].visits).toHaveLength(2);
+  });
+
+  test.each(["cases", "patients", "sheets"])("at the %s of an import: none of it is taken", async (store) => {
+    fill(store);
+    const patient = newPatient("P-001");
+    const whole = mergeIntoNotebook([ARM], [patient], [newSheet(patient.id, "2024-01-01")]);
+    await expect(whole).rejects.toMatchObject({ key: "storageFull" });
+    vi.restoreAllMocks();
+    expect([await listCases(), await listPatients()]).toEqual([{ cases: [], damaged: 0 }, []]);
+    expect((await listSheets(patient.id)).records).toEqual([]);
   });
 
   test("at patients, sheets, diagnosis and outline: told, and nothing is changed", async () => {

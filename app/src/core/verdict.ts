@@ -82,6 +82,11 @@ export function decide(evidence: Evidence): Verdict {
   return { kind: "below" };
 }
 
+/** Whether the model's figures are an answer: not where it abstains, or was made for another kind of photograph. */
+export function isAnswer(verdict: Verdict): boolean {
+  return verdict.kind !== "unsure" || (verdict.doubt !== "abstained" && verdict.doubt !== "otherKind");
+}
+
 /** How much concern a verdict raises, for showing and comparing: below, can't tell, above. */
 export function concernOf(verdict: Verdict): 0 | 1 | 2 {
   return verdict.kind === "below" ? 0 : verdict.kind === "unsure" ? 1 : 2;

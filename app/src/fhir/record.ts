@@ -4,7 +4,7 @@
  */
 
 import { RESEARCH } from "../core/research";
-import type { Verdict } from "../core/verdict";
+import { isAnswer, type Verdict } from "../core/verdict";
 import { diagnosisName } from "../hypo/diagnoses";
 import { shareOfRegion } from "../hypo/share";
 import { hasTotal, vasi } from "../hypo/vasi";
@@ -230,7 +230,7 @@ async function visitReport(record: Record, one: CaseWithVisits, visit: Visit, st
     });
     // Not beside a verdict that is none: they would read as one.
     const line =
-      visit.malignant === null || visit.operatingPoint === null || visit.abstained
+      visit.malignant === null || visit.operatingPoint === null || (verdict && !isAnswer(verdict))
         ? []
         : [
             of("malignant-classes", "Malignant classes together", visit.malignant),

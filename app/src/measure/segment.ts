@@ -30,7 +30,7 @@ import {
 export type Target = "dark" | "pale" | "wood";
 
 /** Why a proposal should be looked at with care. */
-export type Doubt = "nothing" | "faint" | "border" | "large";
+export type Doubt = "nothing" | "faint" | "border" | "large" | "small" | "several";
 
 export interface Proposal {
   /** Closed outlines in the image's pixels, the largest first; empty where nothing was found. */
@@ -45,7 +45,10 @@ const OPENING = 4; // pixels
 const BAND = 0.1; // of the shorter side: where skin is expected
 const SMALLEST = 0.0008; // of the field
 const LARGEST = 0.6;
+const SMALL = 0.01; // of the field: specks of skin without a lesion are as large
+const SEVERAL = 0.25; // of what is outlined: another part as large may be another lesion
 const FAINT = 3.5; // standard deviations of the skin
+const FAINT_DENSITY = 0.12; // optical density (natural logarithm), about what the skin's own texture has
 const EDGE_SHARE = 0.12; // of the outline that may lie on the border
 const CENTRE = 0.7; // spread of the preference for the middle, in half sides
 
@@ -96,7 +99,8 @@ export function segment(pixels: Pixels, target: Target, within?: readonly Point[
       simplify(shape, 0.25 / factor > 0.25 ? 0.25 : 0.2).map(({ x, y }) => ({ x: x * scale.x, y: y * scale.y })),
     );
   if (shapes.length === 0) return { shapes: [], doubts: ["nothing"] };
-  return { shapes, doubts: doubts(plane, mask, usable, noise) };
+  const left = target === "dark" ? leftOut(plane, mask, usable, level) : 0;
+  return { shapes, doubts: doubts(plane, mask, usable, noise, left) };
 }
 
 /** The field of view: everything but the black surround that hangs together with a corner, and a little around it. */
@@ -280,7 +284,17 @@ function edgeLevel(plane: Plane, mask: Mask, usable: Mask): number | null {
   return (quantile(inside, 0.5) + quantile(outside, 0.5)) / 2;
 }
 
-function doubts(plane: Plane, mask: Mask, usable: Mask, noise: number): Doubt[] {
+/** Pixels of the largest part above the level that is not outlined. */
+function leftOut(plane: Plane, mask: Mask, usable: Mask, level: number): number {
+  const rest = newMask(mask.width, mask.height);
+  const near = dilate(mask, 3);
+  for (let i = 0; i < rest.values.length; i++) {
+    rest.values[i] = usable.values[i] === 1 && near.values[i] === 0 && plane.values[i] > level ? 1 : 0;
+  }
+  return Math.max(...components(rest).sizes);
+}
+
+function doubts(plane: Plane, mask: Mask, usable: Mask, noise: number, left: number): Doubt[] {
   const { width, height } = mask;
   const found: Doubt[] = [];
   let area = 0;
@@ -303,8 +317,10 @@ function doubts(plane: Plane, mask: Mask, usable: Mask, noise: number): Doubt[] 
       if (atBorder) border += 1;
     }
   }
-  if (sum / area < FAINT * noise) found.push("faint");
+  if (sum / area < Math.max(FAINT * noise, FAINT_DENSITY)) found.push("faint");
   if (border / edge > EDGE_SHARE) found.push("border");
   if (area / room > LARGEST) found.push("large");
+  if (area / room < SMALL) found.push("small");
+  if (left > SEVERAL * area) found.push("several");
   return found;
 }

@@ -2,6 +2,8 @@
 
 import { signal } from "@preact/signals";
 import { AppError } from "../core/errors";
+import { mergePatients, mergeSheets } from "../patients/merge";
+import type { Patient, Sheet } from "../patients/types";
 import { briefOf, briefsIn, type CaseBrief, type Shard, shardOf, type VisitBrief } from "./brief";
 import { database, read, readAll, readEach, type StoreName, write, type Writing } from "./database";
 import { type Merged, mergeCases } from "./merge";
@@ -101,9 +103,14 @@ function writeIndex(put: readonly VisitBrief[], gone: readonly VisitBrief[]): Pr
   return work.catch(() => undefined);
 }
 
+interface IndexStore {
+  get(number: number): Promise<Shard | undefined>;
+  put(shard: Shard): Promise<unknown>;
+}
+
 /** Put visits into the index, in the place of what it says of them, and take others out. */
 async function index(
-  store: { get(number: number): Promise<Shard | undefined>; put(shard: Shard): Promise<unknown> },
+  store: IndexStore,
   put: readonly VisitBrief[],
   gone: readonly Pick<VisitBrief, "id" | "caseId">[],
 ): Promise<void> {
@@ -180,9 +187,13 @@ export function readVisit(id: string): Promise<Visit | null> {
   return read(async () => (await readEach("visit", [id])).records.at(0) ?? null);
 }
 
-async function putVisits(transaction: Writing<"cases" | "visits" | "index">, visits: readonly Visit[]): Promise<void> {
-  for (const visit of visits) await transaction.objectStore("visits").put(visit);
-  await index(transaction.objectStore("index"), visits.map(briefOf), []);
+async function putVisits(
+  store: { put(visit: Visit): Promise<unknown> },
+  briefs: IndexStore,
+  visits: readonly Visit[],
+): Promise<void> {
+  for (const visit of visits) await store.put(visit);
+  await index(briefs, visits.map(briefOf), []);
 }
 
 const now = (): string => new Date().toISOString();
@@ -192,7 +203,7 @@ export function saveVisit(one: Case, visit: Visit): Promise<void> {
   return change(VISIT_STORES, async (transaction) => {
     const cases = transaction.objectStore("cases");
     await cases.put({ ...((await cases.get(one.id)) ?? one), updated: now() });
-    await putVisits(transaction, [visit]);
+    await putVisits(transaction.objectStore("visits"), transaction.objectStore("index"), [visit]);
   });
 }
 
@@ -202,7 +213,7 @@ export function changeVisit(id: string, changed: (kept: Visit) => Partial<Visit>
     const [cases, visits] = [transaction.objectStore("cases"), transaction.objectStore("visits")];
     const kept = await visits.get(id);
     if (kept === undefined) throw new AppError("recordGone");
-    await putVisits(transaction, [{ ...kept, ...changed(kept) }]);
+    await putVisits(visits, transaction.objectStore("index"), [{ ...kept, ...changed(kept) }]);
     const one = await cases.get(kept.caseId);
     if (one !== undefined) await cases.put({ ...one, updated: now() });
   });
@@ -265,11 +276,15 @@ export function deleteEverything(): Promise<void> {
   });
 }
 
-/** Merge imported cases into the notebook: all of them or none. */
-export async function mergeIntoNotebook(imported: readonly CaseWithVisits[]): Promise<Merged> {
+/** Merge imported cases, patients and sheets into the notebook: all of them or none. */
+export async function mergeIntoNotebook(
+  imported: readonly CaseWithVisits[],
+  patients: readonly Patient[] = [],
+  sheets: readonly Sheet[] = [],
+): Promise<Merged> {
   let merged: Merged = { added: 0, updated: 0, unchanged: 0, conflicts: 0 };
   // Read and written in one transaction, so that nothing written meanwhile in another tab is lost.
-  await change(VISIT_STORES, async (transaction) => {
+  await change([...VISIT_STORES, "patients", "sheets"], async (transaction) => {
     const [cases, visits] = [transaction.objectStore("cases"), transaction.objectStore("visits")];
     const here: CaseWithVisits[] = [];
     for (const { id } of imported) {
@@ -281,8 +296,10 @@ export async function mergeIntoNotebook(imported: readonly CaseWithVisits[]): Pr
     const result = mergeCases(here, imported);
     for (const { visits: dates, ...one } of result.changed) {
       await cases.put(one);
-      await putVisits(transaction, dates);
+      await putVisits(visits, transaction.objectStore("index"), dates);
     }
+    await mergePatients(transaction.objectStore("patients"), patients);
+    await mergeSheets(transaction.objectStore("sheets"), sheets);
     merged = result.merged;
   });
   return merged;

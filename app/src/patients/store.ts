@@ -5,7 +5,7 @@ import { identity } from "../notebook/record";
 import { type CaseWithVisits, change, changeCase, changeVisit, listCases, readCases } from "../notebook/cases";
 import { type Found, read, readAll, readEach } from "../notebook/database";
 import type { Visit } from "../notebook/types";
-import { isWhole, whole } from "../notebook/whole";
+import { whole } from "../notebook/whole";
 import { type Clinical, type Measure, NO_CLINICAL, type Patient, type Sheet } from "./types";
 
 export function newPatient(code: string): Patient {
@@ -136,32 +136,4 @@ export function saveMeasure(
     if (photos[at] === undefined) throw new AppError("recordGone");
     return { photos: photos.map((photo, i) => (i === at ? { ...photo, measure } : photo)) };
   });
-}
-
-/** Merge imported patients and sheets: the one written last wins, and what it would replace is kept beside it. */
-export function mergeRecords(patients: readonly Patient[], sheets: readonly Sheet[]): Promise<void> {
-  return change(["patients", "sheets"], async (transaction) => {
-    const [people, dates] = [transaction.objectStore("patients"), transaction.objectStore("sheets")];
-    for (const patient of patients) {
-      const here = await people.get(patient.id);
-      await people.put(isWhole("patient", here) ? mergedPatient(here!, patient) : patient);
-    }
-    for (const sheet of sheets) {
-      const here = await dates.get(sheet.id);
-      if (here === undefined || !isWhole("sheet", here)) await dates.put(sheet);
-      else if (here.updated !== sheet.updated) {
-        const [newer, older] = sheet.updated > here.updated ? [sheet, here] : [here, sheet];
-        await dates.put(newer);
-        await dates.put({ ...older, id: `${older.id}-${older.updated}` });
-      }
-    }
-  });
-}
-
-/** The newer version; the older one's note is kept below the newer's where it says something else. */
-export function mergedPatient(here: Patient, imported: Patient): Patient {
-  const [newer, older] = imported.updated > here.updated ? [imported, here] : [here, imported];
-  const kept = older.note.trim();
-  if (kept === "" || newer.note.includes(kept)) return newer;
-  return { ...newer, note: `${newer.note}\n\n[${older.updated.slice(0, 10)}]\n${kept}`.trim() };
 }

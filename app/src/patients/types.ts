@@ -18,6 +18,9 @@ export interface Patient {
   updated: string;
 }
 
+/** Skin types in Fitzpatrick's Roman numerals. */
+export const ROMAN = ["I", "II", "III", "IV", "V", "VI"] as const;
+
 /** What the clinician says of a lesion, beside the model's answer. */
 export interface Clinical {
   patientId: string | null;

@@ -4,6 +4,7 @@ import { signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { argmax } from "../core/probabilities";
 import type { Spec } from "../core/spec";
+import { isAnswer } from "../core/verdict";
 import { className, errorText, percent, t } from "../i18n";
 import { capture, captureUnknown, chooseCapture, model, retryModel } from "../state/models";
 import { engine } from "../state/engine";
@@ -123,7 +124,7 @@ function SmallAnswer({ photo, spec }: { photo: Photo; spec: Spec }) {
   return (
     <span class="small-answer" data-testid="small-answer">
       <VerdictLine verdict={small.verdict} short />
-      {!small.abstained && (
+      {isAnswer(small.verdict) && (
         <span>
           {className(spec.classes[top])} {percent(small.probabilities[top])}
         </span>

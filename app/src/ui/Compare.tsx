@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { argmax } from "../core/probabilities";
+import { isAnswer } from "../core/verdict";
 import { className, dayText, percent, t } from "../i18n";
 import type { Visit } from "../notebook/types";
 import { visitVerdict } from "../notebook/verdict";
@@ -41,6 +42,12 @@ function KeptVerdict({ visit }: { visit: Visit }) {
   return verdict && <VerdictLine verdict={verdict} />;
 }
 
+/** Whether the figures of a visit are those of a model that gave no answer. */
+function isMuted(visit: Visit): boolean {
+  const verdict = visitVerdict(visit);
+  return verdict !== null && !isAnswer(verdict);
+}
+
 export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: number }) {
   const left = useSignal(visits[0].id);
   const right = useSignal(visits[visits.length - 1].id);
@@ -52,7 +59,7 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
   const [first, second] = sides.map(({ visit }) => visit);
   const answered = [first, second].filter(({ model }) => model !== null);
   const oneModel = answered.length === 2 && first.model?.digest === second.model?.digest;
-  const abstained = first.abstained || second.abstained;
+  const muted = isMuted(first) || isMuted(second);
   return (
     <section class="compare" data-testid="compare">
       {answered.length === 2 && !oneModel && (
@@ -92,19 +99,19 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
           </article>
         ))}
       </div>
-      {abstained && <p class="small">{t("notAnAnswer")}</p>}
-      {oneModel && !abstained && first.malignant !== null && second.malignant !== null && (
+      {muted && <p class="small">{t("notAnAnswer")}</p>}
+      {oneModel && !muted && first.malignant !== null && second.malignant !== null && (
         <p data-testid="compare-share">
           {t("compareShare", { first: percent(first.malignant), second: percent(second.malignant) })}
         </p>
       )}
       {oneModel ? (
-        <Rows first={first} second={second} muted={abstained} />
+        <Rows first={first} second={second} muted={muted} />
       ) : (
         answered.map((visit) => (
           <div key={visit.id}>
             <h3>{dayText(visit.date)}</h3>
-            <Bars classes={visit.classes} probabilities={visit.probabilities} muted={visit.abstained} />
+            <Bars classes={visit.classes} probabilities={visit.probabilities} muted={isMuted(visit)} />
           </div>
         ))
       )}

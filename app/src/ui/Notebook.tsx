@@ -11,7 +11,7 @@ import { searchCases } from "../notebook/search";
 import { exportNotebook, importNotebook } from "../notebook/transfer";
 import { decrypt, isEncrypted } from "../patients/encryption";
 import { clinicalWords, type Filters, lastVerdict, matches, NO_FILTERS, placeKey } from "../patients/search";
-import { listPatients, mergeRecords, readEverything } from "../patients/store";
+import { listPatients, readEverything } from "../patients/store";
 import type { Visit } from "../notebook/types";
 import type { Patient } from "../patients/types";
 import { tellDone, tellError } from "../state/notices";
@@ -214,8 +214,7 @@ export function Notebook() {
   };
   const importContent = async (content: Blob): Promise<void> => {
     const found = await importNotebook(content);
-    await mergeRecords(found.patients, found.sheets);
-    const { added, updated, unchanged, conflicts } = await mergeIntoNotebook(found.cases);
+    const { added, updated, unchanged, conflicts } = await mergeIntoNotebook(found.cases, found.patients, found.sheets);
     tellDone(conflicts > 0 ? "importedConflicts" : "imported", { added, updated, unchanged, conflicts });
   };
   const importFile = async (file: File | undefined): Promise<void> => {

@@ -2,6 +2,7 @@
 
 import type { Hint } from "../core/quality";
 import type { Spec } from "../core/spec";
+import { isAnswer } from "../core/verdict";
 import { type ClassNames, className, t } from "../i18n";
 import { chooseOperatingPoint, operatingPoint } from "../state/operating";
 import type { Answer } from "../state/session";
@@ -62,8 +63,7 @@ interface Props {
 }
 
 export function Results({ answer, spec, hints, chosen, onChoose }: Props) {
-  const { verdict } = answer;
-  const muted = verdict.kind === "unsure" && (verdict.doubt === "abstained" || verdict.doubt === "otherKind");
+  const muted = !isAnswer(answer.verdict);
   return (
     <div class="results" data-testid="results">
       {answer.set !== null && spec.conformal !== null && !muted && (

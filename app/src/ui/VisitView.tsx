@@ -2,6 +2,7 @@
 
 import { useEffect, useState } from "preact/hooks";
 import { argmax } from "../core/probabilities";
+import { isAnswer } from "../core/verdict";
 import { dayText, t } from "../i18n";
 import type { Visit, VisitPhoto } from "../notebook/types";
 import { visitVerdict } from "../notebook/verdict";
@@ -91,6 +92,7 @@ interface Props {
 export function VisitView({ visit, heat }: Props) {
   const top = argmax(visit.probabilities);
   const verdict = visitVerdict(visit);
+  const muted = verdict !== null && !isAnswer(verdict);
   const set = visit.set?.codes.flatMap((code) => visit.classes.find((label) => label.code === code) ?? []);
   return (
     <article class="visit" data-testid="visit">
@@ -105,10 +107,9 @@ export function VisitView({ visit, heat }: Props) {
           <KeptPhoto key={i} photo={photo} classIndex={top} heat={heat} label={t("photograph", { number: i + 1 })} />
         ))}
       </div>
-      {visit.set !== undefined && set !== undefined && !visit.abstained && (
-        <Chips classes={set} coverage={visit.set.coverage} />
-      )}
-      <Bars classes={visit.classes} probabilities={visit.probabilities} muted={visit.abstained} />
+      {visit.set !== undefined && set !== undefined && !muted && <Chips classes={set} coverage={visit.set.coverage} />}
+      {muted && <p class="small">{t("notAnAnswer")}</p>}
+      <Bars classes={visit.classes} probabilities={visit.probabilities} muted={muted} />
       <div class="visit-words">
         {visit.note && <p class="visit-note">{visit.note}</p>}
         {visit.taken !== undefined && <p class="small">{`${t("taken")} ${t(CAPTURE_NAMES[visit.taken])}`}</p>}

@@ -100,6 +100,8 @@ export const recordText = {
   patches: "Patches",
   doubtNothing: "Nothing stands out from the skin here. Draw the outline by finger.",
   doubtFaint: "This stands out little from the skin. Check the outline.",
+  doubtSmall: "This is very small in the picture, and may be no lesion. Check the outline.",
+  doubtSeveral: "There is more than one dark spot here; one of them is outlined.",
   doubtBorder: "The outline runs along the edge of the picture: a part may be missing.",
   doubtLarge: "The outline covers most of the picture: the skin around is hardly seen. Check it.",
 
@@ -111,7 +113,7 @@ export const recordText = {
   blinkShown: "Shown: {date}",
   differenceHelp: "Dark where both are alike, bright where they differ. Light and focus make differences too.",
   laidOver: "Second photograph turned by {turn}°, scaled {zoom} times; correlation {quality}.",
-  notLaidOver: "These two photographs could not be laid over each other. They are shown as they are.",
+  notLaidOver: "These two photographs could not be laid over each other. Compare them side by side below.",
   laidByLesion: "The skin around shows too little: the lesion itself was laid over, so its growth is hidden here.",
   growthClear: "Area from {first} to {second}: {change}. More than twice the error.",
   growthUnclear: "Area from {first} to {second}: {change}. Within twice the error: no clear change.",

@@ -104,6 +104,8 @@ export const esRecord: RecordTranslation = {
     patches: "Manchas",
     doubtNothing: "Aquí nada destaca de la piel. Dibuje el contorno con el dedo.",
     doubtFaint: "Destaca poco de la piel. Revise el contorno.",
+    doubtSmall: "Es muy pequeño en la imagen y puede no ser una lesión. Revise el contorno.",
+    doubtSeveral: "Aquí hay más de una mancha oscura; solo una está contorneada.",
     doubtBorder: "El contorno sigue el borde de la imagen: puede faltar una parte.",
     doubtLarge: "El contorno cubre casi toda la imagen: apenas se ve la piel alrededor. Revíselo.",
 
@@ -115,7 +117,7 @@ export const esRecord: RecordTranslation = {
     blinkShown: "Se muestra: {date}",
     differenceHelp: "Oscuro donde coinciden, claro donde difieren. La luz y el enfoque también crean diferencias.",
     laidOver: "Segunda fotografía girada {turn}°, ampliada {zoom} veces; correlación {quality}.",
-    notLaidOver: "Estas dos fotografías no se pudieron superponer. Se muestran tal como son.",
+    notLaidOver: "Estas dos fotografías no se pudieron superponer. Compárelas abajo, una junto a la otra.",
     laidByLesion:
       "La piel alrededor muestra demasiado poco: se superpuso la propia lesión, y aquí no se ve su crecimiento.",
     growthClear: "Área del {first} al {second}: {change}. Más del doble del error.",

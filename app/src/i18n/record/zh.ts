@@ -99,6 +99,8 @@ export const zhRecord: RecordTranslation = {
     patches: "白斑",
     doubtNothing: "这里没有与皮肤明显不同之处。请用手指绘制轮廓。",
     doubtFaint: "与皮肤差别很小，请核对轮廓。",
+    doubtSmall: "在画面中很小，可能不是皮损，请核对轮廓。",
+    doubtSeveral: "画面中深色斑不止一处，仅勾勒了其中一处。",
     doubtBorder: "轮廓贴着画面边缘，可能缺了一部分。",
     doubtLarge: "轮廓占了大部分画面，几乎看不到周围皮肤，请核对。",
 
@@ -110,7 +112,7 @@ export const zhRecord: RecordTranslation = {
     blinkShown: "正在显示：{date}",
     differenceHelp: "相同处暗，不同处亮。光线和对焦也会造成差异。",
     laidOver: "第二张照片旋转 {turn}°，缩放 {zoom} 倍；相关系数 {quality}。",
-    notLaidOver: "这两张照片无法叠放，按原样显示。",
+    notLaidOver: "这两张照片无法叠放，请在下方并排比较。",
     laidByLesion: "周围皮肤可辨认的内容太少：叠放的是皮损本身，因此这里看不出它的增大。",
     growthClear: "{first} 至 {second} 面积变化：{change}。超过误差的两倍。",
     growthUnclear: "{first} 至 {second} 面积变化：{change}。在误差的两倍以内，没有明确变化。",

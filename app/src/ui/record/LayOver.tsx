@@ -21,7 +21,7 @@ const SLICE_MS = 30;
 interface Loaded {
   fixed: Pixels;
   moving: Pixels;
-  /** Null where the two cannot be laid over: they are shown as they are. */
+  /** Null where the two cannot be laid over: then they are not. */
   found: Registration | null;
   /** The skin around the lesion shows too little: the lesion itself has been laid over, and its growth with it. */
   byLesion: boolean;
@@ -46,14 +46,11 @@ function toCanvas({ width, height, data }: Pixels): OffscreenCanvas {
 }
 
 /** The second picture as it lies over the first; transparent where it has nothing. */
-function laidOver({ fixed, moving, found }: Loaded): OffscreenCanvas {
+function laidOver({ fixed, moving }: Loaded, { transform }: Registration): OffscreenCanvas {
   const canvas = new OffscreenCanvas(fixed.width, fixed.height);
   const context = canvas.getContext("2d")!;
-  if (found === null) context.drawImage(toCanvas(moving), 0, 0, fixed.width, fixed.height);
-  else {
-    context.setTransform(...found.transform);
-    context.drawImage(toCanvas(moving), 0, 0);
-  }
+  context.setTransform(...transform);
+  context.drawImage(toCanvas(moving), 0, 0);
   return canvas;
 }
 
@@ -88,14 +85,14 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
     };
   }, [pairKey]);
   useEffect(() => {
-    if (loaded.value === null) return;
-    const { fixed } = loaded.value;
+    if (!loaded.value?.found) return;
+    const { fixed, found } = loaded.value;
     for (const canvas of [top.current!, bottom.current!]) {
       canvas.width = fixed.width;
       canvas.height = fixed.height;
     }
     bottom.current!.getContext("2d")!.drawImage(toCanvas(fixed), 0, 0);
-    top.current!.getContext("2d")!.drawImage(laidOver(loaded.value), 0, 0);
+    top.current!.getContext("2d")!.drawImage(laidOver(loaded.value, found), 0, 0);
   }, [loaded.value]);
   useEffect(() => {
     if (view.value !== "blink" || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
@@ -103,10 +100,16 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
     return () => clearInterval(timer);
   }, [view.value]);
   if (first.photos.length === 0 || second.photos.length === 0) return null;
-  const found = loaded.value?.found;
+  const found = loaded.value?.found ?? null;
+  if (loaded.value !== null && found === null)
+    return (
+      <section class="lay-over" data-testid="lay-over" data-found="false">
+        <p class="problem">{t("notLaidOver")}</p>
+      </section>
+    );
   const hidden = view.value === "blink" && blinking.value;
   return (
-    <section class="lay-over" data-testid="lay-over" data-found={loaded.value === null ? "" : String(found !== null)}>
+    <section class="lay-over" data-testid="lay-over" data-found={found === null ? "" : "true"}>
       <div class="actions actions-start no-print" role="group" aria-label={t("layOver")}>
         {VIEWS.map((one) => (
           <button
@@ -158,17 +161,12 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
         </button>
       )}
       {view.value === "difference" && <p class="small">{t("differenceHelp")}</p>}
-      {loaded.value !== null &&
-        (found === null || found === undefined ? (
-          <p class="problem" data-testid="not-laid">
-            {t("notLaidOver")}
-          </p>
-        ) : (
-          <p class="small" data-testid="laid">
-            {t("laidOver", { turn: number(found.turn, 0), zoom: number(found.zoom), quality: number(found.quality) })}{" "}
-            {loaded.value.byLesion && t("laidByLesion")}
-          </p>
-        ))}
+      {found !== null && (
+        <p class="small" data-testid="laid">
+          {t("laidOver", { turn: number(found.turn, 0), zoom: number(found.zoom), quality: number(found.quality) })}{" "}
+          {loaded.value?.byLesion && t("laidByLesion")}
+        </p>
+      )}
     </section>
   );
 }

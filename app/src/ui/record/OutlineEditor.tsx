@@ -21,6 +21,8 @@ const TARGET_NAMES: Record<Target, TextKey> = { dark: "targetDark", pale: "targe
 const DOUBTS: Record<Doubt, TextKey> = {
   nothing: "doubtNothing",
   faint: "doubtFaint",
+  small: "doubtSmall",
+  several: "doubtSeveral",
   border: "doubtBorder",
   large: "doubtLarge",
 };

@@ -3,11 +3,10 @@
 import { useSignal } from "@preact/signals";
 import { t } from "../../i18n";
 import { savePatient } from "../../patients/store";
-import type { Patient } from "../../patients/types";
+import { type Patient, ROMAN } from "../../patients/types";
 import { tellDone, tellError } from "../../state/notices";
 import { Dialog } from "../Dialog";
 import { FormActions, NoteField, TextField } from "../fields";
-import { ROMAN } from "./numbers";
 
 export function PatientForm({
   patient,

@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { argmax } from "../../core/probabilities";
+import { isAnswer } from "../../core/verdict";
 import { className, dayText, percent, siteName, t, today } from "../../i18n";
 import { openCase, type Opened } from "../../notebook/cases";
 import type { Visit } from "../../notebook/types";
@@ -52,7 +53,7 @@ function ReportVisit({ visit }: { visit: Visit }) {
           <p class="small">
             {verdictSentences(verdict, { malignant: visit.malignant, point: visit.operatingPoint }).join(" ")}
           </p>
-          {!visit.abstained && (
+          {isAnswer(verdict) && (
             <p class="small">{`${className(visit.classes[top])} ${percent(visit.probabilities[top])}`}</p>
           )}
         </>

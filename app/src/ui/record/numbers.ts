@@ -2,6 +2,7 @@
 
 import type { Measured } from "../../measure/figures";
 import { t } from "../../i18n";
+import { ROMAN } from "../../patients/types";
 
 /** Decimals that show the error to one digit, two where it begins with 1. */
 function decimals(error: number): number {
@@ -24,9 +25,6 @@ export function changeText({ value, error }: Measured): string {
 export const number = (value: number, digits = 2): string => String(Number(value.toFixed(digits)));
 
 export const MM2 = "mm²";
-
-/** A skin type in Fitzpatrick's Roman numerals. */
-export const ROMAN = ["I", "II", "III", "IV", "V", "VI"] as const;
 
 export function skinTypeText(skinType: number | null): string {
   return skinType === null ? "" : t("skinTypeIs", { type: ROMAN[skinType - 1] });

@@ -38,7 +38,9 @@ export async function writeServiceWorker(source, out, packaged) {
   );
   const { code } = await transformWithOxc(await readFile(source, "utf8"), source);
   const version = sha256(code + digests.join("\n")).slice(0, 16);
-  const list = { version, files: files.map(({ url, pinned }) => ({ url, pinned })) };
+  const own = digests.filter((_, i) => !files[i].url.startsWith("bundles/"));
+  const app = sha256(code + own.join("\n")).slice(0, 16);
+  const list = { app, version, files: files.map(({ url, pinned }) => ({ url, pinned })) };
   await writeFile(path.join(out, "sw.js"), `const PRECACHE = ${JSON.stringify(list)};\n${code}`);
   return files;
 }

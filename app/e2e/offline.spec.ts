@@ -49,6 +49,7 @@ test("a new version is offered, and taken when the person says so", async ({}, i
   await expect(page.getByTestId("update")).toBeHidden();
   // The next version: another page, and therefore another service worker.
   for (const name of ["index.html.br", "index.html.gz", "sw.js.br", "sw.js.gz"]) rmSync(path.join(folder, name));
+  const update = () => page.evaluate(async () => void (await (await navigator.serviceWorker.ready).update()));
   const rewrite = (name: string, from: RegExp | string, to: string): void => {
     const file = path.join(folder, name);
     const text = readFileSync(file, "utf8");
@@ -56,10 +57,13 @@ test("a new version is offered, and taken when the person says so", async ({}, i
     writeFileSync(file, text.replace(from, to));
   };
   rewrite("index.html", '<meta name="referrer"', '<meta name="generation" content="next" /><meta name="referrer"');
-  rewrite("sw.js", /"version":"\w+"/, '"version":"next"');
-  await page.evaluate(async () => {
-    await (await navigator.serviceWorker.ready).update();
-  });
+  // With other models alone it is taken in silence.
+  rewrite("sw.js", /"version":"\w+"/, '"version":"served"');
+  await update();
+  await expect.poll(() => page.evaluate(() => caches.keys())).toEqual(["lentigo-served"]);
+  await expect(page.getByTestId("update")).toBeHidden();
+  rewrite("sw.js", /"app":"\w+","version":"\w+"/, '"app":"next","version":"next"');
+  await update();
   await expect(page.getByTestId("update")).toContainText("A new version of lentigo is ready");
   const generation = page.locator("meta[name=generation]");
   await expect(generation).toHaveCount(0);

@@ -7,6 +7,8 @@
 /// <reference lib="webworker" />
 
 interface Precache {
+  /** Digest over the app's own files, without the models. */
+  app: string;
   /** Digest over every file of this version. */
   version: string;
   /** Addresses relative to the app; `pinned` ones hold a digest, so that the same address is always the same file. */
@@ -88,6 +90,7 @@ worker.addEventListener("install", (event) => event.waitUntil(fill()));
 worker.addEventListener("activate", (event) => event.waitUntil(removeOldVersions()));
 worker.addEventListener("message", (event) => {
   if (event.data === "activate") void worker.skipWaiting();
+  if (event.data === "which") event.ports[0].postMessage(PRECACHE.app);
 });
 worker.addEventListener("fetch", (event) => {
   const { request } = event;

@@ -20,17 +20,32 @@ export async function startOffline(): Promise<void> {
 }
 
 function watch(registration: ServiceWorkerRegistration): void {
-  const offer = (worker: ServiceWorker | null): void => {
-    if (worker === null || navigator.serviceWorker.controller === null) return; // the first version is nothing new
+  const offer = async (worker: ServiceWorker | null): Promise<void> => {
+    const { controller } = navigator.serviceWorker;
+    if (worker === null || controller === null) return; // the first version is nothing new
+    const [before, after] = await Promise.all([appOf(controller), appOf(worker)]);
+    if (before !== null && before === after) return worker.postMessage("activate"); // the same app, with other models
     waiting = worker;
     updateReady.value = true;
   };
-  offer(registration.waiting);
+  void offer(registration.waiting);
   registration.addEventListener("updatefound", () => {
     const installing = registration.installing;
     installing?.addEventListener("statechange", () => {
-      if (installing.state === "installed") offer(installing);
+      if (installing.state === "installed") void offer(installing);
     });
+  });
+}
+
+const ANSWERED_MS = 3000;
+
+/** Which app a service worker keeps, its models apart; null where it does not say: those of earlier versions do not. */
+function appOf(worker: ServiceWorker): Promise<string | null> {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = ({ data }) => resolve(String(data));
+    setTimeout(() => resolve(null), ANSWERED_MS);
+    worker.postMessage("which", [port2]);
   });
 }
 

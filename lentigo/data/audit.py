@@ -188,8 +188,8 @@ class Audit:
                     " was looked for"
                 )
             return f"no leak found among the pixels; patients unknown: {LEAK}; {ASK}"
-        share = f"; {self.test_share:.1%} of the test images have their group in training" if self.test_share else ""
-        return f"LEAK: training, validation and test are not independent{share}"
+        straddle = f"; {self.test_share:.1%} of the test images have their group in training" if self.test_share else ""
+        return f"LEAK: training, validation and test are not independent{straddle}"
 
     def __str__(self) -> str:
         text = [repr(self.samples), ""]

@@ -43,21 +43,21 @@ def split_samples(
         DataError: unknown protocol, fractions that do not sum to 1, no published split, or a class that has fewer
             groups than there are splits.
     """
-    shares = np.asarray(fractions, dtype=np.float64)
-    if shares.shape != (3,) or (shares < 0).any() or shares[0] <= 0 or abs(shares.sum() - 1) > 1e-6:
+    ratios = np.asarray(fractions, dtype=np.float64)
+    if ratios.shape != (3,) or (ratios < 0).any() or ratios[0] <= 0 or abs(ratios.sum() - 1) > 1e-6:
         raise DataError(
             "fractions must be three shares (train, val, test) that sum to 1, with some training; found"
             f" {tuple(fractions)}"
         )
     _check_protocol(protocol)
     if protocol == "official":
-        return _official(samples, shares, seed)
+        return _official(samples, ratios, seed)
     if protocol == "augmented" and not samples.copies.any():
         samples = add_copies(samples, np.ones(len(samples), dtype=bool), seed)
     if protocol in ("image", "augmented"):
-        parts = _spread_images(samples, np.arange(len(samples)), shares, seed)
+        parts = _spread_images(samples, np.arange(len(samples)), ratios, seed)
     else:
-        parts = _spread_groups(samples, np.arange(len(samples)), shares, seed, home=0)
+        parts = _spread_groups(samples, np.arange(len(samples)), ratios, seed, home=0)
     return _assign(samples, np.asarray(SPLITS, dtype=object)[parts])
 
 
@@ -84,11 +84,11 @@ def kfold_samples(samples: Samples, protocol: str, *, folds: int, fold: int, see
         samples = _official(samples, np.asarray([0.8, 0.1, 0.1]), seed)
     split = samples.frame["split"].to_numpy(dtype=object)
     rows = np.flatnonzero(split != "test")
-    shares = np.full(folds, 1 / folds)
+    ratios = np.full(folds, 1 / folds)
     parts = (
-        _spread_images(samples, rows, shares, seed)
+        _spread_images(samples, rows, ratios, seed)
         if protocol in ("image", "augmented")
-        else _spread_groups(samples, rows, shares, seed, home=None)
+        else _spread_groups(samples, rows, ratios, seed, home=None)
     )
     folded = split.copy()
     folded[rows] = np.where(parts == fold, "val", "train")
@@ -136,7 +136,7 @@ def _assign(samples: Samples, split: NDArray[np.object_]) -> Samples:
     return samples.with_split(pd.Series(split, index=samples.frame["image"].to_numpy(), dtype=object))
 
 
-def _official(samples: Samples, shares: NDArray[np.float64], seed: int) -> Samples:
+def _official(samples: Samples, ratios: NDArray[np.float64], seed: int) -> Samples:
     if "official_split" not in samples.frame.columns:
         raise DataError(
             f"{samples.title}: has no published split (column official_split); use protocol 'lesion' or 'image'"
@@ -145,36 +145,36 @@ def _official(samples: Samples, shares: NDArray[np.float64], seed: int) -> Sampl
     for name in ("train", "test"):
         if not (split == name).any():
             raise DataError(f"{samples.title}: no image is in the published {name} split")
-    if not (split == "val").any() and shares[1] > 0:
+    if not (split == "val").any() and ratios[1] > 0:
         rows = np.flatnonzero(split == "train")
-        two = np.asarray([shares[0], shares[1]]) / (shares[0] + shares[1])
+        two = np.asarray([ratios[0], ratios[1]]) / (ratios[0] + ratios[1])
         split[rows] = np.asarray(["train", "val"], dtype=object)[_spread_groups(samples, rows, two, seed, home=0)]
     return _assign(samples, split)
 
 
 def _spread_images(
-    samples: Samples, rows: NDArray[np.intp], shares: NDArray[np.float64], seed: int
+    samples: Samples, rows: NDArray[np.intp], ratios: NDArray[np.float64], seed: int
 ) -> NDArray[np.intp]:
     """Part of each row, (len(rows),): per class a random order cut by the fractions."""
     rng = np.random.default_rng(seed)
     parts = np.zeros(len(rows), dtype=np.intp)
-    used = np.flatnonzero(shares > 0)
+    used = np.flatnonzero(ratios > 0)
     targets = samples.targets[rows]
     for target, code in enumerate(samples.labels.codes):
         members = rng.permutation(np.flatnonzero(targets == target))
         if len(members) < len(used):
             raise DataError(f"{samples.title}: class {code!r} has {len(members)} images, too few for {len(used)} parts")
-        counts = np.zeros(len(shares), dtype=np.intp)
+        counts = np.zeros(len(ratios), dtype=np.intp)
         counts[used] = 1  # every part sees every class
-        wanted = shares * len(members)
+        wanted = ratios * len(members)
         for _ in range(len(members) - len(used)):
             counts[np.argmax(wanted - counts)] += 1
-        parts[members] = np.repeat(np.arange(len(shares)), counts)
+        parts[members] = np.repeat(np.arange(len(ratios)), counts)
     return parts
 
 
 def _spread_groups(
-    samples: Samples, rows: NDArray[np.intp], shares: NDArray[np.float64], seed: int, *, home: int | None
+    samples: Samples, rows: NDArray[np.intp], ratios: NDArray[np.float64], seed: int, *, home: int | None
 ) -> NDArray[np.intp]:
     """Part of each row, groups kept whole.
 
@@ -190,7 +190,7 @@ def _spread_groups(
     bound = np.zeros(len(codes), dtype=bool)
     bound[group_of[samples.frame["train_only"].to_numpy()[rows]]] = True
 
-    used = np.flatnonzero(shares > 0)
+    used = np.flatnonzero(ratios > 0)
     free_parts = [p for p in used if p != home]
     for target, code in enumerate(samples.labels.codes):
         held = content[:, target] > 0
@@ -202,7 +202,7 @@ def _spread_groups(
             )
 
     assigned = np.full(len(codes), -1, dtype=np.intp)
-    have = np.zeros((len(shares), classes))
+    have = np.zeros((len(ratios), classes))
     considered = np.ones(len(codes), dtype=bool)
     if home is not None:
         assigned[bound] = home
@@ -210,7 +210,7 @@ def _spread_groups(
     else:
         considered = ~bound
     totals = content[considered].sum(axis=0)
-    want = shares[used, None] * totals  # (P, K)
+    want = ratios[used, None] * totals  # (P, K)
     order = rng.permutation(np.flatnonzero(~bound))
     order = order[np.argsort(-content[order].sum(axis=1), kind="stable")]
     for group in order:

@@ -84,18 +84,18 @@ def confusion_panels(matrices: Mapping[str, npt.NDArray[np.int64]], codes: Seque
             axes.set_axis_off()
         for position, (axes, (name, matrix)) in enumerate(zip(panels, matrices.items(), strict=False)):
             totals = matrix.sum(axis=1, keepdims=True)
-            shares = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
-            axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
+            fractions = np.divide(matrix, totals, out=np.zeros(matrix.shape), where=totals > 0)
+            axes.pcolormesh(fractions, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.8)
             axes.invert_yaxis()
             axes.set_aspect("equal")
             for row in range(size):
                 for column in range(size):
-                    ink = "white" if shares[row, column] > 0.55 else INK
-                    if shares[row, column] >= 0.005:
+                    ink = "white" if fractions[row, column] > 0.55 else INK
+                    if fractions[row, column] >= 0.005:
                         axes.text(
                             column + 0.5,
                             row + 0.5,
-                            f"{shares[row, column] * 100:.0f}",
+                            f"{fractions[row, column] * 100:.0f}",
                             ha="center",
                             va="center",
                             color=ink,

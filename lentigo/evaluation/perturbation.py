@@ -60,7 +60,7 @@ class PerturbationResult:
 
     @property
     def destination(self) -> str:
-        """The class that most of the changed answers go to, with its share of them; empty where none changes."""
+        """The class that most of the changed answers go to, with its fraction of them; empty where none changes."""
         total = sum(self.towards.values())
         if not total:
             return ""
@@ -159,9 +159,11 @@ def _measure(
         for key, values in block.items():
             drawn.setdefault(key, []).append(values)
     found = {key: np.concatenate(blocks) for key, blocks in drawn.items()}
-    shares = [np.bincount(answers[turned], minlength=classes) / len(part) for answers in (said, was)]
+    fractions = [np.bincount(answers[turned], minlength=classes) / len(part) for answers in (said, was)]
     malignant = [estimate(found[f"malignant {key}"]) if rankings else None for key in ("0", "1", "difference")]
-    towards, away = ({code: float(share) for code, share in zip(part.codes, values, strict=True)} for values in shares)
+    towards, away = (
+        {code: float(fraction) for code, fraction in zip(part.codes, values, strict=True)} for values in fractions
+    )
     return PerturbationResult(
         change,
         len(part),

@@ -72,18 +72,18 @@ def confusion_plot(confusion: IntArray, codes: Sequence[str]) -> Figure:
     """
     size = len(codes)
     totals = confusion.sum(axis=1, keepdims=True)
-    shares = np.divide(confusion, totals, out=np.zeros(confusion.shape), where=totals > 0)
+    fractions = np.divide(confusion, totals, out=np.zeros(confusion.shape), where=totals > 0)
     with mpl.rc_context(_STYLE):
         side = max(3.6, 0.62 * size + 1.1)
         figure, axes = _figure(side, side * 0.94)
         axes.grid(False)
-        axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1.2)
+        axes.pcolormesh(fractions, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1.2)
         for row in range(size):
             for column in range(size):
-                share = shares[row, column]
-                ink = "white" if share > 0.55 else INK
+                fraction = fractions[row, column]
+                ink = "white" if fraction > 0.55 else INK
                 axes.text(
-                    column + 0.5, row + 0.43, f"{share * 100:.0f}", ha="center", va="center", color=ink, fontsize=9.5
+                    column + 0.5, row + 0.43, f"{fraction * 100:.0f}", ha="center", va="center", color=ink, fontsize=9.5
                 )
                 axes.text(
                     column + 0.5,

@@ -76,10 +76,10 @@ def perturbation_plot(found: Sequence[PerturbationResult]) -> tuple[Figure, str]
         left.set(title="Balanced accuracy, change in points", ylim=(-0.6, len(found) - 0.4))
         done = np.zeros(len(found))
         for k, code in enumerate(codes):
-            share = np.array([100 * r.towards[code] for r in found])
-            if share.any():
-                right.barh(at, share, left=done, height=0.6, color=PALETTE[k % len(PALETTE)], label=code)
-            done += share
+            percent = np.array([100 * r.towards[code] for r in found])
+            if percent.any():
+                right.barh(at, percent, left=done, height=0.6, color=PALETTE[k % len(PALETTE)], label=code)
+            done += percent
         right.set(title="Answers that flip, %, by the class they flip to")
         right.tick_params(labelleft=False)
         if done.any():

@@ -40,9 +40,9 @@ class RunImages:
         """Training rows to calibrate on: as many of every class as there are, up to one number."""
         rows = self.rows("train")
         targets = self.samples.targets[rows]
-        share = -(-CALIBRATION_IMAGES // len(self.samples.labels))
+        per_class = -(-CALIBRATION_IMAGES // len(self.samples.labels))
         rng = np.random.default_rng(0)
-        picked = [rng.permutation(rows[targets == k])[:share] for k in range(len(self.samples.labels))]
+        picked = [rng.permutation(rows[targets == k])[:per_class] for k in range(len(self.samples.labels))]
         return rng.permutation(np.concatenate(picked))
 
 

@@ -43,8 +43,8 @@ class _MeansAndPeaks(torch.autograd.Function):
         x, highest = ctx.saved_tensors
         places = x.permute(0, 2, 3, 1)
         gradient: Tensor = (places == highest[:, None, None]).to(places.dtype)
-        shares = peaks / gradient.sum((1, 2))  # where several places are highest, each takes its share, as in amax
-        gradient *= shares[:, None, None]
+        weights = peaks / gradient.sum((1, 2))  # where several places are highest, each takes its share, as in amax
+        gradient *= weights[:, None, None]
         gradient += (rows / places.shape[2])[:, :, None]
         gradient += (columns / places.shape[1])[:, None]
         return gradient.permute(0, 3, 1, 2)

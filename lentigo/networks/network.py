@@ -31,13 +31,13 @@ class LoadReport:
     folded: bool = False
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """Loaded over expected parameters, 0 to 1."""
         return self.loaded / self.expected if self.expected else 0.0
 
     def __str__(self) -> str:
         text = (
-            f"pretrained: {self.loaded:,} of {self.expected:,} parameters of the backbone ({self.share:.1%}) from"
+            f"pretrained: {self.loaded:,} of {self.expected:,} parameters of the backbone ({self.fraction:.1%}) from"
             f" {self.source}"
         )
         return f"{text}; {self.new:,} parameters start new" if self.new else text
@@ -121,9 +121,9 @@ class Network(nn.Module, ABC):
         self.load_report: LoadReport | None = None
 
     @property
-    def loaded_share(self) -> float:
+    def loaded_fraction(self) -> float:
         """Fraction of the backbone's known parameters that were loaded: 0 from scratch, 1 with pretrained weights."""
-        return self.load_report.share if self.load_report else 0.0
+        return self.load_report.fraction if self.load_report else 0.0
 
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:

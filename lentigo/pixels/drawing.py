@@ -109,7 +109,7 @@ def draw_artifacts(pixels: Pixels, seed: int) -> Pixels:
     return add_ink(pixels, seed) if seed % 2 else add_ruler(pixels, seed)
 
 
-def _cover(pixels: Pixels, share: Map, tone: NDArray[np.float32]) -> Pixels:
+def _cover(pixels: Pixels, opacity: Map, tone: NDArray[np.float32]) -> Pixels:
     """Blend a colour (3,), 0 to 1, over an image by its opacity (S, S)."""
-    mixed = pixels + share[..., None] * (tone * np.float32(255) - pixels)
+    mixed = pixels + opacity[..., None] * (tone * np.float32(255) - pixels)
     return (np.clip(mixed, 0, 255) + 0.5).astype(np.uint8)

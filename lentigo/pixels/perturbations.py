@@ -119,6 +119,6 @@ def _widen(mask: Mask, pixels: float) -> Mask:
 def _blend(pixels: Pixels, fill: NDArray[np.floating], mask: Mask, unit: float) -> Pixels:
     """The picture with another where the mask is, with an edge so soft that it adds no structure."""
     distance = ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
-    share = np.clip(0.5 + distance / (2 * _SOFT * unit), 0, 1)[..., None]
-    mixed: Pixels = (np.clip(pixels + share * (fill - pixels), 0, 255) + 0.5).astype(np.uint8)
+    opacity = np.clip(0.5 + distance / (2 * _SOFT * unit), 0, 1)[..., None]
+    mixed: Pixels = (np.clip(pixels + opacity * (fill - pixels), 0, 255) + 0.5).astype(np.uint8)
     return mixed

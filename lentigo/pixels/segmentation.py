@@ -103,9 +103,9 @@ def segment_lesion(pixels: NDArray[np.uint8]) -> Lesion:
 
 
 def _doubt(found: Mask, difference: NDArray[np.float64], outside: Mask) -> str:
-    share = float(found.sum() / (~outside).sum())
-    if not SMALLEST <= share <= LARGEST:
-        return f"it would cover {share:.1%} of the image"
+    fraction = float(found.sum() / (~outside).sum())
+    if not SMALLEST <= fraction <= LARGEST:
+        return f"it would cover {fraction:.1%} of the image"
     near = ndimage.binary_dilation(found, iterations=3)
     contrast = float(difference[found].mean() - difference[~near & ~outside].mean())
     if contrast < _CONTRAST:

@@ -191,8 +191,8 @@ class Canvas:
         absorbed = self.melanin[..., None] * MELANIN + self.blood[..., None] * BLOOD + self.deep[..., None] * DEEP
         image: NDArray[np.float32] = skin * np.exp(-absorbed)
         for cover, tone in ((self.keratin, KERATIN), (self.white, WHITE)):
-            share = np.clip(cover, 0, 1)[..., None]
-            image += share * (tone * np.float32(0.35) + tone * skin * np.float32(0.7) - image)
+            opacity = np.clip(cover, 0, 1)[..., None]
+            image += opacity * (tone * np.float32(0.35) + tone * skin * np.float32(0.7) - image)
         return image
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from lentigo.synthetic.canvas import TAU, Canvas, Map, smoothstep
 
 
-def _pale(c: Canvas, cover: Map, share: float) -> None:
+def _pale(c: Canvas, cover: Map, fraction: float) -> None:
     """Take this fraction of the pigment away where ``cover`` is 1."""
-    c.melanin *= 1 - np.float32(share) * np.clip(cover, 0, 1)
+    c.melanin *= 1 - np.float32(fraction) * np.clip(cover, 0, 1)
 
 
 def _centre(c: Canvas, reach: float = 0.25) -> tuple[float, float]:

@@ -238,10 +238,10 @@ def _view(image: NDArray[np.float32], rng: np.random.Generator, size: int) -> ND
     tilt = float(rng.uniform(-0.12, 0.12))
     turn = int(rng.integers(4)) * np.pi / 2 + tilt
     mirror = 1 if rng.random() < 0.5 else -1
-    share = float(rng.uniform(0.72, 0.88))  # of the canvas side
-    room = (1 - share * (np.cos(tilt) + np.sin(abs(tilt)))) / 2
+    extent = float(rng.uniform(0.72, 0.88))  # of the canvas side
+    room = (1 - extent * (np.cos(tilt) + np.sin(abs(tilt)))) / 2
     cx, cy = (0.5 + rng.uniform(-room, room, 2)) * side
-    zoom = share * side / size
+    zoom = extent * side / size
     cos, sin, half = np.cos(turn) * zoom, np.sin(turn) * zoom, size / 2
     matrix = (cos * mirror, -sin, cx - (cos * mirror - sin) * half, sin * mirror, cos, cy - (sin * mirror + cos) * half)
     canvas = Image.fromarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8))

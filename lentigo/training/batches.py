@@ -28,7 +28,7 @@ Index = NDArray[np.int64]
 
 
 class Batch(NamedTuple):
-    """One process's share of a batch.
+    """One process's shard of a batch.
 
     Attributes:
         images: (N, S, S, 3) uint8 RGB as stored; (N, 3, S, S) float32, normalised, channels last in memory, once
@@ -36,21 +36,21 @@ class Batch(NamedTuple):
         targets: (N,) int64 class positions.
         total: images in the batch of all processes.
         partners: (N,) class positions of the images mixed in; None where nothing is mixed.
-        share: of each image's own pixels in a mixed one, 0 to 1.
+        ratio: of each image's own pixels in a mixed one, 0 to 1.
     """
 
     images: Tensor
     targets: Tensor
     total: int
     partners: Tensor | None = None
-    share: float = 1.0
+    ratio: float = 1.0
 
 
 Transform = Callable[[Batch, Draws], Batch]
 """A random change of a batch; all that it draws comes from the second argument. It may change the images in place."""
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """One process's part of a batch before it is read: positions, and the size of the whole batch."""
 
     rows: Index
@@ -90,9 +90,9 @@ def cut_batches(order: Index, batch: int) -> list[Index]:
     return np.array_split(order, max(1, round(len(order) / batch)))
 
 
-def share_out(batches: Sequence[Index], rank: int, world: int) -> list[Share]:
+def shards_of(batches: Sequence[Index], rank: int, world: int) -> list[Shard]:
     """What process ``rank`` of ``world`` takes of each batch: every W-th image."""
-    return [Share(rows[rank::world], len(rows)) for rows in batches]
+    return [Shard(rows[rank::world], len(rows)) for rows in batches]
 
 
 class Batches:
@@ -171,10 +171,10 @@ class Batches:
 
     def _read(self, rows: Index, targets: Index, order: Index, epoch: int, fabric: Fabric) -> Iterator[Batch]:
         pool, gpu = self._pool(self.recipe.size_at(epoch)), fabric.device.type == "cuda"
-        for share in share_out(cut_batches(order, self.recipe.batch), fabric.global_rank, fabric.world_size):
-            parts = [torch.from_numpy(pool.gather(rows[share.rows])), torch.from_numpy(targets[share.rows])]
+        for shard in shards_of(cut_batches(order, self.recipe.batch), fabric.global_rank, fabric.world_size):
+            parts = [torch.from_numpy(pool.gather(rows[shard.rows])), torch.from_numpy(targets[shard.rows])]
             images, truth = ((part.pin_memory() if gpu else part).to(fabric.device, non_blocking=gpu) for part in parts)
-            yield Batch(images, truth, share.total)
+            yield Batch(images, truth, shard.total)
 
     def _pool(self, size: int) -> Pool:
         """The samples' images, then those of the other data sets."""

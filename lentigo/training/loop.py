@@ -57,7 +57,7 @@ class Task:
         """The terms of the loss, by name; training minimises their sum."""
         labels: Tensor = self.criterion(logits, batch.targets)
         if batch.partners is not None:
-            labels = batch.share * labels + (1 - batch.share) * self.criterion(logits, batch.partners)
+            labels = batch.ratio * labels + (1 - batch.ratio) * self.criterion(logits, batch.partners)
         if self.teachers is None:
             return {"labels": labels}
         weight = self.teachers.weight

@@ -28,11 +28,11 @@ class MixPairs:
         self.recipe = recipe
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
-        """Mix normalised images; ``partners`` and ``share`` say what of."""
+        """Mix normalised images; ``partners`` and ``ratio`` say what of."""
         mix = draw_mix(self.recipe, draws, batch.images.shape[-1])
         if mix is None:
             return batch
-        return batch._replace(images=mix.images(batch.images), partners=batch.targets.flip(0), share=mix.share)
+        return batch._replace(images=mix.images(batch.images), partners=batch.targets.flip(0), ratio=mix.ratio)
 
 
 @dataclass(frozen=True)
@@ -40,17 +40,17 @@ class Mix:
     """How a batch is mixed with itself turned round.
 
     Attributes:
-        share: of each image's own pixels, and so of its own target in the loss, 0 to 1.
+        ratio: of each image's own pixels, and so of its own target in the loss, 0 to 1.
         box: top, bottom, left, right of what is pasted, as fractions of the side; None blends whole images.
     """
 
-    share: float
+    ratio: float
     box: tuple[float, float, float, float] | None = None
 
     def images(self, x: Tensor) -> Tensor:
         """Mix (N, C, S, S); the order along N is that of the targets."""
         if self.box is None:
-            return torch.lerp(x.flip(0), x, self.share)
+            return torch.lerp(x.flip(0), x, self.ratio)
         top, bottom, left, right = (round(place * x.shape[-1]) for place in self.box)
         mixed = x.clone()
         mixed[:, :, top:bottom, left:right] = x.flip(0)[:, :, top:bottom, left:right]
@@ -70,11 +70,11 @@ def draw_mix(recipe: AugmentRecipe, draws: Draws, size: int) -> Mix | None:
     generator = draws.generator(Stream.CUTMIX)
     if recipe.cutmix and (not recipe.mixup or generator.random() < 0.5):
         return cutmix(recipe.cutmix, generator, size)
-    share = mixup_share(recipe.mixup, draws.generator(Stream.MIXUP))
-    return Mix(share) if share < 1 else None
+    ratio = mixup_ratio(recipe.mixup, draws.generator(Stream.MIXUP))
+    return Mix(ratio) if ratio < 1 else None
 
 
-def mixup_share(alpha: float, generator: np.random.Generator) -> float:
+def mixup_ratio(alpha: float, generator: np.random.Generator) -> float:
     """Weight of the first image of two in [0.5, 1], Beta(alpha, alpha) folded at one half; 1 for alpha 0.
 
     Args:
@@ -83,12 +83,12 @@ def mixup_share(alpha: float, generator: np.random.Generator) -> float:
     """
     if alpha == 0:
         return 1.0
-    share = float(generator.beta(alpha, alpha))
-    return max(share, 1 - share)
+    ratio = float(generator.beta(alpha, alpha))
+    return max(ratio, 1 - ratio)
 
 
 def cutmix(alpha: float, generator: np.random.Generator, size: int) -> Mix:
-    """A box as wide and as high as the image times ``sqrt(1 - share)``, about a place anywhere (Yun et al., ICCV 2019).
+    """A box as wide and as high as the image times ``sqrt(1 - ratio)``, about a place anywhere (Yun et al., ICCV 2019).
 
     What lies beyond the edge is cut off, and the fraction is that of the pixels that stay.
 

@@ -27,9 +27,9 @@ class TimeLeft:
         self.first = first
         self.start = time.monotonic()
 
-    def seconds(self, epoch: int, share: float) -> float | None:
-        """Seconds left in epoch ``epoch`` (from 0) of which ``share`` is done; None before anything is."""
-        done = sum(self.costs[self.first : epoch]) + share * self.costs[epoch]
+    def seconds(self, epoch: int, fraction: float) -> float | None:
+        """Seconds left in epoch ``epoch`` (from 0) of which ``fraction`` is done; None before anything is."""
+        done = sum(self.costs[self.first : epoch]) + fraction * self.costs[epoch]
         if done <= 0:
             return None
         return (time.monotonic() - self.start) * (sum(self.costs[self.first :]) - done) / done

@@ -129,7 +129,8 @@ class Study:
             },
             "best": self.chosen,
             "answered": {
-                name: {"images": images, "share": round(share, 4)} for name, (images, share) in self.answered.items()
+                name: {"images": images, "share": round(fraction, 4)}
+                for name, (images, fraction) in self.answered.items()
             },
             "reasons": self.reasons,
             "hints": self.hints,
@@ -161,11 +162,11 @@ class Study:
             ),
         ]
         rows = []
-        for name, (images, share) in self.answered.items():
+        for name, (images, fraction) in self.answered.items():
             cells = [
                 f"{100 * self.reasons[name].get(n, 0):.1f} ({100 * self.hints[name].get(n, 0):.1f})" for n in names
             ]
-            rows.append([name, f"{images:,}", f"{100 * share:.1f}", *cells])
+            rows.append([name, f"{images:,}", f"{100 * fraction:.1f}", *cells])
         lines += markdown_table(["set", "images", "answered", *names], rows)
         if self.coverage is not None:
             c = self.coverage

@@ -54,7 +54,7 @@ def test_the_loaded_network_answers_as_the_packaged_bundle() -> None:
     np.testing.assert_allclose(found.numpy(), logits, atol=1e-4)
     np.testing.assert_allclose(features.numpy(), embedding, atol=1e-4)
     assert network.load_report is not None
-    assert network.load_report.share == 1
+    assert network.load_report.fraction == 1
     assert network.load_report.folded
 
 

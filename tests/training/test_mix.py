@@ -9,7 +9,7 @@ from tiny_training import batch_of, given
 
 from lentigo.config.recipe import AugmentRecipe
 from lentigo.training.erase import Erase
-from lentigo.training.mix import Mix, cutmix, draw_mix, mixup_share
+from lentigo.training.mix import Mix, cutmix, draw_mix, mixup_ratio
 from lentigo.training.streams import Draws, Stream, generator
 
 SIZE = 20
@@ -19,9 +19,9 @@ def images(count: int = 4) -> torch.Tensor:
     return torch.randn(count, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) + 10  # nothing near zero
 
 
-def test_mixup_shares_follow_their_distribution() -> None:
+def test_mixup_ratios_follow_their_distribution() -> None:
     def share(alpha: float, step: int) -> float:
-        return mixup_share(alpha, generator(0, Stream.MIXUP, step=step))
+        return mixup_ratio(alpha, generator(0, Stream.MIXUP, step=step))
 
     assert share(0, 1) == 1
     shares = np.array([share(1.0, step) for step in range(2000)])  # Beta(1, 1) is uniform
@@ -46,12 +46,12 @@ def test_cutmix_pastes_a_box_and_its_share_is_that_of_the_pixels() -> None:
         for i in range(4):
             own = (mixed[i] == x[i]).all(0)
             assert torch.equal(mixed[i][:, ~own], x[3 - i][:, ~own])
-            assert float(own.float().mean()) == pytest.approx(mix.share, abs=1e-6)
+            assert float(own.float().mean()) == pytest.approx(mix.ratio, abs=1e-6)
         rows, columns = torch.nonzero(~own, as_tuple=True)
         if len(rows):
             # One box, and whole.
             assert (~own).sum() == (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1)
-        shares.append(mix.share)
+        shares.append(mix.ratio)
     assert min(shares) < 0.2
     assert max(shares) > 0.95
     assert np.mean(shares) > 0.55  # uniform, but for what is cut off at the edges
@@ -73,7 +73,7 @@ def test_what_a_recipe_asks_for() -> None:
 def test_mixup_is_drawn_apart_from_cutmix() -> None:
     mix = draw_mix(AugmentRecipe(mixup=0.2), Draws(5, 3, 4, 8), SIZE)
     assert mix is not None
-    assert mix.share == mixup_share(0.2, generator(5, Stream.MIXUP, epoch=3, step=4))
+    assert mix.ratio == mixup_ratio(0.2, generator(5, Stream.MIXUP, epoch=3, step=4))
 
 
 def test_erasing_covers_a_box_of_the_authors_sizes() -> None:

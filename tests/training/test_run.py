@@ -34,7 +34,7 @@ from lentigo.networks import create_network
 from lentigo.training import describe, load_run, train
 from lentigo.training import run as run_module
 from lentigo.training.augment import Normalise
-from lentigo.training.batches import Batch, cut_batches, epoch_order, share_out
+from lentigo.training.batches import Batch, cut_batches, epoch_order, shards_of
 from lentigo.training.loop import Task, accuracies, create_transforms
 from lentigo.training.mix import Mix
 from lentigo.training.optimiser import RunningAverage, create_optimiser, ema_weight, layer_depths
@@ -501,7 +501,7 @@ def test_batches_are_nearly_equal_and_shared_out() -> None:
     assert np.array_equal(np.concatenate(batches), order)
     assert len(cut_batches(order, 1000)) == 1
     for world in (1, 2, 3):
-        shares = [share_out(batches, rank, world) for rank in range(world)]
+        shares = [shards_of(batches, rank, world) for rank in range(world)]
         for step, batch in enumerate(batches):
             parts = [shares[rank][step] for rank in range(world)]
             assert sorted(np.concatenate([part.rows for part in parts])) == sorted(batch)

@@ -143,14 +143,8 @@ def _plan_row(plan: Plan, row: Row, at_hand: WeightsAtHand) -> RowPlan:
         for seed in request.seeds:
             overrides = overrides_of(table, row, request.budget, protocol=request.protocol, seed=seed, scratch=scratch)
             folder = request.folder / f"{slug}-seed{seed}"
-            job = Job(
-                f"{slug} seed {seed}",
-                table.recipe,
-                tuple(overrides),
-                recipe_of(table, overrides),
-                folder,
-                environment or {},
-            )
+            recipe = recipe_of(table, overrides)
+            job = Job(f"{slug} seed {seed}", table.recipe, tuple(overrides), recipe, folder, environment or {})
             jobs[seed] = (job, inspect(job, request.fingerprint))
         return RowPlan(row, slug, jobs)
 
@@ -217,15 +211,10 @@ def _check(request: Request, rows: Sequence[RowRuns]) -> None:
 def _cost(request: Request, row: Row, rows: Sequence[RowRuns], say: Callable[[str], None]) -> Cost | None:
     classes = next(len(run.labels) for one in rows for run in one.runs.values())
     overrides = overrides_of(request.table, row, request.budget, protocol=request.protocol, seed=0, scratch=True)
-    network, paper = recipe_of(request.table, overrides).network, row.paper_classes or request.table.paper_classes
+    network, size = recipe_of(request.table, overrides).network, request.table.profile_size
+    paper = row.paper_classes or request.table.paper_classes
     try:
-        return measure_cost(
-            network,
-            classes=classes,
-            paper_classes=paper,
-            size=request.table.profile_size,
-            folder=request.runs / "costs",
-        )
+        return measure_cost(network, classes=classes, paper_classes=paper, size=size, folder=request.runs / "costs")
     except LentigoError as error:
         say(f"{row.name}: cost not measured: {error}")
         return None
@@ -250,21 +239,15 @@ def _write(
     result = build_result(request, rows, measured, external)
     figures = []
     if table.part == "test":  # two dozen ideas make no readable plot
-        names = {row.slug: row.row.name for row in present}
-        curves = {
-            names[row.slug]: logs
-            for row in present
-            if (logs := [run.log for run in row.runs.values() if run.log is not None])
-        }
-        matrices = {name: measured.figures(slug).confusion for slug, name in names.items()}
-        plots = {
-            "curves": curves_plot(curves) if curves else None,
-            "confusion": confusion_panels(matrices, measured.codes),
-        }
+        each = {row.slug: row for row in present}.values()  # two rows may share their runs
+        logs = {row.row.name: [run.log for run in row.runs.values() if run.log is not None] for row in each}
+        matrices = {row.row.name: measured.figures(row.slug).confusion for row in each}
+        plots = {"confusion": confusion_panels(matrices, measured.codes)}
+        if any(logs.values()):
+            plots = {"curves": curves_plot({name: log for name, log in logs.items() if log})} | plots
         for name, plot in plots.items():
-            if plot is not None:
-                figures.append(Path(f"{stem}-{name}.svg"))
-                save_svg(plot, figures[-1])
+            figures.append(Path(f"{stem}-{name}.svg"))
+            save_svg(plot, figures[-1])
     write_json(f"{stem}.json", result, digits=7)
     write_text(f"{stem}.md", to_markdown(result, [path.name for path in figures]))
     return figures

@@ -73,18 +73,8 @@ def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | N
     paper = None
     if paper_classes is not None and paper_classes != classes:
         paper = _parameters(create_network(network.name, classes=paper_classes, **network.options))
-    cost = Cost(
-        _parameters(model),
-        paper,
-        count_macs(model, size)[0],
-        len(content),
-        latency,
-        size,
-        classes,
-        repeats,
-        machine,
-        busy,
-    )
+    macs = count_macs(model, size)[0]
+    cost = Cost(_parameters(model), paper, macs, len(content), latency, size, classes, repeats, machine, busy)
     write_text(path, json.dumps(asdict(cost), indent=2) + "\n")
     return cost
 

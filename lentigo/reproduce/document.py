@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lentigo.estimate import Estimate
 from lentigo.evaluation.markdown import markdown_table
-from lentigo.reproduce.measure import PAIRED
+from lentigo.reproduce.external import METRICS as EXTERNAL
+from lentigo.reproduce.measure import OVERALL, PAIRED, PROBABILITY
 from lentigo.reproduce.result import PRINTED
 
 Data = Mapping[str, Any]
-Columns = Mapping[str, Callable[[Any], str]]
 
 NAMES = {
     "accuracy": "accuracy",
@@ -25,7 +25,6 @@ NAMES = {
     "malignant_sensitivity": "malignant sensitivity at 90 % specificity",
     "ece": "expected calibration error",
 }
-_EXTERNAL = ("balanced_accuracy", "macro_auc", "malignant_auc")
 _STARTS = {"imagenet": "ImageNet", "scratch": "scratch", None: "–"}
 _METHOD = (
     "Percent; differences in points. In brackets 95 % intervals: hierarchical bootstrap over lesions (or patients, or"
@@ -71,8 +70,9 @@ def to_markdown(result: Data, figures: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _table(rows: Sequence[Any], columns: Columns, align: str = "lr") -> list[str]:
-    return markdown_table(list(columns), [[cell(row) for cell in columns.values()] for row in rows], align)
+def table_lines(lines: Sequence[Mapping[str, str]], align: str = "lr") -> list[str]:
+    """A table of lines of one and the same columns; nothing without lines."""
+    return markdown_table(list(lines[0]), [list(line.values()) for line in lines], align) if lines else []
 
 
 def _facts(result: Data, rows: Sequence[Data]) -> list[str]:
@@ -99,23 +99,22 @@ def _facts(result: Data, rows: Sequence[Data]) -> list[str]:
 
 
 def _main_table(rows: Sequence[Data]) -> list[str]:
-    def measured(key: str, metric: str) -> Callable[[Data], str]:
-        return lambda row: estimate_text((row.get(key) or {}).get(metric))
-
-    columns: dict[str, Callable[[Data], str]] = {
-        "row": lambda row: row["name"],
-        "start": lambda row: _STARTS.get(row["start"], str(row["start"])),
-        "seeds": lambda row: ", ".join(map(str, row["seeds"])) or "–",
-        "accuracy, printed": lambda row: _number(row["printed"].get("accuracy")),
-        "accuracy": measured("measured", "accuracy"),
-        "BACC, printed": lambda row: _number(row["printed"].get("bacc")),
-        **{NAMES[metric]: measured("measured", metric) for metric in ("balanced_accuracy", "bacc_ovr", "macro_f1")},
-        "sd over seeds (accuracy, balanced)": _spread,
-    }
-    for metric in ("macro_auc", "malignant_auc", "malignant_sensitivity", "ece"):
-        if any(metric in row.get("probability", {}) for row in rows):
-            columns[NAMES[metric]] = measured("probability", metric)
-    return _table(rows, columns, "llr")
+    scores = [metric for metric in PROBABILITY if any(metric in row.get("probability", {}) for row in rows)]
+    lines = [
+        {
+            "row": row["name"],
+            "start": _STARTS.get(row["start"], str(row["start"])),
+            "seeds": ", ".join(map(str, row["seeds"])) or "–",
+            "accuracy, printed": _number(row["printed"].get("accuracy")),
+            "accuracy": _estimate_in(row["measured"], "accuracy"),
+            "BACC, printed": _number(row["printed"].get("bacc")),
+            **{NAMES[metric]: _estimate_in(row["measured"], metric) for metric in OVERALL[1:]},
+            "sd over seeds (accuracy, balanced)": _spread(row),
+            **{NAMES[metric]: _estimate_in(row.get("probability"), metric) for metric in scores},
+        }
+        for row in rows
+    ]
+    return table_lines(lines, "llr")
 
 
 def _spread(row: Data) -> str:
@@ -123,144 +122,142 @@ def _spread(row: Data) -> str:
     each = list(row.get("per_seed", {}).values())
     if len(each) < 2:
         return "–"
-    return ", ".join(
-        f"{np.std([one[metric] for one in each], ddof=1) * 100:.1f}" for metric in ("accuracy", "balanced_accuracy")
-    )
+    return ", ".join(f"{np.std([one[metric] for one in each], ddof=1) * 100:.1f}" for metric in OVERALL[:2])
 
 
 def _classes_table(result: Data) -> list[str]:
     """The lines of a table that is printed class by class."""
-    rows = [row for row in result["rows"] if "class" in row]
-    columns: dict[str, Callable[[Data], str]] = {"class": lambda row: f"{row['name']} (`{row['class']}`)"}
-    for title, key in (("P", "precision"), ("R", "sensitivity"), ("F1", "f1")):
-        columns[f"{title}, printed"] = lambda row, key=key: f"{row['printed'][key]:.2f}"  # type: ignore[misc]
-        columns[title] = lambda row, key=key: estimate_text((row["measured"] or {}).get(key), percent=False)  # type: ignore[misc]
-    return [*_table(rows, columns), ""] if rows else []
+    lines = []
+    for row in result["rows"]:
+        if "class" in row:
+            lines.append({"class": f"{row['name']} (`{row['class']}`)"})
+            for title, key in (("P", "precision"), ("R", "sensitivity"), ("F1", "f1")):
+                lines[-1][f"{title}, printed"] = f"{row['printed'][key]:.2f}"
+                lines[-1][title] = _estimate_in(row["measured"], key, percent=False)
+    return [*table_lines(lines), ""] if lines else []
 
 
 def _order_table(result: Data, names: Data) -> list[str]:
     """How far the printed order of rows holds, and how many printed figures lie in the measured interval."""
-    orders = [(metric, order) for metric in PRINTED if (order := result["order"][metric]) is not None]
-    if not orders:
-        return []
 
-    def pairs(key: str) -> Callable[[tuple[str, Data]], str]:
-        def text(one: tuple[str, Data]) -> str:
-            listed = "; ".join(f"{names[a]} above {names[b]}" for a, b in one[1][key])
-            return f"{len(one[1][key])}: {listed}" if listed else "0"
+    def pairs(found: Sequence[Sequence[str]]) -> str:
+        listed = "; ".join(f"{names[a]} above {names[b]}" for a, b in found)
+        return f"{len(found)}: {listed}" if listed else "0"
 
-        return text
-
-    def inside(one: tuple[str, Data]) -> str:
-        found = [row["printed_inside"].get(one[0]) for row in result["rows"] if "class" not in row and row["measured"]]
-        known = [value for value in found if value is not None]
-        return f"{sum(known)} of {len(known)}" if known else "–"
-
-    columns: Columns = {
-        "by": lambda one: NAMES[one[0]],
-        "order measured": lambda one: ", ".join(names[slug] for slug in one[1]["measured"]),
-        "printed pairs that hold": pairs("hold"),
-        "reversed": pairs("reversed"),
-        "not told apart": lambda one: str(len(one[1]["inside_the_noise"])),
-        "of mixed start": lambda one: str(one[1]["pairs_of_mixed_start"]),
-        "printed figure inside the interval": inside,
-    }
-    return _table(orders, columns, "ll")
+    lines = []
+    for metric in PRINTED:
+        if (order := result["order"][metric]) is None:
+            continue
+        rows = [row for row in result["rows"] if "class" not in row and row["measured"]]
+        inside = [row["printed_inside"][metric] for row in rows if row["printed_inside"].get(metric) is not None]
+        lines.append(
+            {
+                "by": NAMES[metric],
+                "order measured": ", ".join(names[slug] for slug in order["measured"]),
+                "printed pairs that hold": pairs(order["hold"]),
+                "reversed": pairs(order["reversed"]),
+                "not told apart": str(len(order["inside_the_noise"])),
+                "of mixed start": str(order["pairs_of_mixed_start"]),
+                "printed figure inside the interval": f"{sum(inside)} of {len(inside)}" if inside else "–",
+            }
+        )
+    return table_lines(lines, "ll")
 
 
 def _pairs_table(result: Data, names: Data) -> list[str]:
-    def difference(metric: str) -> Callable[[Data], str]:
-        return lambda pair: _difference(pair["differences"].get(metric))
-
-    columns: Columns = {
-        "row": lambda pair: names[pair["second"]] + (" (mixed start)" if pair["mixed_start"] else ""),
-        **{
-            NAMES[metric]: difference(metric)
-            for metric in PAIRED
-            if any(metric in pair["differences"] for pair in result["pairs"])
-        },
-        "McNemar p, each seed": lambda pair: ", ".join(_p(p) for p in pair["mcnemar"].values()),
-    }
-    return (
-        [*_table(result["pairs"], columns), "", _PAIRS]
-        if result["pairs"]
-        else ["No other row to compare with the reference."]
-    )
+    pairs = result["pairs"]
+    if not pairs:
+        return ["No other row to compare with the reference."]
+    metrics = [metric for metric in PAIRED if any(metric in pair["differences"] for pair in pairs)]
+    lines = [
+        {
+            "row": names[pair["second"]] + (" (mixed start)" if pair["mixed_start"] else ""),
+            **{NAMES[metric]: _difference(pair["differences"].get(metric)) for metric in metrics},
+            "McNemar p, each seed": ", ".join(_p(p) for p in pair["mcnemar"].values()),
+        }
+        for pair in pairs
+    ]
+    return [*table_lines(lines), "", _PAIRS]
 
 
 def _external_table(one: Data, names: Data) -> list[str]:
     """The rows on a data set that none of them was trained on."""
     differences = {pair["second"]: pair["differences"] for pair in one["pairs"]}
-    columns: dict[str, Callable[[str], str]] = {"row": lambda slug: names[slug]}
-    for metric in _EXTERNAL:
-        columns[NAMES[metric]] = lambda slug, metric=metric: estimate_text(one["rows"][slug][metric])  # type: ignore[misc]
-        columns[f"difference, {NAMES[metric]}"] = lambda slug, metric=metric: _difference(
-            differences.get(slug, {}).get(metric)
-        )  # type: ignore[misc]
+    lines = []
+    for slug, found in one["rows"].items():
+        lines.append({"row": names[slug]})
+        for metric in EXTERNAL:
+            lines[-1][NAMES[metric]] = estimate_text(found[metric])
+            lines[-1][f"difference, {NAMES[metric]}"] = _difference(differences.get(slug, {}).get(metric))
+    images = f"{one['images']:,} images in {one['groups']:,} groups, without the published test part"
     return [
-        (
-            f"- {one['images']:,} images in {one['groups']:,} groups, without the published test part; classes"
-            f" {', '.join(one['classes'])}."
-        ),
+        f"- {images}; classes {', '.join(one['classes'])}.",
         f"- Not here, trained on it: {', '.join(names[slug] for slug in one['learnt_from_it']) or 'none'}.",
         "- An answer of another class counts as wrong.",
         "",
-        *_table(list(one["rows"]), columns),
+        *table_lines(lines),
     ]
 
 
 def _recall_table(result: Data, rows: Sequence[Data], names: Data) -> list[str]:
-    present = [row for row in rows if row["measured"]]
-    rare = sorted({one["class"] for one in result["recall_of_rare_classes"]})
-    columns: dict[str, Callable[[Data], str]] = {"row": lambda row: row["name"]}
-    for code in present[0]["per_class"]:
-        title = f"**{code}**" if code in rare else code
-        columns[title] = lambda row, code=code: estimate_text(row["per_class"][code]["sensitivity"])  # type: ignore[misc]
     differences: dict[str, dict[str, str]] = {}
     for one in result["recall_of_rare_classes"]:
         differences.setdefault(one["slug"], {})[one["class"]] = estimate_text(one, signed=True)
-    lines = [[names[slug], *(values.get(code, "–") for code in rare)] for slug, values in differences.items()]
-    head = [f"rare classes, row − {names.get(result['reference'], '')}", *rare]
-    return [*_table(present, columns), *(["", *markdown_table(head, lines)] if lines else [])]
+    rare = sorted({one["class"] for one in result["recall_of_rare_classes"]})
+    recalls = [
+        {
+            "row": row["name"],
+            **{
+                f"**{code}**" if code in rare else code: estimate_text(found["sensitivity"])
+                for code, found in row["per_class"].items()
+            },
+        }
+        for row in rows
+        if row["measured"]
+    ]
+    head = f"rare classes, row − {names.get(result['reference'], '')}"
+    against = [
+        {head: names[slug], **{code: found.get(code, "–") for code in rare}} for slug, found in differences.items()
+    ]
+    return [*table_lines(recalls), *(["", *table_lines(against)] if against else [])]
 
 
 def _cost_table(rows: Sequence[Data]) -> list[str]:
-    def counted(row: Data) -> str:
-        paper = row.get("parameters_as_printed")
-        return "–" if paper is None else f"{paper['parameters'] / 1e6:.2f} ({paper['classes']} classes)"
-
-    def cost(key: str, scale: float = 1) -> Callable[[Data], str]:
-        return lambda row: f"{row['cost'][key] / scale:,.1f}" if row.get("cost") else "–"
-
-    columns: Columns = {
-        "row": lambda row: row["name"],
-        "parameters": lambda row: f"{row['parameters']:,}" if "parameters" in row else "–",
-        "printed, M": lambda row: _number(row["printed"].get("parameters")),
-        "counted as printed, M": counted,
-        "MACs, M": cost("macs", 1e6),
-        "ONNX file, MB": cost("bytes", 1e6),
-        "one image, ms": cost("latency_ms"),
-        "training of all seeds, min": _minutes,
-        "notes": lambda row: row["notes"],
-    }
-    measured = [row["cost"] for row in rows if row.get("cost")]
-    sizes = ", ".join(str(size) for size in sorted({cost["size"] for cost in measured}))
-    machines = "; ".join(sorted({cost["hardware"] for cost in measured}))
-    busy = [row["name"] for row in rows if row.get("cost") and row["cost"]["busy"]]
-    notes = {
-        f"- MACs and median latency at {sizes} px, one thread of ONNX Runtime on {machines}.": measured,
-        f"- Timed on a busy machine, not to be compared: {', '.join(busy)}.": busy,
-    }
-    return [*_table(rows, columns), "", *(text for text, holds in notes.items() if holds)]
+    lines = []
+    for row in rows:
+        paper, cost = row.get("parameters_as_printed"), row.get("cost")
+        costs = (cost["macs"] / 1e6, cost["bytes"] / 1e6, cost["latency_ms"]) if cost else (None, None, None)
+        macs, megabytes, milliseconds = ("–" if value is None else f"{value:,.1f}" for value in costs)
+        lines.append(
+            {
+                "row": row["name"],
+                "parameters": f"{row['parameters']:,}" if "parameters" in row else "–",
+                "printed, M": _number(row["printed"].get("parameters")),
+                "counted as printed, M": (
+                    f"{paper['parameters'] / 1e6:.2f} ({paper['classes']} classes)" if paper else "–"
+                ),
+                "MACs, M": macs,
+                "ONNX file, MB": megabytes,
+                "one image, ms": milliseconds,
+                "training of all seeds, min": _minutes(row),
+                "notes": row["notes"],
+            }
+        )
+    notes = []
+    if measured := [row["cost"] for row in rows if row.get("cost")]:
+        sizes = ", ".join(str(size) for size in sorted({cost["size"] for cost in measured}))
+        machines = "; ".join(sorted({cost["hardware"] for cost in measured}))
+        notes.append(f"- MACs and median latency at {sizes} px, one thread of ONNX Runtime on {machines}.")
+    if busy := [row["name"] for row in rows if row.get("cost") and row["cost"]["busy"]]:
+        notes.append(f"- Timed on a busy machine, not to be compared: {', '.join(busy)}.")
+    return [*table_lines(lines), "", *notes]
 
 
 def _ideas_table(rows: Sequence[Data]) -> list[str]:
-    columns: Columns = {
-        "idea": lambda row: row["name"],
-        "what for": lambda row: row["notes"],
-        "training of all seeds, min": _minutes,
-    }
-    return _table(rows, columns, "llr")
+    lines = [
+        {"idea": row["name"], "what for": row["notes"], "training of all seeds, min": _minutes(row)} for row in rows
+    ]
+    return table_lines(lines, "llr")
 
 
 def _minutes(row: Data) -> str:
@@ -287,6 +284,10 @@ def _provenance(result: Data, rows: Sequence[Data]) -> list[str]:
         "versions": ", ".join(f"{key} {value}" for key, value in source["versions"].items()),
     }
     return [f"- {name}: {text}" for name, text in facts.items()]
+
+
+def _estimate_in(found: Data | None, metric: str, *, percent: bool = True) -> str:
+    return estimate_text((found or {}).get(metric), percent=percent)
 
 
 def estimate_text(e: Data | None, *, percent: bool = True, signed: bool = False) -> str:

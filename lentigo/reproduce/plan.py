@@ -34,21 +34,9 @@ class Job:
 
     def command(self, data: Path, *, resume: bool) -> list[str]:
         """The command that trains it."""
-        words = [
-            sys.executable,
-            "-m",
-            "lentigo",
-            "train",
-            self.base,
-            "--data",
-            str(data),
-            "--out",
-            str(self.folder),
-            "--quiet",
-        ]
-        for override in self.overrides:
-            words += ["--set", override]
-        return [*words, "--resume"] if resume else words
+        words = ["train", self.base, "--data", str(data), "--out", str(self.folder), "--quiet"]
+        changes = [word for override in self.overrides for word in ("--set", override)]
+        return [sys.executable, "-m", "lentigo", *words, *changes, *(["--resume"] if resume else [])]
 
     def epochs_done(self) -> int:
         """Epochs on disk."""
@@ -74,6 +62,7 @@ def inspect(job: Job, fingerprint: str | None) -> State:
         fingerprint: of the data; None where the data are not at hand.
     """
     folder = job.folder
+    damaged = "the run folder is damaged: move it away to train it anew"
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return State("absent")
     if not (folder / RECIPE).is_file():
@@ -81,32 +70,22 @@ def inspect(job: Job, fingerprint: str | None) -> State:
     try:
         differences = [key for key in recipe_differences(job.recipe, load_recipe(folder / RECIPE)) if key not in _FREE]
         if differences:
-            return State(
-                "blocked",
-                f"{folder}: holds a run by another recipe ({', '.join(differences)} differ); move it away, or use"
-                " --runs",
-            )
+            what = f"holds a run by another recipe ({', '.join(differences)} differ)"
+            return State("blocked", f"{folder}: {what}; move it away, or use --runs")
         if not (folder / "run.json").is_file():
             return State("begun")
         record = load_run(folder).record
-        begun_on = str(record["fingerprint"])
-        finished = bool(record["finished"])
-    except (LentigoError, KeyError, TypeError) as error:
-        reason = str(error) if isinstance(error, LentigoError) else f"{folder / 'run.json'}: is no record of a run"
-        return State("blocked", f"{reason}; the run folder is damaged: move it away to train it anew")
+        begun_on, finished = str(record["fingerprint"]), bool(record["finished"])
+    except LentigoError as error:
+        return State("blocked", f"{error}; {damaged}")
+    except (KeyError, TypeError):
+        return State("blocked", f"{folder / 'run.json'}: is no record of a run; {damaged}")
     if fingerprint is not None and begun_on != fingerprint:
-        return State(
-            "blocked",
-            f"{folder}: was trained on other data (fingerprint {begun_on[:12]}…, now {fingerprint[:12]}…); use --runs",
-        )
-    if not finished:
-        return State("begun")
-    if not (folder / "predictions" / "test.csv").is_file():
-        return State(
-            "blocked",
-            f"{folder}: has no predictions/test.csv; the run folder is damaged: move it away to train it anew",
-        )
-    return State("done")
+        what = f"was trained on other data (fingerprint {begun_on[:12]}…, now {fingerprint[:12]}…)"
+        return State("blocked", f"{folder}: {what}; use --runs")
+    if finished and not (folder / "predictions" / "test.csv").is_file():
+        return State("blocked", f"{folder}: has no predictions/test.csv; {damaged}")
+    return State("done" if finished else "begun")
 
 
 def find_weights(recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:

@@ -95,7 +95,8 @@ def run_jobs(
     waiting = [(job, state) for job, state in wanted if state.kind in ("absent", "begun")]
     if not waiting:
         return {}
-    with only_one(folder), _Watch([job for job, _ in waiting]) as watch:
+    watch = _Watch([job for job, _ in waiting])
+    with only_one(folder), watch.bar:
         return _run(waiting, data, jobs, watch, say)
 
 
@@ -152,9 +153,11 @@ def _reason(one: _Running) -> str:
     """Why a run failed: the last line of its log."""
     path, code = Path(one.log.name), one.process.returncode
     lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    if code < 0 or not lines:
-        return (f"ended by signal {-code}" if code < 0 else f"ended with code {code}") + f" ({path})"
-    return f"{lines[-1].removeprefix('lentigo: error: ')} ({path})"
+    if code < 0:
+        reason = f"ended by signal {-code}"
+    else:
+        reason = lines[-1].removeprefix("lentigo: error: ") if lines else f"ended with code {code}"
+    return f"{reason} ({path})"
 
 
 def _stop(running: Sequence[_Running]) -> None:
@@ -187,13 +190,6 @@ class _Watch:
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.task = self.bar.add_task("", total=1, status="")
 
-    def __enter__(self) -> _Watch:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
     def _done(self) -> int:
         return sum(sum(self.costs[job.folder][: job.epochs_done()]) for job in self.jobs)
 
@@ -213,14 +209,11 @@ class _Watch:
 
     def show(self, running: int, finished: int, total: int, say: Callable[[str], None]) -> None:
         """Move the bar, or say a line now and then."""
-        now = time.monotonic()
         if not self.bar.disable:
-            status = f"{running} running, {self.left()} left"
-            self.bar.update(
-                self.task, completed=self._done() / self._total(), description=f"runs {finished}/{total}", status=status
-            )
-        elif running and now - self.drawn > _LINE:
-            self.drawn = now
+            completed, status = self._done() / self._total(), f"{running} running, {self.left()} left"
+            self.bar.update(self.task, completed=completed, description=f"runs {finished}/{total}", status=status)
+        elif running and time.monotonic() - self.drawn > _LINE:
+            self.drawn = time.monotonic()
             say(f"{finished} of {total} runs done, {running} running, {self.left()} left")
 
 

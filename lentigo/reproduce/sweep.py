@@ -16,9 +16,8 @@ from lentigo.data import read_samples
 from lentigo.errors import DataError, LentigoError, RecipeError
 from lentigo.evaluation import PredictionTable, RunFiles, read_run
 from lentigo.evaluation.intervals import RESAMPLES
-from lentigo.evaluation.markdown import markdown_table
 from lentigo.files import write_json, write_text
-from lentigo.reproduce.document import NAMES, estimate_text
+from lentigo.reproduce.document import NAMES, estimate_text, table_lines
 from lentigo.reproduce.measure import OVERALL, Figures, Measured, plain
 from lentigo.reproduce.plan import Job, State, inspect
 from lentigo.reproduce.pool import run_jobs, say_line
@@ -106,11 +105,11 @@ def sweep(
 
 
 def _job(recipe: str, overrides: Sequence[str], place: Path, seed: int, fold: int | None, folds: int | None) -> Job:
-    own = [f"seed={seed}"] if fold is None else [f"seed={seed}", f"data.folds={folds}", f"data.fold={fold}"]
-    changes = (*overrides, *own)
-    title = f"seed {seed}" if fold is None else f"seed {seed}, fold {fold}"
-    folder = place / (f"seed{seed}" if fold is None else f"seed{seed}-fold{fold}")
-    return Job(title, recipe, changes, load_recipe(recipe, changes), folder)
+    changes, title, name = [*overrides, f"seed={seed}"], f"seed {seed}", f"seed{seed}"
+    if fold is not None:
+        changes += [f"data.folds={folds}", f"data.fold={fold}"]
+        title, name = f"{title}, fold {fold}", f"{name}-fold{fold}"
+    return Job(title, recipe, tuple(changes), load_recipe(recipe, changes), place / name)
 
 
 def _summary(
@@ -118,9 +117,8 @@ def _summary(
 ) -> dict[str, Any]:
     # Each run is a draw of its own: the seed of its weights, and with folds the part that it did not learn from.
     numbered = {number: run for number, (_, run) in enumerate(sorted(runs.items()))}
-    test = Measured({"test": {number: run.test for number, run in numbered.items()}}, resamples=resamples).figures(
-        "test"
-    )
+    tables = {number: run.test for number, run in numbered.items()}
+    test = Measured({"test": tables}, resamples=resamples).figures("test")
     first = next(iter(runs.values()))
     seeds = sorted({seed for seed, _ in runs})
     result: dict[str, Any] = {
@@ -191,50 +189,43 @@ def _figures(figures: Figures) -> dict[str, Any]:
 
 def _markdown(result: Mapping[str, Any]) -> str:
     cross, source = result["cross_validation"], result["provenance"]
-    parts = {"test": result["test"]} | ({"out of fold": cross} if cross else {})
-    head = ["figure", *(title for part in parts for title in (f"{part}: mean", f"{part}: sd"))]
-    lines = [
-        [NAMES[metric], *(text for part in parts.values() for text in _cells(part["figures"][metric]))]
-        for metric in OVERALL
-    ]
-    each = [
-        [
-            str(run["seed"]),
-            "–" if run["fold"] is None else str(run["fold"]),
-            *(_percent(run["test"][metric]) for metric in OVERALL),
-            f"`{run['folder']}`",
-        ]
+    figures: list[dict[str, str]] = []
+    for metric in OVERALL:
+        figures.append({"figure": NAMES[metric]})
+        for title, part in {"test": result["test"], "out of fold": cross}.items():
+            if part:
+                found = part["figures"][metric]
+                figures[-1][f"{title}: mean"] = estimate_text({**found, "value": found["mean"]})
+                figures[-1][f"{title}: sd"] = _percent(found["sd"])
+    runs = [
+        {
+            "seed": str(run["seed"]),
+            "fold": "–" if run["fold"] is None else str(run["fold"]),
+            **{NAMES[metric]: _percent(run["test"][metric]) for metric in OVERALL},
+            "run": f"`{run['folder']}`",
+        }
         for run in result["runs"]
     ]
-    facts = [
-        (
-            f"- network `{result['network']}`, protocol `{result['protocol']}`, {result['test_images']:,} test images,"
-            f" {len(each)} runs"
-        ),
+    images = f"protocol `{result['protocol']}`, {result['test_images']:,} test images"
+    minutes = f"{source['wall_seconds'] / 60:.0f} minutes in all runs together"
+    folds = f", {result['folds']} folds" if result["folds"] else ""
+    lines = [
+        f"# {result['recipe']}: {len(result['seeds'])} seeds{folds}",
+        "",
+        f"- network `{result['network']}`, {images}, {len(runs)} runs",
         f"- command: `{source['command']}`",
         f"- data fingerprint: `{source['fingerprint']}`",
-        f"- hardware: {'; '.join(source['hardware'])}; {source['wall_seconds'] / 60:.0f} minutes in all runs together",
+        f"- hardware: {'; '.join(source['hardware'])}; {minutes}",
+        *([f"- out of fold: {cross['images']:,} images. {_OUT_OF_FOLD}"] if cross else []),
+        "",
+        *table_lines(figures),
+        "",
+        _METHOD,
+        "",
+        *table_lines(runs, "r"),
+        "",
     ]
-    return "\n".join(
-        [
-            f"# {result['recipe']}: {len(result['seeds'])} seeds"
-            + (f", {result['folds']} folds" if result["folds"] else ""),
-            "",
-            *facts,
-            *([f"- out of fold: {cross['images']:,} images. {_OUT_OF_FOLD}"] if cross else []),
-            "",
-            *markdown_table(head, lines),
-            "",
-            _METHOD,
-            "",
-            *markdown_table(["seed", "fold", *(NAMES[m] for m in OVERALL), "run"], each, "r"),
-            "",
-        ]
-    )
-
-
-def _cells(figure: Mapping[str, Any]) -> tuple[str, str]:
-    return estimate_text({**figure, "value": figure["mean"]}), _percent(figure["sd"])
+    return "\n".join(lines)
 
 
 def _percent(value: float | None) -> str:

@@ -18,16 +18,8 @@ Values = dict[str, Any]
 # A row of networks is a network and a loss; whatever else changed with it would make the comparison unfair.
 _OF_A_ROW = ("network.", "loss.")
 # No row of ideas may change what it is evaluated on, or what its budget is for.
-_OF_A_RUN = (
-    "name",
-    "seed",
-    "data.labels",
-    "data.protocol",
-    "data.fractions",
-    "data.split_seed",
-    "data.folds",
-    "data.fold",
-)
+_OF_THE_SPLIT = ("labels", "protocol", "fractions", "split_seed", "folds", "fold")
+_OF_A_RUN = ("name", "seed", *(f"data.{key}" for key in _OF_THE_SPLIT))
 SCRATCH = "-scratch"
 """Ends the slug of a row that starts from scratch because its ImageNet weights are not at hand."""
 
@@ -146,11 +138,8 @@ class Budget(_Section):
 
 def table_names() -> list[str]:
     """Names of the tables, sorted."""
-    return sorted(
-        e.name.removesuffix(".yaml")
-        for e in files(__package__).joinpath("tables").iterdir()
-        if e.name.endswith(".yaml")
-    )
+    entries = files(__package__).joinpath("tables").iterdir()
+    return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
 
 
 def list_tables() -> list[dict[str, str | int]]:
@@ -187,9 +176,8 @@ def load_budget(name: str, family: str) -> Budget:
     Raises:
         RecipeError: no such budget, or a file that cannot be used.
     """
-    packaged: dict[str, Values] = yaml.safe_load(
-        files(__package__).joinpath("budgets.yaml").read_text(encoding="utf-8")
-    )[family]
+    text = files(__package__).joinpath("budgets.yaml").read_text(encoding="utf-8")
+    packaged: dict[str, Values] = yaml.safe_load(text)[family]
     if Path(name).suffix not in (".yaml", ".yml"):
         if name not in packaged:
             raise RecipeError(f"no budget {name!r}{did_you_mean(name, packaged)} (or give the path of a .yaml file)")

@@ -23,6 +23,8 @@ import {
   saveSheet,
 } from "../src/patients/store";
 import type { Measure, Patient, Sheet } from "../src/patients/types";
+import { speak } from "../src/i18n";
+import { number, withError } from "../src/ui/record/numbers";
 import { areaCurve, patchArea, sizesOver, vasiCurve } from "../src/ui/record/growth";
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -180,6 +182,19 @@ test("per cent of a region counts a patch once, and only its part inside", () =>
   expect(shareOfRegion(region, [box(90, 90, 20)])).toBeCloseTo(0.01, 3);
   expect(shareOfRegion(region, [])).toBe(0);
   expect(shareOfRegion(null, [region])).toBeNull();
+});
+
+test("figures are written in the manner of the language, and no zero has a sign", async () => {
+  const figures = () => [
+    withError({ value: 12.44, error: 1.12 }, "mm²"),
+    number(9.375),
+    number(-0.2, 0),
+    number(1234.5),
+  ];
+  expect(figures()).toEqual(["12.4 ± 1.1\u00a0mm²", "9.38", "0", "1234.5"]);
+  await speak("es");
+  expect(figures()).toEqual(["12,4 ± 1,1\u00a0mm²", "9,38", "0", "1234,5"]);
+  await speak("en");
 });
 
 test("the picking list is that of the hypo recipe", () => {

@@ -2,6 +2,7 @@
 
 import { dayText, t } from "../../i18n";
 import type { Measured } from "../../measure/figures";
+import { number } from "./numbers";
 
 export interface CurvePoint extends Measured {
   /** YYYY-MM-DD */
@@ -37,7 +38,7 @@ export function Curve({
   const y = (value: number): number => BOX.height - BOX.bottom - ((BOX.height - BOX.top - BOX.bottom) * value) / most;
   const step = roundStep(most / 2);
   const ticks = Array.from({ length: Math.floor(most / step) + 1 }, (_, i) => i * step);
-  const text = (value: number): string => String(Number(value.toPrecision(3)));
+  const text = (value: number): string => number(Number(value.toPrecision(3)), 6);
   return (
     <figure class="curve" data-testid={id}>
       <figcaption>{`${label}${unit && ` (${unit})`}`}</figcaption>

@@ -166,7 +166,7 @@ function VasiTable({
                   <input
                     type="number"
                     min="0"
-                    max={number(100 - units + (step?.handUnits ?? 0))}
+                    max={Math.round(100 * (100 - units + (step?.handUnits ?? 0))) / 100}
                     step="0.1"
                     aria-label={`${t(REGION_NAMES[region])}, ${t("handUnits")}`}
                     defaultValue={String(step?.handUnits ?? "")}

@@ -195,6 +195,10 @@ class GuardedProtocol(H11Protocol):
             if self._head_timer is None:
                 self._start_head_timer()
 
+    def _should_upgrade(self) -> bool:
+        """No other protocol is spoken; the request is answered as it stands, without uvicorn's advice in the log."""
+        return False
+
     def on_response_complete(self) -> None:
         """Go on to the next request; the head of one that has begun to arrive has its time, too."""
         before = self.cycle

@@ -27,6 +27,8 @@ from lentigo.serving.service import Service
 BACKLOG = 2048
 _OTHER_FILES = 96
 """Files that a worker has open beside its connections: models, logs, pipes to its decoders."""
+_FILES_EACH = 2
+"""Files that a connection may have open: its socket, and a file of the app that it takes slowly."""
 FAILED = 2
 """Exit status of a worker that cannot serve at all; starting it again would not help."""
 
@@ -153,7 +155,7 @@ def fit_connections(config: ServeConfig) -> ServeConfig:
     except ImportError:  # Windows
         return config
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = config.max_connections + _OTHER_FILES
+    needed = config.max_connections * _FILES_EACH + _OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return config
     wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -162,7 +164,8 @@ def fit_connections(config: ServeConfig) -> ServeConfig:
         soft = wanted
     if soft >= needed:
         return config
-    if soft <= _OTHER_FILES:
+    connections = (soft - _OTHER_FILES) // _FILES_EACH
+    if connections <= 0:
         raise ServiceError(
             f"the system allows {soft} open files, the service needs {_OTHER_FILES} beside its connections; raise"
             " ulimit -n"
@@ -170,10 +173,10 @@ def fit_connections(config: ServeConfig) -> ServeConfig:
     logs.event(
         logging.WARNING,
         "fewer connections, since the system allows few open files",
-        connections=soft - _OTHER_FILES,
+        connections=connections,
         files=soft,
     )
-    return replace(config, max_connections=soft - _OTHER_FILES)
+    return replace(config, max_connections=connections)
 
 
 def address(listener: socket.socket) -> str:

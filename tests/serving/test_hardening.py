@@ -37,6 +37,7 @@ from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 from lentigo.serving.protocol import FREE_PIECES, BoundedConnection, GuardedProtocol
 from lentigo.serving.routes import predict
+from lentigo.serving.server import fit_connections
 
 IMAGE = jpeg(blob_image(1))
 KEY, ENTRY = create_key("gateway")
@@ -168,6 +169,14 @@ def test_a_refused_connection_that_goes_on_in_single_bytes_is_dropped(piece: byt
     assert bool(aborted) == dropped
 
 
+def test_a_request_to_speak_another_protocol_is_answered_as_it_stands(caplog: pytest.LogCaptureFixture) -> None:
+    protocol = object.__new__(GuardedProtocol)
+    protocol.headers = [(b"connection", b"Upgrade"), (b"upgrade", b"websocket")]
+    protocol.ws_protocol_class, protocol.logger = None, logging.getLogger()
+    assert not protocol._should_upgrade()
+    assert not caplog.text
+
+
 def test_a_head_of_single_bytes_is_given_up(server: Server) -> None:
     with socket.create_connection((server.host, server.port), timeout=20) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -216,6 +225,17 @@ def test_connections_beyond_the_limit_are_refused(server: Server) -> None:
                 answers.append(b"")
     assert answers.count(b"waiting") <= 40
     assert set(answers) <= {b"HTTP/1.1 503", b"waiting", b""}  # refused, held, or closed before its head was read
+
+
+def test_a_connection_may_take_a_file_of_the_app_besides(monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (1024, 1024))
+    monkeypatch.setattr(resource, "setrlimit", lambda *given: None)
+    assert 400 < 2 * fit_connections(ServeConfig(max_connections=1000)).max_connections < 1024 - 64
+    assert fit_connections(ServeConfig(max_connections=100)).max_connections == 100
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (97, 97))
+    with pytest.raises(ServiceError, match="97 open files"):
+        fit_connections(ServeConfig())
 
 
 def test_connections_are_held_against_the_files_that_may_be_open(tmp_path: Path) -> None:
@@ -441,6 +461,15 @@ def test_workers_share_the_audit_log(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert sorted(recorded(path)) == sorted(f"{i}-{n}" for i in range(4) for n in range(50))
+
+
+def test_a_line_is_written_with_the_file_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    audit, done, flock, write = Audit(tmp_path / "audit"), [], fcntl.flock, os.write
+    monkeypatch.setattr(fcntl, "flock", lambda handle, how: (done.append(how), flock(handle, how)))
+    monkeypatch.setattr("lentigo.serving.audit.os.write", lambda *given: (done.append("write"), write(*given))[1])
+    assert record(audit, "first") == ["written"]
+    assert done == [fcntl.LOCK_EX, "write"]
 
 
 @pytest.mark.parametrize("kind", ["audit", "keys"])

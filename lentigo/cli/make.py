@@ -217,7 +217,7 @@ def evaluate(
             help="Another collection's classes as the bundle's; images of its other classes are left out.",
         ),
     ] = None,
-    stress: Annotated[
+    robustness: Annotated[
         bool,
         typer.Option(
             "--robustness",
@@ -225,7 +225,7 @@ def evaluate(
             help="Also evaluate degraded images (blur, noise, JPEG, brightness, rotation, hair) and check the heat maps.",
         ),
     ] = False,
-    stress_limit: Annotated[
+    robustness_limit: Annotated[
         int | None,
         typer.Option(
             "--robustness-limit",
@@ -237,7 +237,7 @@ def evaluate(
     prevalence: Annotated[
         float,
         typer.Option(
-            help="Share of malignant lesions among those seen, for which the report states predictive values."
+            help="Fraction of malignant lesions among those seen, for which the report states predictive values."
         ),
     ] = 0.02,
     group_by: Annotated[
@@ -261,8 +261,8 @@ def evaluate(
         split_file=split_file,
         protocol=protocol.value if protocol else None,
         classes=None if classes is None else _pairs("--classes", classes.split(","), "mel=mel,nv=nv,sk=bkl"),
-        stress=stress,
-        limit=stress_limit,
+        robustness=robustness,
+        limit=robustness_limit,
         prevalence=prevalence,
         group_by=group_by,
         missing=missing.value,

@@ -238,7 +238,7 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
             line = f"{name}: ECE {bins.ece * 100:.1f} %"
             axes.text(0.02, 0.96 - 0.075 * i, line, color=colour, fontweight="bold", va="top", transform=axes.transAxes)
             strip.stairs(bins.counts / len(targets) * 100, bins.edges, color=colour, linewidth=1.4)
-        axes.set(ylabel="share that is right", title="Reliability (15 equal bins; dot area: images)")
+        axes.set(ylabel="accuracy", title="Reliability (15 equal bins; dot area: images)")
         axes.tick_params(labelbottom=False)
         axes.set(xlim=(0, 1), ylim=(0, 1.02))
         strip.set(xlim=(0, 1), xlabel="confidence (top probability)", ylabel="images, %")

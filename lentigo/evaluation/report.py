@@ -57,7 +57,7 @@ class Tile:
         true: code of the true class.
         said: code of the answer.
         confidence: probability of the answer.
-        share: probability of the true class.
+        probability: of the true class.
         picture: the image as a data URI; None where it cannot be opened.
         heat: the image with the map of the answer over it, as a data URI; None without a map.
         note: why there is no picture.
@@ -68,7 +68,7 @@ class Tile:
     true: str
     said: str
     confidence: float
-    share: float
+    probability: float
     picture: str | None
     heat: str | None
     note: str
@@ -154,15 +154,15 @@ def write_report(
     calibrated = calibration.apply(run.test.probabilities)
     root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
     selective = selective_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples, seed=seed)
-    stress = read_robustness(run.test, run.labels, resamples=resamples, seed=seed)
+    robustness = read_robustness(run.test, run.labels, resamples=resamples, seed=seed)
     drawn = _plots(run, metrics, calibrated) | {
-        f"stress_{c.corruption.name}": degradation_plot(c) for c in stress.curves
+        f"stress_{c.corruption.name}": degradation_plot(c) for c in robustness.curves
     }
-    if stress.reliance:
-        drawn["stress_reliance"] = perturbation_plot(stress.reliance)
+    if robustness.reliance:
+        drawn["stress_reliance"] = perturbation_plot(robustness.reliance)
     drawn["selective"] = (
         selective_plot(selective.selective),
-        "Share of right answers against the share of images that is answered.",
+        "Accuracy against coverage, the fraction of images that is answered.",
     )
     heading = title or str(facts.get("name") or run.name)
     if all(PurePath(image).name.startswith(_RENDERED) for image in run.test.images.tolist()):
@@ -182,7 +182,7 @@ def write_report(
         "metrics": metrics.to_dict(),
         "subgroups": [s.to_dict() for s in subgroups],
         "trust": selective.to_dict(),
-        "stress": stress.to_dict() if stress else None,
+        "stress": robustness.to_dict() if robustness else None,
     }
     page = _environment().get_template("report.html.j2").render(
         title=heading,
@@ -199,7 +199,7 @@ def write_report(
         small=SMALL,
         groups=recorded_groups(facts),
         selective=selective,
-        stress=stress,
+        robustness=robustness,
         svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure,
         text) in drawn.items() if name not in _FILES_ONLY},
         tiles=worst_errors(run, calibrated, root, gallery),
@@ -211,8 +211,8 @@ def write_report(
             plots.save_plot(figure, folder / "plots" / name)
     write_json(folder / "metrics.json", summary)
     write_text(folder / "index.html", page)
-    if stress:
-        write_text(folder / "robustness.md", robustness_page(summary, stress))
+    if robustness:
+        write_text(folder / "robustness.md", robustness_page(summary, robustness))
     return Report(folder / "index.html", summary)
 
 
@@ -247,7 +247,7 @@ def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Pa
                 true=table.codes[table.targets[row]],
                 said=table.codes[said[row]],
                 confidence=float(probabilities[row, said[row]]),
-                share=float(given[row]),
+                probability=float(given[row]),
                 picture=picture,
                 heat=heat,
                 note=note,
@@ -308,7 +308,7 @@ def _plots(run: RunFiles, metrics: Metrics, probabilities: npt.NDArray[np.float6
         ),
         "reliability": (
             plots.reliability_plot(reliable | {after: probabilities}, targets),
-            "Reliability diagram: share that is right against confidence, in 15 bins. ECE"
+            "Reliability diagram: accuracy against confidence, in 15 bins. ECE"
             f" {metrics.overall['ece'].value * 100:.1f} %"
             + (
                 f", before temperature scaling {metrics.before_temperature['ece'].value * 100:.1f} %."
@@ -318,7 +318,7 @@ def _plots(run: RunFiles, metrics: Metrics, probabilities: npt.NDArray[np.float6
         ),
         "risk_coverage": (
             plots.risk_coverage_plot(probabilities, targets),
-            "Share of wrong answers when only the most confident images are answered, from none to all.",
+            "Error rate when only the most confident images are answered, from none to all.",
         ),
     }
     scored = malignant_score(probabilities, targets, run.labels)

@@ -329,13 +329,13 @@ def occlusion_check(
     )
 
 
-def robustness_markdown(stress: Robustness) -> str:
+def robustness_markdown(robustness: Robustness) -> str:
     """The figures as Markdown tables, with 95 % intervals."""
     lines: list[str] = []
-    if stress.curves:
+    if robustness.curves:
         head = ["degradation", "strength", "accuracy, %", "balanced accuracy, %", "change in balanced accuracy, points"]
         rows = []
-        for curve in stress.curves:
+        for curve in robustness.curves:
             name = f"{curve.corruption.title}, {curve.corruption.unit}"
             for point in curve.points:
                 strength, change = (
@@ -344,15 +344,15 @@ def robustness_markdown(stress: Robustness) -> str:
                     else (f"{point.strength:g}", point.change.text(signed=True))
                 )
                 rows.append([name, strength, point.accuracy.text(), point.balanced_accuracy.text(), change])
-        lines += [f"## Robustness ({stress.curves[0].images:,} images)", "", *markdown_table(head, rows)]
+        lines += [f"## Robustness ({robustness.curves[0].images:,} images)", "", *markdown_table(head, rows)]
         lines.append("")
-    if stress.occlusion is not None:
-        o = stress.occlusion
+    if robustness.occlusion is not None:
+        o = robustness.occlusion
         head = [
             "deleted",
             "loss of probability, points",
             "loses less than where marked by, points",
-            "share of images, %",
+            "images where that holds, %",
         ]
         rows = [["what the map marks most", o.drops["marked"].text(), "", ""]]
         names = {"elsewhere": "the same shape elsewhere", "least": "what the map marks least"}
@@ -367,8 +367,8 @@ def robustness_markdown(stress: Robustness) -> str:
             *markdown_table(head, rows),
         ]
         lines.append("")
-    if stress.reliance:
-        lines += perturbation_markdown(stress.reliance, len(stress.reliance[0].towards))
+    if robustness.reliance:
+        lines += perturbation_markdown(robustness.reliance, len(robustness.reliance[0].towards))
     return "\n".join(lines)
 
 

@@ -89,4 +89,4 @@ def perturbation_plot(found: Sequence[PerturbationResult]) -> tuple[Figure, str]
         " answers flip" + (f", most to {r.destination}" if r.destination else "")
         for r in found
     )
-    return _settled(figure), f"What hiding parts of the image and adding cues does. {text}."
+    return _settled(figure), f"Effect of hiding parts of the image and of adding artifacts. {text}."

@@ -58,7 +58,7 @@ def evaluate(
     split_file: str | Path | None = None,
     protocol: str | None = None,
     classes: Mapping[str, str] | None = None,
-    stress: bool = False,
+    robustness: bool = False,
     limit: int | None = None,
     prevalence: float = 0.02,
     group_by: str | None = None,
@@ -75,9 +75,9 @@ def evaluate(
         split_file: for a bundle, a saved split.
         protocol: for a bundle, how the data is divided.
         classes: for a bundle, the data's class codes -> the bundle's.
-        stress: also classify degraded images and images with parts deleted, for the report's robustness section; a run
-            needs its bundle for that.
-        limit: no more images than this for ``stress``, drawn at random.
+        robustness: also classify degraded images and images with parts deleted, for the report's section on robustness;
+            a run needs its bundle for that.
+        limit: no more images than this for ``robustness``, drawn at random.
         prevalence: fraction of malignant lesions that the report states predictive values for.
         group_by: for a bundle, a column or a pattern on file names that tells the lesion, to evaluate lesions instead
             of pictures.
@@ -99,7 +99,7 @@ def evaluate(
             protocol=protocol,
             classes=classes,
             out=out,
-            stress=stress,
+            robustness=robustness,
             limit=limit,
             prevalence=prevalence,
             group_by=group_by,
@@ -122,7 +122,7 @@ def evaluate(
             " (--data)"
         )
     return evaluate_run(
-        target, split=split, out=out, stress=stress, limit=limit, prevalence=prevalence, progress=progress
+        target, split=split, out=out, robustness=robustness, limit=limit, prevalence=prevalence, progress=progress
     )
 
 
@@ -131,7 +131,7 @@ def evaluate_run(
     *,
     split: str = "test",
     out: str | Path | None = None,
-    stress: bool = False,
+    robustness: bool = False,
     limit: int | None = None,
     prevalence: float = 0.02,
     progress: bool | Progress = True,
@@ -142,17 +142,17 @@ def evaluate_run(
         run: a run folder.
         split: which predictions to evaluate, ``predictions/<split>.csv``.
         out: the report's folder; ``report`` in the run folder when left out.
-        stress: first classify degraded images with the run's bundle, see `evaluate`.
-        limit: no more images than this for ``stress``.
+        robustness: first classify degraded images with the run's bundle, see `evaluate`.
+        limit: no more images than this for ``robustness``.
         prevalence: as in `evaluate`.
-        progress: for ``stress``, show a bar, or a function called with (done, total).
+        progress: for ``robustness``, show a bar, or a function called with (done, total).
 
     Raises:
-        DataError: no run folder, or no such predictions; for ``stress``, no bundle.
-        ImageError: for ``stress``, an image that is not where the run says.
+        DataError: no run folder, or no such predictions; for ``robustness``, no bundle.
+        ImageError: for ``robustness``, an image that is not where the run says.
     """
     folder = Path(run)
-    if stress:
+    if robustness:
         _degrade_run(folder, split, limit, progress)
     read_run(folder, split=split)  # says what is missing before anything slow is imported
     from lentigo.evaluation.report import write_report
@@ -170,7 +170,7 @@ def evaluate_bundle(
     protocol: str | None = None,
     classes: Mapping[str, str] | None = None,
     out: str | Path | None = None,
-    stress: bool = False,
+    robustness: bool = False,
     limit: int | None = None,
     prevalence: float = 0.02,
     group_by: str | None = None,
@@ -192,8 +192,8 @@ def evaluate_bundle(
         protocol: ``image``, ``lesion``, ``patient`` or ``official``, with the bundle's seed and fractions.
         classes: for another collection: its class codes -> the bundle's; images of other classes are left out.
         out: the folder for ``predictions/``, ``run.json`` and ``report/``; ``runs/<bundle>-on-<data>`` when left out.
-        stress: also classify degraded images, see `evaluate`.
-        limit: no more images than this for ``stress``.
+        robustness: also classify degraded images, see `evaluate`.
+        limit: no more images than this for ``robustness``.
         prevalence: as in `evaluate`.
         group_by: as in `evaluate`; a lesion's probabilities are the mean over its pictures, as with
             ``lentigo predict --group-by``.
@@ -209,7 +209,7 @@ def evaluate_bundle(
     started = time.monotonic()
     opened = find_bundle(bundle)
     spec = opened.spec
-    if stress and group_by is not None:
+    if robustness and group_by is not None:
         raise DataError("--robustness degrades single pictures: leave out --group-by, or evaluate robustness apart")
     evaluated = read_evaluation_data(Path(data), spec, classes, group_by, missing)
     samples = evaluated.samples
@@ -226,7 +226,7 @@ def evaluate_bundle(
     table = folder / "predictions" / f"{split}.csv"
     _clear_robustness(table, spec)
     predict_samples(classifier, part.samples, table, progress, evaluated.lesions)
-    if stress:
+    if robustness:
         run_robustness(
             classifier, part.samples, robustness_folder(table), limit=limit, facts=made_by(spec), progress=progress
         )

@@ -172,7 +172,7 @@ def test_lesions_by_a_pattern_and_missing_pictures(small: Path, visits: Path, tm
     ):
         evaluate(small, data=visits, group_by="patient", out=tmp_path / "out", progress=False)
     with pytest.raises(DataError, match="leave out --group-by"):
-        evaluate(small, data=visits, group_by="lesion", stress=True, out=tmp_path / "out", progress=False)
+        evaluate(small, data=visits, group_by="lesion", robustness=True, out=tmp_path / "out", progress=False)
     with pytest.raises(DataError, match="need the pictures: --data"):
         evaluate(tmp_path, group_by="lesion")
     (tmp_path / "10.png").unlink()

@@ -143,9 +143,9 @@ def test_a_run_is_degraded_by_its_own_bundle(evaluated: Path, classifier: Classi
     run = shutil.copytree(evaluated, tmp_path / "run")
     shutil.rmtree(run / "predictions" / "test_stress")
     with pytest.raises(DataError, match="write it first: lentigo export"):
-        evaluate(run, stress=True, progress=False)
+        evaluate(run, robustness=True, progress=False)
     shutil.copytree(classifier.bundle.path, run / "bundle")
-    result = evaluate(run, stress=True, limit=4, progress=False)
+    result = evaluate(run, robustness=True, limit=4, progress=False)
     assert result.metrics["stress"]["robustness"][0]["images"] == 4
     assert result.metrics["stress"]["record"]["drawn"] is True
 

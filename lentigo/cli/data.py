@@ -121,16 +121,18 @@ def audit(
         Protocol | None, typer.Option(help="Split to check; the published one where there is one, else by lesion.")
     ] = None,
     split: Annotated[Path | None, typer.Option(help="Check this saved split (CSV) instead.")] = None,
-    cues: Annotated[
+    artifacts: Annotated[
         bool,
         typer.Option(
-            help="Estimate dark corners, rulers, ink and hair, and tell what goes with the class; takes the longest."
+            "--artifacts/--no-artifacts",
+            "--cues/--no-cues",
+            help="Estimate dark corners, rulers, ink and hair, and tell what goes with the class; takes the longest.",
         ),
     ] = True,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Find unreadable files, duplicates, label clashes, groups that straddle splits and shortcuts; exit code 1 where a leak is found."""
+    """Find unreadable files, duplicates, label clashes, groups that straddle splits and confounders; exit code 1 where a leak is found."""
     from lentigo.data import audit_samples, load_split, read_samples, split_samples
 
     # Missing files are part of what is found.
@@ -142,7 +144,7 @@ def audit(
         samples = split_samples(
             samples, (protocol or (Protocol.official if published else Protocol.lesion)).value, seed=seed
         )
-    found = audit_samples(samples, cues=cues, progress=not as_json)
+    found = audit_samples(samples, artifacts=artifacts, progress=not as_json)
     if as_json:
         print_json(found.to_dict())
     else:

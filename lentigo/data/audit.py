@@ -73,7 +73,7 @@ class Audit:
         exact: sets of images with the same pixels.
         near: pairs of images that are nearly the same (exact duplicates left out).
         straddling: group -> the splits it is in, for groups in more than one.
-        shortcuts: artifacts and records that may go with the class; empty where they were not looked for.
+        confounders: artifacts and records that may go with the class; empty where they were not looked for.
     """
 
     samples: Samples
@@ -81,7 +81,7 @@ class Audit:
     exact: tuple[tuple[str, ...], ...]
     near: tuple[NearPair, ...]
     straddling: dict[str, tuple[str, ...]]
-    shortcuts: tuple[Factor, ...] = ()
+    confounders: tuple[Factor, ...] = ()
 
     @cached_property
     def _split(self) -> dict[str, str]:
@@ -150,7 +150,7 @@ class Audit:
             ],
             "near_duplicates_across_splits": [[p.first, p.second] for p in self.leaking_near],
             "label_clashes": [list(images) for images in self.clashes],
-            "shortcuts": [factor.to_dict() for factor in self.shortcuts] if self.shortcuts else None,
+            "shortcuts": [factor.to_dict() for factor in self.confounders] if self.confounders else None,
         }
 
     def _findings(self) -> Iterator[tuple[str, int, bool, list[str]]]:
@@ -196,8 +196,8 @@ class Audit:
         for what, count, _, first in self._findings():
             text.append(f"{count:>7,}  {what}")
             text += [f"         - {one_line(found)}" for found in first[:3]]
-        if self.shortcuts:
-            text += ["", *map(one_line, lines(self.shortcuts))]
+        if self.confounders:
+            text += ["", *map(one_line, lines(self.confounders))]
         return "\n".join([*text, "", self._verdict()])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -221,8 +221,8 @@ class Audit:
                 Text(f"{count:,}", style="bold red" if fault else ""), what, Text("\n".join(map(one_line, first[:3])))
             )
         yield findings
-        if self.shortcuts:
-            yield Text("\n".join(lines(self.shortcuts)))
+        if self.confounders:
+            yield Text("\n".join(lines(self.confounders)))
         yield Text(self._verdict(), style="bold red" if self.leaks else "green")
 
 
@@ -232,7 +232,7 @@ def audit_samples(
     max_distance: int = MAX_DISTANCE,
     min_correlation: float = MIN_CORRELATION,
     orientations: bool = False,
-    cues: bool = False,
+    artifacts: bool = False,
     progress: bool | Progress = False,
     workers: int | None = None,
 ) -> Audit:
@@ -245,7 +245,7 @@ def audit_samples(
         min_correlation: correlation of the thumbnails from which two images are near duplicates.
         orientations: look for turned and mirrored copies too (eight times the comparisons); these must reach
             (1 + ``min_correlation``) / 2.
-        cues: look for what may go with the class beside the lesion, too; about 20 ms of one core an image.
+        artifacts: look for what may go with the class beside the lesion, too; about 20 ms of one core an image.
         progress: True for a bar, or a function called with (done, total).
         workers: decoding threads; all cores where not given.
 
@@ -261,9 +261,9 @@ def audit_samples(
     sizes: list[tuple[int, int]] = []
     scores: list[dict[str, float]] = []
     with shown(progress, "looking at images", len(samples)) as tick:
-        for row, seen in enumerate(_look(samples, workers or available_cores(), cues)):
+        for row, seen in enumerate(_look(samples, workers or available_cores(), artifacts)):
             sizes.append(seen.size)
-            scores.append(seen.cues)
+            scores.append(seen.artifacts)
             if seen.thumbnail is None:
                 unreadable[images[row]] = seen.digest
             else:
@@ -283,8 +283,8 @@ def audit_samples(
     placed = samples.frame[samples.frame["split"].isin(SPLITS)]
     splits = placed.groupby("group")["split"].unique()
     straddling = {str(g): tuple(sorted(s, key=SPLITS.index)) for g, s in splits.items() if len(s) > 1}
-    shortcuts = find_confounders(samples, pd.DataFrame(scores, columns=list(ARTIFACTS)), sizes) if cues else ()
-    return Audit(samples, unreadable, exact, near, straddling, shortcuts)
+    confounders = find_confounders(samples, pd.DataFrame(scores, columns=list(ARTIFACTS)), sizes) if artifacts else ()
+    return Audit(samples, unreadable, exact, near, straddling, confounders)
 
 
 def find_near(
@@ -374,10 +374,10 @@ class _Seen:
     digest: str  # of the pixels; of an unreadable image, why
     thumbnail: NDArray[np.float32] | None
     size: tuple[int, int]
-    cues: dict[str, float]
+    artifacts: dict[str, float]
 
 
-def _look(samples: Samples, workers: int, cues: bool) -> Iterator[_Seen]:
+def _look(samples: Samples, workers: int, artifacts: bool) -> Iterator[_Seen]:
     """What is seen of each image, in row order."""
 
     def one(row: int) -> _Seen:
@@ -388,7 +388,10 @@ def _look(samples: Samples, workers: int, cues: bool) -> Iterator[_Seen]:
         digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
         grey = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
         return _Seen(
-            digest, np.asarray(grey, dtype=np.float32), image.size, detect_artifacts(np.asarray(image)) if cues else {}
+            digest,
+            np.asarray(grey, dtype=np.float32),
+            image.size,
+            detect_artifacts(np.asarray(image)) if artifacts else {},
         )
 
     with ThreadPoolExecutor(workers) as pool:

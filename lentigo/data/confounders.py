@@ -78,8 +78,8 @@ class Factor:
             ),
             "with_class": self.with_class.to_dict(),
             "with_split": None if self.with_split is None else self.with_split.to_dict(),
-            "by_class": {k: {v: round(s, 4) for v, s in shares.items()} for k, shares in self.by_class.items()},
-            "by_split": {k: {v: round(s, 4) for v, s in shares.items()} for k, shares in self.by_split.items()},
+            "by_class": {k: {v: round(s, 4) for v, s in fractions.items()} for k, fractions in self.by_class.items()},
+            "by_split": {k: {v: round(s, 4) for v, s in fractions.items()} for k, fractions in self.by_split.items()},
         }
 
 
@@ -103,7 +103,8 @@ def find_confounders(
     """
     frame = samples.frame.reset_index(drop=True)
     values = {
-        name: (scores[name] >= cue.threshold).map({True: "present", False: "absent"}) for name, cue in ARTIFACTS.items()
+        name: (scores[name] >= artifact.threshold).map({True: "present", False: "absent"})
+        for name, artifact in ARTIFACTS.items()
     }
     recorded = {
         str(c): frame[c].astype(str) for c in frame if c not in _OWN and not pd.api.types.is_numeric_dtype(frame[c])
@@ -116,17 +117,17 @@ def find_confounders(
     rng = np.random.default_rng(seed)
     found = []
     for name, column in values.items():
-        cue = name in ARTIFACTS
+        artifact = name in ARTIFACTS
         splits = [s for s in SPLITS if (frame["split"] == s).any()]
         found.append(
             Factor(
                 name,
-                cue,
+                artifact,
                 {
-                    str(code): _shares(column[read & (frame["label"] == code).to_numpy()], cue)
+                    str(code): _fractions(column[read & (frame["label"] == code).to_numpy()], artifact)
                     for code in samples.labels.codes
                 },
-                {s: _shares(column[read & (frame["split"] == s).to_numpy()], cue) for s in splits},
+                {s: _fractions(column[read & (frame["split"] == s).to_numpy()], artifact) for s in splits},
                 associate(column[read & first], frame["label"][read & first], rng),
                 (
                     associate(column[read & first & placed], frame["split"][read & first & placed], rng)
@@ -167,9 +168,9 @@ def _chi_squared(a: Integers, b: Integers, rows: int, columns: int) -> float:
     return float(((table - expected) ** 2 / expected).sum())
 
 
-def _shares(column: pd.Series[str], cue: bool) -> dict[str, float]:
-    shares = {str(value): float(share) for value, share in column.value_counts(normalize=True).items()}
-    return {"present": shares.get("present", 0.0)} if cue else shares
+def _fractions(column: pd.Series[str], artifact: bool) -> dict[str, float]:
+    fractions = {str(value): float(fraction) for value, fraction in column.value_counts(normalize=True).items()}
+    return {"present": fractions.get("present", 0.0)} if artifact else fractions
 
 
 def _resolutions(sizes: Sequence[tuple[int, int]]) -> pd.Series[str]:
@@ -183,12 +184,12 @@ def _resolutions(sizes: Sequence[tuple[int, int]]) -> pd.Series[str]:
 
 def lines(factors: Sequence[Factor]) -> Iterator[str]:
     """The factors as lines of text."""
-    cues = [f for f in factors if f.estimated]
-    if cues:
-        yield "cues beside the lesion, estimated from the pixels (% of the images):"
-        for factor in cues:
-            shares = ", ".join(f"{code} {100 * by['present']:.1f}" for code, by in factor.by_class.items() if by)
-            yield f"  {ARTIFACTS[factor.name].title}: {shares}; with the class {factor.with_class}"
+    artifacts = [f for f in factors if f.estimated]
+    if artifacts:
+        yield "artifacts beside the lesion, estimated from the pixels (% of the images):"
+        for factor in artifacts:
+            fractions = ", ".join(f"{code} {100 * by['present']:.1f}" for code, by in factor.by_class.items() if by)
+            yield f"  {ARTIFACTS[factor.name].title}: {fractions}; with the class {factor.with_class}"
             if factor.by_split:
                 parts = ", ".join(f"{split} {100 * by['present']:.1f}" for split, by in factor.by_split.items())
                 yield f"    {parts}" + (f"; with the split {factor.with_split}" if factor.with_split else "")

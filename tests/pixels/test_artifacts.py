@@ -118,9 +118,9 @@ def test_the_audit_tells_what_goes_with_the_class(tmp_path: Path) -> None:
         )
     pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
     samples = read_samples(tmp_path / "t.csv")
-    assert audit_samples(samples).shortcuts == ()
-    found = audit_samples(samples, cues=True)
-    factors = {factor.name: factor for factor in found.shortcuts}
+    assert audit_samples(samples).confounders == ()
+    found = audit_samples(samples, artifacts=True)
+    factors = {factor.name: factor for factor in found.confounders}
     assert list(factors) == ["vignette", *(n for n in factors if n != "vignette")]
     assert factors["vignette"].by_class["b"]["present"] > 0.9
     assert factors["vignette"].by_class["a"]["present"] == 0
@@ -137,7 +137,7 @@ def test_the_audit_tells_what_goes_with_the_class(tmp_path: Path) -> None:
     assert "confirmed: V 1.00, p <= 0.001" in str(found)
 
 
-def test_real_cues(shared_data: Path) -> None:
+def test_real_artifacts(shared_data: Path) -> None:
     """Some of HAM10000, looked at by eye."""
 
     def look(image: str) -> set[str]:

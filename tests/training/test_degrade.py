@@ -74,7 +74,7 @@ def test_share_of_images_that_change(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "paint", "stream"), [("vignette", add_vignette, Stream.VIGNETTE), ("marks", draw_artifacts, Stream.MARKS)]
 )
-def test_cues_are_laid_as_drawn(kind: str, paint: Callable[[Pixels, int], Pixels], stream: Stream) -> None:
+def test_artifacts_are_laid_as_drawn(kind: str, paint: Callable[[Pixels, int], Pixels], stream: Stream) -> None:
     pixels = np.random.default_rng(1).integers(60, 200, (2, 40, 40, 3), dtype=np.uint8)
     table = torch.tensor([[0.0, 0.999, 0.0], [0.0, 0.97, 0.3]])  # the last two pictures of the bank, one of them turned
     found = degrade(NORMALISE(torch.from_numpy(pixels)), {stream: table}, **{kind: 1.0})
@@ -91,7 +91,7 @@ def test_share_of_images_with_a_cue(kind: str) -> None:
     assert 0.2 < float(((changed - x).abs().amax((1, 2, 3)) > 1e-6).float().mean()) < 0.4
 
 
-def test_cues_lie_where_they_belong() -> None:
+def test_artifacts_lie_where_they_belong() -> None:
     skin = np.full((64, 64, 3), (200, 150, 130), np.uint8)
     y, x = np.mgrid[-1:1:64j, -1:1:64j]
     for seed in range(20):
@@ -127,7 +127,7 @@ def test_jpeg_of_small_images_keeps_what_is_large() -> None:
     assert 0.5 / 255 < error < 8 / 255
 
 
-def test_cues_leave_the_other_draws_alone() -> None:
+def test_artifacts_leave_the_other_draws_alone() -> None:
     """What two kinds of degradation do together is what each does by itself."""
     x = batch(40, 32)
     blurred = degrade(x, share=0.5, noise=0, hair=0)

@@ -296,7 +296,7 @@ def test_what_is_hidden_is_gone_and_the_rest_is_as_it_was() -> None:
     assert np.abs(alone[far] - lesion.skin).max() <= 1
 
 
-def test_cues_are_added_where_they_are_not() -> None:
+def test_artifacts_are_added_where_they_are_not() -> None:
     y, x = np.mgrid[-1:1:112j, -1:1:112j]
     pixels = np.where((np.hypot(x, y) < 0.4)[..., None], 70, [215, 165, 150]).astype(np.uint8)
     assert list(perturb(pixels, 0)) == list(PERTURBATIONS)

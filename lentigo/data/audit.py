@@ -387,12 +387,8 @@ def _look(samples: Samples, workers: int, artifacts: bool) -> Iterator[_Seen]:
             return _Seen(str(error), None, (0, 0), {})
         digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).hexdigest()
         grey = image.convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-        return _Seen(
-            digest,
-            np.asarray(grey, dtype=np.float32),
-            image.size,
-            detect_artifacts(np.asarray(image)) if artifacts else {},
-        )
+        scores = detect_artifacts(np.asarray(image)) if artifacts else {}
+        return _Seen(digest, np.asarray(grey, dtype=np.float32), image.size, scores)
 
     with ThreadPoolExecutor(workers) as pool:
         for start in range(0, len(samples), _BLOCK):

@@ -161,9 +161,7 @@ def _measure(
     found = {key: np.concatenate(blocks) for key, blocks in drawn.items()}
     fractions = [np.bincount(answers[turned], minlength=classes) / len(part) for answers in (said, was)]
     malignant = [estimate(found[f"malignant {key}"]) if rankings else None for key in ("0", "1", "difference")]
-    towards, away = (
-        {code: float(fraction) for code, fraction in zip(part.codes, values, strict=True)} for values in fractions
-    )
+    towards, away = ({code: float(rate) for code, rate in zip(part.codes, rates, strict=True)} for rates in fractions)
     return PerturbationResult(
         change,
         len(part),

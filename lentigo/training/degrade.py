@@ -51,23 +51,17 @@ class Degrade:
         """Degrade normalised images in place."""
         if not self.active:
             return batch
-        x, probability, recipe = batch.images, self.recipe.share, self.recipe
+        x, p, recipe = batch.images, self.recipe.share, self.recipe
         if recipe.hair:
             counts = np.linspace(1, recipe.hair, _BANK).round().astype(int)
-            self._lay(
-                x,
-                "hair",
-                lambda ground, i: add_hair(ground, i, int(counts[i])),
-                probability,
-                draws.table(Stream.HAIR, 3),
-            )
+            self._lay(x, "hair", lambda ground, i: add_hair(ground, i, int(counts[i])), p, draws.table(Stream.HAIR, 3))
         self._lay(x, "marks", draw_artifacts, recipe.marks, draws.table(Stream.MARKS, 3))
         self._lay(x, "vignette", add_vignette, recipe.vignette, draws.table(Stream.VIGNETTE, 3))
         whether, width = draws.table(Stream.BLUR, 2).T
-        if recipe.blur and len(rows := _rows(whether, probability)):
+        if recipe.blur and len(rows := _rows(whether, p)):
             x[rows] = blur(x[rows], recipe.blur * x.shape[-1] / REFERENCE * width[rows])
         whether, strength, place = draws.table(Stream.NOISE, 3).T
-        if recipe.noise and len(rows := _rows(whether, probability)):
+        if recipe.noise and len(rows := _rows(whether, p)):
             sigma = (recipe.noise * strength[rows][:, None] / self.std).to(x.device)  # (n, 3)
             x[rows] += self._noise_of(x[rows], place[rows]) * sigma[:, :, None, None]
         whether, quality = draws.table(Stream.JPEG, 2).T
@@ -98,11 +92,9 @@ class Degrade:
         starts = (place * (len(self._noise) - length)).long().tolist()
         return torch.stack([self._noise[start : start + length] for start in starts]).view_as(x).to(x.device)
 
-    def _lay(
-        self, x: Tensor, kind: str, paint: Callable[[Pixels, int], Pixels], probability: float, draws: Tensor
-    ) -> None:
+    def _lay(self, x: Tensor, kind: str, paint: Callable[[Pixels, int], Pixels], p: float, draws: Tensor) -> None:
         """Lay pictures of a bank over some images; ``draws`` (N, 3): whether, which picture, how it is turned."""
-        rows = _rows(draws[:, 0], probability)
+        rows = _rows(draws[:, 0], p)
         if not len(rows):
             return
         alpha, colour = self._bank(kind, paint, x.shape[-1])
@@ -130,9 +122,9 @@ class Degrade:
         return self._banks[kind, size]
 
 
-def _rows(draws: Tensor, probability: float) -> Tensor:
+def _rows(draws: Tensor, p: float) -> Tensor:
     """Positions of the images that are chosen, (n,)."""
-    return (draws < probability).nonzero().flatten()
+    return (draws < p).nonzero().flatten()
 
 
 def blur(x: Tensor, sigma: Tensor) -> Tensor:

@@ -107,9 +107,9 @@ def sampling_matrices(recipe: AugmentRecipe, draws: Draws, size: int) -> Tensor:
 def colour_matrices(recipe: ColourRecipe, draws: Draws) -> tuple[Tensor, Tensor]:
     """The colour change of each image as ``matrix @ rgb + grey * g``, where g is the grey of the image's mean colour.
 
-    In this order: brightness (a factor), contrast (about the image's mean grey), saturation (towards
-    each pixel's grey), hue (rotation of the plane of chrominance, YIQ), and the cast of another light (a factor a
-    channel).
+    In this order: brightness (a factor), contrast (about the image's mean grey), saturation (towards each pixel's
+    grey), hue (rotation of the plane of chrominance, YIQ), and jitter per channel (a factor a channel, as of another
+    light).
 
     Args:
         recipe: how strong.
@@ -125,9 +125,9 @@ def colour_matrices(recipe: ColourRecipe, draws: Draws) -> tuple[Tensor, Tensor]
     angle = 2 * math.pi * _between(colour[:, HUE], -recipe.hue, recipe.hue)
     saturate = saturation * torch.eye(3) + (1 - saturation) * torch.tensor(_LUMA).expand(3, 3)
     # A grey stays as it is under saturation and hue, so what contrast adds needs no turning.
-    cast = _between(draws.table(Stream.CAST, 3), 1 - recipe.cast, 1 + recipe.cast)  # (N, 3)
+    jitter = _between(draws.table(Stream.CAST, 3), 1 - recipe.cast, 1 + recipe.cast)  # (N, 3)
     matrix = (brightness * contrast)[:, None, None] * (_hue_rotation(angle) @ saturate)
-    return cast[:, :, None] * matrix, cast * ((1 - contrast) * brightness)[:, None]
+    return jitter[:, :, None] * matrix, jitter * ((1 - contrast) * brightness)[:, None]
 
 
 def _between(uniform: Tensor, low: float, high: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Degradation curves, and what a model leans on, in the style of the other plots."""
+"""Plots of degradation curves and of perturbation tests, in the style of the other plots."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class DataRecipe(_Section):
     Attributes:
         protocol: ``image`` (random), ``lesion`` (no lesion on two sides), ``patient``, ``official``, or ``augmented``
             (random, after copies were made; it leaks by design).
-        fractions: shares of train, validation and test.
+        fractions: of train, validation and test; they sum to 1.
         split_seed: seed of the split, apart from the seed of the training.
         folds: number of folds for cross-validation; None for a single split.
         fold: which fold is validation, from 0.
@@ -154,7 +154,7 @@ class DistilRecipe(_Section):
     Attributes:
         teachers: run folders, whose mean softmax is the target; none for no distillation. The name of a packaged recipe
             stands for the run of that name beside the student's, which is trained first where it is not there.
-        weight: share of the distillation term in the loss; the rest is the loss on the labels.
+        weight: fraction of the distillation term in the loss; the rest is the loss on the labels.
         temperature: of both softmaxes; the term is multiplied by its square.
         views: how many mirrored and turned views of an image a teacher's answer is the mean of, 1 to 8: its test-time
             augmentation, which the student learns to do without.
@@ -277,7 +277,7 @@ class AugmentRecipe(_Section):
         scale: smallest and largest zoom, above 1 enlarges.
         aspect: largest ratio of width to height that an image is stretched or squeezed by, from 1 for none; uniform in
             the logarithm.
-        translation: shift as a share of the side, drawn from [-x, x] in both directions.
+        translation: shift as a fraction of the side, drawn from [-x, x] in both directions.
         colour: random colour change.
         degrade: blur, noise, hair, dark corners, marks and JPEG.
         erase: probability of a covered box (random erasing; Zhong et al., AAAI 2020).

@@ -36,7 +36,7 @@ def split_samples(
             with turned, mirrored and zoomed copies first, then images and copies are split at random, so that copies of
             one image lie on both sides. That leaks; it is how DS-ResNet50's paper seems to have measured, and for
             nothing else.
-        fractions: fractions of training, validation and test; they sum to 1.
+        fractions: of training, validation and test; they sum to 1.
         seed: the same seed gives the same split.
 
     Raises:

@@ -11,7 +11,7 @@ from lentigo.config.recipe import Recipe, ScheduleRecipe
 
 
 def rate_factor(schedule: ScheduleRecipe, step: int, *, steps: int, epochs: int) -> float:
-    """Learning rate at a step, as a share of its peak; plateau reductions come on top.
+    """Learning rate at a step, as a fraction of its peak; plateau reductions come on top.
 
     Args:
         schedule: which schedule.

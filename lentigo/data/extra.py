@@ -38,7 +38,7 @@ class Extra:
     @property
     def record(self) -> dict[str, str | int]:
         """What a run says of them."""
-        return {"data": self.samples.name, "fingerprint": self.fingerprint, "images": len(self.samples)}
+        return {"data": self.samples.title, "fingerprint": self.fingerprint, "images": len(self.samples)}
 
 
 def read_extra(folder: str | Path, classes: Mapping[str, str], labels: LabelSet) -> Extra:

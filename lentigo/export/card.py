@@ -147,12 +147,13 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
     rows = [[f"`{code}`", *(f"{row.get(split, 0):,}" for split in splits)] for code, row in counts.items()]
     rows.append(["all", *(f"{sum(row.get(split, 0) for row in counts.values()):,}" for split in splits)])
     protocol = _protocol(origin)
+    chosen = "" if origin.recipe.get("swa") else "the checkpoint, "
     parts = [
         "## Data",
         named + (f" {note}" if note else ""),
         (
             f"Split protocol `{origin.protocol}` ({protocol}), seed {origin.split_seed}. Fingerprint"
-            f" `{origin.fingerprint[:16]}`. Training saw `train` only; `val` chose the checkpoint, the temperature and"
+            f" `{origin.fingerprint[:16]}`. Training saw `train` only; `val` chose {chosen}the temperature and"
             " the thresholds; `test` is for the figures below only."
         ),
         _table(["Class", *splits], rows, "lr"),

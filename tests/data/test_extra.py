@@ -126,7 +126,7 @@ def test_run_says_what_it_learnt_from_and_can_go_on(other: Path, tmp_path: Path)
     assert "11 images" in describe(chosen, data())
     run = run_into(tmp_path / "run", chosen)
     assert load_run(run).record["extra"] == [
-        {"data": "folder", "fingerprint": read_samples(other).fingerprint, "images": 11}
+        {"data": other.name, "fingerprint": read_samples(other).fingerprint, "images": 11}
     ]
     listed = pd.read_csv(run / "extra.csv")
     assert list(listed.columns) == ["data", "image", "label"]
@@ -149,7 +149,7 @@ def test_card_names_what_was_learnt_from_as_well(other: Path, tmp_path: Path) ->
     source = {"data": tiny_run.tiny_data(), "cache": tiny_run.tiny_cache()}
     run = train(chosen, **source, out=tmp_path / "run", progress=False, accelerator="cpu")
     bundle = export_run(run, tmp_path / "bundle", resamples=0, **source)
-    assert "also saw 11 images of `folder`: `mole` as `nv`, `cancer` as `mel`" in bundle.card
+    assert "also saw 11 images of `other`: `mole` as `nv`, `cancer` as `mel`" in bundle.card
     assert bundle.spec.title.endswith("and own images")
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
 
@@ -168,7 +168,9 @@ def test_a_bundle_is_evaluated_on_what_it_has_not_learnt_from(published: bool, o
     fitting = set(frame["image"][frame["label"] != "ruler"])
     new = set(frame["image"][frame["split"] == "test"]) & fitting if published else set()
     seen = bundle.spec.provenance.extra
-    assert [(one.data, one.images) for one in seen] == [("csv" if published else "folder", len(fitting - new))]
+    assert [(one.data, one.images) for one in seen] == [
+        (tmp_path.name if published else other.name, len(fitting - new))
+    ]
 
     every = evaluate_bundle(bundle.path, place, classes=classes, split="all", out=tmp_path / "all", progress=False)
     assert f"{len(fitting - new)} of them it was trained on" in every.title
@@ -242,7 +244,7 @@ def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path
     bundle = export_run(tmp_path / "grandchild", tmp_path / "bundle", resamples=0, **source)
     assert (
         "The teacher `tutor`, whose answers it was trained on (or a teacher of it was), has learnt from 11 images of"
-        " `folder`" in bundle.card
+        " `other`" in bundle.card
     )
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
     assert "own images" not in bundle.spec.title

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -183,6 +183,34 @@ def split(
     else:
         for line in (*samples.remarks(), repr(samples), f"wrote {out}"):
             say(line)
+
+
+@app.command(epilog="[bold]Example[/bold]: lentigo data review runs/sweep/caco-ham10000-cpu --out review")
+def review(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Runs of a cross-validation, a folder of them, or CSVs of predictions."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for label-review.csv and label-review.html.")] = Path(),
+    part: Annotated[
+        Literal["val", "test"], typer.Option("--split", help="Which predictions of a run; not those it learnt from.")
+    ] = "val",
+    data: Annotated[Path | None, typer.Option(help="Where the pictures are, if not where the runs say.")] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="How many candidates the page shows.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Rank images whose label may be wrong, by predictions of networks that did not learn from them."""
+    from lentigo.evaluation.label_review import review_labels
+
+    found = review_labels(runs, out, split=part, data_root=data, pictures=pictures)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    say(f"{len(found.candidates)} of {found.images} images have a doubtful label; look at them again:")
+    for given, suggested, count in found.pairs[:10]:
+        say(f"  {count:>4}  {given}, perhaps {suggested}")
+    for path in (found.table, found.page):
+        say(f"wrote {path}")
 
 
 @app.command(epilog="[bold]Example[/bold]: lentigo data phantom phantoms --per-class 60")

@@ -12,7 +12,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +46,8 @@ class PredictionTable:
         targets: (N,) int64, index of the true class in ``codes``.
         groups: (N,) str, the lesion or patient of each image (the image itself where unknown).
         source: the file it was read from, for messages; None for a table made in memory.
+        state: what the file says of its probabilities, ``before temperature`` or ``after temperature``; empty where it
+            says nothing.
     """
 
     frame: pd.DataFrame
@@ -54,6 +56,7 @@ class PredictionTable:
     targets: IntArray
     groups: npt.NDArray[np.str_]
     source: Path | None = None
+    state: str = ""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -241,7 +244,8 @@ def read_predictions(path: str | Path, *, codes: Sequence[str] | None = None) ->
     columns: dict[str, object] = {name: raw[name] for name in REQUIRED}
     columns |= numbers
     columns |= {name: _metadata(raw[name]) for name in others}
-    return _checked(pd.DataFrame(columns), classes, source)
+    states = set(raw[STATE]) if STATE in raw.columns and STATE not in classes else set()
+    return replace(_checked(pd.DataFrame(columns), classes, source), state=states.pop() if len(states) == 1 else "")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,197 @@
+"""Likely label errors, by confident learning on predictions for images that a network did not learn from.
+
+The method is that of Northcutt, Jiang and Chuang (JAIR 2021), as the package ``cleanlab`` has it: from the mean
+probability of each class among the images labelled so, it estimates how many labels of one class belong to another,
+and takes as many images as candidates. A candidate is an image to look at again, not an error: a network that is wrong
+with confidence makes one as well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import lentigo
+from lentigo.data.tables import write_table
+from lentigo.errors import DataError, MissingExtraError
+from lentigo.evaluation.predictions import REQUIRED, PredictionTable, make_predictions
+from lentigo.evaluation.report import _environment, _pictures
+from lentigo.evaluation.runfiles import RunFiles, read_run
+from lentigo.files import write_text
+
+TABLE, PAGE = "label-review.csv", "label-review.html"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An image whose label may be wrong.
+
+    Attributes:
+        image: image id.
+        path: its file, relative to the data's folder.
+        group: its lesion or patient.
+        given: code of the class it is labelled with.
+        suggested: code of the most probable class.
+        doubt: 1 minus the probability of the given class.
+        confidence: probability of the suggested class.
+    """
+
+    image: str
+    path: str
+    group: str
+    given: str
+    suggested: str
+    doubt: float
+    confidence: float
+
+
+@dataclass(frozen=True)
+class LabelReview:
+    """What a review found.
+
+    Attributes:
+        candidates: the images to look at again, the most doubtful first.
+        images: how many were reviewed.
+        runs: of how many runs the predictions are.
+        split: the part of each run they are of.
+        state: ``before temperature`` or ``after temperature``; empty where the tables do not say, or not the same.
+        table: the CSV that was written.
+        page: the page that was written.
+    """
+
+    candidates: tuple[Candidate, ...]
+    images: int
+    runs: int
+    split: str
+    state: str
+    table: Path
+    page: Path
+
+    @property
+    def pairs(self) -> list[tuple[str, str, int]]:
+        """(given, suggested, candidates), the most frequent first."""
+        counts = Counter((one.given, one.suggested) for one in self.candidates)
+        return [(given, suggested, count) for (given, suggested), count in counts.most_common()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self) | {"table": str(self.table), "page": str(self.page)}
+
+
+def review_labels(
+    sources: Sequence[str | Path],
+    out: str | Path = ".",
+    *,
+    split: str = "val",
+    data_root: str | Path | None = None,
+    pictures: int = 100,
+) -> LabelReview:
+    """Rank images by the doubt about their label, and write ``label-review.csv`` and ``label-review.html``.
+
+    Args:
+        sources: runs, such as those of the folds of a cross-validation; a folder of runs; or CSVs of predictions. The
+            images must not be those that the networks learnt from. Of an image in several the mean is taken.
+        out: the folder to write to.
+        split: which predictions of a run: ``val`` (with folds, every image in turn) or ``test``.
+        data_root: where the pictures are; by default where the runs say.
+        pictures: how many candidates the page shows.
+
+    Raises:
+        DataError: no such predictions, of other classes or labels in each, or of images that were learnt from.
+        MissingExtraError: ``cleanlab`` is not installed.
+        OutputError: the disk refuses.
+    """
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError:
+        raise MissingExtraError("the review of labels", "review") from None
+    runs = [read_run(source, split=split) for given in sources for source in _runs_in(Path(given), split)]
+    table = _pooled(runs)
+    given = table.probabilities[np.arange(len(table)), table.targets]
+    suspicious = find_label_issues(table.targets, table.probabilities, n_jobs=1)  # (N,) bool
+    said = table.probabilities.argmax(axis=1)
+    rows = [row for row in np.argsort(given, kind="stable") if suspicious[row]]
+    states = {run.test.state for run in runs}
+    folder = Path(out)
+    review = LabelReview(
+        tuple(
+            Candidate(
+                image=str(table.frame["image"].iloc[row]),
+                path=str(table.frame["path"].iloc[row]),
+                group=str(table.groups[row]),
+                given=table.codes[table.targets[row]],
+                suggested=table.codes[said[row]],
+                doubt=float(1 - given[row]),
+                confidence=float(table.probabilities[row, said[row]]),
+            )
+            for row in rows
+        ),
+        images=len(table),
+        runs=len(runs),
+        split=split,
+        state=states.pop() if len(states) == 1 else "",
+        table=folder / TABLE,
+        page=folder / PAGE,
+    )
+    columns = list(Candidate.__dataclass_fields__)
+    write_table(review.table, pd.DataFrame([asdict(one) for one in review.candidates], columns=columns))
+    root = Path(data_root or runs[0].record.get("data_root") or runs[0].folder)
+    root = root.parent if root.is_file() else root
+    write_text(
+        review.page,
+        _environment()
+        .get_template("label-review.html.j2")
+        .render(
+            title=f"Labels to look at again: {runs[0].record.get('data') or runs[0].name}",
+            notice=lentigo.NOTICE,
+            version=lentigo.__version__,
+            review=review,
+            labels=runs[0].labels,
+            shown=[(one, *_pictures(root, one.path, None)) for one in review.candidates[:pictures]],
+        ),
+    )
+    return review
+
+
+def _runs_in(source: Path, split: str) -> list[Path]:
+    """A run or a CSV itself; the runs of a folder of runs."""
+    if source.is_dir() and not (source / "predictions").is_dir():
+        found = sorted(path.parent.parent for path in source.glob(f"*/predictions/{split}.csv"))
+        if not found:
+            raise DataError(f"{source}: no run folder, and no runs with predictions/{split}.csv in it")
+        return found
+    return [source]
+
+
+def _pooled(runs: Sequence[RunFiles]) -> PredictionTable:
+    """One row an image: the mean over the runs that held it out."""
+    first = runs[0]
+    for run in runs:
+        if run.split == "train":
+            raise DataError(f"{run.test.source}: of images that were learnt from; give predictions of val or test")
+        if run.test.codes != first.test.codes:
+            raise DataError(
+                f"{run.test.source}: classes {', '.join(run.test.codes)}, but {first.test.source} has"
+                f" {', '.join(first.test.codes)}; review runs of one data set together"
+            )
+    codes = list(first.test.codes)
+    frame = pd.concat([run.test.frame[[*REQUIRED, *codes]] for run in runs], ignore_index=True)
+    several = frame.groupby("image")["target"].nunique()
+    if (several > 1).any():
+        raise DataError(f"image {several.idxmax()!r} has several labels; review runs of one data set together")
+    rows = frame.groupby("image", sort=False)
+    mean, rest = rows[codes].mean(), rows[["path", "group", "target"]].first()
+    return make_predictions(
+        images=[str(image) for image in mean.index],
+        paths=rest["path"].tolist(),
+        groups=rest["group"].tolist(),
+        targets=rest["target"].tolist(),
+        probabilities=mean.to_numpy(dtype=np.float64),
+        codes=codes,
+    )

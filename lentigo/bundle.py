@@ -28,7 +28,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lentigo.errors import BundleError, OutputError
-from lentigo.estimate import Estimate
+from lentigo.estimate import Estimate, PredictiveValues
 from lentigo.files import read_regular, sync
 from lentigo.labels import ClassLabel, Code, LabelSet, Line
 from lentigo.text import one_line
@@ -38,6 +38,8 @@ FORMAT = 2
 BATCH_AXIS = "batch"
 """The name of the graph's first axis, by which a runtime may fix it."""
 SPEC, MODEL, CARD, GOLDEN = "spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"
+TEST_AT = "test at "
+"""Before an operating point's name: the key in ``metrics`` of its sensitivity and specificity on the test part."""
 MAX_TEXT, MAX_MODEL = 16 * 2**20, 2**30
 """The most bytes of ``spec.json``, card and golden vectors, and of any other file of a bundle."""
 _MAX_DEPTH = 32
@@ -262,6 +264,23 @@ class Spec(_Model):
     def codes(self) -> tuple[str, ...]:
         """The class codes, in output order."""
         return tuple(c.code for c in self.classes)
+
+    def predictive_values(self, prevalence: float) -> dict[str, PredictiveValues]:
+        """What each operating point says of a lesion where ``prevalence`` of all are malignant.
+
+        Args:
+            prevalence: above 0 and below 1.
+
+        Returns:
+            Operating point -> values, from its rates on the test part; a point without these is left out.
+        """
+        found = {}
+        for point in self.operating_points:
+            rates = self.metrics.get(f"{TEST_AT}{point.name}", {})
+            sensitivity, specificity = rates.get("sensitivity"), rates.get("specificity")
+            if sensitivity and specificity and 0 <= sensitivity.value <= 1 and 0 <= specificity.value <= 1:
+                found[point.name] = PredictiveValues.of(sensitivity, specificity, prevalence)
+        return found
 
 
 def as_name(text: str) -> str:

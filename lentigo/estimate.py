@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -46,3 +49,57 @@ class Estimate:
         if self.low is None or self.high is None:
             return show(self.value)
         return f"{show(self.value)} ({show(self.low)} to {show(self.high)})"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictiveValues:
+    """What a threshold says of a lesion where a stated share of all is malignant.
+
+    Attributes:
+        ppv: positive predictive value, the share of the lesions that reach the threshold that is malignant.
+        npv: negative predictive value, the share of the others that is benign.
+    """
+
+    ppv: Estimate
+    npv: Estimate
+
+    @classmethod
+    def of(cls, sensitivity: Estimate, specificity: Estimate, prevalence: float) -> PredictiveValues:
+        """From two measured rates, by Bayes' rule.
+
+        Both values grow with either rate, so their ends come from the ends of both intervals. These are wider than
+        95 %; a report's, bootstrapped from the images themselves, are narrower.
+
+        Args:
+            sensitivity: share of malignant images that reach the threshold.
+            specificity: share of benign images that do not.
+            prevalence: share of malignant lesions among those seen, above 0 and below 1.
+        """
+        rates = [np.array([rate.value, rate.low, rate.high], np.float64) for rate in (sensitivity, specificity)]
+        return cls(*(_estimate(values) for values in predictive_values(rates[0], rates[1], prevalence)))
+
+    def to_dict(self) -> dict[str, dict[str, float | None]]:
+        """As plain numbers."""
+        return {"ppv": self.ppv.to_dict(), "npv": self.npv.to_dict()}
+
+
+def predictive_values(
+    sensitivity: npt.NDArray[np.float64], specificity: npt.NDArray[np.float64], prevalence: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Positive and negative predictive value by Bayes' rule; NaN where nothing would be flagged, or nothing spared.
+
+    Args:
+        sensitivity: of any shape, 0 to 1.
+        specificity: of the same shape.
+        prevalence: share of malignant lesions among those seen.
+    """
+    found, missed = sensitivity * prevalence, (1 - sensitivity) * prevalence
+    alarmed, spared = (1 - specificity) * (1 - prevalence), specificity * (1 - prevalence)
+    with np.errstate(invalid="ignore"):
+        return found / (found + alarmed), spared / (spared + missed)
+
+
+def _estimate(values: npt.NDArray[np.float64]) -> Estimate:
+    """Of (3,): the value and the ends of its interval, which are NaN where there is none."""
+    value, low, high = values.tolist()
+    return Estimate(value, *(end if math.isfinite(end) else None for end in (low, high)))

@@ -7,10 +7,12 @@ import { NO_EDIT } from "../src/core/geometry";
 import { parseSpec, type Spec } from "../src/core/spec";
 import { speak } from "../src/i18n";
 import { capture, model } from "../src/state/models";
+import { choosePrevalence, chosenValues } from "../src/state/operating";
 import { notices, tellDone, tellError } from "../src/state/notices";
 import type { Visit, VisitPhoto } from "../src/notebook/types";
 import { type Answer, answer, concerns, type Photo, photos, toggleConcern } from "../src/state/session";
 import { CaptureQuestion } from "../src/ui/Capture";
+import { Prevalence } from "../src/ui/Models";
 import { Notices } from "../src/ui/Notices";
 import { Results } from "../src/ui/Results";
 import { VerdictBanner, VerdictLine } from "../src/ui/Verdict";
@@ -226,5 +228,43 @@ describe("a kept photograph", () => {
     await vi.waitFor(() => expect(document.querySelector("canvas")).not.toBeNull());
     await vi.waitFor(() => expect(drawn).not.toHaveLength(0));
     expect(drawn).not.toContain(false);
+  });
+});
+
+describe("the prevalence", () => {
+  const RATES = { sensitivity: { value: 0.9, low: 0.8, high: 1 }, specificity: { value: 0.7, low: 0.6, high: 0.8 } };
+  const measured: Spec = { ...spec, metrics: { "test at sensitivity_90": RATES } };
+  const field = (): HTMLInputElement | null => draw(h(Prevalence, {})).querySelector("[data-testid=prevalence]");
+  const type = (text: string): void => {
+    const input = field()!;
+    input.value = text;
+    input.dispatchEvent(new Event("change"));
+  };
+  afterEach(() => choosePrevalence(""));
+
+  test("is asked for, and used, only where the model has figures of its test", () => {
+    choosePrevalence("2");
+    expect(field()).toBeNull();
+    expect(chosenValues(spec)).toBeNull();
+    model.value = { kind: "ready", entry, spec: measured, card: "" };
+    expect(field()!.value).toBe("2");
+    expect(chosenValues(measured)!.ppv.value).toBeCloseTo(180 / 3120);
+  });
+
+  test("is kept as typed, may be left out, and is never none or all", () => {
+    model.value = { kind: "ready", entry, spec: measured, card: "" };
+    expect(chosenValues(measured)).toBeNull();
+    type("5");
+    expect(chosenValues(measured)!.prevalence).toBe(0.05);
+    expect(localStorage.getItem("lentigo.prevalence")).toBe("5");
+    for (const refused of ["0", "100"]) {
+      type(refused);
+      expect(field()!.value).toBe("5");
+      choosePrevalence(refused); // from an older page
+      expect(chosenValues(measured)).toBeNull();
+      choosePrevalence("5");
+    }
+    type("");
+    expect(chosenValues(measured)).toBeNull();
   });
 });

@@ -2,8 +2,18 @@
 
 import { describe, expect, test } from "vitest";
 import { argmax, malignantShare } from "../src/core/probabilities";
-import { parseSpec } from "../src/core/spec";
-import { concernOf, CONCERNS, decide, type Evidence, fits, looksDifferent, misses } from "../src/core/verdict";
+import { parseSpec, type Spec } from "../src/core/spec";
+import {
+  concernOf,
+  CONCERNS,
+  decide,
+  type Evidence,
+  fits,
+  looksDifferent,
+  misses,
+  predictiveValues,
+  type Verdict,
+} from "../src/core/verdict";
 import { visitVerdict } from "../src/notebook/verdict";
 import type { Visit } from "../src/notebook/types";
 import { verdictInWords, verdictSentences, verdictTitle } from "../src/ui/Verdict";
@@ -95,6 +105,31 @@ describe("the verdict", () => {
     expect(fits("phantom", "camera")).toBe(true);
     expect(fits("dermoscopy", null)).toBe(true);
     expect(fits(null, "camera")).toBe(true);
+  });
+
+  test("predictive values are those of counted lesions, as in Python", () => {
+    // Of 10,000 lesions 200 are malignant: 180 found, 20 missed; of 9,800 others 2,940 above the line, 6,860 below.
+    const measured = (sensitivity: object, specificity: object): Spec => ({
+      ...spec,
+      metrics: { "test at sensitivity_90": { sensitivity, specificity } } as unknown as Spec["metrics"],
+    });
+    const rate = (value: number, low: number | null = null, high: number | null = null) => ({ value, low, high });
+    const found = predictiveValues(measured(rate(0.9, 0.8, 1), rate(0.7, 0.6, 0.8)), "sensitivity_90", 0.02)!;
+    expect(found.ppv.value).toBeCloseTo(180 / 3120);
+    expect(found.npv.value).toBeCloseTo(6860 / 6880);
+    expect(found.ppv.low).toBeCloseTo(160 / (160 + 3920));
+    expect(found.npv.high).toBe(1);
+    expect(predictiveValues(measured(rate(0.9), rate(0.7)), "sensitivity_90", 0.02)!.ppv.low).toBeNull();
+    expect(predictiveValues(measured(rate(1.5), rate(0.7)), "sensitivity_90", 0.02)).toBeNull();
+    expect(predictiveValues(measured(rate(0), rate(1)), "sensitivity_90", 0.02)).toBeNull(); // nothing above the line
+    expect(predictiveValues(spec, "sensitivity_90", 0.02)).toBeNull(); // no figures
+    const said = (verdict: Verdict): string =>
+      verdictSentences(verdict, { malignant: 0.4, point: POINT, values: found }).join(" ");
+    expect(said({ kind: "above", concerns: [] })).toMatch(
+      /Where 2\.0\s%.* of 100 lesions above .* about 6 \(4–9\) are/,
+    );
+    expect(said({ kind: "below" })).toMatch(/of 1000 lesions below this line about 3 \(0–7\) are malignant/);
+    expect(said({ kind: "unsure", doubt: "disagree", reasons: [], concerns: [] })).not.toContain("are malignant");
   });
 
   test("what the line misses is said of 100 images", () => {

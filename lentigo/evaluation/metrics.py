@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from lentigo.bundle import OperatingPoint
 from lentigo.errors import DataError
+from lentigo.estimate import predictive_values
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import BINS, apply_temperature, bin_of
@@ -529,21 +530,6 @@ class _Malignant:
             chosen_on=chosen_on,
             prevalence=prevalence,
         )
-
-
-def predictive_values(
-    sensitivity: FloatArray, specificity: FloatArray, prevalence: float
-) -> tuple[FloatArray, FloatArray]:
-    """Positive and negative predictive value by Bayes' rule; NaN where nothing would be flagged, or nothing spared.
-
-    Args:
-        sensitivity: of any shape, 0 to 1.
-        specificity: of the same shape.
-        prevalence: share of malignant lesions among those seen.
-    """
-    found, missed = sensitivity * prevalence, (1 - sensitivity) * prevalence
-    alarmed, spared = (1 - specificity) * (1 - prevalence), specificity * (1 - prevalence)
-    return share(found, found + alarmed), share(spared, spared + missed)
 
 
 def _mean(values: FloatArray) -> FloatArray:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lentigo import __version__
-from lentigo.bundle import InputSpec, LearntToo, NetworkSpec, OutputSpec, Provenance, Spec, Taught
+from lentigo.bundle import TEST_AT, InputSpec, LearntToo, NetworkSpec, OutputSpec, Provenance, Spec, Taught
 from lentigo.estimate import Estimate
 from lentigo.evaluation import Metrics
 from lentigo.evaluation.conformal import Coverage
@@ -72,7 +72,7 @@ def _metrics(metrics: Metrics, coverage: Coverage) -> dict[str, dict[str, Estima
 
     Besides the overall metrics, ``test`` holds ``ece_before``, ``log_loss_before`` and ``brier_before`` (without the
     temperature), ``malignant_auc`` and ``malignant_sensitivity_at_specificity_0.90`` and its like. ``coverage`` is that
-    of the prediction sets.
+    of the prediction sets. ``test at <point>`` holds ``sensitivity`` and ``specificity`` of an operating point.
     """
     overall = dict(metrics.overall)
     overall |= {f"{name}_before": value for name, value in metrics.before_temperature.items()}
@@ -86,6 +86,11 @@ def _metrics(metrics: Metrics, coverage: Coverage) -> dict[str, dict[str, Estima
     found |= {
         f"test/{code}": {**values, "coverage": coverage.per_class[code]} for code, values in metrics.per_class.items()
     }
+    if metrics.malignant is not None:
+        found |= {
+            TEST_AT + point.name: {"sensitivity": point.sensitivity, "specificity": point.specificity}
+            for point in metrics.malignant.points
+        }
     return {part: {name: value for name, value in values.items() if value.defined} for part, values in found.items()}
 
 

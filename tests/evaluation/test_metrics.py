@@ -20,7 +20,7 @@ from lentigo.evaluation import (
     risk_coverage,
 )
 from lentigo.evaluation.intervals import Resampling
-from lentigo.evaluation.metrics import Counts, Ranking, confusion_matrix, predictive_values
+from lentigo.evaluation.metrics import Counts, Ranking, confusion_matrix
 from lentigo.labels import HAM10000, HYPO, ISIC2017, LabelSet
 
 
@@ -204,14 +204,6 @@ def test_thresholds_from_validation_are_kept(made: PredictionTable) -> None:
     assert (point.name, point.threshold) == ("mine", 0.25)
     assert point.sensitivity.value == pytest.approx((scores[sick] >= 0.25).mean())
     assert point.specificity.value == pytest.approx((scores[~sick] < 0.25).mean())
-
-
-def test_predictive_values_are_those_of_counted_lesions() -> None:
-    # Of 10,000 lesions 200 are malignant: 180 found, 20 missed; of 9,800 others 2,940 flagged, 6,860 spared.
-    ppv, npv = predictive_values(np.array([0.9]), np.array([0.7]), 0.02)
-    assert ppv[0] == pytest.approx(180 / (180 + 2940))
-    assert npv[0] == pytest.approx(6860 / (6860 + 20))
-    assert np.isnan(predictive_values(np.array([0.0]), np.array([1.0]), 0.02)[0][0])  # nothing flagged
 
 
 def test_predictive_values_at_the_prevalence_of_the_table_are_its_own(made: PredictionTable) -> None:

@@ -1,7 +1,7 @@
 /** The verdict about a lesion. Headline, screen reader, notebook and print all show what `decide` says. */
 
 import { argmax } from "./probabilities";
-import type { Domain } from "./spec";
+import type { Domain, Spec } from "./spec";
 import type { Reason } from "./trust";
 
 /** What a person can answer about the lesion. Each answer can raise concern; none can lower it. */
@@ -96,6 +96,42 @@ export function concernOf(verdict: Verdict): 0 | 1 | 2 {
 export function misses(point: { sensitivity: number; specificity: number }): { missed: number; alarms: number } {
   const ofHundred = (rate: number): number => Math.round(100 * (1 - rate));
   return { missed: ofHundred(point.sensitivity), alarms: ofHundred(point.specificity) };
+}
+
+type Estimate = Spec["metrics"][string][string];
+
+/** What a line says of a lesion where a stated share of all lesions is malignant. */
+export interface PredictiveValues {
+  prevalence: number;
+  /** Of the lesions above the line, the share that is malignant. */
+  ppv: Estimate;
+  /** Of the lesions below the line, the share that is benign. */
+  npv: Estimate;
+}
+
+/**
+ * The predictive values of an operating point, by Bayes' rule from its rates on the test part: `Spec.predictive_values`
+ * in Python. Null where the bundle has no such rates, or nothing would be above the line or below it.
+ */
+export function predictiveValues(spec: Spec, point: string, prevalence: number): PredictiveValues | null {
+  const { sensitivity, specificity } = spec.metrics[`test at ${point}`] ?? {};
+  const isRate = (rate: Estimate | undefined): rate is Estimate =>
+    rate !== undefined && rate.value >= 0 && rate.value <= 1;
+  if (!isRate(sensitivity) || !isRate(specificity)) return null;
+  // Both values grow with either rate: the ends of their intervals come from the ends of both.
+  const at = (end: keyof Estimate): [number, number] | null => {
+    const [found, spared] = [sensitivity[end], specificity[end]];
+    if (found === null || spared === null) return null;
+    const [sick, well] = [prevalence, 1 - prevalence];
+    return [
+      (found * sick) / (found * sick + (1 - spared) * well),
+      (spared * well) / (spared * well + (1 - found) * sick),
+    ];
+  };
+  const [value, low, high] = [at("value")!, at("low"), at("high")];
+  if (!value.every(Number.isFinite)) return null;
+  const estimate = (i: 0 | 1): Estimate => ({ value: value[i], low: low?.[i] ?? null, high: high?.[i] ?? null });
+  return { prevalence, ppv: estimate(0), npv: estimate(1) };
 }
 
 /** A class this probable counts as what a photograph shows, where the model has no prediction sets. */

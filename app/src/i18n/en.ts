@@ -115,6 +115,10 @@ const text = {
     "The malignant classes together reach {share}; the line is at {threshold}. That does not rule out cancer.",
   lineMisses:
     "Of 100 malignant images in validation about {missed} lay below this line; of 100 benign ones about {alarms} lay above it.",
+  malignantAbove:
+    "Where {prevalence} of the lesions are malignant, of 100 lesions above this line about {count} are malignant, by the model's test.",
+  malignantBelow:
+    "Where {prevalence} of the lesions are malignant, of 1000 lesions below this line about {count} are malignant, by the model's test.",
   doubtOtherKind: "The model in use was made for another kind of photograph.",
   doubtNoMalignancy: "This model does not say of each class whether it is malignant.",
   doubtNoLine: "This model has no line for malignant classes; it only compares the classes it knows.",
@@ -258,6 +262,10 @@ const text = {
   dataLicence: "Licence of the data",
   balancedAccuracy: "Balanced accuracy ({split}, {protocol} protocol)",
   selfCheck: "Does it compute right here?",
+  prevalence: "How common is it where you work?",
+  prevalenceLabel: "Malignant among 100 lesions (may be left empty)",
+  prevalenceText:
+    "With this number the answer says how many lesions above or below the line are malignant. That holds for lesions and photographs like those the model was tested on. Its test images do not tell this number; it differs between a screening and a clinic.",
   selfCheckText: "Runs the model's own test images on this device and compares every number with the reference.",
   selfCheckRun: "Check now",
   selfCheckPassed: "All {count} test images agree: pixels within {pixels}, probabilities within {probabilities}.",

@@ -108,6 +108,10 @@ export const es: Translation = {
     verdictBelowText: "Las clases malignas suman {share}; la línea está en {threshold}. Eso no descarta un cáncer.",
     lineMisses:
       "De 100 imágenes malignas de la validación, unas {missed} quedaron por debajo de esta línea; de 100 benignas, unas {alarms} quedaron por encima.",
+    malignantAbove:
+      "Donde el {prevalence} de las lesiones son malignas, de 100 lesiones por encima de esta línea unas {count} son malignas, según la prueba del modelo.",
+    malignantBelow:
+      "Donde el {prevalence} de las lesiones son malignas, de 1000 lesiones por debajo de esta línea unas {count} son malignas, según la prueba del modelo.",
     doubtOtherKind: "El modelo en uso se hizo para otro tipo de fotografía.",
     doubtNoMalignancy: "Este modelo no dice de cada clase si es maligna.",
     doubtNoLine: "Este modelo no tiene línea para las clases malignas; solo compara las clases que conoce.",
@@ -250,6 +254,10 @@ export const es: Translation = {
     dataLicence: "Licencia de los datos",
     balancedAccuracy: "Exactitud equilibrada ({split}, protocolo {protocol})",
     selfCheck: "¿Calcula bien aquí?",
+    prevalence: "¿Con qué frecuencia se da donde trabaja?",
+    prevalenceLabel: "Malignas de cada 100 lesiones (puede dejarse vacío)",
+    prevalenceText:
+      "Con este número, la respuesta dice cuántas lesiones por encima o por debajo de la línea son malignas. Vale para lesiones y fotografías como las de la prueba del modelo. Las imágenes de prueba no indican este número; varía entre un cribado y una consulta.",
     selfCheckText:
       "Ejecuta en este dispositivo las imágenes de prueba del propio modelo y compara cada cifra con la de referencia.",
     selfCheckRun: "Comprobar ahora",

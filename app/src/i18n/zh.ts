@@ -102,6 +102,10 @@ export const zh: Translation = {
     verdictBelowText: "恶性类别合计 {share}，界线为 {threshold}。这并不能排除癌症。",
     lineMisses:
       "在验证图像中，每 100 张恶性图像约有 {missed} 张低于此界线；每 100 张良性图像约有 {alarms} 张高于此界线。",
+    malignantAbove:
+      "如果 {prevalence} 的皮损为恶性，按模型的测试结果，每 100 处高于此界线的皮损中约有 {count} 处为恶性。",
+    malignantBelow:
+      "如果 {prevalence} 的皮损为恶性，按模型的测试结果，每 1000 处低于此界线的皮损中约有 {count} 处为恶性。",
     doubtOtherKind: "正在使用的模型适用于另一种照片。",
     doubtNoMalignancy: "此模型没有说明每个类别是否为恶性。",
     doubtNoLine: "此模型没有恶性类别的界线，只比较它所知道的类别。",
@@ -239,6 +243,10 @@ export const zh: Translation = {
     dataLicence: "数据许可",
     balancedAccuracy: "平衡准确率（{split}，{protocol} 方案）",
     selfCheck: "在本设备上计算是否正确？",
+    prevalence: "在您的工作环境中恶性皮损有多常见？",
+    prevalenceLabel: "每 100 处皮损中的恶性数（可留空）",
+    prevalenceText:
+      "填写后，结果会说明高于或低于界线的皮损中有多少为恶性。这只适用于与模型测试图像相似的皮损和照片。测试图像本身不能给出这个数字；筛查与门诊的数字不同。",
     selfCheckText: "在本设备上运行模型自带的测试图像，并将每个数值与参考值比较。",
     selfCheckRun: "立即检查",
     selfCheckPassed: "全部 {count} 张测试图像一致：像素相差不超过 {pixels}，概率相差不超过 {probabilities}。",

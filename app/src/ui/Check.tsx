@@ -9,7 +9,7 @@ import { className, errorText, percent, t } from "../i18n";
 import { capture, captureUnknown, chooseCapture, model, retryModel } from "../state/models";
 import { engine } from "../state/engine";
 import { tellError } from "../state/notices";
-import { operatingPoint } from "../state/operating";
+import { chosenValues, operatingPoint } from "../state/operating";
 import {
   addPhotos,
   type Answer,
@@ -32,7 +32,7 @@ import { CameraButton, cameraOpen, ChooseButton, DropArea } from "./Intake";
 import { ModelBadge } from "./ModelBadge";
 import { Results } from "./Results";
 import { Thumbnail } from "./Thumbnail";
-import { VerdictBanner, verdictInWords, VerdictLine } from "./Verdict";
+import { type Facts, VerdictBanner, verdictInWords, VerdictLine } from "./Verdict";
 import { Viewer } from "./Viewer";
 
 const Camera = later(async () => (await import("./Camera")).Camera);
@@ -250,13 +250,17 @@ function Figure({ photo, classIndex }: { photo: Photo; classIndex: number }) {
   );
 }
 
+function factsOf({ malignant }: Answer, spec: Spec): Facts {
+  return { malignant, point: operatingPoint(spec), values: chosenValues(spec) };
+}
+
 /** What leads the answer: the verdict, and what is odd about several photographs. */
 function Lead({ answer, spec }: { answer: Answer; spec: Spec }) {
   const { verdict } = answer;
   const taken = capture.value;
   return (
     <>
-      <VerdictBanner verdict={verdict} facts={{ malignant: answer.malignant, point: operatingPoint(spec) }} />
+      <VerdictBanner verdict={verdict} facts={factsOf(answer, spec)} />
       {verdict.kind === "unsure" && verdict.doubt === "otherKind" && taken !== null && (
         <div class="actions actions-start">
           <button type="button" class="button" onClick={() => void chooseCapture(taken)} data-testid="fitting-model">
@@ -294,10 +298,7 @@ function Session() {
       <h1 class="visually-hidden">{t("checkTitle")}</h1>
       <div class="session-verdict">
         <p class="visually-hidden" aria-live="polite" data-testid="spoken">
-          {result !== null &&
-            spec !== null &&
-            !busy.value &&
-            verdictInWords(result.verdict, { malignant: result.malignant, point: operatingPoint(spec) })}
+          {result !== null && spec !== null && !busy.value && verdictInWords(result.verdict, factsOf(result, spec))}
         </p>
         <ModelProblem />
         {result !== null && spec !== null && <Lead answer={result} spec={spec} />}

@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import type { GoldenDifference } from "../core/golden";
-import { fits } from "../core/verdict";
+import { fits, predictiveValues } from "../core/verdict";
 import type { StoredBundle } from "../notebook/database";
 import { className, errorText, fileSize, finePercent, t } from "../i18n";
 import { engine } from "../state/engine";
@@ -11,6 +11,7 @@ import { unpackBundle } from "../state/bundles";
 import { entries, type ModelEntry, modelName } from "../state/catalogue";
 import { addModel, capture, model, removeModel, retryModel, useModel } from "../state/models";
 import { tellDone, tellError } from "../state/notices";
+import { choosePrevalence, prevalencePercent } from "../state/operating";
 import { CAPTURE_NAMES } from "./Capture";
 import { Confirm } from "./Dialog";
 import { FileInput } from "./fields";
@@ -113,6 +114,36 @@ function SelfCheck() {
           })}
         </p>
       )}
+    </section>
+  );
+}
+
+/** Asks for the prevalence, where the model in use has the figures that go with one. */
+export function Prevalence() {
+  const state = model.value;
+  if (state.kind !== "ready") return null;
+  const { spec } = state;
+  if (!spec.operating_points.some(({ name }) => predictiveValues(spec, name, 0.5) !== null)) return null;
+  return (
+    <section class="panel">
+      <h2>{t("prevalence")}</h2>
+      <label class="field">
+        <span>{t("prevalenceLabel")}</span>
+        <input
+          type="number"
+          min="0.01"
+          max="99"
+          step="any"
+          inputMode="decimal"
+          defaultValue={prevalencePercent.value}
+          onChange={({ currentTarget: field }) => {
+            if (field.checkValidity()) choosePrevalence(field.value);
+            else field.value = prevalencePercent.value;
+          }}
+          data-testid="prevalence"
+        />
+      </label>
+      <p class="small">{t("prevalenceText")}</p>
     </section>
   );
 }
@@ -228,6 +259,7 @@ export function Models() {
           </ul>
         </div>
       )}
+      <Prevalence />
       <Card />
       {replacing.value !== null && (
         <Confirm

@@ -1,6 +1,6 @@
 /** A verdict in words, colour and shape. Everything that shows a result shows it with what is here. */
 
-import { misses, type Verdict } from "../core/verdict";
+import { misses, type PredictiveValues, type Verdict } from "../core/verdict";
 import type { Reason } from "../core/trust";
 import { finePercent, percent, t } from "../i18n";
 import type { TextKey } from "../i18n/en";
@@ -31,6 +31,8 @@ export const CONCERN_NAMES = {
 export interface Facts {
   malignant: number | null;
   point: { threshold: number; sensitivity?: number; specificity?: number } | null;
+  /** What the line says at the prevalence that the person stated. */
+  values?: PredictiveValues | null;
 }
 
 export function verdictTitle(verdict: Verdict): string {
@@ -42,7 +44,7 @@ function reasonText(reason: Reason): string {
 }
 
 /** Why, and what the line misses: one sentence an entry. */
-export function verdictSentences(verdict: Verdict, { malignant, point }: Facts): string[] {
+export function verdictSentences(verdict: Verdict, { malignant, point, values }: Facts): string[] {
   const sentences: string[] = [];
   const line = point !== null && malignant !== null;
   if (verdict.kind === "unsure") {
@@ -61,7 +63,24 @@ export function verdictSentences(verdict: Verdict, { malignant, point }: Facts):
     const { missed, alarms } = misses({ sensitivity: point.sensitivity, specificity: point.specificity });
     sentences.push(t("lineMisses", { missed, alarms }));
   }
+  if (values && verdict.kind !== "unsure") {
+    const prevalence = finePercent(values.prevalence);
+    if (verdict.kind === "above") {
+      sentences.push(t("malignantAbove", { prevalence, count: countOf(100, values.ppv) }));
+    } else {
+      const { value, low, high } = values.npv;
+      const rest = (share: number | null): number | null => (share === null ? null : 1 - share);
+      const malignantOnes = { value: 1 - value, low: rest(high), high: rest(low) };
+      sentences.push(t("malignantBelow", { prevalence, count: countOf(1000, malignantOnes) }));
+    }
+  }
   return sentences;
+}
+
+/** A share as so many of `total`, with its interval. */
+function countOf(total: number, { value, low, high }: PredictiveValues["ppv"]): string {
+  const count = (share: number): number => Math.round(total * share);
+  return count(value) + (low === null || high === null ? "" : ` (${count(low)}–${count(high)})`);
 }
 
 /** The verdict in one piece, for screen readers to say when it comes. */

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,7 @@ from lentigo.labels import LabelSet
 if TYPE_CHECKING:
     from lentigo.bundle import Spec
     from lentigo.inference import Summary
+    from lentigo.inference.lesions import Key
     from lentigo.inference.table import Row
 
 SHOWN = 50
@@ -34,6 +36,7 @@ class Shown:
         top_k: how many of the likeliest classes to show; None shows all.
         lang: language of the classes' names, one of ``labels.languages``.
         vectors: takes the embeddings.
+        merged: what `arrange` says of the pictures of each lesion.
     """
 
     labels: LabelSet
@@ -42,6 +45,7 @@ class Shown:
     lang: str = "en"
     vectors: Embeddings | None = None
     rows: list[Row] = field(default_factory=list)
+    merged: str = ""
 
     def add(self, row: Row) -> None:
         """Take one row."""
@@ -70,17 +74,24 @@ class Shown:
             "model": model,
             "notice": NOTICE,
             **counts,
+            **({"merged": self.merged} if self.merged else {}),
             "labels": dict(summary.labels),
             "out": summary.out and str(summary.out),
             "rows": rows,
         }
 
-    def arrange(self, spec: Spec, key: Callable[[str], str] | None, *, uncertain: bool) -> None:
+    def arrange(self, spec: Spec, key: Key | None, summary: Summary, *, uncertain: bool) -> None:
         """Merge the pictures of each lesion, and put the least sure answers first; what cannot be read comes last."""
         from lentigo.inference.lesions import merge_rows
 
         if key is not None:
+            images, alone = len(self.rows), sum(key(row.path) is None for row in self.rows)
             self.rows = merge_rows(self.rows, key, spec)
+            summary.labels = Counter(row.label for row in self.rows if row.label)
+            self.merged = f"{images:,} images merged into {len(self.rows):,} rows" + (
+                f"; WARNING: of {alone:,} images --group-by tells no lesion, and each has a row of its own"
+                * bool(alone)
+            )
         if uncertain:
             self.rows.sort(key=_margin)
 
@@ -121,6 +132,10 @@ class Shown:
                 say(f"... and {hidden:,} more; write them all with --out results.csv")
         if summary.images > 1 and summary.labels:
             say("most probable: " + ", ".join(f"{self._name(code)} {n:,}" for code, n in summary.labels.most_common()))
+        if self.merged:
+            say(self.merged)
+        if self.vectors is not None:
+            say(f"{self.vectors.path}: the embeddings of {len(self.vectors.paths):,} images, one row each")
         say(f"{summary}. {NOTICE}")
 
     def _cells(self, row: Row) -> list[str]:
@@ -152,14 +167,17 @@ class Embeddings:
         path: .npz (arrays ``path`` and ``embedding``) or .parquet (columns of these names).
 
     Raises:
-        OutputError: another suffix.
+        OutputError: another suffix, or a folder.
         MissingExtraError: Parquet without pyarrow.
     """
 
     def __init__(self, path: Path) -> None:
-        if path.suffix not in (".npz", ".parquet"):
+        self.parquet = path.suffix.lower() == ".parquet"
+        if not self.parquet and path.suffix.lower() != ".npz":
             raise OutputError(f"{path}: embeddings are written to .npz or .parquet")
-        if path.suffix == ".parquet" and find_spec("pyarrow") is None:
+        if path.is_dir():
+            raise OutputError(f"{path}: a folder; name a file, such as {path / 'embeddings.npz'}")
+        if self.parquet and find_spec("pyarrow") is None:
             raise MissingExtraError("writing Parquet", "parquet")
         self.path = path
         self.paths: list[str] = []
@@ -178,12 +196,15 @@ class Embeddings:
         """
         import numpy as np
 
-        matrix = np.asarray(self.vectors, dtype=np.float32)
+        matrix = np.asarray(self.vectors, dtype=np.float32).reshape(len(self.vectors), -1 if self.vectors else 0)
         with atomic_path(self.path) as temporary:
-            if self.path.suffix == ".npz":
-                np.savez_compressed(temporary, path=np.asarray(self.paths, dtype=str), embedding=matrix)
+            if not self.parquet:
+                with temporary.open("wb") as file:  # savez would add a suffix to a name without .npz
+                    np.savez_compressed(file, path=np.asarray(self.paths, dtype=str), embedding=matrix)
             else:
                 import pyarrow
                 import pyarrow.parquet
 
-                pyarrow.parquet.write_table(pyarrow.table({"path": self.paths, "embedding": list(matrix)}), temporary)
+                kinds = pyarrow.schema({"path": pyarrow.string(), "embedding": pyarrow.list_(pyarrow.float32())})
+                table = pyarrow.table({"path": self.paths, "embedding": list(matrix)}, schema=kinds)
+                pyarrow.parquet.write_table(table, temporary)

@@ -136,8 +136,10 @@ def predict(
     from lentigo.inference.lesions import group_key
 
     whole = group_by is not None or rank is not None  # all rows must be there before the first is written
-    if whole and resume:
-        raise DataError("--group-by and --rank need all images at once: leave out --resume")
+    if resume and (whole or embeddings is not None):
+        raise DataError("--group-by, --rank and --embeddings need all images at once: leave out --resume")
+    if embeddings is not None and embeddings == out:
+        raise DataError(f"{out}: rows and embeddings cannot go to one file; give --embeddings another name")
     key = None if group_by is None else group_key(group_by, sources)
     vectors = None if embeddings is None else Embeddings(embeddings)
     one = Shown.is_one_image(sources)
@@ -145,6 +147,8 @@ def predict(
     classifier = load(
         model, threads=1, batch=batch, maps=one or heatmaps is not None
     )  # one picture does not pay for taking them out
+    languages = {name.lower().replace("_", "-"): name for name in classifier.labels.languages}
+    lang = languages.get(lang.lower().replace("_", "-"), lang)
     if lang not in classifier.labels.languages:
         known = ", ".join(classifier.labels.languages)
         raise DataError(
@@ -181,7 +185,7 @@ def predict(
             print(one_line(f"lentigo: stopped; {note}"), file=sys.stderr)
         raise
     if whole:
-        shown.arrange(classifier.spec, key, uncertain=rank is not None)
+        shown.arrange(classifier.spec, key, summary, uncertain=rank is not None)
         if out is not None:
             summary.out = shown.write(out)
     if vectors is not None:

@@ -8,9 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lentigo.data.reading import Reading
-from lentigo.data.tables import find_column, read_table, shown_columns
+from lentigo.data.tables import read_table
 from lentigo.errors import DataError
 from lentigo.labels import LABEL_SETS, ClassLabel
+from lentigo.tables import find_column, shown_columns
 
 _CODES = {
     "melanoma": "mel",

@@ -21,15 +21,6 @@ GROUP_COLUMNS = (
 """Columns of an own table that are taken as the group, without case and ``_``; patients hold lesions, so they come
 first."""
 
-_NOBODY = frozenset(
-    ("", "?", "-", "--", "-1", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "unknown", "unk", "missing")
-)
-
-
-def is_nobody(cell: str) -> bool:
-    """Whether a cell of such a column says that patient or lesion are not known."""
-    return cell.strip().lower() in _NOBODY
-
 
 def unify(groups: Sequence[str]) -> tuple[list[str], list[str]]:
     """Ids as one where they differ in case, blanks, leading zeros, ``.0`` or the bytes of accents only.

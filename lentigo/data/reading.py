@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -65,9 +64,3 @@ class Reading:
         found = [f"note: {text}" for text in self.notes]
         found += [f"left out: {n:,} ({why}), such as {self.examples[why]}" for why, n in self.ignored.most_common()]
         return list(map(one_line, found))
-
-
-def some(names: Iterable[str], most: int = 4) -> str:
-    """A few of many names, for a message."""
-    listed = sorted(set(names))
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most:,} more" if len(listed) > most else "")

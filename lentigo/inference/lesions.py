@@ -4,40 +4,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 import numpy as np
 
 from lentigo.bundle import Spec
 from lentigo.errors import DataError, did_you_mean
-from lentigo.inference.sources import read_list
+from lentigo.inference.sources import is_list, read_list
 from lentigo.inference.table import Row
 from lentigo.inference.verdict import assess
+from lentigo.tables import find_column, is_nobody
 
-Key = Callable[[str], str]
+Key = Callable[[str], str | None]
+"""The lesion of a path; None where nothing tells it."""
 
 
 def group_key(group_by: str, sources: Sequence[str]) -> Key:
     r"""What tells the lesion of an image from its path.
 
     Args:
-        group_by: a column of the lists (.csv) among the sources, or a regular expression on file names: what its
-            brackets hold is the lesion, all of the match without brackets. A picture that neither names stands alone.
+        group_by: a column of the lists among the sources, or a regular expression on file names: what its brackets hold
+            is the lesion, all of the match without brackets. A picture of which neither says anything stands alone.
         sources: what is classified.
 
     Raises:
-        DataError: neither a column of a list nor a regular expression.
+        DataError: neither a column of a list nor a regular expression, or two lesions of one picture.
     """
-    lists = [source for source in sources if source.lower().endswith(".csv") and Path(source).is_file()]
+    known: dict[str, str] = {}
     columns: list[str] = []
+    lists = [source for source in sources if is_list(source)]
+    found = False
     for source in lists:
-        named, rows = read_list(source)
-        columns += [column for column in (rows[0] if rows else ()) if column is not None]
-        chosen = next((column for column in columns if _plain(column) == _plain(group_by)), None)
-        if chosen is not None:
-            known = {row[named]: row[chosen] for row in rows if row.get(named) and row.get(chosen)}
-            return lambda path: known.get(path, path)
-    if re.fullmatch(r"\w+", group_by) and lists:
+        named, cells = read_list(source)
+        columns += cells.columns
+        chosen = find_column(cells.columns, (group_by,))
+        if chosen is None:
+            continue
+        found = True
+        for path, lesion in zip(cells.columns[named], cells.columns[chosen], strict=True):
+            if path and not is_nobody(lesion) and known.setdefault(path, lesion) != lesion:
+                raise DataError(
+                    f"{source}: {path!r} is of {known[path]!r} and of {lesion!r} by column {chosen!r}; keep one"
+                )
+    if found:
+        return lambda path: known.get(path)
+    if re.fullmatch(r"[\w ]+", group_by) and lists:
         raise DataError(f"--group-by {group_by!r}: no column of {', '.join(lists)}{did_you_mean(group_by, columns)}")
     try:
         pattern = re.compile(group_by)
@@ -46,15 +57,11 @@ def group_key(group_by: str, sources: Sequence[str]) -> Key:
             f"--group-by {group_by!r}: neither a column of a list nor a regular expression ({error})"
         ) from None
 
-    def by_name(path: str) -> str:
+    def by_name(path: str) -> str | None:
         found = pattern.search(PurePath(path.replace("\\", "/")).name) or pattern.search(path)
-        return path if found is None else "-".join(part or "" for part in found.groups()) or found.group()
+        return found and ("-".join(part or "" for part in found.groups()) or found.group() or None)
 
     return by_name
-
-
-def _plain(column: str) -> str:
-    return re.sub(r"[\s_\-.]+", "", column).lower()
 
 
 def merge_rows(rows: Sequence[Row], key: Key, spec: Spec) -> list[Row]:
@@ -71,7 +78,7 @@ def merge_rows(rows: Sequence[Row], key: Key, spec: Spec) -> list[Row]:
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(key(row.path), []).append(row)
+        groups.setdefault(key(row.path) or row.path, []).append(row)
     return [_merge(name, members, spec) for name, members in groups.items()]
 
 

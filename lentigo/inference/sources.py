@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
+import codecs
 import glob
 import io
 import os
-import re
 import sys
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -23,7 +23,8 @@ from lentigo.errors import DataError, ImageError
 from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES, ImageSource, is_image_content, is_image_name
 from lentigo.inference.remote import is_address, list_images
-from lentigo.walk import entries, is_rubbish
+from lentigo.tables import TABLE_SUFFIXES, Cells, ImageNames, image_columns, is_file, read_cells
+from lentigo.walk import entries, is_rubbish, walk
 
 MAX_BYTES = 256 * 2**20
 """The largest archive member that is unpacked."""
@@ -31,18 +32,6 @@ MAX_BYTES = 256 * 2**20
 _SNIFFED = 512
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 _ARRAYS = (".npy", ".npz")
-_LIST_COLUMNS = (
-    "path",
-    "image",
-    "filepath",
-    "file",
-    "filename",
-    "imagepath",
-    "imagename",
-    "imageid",
-    "isicid",
-    "imgid",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +58,22 @@ class Sources:
     Args:
         sources: any of: an image; a folder (searched with its sub-folders, sorted by name; hidden files and
             links to folders are passed over); a glob such as ``shots/**/*.jpg``; an archive (.zip, .tar,
-            .tar.gz, .tar.bz2, .tar.xz); a .csv with a column ``path`` or ``image`` (relative to the CSV's folder);
-            a .npy or .npz of uint8 images (N, H, W, 3); ``-`` for paths on standard input, one a line, or one image
-            there.
+            .tar.gz, .tar.bz2, .tar.xz); a table (.csv, .tsv, .xlsx) with a column ``path`` or ``image``, looked for
+            beside and below it as in a data set; a .npy or .npz of uint8 images (N, H, W, 3); ``-`` for paths on
+            standard input, one a line, or one image there.
         remote: addresses (``s3://``, ``gs://``, ``file://``) are taken too; archives and arrays are not, since their
             images have no address of their own that another machine could read.
 
     Raises:
-        DataError: a .csv that has neither column, nothing given, or a kind of source that ``remote`` rules out.
+        DataError: a table that cannot be read or has neither column, nothing given, or a kind of source that ``remote``
+            rules out.
     """
 
     def __init__(self, sources: str | Path | Iterable[str | Path], *, remote: bool = False) -> None:
         given = [sources] if isinstance(sources, str | Path) else list(sources)
         if not given:
             raise DataError("nothing to classify; name images, folders, archives, lists, or - for standard input")
-        self._given = [str(source) for source in given]
+        self._given, self._remote = [str(source) for source in given], remote
         if self._given.count("-") > 1:
             raise DataError("standard input (-) can be read once only")
         for source in self._given:
@@ -92,17 +82,12 @@ class Sources:
                     f"{source}: an address, not a path; add --engine ray (pip install 'lentigo[ray]'), or download the"
                     " images first"
                 )
-            if (
-                remote
-                and source.lower().endswith((*_ARCHIVES, *_ARRAYS))
-                and (is_address(source) or Path(source).is_file())
-            ):
+            if remote and source.lower().endswith((*_ARCHIVES, *_ARRAYS)) and (is_address(source) or is_file(source)):
                 raise DataError(
                     f"{source}: archives and arrays are read without --engine ray only; unpack it, or leave the"
                     " engine out"
                 )
-            if source.lower().endswith(".csv") and Path(source).is_file():
-                _list_column(source)
+        self._lists = {source: read_list(source) for source in self._given if is_list(source)}
         self._keys = _unique([_flat(Path(source).name) or "images" for source in self._given])
 
     def __iter__(self) -> Iterator[Item]:
@@ -114,11 +99,7 @@ class Sources:
         total = 0
         for source, key in zip(self._given, self._keys, strict=True):
             lower = source.lower()
-            if (
-                source == "-"
-                or is_address(source)
-                or (lower.endswith((*_ARCHIVES, *_ARRAYS)) and Path(source).is_file())
-            ):
+            if source == "-" or is_address(source) or (lower.endswith((*_ARCHIVES, *_ARRAYS)) and is_file(source)):
                 return None
             total += sum(1 for _ in self._walk(source, key))
         return total
@@ -126,7 +107,7 @@ class Sources:
     def _walk(self, source: str, key: str) -> Iterator[Item]:
         lower = source.lower()
         if source == "-":
-            yield from _read_stdin()
+            yield from _some(_read_stdin(), "standard input", "stdin", "holds neither an image nor paths")
         elif is_address(source) and not source.startswith(("http://", "https://")):
             yield from _some(
                 (_file(address) for address in list_images(source, _wanted)), source, key, "no images in this folder"
@@ -139,16 +120,36 @@ class Sources:
             found = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute patterns)
             matches = (path for path in found if not Path(path).is_dir())
             yield from _some((_file(path) for path in matches), source, key, "nothing matches this pattern")
-        elif lower.endswith(".zip") and Path(source).is_file():
+        elif lower.endswith(".zip") and is_file(source):
             yield from _some(_read_zip(source, key), source, key, "no images in this archive")
-        elif lower.endswith(_ARCHIVES) and Path(source).is_file():
+        elif lower.endswith(_ARCHIVES) and is_file(source):
             yield from _some(_read_tar(source, key), source, key, "no images in this archive")
-        elif lower.endswith(".csv") and Path(source).is_file():
-            yield from _some(_read_list(source), source, key, "no rows in this list")
-        elif lower.endswith(_ARRAYS) and Path(source).is_file():
+        elif source in self._lists:
+            yield from _some(self._read_list(source), source, key, "no rows in this list")
+        elif lower.endswith(_ARRAYS) and is_file(source):
             yield from _some(_read_arrays(source, key), source, key, "no uint8 images (N, H, W, 3) in this file")
         else:
             yield Item(_unicode(source), source, key)
+
+    def _read_list(self, source: str) -> Iterator[Item]:
+        column, cells = self._lists[source]
+        base = Path(source).parent
+        names = ImageNames(base, _below(base))
+        for listed, line in zip(cells.columns[column], cells.lines, strict=True):
+            if not listed:
+                yield _failed(f"{source}#{line}", f"row-{line}", "no path in this row")
+                continue
+            found = str(base / listed)
+            try:
+                if is_address(listed) and self._remote:
+                    found = listed
+                elif not is_file(found):
+                    inside = names.locate(listed)
+                    found = listed if inside is None and is_address(listed) else str(base / (inside or listed))
+            except DataError as error:
+                yield _failed(f"{source}#{line}", f"row-{line}", str(error))
+            else:
+                yield Item(_unicode(listed), found, _flat(listed))
 
 
 def _some(items: Iterable[Item], source: str, key: str, otherwise: str) -> Iterator[Item]:
@@ -198,81 +199,49 @@ def _read_folder(folder: str, key: str) -> Iterator[Item]:
 
 def _read_stdin() -> Iterator[Item]:
     """Paths on standard input, or the one image that it holds."""
-    stream = getattr(sys.stdin, "buffer", None)
-    head = stream.peek(_SNIFFED)[:_SNIFFED] if isinstance(stream, io.BufferedReader) else b""
-    if stream is None or not is_image_content(head):
-        if b"\0" in head:
-            yield _failed("standard input", "stdin", "neither an image that can be read here nor paths, one a line")
-            return
-        yield from _read_lines(sys.stdin)
+    if sys.stdin is None or sys.stdin.isatty():
+        why = "closed" if sys.stdin is None else "a terminal"
+        yield _failed("standard input", "stdin", f"{why}; give an image or paths, as in: lentigo predict - < photo.jpg")
         return
-    content = stream.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        yield _failed("standard input", "stdin", f"more than {MAX_BYTES // 2**20} MiB; look at this file")
+    stream: Any = getattr(sys.stdin, "buffer", None) or io.BytesIO(os.fsencode(sys.stdin.read()))
+    head = b""
+    # A pipe gives what it has; a path is classified before the next one comes.
+    while len(head) < _SNIFFED and b"\n" not in head[32:] and (more := stream.read1(_SNIFFED - len(head))):
+        head += more
+    if is_image_content(head):
+        content = head + stream.read(MAX_BYTES + 1 - len(head))
+        if len(content) > MAX_BYTES:
+            yield _failed("standard input", "stdin", f"more than {MAX_BYTES // 2**20} MiB; look at this file")
+        else:
+            yield Item("standard input", content, "stdin")
+    elif b"\0" in head:
+        yield _failed("standard input", "stdin", "neither an image that can be read here nor paths, one a line")
     else:
-        yield Item("standard input", content, "stdin")
+        for line in chain((head + stream.readline()).removeprefix(codecs.BOM_UTF8).splitlines(), stream):
+            if path := os.fsdecode(line.rstrip(b"\r\n")):
+                quoted = len(path) > 2 and path[0] == path[-1] == '"'  # as Windows copies paths
+                yield _file(path[1:-1] if quoted else path)
 
 
-def _read_lines(lines: Iterable[str]) -> Iterator[Item]:
-    for line in lines:
-        path = line.rstrip("\r\n")
-        if path:
-            yield _file(path)
+def is_list(source: str) -> bool:
+    """Whether a source is a table that lists images."""
+    return Path(source).suffix.lower() in TABLE_SUFFIXES and is_file(source)
 
 
-def read_list(path: str) -> tuple[str, list[dict[str, str]]]:
-    """The column of a CSV list that names the images, and its rows.
+def read_list(path: str) -> tuple[str, Cells]:
+    """The column of a list that names the images, and the list.
 
     Raises:
         DataError: it cannot be read, or has no such column.
     """
-    column = _list_column(path)
-    encoding, delimiter = _list_format(path)
-    try:
-        with open(path, newline="", encoding=encoding, errors="surrogateescape") as file:  # noqa: PTH123
-            return column, list(csv.DictReader(file, delimiter=delimiter))
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: the list cannot be read to its end ({error})") from None
+    cells = read_cells(Path(path))
+    file, image = image_columns(cells.columns, path)
+    return file or image or "", cells
 
 
-def _list_format(path: str) -> tuple[str, str]:
-    """Encoding and delimiter of a CSV list, by its byte-order mark and its header."""
-    with open(path, "rb") as file:  # noqa: PTH123
-        head = file.read(4096)
-    encoding = "utf-16" if head[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    header = head.decode(encoding, errors="replace").partition("\n")[0]
-    return encoding, max(",;\t|", key=header.count)
-
-
-def _list_column(path: str) -> str:
-    """The column of a CSV list that names the images."""
-    try:
-        encoding, delimiter = _list_format(path)
-        with open(path, newline="", encoding=encoding, errors="surrogateescape") as file:  # noqa: PTH123
-            header = next(csv.reader(file, delimiter=delimiter), [])
-    except (OSError, csv.Error) as error:
-        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    for wanted in _LIST_COLUMNS:
-        for column in header:
-            if re.sub(r"[\s_\-.]+", "", column).lower() == wanted:
-                return column
-    raise DataError(f"{path}: has no column 'path' or 'image'; its columns are: {', '.join(header) or '(none)'}")
-
-
-def _read_list(path: str) -> Iterator[Item]:
-    column = _list_column(path)
-    base = Path(path).parent
-    try:
-        encoding, delimiter = _list_format(path)
-        with open(path, newline="", encoding=encoding, errors="surrogateescape") as file:  # noqa: PTH123
-            for number, row in enumerate(csv.DictReader(file, delimiter=delimiter), start=2):
-                listed = row.get(column)
-                if listed:
-                    yield Item(_unicode(listed), str(base / listed), _flat(listed))
-                else:
-                    yield _failed(f"{path}#{number}", f"row-{number}", "no path in this row")
-    except (OSError, csv.Error) as error:
-        yield _failed(path, "list", f"the list cannot be read to its end ({error})")
+def _below(folder: Path) -> Iterator[str]:
+    with suppress(OSError):  # then a row says that its image is not there
+        yield from (path for path in walk(str(folder)) if _wanted(path.rpartition("/")[2]))
 
 
 def _read_zip(path: str, key: str) -> Iterator[Item]:

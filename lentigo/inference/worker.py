@@ -62,7 +62,7 @@ class Worker:
                     raise ImageError(item.error or f"{item.path}: no image")
                 image, pixels[read] = open_and_load(item.source, self.classifier.size, fast=self.fast_decode)
             except ImageError as error:
-                rows.append(Row(item.path, error=str(error)))
+                rows.append(Row(item.path, error=str(error).replace("the bytes given", item.path, 1)))
                 continue
             rows.append(None)
             seen = slice(read, read + 1)  # while the processor still has the pixels at hand

@@ -364,6 +364,39 @@ def test_least_sure_first_and_embeddings(capsys: pytest.CaptureFixture[str], tmp
         assert stored["embedding"].shape[0] == len(stored["path"]) == 5
     assert "leave out --resume" in refused(capsys, *arguments, "--out", tmp_path / "next.csv", "--resume")
     assert ".npz or .parquet" in refused(capsys, *arguments, "--embeddings", tmp_path / "e.txt")
+    (tmp_path / "d.npz").mkdir()
+    assert "a folder" in refused(capsys, *arguments, "--embeddings", tmp_path / "d.npz")
+    both = ("--out", tmp_path / "e.parquet", "--embeddings", tmp_path / "e.parquet")
+    assert "another name" in refused(capsys, *arguments, *both)
+    rest = ["--resume", "--out", tmp_path / "r.csv", "--embeddings", tmp_path / "e.npz"]  # would lose those before
+    assert "leave out --resume" in refused(capsys, *arguments[:-2], *rest)
+
+
+@pytest.mark.parametrize("name", ["E.NPZ", "e.Parquet"])
+def test_embeddings_of_no_image_are_an_empty_table(tmp_path: Path, name: str) -> None:
+    from lentigo.cli.predict import Embeddings
+
+    Embeddings(tmp_path / name).write()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    if name == "E.NPZ":
+        with np.load(tmp_path / name) as stored:
+            assert stored["embedding"].shape == (0, 0)
+    else:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        assert str(parquet.read_table(tmp_path / name).schema.field("embedding").type) == "list<element: float>"
+
+
+def test_what_grouping_merged_and_left_alone_is_told(
+    capsys: pytest.CaptureFixture[str], bundle: Path, tmp_path: Path
+) -> None:
+    for name in ("a_1", "a_2", "b"):
+        blob_image(3).save(tmp_path / f"{name}.png")
+    code, out, _ = run(
+        capsys, "predict", tmp_path, "--model", bundle, "--group-by", r"^(\w)_", "--lang", "ZH", "--quiet"
+    )
+    assert code == 0
+    assert "3 images merged into 2 rows; WARNING: of 1 images --group-by tells no lesion" in out
+    assert out.partition("most probable: ")[2].splitlines()[0].endswith(" 2")
 
 
 def test_an_image_on_standard_input(tmp_path: Path) -> None:

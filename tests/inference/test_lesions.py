@@ -55,7 +55,7 @@ def test_where_none_can_be_evaluated_the_reasons_stand(spec) -> None:  # type: i
 def test_a_column_of_a_list_tells_the_lesion(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,lesion\nx.png,L1\ny.png,L1\nz.png,\n", encoding="utf-8")
     key = group_key("lesion", [str(tmp_path / "list.csv")])
-    assert [key(path) for path in ("x.png", "y.png", "z.png")] == ["L1", "L1", "z.png"]
+    assert [key(path) for path in ("x.png", "y.png", "z.png")] == ["L1", "L1", None]
     with pytest.raises(DataError, match="did you mean 'lesion'"):
         group_key("lesions", [str(tmp_path / "list.csv")])
     with pytest.raises(DataError, match="regular expression"):
@@ -66,6 +66,15 @@ def test_a_column_of_a_list_tells_the_lesion(tmp_path: Path) -> None:
 def test_a_column_of_a_list_of_any_delimiter_tells_the_lesion(tmp_path: Path, asked: str) -> None:
     place = tmp_path / "visits.csv"
     place.write_text("file;Lesion_ID\na.png;1\nb.png;1\nc.png;\n", encoding="utf-16")
-    assert list(map(group_key(asked, [str(place)]), ("a.png", "b.png", "c.png"))) == ["1", "1", "c.png"]
+    assert list(map(group_key(asked, [str(place)]), ("a.png", "b.png", "c.png"))) == ["1", "1", None]
     with pytest.raises(DataError, match="did you mean 'Lesion_ID'"):
         group_key("lesions_id", [str(place)])
+
+
+def test_who_is_unknown_is_no_lesion_and_a_picture_of_two_is_refused(tmp_path: Path) -> None:
+    place = tmp_path / "list.csv"
+    place.write_text("path,lesion\na.png,unknown\nb.png,NA\nc.png,\nd.png,7\n", encoding="utf-8")
+    assert list(map(group_key("lesion", [str(place)]), ("a.png", "b.png", "c.png", "d.png"))) == [None] * 3 + ["7"]
+    place.write_text("path,lesion\na.png,1\na.png,2\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"'a\.png' is of '1' and of '2' by column 'lesion'"):
+        group_key("lesion", [str(place)])

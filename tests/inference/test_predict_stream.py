@@ -100,6 +100,71 @@ def test_globs_lists_and_standard_input(folder: Path, monkeypatch: pytest.Monkey
     assert Sources("-").count() is None
 
 
+@pytest.mark.parametrize("listed", ["b\\\\c\\\\2.png", "2.PNG", "2", "C:/shots/b/c/2.jpg", "b%2Fc/2.png", "c/2.png"])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".xlsx"])
+def test_lists_find_images_as_data_sets_do(folder: Path, listed: str, suffix: str) -> None:
+    listing = folder / f"list{suffix}"
+    if suffix == ".xlsx":
+        from openpyxl import Workbook
+
+        book = Workbook()
+        for cells in (("Visits of 2025",), ("No.", "Image ID"), (1.0, listed), (2.0, "gone.png")):
+            book.active.append(cells)
+        book.save(listing)
+    else:
+        lines = (
+            f"sep=|\nNo.|Image ID\n\n1|{listed}\n2|gone.png\n"
+            if suffix == ".csv"
+            else f"No\tfile\n1\t{listed}\n2\tgone.png\n"
+        )
+        listing.write_text(lines, encoding="utf-16")
+    found, gone = Sources(listing)
+    assert (found.path, found.source) == (listed, str(folder / "b/c/2.png"))
+    assert gone.source == str(folder / "gone.png")
+
+
+def test_a_name_in_a_list_that_fits_several_images_is_an_error(folder: Path) -> None:
+    blob_image(1).save(folder / "a" / "2.png")
+    (folder / "list.csv").write_text("image\n2.png\n", encoding="utf-8")
+    (item,) = Sources(folder / "list.csv")
+    assert "'2.png' may be a/2.png, b/c/2.png" in (item.error or "")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "holds neither an image nor paths"),
+        (b"\r\n \n"[:2], "holds neither an image nor paths"),
+        (bytes(400), "neither an image that can be read here nor paths"),
+    ],
+)
+def test_standard_input_without_images_is_an_error(monkeypatch: pytest.MonkeyPatch, content: bytes, said: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    (item,) = Sources("-")
+    assert said in (item.error or "")
+
+
+def test_standard_input_that_is_closed_or_a_terminal_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    assert "closed" in (next(iter(Sources("-"))).error or "")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert "a terminal" in (next(iter(Sources("-"))).error or "")
+
+
+def test_an_image_may_come_in_pieces_and_paths_in_quotes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            return super().read1(min(size or 1, 1))
+
+    image = (folder / "0.png").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Slow(image)))
+    (item,) = Sources("-")
+    assert item.source == image
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(Slow('\ufeff"a b.png"\r\nc.png'.encode())))
+    assert paths("-") == ["a b.png", "c.png"]
+
+
 def test_archives_and_arrays_give_the_same_answers(folder: Path, tmp_path: Path, classifier: Classifier) -> None:
     names = [Path(p) for p in paths(folder)]
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
@@ -195,7 +260,7 @@ def test_a_packed_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_lists_are_checked_before_anything_is_written(tmp_path: Path, classifier: Classifier) -> None:
     (tmp_path / "list.csv").write_text("where,label\na.png,nv\n")
-    with pytest.raises(DataError, match=r"no column 'path' or 'image'; its columns are: where, label"):
+    with pytest.raises(DataError, match=r"no column 'image' or 'path' \(found: where, label; looked for"):
         predict_paths(classifier, tmp_path / "list.csv", out=tmp_path / "out.csv", progress=False)
     with pytest.raises(DataError, match="nothing to classify"):
         predict_paths(classifier, [], out=tmp_path / "out.csv", progress=False)

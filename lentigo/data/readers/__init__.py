@@ -44,13 +44,12 @@ from lentigo.data.readers.published import (
     read_pad_ufes_20,
 )
 from lentigo.data.readers.table import add_table, fitting_tables, read_csv
-from lentigo.data.reading import some
 from lentigo.data.samples import Samples
-from lentigo.data.tables import TABLE_SUFFIXES, find_column
 from lentigo.errors import DataError, ImageError, did_you_mean
 from lentigo.extra_formats import patient_of
 from lentigo.labels import LabelSet
 from lentigo.machine import available_cores
+from lentigo.tables import TABLE_SUFFIXES, find_column, some
 
 Missing = Literal["error", "keep", "skip"]
 

@@ -10,13 +10,12 @@ import numpy as np
 import pandas as pd
 
 from lentigo.data.diagnoses import label_key
-from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource, is_nobody, unify
+from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource, unify
 from lentigo.data.readers.place import Place
-from lentigo.data.reading import some
 from lentigo.data.samples import Samples
-from lentigo.data.tables import column_key, find_column
 from lentigo.errors import DataError, did_you_mean
 from lentigo.labels import LabelSet
+from lentigo.tables import column_key, find_column, is_nobody, some
 
 METADATA = {
     "age": ("age", "age_approx", "age_approximate"),

@@ -15,11 +15,11 @@ from lentigo.data.diagnoses import is_known
 from lentigo.data.groups import UNKNOWN, GroupSource, match_pattern
 from lentigo.data.readers.build import make_samples, own_classes
 from lentigo.data.readers.place import Place
-from lentigo.data.reading import some
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError
 from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES
+from lentigo.tables import some
 
 _SPLIT_WORDS = {
     **dict.fromkeys(

@@ -21,11 +21,11 @@ from lentigo.data.readers.build import (
     with_groups,
 )
 from lentigo.data.readers.place import Place
-from lentigo.data.reading import some
 from lentigo.data.samples import Samples
-from lentigo.data.tables import find_column, need_columns, shown_columns
+from lentigo.data.tables import need_columns
 from lentigo.errors import DataError
 from lentigo.labels import HAM10000, ISIC2017, ISIC2019, ISIC2020, LabelSet
+from lentigo.tables import find_column, shown_columns, some
 
 NAMES_2017 = {"melanoma": "mel", "nevus": "nv", "naevus": "nv", "melanocytic nevus": "nv", "seborrheic keratosis": "sk"}
 TRUTH_2017 = r"ISIC[-_]?2017_(Training|Validation|Test(?:_v2)?)_Part3_GroundTruth.*\.csv"

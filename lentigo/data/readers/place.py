@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote
 
 import pandas as pd
 
-from lentigo.data.reading import Reading, some
-from lentigo.data.tables import TABLE_SUFFIXES, read_table
+from lentigo.data.reading import Reading
+from lentigo.data.tables import read_table
 from lentigo.errors import DataError
 from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES, is_image_name
 from lentigo.labels import LabelSet
+from lentigo.tables import TABLE_SUFFIXES, ImageNames
 from lentigo.walk import walk
 
 _NOT_TABLES = frozenset({"split.csv", "classes.csv"})
@@ -119,66 +118,12 @@ class Place:
             return []
 
     @cached_property
-    def _by_path(self) -> dict[str, list[str]]:
-        """Lower-case path, each end of it, and the same without suffix -> the images it may mean."""
-        found: dict[str, list[str]] = {}
-        for image in self.images:
-            parts = _plain(image).split("/")
-            for start in range(len(parts)):
-                tail = "/".join(parts[start:])
-                for key in {tail, str(PurePosixPath(tail).with_suffix(""))}:
-                    found.setdefault(key, []).append(image)
-        return found
+    def _names(self) -> ImageNames:
+        return ImageNames(self.root, self.images)
 
     def locate(self, name: str) -> str | None:
-        """The image that a table means by a name; ``%20`` may stand for a blank. See `_locate`."""
-        found = self._locate(name)
-        return self._locate(unquote(name)) if found is None and "%" in name else found
-
-    def _locate(self, name: str) -> str | None:
-        """The image that a table means: by path, by name in a sub-folder, in other case, or with another suffix.
-
-        Args:
-            name: as the table has it, with ``/`` or back-slashes, perhaps absolute and of another machine.
-
-        Returns:
-            Its path relative to the root; None where there is none.
-
-        Raises:
-            DataError: the path leaves the data set's folder, or several images fit it alike.
-        """
-        asked = name.replace("\\", "/")
-        drive = re.match(r"[A-Za-z]:/|/|[a-z][a-z0-9+]*://", asked)
-        parts = [p for p in asked[drive.end() if drive else 0 :].split("/") if p not in ("", ".")]
-        plain = "/".join(parts)
-        if not parts:
-            return None
-        if not drive and ".." not in parts and (self.root / plain).is_file():
-            return plain
-        if drive and asked.startswith("/"):
-            try:
-                inside = Path(asked).relative_to(self.root.resolve()).as_posix()
-            except ValueError:
-                inside = ""
-            if inside and ".." not in inside.split("/") and (self.root / inside).is_file():
-                return inside
-        parts = parts[len(parts) - parts[::-1].index("..") :] if ".." in parts else parts
-        leading = 2 if len(parts) > 1 and parts[0] == self.root.resolve().name else 1
-        for start in range(len(parts) if drive or ".." in asked else leading):
-            tail = _plain("/".join(parts[start:]))
-            for key in (tail, re.sub(r"\.[a-z]{2,5}$", "", tail)):
-                fitting = self._by_path.get(key, [])
-                exact = [f for f in fitting if f.endswith("/".join(parts[start:]))]
-                if len(exact or fitting) > 1:
-                    raise DataError(f"{name!r} may be {some(exact or fitting)}; write the folder into the table too")
-                if fitting:
-                    return (exact or fitting)[0]
-        if (drive and Path(asked).exists()) or (".." in asked.split("/") and (self.root / asked).exists()):
-            raise DataError(
-                f"{name!r} lies outside the data set's folder {self.root}; put the table into a folder that holds the"
-                " images too"
-            )
-        return None
+        """The image that a table means by a name; see `lentigo.tables.ImageNames.locate`."""
+        return self._names.locate(name)
 
     @cached_property
     def by_stem(self) -> dict[str, str]:
@@ -192,8 +137,3 @@ class Place:
             if stem.endswith("_downsampled"):
                 found.setdefault(stem.removesuffix("_downsampled"), image)
         return found
-
-
-def _plain(path: str) -> str:
-    """A path for comparison: lower case, composed letters (macOS stores them taken apart)."""
-    return unicodedata.normalize("NFC", path).lower()

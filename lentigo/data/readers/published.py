@@ -11,9 +11,10 @@ from lentigo.data.groups import UNKNOWN, GroupSource
 from lentigo.data.readers.build import add_metadata, make_samples, published_frame, with_groups
 from lentigo.data.readers.place import Place
 from lentigo.data.samples import SPLITS, Samples, read_array
-from lentigo.data.tables import find_column, need_columns
+from lentigo.data.tables import need_columns
 from lentigo.errors import DataError
 from lentigo.labels import HAM10000, PAD_UFES_20, LabelSet
+from lentigo.tables import find_column
 
 # One photograph under two lesion ids (HAM10000_metadata.csv), found by the audit: kept together, or the lesion split
 # would leak.

@@ -22,25 +22,19 @@ from lentigo.data.readers.build import (
 )
 from lentigo.data.readers.folder import split_word
 from lentigo.data.readers.place import Place
-from lentigo.data.reading import some
 from lentigo.data.samples import SPLITS, Samples
-from lentigo.data.tables import column_key, find_column, shown_columns
 from lentigo.errors import DataError, did_you_mean
-from lentigo.imaging import is_image_name
-
-PATH_COLUMNS = (
-    "path",
-    "image_path",
-    "img_path",
-    "file_path",
-    "file",
-    "file_name",
-    "fname",
-    "image_file",
-    "image_filename",
-    "img_file",
+from lentigo.tables import (
+    IMAGE_COLUMNS,
+    PATH_COLUMNS,
+    column_key,
+    find_column,
+    image_columns,
+    is_file,
+    shown_columns,
+    some,
 )
-IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_name", "img", "photo", "id")
+
 LABEL_COLUMNS = (
     "label", "diagnosis", "dx", "diagnostic", "class", "class_name", "label_name", "category", "diagnosis_name",
     "target", "benign_malignant", "malignant", "is_malignant",
@@ -235,16 +229,7 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         )
     roles = roles_of(table, place.label_by)
     found = shown_columns(table.columns)
-    if roles.image is None and roles.path is None:
-        raise DataError(
-            f"{source}: has no column 'image' or 'path' (found: {found}; looked for:"
-            f" {', '.join(PATH_COLUMNS + IMAGE_COLUMNS)}); "
-            + (
-                "its first line is no header: put one above it, such as path,label"
-                if any(is_image_name(str(c)) for c in table.columns)
-                else "rename the column that names the images"
-            )
-        )
+    image_columns(table.columns, source)
     if table.empty:
         raise DataError(f"{source}: the table has no rows")
     if not roles.complete:
@@ -310,7 +295,7 @@ def _located(place: Place, text: str, table: str, line: object) -> str:
     """The image that a row of a table means, looked for beside the table first."""
     folder = table.rpartition("/")[0]
     beside = f"{folder}/{text}".replace("\\", "/")
-    if folder and ".." not in beside.split("/") and (place.root / beside).is_file():
+    if folder and ".." not in beside.split("/") and is_file(place.root / beside):
         return beside
     try:
         return place.locate(text) or text.replace("\\", "/")

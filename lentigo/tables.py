@@ -1,0 +1,323 @@
+"""Tables as people have them, without pandas: cells of text in any encoding, and the images that rows name."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import os
+import re
+import unicodedata
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+from lentigo.errors import DataError, MissingExtraError
+
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".xlsx", ".xls", ".ods"})
+PATH_COLUMNS = (
+    "path", "image_path", "img_path", "file_path", "file", "file_name", "fname", "image_file", "image_filename",
+    "img_file",
+)  # fmt: skip
+IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_name", "img", "photo", "id")
+"""Columns that name the images, the first that is there; a path comes before a name."""
+_DELIMITERS = ",;\t|"
+_SNIFFED = 65536
+_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+# What people's spreadsheets write where it is no Unicode; a longer list makes short texts guesswork.
+_CODE_PAGES = ["cp1252", "gb18030", "cp1251", "big5"]
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_NOBODY = frozenset(
+    ("", "?", "-", "--", "-1", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "unknown", "unk", "missing")
+)
+
+
+def is_nobody(cell: str) -> bool:
+    """Whether a cell of a column of patients or lesions says that these are not known."""
+    return cell.strip().lower() in _NOBODY
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table as text.
+
+    Attributes:
+        path: the file.
+        columns: name -> its cells, without surrounding blanks.
+        lines: the line (or the sheet's row) that each record ends in.
+        sheet: what is said of the sheet, where a workbook has several.
+    """
+
+    path: Path
+    columns: Mapping[str, Sequence[str]]
+    lines: Sequence[int]
+    sheet: str = ""
+
+
+def read_cells(path: Path) -> Cells:
+    """Read a table as text, cells without surrounding blanks, empty cells as empty strings.
+
+    Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx``.
+    Blank lines, repeated headers, empty columns, and title lines above the header are left out; of a workbook's sheets
+    the largest is read.
+
+    Raises:
+        DataError: missing, empty, no table, a row longer than the header, or a column that stands there twice.
+        MissingExtraError: ``.xlsx`` without openpyxl.
+    """
+    suffix = path.suffix.lower()
+    if suffix in (".xls", ".ods"):
+        raise DataError(f"{path}: {suffix} is not read; save it as .csv or .xlsx")
+    try:
+        rows, sheet = _sheet_rows(path) if suffix == ".xlsx" else (_text_rows(path), "")
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except (OSError, ValueError, csv.Error, zipfile.BadZipFile, KeyError) as error:
+        what = "an Excel workbook" if suffix == ".xlsx" else "a CSV table"
+        raise DataError(f"{path}: cannot be read as {what} ({str(error).strip()})") from None
+    return _cells(rows, path, sheet)
+
+
+def find_column(columns: Iterable[str], names: Iterable[str]) -> str | None:
+    """The first of these names that is a column, as the table writes it; case, blanks and ``_`` are ignored."""
+    there: dict[str, str] = {}
+    for column in columns:
+        there.setdefault(column_key(column), column)
+    return next((there[column_key(name)] for name in names if column_key(name) in there), None)
+
+
+def column_key(name: str) -> str:
+    """A column's name in lower case, without blanks, ``_``, ``-`` and ``.``: ``ImageID`` is ``image_id``."""
+    return re.sub(r"[\s\-_.]+", "", name.lower())
+
+
+def shown_columns(columns: Iterable[str]) -> str:
+    """The names of a table's columns for a message, the first twenty of them."""
+    names = [str(c) for c in columns]
+    return ", ".join(names[:20]) + (f", ... {len(names) - 20} more" if len(names) > 20 else "")
+
+
+def image_columns(columns: Iterable[str], source: object) -> tuple[str | None, str | None]:
+    """The columns that hold the images' paths and their names, at least one of them.
+
+    Raises:
+        DataError: neither is there.
+    """
+    listed = [str(column) for column in columns]
+    path, image = find_column(listed, PATH_COLUMNS), find_column(listed, IMAGE_COLUMNS)
+    if path is None and image is None:
+        headless = any(re.search(r"\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]|dcm)$", name.lower()) for name in listed)
+        raise DataError(
+            f"{source}: has no column 'image' or 'path' (found: {shown_columns(listed)}; looked for:"
+            f" {', '.join(PATH_COLUMNS + IMAGE_COLUMNS)}); "
+            + (
+                "its first line is no header: put one above it, such as path,label"
+                if headless
+                else "rename the column that names the images"
+            )
+        )
+    return path, image
+
+
+def some(names: Iterable[str], most: int = 4) -> str:
+    """A few of many names, for a message."""
+    listed = sorted(set(names))
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most:,} more" if len(listed) > most else "")
+
+
+def decode(content: bytes) -> str:
+    """The text of a table's file, whatever it is encoded in.
+
+    Raises:
+        ValueError: no text.
+    """
+    for bom, encoding in _BOMS:
+        if content.startswith(bom):
+            return _checked(content.decode(encoding))
+    try:
+        return _checked(content.decode("utf-8"))
+    except ValueError:  # a UnicodeDecodeError is one
+        pass
+    head = content[: _SNIFFED - _SNIFFED % 4]
+    if b"\0" in head:
+        little = head[1::2].count(0) >= head[::2].count(0)
+        return _checked(content.decode("utf-16-le" if little else "utf-16-be"))
+    try:
+        from charset_normalizer import from_bytes
+    except ImportError:
+        raise MissingExtraError("a table that is no Unicode: save it as UTF-8; reading it as it is", "train") from None
+    best = from_bytes(head, cp_isolation=_CODE_PAGES).best()
+    try:
+        return _checked(content.decode(best.encoding if best is not None else "cp1252"))
+    except UnicodeDecodeError:  # a character cut at the end of the head, or a rarer one later on
+        return _checked(content.decode("cp1252"))
+
+
+def _checked(text: str) -> str:
+    if _CONTROL.search(text[:_SNIFFED]):
+        raise ValueError("it holds control characters, so it is no text")
+    return text.removeprefix("\ufeff")
+
+
+def _text_rows(path: Path) -> list[tuple[int, list[str]]]:
+    text = decode(path.read_bytes())
+    first, _, rest = text.partition("\n")
+    skipped = 0
+    if declared := re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE):
+        text, delimiter, skipped = rest, declared[1], 1
+    else:
+        delimiter = _delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    return [(reader.line_num + skipped, [cell.strip() for cell in row]) for row in reader]
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the cells: the sniffer's word, where the header bears it out."""
+    header = next((line for line in text.splitlines() if any(one in line for one in _DELIMITERS)), "")
+    try:
+        found = csv.Sniffer().sniff("\n".join(text[:8192].splitlines()[:20]), _DELIMITERS).delimiter
+    except csv.Error:
+        found = ""
+    return found if found and found in header else max(_DELIMITERS, key=header.count)
+
+
+def _sheet_rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
+    try:
+        from openpyxl import load_workbook
+    except ImportError:
+        raise MissingExtraError(f"{path}: reading .xlsx", "train") from None
+    sheets = {
+        sheet.title: [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+        for sheet in load_workbook(path, data_only=True).worksheets
+    }
+    name = max(sheets, key=lambda name: sum(sum(map(bool, row)) for row in sheets[name] if len(row) > 1))
+    told = f"the sheet {name!r} is read, the largest of {len(sheets)}" if len(sheets) > 1 else ""
+    return list(enumerate(sheets[name], start=1)), told
+
+
+def _cell(value: object) -> str:
+    """A workbook's cell as text; a whole number has no ``.0``."""
+    return (
+        "" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    )
+
+
+def _cells(rows: list[tuple[int, list[str]]], path: Path, sheet: str) -> Cells:
+    rows = [(line, row) for line, row in rows if any(row)]
+    if not rows:
+        raise DataError(f"{path}: cannot be read as a CSV table (it is empty)")
+    filled = [sum(map(bool, row)) for _, row in rows]
+    if max(filled) > 1:
+        rows = rows[next(n for n, count in enumerate(filled) if count > 1) :]  # one cell alone is a title or a comment
+    header = rows[0][1]
+    if len(rows) == 1 and len(header) == 1:
+        raise DataError(f"{path}: cannot be read as a CSV table (it has one line and no delimiter)")
+    body = [(line, row) for line, row in rows[1:] if row[: len(header)] != header]
+    for line, row in body:
+        if any(row[len(header) :]):
+            raise DataError(
+                f"{path}: line {line} has {len(row)} cells, the header {len(header)} ({shown_columns(header)}); "
+                "put cells that hold the delimiter in double quotes"
+            )
+    columns = list(zip_longest(*(row[: len(header)] for _, row in body), fillvalue="")) or [()] * len(header)
+    columns += [("",) * len(body)] * (len(header) - len(columns))
+    data: dict[str, tuple[str, ...]] = {}
+    for number, (name, cells) in enumerate(zip(header, columns, strict=False), start=1):
+        if not name and not any(cells):
+            continue  # a trailing delimiter
+        name = name or f"column_{number}"
+        if name in data and data[name] != cells:
+            raise DataError(
+                f"{path}: column {name!r} stands there twice and differs (columns {header.index(name) + 1} and"
+                f" {number}); rename one"
+            )
+        data[name] = cells
+    return Cells(path, data, [line for line, _ in body], sheet)
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file is there; no error where the name is too long for any, as text in a wrong column is."""
+    return os.path.isfile(path)  # noqa: PTH113  (Path.is_file raises then)
+
+
+class ImageNames:
+    """Finds the images that a table means by a name.
+
+    Args:
+        root: the folder that paths are relative to.
+        images: the images below it, relative, with ``/``.
+    """
+
+    def __init__(self, root: Path, images: Iterable[str]) -> None:
+        self.root, self._images = root, images
+
+    @cached_property
+    def _by_path(self) -> dict[str, list[str]]:
+        """Lower-case path, each end of it, and the same without suffix -> the images it may mean."""
+        found: dict[str, list[str]] = {}
+        for image in self._images:
+            parts = _plain(image).split("/")
+            for start in range(len(parts)):
+                tail = "/".join(parts[start:])
+                for key in {tail, str(PurePosixPath(tail).with_suffix(""))}:
+                    found.setdefault(key, []).append(image)
+        return found
+
+    def locate(self, name: str) -> str | None:
+        """The image that a table means by a name; ``%20`` may stand for a blank. See `_locate`."""
+        found = self._locate(name)
+        return self._locate(unquote(name)) if found is None and "%" in name else found
+
+    def _locate(self, name: str) -> str | None:
+        """The image that a table means: by path, by name in a sub-folder, in other case, or with another suffix.
+
+        Args:
+            name: as the table has it, with ``/`` or back-slashes, perhaps absolute and of another machine.
+
+        Returns:
+            Its path relative to the root; None where there is none.
+
+        Raises:
+            DataError: the path leaves the data set's folder, or several images fit it alike.
+        """
+        asked = name.replace("\\", "/")
+        drive = re.match(r"[A-Za-z]:/|/|[a-z][a-z0-9+]*://", asked)
+        parts = [p for p in asked[drive.end() if drive else 0 :].split("/") if p not in ("", ".")]
+        plain = "/".join(parts)
+        if not parts:
+            return None
+        if not drive and ".." not in parts and is_file(self.root / plain):
+            return plain
+        if drive and asked.startswith("/"):
+            try:
+                inside = Path(asked).relative_to(self.root.resolve()).as_posix()
+            except ValueError:
+                inside = ""
+            if inside and ".." not in inside.split("/") and is_file(self.root / inside):
+                return inside
+        parts = parts[len(parts) - parts[::-1].index("..") :] if ".." in parts else parts
+        leading = 2 if len(parts) > 1 and parts[0] == self.root.resolve().name else 1
+        for start in range(len(parts) if drive or ".." in asked else leading):
+            tail = _plain("/".join(parts[start:]))
+            for key in (tail, re.sub(r"\.[a-z]{2,5}$", "", tail)):
+                fitting = self._by_path.get(key, [])
+                exact = [f for f in fitting if f.endswith("/".join(parts[start:]))]
+                if len(exact or fitting) > 1:
+                    raise DataError(f"{name!r} may be {some(exact or fitting)}; write the folder into the table too")
+                if fitting:
+                    return (exact or fitting)[0]
+        if (drive and is_file(asked)) or (".." in asked.split("/") and is_file(self.root / asked)):
+            raise DataError(
+                f"{name!r} lies outside the data set's folder {self.root}; put the table into a folder that holds the"
+                " images too"
+            )
+        return None
+
+
+def _plain(path: str) -> str:
+    """A path for comparison: lower case, composed letters (macOS stores them taken apart)."""
+    return unicodedata.normalize("NFC", path).lower()

@@ -284,7 +284,7 @@ class ImageNames:
         Raises:
             DataError: the path leaves the data set's folder, or several images fit it alike.
         """
-        asked = name.replace("\\", "/")
+        asked = re.sub(r"^(\w+://[^?#]*)[?#].*", r"\1", name.replace("\\", "/"))
         drive = re.match(r"[A-Za-z]:/|/|[a-z][a-z0-9+]*://", asked)
         parts = [p for p in asked[drive.end() if drive else 0 :].split("/") if p not in ("", ".")]
         plain = "/".join(parts)

@@ -24,6 +24,7 @@ from PIL import Image
 import lentigo
 from lentigo.data.groups import ASK, LEAK, recorded_groups
 from lentigo.data.samples import open_sample
+from lentigo.data.shortfalls import MEND, recorded_shortfalls
 from lentigo.errors import LentigoError
 from lentigo.evaluation import plots
 from lentigo.evaluation.calibration import Calibration, calibrate
@@ -196,6 +197,7 @@ def write_report(
         labels=run.labels,
         subgroups=_by_attribute(subgroups),
         apart=[s for s in subgroups if s.apart],
+        comparable=any(not s.small and s.images < len(run.test) for s in subgroups),
         small=SMALL,
         groups=recorded_groups(facts),
         selective=selective,
@@ -396,6 +398,8 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
                 "A program drew them for demonstration and tests: no figure here says anything about skin.",
             )
         )
+    if few := recorded_shortfalls(facts) if facts.get("counts") else ():
+        said.append(("Few images.", f"{'; '.join(few)}. {MEND[0].upper()}{MEND[1:]}."))
     source = recorded_groups(facts)
     if not source.known and facts.get("trained_on", 0) == 0:
         said.append(("Patients unknown.", f"{LEAK[0].upper()}{LEAK[1:]}, and the figures may be too high: {ASK}."))

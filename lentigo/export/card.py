@@ -148,13 +148,14 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
     rows.append(["all", *(f"{sum(row.get(split, 0) for row in counts.values()):,}" for split in splits)])
     protocol = _protocol(origin)
     chosen = "" if origin.recipe.get("swa") else "the checkpoint, "
+    limits = " and the thresholds" if spec.operating_points or spec.conformal or spec.abstention else ""
     parts = [
         "## Data",
         named + (f" {note}" if note else ""),
         (
             f"Split protocol `{origin.protocol}` ({protocol}), seed {origin.split_seed}. Fingerprint"
-            f" `{origin.fingerprint[:16]}`. Training saw `train` only; `val` chose {chosen}the temperature and"
-            " the thresholds; `test` is for the figures below only."
+            f" `{origin.fingerprint[:16]}`. Training saw `train` only; `val` chose {chosen}the"
+            f" temperature{limits}; `test` is for the figures below only."
         ),
         _table(["Class", *splits], rows, "lr"),
     ]
@@ -165,7 +166,7 @@ def _protocol(origin: Provenance) -> str:
     """What the split keeps apart, as far as it is known."""
     source = recorded_groups(origin.model_dump())
     if origin.protocol == "official":
-        text = "the split published with the data"
+        text = "the split that came with the data"
     elif origin.protocol in ("lesion", "patient") and source.known:
         text = (
             f"grouped by {source.unit} ({source}): no {source.unit} has images on two sides, and classes are stratified"
@@ -336,7 +337,7 @@ def _limits(spec: Spec, facts: DataFacts | None, counts: Mapping[str, Mapping[st
         if facts
         else ["The data set's own gaps are not known here: say which people, devices and places it comes from."]
     )
-    if spec.provenance.protocol == "image":
+    if spec.provenance.protocol == "image" or not recorded_groups(spec.provenance.model_dump()).known:
         points.append(
             "The split may let photographs of one lesion stand on both sides; then the figures overstate how well new"
             " ones are classified."

@@ -28,7 +28,8 @@ def check_loggers(names: Sequence[str]) -> None:
         if name not in LOGGERS:
             raise TrainingError(f"no logger {name!r}{did_you_mean(name, LOGGERS)}")
         if find_spec(LOGGERS[name]) is None:
-            raise TrainingError(f"logger {name} needs the package {LOGGERS[name]}: pip install 'lentigo[{name}]'")
+            extra = "train" if name == "csv" else name
+            raise TrainingError(f"logger {name} needs the package {LOGGERS[name]}: pip install 'lentigo[{extra}]'")
 
 
 class Loggers:

@@ -189,6 +189,7 @@ def choose_part(
     text += f" ({named})" if split != ALL or trained is None else ""
     if evaluated.lesions is not None:
         text += f", as {chosen.frame['image'].map(evaluated.lesions).nunique():,} {evaluated.by.units}"
+        text += f" ({evaluated.by.blank:,} images of the data set name none and stand alone)" * bool(evaluated.by.blank)
     text += f"; {evaluated.left_out:,} of other classes left out" if evaluated.left_out else ""
     if overlap:
         text += f"; {overlap:,} of them it was trained on, so that the figures do not hold for new images"

@@ -111,7 +111,7 @@ def _data(samples: Samples, asked: dict[str, Any]) -> dict[str, Any]:
             listed = ", ".join(f"{code} ({n})" for code, n in small.items())
             raise DataError(
                 f"{samples.root}: too few {unit}s to be in each of {parts} parts: {listed}; merge these classes with"
-                " others, leave them out, or add images"
+                f" others, leave them out, or add images{f' of other {unit}s' if unit != 'image' else ''}"
             )
     return found
 
@@ -203,9 +203,14 @@ def _explain(
     largest, smallest = totals.index[0], totals.index[-1]
     drawn = "rare classes are drawn more often" if recipe.sampling else "classes are drawn as they come"
     small = shortfalls(counts)
-    anew = ""
-    if samples.shared_groups and recipe.data.protocol != "official":
-        anew = f"; not the data's own, which has {samples.shared_groups:,} {groups.units} in more than one part"
+    own = [part for part in _PARTS if part in set(samples.frame.get("official_split", ()))]
+    anew = f", fold {recipe.data.fold + 1} of {recipe.data.folds}" if recipe.data.folds else ""
+    if own and recipe.data.protocol != "official":
+        anew += "; not the data's own"
+        if samples.shared_groups:
+            anew += f", which has {samples.shared_groups:,} {groups.units} in more than one part"
+        elif not {"train", "test"} <= set(own):
+            anew += f", which has no part but {' and '.join(own)}"
     return (
         (
             f"data: {len(samples):,} images in {len(samples.labels)} classes ({samples.name}); the smallest is"

@@ -77,7 +77,7 @@ def table(folder: Path) -> Path:
             for path in sorted((folder / code).iterdir()):
                 path.rename(folder / path.name)
                 if path.name == path.name.strip():  # a table's cells are read without what is blank around them
-                    writer.writerow((path.name, code, f"={path.name}", "@x"))
+                    writer.writerow((path.name, code, f"={path.stem[:-1]}", "@x"))
     return folder / "images.csv"
 
 
@@ -108,7 +108,7 @@ def test_evaluated_and_compared(capsys: pytest.CaptureFixture[str], table: Path,
     assert rows[0][-2:] == ["'=note", "probabilities"]
     read = read_predictions(evaluated / "predictions" / "train.csv")
     assert set(read.images) <= {path.name for path in table.parent.iterdir()}
-    assert all(group == f"={image}" for group, image in zip(read.groups, read.images, strict=True))
+    assert all(group == f"={image[:-5]}" for group, image in zip(read.groups, read.images, strict=True))
     assert list(read.metadata) == ["patient", "=note"]
     cells(evaluated / "predictions" / "train_stress" / "skin.csv")
     page = (evaluated / "report" / "index.html").read_text(encoding="utf-8")

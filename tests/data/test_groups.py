@@ -101,3 +101,42 @@ def test_a_patient_called_unknown_is_nobody(tmp_path: Path, nobody: str, asked: 
     samples = read_samples(pictures(tmp_path, ("patient",), cells), group_by=asked)
     assert samples.groups == GroupSource("column", "patient", 3)
     assert samples.frame["group"].nunique() == 3 + 3
+
+
+NO_PATIENTS = {
+    "one value for all images": ["P1"] * 8,
+    "another value for every image": [f"P{n}" for n in range(8)],
+    "dates": [
+        "2021-03-04",
+        "2021-03-05",
+        "2021-03-05",
+        "4.3.21",
+        "04/03/2021",
+        "20210304",
+        "2021-3-4",
+        "2021-03-04 10:22",
+    ],
+    "file names": [f"{n // 2}.jpg" for n in range(8)],
+}
+
+
+@pytest.mark.parametrize("holds", NO_PATIENTS)
+def test_a_column_patient_that_tells_no_patients_is_not_taken_unasked(tmp_path: Path, holds: str) -> None:
+    cells = [(cell,) for cell in NO_PATIENTS[holds]]
+    samples = read_samples(pictures(tmp_path, ("patient",), cells))
+    assert samples.groups == GroupSource()
+    assert any(f"WARNING: column patient holds {holds}" in line for line in samples.remarks())
+    asked = read_samples(tmp_path, group_by="patient")
+    assert asked.groups == GroupSource("column", "patient")
+    assert any(f"WARNING: --group-by 'patient' gives {holds}" in line for line in asked.remarks())
+
+
+def test_where_patients_tell_nothing_lesions_are_taken(tmp_path: Path) -> None:
+    cells = [(f"P{n}", f"L{n // 2}") for n in range(8)]
+    assert read_samples(pictures(tmp_path, ("patient_id", "lesion_id"), cells)).groups.name == "lesion_id"
+
+
+@pytest.mark.parametrize("ids", ["201111 201112", "2021-03 2021-04", "12345678 23456789", "P1.2.3 P1.2.4"])
+def test_ids_are_no_dates(tmp_path: Path, ids: str) -> None:
+    cells = [(ids.split()[n % 2],) for n in range(8)]
+    assert read_samples(pictures(tmp_path, ("patient",), cells)).groups.known

@@ -768,3 +768,68 @@ def test_a_link_to_itself_stops_nothing(tmp_path: Path) -> None:
     tree(tmp_path, *cross("mel|nv"))
     (tmp_path / "mel" / "self").symlink_to("self")
     assert len(read_samples(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("column", "yes", "no"),
+    [("Melanoma", "1", "0"), ("mel", "True", "False"), ("bcc", "x", ""), ("benign", "yes", "no")],
+)
+def test_a_column_of_one_disease_tells_two_classes(tmp_path: Path, column: str, yes: str, no: str) -> None:
+    tree(tmp_path, *(f"img/{n}.png" for n in range(4)))
+    rows = [(f"{n}.png", yes if n == 1 else no, n % 2, n // 2) for n in range(4)]
+    write_csv(tmp_path / "t.csv", ("image", column, "biopsied", "sex"), rows)
+    samples = read_samples(tmp_path)
+    assert sorted(samples.frame["label"]) == [column] + [f"not {column}"] * 3
+    assert any(f"{column!r} or 'not {column}'" in line for line in samples.remarks())
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells"),
+    [(("biopsied",), "01"), (("train",), "01"), (("sex",), "01"), (("other",), "01"), (("melanoma",), "012"),
+     (("melanoma",), ("0", "1", "")), (("melanoma", "scc"), "01")],
+)  # fmt: skip
+def test_a_flag_is_no_class(tmp_path: Path, columns: tuple[str, ...], cells: str) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(6)))
+    rows = [(f"{n}.png", *[cells[n % len(cells)]] * len(columns)) for n in range(6)]
+    write_csv(tmp_path / "t.csv", ("image", *columns), rows)
+    with pytest.raises(DataError, match="--label-by"):
+        read_samples(tmp_path)
+
+
+def test_class_folders_go_before_a_column_of_one_disease(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv|bcc"))
+    write_csv(
+        tmp_path / "t.csv",
+        ("image", "melanoma"),
+        [(f"{c}/{n}.png", c == "mel") for c in ("mel", "nv", "bcc") for n in range(2)],
+    )
+    assert set(read_samples(tmp_path).frame["label"]) == {"mel", "nv", "bcc"}
+
+
+def test_a_long_text_among_the_names_of_images_is_a_missing_image(tmp_path: Path) -> None:
+    tree(tmp_path, "img/0.png")
+    write_csv(tmp_path / "t.csv", ("image", "label"), [("0.png", "mel"), ("a lesion of the back " * 40, "nv")])
+    with pytest.raises(DataError, match="1 of 2 images in the table are missing"):
+        read_samples(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("image,label,label\n0.png,a,b\n1.png,b,a\n", "t.csv: column 'label' stands there twice and differs"),
+        ("\n", "t.csv: cannot be read as a CSV table .it is empty"),
+        ('image,label\n0.png,"a\n1.png,b\n', "the class of the row that ends in line 3 goes over several lines"),
+    ],
+)
+def test_a_broken_table_beside_images_is_named(tmp_path: Path, text: str, said: str) -> None:
+    tree(tmp_path, "img/0.png", "img/1.png")
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=said):
+        read_samples(tmp_path)
+
+
+def test_addresses_may_have_a_query(tmp_path: Path) -> None:
+    tree(tmp_path, "img/0.png", "img/1.png")
+    rows = [(f"https://shots.example.org/img/{n}.png?raw=1#top", "ab"[n]) for n in range(2)]
+    write_csv(tmp_path / "t.csv", ("image", "label"), rows)
+    assert read_samples(tmp_path).frame["path"].tolist() == ["img/0.png", "img/1.png"]

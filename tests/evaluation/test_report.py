@@ -243,6 +243,8 @@ LESIONS, PATIENTS = {"kind": "layout", "name": "lesion_id"}, {"kind": "column", 
         ("test", {"protocol": "image"}, "--group-by"),
         ("train", {"protocol": "lesion"}, "Evaluated on its own training images."),
         ("val", {"protocol": "official"}, "optimistic"),
+        ("test", {"counts": {"val": {"a": 4, "b": 1}, "test": {"a": 1}}}, "one test image only of a"),
+        ("test", {"counts": {"val": {"a": 4, "b": 1}}}, "come from 5 validation images"),
         ("all", {"protocol": "all images", "trained_on": None}, None),
     ],
 )

@@ -22,7 +22,7 @@ from lentigo.training import Run
         ("patient", Grouping(kind="column", name="patient_id", blank=2), "patients unknown: a leak", "on two sides"),
         ("lesion", None, "patients unknown: a leak", "on two sides"),
         ("image", Grouping(kind="column", name="patient_id"), "other photographs of a test patient", "unknown"),
-        ("official", None, "the split published with the data; patients unknown", "on two sides"),
+        ("official", None, "the split that came with the data; patients unknown", "on two sides"),
     ],
 )
 def test_what_is_said_of_the_split(protocol: str, groups: Grouping | None, said: str, unsaid: str) -> None:

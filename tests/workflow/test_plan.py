@@ -130,3 +130,13 @@ def test_what_cannot_be_divided_is_refused_by_name(tmp_path: Path) -> None:
         plan_training(folder(tmp_path, {"a": 20, "b": 2}))
     with pytest.raises(RecipeError, match="epochs"):
         plan_training(tmp_path, ["epochs=none"])
+
+
+def test_a_split_of_ones_own_without_a_test_part_is_said_to_be_divided_anew(tmp_path: Path) -> None:
+    for n in range(40):
+        write_image(tmp_path / ("train", "val")[n % 2] / ("mel", "nv")[n // 2 % 2] / f"{n}.png", n)
+    plan = plan_training(tmp_path)
+    assert plan.recipe.data.protocol == "image"
+    assert plan.lines[2].endswith("; not the data's own, which has no part but train and val")
+    folded = plan_training(tmp_path, ["data.folds=4", "data.fold=1"])
+    assert ", fold 2 of 4;" in folded.lines[2]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from lentigo.data.groups import ASK, GroupSource, match_pattern
-from lentigo.data.readers.build import with_groups
+from lentigo.data.readers.build import doubt, with_groups
 from lentigo.data.readers.folder import has_class_folders, read_folder
 from lentigo.data.readers.isic import (
     ISIC2018_TASK3,
@@ -117,10 +117,9 @@ def read_samples(
     try:
         samples = READERS[chosen](place)
     except DataError as error:
-        unused = (
-            [note for note in place.reading.notes if "is not used: no column" in note] if chosen == "folder" else []
-        )
-        raise DataError("; ".join([str(error), *unused[:2]])) from None
+        unused = [note for note in place.reading.notes if "is not used: no column" in note]
+        unused += [f"{table}: {why}" for why, table in place.reading.examples.items() if table in place.tables]
+        raise DataError("; ".join([str(error), *(unused[:2] if chosen == "folder" else ())])) from None
     if chosen == "folder":
         samples = add_table(place, samples)
     samples = _present(place, samples, missing)
@@ -345,6 +344,8 @@ def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:
     else:
         source, told = GroupSource("pattern", wanted), match_pattern("--group-by", wanted, frame["path"].tolist())
     frame, groups = with_groups(place, frame, told, source)
+    if holds := doubt(told):
+        place.reading.note(f"WARNING: --group-by {wanted!r} gives {holds}; check that it tells the patients or lesions")
     place.reading.columns["group"] = str(groups)
     return replace(samples, frame=frame, groups=groups)
 

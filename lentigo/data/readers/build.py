@@ -12,8 +12,10 @@ import pandas as pd
 from lentigo.data.diagnoses import label_key
 from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource, unify
 from lentigo.data.readers.place import Place
+from lentigo.data.reading import Reading
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError, did_you_mean
+from lentigo.imaging import is_image_name
 from lentigo.labels import LabelSet
 from lentigo.tables import column_key, find_column, is_nobody, some
 
@@ -94,10 +96,35 @@ def aligned(table: pd.DataFrame, key: str, images: pd.Series[str]) -> pd.DataFra
     return unique.reindex(images.to_numpy()).fillna("").reset_index(drop=True)
 
 
-def group_column(table: pd.DataFrame) -> str | None:
+_DATE = re.compile(
+    r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
+    r"|((19|20)\d\d([-/.])\d\d?\6\d\d?|\d\d?([-/.])\d\d?\7(\d\d){1,2})([ T].*)?"
+)
+
+
+def doubt(cells: Sequence[str]) -> str:
+    """What the cells of a column, one an image, hold that is no patient or lesion; empty where they may be."""
+    told = [cell for cell in cells if not is_nobody(cell)]
+    different = len(set(unify(told)[0]))
+    if not told:
+        return ""
+    if different == 1 and len(told) == len(cells) > 1:
+        return "one value for all images"
+    if different == len(cells):
+        return "another value for every image"
+    if all(map(_DATE.fullmatch, told)):
+        return "dates"
+    return "file names" if all(map(is_image_name, told)) else ""
+
+
+def group_column(table: pd.DataFrame, reading: Reading | None = None) -> str | None:
     """The column of a known name that tells the patient or lesion.
 
     The first that is full, else the first that is not empty.
+
+    Args:
+        table: one row an image.
+        reading: for an own table: columns that tell nothing (`doubt`) are not taken, which is noted there.
     """
     known = {
         str(c): ~table[c].map(is_nobody)
@@ -106,7 +133,16 @@ def group_column(table: pd.DataFrame) -> str | None:
         if re.fullmatch(name, column_key(str(c)))
     }
     there = [c for c, told in known.items() if told.any()]
-    return next((c for c in there if known[c].all()), there[0] if there else None)
+    holding = {column: "" if reading is None else doubt(table[column].tolist()) for column in there}
+    fit = [column for column in there if not holding[column]]
+    chosen = next((c for c in fit if known[c].all()), fit[0] if fit else None)
+    for column in there[: there.index(chosen) if chosen else None]:
+        if reading is not None and holding[column]:
+            reading.note(
+                f"WARNING: column {column} holds {holding[column]}, which tells no patients or lesions, and is not"
+                f" taken for the group; where it does, say so: --group-by {column!r}"
+            )
+    return chosen
 
 
 def with_groups(

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from lentigo.data.diagnoses import BENIGN, MALIGNANT, is_known
+from lentigo.data.diagnoses import BENIGN, MALIGNANT, is_known, label_key
 from lentigo.data.groups import UNKNOWN, GroupSource
 from lentigo.data.readers.build import (
     MARKS,
@@ -81,7 +81,18 @@ def roles_of(table: pd.DataFrame, label_by: str | None = None) -> Roles:
         marks = table[columns].apply(lambda cells: cells.str.lower().map(MARKS))
         if len(columns) > 1 and (marks.sum(axis=1) == 1).mean() > 0.5:
             return Roles(image, path, None, tuple(columns))
-    return Roles(image, path, None)
+    alone = [c for c in table.columns if _tells_one_disease(str(c), table[c])]
+    return Roles(image, path, str(alone[0]) if len(alone) == 1 else None)
+
+
+def _tells_one_disease(name: str, cells: pd.Series[str]) -> bool:
+    """Whether a column has a disease's name and says of every image whether it shows it."""
+    said = set(cells.str.lower())
+    return is_known(name) and label_key(name) not in _NO_DISEASE and len(said) == 2 and said <= _SAID
+
+
+_NO_DISEASE = frozenset(("malignant", "other", "others", "true", "false", "yes", "no"))
+_SAID = frozenset((*MARKS, *MALIGNANT, *BENIGN)) - {"malignant", "benign", "m", "b"}
 
 
 def fitting_tables(place: Place) -> list[str]:
@@ -92,7 +103,9 @@ def fitting_tables(place: Place) -> list[str]:
         if not columns:
             continue
         roles = roles_of(place.table(name), place.label_by)
-        if roles.complete:
+        # Folders may tell more classes than a column of one disease.
+        lone = roles.label is not None and place.label_by is None and find_column(columns, LABEL_COLUMNS) is None
+        if roles.complete and not (lone and len({image.rpartition("/")[0] for image in place.images}) > 1):
             found.append(name)
         elif place.file is None:
             what = "image" if roles.image is None and roles.path is None else "label"
@@ -154,7 +167,7 @@ def read_csv(place: Place) -> Samples:
     place.rows = rows
     rest = [c for c in rows.columns if c not in (only, "group", *frame.columns)]
     frame = add_metadata(frame, rows, ("age",), rest=rest)
-    group = group_column(rows)
+    group = group_column(rows, place.reading)
     if group is None:
         return make_samples(place, "csv", labels, frame, UNKNOWN)
     frame, groups = with_groups(place, frame, rows[group].tolist(), GroupSource("column", group))
@@ -184,7 +197,7 @@ def add_table(place: Place, samples: Samples) -> Samples:
             + (f"; {absent:,} of {len(samples):,} images have no row in it" if absent else "")
         )
         frame = add_metadata(samples.frame, told, rest=[str(c) for c in told.columns])
-        group = group_column(told) if samples.groups.kind == "unknown" else None
+        group = group_column(told, place.reading) if samples.groups.kind == "unknown" else None
         groups = samples.groups
         if group is not None:
             frame, groups = with_groups(place, frame, told[group].tolist(), GroupSource("column", group))
@@ -251,6 +264,12 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
                 f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}; fill in"
                 f" column {roles.label!r}, or take these rows out of the table"
             )
+    open_quote = table.index[written.str.contains("\n")]
+    if len(open_quote):
+        raise DataError(
+            f"{source}: the class of the row that ends in line {int(open_quote[0])} goes over several lines; close the"
+            " double quote in front of it"
+        )
     named = roles.path or roles.image
     assert named is not None
     nameless = table.index[table[named] == ""]
@@ -286,6 +305,13 @@ def _written(place: Place, table: pd.DataFrame, column: str) -> pd.Series[str]:
     written = table[column]
     if column_key(column) in ("malignant", "ismalignant") and written.str.lower().isin([*MALIGNANT, *BENIGN]).all():
         return written.str.lower().isin(MALIGNANT).map({True: "malignant", False: "benign"})
+    if _tells_one_disease(column, written):
+        place.reading.columns["label"] = f"{column} alone: {column}, or not {column}"
+        place.reading.note(
+            f"column {column} alone tells the class, which is {column!r} or 'not {column}'; --label-by COLUMN takes it"
+            " from another"
+        )
+        return written.str.lower().isin([*MALIGNANT, "x"]).map({True: column, False: f"not {column}"})
     if written.str.fullmatch(r"\d+(\.0)?").all():  # as a column of numbers with a gap is written
         return written.str.removesuffix(".0")
     return written

@@ -45,7 +45,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Two workers, which several tests use; each leaves them in good order."""
     folder = tmp_path_factory.mktemp("pair")
     bundle = tiny_bundle(folder / "tiny", size=32).path
-    (folder / "keys").write_text(f"{ENTRY}:10000000\n{SLOW_ENTRY}:1\n")
+    (folder / "keys").write_text(f"{ENTRY}:1000000000\n{SLOW_ENTRY}:1\n")
     with running(
         folder, models=(str(bundle),), workers=2, reload_s=0, burst=10, max_files=4, keys_file=folder / "keys"
     ) as server:
@@ -263,7 +263,7 @@ def test_a_bundle_is_replaced_under_load_without_a_dropped_request(tmp_path: Pat
 def test_sighup_takes_up_bundles_and_keys_in_every_worker(pair: Server) -> None:
     folder = pair.log.parent
     added, entry = create_key("added")
-    (folder / "keys").write_text(f"{ENTRY}:10000000\n{SLOW_ENTRY}:1\n{entry}\n")
+    (folder / "keys").write_text(f"{ENTRY}:1000000000\n{SLOW_ENTRY}:1\n{entry}\n")
     tiny_bundle(folder / "tiny", size=32, seed=1)
     pair.signal(signal.SIGHUP)
     pair.await_event("model reloaded", 2)

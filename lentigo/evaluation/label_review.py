@@ -21,7 +21,7 @@ import lentigo
 from lentigo.data.tables import write_table
 from lentigo.errors import DataError, MissingExtraError
 from lentigo.evaluation.predictions import REQUIRED, PredictionTable, make_predictions
-from lentigo.evaluation.report import _environment, _pictures
+from lentigo.evaluation.report import embedded_pictures, templates
 from lentigo.evaluation.runfiles import RunFiles, read_run
 from lentigo.files import write_text
 
@@ -145,7 +145,7 @@ def review_labels(
     root = root.parent if root.is_file() else root
     write_text(
         review.page,
-        _environment()
+        templates()
         .get_template("label-review.html.j2")
         .render(
             title=f"Labels to look at again: {runs[0].record.get('data') or runs[0].name}",
@@ -153,7 +153,7 @@ def review_labels(
             version=lentigo.__version__,
             review=review,
             labels=runs[0].labels,
-            shown=[(one, *_pictures(root, one.path, None)) for one in review.candidates[:pictures]],
+            shown=[(one, *embedded_pictures(root, one.path, None)) for one in review.candidates[:pictures]],
         ),
     )
     return review

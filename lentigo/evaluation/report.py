@@ -185,7 +185,7 @@ def write_report(
         "trust": selective.to_dict(),
         "stress": robustness.to_dict() if robustness else None,
     }
-    page = _environment().get_template("report.html.j2").render(
+    page = templates().get_template("report.html.j2").render(
         title=heading,
         notice=lentigo.NOTICE,
         run=run,
@@ -242,7 +242,7 @@ def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Pa
             continue
         seen.add(group)
         image, path = str(table.frame["image"].iloc[row]), str(table.frame["path"].iloc[row])
-        picture, heat, note = _pictures(folder, path, maps.get(image))
+        picture, heat, note = embedded_pictures(folder, path, maps.get(image))
         tiles.append(
             Tile(
                 image=image,
@@ -259,7 +259,7 @@ def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Pa
     return tiles
 
 
-def _pictures(root: Path, path: str, cam: npt.NDArray[np.float16] | None) -> tuple[str | None, str | None, str]:
+def embedded_pictures(root: Path, path: str, cam: npt.NDArray[np.float16] | None) -> tuple[str | None, str | None, str]:
     """The image and its heat map as data URIs, or why there are none."""
     try:
         image = open_sample(root, path)
@@ -462,7 +462,8 @@ def _by_attribute(subgroups: tuple[Subgroup, ...]) -> dict[str, list[Subgroup]]:
     return found
 
 
-def _environment() -> Environment:
+def templates() -> Environment:
+    """The templates of pages, with what all of them use."""
     environment = Environment(
         loader=PackageLoader("lentigo.evaluation"),
         autoescape=True,

@@ -126,7 +126,7 @@ def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
     write_json(folder / "ood.json", facts | study.to_dict())
     counted = ", ".join(f"{count:,} {split}" for split, count in facts["images"].items())
     head = (
-        f"# What {facts['bundle']['name']} knows that it cannot assess\n\n`{facts['command']}`; {facts['data']}"
+        f"# Out-of-distribution detection of {facts['bundle']['name']}\n\n`{facts['command']}`; {facts['data']}"
         f" (fingerprint `{facts['fingerprint'][:16]}`), protocol {facts['protocol']}, split seed {facts['split_seed']}:"
         f" {counted} images; {facts['hardware']}; {facts['wall_seconds']:.0f} s. Scores are fitted to training images"
         f" and compared on validation images; test images are only reported on. Lowest mean FPR: {study.chosen}.\n\n"

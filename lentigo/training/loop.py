@@ -103,8 +103,6 @@ def fit(
         trained = time.monotonic()
         val = learner.validate(epoch)
         best = monitor.update(epoch, val[recipe.monitor.removeprefix("val_")])
-        if recipe.swa:  # the mean over all cycles is the result, whatever single epochs were worth
-            best = epoch + 1 == recipe.epochs
         row: Row = {
             "epoch": epoch + 1,
             "size": recipe.size_at(epoch),

@@ -62,7 +62,8 @@ class Patience:
 class Monitor:
     """Follow a run's monitored value: pick the best epoch, lower the rate on a plateau, end the run.
 
-    Only epochs at the last image size compete, and patience begins anew where the size changes.
+    Only epochs at the last image size compete, and patience begins anew where the size changes. With ``swa`` the last
+    epoch is taken.
 
     Args:
         recipe: the run's.
@@ -80,7 +81,7 @@ class Monitor:
         self.stopped = False
 
     def update(self, epoch: int, value: float) -> bool:
-        """Take the value of an epoch (from 0); True where it is the best at the last image size."""
+        """Take the value of an epoch (from 0); True where its network is the one to keep."""
         recipe, schedule = self.recipe, self.recipe.schedule
         size = recipe.size_at(epoch)
         if epoch and size != recipe.size_at(epoch - 1):
@@ -93,6 +94,8 @@ class Monitor:
         limit = recipe.stop.patience
         last = size == recipe.final_size
         self.stopped = last and limit is not None and self.patience.waited >= limit
+        if recipe.swa:  # the mean over all cycles is the result, whatever single epochs were worth
+            return epoch + 1 == recipe.epochs
         return best and last
 
     def state_dict(self) -> dict[str, Any]:

@@ -53,11 +53,11 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class PredictiveValues:
-    """What a threshold says of a lesion where a stated share of all is malignant.
+    """What a threshold says of a lesion where a stated fraction of all is malignant.
 
     Attributes:
-        ppv: positive predictive value, the share of the lesions that reach the threshold that is malignant.
-        npv: negative predictive value, the share of the others that is benign.
+        ppv: positive predictive value, the fraction malignant of the lesions that reach the threshold.
+        npv: negative predictive value, the fraction benign of the others.
     """
 
     ppv: Estimate
@@ -71,9 +71,9 @@ class PredictiveValues:
         95 %; a report's, bootstrapped from the images themselves, are narrower.
 
         Args:
-            sensitivity: share of malignant images that reach the threshold.
-            specificity: share of benign images that do not.
-            prevalence: share of malignant lesions among those seen, above 0 and below 1.
+            sensitivity: fraction of malignant images that reach the threshold.
+            specificity: fraction of benign images that do not.
+            prevalence: fraction of malignant lesions among those seen, above 0 and below 1.
         """
         rates = [np.array([rate.value, rate.low, rate.high], np.float64) for rate in (sensitivity, specificity)]
         return cls(*(_estimate(values) for values in predictive_values(rates[0], rates[1], prevalence)))
@@ -91,7 +91,7 @@ def predictive_values(
     Args:
         sensitivity: of any shape, 0 to 1.
         specificity: of the same shape.
-        prevalence: share of malignant lesions among those seen.
+        prevalence: fraction of malignant lesions among those seen.
     """
     found, missed = sensitivity * prevalence, (1 - sensitivity) * prevalence
     alarmed, spared = (1 - specificity) * (1 - prevalence), specificity * (1 - prevalence)

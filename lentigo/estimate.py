@@ -32,6 +32,11 @@ class Estimate:
         """Whether the metric exists for these data."""
         return math.isfinite(self.value)
 
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether there is an interval and zero lies outside it."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
     def to_dict(self) -> dict[str, float | None]:
         """``value``, ``low``, ``high``; JSON has no NaN, so an undefined value is None."""
         return {"value": self.value if self.defined else None, "low": self.low, "high": self.high}

@@ -126,3 +126,21 @@ def _other_model(count: int, seed: int, skill: float) -> PredictionTable:
     logits[np.arange(count), first.targets] += skill - 3.5
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return first.with_probabilities(raised / raised.sum(axis=1, keepdims=True))
+
+
+def table_of(
+    right: float, seed: int, *, images: int = 120, codes: tuple[str, ...] = ("a", "b", "c")
+) -> PredictionTable:
+    """Predictions that are right for a fraction of the images; two images a lesion."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(images) % len(codes)
+    answers = np.where(rng.random(images) < right, targets, (targets + 1) % len(codes))
+    names = [f"i{n:04d}" for n in range(images)]
+    return make_predictions(
+        images=names,
+        paths=names,
+        groups=[f"g{n // 6}" for n in range(images)],
+        targets=[codes[t] for t in targets],
+        probabilities=np.eye(len(codes))[answers] * 0.9 + 0.1 / len(codes),
+        codes=codes,
+    )

@@ -64,18 +64,23 @@ class Difference:
     """The second run of a pair against the first, in one metric.
 
     Attributes:
-        metric: ``accuracy`` or ``balanced_accuracy``.
         estimate: second minus first, -1 to 1, with its paired 95 % interval.
-        p: two-sided p: McNemar's for accuracy, the bootstrap's for balanced accuracy.
+        p: two-sided p.
         p_adjusted: the same after Holm's correction over all pairs.
-        real: the corrected p is below 0.05 and the interval leaves out zero.
     """
 
-    metric: str
     estimate: Estimate
     p: float
     p_adjusted: float
-    real: bool
+
+    @property
+    def real(self) -> bool:
+        """Whether the corrected p is below 0.05 and the interval leaves out zero."""
+        return self.p_adjusted < ALPHA and self.estimate.excludes_zero
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers."""
+        return {**self.estimate.to_dict(), "p": self.p, "p_holm": self.p_adjusted, "real": self.real}
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class Pair:
         second: name of the other.
         only_first: images that only the first gets right.
         only_second: images that only the second gets right.
-        differences: one an entry of accuracy and balanced_accuracy.
+        differences: accuracy (p of McNemar's test) and balanced_accuracy (p of the bootstrap).
     """
 
     first: str
@@ -239,10 +244,7 @@ class Comparison:
                     "second": p.second,
                     "only_first_right": p.only_first,
                     "only_second_right": p.only_second,
-                    "differences": {
-                        name: {**d.estimate.to_dict(), "p": d.p, "p_holm": d.p_adjusted, "real": d.real}
-                        for name, d in p.differences.items()
-                    },
+                    "differences": {name: d.to_dict() for name, d in p.differences.items()},
                     "verdict": p.verdict(),
                 }
                 for p in self.pairs
@@ -298,45 +300,30 @@ def compare_runs(
     names = [name for name, *_ in entries]
     if reference is not None and reference not in names:
         raise DataError(f"no run named {reference!r} to compare with{did_you_mean(reference, names)}")
-    tables = _align({name: table for name, table, *_ in entries})
+    tables = align({name: table for name, table, *_ in entries})
     base = tables[names[0]]
     resampling = Resampling.of(base.groups, resamples=resamples, seed=seed)
 
     right = {name: table.probabilities.argmax(axis=1) == table.targets for name, table in tables.items()}
     counts = {name: Counts(t.targets, t.probabilities.argmax(axis=1), len(t.codes)) for name, t in tables.items()}
-    parts: dict[str, dict[str, list[FloatArray]]] = {name: {metric: [] for metric in TESTED} for name in names}
-    for weights in resampling.weights(cells=500_000):
-        for name in names:
-            block = counts[name].metrics(weights)
-            for metric in TESTED:
-                parts[name][metric].append(block[metric])
-    drawn = {
-        name: {metric: np.concatenate(blocks) for metric, blocks in found.items()} for name, found in parts.items()
-    }
+    drawn = resampling.draw(
+        lambda weights: {(name, m): v for name, one in counts.items() for m, v in one.metrics(weights).items()}
+    )
 
     couples = (
         [(reference, name) for name in names if name != reference]
         if reference
         else list(itertools.combinations(names, 2))
     )
-    found: dict[str, list[tuple[Estimate, float]]] = {metric: [] for metric in TESTED}
-    discordant = []
-    for first, second in couples:
-        only_first, only_second = int((right[first] & ~right[second]).sum()), int((right[second] & ~right[first]).sum())
-        discordant.append((only_first, only_second))
-        for metric in TESTED:
-            difference = drawn[second][metric] - drawn[first][metric]
-            p = mcnemar(only_first, only_second) if metric == "accuracy" else bootstrap_p(difference)
-            found[metric].append((estimate(difference), p))
-    adjusted = {metric: holm([p for _, p in values]) for metric, values in found.items()}
+    only = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in couples]
+    exact = {"accuracy": [mcnemar(*counted) for counted in only]}
+    differences = {
+        metric: corrected_differences([drawn[b, metric] - drawn[a, metric] for a, b in couples], exact.get(metric))
+        for metric in TESTED
+    }
     pairs = tuple(
-        Pair(
-            first,
-            second,
-            *discordant[i],
-            {metric: _difference(metric, *found[metric][i], adjusted[metric][i]) for metric in TESTED},
-        )
-        for i, (first, second) in enumerate(couples)
+        Pair(*couple, *only[i], {metric: found[i] for metric, found in differences.items()})
+        for i, couple in enumerate(couples)
     )
     results = []
     for name, _, source, facts, log in entries:
@@ -382,6 +369,20 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
+def corrected_differences(drawn: Sequence[FloatArray], p: Sequence[float] | None = None) -> list[Difference]:
+    """Test one metric's differences, a family of pairs, with Holm's correction over it.
+
+    Args:
+        drawn: a difference a pair, each (1 + R,) as of ``Resampling.draw``.
+        p: a p value a pair; the bootstrap's when left out.
+    """
+    values = [bootstrap_p(one) for one in drawn] if p is None else p
+    return [
+        Difference(estimate(one), value, adjusted)
+        for one, value, adjusted in zip(drawn, values, holm(values), strict=True)
+    ]
+
+
 _Entry = tuple[str, PredictionTable, Path | None, dict[str, Any], pd.DataFrame | None]
 _HEADINGS = {
     "accuracy": "accuracy",
@@ -416,8 +417,15 @@ def _folders(runs: Sequence[str | Path], split: str) -> list[_Entry]:
     return entries
 
 
-def _align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
-    """The same images in the same order for every run, or an error that says where they differ."""
+def align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
+    """The same images in the same order for every run.
+
+    Args:
+        tables: by name.
+
+    Raises:
+        DataError: runs differ in their images, classes, true classes or groups.
+    """
     first, *others = tables
     base = tables[first]
     position = {image: i for i, image in enumerate(base.images)}
@@ -450,12 +458,6 @@ def _align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
                 )
         aligned[name] = table
     return aligned
-
-
-def _difference(metric: str, difference: Estimate, p: float, p_adjusted: float) -> Difference:
-    low, high = difference.low, difference.high
-    apart = low is not None and high is not None and (low > 0 or high < 0)
-    return Difference(metric, difference, p, p_adjusted, bool(apart and p_adjusted < ALPHA))
 
 
 def _points(e: Estimate) -> str:

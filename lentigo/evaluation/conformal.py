@@ -122,18 +122,20 @@ def measure_coverage(
     covered = sets[np.arange(len(targets)), targets].astype(np.float64)
     of_class = np.eye(len(codes))[targets]  # (N, K)
     names = np.asarray(groups)
-    found = []
-    for weights in Resampling.of(names, resamples=resamples, seed=seed).weights():  # (B, N)
-        overall = share(weights @ covered, weights.sum(axis=1))
-        classes = share(weights @ (of_class * covered[:, None]), weights @ of_class)
-        found.append(np.column_stack([overall, classes]))
-    drawn = np.concatenate(found)
+
+    def metrics(weights: FloatArray) -> dict[str, FloatArray]:
+        return {
+            "overall": share(weights @ covered, weights.sum(axis=1)),  # (B,)
+            "class": share(weights @ (of_class * covered[:, None]), weights @ of_class),  # (B, K)
+        }
+
+    drawn = Resampling.of(names, resamples=resamples, seed=seed).draw(metrics)
     sizes = sets.sum(axis=1)
     return Coverage(
         aim=conformal.coverage,
-        overall=estimate(drawn[:, 0], proportion_of=len(np.unique(names))),
+        overall=estimate(drawn["overall"], proportion_of=len(np.unique(names))),
         per_class={
-            code: estimate(drawn[:, 1 + k], proportion_of=len(np.unique(names[targets == k])))
+            code: estimate(drawn["class"][:, k], proportion_of=len(np.unique(names[targets == k])))
             for k, code in enumerate(codes)
         },
         size=float(sizes.mean()),

@@ -66,8 +66,7 @@ class Subgroup:
     @property
     def apart(self) -> bool:
         """Whether the gap's interval leaves out zero, on enough images."""
-        low, high = self.gap.low, self.gap.high
-        return not self.small and low is not None and high is not None and (low > 0 or high < 0)
+        return not self.small and self.gap.excludes_zero
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers."""
@@ -124,10 +123,10 @@ def subgroup_metrics(
     if not parts:
         return ()
     resampling = Resampling.of(table.groups, resamples=resamples, seed=seed)
-    for weights in resampling.weights(cells=500_000):
-        for part in parts:
-            part.add(weights)
-    return tuple(part.result() for part in parts)
+    drawn = resampling.draw(
+        lambda weights: {(i, name): v for i, part in enumerate(parts) for name, v in part.metrics(weights).items()}
+    )
+    return tuple(part.result({name: drawn[i, name] for k, name in drawn if k == i}) for i, part in enumerate(parts))
 
 
 def divisions(metadata: pd.DataFrame) -> dict[str, pd.Series[str]]:
@@ -166,9 +165,9 @@ class _Part:
         self.positive = None if scored is None else scored[1][mask]
         self.ranking = None if scored is None else Ranking(scored[0][mask], scored[1][mask])
         self.flagged = None if scored is None or threshold is None else scored[0][mask] >= threshold
-        self.drawn: dict[str, list[FloatArray]] = {}
 
-    def add(self, weights: FloatArray) -> None:
+    def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
+        """Fields of a subgroup, (B,) each, as far as they are defined here."""
         here, there = weights[:, self.mask], weights[:, ~self.mask]
         block = self.counts.metrics(here)
         block["gap"] = block["accuracy"] - share(there @ self.right[~self.mask], there.sum(axis=1))
@@ -178,11 +177,9 @@ class _Part:
             sick, well = self.positive, ~self.positive
             block["malignant_found"] = share(here[:, sick] @ self.flagged[sick], here[:, sick].sum(axis=1))
             block["benign_spared"] = share(here[:, well] @ ~self.flagged[well], here[:, well].sum(axis=1))
-        for name, source in _MEASURED.items():
-            if source in block:
-                self.drawn.setdefault(name, []).append(block[source])
+        return {name: block[source] for name, source in _MEASURED.items() if source in block}
 
-    def result(self) -> Subgroup:
+    def result(self, drawn: Mapping[str, FloatArray]) -> Subgroup:
         sizes: dict[str, int | None] = {"accuracy": len(np.unique(self.groups))}
         if self.positive is not None:
             sizes |= {
@@ -190,9 +187,7 @@ class _Part:
                 "specificity": len(np.unique(self.groups[~self.positive])),
             }
         measured = {
-            name: estimate(np.concatenate(self.drawn[name]), proportion_of=sizes.get(name))
-            if name in self.drawn
-            else Estimate(np.nan)
+            name: estimate(drawn[name], proportion_of=sizes.get(name)) if name in drawn else Estimate(np.nan)
             for name in _MEASURED
         }
         accuracy, gap = measured["accuracy"], measured["gap"]

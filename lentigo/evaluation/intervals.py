@@ -9,8 +9,9 @@ drawn, so every metric is computed for all resamples at once from weighted count
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ LEVEL = 0.95
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Resampling:
         names, members = np.unique(np.asarray(groups), return_inverse=True)
         return cls(members.astype(np.int64).reshape(-1), len(names), resamples, seed)
 
-    def weights(self, *, cells: int = 4_000_000) -> Iterator[FloatArray]:
+    def weights(self, *, cells: int = 500_000) -> Iterator[FloatArray]:
         """Row weights, a block of resamples at a time, bounded in memory.
 
         The very first row of the first block is all ones: the data as they are. So the value and its
@@ -79,6 +81,18 @@ class Resampling:
         for start in range(0, self.resamples, step):
             drawn = generator.multinomial(self.groups, chance, size=min(step, self.resamples - start))  # (B, G)
             yield drawn[:, self.members].astype(np.float64)
+
+    def draw(self, measure: Callable[[FloatArray], Mapping[_Name, FloatArray]]) -> dict[_Name, FloatArray]:
+        """Metrics on the data as they are, and then on each resample.
+
+        Args:
+            measure: takes row weights (B, N) and returns metrics by name, (B, ...) each.
+
+        Returns:
+            Each metric, (1 + R, ...).
+        """
+        blocks = [measure(weights) for weights in self.weights()]
+        return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
 def estimate(samples: FloatArray, *, proportion_of: int | None = None) -> Estimate:

@@ -204,8 +204,7 @@ def evaluate_predictions(
         thresholds = {p.name: p.threshold for p in operating_points(*scored)}
     malignant = None if scored is None else _Malignant(*scored, thresholds or {})
 
-    parts: list[dict[str, FloatArray]] = []
-    for weights in resampling.weights(cells=500_000):
+    def measure(weights: FloatArray) -> dict[str, FloatArray]:
         block = counts.metrics(weights) | errors.metrics(weights)
         areas = [ranking.areas(weights) for ranking in rankings]
         block["auc"] = np.stack([a for a, _ in areas], axis=1)  # (B, K)
@@ -216,9 +215,9 @@ def evaluate_predictions(
             block |= {f"before/{name}": values for name, values in before.metrics(weights).items()}
         if malignant is not None:
             block |= malignant.metrics(weights)
-        parts.append(block)
-    drawn = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        return block
 
+    drawn = resampling.draw(measure)
     overall = {
         name: estimate(drawn[name], proportion_of=resampling.groups if name == "accuracy" else None)
         for name in _OVERALL

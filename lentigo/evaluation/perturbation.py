@@ -149,16 +149,16 @@ def _measure(
     counts = [Counts(part.targets, predicted, classes) for predicted in (was, said)]
     scored = [malignant_score(p, part.targets, labels) if labels else None for p in (part.probabilities, after)]
     rankings = [Ranking(*pair) for pair in scored if pair is not None]
-    drawn: dict[str, list[FloatArray]] = {}
-    for weights in Resampling.of(part.groups, resamples=resamples, seed=seed).weights(cells=1_000_000):
+
+    def metrics(weights: FloatArray) -> dict[str, FloatArray]:
         block = {f"balanced {i}": counted.metrics(weights)["balanced_accuracy"] for i, counted in enumerate(counts)}
         block |= {f"malignant {i}": ranking.areas(weights)[0] for i, ranking in enumerate(rankings)}
         block["flipped"] = weights @ turned / weights.sum(axis=1)
         for key in ("balanced", "malignant") if rankings else ("balanced",):
             block[f"{key} difference"] = block[f"{key} 1"] - block[f"{key} 0"]
-        for key, values in block.items():
-            drawn.setdefault(key, []).append(values)
-    found = {key: np.concatenate(blocks) for key, blocks in drawn.items()}
+        return block
+
+    found = Resampling.of(part.groups, resamples=resamples, seed=seed).draw(metrics)
     fractions = [np.bincount(answers[turned], minlength=classes) / len(part) for answers in (said, was)]
     malignant = [estimate(found[f"malignant {key}"]) if rankings else None for key in ("0", "1", "difference")]
     towards, away = ({code: float(rate) for code, rate in zip(part.codes, rates, strict=True)} for rates in fractions)

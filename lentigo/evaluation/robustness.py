@@ -256,30 +256,28 @@ def robustness_curves(
         counts[name, CORRUPTIONS[name].neutral] = Counts(
             part.targets, part.probabilities.argmax(axis=1), len(table.codes)
         )
-    drawn: dict[tuple[str, float], dict[str, list[FloatArray]]] = {key: {} for key in counts}
-    for weights in Resampling.of(part.groups, resamples=resamples, seed=seed).weights(cells=1_000_000):
-        clean = Counts(part.targets, part.probabilities.argmax(axis=1), len(table.codes)).metrics(weights)
-        for key, counted in counts.items():
-            found = counted.metrics(weights)
-            found["change"] = found["balanced_accuracy"] - clean["balanced_accuracy"]
-            for figure in ("accuracy", "balanced_accuracy", "change"):
-                drawn[key].setdefault(figure, []).append(found[figure])
+
+    def metrics(weights: FloatArray) -> dict[tuple[str, float, str], FloatArray]:
+        found = {(*key, name): v for key, counted in counts.items() for name, v in counted.metrics(weights).items()}
+        return {key: v for key, v in found.items() if key[2] in ("accuracy", "balanced_accuracy")}
+
+    drawn = Resampling.of(part.groups, resamples=resamples, seed=seed).draw(metrics)
     groups = len(np.unique(part.groups))
 
-    def point(key: tuple[str, float]) -> Point:
-        values = {figure: np.concatenate(blocks) for figure, blocks in drawn[key].items()}
+    def point(name: str, strength: float) -> Point:
+        balanced = drawn[name, strength, "balanced_accuracy"]
         return Point(
-            key[1],
-            estimate(values["accuracy"], proportion_of=groups),
-            estimate(values["balanced_accuracy"]),
-            estimate(values["change"]),
+            strength,
+            estimate(drawn[name, strength, "accuracy"], proportion_of=groups),
+            estimate(balanced),
+            estimate(balanced - drawn[name, CORRUPTIONS[name].neutral, "balanced_accuracy"]),
         )
 
     return tuple(
         Curve(
             corruption,
             len(part),
-            tuple(point((name, s)) for s in _in_order(corruption, [k[1] for k in counts if k[0] == name])),
+            tuple(point(name, s) for s in _in_order(corruption, [k[1] for k in counts if k[0] == name])),
         )
         for name, corruption in CORRUPTIONS.items()
         if (name, corruption.neutral) in counts
@@ -309,11 +307,8 @@ def occlusion_check(
     more = {name: drops["marked"] - drops[name] for name in ("elsewhere", "least")}
     holds = {name: (values > 0).astype(np.float64) for name, values in more.items()}
     columns = np.column_stack([*drops.values(), *more.values(), *holds.values()])  # (N, 7)
-    weighted = [
-        weights @ columns / weights.sum(axis=1, keepdims=True)
-        for weights in Resampling.of(part.groups, resamples=resamples, seed=seed).weights()
-    ]
-    means = np.concatenate(weighted)
+    resampling = Resampling.of(part.groups, resamples=resamples, seed=seed)
+    means = resampling.draw(lambda weights: {"": weights @ columns / weights.sum(axis=1, keepdims=True)})[""]
     groups = len(np.unique(part.groups))
     found = [
         estimate(means[:, i], proportion_of=groups if i >= len(drops) + len(more) else None)

@@ -89,29 +89,29 @@ def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], 
         resampling: the bootstrap over lesions or patients.
     """
     ranking = Ranking(-doubt, wrong)
-    areas, accuracies = [], []
-    curve: tuple[FloatArray, FloatArray] | None = None
-    for weights in resampling.weights():
+
+    def metrics(weights: FloatArray) -> dict[float | str, FloatArray]:
         errors, right = ranking.cumulate(weights)  # (B, U) each
-        answered = errors + right
-        if curve is None:
-            curve = answered[0] / answered[0, -1], errors[0] / answered[0]
-        areas.append(ranking.risk_area(weights))
-        # First threshold that reaches it.
-        places = [(answered < wanted * answered[:, -1:] - 1e-9).sum(axis=1) for wanted in ANSWERED]
-        rows = np.arange(len(weights))
-        accuracies.append(np.column_stack([share(right[rows, at], answered[rows, at]) for at in places]))
-    drawn = np.concatenate(accuracies)
-    assert curve is not None
+        answered, rows = errors + right, np.arange(len(weights))
+        found: dict[float | str, FloatArray] = {"aurc": ranking.risk_area(weights)}
+        for wanted in ANSWERED:
+            # First threshold that reaches it.
+            at = (answered < wanted * answered[:, -1:] - 1e-9).sum(axis=1)
+            found[wanted] = share(right[rows, at], answered[rows, at])
+        return found
+
+    drawn = resampling.draw(metrics)
+    errors, right = ranking.cumulate(np.ones((1, len(wrong))))
+    answered = (errors + right)[0]
     return Selective(
         by=by,
-        aurc=estimate(np.concatenate(areas)),
+        aurc=estimate(drawn["aurc"]),
         accuracy={
-            wanted: estimate(drawn[:, i], proportion_of=max(1, round(wanted * resampling.groups)))
-            for i, wanted in enumerate(ANSWERED)
+            wanted: estimate(drawn[wanted], proportion_of=max(1, round(wanted * resampling.groups)))
+            for wanted in ANSWERED
         },
-        answered=curve[0],
-        risk=curve[1],
+        answered=answered / answered[-1],
+        risk=errors[0] / answered,
     )
 
 

@@ -11,11 +11,11 @@ from lentigo.errors import DataError, LentigoError
 from lentigo.evaluation import PredictionTable, RunFiles, calibrate, read_run
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.panels import confusion_panels, curves_plot, save_svg
+from lentigo.evaluation.seeds import Measured
 from lentigo.files import write_json, write_text
 from lentigo.reproduce.cost import Cost, measure_cost
 from lentigo.reproduce.document import to_markdown
 from lentigo.reproduce.external import external_result, predict_external
-from lentigo.reproduce.measure import Measured
 from lentigo.reproduce.plan import Job, State, WeightsAtHand, inspect
 from lentigo.reproduce.pool import run_jobs, say_line
 from lentigo.reproduce.request import Request

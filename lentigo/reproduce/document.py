@@ -9,8 +9,8 @@ import numpy as np
 
 from lentigo.estimate import Estimate
 from lentigo.evaluation.markdown import markdown_table
+from lentigo.evaluation.seeds import OVERALL, PAIRED, PROBABILITY
 from lentigo.reproduce.external import METRICS as EXTERNAL
-from lentigo.reproduce.measure import OVERALL, PAIRED, PROBABILITY
 from lentigo.reproduce.result import PRINTED
 
 Data = Mapping[str, Any]

@@ -14,7 +14,7 @@ from lentigo.data.cache import open_cache
 from lentigo.data.extra import Extra, read_extra
 from lentigo.errors import DataError, TrainingError
 from lentigo.evaluation import PredictionTable, read_predictions
-from lentigo.reproduce.measure import Measured, plain
+from lentigo.evaluation.seeds import Measured, plain
 from lentigo.reproduce.result import RowRuns
 from lentigo.training.predict import write_split_predictions
 from lentigo.training.rundir import load_run
@@ -102,7 +102,7 @@ def external_result(
             for slug, one in figures.items()
         },
         "pairs": [
-            {"second": pair.second, "seeds": list(pair.seeds), "differences": pair.tested()}
+            {"second": pair.second, "seeds": list(pair.seeds), "differences": plain(pair.differences)}
             for pair in measured.pairs(couples, METRICS)
         ],
         "learnt_from_it": list(external.learnt),

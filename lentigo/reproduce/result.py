@@ -13,8 +13,8 @@ import pandas as pd
 
 from lentigo.evaluation import RunFiles
 from lentigo.evaluation.intervals import Estimate
+from lentigo.evaluation.seeds import PAIRED, Figures, Measured, plain
 from lentigo.reproduce.cost import Cost
-from lentigo.reproduce.measure import PAIRED, Figures, Measured, plain
 from lentigo.reproduce.request import Request
 from lentigo.reproduce.tables import Row, Table
 from lentigo.training.record import command_line, versions
@@ -89,7 +89,7 @@ def build_result(
                 "second": pair.second,
                 "seeds": list(pair.seeds),
                 "mixed_start": starts[pair.first] != starts[pair.second],
-                "differences": pair.tested(),
+                "differences": plain(pair.differences),
                 "mcnemar": {str(seed): p for seed, p in pair.mcnemar.items()},
             }
             for pair in measured.pairs(others, PAIRED)
@@ -97,7 +97,7 @@ def build_result(
         "recall_of_rare_classes": [
             {"slug": slug, "class": code, **measured.recall_difference(base, slug, code).to_dict()}
             for base, slug in others
-            if set(measured.tables[base]) & set(measured.tables[slug])
+            if measured.shared_seeds(base, slug)
             for code in table.rare
             if code in measured.codes
         ],
@@ -207,13 +207,9 @@ def _order(rows: Sequence[RowRuns], measured: Measured, metric: str) -> dict[str
     alike = [(a, b) for a, b in couples if starts[a] == starts[b]]
     found: dict[str, list[list[str]]] = {"hold": [], "reversed": [], "inside_the_noise": []}
     for pair in measured.pairs(alike, [metric]):
-        kind = (
-            "inside_the_noise"
-            if not pair.real(metric)
-            else "hold"
-            if pair.differences[metric].value > 0
-            else "reversed"
-        )
+        difference = pair.differences[metric]
+        kind = "hold" if difference.estimate.value > 0 else "reversed"
+        kind = kind if difference.real else "inside_the_noise"
         found[kind].append([pair.second, pair.first])
     values = {slug: measured.figures(slug).overall[metric].value for slug in printed}
     return {

@@ -16,9 +16,9 @@ from lentigo.data import read_samples
 from lentigo.errors import DataError, LentigoError, RecipeError
 from lentigo.evaluation import PredictionTable, RunFiles, read_run
 from lentigo.evaluation.intervals import RESAMPLES
+from lentigo.evaluation.seeds import OVERALL, Figures, Measured, plain
 from lentigo.files import write_json, write_text
 from lentigo.reproduce.document import NAMES, estimate_text, table_lines
-from lentigo.reproduce.measure import OVERALL, Figures, Measured, plain
 from lentigo.reproduce.plan import Job, State, inspect
 from lentigo.reproduce.pool import run_jobs, say_line
 from lentigo.training.record import command_line

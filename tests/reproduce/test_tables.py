@@ -17,20 +17,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from evaluation_tables import table_of
 from tiny_run import tiny_data
 
 from lentigo.cli import main
 from lentigo.config import to_yaml
 from lentigo.config.recipe import NetworkRecipe, recipe_differences
 from lentigo.data import read_samples
-from lentigo.errors import DataError, NetworkError, RecipeError
-from lentigo.evaluation import Estimate, evaluate_predictions, make_predictions, write_predictions
+from lentigo.errors import NetworkError, RecipeError
+from lentigo.evaluation import write_predictions
 from lentigo.labels import HAM10000, ISIC2017
 from lentigo.networks import create_network, describe_network
 from lentigo.reproduce import check_request, command, cost, load_table, plan, reproduce, table_names
 from lentigo.reproduce.cost import measure_cost
 from lentigo.reproduce.document import _classes_table
-from lentigo.reproduce.measure import Measured, seed_weights
 from lentigo.reproduce.tables import load_budget, overrides_of, recipe_of
 
 TINY = "epochs: 2\nbatch: 32\nsizes: [{from_epoch: 0, size: 32}]\ndata.fractions: [0.5, 0.25, 0.25]\n"
@@ -172,82 +172,6 @@ def test_tables_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "reproduce", "--json")
     assert code == 0
     assert [row["table"] for row in json.loads(out)] == table_names()
-
-
-# Figures over seeds.
-
-
-def table_of(right: float, seed: int, *, images: int = 120, codes: tuple[str, ...] = ("a", "b", "c")) -> Any:
-    """Predictions that are right for a share of the images; two images a lesion."""
-    rng = np.random.default_rng(seed)
-    targets = np.arange(images) % len(codes)
-    answers = np.where(rng.random(images) < right, targets, (targets + 1) % len(codes))
-    names = [f"i{n:04d}" for n in range(images)]
-    return make_predictions(
-        images=names,
-        paths=names,
-        groups=[f"g{n // 6}" for n in range(images)],
-        targets=[codes[t] for t in targets],
-        probabilities=np.eye(len(codes))[answers] * 0.9 + 0.1 / len(codes),
-        codes=codes,
-    )
-
-
-def ends(estimate: Estimate) -> tuple[float, float]:
-    assert estimate.low is not None
-    assert estimate.high is not None
-    return estimate.low, estimate.high
-
-
-def test_metrics_of_the_probabilities_are_those_of_the_evaluation() -> None:
-    table = table_of(0.7, 3, codes=("mel", "nv", "bkl"))
-    found = Measured({"x": {0: table}}, resamples=200, temperatures={"x": {0: 1.7}}).figures("x").probability
-    expected = evaluate_predictions(table, resamples=200, temperature=1.7)
-    assert expected.malignant is not None
-    assert found["macro_auc"].value == pytest.approx(expected.overall["macro_auc"].value)
-    assert found["ece"].value == pytest.approx(expected.overall["ece"].value)
-    assert found["malignant_auc"].value == pytest.approx(expected.malignant.auc.value)
-    assert found["malignant_sensitivity"].value == pytest.approx(expected.malignant.sensitivity_at[0.9].value)
-    assert ends(found["macro_auc"]) == pytest.approx(ends(expected.overall["macro_auc"]))
-
-
-def test_a_figure_is_the_mean_over_seeds_and_its_interval_covers_both_spreads() -> None:
-    runs = {k: table_of(share, 5) for k, share in enumerate((0.5, 0.7, 0.9))}
-    together = Measured({"x": runs}, resamples=500).figures("x")
-    values = [together.per_seed[k]["accuracy"] for k in range(3)]
-    accuracy = together.overall["accuracy"]
-    assert accuracy.value == pytest.approx(np.mean(values))
-    alone = Measured({"x": {1: runs[1]}}, resamples=500).figures("x").overall["accuracy"]
-    assert ends(accuracy)[0] < accuracy.value < ends(accuracy)[1]
-    assert np.ptp(ends(accuracy)) > 1.3 * np.ptp(ends(alone))
-    assert together.confusion.sum() == 3 * 120
-
-
-def test_drawing_one_seed_less_gives_the_variance_of_a_mean() -> None:
-    values = np.array([0.2, 0.5, 0.9, 0.4])
-    weights = seed_weights(4, 200_001, 0)
-    assert (weights[0] == 1).all()
-    assert (weights[1:].sum(axis=1) == 3).all()
-    drawn = weights[1:] @ values / 3
-    assert drawn.var() == pytest.approx(values.var(ddof=1) / 4, rel=0.03)
-
-
-def test_pairs_are_paired_on_lesions_and_seeds() -> None:
-    runs = {"low": {k: table_of(0.6, k) for k in range(3)}, "high": {k: table_of(0.9, k) for k in range(2)}}
-    (pair,) = Measured(runs, resamples=400).pairs([("low", "high")])
-    assert pair.seeds == (0, 1)
-    assert pair.real("accuracy")
-    assert pair.differences["accuracy"].value > 0.2
-    assert set(pair.mcnemar) == {0, 1}
-    same = Measured({"a": runs["low"], "b": runs["low"]}, resamples=400).pairs([("a", "b")])[0]
-    assert same.differences["accuracy"].value == 0
-    assert not same.real("accuracy")
-    assert same.p["accuracy"] == 1
-
-
-def test_runs_on_other_images_cannot_share_a_table() -> None:
-    with pytest.raises(DataError, match="not evaluated on the test images"):
-        Measured({"a": {0: table_of(0.5, 0)}, "b": {0: table_of(0.5, 0, images=114)}})
 
 
 # A whole table from runs at hand: their files are written here, nothing is trained.

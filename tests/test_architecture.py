@@ -38,7 +38,7 @@ MAKE = {
     "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training", "export",
     "workflow", "reproduce",
 }  # fmt: skip
-HEAVY = ("torch", "torchvision", "lightning", "pandas", "scipy", "sklearn", "matplotlib", "timm", "onnx", "ray")
+HEAVY = ("torch", "torchvision", "lightning_fabric", "pandas", "scipy", "sklearn", "matplotlib", "timm", "onnx", "ray")
 
 
 def modules() -> list[Path]:

@@ -35,7 +35,7 @@ class Finding:
     detail: str
 
 
-def _package(part: str, name: str, *, extra: str | None, module: str | None = None, deep: bool = False) -> Finding:
+def _package(part: str, name: str, *, extra: str | None, deep: bool = False) -> Finding:
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -44,7 +44,7 @@ def _package(part: str, name: str, *, extra: str | None, module: str | None = No
     if deep:
         # Wheels that do not belong together install without a word and fail only when they are imported.
         try:
-            import_module(module or name)
+            import_module(name.replace("-", "_"))
         except Exception as error:
             why = str(error).splitlines()[0] if str(error) else type(error).__name__
             return Finding(
@@ -67,7 +67,8 @@ def examine() -> list[Finding]:
     ]
     found += [_package("serve", name, extra=None) for name in ("fastapi", "uvicorn", "python-multipart")]
     found += [
-        _package("train", name, extra="train", deep=True) for name in ("torch", "torchvision", "timm", "lightning")
+        _package("train", name, extra="train", deep=True)
+        for name in ("torch", "torchvision", "timm", "lightning-fabric")
     ]
     train = ("pandas", "scikit-learn", "scipy", "matplotlib", "onnx", "onnxscript", "pyyaml")
     found += [_package("train", name, extra="train") for name in train]

@@ -1,4 +1,4 @@
-"""Experiment loggers for TensorBoard, MLflow, Weights & Biases and CSV, by Lightning's own loggers."""
+"""Experiment loggers: Fabric's for TensorBoard and CSV files, and the clients of MLflow and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import rmtree
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from lentigo.errors import TrainingError, did_you_mean
 
 if TYPE_CHECKING:
     from lentigo.training.rundir import Row  # loads torch, which a check of names can do without
 
-LOGGERS = {"csv": "lightning", "mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wandb"}
+LOGGERS = {"csv": "lightning_fabric", "mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wandb"}
 """Each logger, and the package that it needs."""
 
 
@@ -81,8 +81,9 @@ class Loggers:
         known: dict[str, str] = run.record.get("loggers", {})
         logger = create_logger(name, self.folder, known.get(name))
         if name not in known:
-            facts = {key: run.record[key] for key in ("data", "fingerprint", "versions", "hardware")}
-            logger.log_hyperparams({"recipe": run.recipe.model_dump(mode="json"), **facts})
+            if name != "csv":  # which has no place for them; they are in the run folder
+                facts = {key: run.record[key] for key in ("data", "fingerprint", "versions", "hardware")}
+                logger.log_hyperparams({"recipe": run.recipe.model_dump(mode="json"), **facts})
             self.open[name] = logger
             for row in self.history:
                 self._log(name, row, int(row["epoch"]))
@@ -96,25 +97,82 @@ class Loggers:
 
     def _close(self, name: str, status: str) -> None:
         self.open[name].finalize(status)
-        if name == "wandb":
-            self.open[name].experiment.finish(exit_code=int(status != "success"))
+
+
+class _MLflow:
+    """One MLflow run, by the client alone: nothing of the process-wide state of ``mlflow.start_run``.
+
+    Args:
+        folder: the run folder, after which the run is named.
+        known: id of the run to go on with.
+    """
+
+    def __init__(self, folder: Path, known: str | None) -> None:
+        from mlflow.tracking import MlflowClient
+
+        folder = folder.resolve()
+        self.client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.parent / 'mlflow.db'}")
+        if known is None:
+            experiment = self.client.get_experiment_by_name("lentigo")
+            number = experiment.experiment_id if experiment else self.client.create_experiment("lentigo")
+            known = self.client.create_run(number, run_name=folder.name).info.run_id
+        else:
+            self.client.update_run(known, status="RUNNING")
+        self.version: str = known
+
+    def log_hyperparams(self, params: Mapping[str, Any]) -> None:
+        """Log parameters; nested names are joined by a slash."""
+        from pandas import json_normalize
+
+        for name, value in json_normalize(dict(params), sep="/").iloc[0].items():
+            self.client.log_param(self.version, str(name), value)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        for name, value in metrics.items():
+            self.client.log_metric(self.version, name, value, step=step)
+
+    def save(self) -> None:
+        """Do nothing: each figure is stored as it is logged."""
+
+    def finalize(self, status: str) -> None:
+        self.client.set_terminated(self.version, "FINISHED" if status == "success" else "FAILED")
+
+
+class _WandB:
+    """One run of Weights & Biases; the arguments are those of ``_MLflow``."""
+
+    def __init__(self, folder: Path, known: str | None) -> None:
+        import wandb
+
+        self.run = wandb.init(project="lentigo", name=folder.resolve().name, dir=folder, id=known, resume="allow")
+        self.version: str = self.run.id
+
+    def log_hyperparams(self, params: Mapping[str, Any]) -> None:
+        cast(Any, self.run.config).update(dict(params))
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self.run.log(dict(metrics), step=step)
+
+    def save(self) -> None:
+        """Do nothing: a process of the library sends the figures."""
+
+    def finalize(self, status: str) -> None:
+        self.run.finish(exit_code=int(status != "success"))
 
 
 def create_logger(name: str, folder: Path, known: str | None) -> Any:
-    """A logger of Lightning.
+    """A logger with the methods of Fabric's.
 
     Args:
         name: of ``LOGGERS``.
         folder: the run folder.
         known: id under which MLflow or Weights & Biases know the run already.
     """
-    from lightning.pytorch import loggers
+    from lightning_fabric.loggers.csv_logs import CSVLogger
+    from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 
-    if name == "mlflow":
-        store = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.resolve().parent / 'mlflow.db'}"
-        return loggers.MLFlowLogger("lentigo", folder.resolve().name, store, run_id=known)
-    if name == "wandb":
-        return loggers.WandbLogger(folder.resolve().name, save_dir=folder, project="lentigo", id=known)
+    if name in ("mlflow", "wandb"):
+        return (_MLflow if name == "mlflow" else _WandB)(folder, known)
     rmtree(folder / name, ignore_errors=True)
-    kind = loggers.TensorBoardLogger if name == "tensorboard" else loggers.CSVLogger
+    kind = TensorBoardLogger if name == "tensorboard" else CSVLogger
     return kind(folder, name=name, version="")

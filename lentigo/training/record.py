@@ -15,7 +15,7 @@ from lentigo.machine import available_cores
 if TYPE_CHECKING:
     import torch
 
-_PACKAGES = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "pandas", "scikit-learn")
+_PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillow", "pandas", "scikit-learn")
 
 
 def command_line() -> str:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lentigo.config.recipe import Recipe, to_yaml
 from lentigo.data import Samples, save_split
@@ -186,8 +186,7 @@ def create_fabric(recipe: Recipe, *, devices: int, nodes: int, accelerator: str)
     Raises:
         TrainingError: there are no such devices, or they have no such precision.
     """
-    for library in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
     if recipe.precision == "16-mixed" and not gpu:
         raise TrainingError("precision 16-mixed needs a GPU; use precision=bf16-mixed or precision=32")

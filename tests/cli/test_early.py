@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_data import folder, write_image
 
-HEAVY = ("torch", "torchvision", "lightning", "matplotlib", "timm", "onnx")
+HEAVY = ("torch", "torchvision", "lightning_fabric", "matplotlib", "timm", "onnx")
 PROGRAM = f"""
 import sys
 from lentigo.cli import main

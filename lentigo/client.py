@@ -98,6 +98,7 @@ class Client:
         heatmap: Literal["none", "png", "array"] = ...,
         top_k: int | None = ...,
         model: str | None = ...,
+        prevalence: float | None = ...,
     ) -> Document: ...
     @overload
     def predict(
@@ -107,6 +108,7 @@ class Client:
         heatmap: Literal["none", "png", "array"] = ...,
         top_k: int | None = ...,
         model: str | None = ...,
+        prevalence: float | None = ...,
     ) -> list[Document]: ...
 
     def predict(
@@ -116,6 +118,7 @@ class Client:
         heatmap: Literal["none", "png", "array"] = "none",
         top_k: int | None = None,
         model: str | None = None,
+        prevalence: float | None = None,
     ) -> Document | list[Document]:
         """Classify one image, or several.
 
@@ -124,6 +127,7 @@ class Client:
             heatmap: also where the network looked: drawn over the image, or as numbers.
             top_k: only the most probable classes.
             model: one of `models`; the service's default otherwise.
+            prevalence: fraction of malignant lesions among those seen, such as 0.02; adds ``predictive_values``.
 
         Returns:
             The prediction of one image; or a list in the order given, in which an image that cannot be read has an
@@ -134,7 +138,9 @@ class Client:
             ProblemError: the one image was refused, or the service answers with a problem.
             ServiceError: the service cannot be reached.
         """
-        address = _address(heatmap=heatmap if heatmap != "none" else None, top_k=top_k, model=model)
+        address = _address(
+            heatmap=heatmap if heatmap != "none" else None, top_k=top_k, model=model, prevalence=prevalence
+        )
         if not isinstance(source, list | tuple):
             reply = self._json("POST", address, _read(source), "application/octet-stream")  # type: ignore[arg-type]
             document: Document = reply["predictions"][0]
@@ -146,7 +152,12 @@ class Client:
         return found
 
     def predict_lesions(
-        self, lesions: Mapping[str, Sequence[Source]], *, top_k: int | None = None, model: str | None = None
+        self,
+        lesions: Mapping[str, Sequence[Source]],
+        *,
+        top_k: int | None = None,
+        model: str | None = None,
+        prevalence: float | None = None,
     ) -> list[Document]:
         """Classify lesions of several images each: one answer a lesion, as ``lentigo predict --group-by`` gives it.
 
@@ -155,6 +166,7 @@ class Client:
                 in one.
             top_k: only the most probable classes.
             model: one of `models`; the service's default otherwise.
+            prevalence: fraction of malignant lesions among those seen, such as 0.02; adds ``predictive_values``.
 
         Returns:
             One document a lesion in the order given, with the answers of its images in ``predictions``. A lesion of
@@ -176,7 +188,7 @@ class Client:
                 room = _CHUNK
             requests[-1].append(name)
             room -= len(sources)
-        address = _address(top_k=top_k, model=model)
+        address = _address(top_k=top_k, model=model, prevalence=prevalence)
         return [
             document
             for names in requests
@@ -219,7 +231,9 @@ class Client:
     def _lesions(self, address: str, lesions: Mapping[str, Sequence[Source]]) -> list[Document]:
         """The lesions of one request."""
         images = [_read(source) for sources in lesions.values() for source in sources]
-        reply = self._predict_list(address, images, [name for name, sources in lesions.items() for _ in sources])
+        # Numbers for names: any two names differ, and none says "unknown".
+        numbers = [str(i) for i, sources in enumerate(lesions.values()) for _ in sources]
+        reply = self._predict_list(address, images, numbers)
         predictions = iter(reply["predictions"])
         members = {name: [next(predictions) for _ in sources] for name, sources in lesions.items()}
         answers = reply.get("lesions") or [{"error": found[0]["error"]} for found in members.values()]

@@ -16,6 +16,7 @@ from lentigo.imaging import is_image_content
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 from lentigo.serving.protocol import TRUNCATED
+from lentigo.tables import is_nobody
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -26,8 +27,8 @@ _OPTIONS = 16
 """Options that a media type or the disposition of a part may have; parsing goes with the square of them."""
 _FIELDS = 16
 """Form fields that a multipart body may have beside its images."""
-LESION = "lesion"
-"""The form field that names the lesion of an image."""
+IMAGE, LESION = "image", "lesion"
+"""The form fields of images, and of the names of their lesions."""
 LESION_LENGTH = 64
 """Characters that the name of a lesion may have."""
 _FILE_TYPES = (b"image/", b"application/octet-stream", b"application/dicom")
@@ -96,8 +97,9 @@ class Lease(AbstractContextManager["Lease"]):
 async def read_body(scope: MutableMapping[str, Any], receive: Receive, config: ServeConfig, lease: Lease) -> Body:
     """Read a request's body into the encoded images that it holds, and the lesions that they show.
 
-    A raw body is one image. In a multipart body every file is one, whatever its name and type. Fields called ``lesion``
-    name the lesions: one for each image, in their order, or one for all. Other form fields are left out.
+    A raw body is one image. In a multipart body every file is one, whatever its name and type, and so is every field
+    called ``image``. Fields called ``lesion`` name the lesions: one for each image, in their order, or one for all.
+    Other form fields are left out.
 
     Args:
         scope: the request's ASGI scope.
@@ -182,17 +184,32 @@ class _Part:
 
     @property
     def is_lesion(self) -> bool:
-        """Whether it is a text field that names a lesion."""
+        """Whether it names a lesion.
+
+        Raises:
+            Problem: it is no plain text.
+        """
         options = self.options
-        return options.get(b"name") == LESION.encode() and b"filename" not in options
+        if options.get(b"name") != LESION.encode():
+            return False
+        kind = self.headers.get(b"content-type", b"text/plain").strip().lower()
+        if b"filename" in options or not kind.startswith(b"text/plain"):
+            raise Problem("invalid-options", f"{LESION}: a name is plain text, not a file or JSON")
+        return True
 
     @property
     def is_image(self) -> bool:
-        """Whether it was sent as a file, or is an image all the same; an empty file field of a web page is none."""
-        named = self.options.get(b"filename")
-        if named or self.headers.get(b"content-type", b"").strip().lower().startswith(_FILE_TYPES):
-            return named != b"" or len(self.content) > 0
-        return is_image_content(bytes(self.content[:_SNIFFED]))
+        """Whether it was sent as a file or as an image, or is one; an empty file field of a web page is none."""
+        options = self.options
+        named = options.get(b"filename")
+        if named == b"" and not self.content:
+            return False
+        return (
+            bool(named)
+            or options.get(b"name") == IMAGE.encode()
+            or self.headers.get(b"content-type", b"").strip().lower().startswith(_FILE_TYPES)
+            or is_image_content(bytes(self.content[:_SNIFFED]))
+        )
 
 
 class _Parts:
@@ -277,7 +294,7 @@ def _lesions(named: list[bytearray], images: int) -> list[str]:
         raise Problem("invalid-options", f"{LESION}: a name must be UTF-8") from None
     if max(map(len, names)) > LESION_LENGTH:
         raise Problem("invalid-options", f"{LESION}: a name may have {LESION_LENGTH} characters")
-    names = [name.strip() for name in names]
+    names = ["" if is_nobody(name) else name.strip() for name in names]
     return names if len(names) == images else names * images
 
 

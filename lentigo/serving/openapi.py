@@ -54,11 +54,12 @@ def predict_body() -> dict[str, Any]:
         "properties": {
             "image": {"type": "array", "items": binary, "minItems": 1, "description": "One part an image."},
             "lesion": {
-                "type": "string",
+                "type": ["string", "null"],
                 "maxLength": LESION_LENGTH,
                 "description": (
                     "Name of the lesion that the images show; repeated, one for each image in their order. "
-                    "`lesions` in the reply then holds one answer a lesion. An image whose name is empty stands alone."
+                    "`lesions` in the reply then holds one answer a lesion. An image whose name is empty, or says that "
+                    "none is known (null, none, unknown, ...), stands alone."
                 ),
             },
         },

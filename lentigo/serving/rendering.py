@@ -75,6 +75,21 @@ def merge_lesions(
     return found
 
 
+def add_predictive_values(documents: Sequence[dict[str, Any]], spec: Spec, prevalence: float) -> None:
+    """Add ``predictive_values`` to answers; None where the answer is "can't tell" or the model has no figures.
+
+    Args:
+        documents: of images or lesions; those with an ``error`` stay as they are.
+        spec: of the model that answered.
+        prevalence: fraction of malignant lesions among those seen.
+    """
+    points = {name: values.to_dict() for name, values in spec.predictive_values(prevalence).items()}
+    for document in documents:
+        if "error" not in document:
+            stands = points and not document["abstained"]
+            document["predictive_values"] = {"prevalence": prevalence, "points": points} if stands else None
+
+
 def _row(answer: Prediction | Problem) -> Row:
     if isinstance(answer, Problem):
         return Row("", error=answer.detail)

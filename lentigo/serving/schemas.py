@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from lentigo import NOTICE
 
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_Absent = SkipJsonSchema[None]
+"""The default of an option that is not given; a query has no null."""
+
 
 class Options(BaseModel):
-    """The options of a predict request: its query parameters. Others are refused."""
+    """The options of a predict request: its query parameters, each at most once. Others are refused."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -18,10 +24,23 @@ class Options(BaseModel):
         "none",
         description="Where the network looked for its answer: drawn over the image (`png`), or as numbers (`array`).",
     )
-    top_k: int | None = Field(None, ge=1, le=1000, description="Only the most probable classes; all by default.")
-    model: str | None = Field(
-        None, min_length=1, max_length=128, description="A model of `/v1/models`; the first by default."
+    top_k: Annotated[int, Field(ge=1, le=1000)] | _Absent = Field(
+        None, description="Only the most probable classes; all by default."
     )
+    model: Annotated[str, Field(min_length=1, max_length=128)] | _Absent = Field(
+        None, description="A model of `/v1/models`; the first by default."
+    )
+    prevalence: Annotated[float, Field(gt=0, lt=1)] | _Absent = Field(
+        None, description="Fraction malignant of the lesions seen, such as 0.02; adds `predictive_values`."
+    )
+
+    @field_validator("top_k", "prevalence", mode="before")
+    @classmethod
+    def _check_number(cls, text: object) -> object:
+        """A number as JSON writes it; the usual reading takes ``1_0`` and blanks besides."""
+        if isinstance(text, str) and not _NUMBER.fullmatch(text):
+            raise ValueError("not a number")
+        return text
 
 
 class ProblemDocument(BaseModel):
@@ -45,6 +64,28 @@ class Heatmap(BaseModel):
     height: int
     data: str | None = Field(None, description="PNG of the image with the map over it, base64.")
     values: list[list[float]] | None = Field(None, description="The map itself, rows first, 1 at the hottest place.")
+
+
+class EstimateDocument(BaseModel):
+    """A measured value with its interval, of at least 95 %."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class PointValues(BaseModel):
+    """What one operating point says of a lesion."""
+
+    ppv: EstimateDocument = Field(description="Fraction malignant of the lesions that reach its threshold.")
+    npv: EstimateDocument = Field(description="Fraction benign of the others.")
+
+
+class PredictiveValuesDocument(BaseModel):
+    """Predictive values at a stated prevalence, by Bayes' rule from the model's figures on its test part."""
+
+    prevalence: float
+    points: dict[str, PointValues] = Field(description="By operating point.")
 
 
 class PredictionDocument(BaseModel):
@@ -78,6 +119,13 @@ class PredictionDocument(BaseModel):
     operating_points: dict[str, bool] | None = Field(
         None, description="Whether `malignant` reaches the threshold of each operating point of the model."
     )
+    predictive_values: PredictiveValuesDocument | None = Field(
+        None,
+        description=(
+            "With `prevalence`: what its operating points say of images like those of the model's test part. Null where"
+            ' the answer is "can\'t tell" or the model has no such figures.'
+        ),
+    )
     probabilities: dict[str, float] | None = Field(
         None, description="Calibrated probabilities by class code, the largest first."
     )
@@ -107,6 +155,7 @@ class LesionDocument(BaseModel):
     operating_points: dict[str, bool] | None = Field(
         None, description="As in `predictions`, of the mean probabilities."
     )
+    predictive_values: PredictiveValuesDocument | None = Field(None, description="As in `predictions`.")
     probabilities: dict[str, float] | None = Field(
         None, description="Mean calibrated probabilities by class code, the largest first."
     )

@@ -33,7 +33,7 @@ from lentigo.serving.metrics import Board
 from lentigo.serving.model_manager import Loaded, ModelManager
 from lentigo.serving.open_inference import read_request, write_outputs, write_reply
 from lentigo.serving.problems import Problem
-from lentigo.serving.rendering import describe, draw_map, list_map, merge_lesions
+from lentigo.serving.rendering import add_predictive_values, describe, draw_map, list_map, merge_lesions
 from lentigo.serving.schemas import Options
 from lentigo.serving.traces import Stage, Traces
 
@@ -222,13 +222,18 @@ class Service:
                 else None
             )
             raise Problem(first.kind, first.detail, extra=listed)
-        lists = {"predictions": _encoded(documents)}
+        spec = loaded.classifier.spec
+        lists = {"predictions": documents}
         if given.lesions is not None:
-            lists["lesions"] = _encoded(merge_lesions(answers, given.lesions, loaded.classifier.spec, options.top_k))
-        await self._record(request, key, loaded, [item for listed in lists.values() for item in listed], deadline)
+            lists["lesions"] = merge_lesions(answers, given.lesions, spec, options.top_k)
+        if options.prevalence is not None:
+            for documents in lists.values():
+                add_predictive_values(documents, spec, options.prevalence)
+        encoded = {name: _encoded(documents) for name, documents in lists.items()}
+        await self._record(request, key, loaded, [item for listed in encoded.values() for item in listed], deadline)
         head = json.dumps({"request_id": request, "model": loaded.identity, "notice": NOTICE}, ensure_ascii=False)
         body = head.encode()[:-1] + b"".join(
-            b', "%b": [%b]' % (name.encode(), b", ".join(listed)) for name, listed in lists.items()
+            b', "%b": [%b]' % (name.encode(), b", ".join(listed)) for name, listed in encoded.items()
         )
         return Response(body + b"}", media_type="application/json")
 

@@ -18,17 +18,21 @@ import numpy as np
 import pytest
 from PIL import Image
 from serving_tools import application, jpeg, problem_of
+from starlette.requests import Request
 from tiny_bundle import blob_image, png_bytes, tiny_bundle
 
 import lentigo
+from lentigo.bundle import OperatingPoint
 from lentigo.errors import ServiceError
 from lentigo.inference import predict_paths
 from lentigo.inference.lesions import group_key, merge_rows
 from lentigo.inference.table import Row
+from lentigo.serving import limits
 from lentigo.serving.app import create_app
 from lentigo.serving.auth import Key, Keyring, create_key, parse_keys
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import KINDS, Problem
+from lentigo.serving.routes import predict
 from lentigo.serving.service import Service
 
 Test = Callable[[httpx.AsyncClient, Service], Coroutine[Any, Any, None]]
@@ -187,6 +191,44 @@ def test_lesions_that_do_not_fit_the_images_are_refused(served: Run, names: list
     served(test)
 
 
+@pytest.mark.parametrize("name", ["", " ", "null", "None", "unknown"])
+def test_images_of_no_known_lesion_stand_alone(name: str) -> None:
+    for given in ([name, "arm", name], [name]):
+        fields = [("lesion", None, None, text.encode()) for text in given]
+        found = read_parts(*fields, *[("image", "a.jpg", None, IMAGE)] * 3)
+        assert found.lesions == (["", "arm", ""] if len(given) > 1 else [""] * 3)
+
+
+@pytest.mark.parametrize(
+    ("filename", "kind"), [("a.jpg", None), ("", None), (None, "application/json"), (None, "image/jpeg")]
+)
+def test_a_lesion_is_named_by_plain_text(filename: str | None, kind: str | None) -> None:
+    with pytest.raises(Problem, match="lesion: a name is plain text"):
+        read_parts(("lesion", filename, kind, b"arm"), ("image", "a.jpg", None, IMAGE))
+    assert read_parts(
+        ("lesion", None, "text/plain; charset=utf-8", b"arm"), ("image", "a.jpg", None, IMAGE)
+    ).lesions == ["arm"]
+
+
+@pytest.mark.parametrize("content", [b"null", b"", b"no image"])
+def test_each_field_called_image_has_an_answer(content: bytes) -> None:
+    image = ("image", "a.jpg", None, IMAGE)
+    assert read_parts(image, ("image", None, None, content), image).images == [IMAGE, content, IMAGE]
+    assert read_parts(image, ("note", None, None, content), ("image", "", None, b"")).images == [IMAGE]
+
+
+def read_parts(*parts: tuple[str, str | None, str | None, bytes]) -> limits.Body:
+    """What a multipart body holds; a part is (name, file name, media type, content)."""
+    found = limits._Parts(b"b", ServeConfig())
+    for name, filename, kind, content in parts:
+        head = f'Content-Disposition: form-data; name="{name}"'
+        head += "" if filename is None else f'; filename="{filename}"'
+        head += "" if kind is None else f"\r\nContent-Type: {kind}"
+        found.write(b"--b\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n")
+    found.write(b"--b--\r\n")
+    return found.finish()
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF"])
 def test_the_content_decides_not_the_name_or_type(served: Run, kind: str) -> None:
     buffer = BytesIO()
@@ -236,23 +278,64 @@ def test_heat_maps_as_numbers_and_as_a_picture(served: Run, bundle: Path, plain:
     served(test, models=(str(bundle), str(plain)))
 
 
+def test_predictive_values_at_a_stated_prevalence(served: Run, bundle: Path, tmp_path: Path) -> None:
+    point = OperatingPoint(name="sensitivity_90", threshold=0.2, sensitivity=0.9, specificity=0.6)
+    measured = tiny_bundle(tmp_path / "measured", name="measured", operating_points=(point,)).path
+    spec = json.loads((measured / "spec.json").read_text())
+    rates = {"sensitivity": {"value": 0.9, "low": 0.8, "high": 1.0}, "specificity": {"value": 0.7}}
+    spec["metrics"]["test at sensitivity_90"] = rates
+    (measured / "spec.json").write_text(json.dumps(spec))
+
+    async def test(client: httpx.AsyncClient, service: Service) -> None:
+        (found,) = (await raw(client, query="?prevalence=0.02")).json()["predictions"]
+        values = found["predictive_values"]
+        assert values["prevalence"] == 0.02
+        assert values["points"]["sensitivity_90"]["ppv"] == {
+            "value": pytest.approx(180 / 3120),
+            "low": None,
+            "high": None,
+        }
+        assert values["points"]["sensitivity_90"]["npv"]["value"] == pytest.approx(6860 / 6880)
+        assert "predictive_values" not in (await raw(client)).json()["predictions"][0]
+        reply = (await lesions(client, ["arm"], IMAGE, b"no image", query="?prevalence=0.02")).json()
+        assert reply["lesions"][0]["predictive_values"] == values
+        assert "predictive_values" not in reply["predictions"][1]
+        blank = jpeg(Image.new("RGB", (64, 64)))  # too dark to tell anything of
+        (abstained,) = (await raw(client, blank, query="?prevalence=0.02")).json()["predictions"]
+        assert (abstained["abstained"], abstained["predictive_values"]) == (True, None)
+        (bare,) = (await raw(client, query="?prevalence=0.02&model=tiny")).json()["predictions"]
+        assert bare["predictive_values"] is None
+
+    served(test, models=(str(measured), str(bundle)))
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [
         ("?heatmap=jpg", "heatmap"),
         ("?top_k=0", "top_k"),
         ("?top_k=x", "top_k"),
+        ("?prevalence=0", "prevalence"),
+        ("?prevalence=2", "prevalence"),
+        ("?prevalence=nan", "prevalence"),
+        ("?prevalence=1_0e-3", "prevalence: not a number"),
+        ("?prevalence=", "prevalence: not a number"),
+        ("?top_k=1_0", "top_k: not a number"),
+        ("?top_k=%203", "top_k: not a number"),
+        ("?top_k=null", "top_k: not a number"),
+        ("?top_k=1&top_k=2", "more than once"),
+        ("?model=tiny&model=plain", "more than once"),
         ("?heatmp=png", "did you mean 'heatmap'"),
-        ("?model=", "model"),
+        ("?model=", "model: "),
     ],
 )
-def test_options_that_are_not_valid(served: Run, query: str, words: str) -> None:
-    async def test(client: httpx.AsyncClient, service: Service) -> None:
-        document = problem_of(await raw(client, query=query))
-        assert document["status"] == 422
-        assert words in document["detail"]
-
-    served(test)
+def test_options_that_are_not_valid(query: str, words: str) -> None:
+    (route,) = predict.router.routes
+    assert isinstance(route, predict.DirectRoute)
+    request = Request({"type": "http", "query_string": query[1:].encode(), "headers": []})
+    with pytest.raises(Problem) as caught:
+        asyncio.run(route.get_route_handler()(request))
+    assert (caught.value.kind, words in caught.value.detail) == ("invalid-options", True)
 
 
 def test_models_and_cards(served: Run, bundle: Path, plain: Path) -> None:
@@ -366,7 +449,7 @@ def test_the_description_is_complete(served: Run) -> None:
         assert {"image/jpeg", "multipart/form-data", "application/octet-stream"} <= set(
             predict["requestBody"]["content"]
         )
-        assert {p["name"] for p in predict["parameters"]} == {"heatmap", "top_k", "model"}
+        assert {p["name"] for p in predict["parameters"]} == {"heatmap", "top_k", "model", "prevalence"}
         assert {
             "200",
             "400",

@@ -35,8 +35,11 @@ class DirectRoute(APIRoute):
             query = request.scope["query_string"]
             if query.count(b"&") > _MOST_OPTIONS:  # each unknown one costs as much as a small request, before any key
                 raise Problem("invalid-options", f"more than {_MOST_OPTIONS} options")
+            given = request.query_params.multi_items() if query else []
+            if len(given) > len(dict(given)):  # others take the first of two, or the last
+                raise Problem("invalid-options", "an option is given more than once")
             try:
-                options = Options.model_validate(dict(request.query_params)) if query else none_given
+                options = Options.model_validate(dict(given)) if given else none_given
             except ValidationError as error:
                 raise invalid_options(error) from None
             answer: Response = await endpoint(request, options)
@@ -48,11 +51,11 @@ class DirectRoute(APIRoute):
 def invalid_options(error: RequestValidationError | ValidationError) -> Problem:
     """The problem that options which do not validate are; repeats nothing of them."""
     first = error.errors()[0]
-    name = str(first["loc"][-1])[:80]
+    name = next((part for part in first["loc"] if part in Options.model_fields), str(first["loc"][-1])[:80])
     if first["type"] == "extra_forbidden":
         # Not the name itself: a key that was put into the address by mistake would come back, and land in a log.
         return Problem("invalid-options", f"unknown option{did_you_mean(name, Options.model_fields)}")
-    return Problem("invalid-options", f"{name}: {first['msg']}")
+    return Problem("invalid-options", f"{name}: {first['msg'].removeprefix('Value error, ')}")
 
 
 router = APIRouter(tags=["predict"], route_class=DirectRoute)

@@ -580,7 +580,7 @@ def sweep(
     from lentigo.training import describe
 
     describe(load_recipe(recipe, overrides or ()), data)  # says what is wrong before torch is imported
-    from lentigo.reproduce.sweep import sweep
+    from lentigo.workflow.sweep import sweep
 
     result = sweep(recipe, data, overrides=overrides or (), seeds=seeds, folds=folds, jobs=jobs, out=out)
     say(result.json.read_text(encoding="utf-8") if as_json else f"summary: {result.markdown}; figures: {result.json}")

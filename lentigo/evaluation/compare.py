@@ -26,7 +26,7 @@ from scipy.stats import binomtest
 from lentigo.data.groups import ASK, LEAK, recorded_groups
 from lentigo.errors import DataError, did_you_mean
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.markdown import markdown_table
+from lentigo.evaluation.markdown import markdown_table, p_text
 from lentigo.evaluation.metrics import Counts, evaluate_predictions
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import read_run
@@ -109,7 +109,7 @@ class Pair:
         for metric, d in self.differences.items():
             points = d.estimate.value * 100
             size = f"{abs(points):.1f} points"
-            test = f"95 % interval {_points(d.estimate)}, p {_p(d.p_adjusted, sign=True)}"
+            test = f"95 % interval {_points(d.estimate)}, p {p_text(d.p_adjusted, sign=True)}"
             words = metric.replace("_", " ")
             if d.real:
                 better, worse = (self.second, self.first) if points > 0 else (self.first, self.second)
@@ -172,7 +172,8 @@ class Comparison:
             cells = [f"{pair.second} − {pair.first}", str(pair.only_first), str(pair.only_second)]
             for metric in TESTED:
                 d = pair.differences[metric]
-                cells += [d.estimate.text(signed=True), _p(d.p) + (f" (Holm {_p(d.p_adjusted)})" if many else "")]
+                adjusted = f" (Holm {p_text(d.p_adjusted)})" if many else ""
+                cells += [d.estimate.text(signed=True), p_text(d.p) + adjusted]
             pair_rows.append(cells)
         sources = [recorded_groups(r.facts) for r in self.runs]
         named = {source.units for source in sources if source.known}
@@ -466,12 +467,6 @@ def _points(e: Estimate) -> str:
         if e.low is None or e.high is None
         else f"{e.low * 100:+.1f} to {e.high * 100:+.1f}".replace("-", "−")
     )
-
-
-def _p(p: float, *, sign: bool = False) -> str:
-    if p < 0.001:
-        return "< 0.001"
-    return ("= " if sign else "") + (f"{p:.3f}" if p < 0.1 else f"{p:.2f}")
 
 
 def _fact(value: object) -> str:

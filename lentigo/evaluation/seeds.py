@@ -28,6 +28,16 @@ OVERALL = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1")
 PROBABILITY = ("macro_auc", "malignant_auc", "malignant_sensitivity", "ece")
 PAIRED = (*OVERALL[:3], "macro_auc")
 PER_CLASS = ("sensitivity", "precision", "f1", "specificity")
+NAMES = {  # metric -> what a page calls it
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "bacc_ovr": "BACC, one against the rest",
+    "macro_f1": "macro F1",
+    "macro_auc": "AUC, mean over the classes",
+    "malignant_auc": "AUC, malignant against benign",
+    "malignant_sensitivity": "malignant sensitivity at 90 % specificity",
+    "ece": "expected calibration error",
+}
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

@@ -11,9 +11,9 @@ float16.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ from sklearn.metrics import recall_score
 from lentigo.errors import BundleError
 from lentigo.export.graph import INPUT, clean_graph
 from lentigo.export.session import FloatArray, Session
+from lentigo.networks.profile import median_ms
 
 Weights = Literal["fp32", "fp16", "int8"]
 
@@ -195,17 +196,18 @@ def measure_variant(
     """
     session = Session(content, threads=1)
     predicted = []
-    first: FloatArray | None = None
+    one: FloatArray | None = None
     for batch in batches:
-        first = batch[:1] if first is None else first
+        one = batch[:1] if one is None else one
         predicted.append(session(batch)["logits"].argmax(axis=1))
     found = sum(map(len, predicted))
-    if first is None or found != len(targets):
+    if one is None or found != len(targets):
         raise BundleError(f"{weights}: {found} validation images for {len(targets)} labels; the gate needs every one")
     accuracy = float(
         recall_score(targets, np.concatenate(predicted), labels=np.unique(targets), average="macro", zero_division=0)
     )
-    return Variant(weights, content, accuracy, _latency(session, first), len(targets))
+    latency, _ = median_ms(partial(session, one), repeats=15)
+    return Variant(weights, content, accuracy, latency, len(targets))
 
 
 def check_drop(reference: Variant, variant: Variant, *, max_drop: float = MAX_DROP) -> float:
@@ -245,16 +247,6 @@ def _large_convolutions(model: onnx.ModelProto) -> list[str]:
         and node.input[1] in constants
         and min(shapes.get(node.output[0], [0])[2:], default=0) > 1
     ]
-
-
-def _latency(session: Session, image: FloatArray, *, runs: int = 15) -> float:
-    session(image)
-    times = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        session(image)
-        times.append(time.perf_counter() - start)
-    return 1000 * float(np.median(times))
 
 
 class _Calibration:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -78,10 +80,11 @@ def profile_network(network: Network, size: int = 224, *, repeats: int = 20, war
     macs, classes = count_macs(subject, size)
     with torch.inference_mode():
         threads = available_cores()
+        call = partial(subject, image)
         with _threads(1):
-            one = _median_ms(subject, image, repeats, warmup)
+            one, _ = median_ms(call, repeats=repeats, warmup=warmup)
         with _threads(threads):
-            every = _median_ms(subject, image, repeats, warmup) if threads > 1 else one
+            every = median_ms(call, repeats=repeats, warmup=warmup)[0] if threads > 1 else one
     buffer = io.BytesIO()
     torch.save(subject.state_dict(), buffer)
     return Profile(
@@ -148,11 +151,24 @@ def _threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _median_ms(network: Network, image: torch.Tensor, repeats: int, warmup: int) -> float:
-    times = []
+def median_ms(
+    call: Callable[[], object], *, repeats: int, warmup: int = 1, limit: float = math.inf
+) -> tuple[float, int]:
+    """The median time of a call in milliseconds, and how many calls are behind it.
+
+    Args:
+        call: what is timed.
+        repeats: calls to time.
+        warmup: calls before them, which do not count.
+        limit: seconds after which no further call is made, once one has been timed.
+    """
+    times: list[float] = []
+    began = time.perf_counter()
     for index in range(warmup + repeats):
         start = time.perf_counter()
-        network(image)
+        call()
         if index >= warmup:
             times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times)
+            if time.perf_counter() - began > limit:
+                break
+    return statistics.median(times), len(times)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lentigo.errors import DataError, LentigoError
-from lentigo.evaluation import PredictionTable, RunFiles, calibrate, read_run
+from lentigo.evaluation import PredictionTable, RunFiles, calibrate
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.panels import confusion_panels, curves_plot, save_svg
 from lentigo.evaluation.seeds import Measured
@@ -16,11 +16,11 @@ from lentigo.files import write_json, write_text
 from lentigo.reproduce.cost import Cost, measure_cost
 from lentigo.reproduce.document import to_markdown
 from lentigo.reproduce.external import external_result, predict_external
-from lentigo.reproduce.plan import Job, State, WeightsAtHand, inspect
-from lentigo.reproduce.pool import run_jobs, say_line
 from lentigo.reproduce.request import Request
 from lentigo.reproduce.result import RowRuns, build_result
 from lentigo.reproduce.tables import SCRATCH, Row, overrides_of, recipe_of, slug_of
+from lentigo.reproduce.weights import WeightsAtHand
+from lentigo.workflow.jobs import Job, State, inspect, read_runs, run_jobs, say_line
 
 _KINDS = {"done": "at hand", "begun": "begun", "absent": "to train", "blocked": "blocked"}
 
@@ -113,12 +113,12 @@ def reproduce(
     plan = make_plan(request)
     if dry_run:
         return plan
-    failed = {job.folder: state.reason for job, state in plan.jobs() if state.kind == "blocked"}
-    for line in (*plan.notes, *(f"not used: {reason}" for reason in failed.values())):
+    for line in plan.notes:
         say(line)
-    if request.data is not None and not request.collect:
-        failed |= run_jobs(plan.jobs(), request.data, folder=request.folder, jobs=jobs, say=say)
-    rows = [_gather(row, failed, collect=request.collect) for row in plan.rows]
+    data = None if request.collect else request.data
+    failed = run_jobs(plan.jobs(), data, folder=request.folder, jobs=jobs, say=say)
+    runs = read_runs([job for job, _ in plan.jobs()], failed)
+    rows = [_gather(row, runs, failed, collect=request.collect) for row in plan.rows]
     _check(request, rows)
     if cost and request.table.part == "test":  # ideas are of one network
         rows = [replace(row, cost=_cost(request, row.row, rows, say)) for row in rows]
@@ -174,26 +174,18 @@ def _plan_row(plan: Plan, row: Row, at_hand: WeightsAtHand) -> RowPlan:
     return every(scratch=True)
 
 
-def _gather(row: RowPlan, failed: dict[Path, str], *, collect: bool) -> RowRuns:
-    """Read the finished runs of a row; what cannot be read goes to ``failed``."""
-    runs: dict[int, RunFiles] = {}
+def _gather(row: RowPlan, runs: Mapping[Path, RunFiles], failed: Mapping[Path, str], *, collect: bool) -> RowRuns:
+    """The finished runs of a row, and why others are missing."""
+    folders = {seed: job.folder for seed, (job, _) in row.jobs.items()}
     missing = [row.refused] if row.refused else []
-    absent: list[str] = []
-    for seed, (job, _) in row.jobs.items():
-        if job.folder not in failed and inspect(job, None).kind == "done":
-            try:
-                runs[seed] = read_run(job.folder)
-            except LentigoError as error:
-                failed[job.folder] = f"{error}; the run folder is damaged: move it away to train it anew"
-        if job.folder in failed:
-            missing.append(f"seed {seed} not used: {failed[job.folder]}")
-        elif seed not in runs:
-            absent.append(str(seed))
+    missing += [f"seed {seed} not used: {failed[folder]}" for seed, folder in folders.items() if folder in failed]
+    absent = [str(seed) for seed, folder in folders.items() if folder not in failed and folder not in runs]
     if absent:
         missing.append(
             f"seed{'s' if len(absent) > 1 else ''} {', '.join(absent)} not run" + (" yet" if collect else "")
         )
-    return RowRuns(row.row, row.slug, runs, tuple(missing))
+    found = {seed: runs[folder] for seed, folder in folders.items() if folder in runs}
+    return RowRuns(row.row, row.slug, found, tuple(missing))
 
 
 def _check(request: Request, rows: Sequence[RowRuns]) -> None:

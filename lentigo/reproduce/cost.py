@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import statistics
-import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,7 @@ from lentigo.export.session import Session
 from lentigo.files import write_text
 from lentigo.machine import available_cores
 from lentigo.networks import create_network
-from lentigo.networks.profile import count_macs
+from lentigo.networks.profile import count_macs, median_ms
 from lentigo.training.record import hardware
 
 REPEATS, WARMUP = 40, 5
@@ -90,16 +89,7 @@ def _busy() -> bool:
 def _latency(content: bytes, size: int) -> tuple[float, int]:
     session = Session(content, threads=1)
     image = np.random.default_rng(0).standard_normal((1, 3, size, size), dtype=np.float32)
-    times: list[float] = []
-    began = time.perf_counter()
-    for index in range(WARMUP + REPEATS):
-        start = time.perf_counter()
-        session(image)
-        if index >= WARMUP:
-            times.append((time.perf_counter() - start) * 1000)
-        if times and time.perf_counter() - began > _LIMIT:
-            break
-    return statistics.median(times), len(times)
+    return median_ms(partial(session, image), repeats=REPEATS, warmup=WARMUP, limit=_LIMIT)
 
 
 def _parameters(network: torch.nn.Module) -> int:

@@ -7,24 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from lentigo.estimate import Estimate
-from lentigo.evaluation.markdown import markdown_table
-from lentigo.evaluation.seeds import OVERALL, PAIRED, PROBABILITY
+from lentigo.evaluation.markdown import estimate_text, p_text, table_lines
+from lentigo.evaluation.seeds import NAMES, OVERALL, PAIRED, PROBABILITY
 from lentigo.reproduce.external import METRICS as EXTERNAL
 from lentigo.reproduce.result import PRINTED
 
 Data = Mapping[str, Any]
 
-NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "bacc_ovr": "BACC, one against the rest",
-    "macro_f1": "macro F1",
-    "macro_auc": "AUC, mean over the classes",
-    "malignant_auc": "AUC, malignant against benign",
-    "malignant_sensitivity": "malignant sensitivity at 90 % specificity",
-    "ece": "expected calibration error",
-}
 _STARTS = {"imagenet": "ImageNet", "scratch": "scratch", None: "–"}
 _METHOD = (
     "Percent; differences in points. In brackets 95 % intervals: hierarchical bootstrap over lesions (or patients, or"
@@ -68,11 +57,6 @@ def to_markdown(result: Data, figures: Sequence[str]) -> str:
         if body:
             lines += [*([f"## {title}", ""] if title else []), *body, ""]
     return "\n".join(lines)
-
-
-def table_lines(lines: Sequence[Mapping[str, str]], align: str = "lr") -> list[str]:
-    """A table of lines of one and the same columns; nothing without lines."""
-    return markdown_table(list(lines[0]), [list(line.values()) for line in lines], align) if lines else []
 
 
 def _facts(result: Data, rows: Sequence[Data]) -> list[str]:
@@ -173,7 +157,7 @@ def _pairs_table(result: Data, names: Data) -> list[str]:
         {
             "row": names[pair["second"]] + (" (mixed start)" if pair["mixed_start"] else ""),
             **{NAMES[metric]: _difference(pair["differences"].get(metric)) for metric in metrics},
-            "McNemar p, each seed": ", ".join(_p(p) for p in pair["mcnemar"].values()),
+            "McNemar p, each seed": ", ".join(p_text(p) for p in pair["mcnemar"].values()),
         }
         for pair in pairs
     ]
@@ -290,26 +274,15 @@ def _estimate_in(found: Data | None, metric: str, *, percent: bool = True) -> st
     return estimate_text((found or {}).get(metric), percent=percent)
 
 
-def estimate_text(e: Data | None, *, percent: bool = True, signed: bool = False) -> str:
-    """A value with its interval, in percent with one decimal or as it is with two."""
-    if not e or e["value"] is None:
-        return "–"
-    return Estimate(e["value"], e["low"], e["high"]).text(percent=percent, digits=1 if percent else 2, signed=signed)
-
-
 def _difference(d: Data | None) -> str:
     if not d:
         return "–"
     mark = " **\\***" if d["real"] else ""
-    return f"{estimate_text(d, signed=True)}{mark}, p {_p(d['p_holm'])}"
+    return f"{estimate_text(d, signed=True)}{mark}, p {p_text(d['p_holm'])}"
 
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
-
-
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
 def _short(value: Any) -> str:

@@ -28,7 +28,7 @@ from lentigo.errors import NetworkError, RecipeError
 from lentigo.evaluation import write_predictions
 from lentigo.labels import HAM10000, ISIC2017
 from lentigo.networks import create_network, describe_network
-from lentigo.reproduce import check_request, command, cost, load_table, plan, reproduce, table_names
+from lentigo.reproduce import check_request, command, cost, load_table, reproduce, table_names, weights
 from lentigo.reproduce.cost import measure_cost
 from lentigo.reproduce.document import _classes_table
 from lentigo.reproduce.tables import load_budget, overrides_of, recipe_of
@@ -457,8 +457,8 @@ def test_weights_of_another_network_are_not_taken_for_these(
         raise NetworkError("the ImageNet weights cannot be downloaded")
 
     monkeypatch.setattr("lentigo.networks.baselines.torchvision_state_dict", offline)
-    assert plan.find_weights(recipe("se-cross_entropy"))[:2] == ("imagenet", {})
-    start, _, reason = plan.find_weights(recipe("resnet18-cross_entropy"))
+    assert weights.find_weights(recipe("se-cross_entropy"))[:2] == ("imagenet", {})
+    start, _, reason = weights.find_weights(recipe("resnet18-cross_entropy"))
     assert start == "scratch"
     assert "cannot be downloaded" in reason
     with pytest.raises(NetworkError, match="another architecture"):

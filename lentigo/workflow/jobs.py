@@ -1,4 +1,7 @@
-"""Training runs as sub-processes, several side by side; one that fails does not stop the others."""
+"""Training runs that a table or a sweep needs: what their folders hold, and training as sub-processes side by side.
+
+One that fails does not stop the others.
+"""
 
 from __future__ import annotations
 
@@ -7,24 +10,151 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from lentigo.errors import OutputError, TrainingError
+from lentigo.config.recipe import Recipe, load_recipe, recipe_differences
+from lentigo.errors import LentigoError, OutputError, TrainingError
+from lentigo.evaluation import RunFiles, read_run
 from lentigo.machine import available_cores
-from lentigo.reproduce.plan import Job, State
 from lentigo.training.progress import clock
+from lentigo.training.rundir import RECIPE, load_run
 
 _POLL = 0.5  # seconds between looks at the running ones
 _LINE = 60.0  # seconds between lines where there is no terminal
 _GRACE = 30.0  # seconds that an interrupted run has to end
 LOGS = "logs"
+DAMAGED = "the run folder is damaged: move it away to train it anew"
+# A run by a recipe that differs in these alone is the same run.
+_FREE = frozenset({"description"})
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that is wanted."""
+
+    title: str  # such as ``caco-joint seed 1``
+    base: str  # the recipe that it starts from, as ``lentigo train`` takes it
+    overrides: tuple[str, ...]  # ``key=value``
+    recipe: Recipe  # both together, resolved
+    folder: Path
+    environment: Mapping[str, str | None] = field(default_factory=dict)  # changes of it; None removes a variable
+
+    def command(self, data: Path, *, resume: bool) -> list[str]:
+        """The command that trains it."""
+        words = ["train", self.base, "--data", str(data), "--out", str(self.folder), "--quiet"]
+        changes = [word for override in self.overrides for word in ("--set", override)]
+        return [sys.executable, "-m", "lentigo", *words, *changes, *(["--resume"] if resume else [])]
+
+    def epochs_done(self) -> int:
+        """Epochs on disk."""
+        try:
+            return max(0, len((self.folder / "log.csv").read_text(encoding="utf-8").splitlines()) - 1)
+        except OSError:
+            return 0
+
+
+@dataclass(frozen=True)
+class State:
+    """State of a job's folder: ``done`` (reused), ``begun`` (resumed), ``absent`` (trained) or ``blocked``."""
+
+    kind: Literal["done", "begun", "absent", "blocked"]
+    reason: str = ""  # why it is blocked
+
+
+def inspect(job: Job, fingerprint: str | None) -> State:
+    """Look into the folder of a job.
+
+    Args:
+        job: what is wanted there.
+        fingerprint: of the data; None where the data are not at hand.
+    """
+    folder = job.folder
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return State("absent")
+    if not (folder / RECIPE).is_file():
+        return State("blocked", f"{folder}: is there and is no run folder; move it away")
+    try:
+        differences = [key for key in recipe_differences(job.recipe, load_recipe(folder / RECIPE)) if key not in _FREE]
+        if differences:
+            what = f"holds a run by another recipe ({', '.join(differences)} differ)"
+            return State("blocked", f"{folder}: {what}; move it away, or use --runs")
+        if not (folder / "run.json").is_file():
+            return State("begun")
+        record = load_run(folder).record
+        begun_on, finished = str(record["fingerprint"]), bool(record["finished"])
+    except LentigoError as error:
+        return State("blocked", f"{error}; {DAMAGED}")
+    except (KeyError, TypeError):
+        return State("blocked", f"{folder / 'run.json'}: is no record of a run; {DAMAGED}")
+    if fingerprint is not None and begun_on != fingerprint:
+        what = f"was trained on other data (fingerprint {begun_on[:12]}…, now {fingerprint[:12]}…)"
+        return State("blocked", f"{folder}: {what}; use --runs")
+    if finished and not (folder / "predictions" / "test.csv").is_file():
+        return State("blocked", f"{folder}: has no predictions/test.csv; {DAMAGED}")
+    return State("done" if finished else "begun")
+
+
+@dataclass
+class _Running:
+    job: Job
+    title: str
+    process: subprocess.Popen[bytes]
+    log: IO[bytes]
+    started: float
+
+
+def run_jobs(
+    wanted: Sequence[tuple[Job, State]], data: Path | None, *, folder: Path, jobs: int, say: Callable[[str], None]
+) -> dict[Path, str]:
+    """Train what is absent and go on with what was begun.
+
+    Args:
+        wanted: jobs with their states, in order; those that are done or blocked are not touched.
+        data: the data set; None trains nothing.
+        folder: where the run folders lie; no other command of this kind may work there meanwhile.
+        jobs: how many at a time; the cores are divided among them.
+        say: called with one line a step.
+
+    Returns:
+        Run folder -> one line on why the run is blocked or failed.
+
+    Raises:
+        TrainingError: another process works in the folder.
+        OutputError: the disk refuses.
+    """
+    failed = {job.folder: state.reason for job, state in wanted if state.kind == "blocked"}
+    for reason in failed.values():
+        say(f"not used: {reason}")
+    waiting = [(job, state) for job, state in wanted if state.kind in ("absent", "begun")]
+    if data is None or not waiting:
+        return failed
+    watch = _Watch([job for job, _ in waiting])
+    with only_one(folder), watch.bar:
+        return failed | _run(waiting, data, jobs, watch, say)
+
+
+def read_runs(jobs: Iterable[Job], failed: dict[Path, str]) -> dict[Path, RunFiles]:
+    """The finished runs by folder, without those that failed.
+
+    Args:
+        jobs: of the runs.
+        failed: run folder -> why the run cannot be used; one that cannot be read is added.
+    """
+    runs = {}
+    for job in jobs:
+        if job.folder not in failed and inspect(job, None).kind == "done":
+            try:
+                runs[job.folder] = read_run(job.folder)
+            except LentigoError as error:
+                failed[job.folder] = f"{error}; {DAMAGED}"
+    return runs
 
 
 @contextmanager
@@ -62,42 +192,6 @@ def _alive(text: str) -> bool:
     except OSError:  # it is there and not ours
         pass
     return True
-
-
-@dataclass
-class _Running:
-    job: Job
-    title: str
-    process: subprocess.Popen[bytes]
-    log: IO[bytes]
-    started: float
-
-
-def run_jobs(
-    wanted: Sequence[tuple[Job, State]], data: Path, *, folder: Path, jobs: int, say: Callable[[str], None]
-) -> dict[Path, str]:
-    """Train what is absent and go on with what was begun.
-
-    Args:
-        wanted: jobs with their states, in order; those that are done or blocked are not touched.
-        data: the data set.
-        folder: where the run folders lie; no other command of this kind may work there meanwhile.
-        jobs: how many at a time; the cores are divided among them.
-        say: called with one line a step.
-
-    Returns:
-        Run folder -> one line on why the run failed.
-
-    Raises:
-        TrainingError: another process works in the folder.
-        OutputError: the disk refuses.
-    """
-    waiting = [(job, state) for job, state in wanted if state.kind in ("absent", "begun")]
-    if not waiting:
-        return {}
-    watch = _Watch([job for job, _ in waiting])
-    with only_one(folder), watch.bar:
-        return _run(waiting, data, jobs, watch, say)
 
 
 def _run(

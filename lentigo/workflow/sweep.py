@@ -13,16 +13,15 @@ import pandas as pd
 
 from lentigo.config.recipe import Recipe, load_recipe
 from lentigo.data import read_samples
-from lentigo.errors import DataError, LentigoError, RecipeError
-from lentigo.evaluation import PredictionTable, RunFiles, read_run
+from lentigo.errors import DataError, RecipeError
+from lentigo.evaluation import PredictionTable, RunFiles
 from lentigo.evaluation.intervals import RESAMPLES
-from lentigo.evaluation.seeds import OVERALL, Figures, Measured, plain
+from lentigo.evaluation.markdown import estimate_text, table_lines
+from lentigo.evaluation.seeds import NAMES, OVERALL, Figures, Measured, plain
 from lentigo.files import write_json, write_text
-from lentigo.reproduce.document import NAMES, estimate_text, table_lines
-from lentigo.reproduce.plan import Job, State, inspect
-from lentigo.reproduce.pool import run_jobs, say_line
 from lentigo.training.record import command_line
 from lentigo.training.samples import prepare_samples
+from lentigo.workflow.jobs import Job, State, inspect, read_runs, run_jobs, say_line
 
 _METHOD = (
     "Percent. In brackets 95 % intervals: hierarchical bootstrap over lesions (or patients, or images where neither is"
@@ -65,7 +64,7 @@ def sweep(
         jobs: runs side by side.
         out: where the run folders and the summary go; ``runs/sweep/<recipe name>`` when left out.
         resamples: bootstrap resamples.
-        say: told one line a step.
+        say: called with one line a step.
 
     Raises:
         RecipeError: the recipe cannot be used, or sets what the sweep sets.
@@ -85,17 +84,9 @@ def sweep(
             wanted[seed, fold] = (job, inspect(job, fingerprint))
     for fold in range(folds or 1):  # before anything is trained: a class may be too small for the folds
         prepare_samples(wanted[0, fold][0].recipe, data)
-    failed = {job.folder: state.reason for job, state in wanted.values() if state.kind == "blocked"}
-    for reason in failed.values():
-        say(f"not used: {reason}")
-    failed |= run_jobs(list(wanted.values()), data, folder=place, jobs=jobs, say=say)
-    runs: dict[tuple[int, int], RunFiles] = {}
-    for key, (job, _) in wanted.items():
-        if job.folder not in failed:
-            try:
-                runs[key] = read_run(job.folder)
-            except LentigoError as error:
-                failed[job.folder] = str(error)
+    failed = run_jobs(list(wanted.values()), data, folder=place, jobs=jobs, say=say)
+    found = read_runs([job for job, _ in wanted.values()], failed)
+    runs = {key: found[job.folder] for key, (job, _) in wanted.items() if job.folder in found}
     if not runs:
         raise DataError(f"{place}: no run came to its end: {next(iter(failed.values()), 'none was begun')}")
     result = _summary(base, runs, folds, resamples)
@@ -196,12 +187,12 @@ def _markdown(result: Mapping[str, Any]) -> str:
             if part:
                 found = part["figures"][metric]
                 figures[-1][f"{title}: mean"] = estimate_text({**found, "value": found["mean"]})
-                figures[-1][f"{title}: sd"] = _percent(found["sd"])
+                figures[-1][f"{title}: sd"] = estimate_text({"value": found["sd"]})
     runs = [
         {
             "seed": str(run["seed"]),
             "fold": "–" if run["fold"] is None else str(run["fold"]),
-            **{NAMES[metric]: _percent(run["test"][metric]) for metric in OVERALL},
+            **{NAMES[metric]: estimate_text({"value": run["test"][metric]}) for metric in OVERALL},
             "run": f"`{run['folder']}`",
         }
         for run in result["runs"]
@@ -226,7 +217,3 @@ def _markdown(result: Mapping[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value * 100:.1f}"

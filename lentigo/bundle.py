@@ -49,7 +49,7 @@ RESERVED = frozenset(
 """Columns of the tables of results, which no class can be called."""
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=0, lt=2**53)]  # what JavaScript's numbers hold exactly
 Seed = Annotated[int, Field(gt=-(2**53), lt=2**53)]
 Side = Annotated[int, Field(ge=1, le=4096)]
@@ -104,20 +104,20 @@ class Separation(_Model):
     """
 
     images: Count
-    auroc: Share
-    fpr: Share
+    auroc: Fraction
+    fpr: Fraction
 
 
 class Abstention(_Model):
     """When to answer "can't tell": where the graph's output ``atypicality`` is above the threshold.
 
-    The score itself is nodes of the graph; its name is for people. ``accepted`` is the share of the ``images``
+    The score itself is nodes of the graph; its name is for people. ``accepted`` is the fraction of the ``images``
     validation images that pass, ``measured`` what was found on sets of other pictures, by name.
     """
 
     score: Line
     threshold: float
-    accepted: Share
+    accepted: Fraction
     images: Count
     measured: dict[Line, Separation] = {}
 
@@ -129,7 +129,7 @@ class Conformal(_Model):
     """
 
     coverage: float = Field(gt=0, lt=1)
-    quantiles: dict[Code, Share]
+    quantiles: dict[Code, Fraction]
     pooled: tuple[Code, ...] = ()
 
     def contains(self, probabilities: npt.ArrayLike, codes: Sequence[str]) -> npt.NDArray[np.bool_]:
@@ -150,8 +150,8 @@ class OperatingPoint(_Model):
 
     name: Code
     threshold: Annotated[float, Field(ge=0, le=2)]
-    sensitivity: Share
-    specificity: Share
+    sensitivity: Fraction
+    specificity: Fraction
 
 
 class LearntToo(_Model):

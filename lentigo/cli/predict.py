@@ -146,10 +146,10 @@ class Shown:
             answer = "can't tell: " + "; ".join(row.reasons)
         elif row.hints:
             answer += f" ({'; '.join(row.hints)})"
-        shares = [f"{100 * p:.1f}" for p in row.probabilities]
+        percents = [f"{100 * p:.1f}" for p in row.probabilities]
         if self.top_k is not None:
-            shares = ["; ".join(f"{self._name(code)} {100 * p:.1f}" for code, p in self._top(row, self.top_k))]
-        return [row.path, answer, f"{100 * max(row.probabilities):.1f}", *shares]
+            percents = ["; ".join(f"{self._name(code)} {100 * p:.1f}" for code, p in self._top(row, self.top_k))]
+        return [row.path, answer, f"{100 * max(row.probabilities):.1f}", *percents]
 
 
 def _margin(row: Row) -> float:

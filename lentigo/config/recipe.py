@@ -225,7 +225,7 @@ class SizeStage(_Section):
 class ColourRecipe(_Section):
     """Random colour change: each factor is drawn from [1 - x, 1 + x]; ``hue`` in turns, from [-x, x].
 
-    ``cast`` is another light: a factor for each of red, green and blue.
+    ``cast`` is colour jitter per channel: a factor for each of red, green and blue, as under another light.
     """
 
     brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0

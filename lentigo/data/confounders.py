@@ -88,8 +88,8 @@ def find_confounders(
 ) -> tuple[Factor, ...]:
     """Work out what goes with the class.
 
-    Shares count every image. Images of one lesion are alike, so that associations count the first image of each lesion
-    only.
+    Fractions count every image. Associations count the first image of each lesion only, since images of one lesion
+    are alike.
 
     Args:
         samples: the images.

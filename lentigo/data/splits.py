@@ -46,7 +46,7 @@ def split_samples(
     ratios = np.asarray(fractions, dtype=np.float64)
     if ratios.shape != (3,) or (ratios < 0).any() or ratios[0] <= 0 or abs(ratios.sum() - 1) > 1e-6:
         raise DataError(
-            "fractions must be three shares (train, val, test) that sum to 1, with some training; found"
+            "fractions must be three numbers (train, val, test) that sum to 1, with some training; found"
             f" {tuple(fractions)}"
         )
     _check_protocol(protocol)

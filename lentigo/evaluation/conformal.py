@@ -18,7 +18,7 @@ import numpy.typing as npt
 from lentigo.bundle import Conformal
 from lentigo.errors import DataError
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.metrics import share
+from lentigo.evaluation.metrics import ratio
 
 COVERAGE = 0.9
 SMALLEST = 20
@@ -125,8 +125,8 @@ def measure_coverage(
 
     def metrics(weights: FloatArray) -> dict[str, FloatArray]:
         return {
-            "overall": share(weights @ covered, weights.sum(axis=1)),  # (B,)
-            "class": share(weights @ (of_class * covered[:, None]), weights @ of_class),  # (B, K)
+            "overall": ratio(weights @ covered, weights.sum(axis=1)),  # (B,)
+            "class": ratio(weights @ (of_class * covered[:, None]), weights @ of_class),  # (B, K)
         }
 
     drawn = Resampling.of(names, resamples=resamples, seed=seed).draw(metrics)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.metrics import Counts, Ranking, check_labels, malignant_score, share
+from lentigo.evaluation.metrics import Counts, Ranking, check_labels, malignant_score, ratio
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import apply_temperature
 from lentigo.labels import LabelSet
@@ -170,13 +170,13 @@ class _Part:
         """Fields of a subgroup, (B,) each, as far as they are defined here."""
         here, there = weights[:, self.mask], weights[:, ~self.mask]
         block = self.counts.metrics(here)
-        block["gap"] = block["accuracy"] - share(there @ self.right[~self.mask], there.sum(axis=1))
+        block["gap"] = block["accuracy"] - ratio(there @ self.right[~self.mask], there.sum(axis=1))
         if self.ranking is not None:
             block["malignant_auc"] = self.ranking.areas(here)[0]
         if self.flagged is not None and self.positive is not None:
             sick, well = self.positive, ~self.positive
-            block["malignant_found"] = share(here[:, sick] @ self.flagged[sick], here[:, sick].sum(axis=1))
-            block["benign_spared"] = share(here[:, well] @ ~self.flagged[well], here[:, well].sum(axis=1))
+            block["malignant_found"] = ratio(here[:, sick] @ self.flagged[sick], here[:, sick].sum(axis=1))
+            block["benign_spared"] = ratio(here[:, well] @ ~self.flagged[well], here[:, well].sum(axis=1))
         return {name: block[source] for name, source in _MEASURED.items() if source in block}
 
     def result(self, drawn: Mapping[str, FloatArray]) -> Subgroup:

@@ -25,7 +25,7 @@ from lentigo.labels import LabelSet
 
 SPECIFICITIES = (0.80, 0.90, 0.95)
 PREVALENCE = 0.02
-"""Share of malignant lesions that predictive values are stated for, where no other is given."""
+"""Fraction of malignant lesions that predictive values are stated for, where no other is given."""
 SENSITIVITIES = (0.90, 0.95)
 
 FloatArray = npt.NDArray[np.float64]
@@ -40,10 +40,10 @@ class OperatingResult:
     Attributes:
         name: such as ``sensitivity_90``.
         threshold: an image counts as malignant where its score reaches this.
-        sensitivity: share of malignant images found.
-        specificity: share of benign images left alone.
-        ppv: positive predictive value, the share of flagged images that are malignant, at the stated prevalence.
-        npv: negative predictive value, the share of the others that are benign, at the stated prevalence.
+        sensitivity: fraction of malignant images found.
+        specificity: fraction of benign images left alone.
+        ppv: positive predictive value, the fraction of flagged images that are malignant, at the stated prevalence.
+        npv: negative predictive value, the fraction of the others that are benign, at the stated prevalence.
     """
 
     name: str
@@ -76,7 +76,7 @@ class MalignantMetrics:
         sensitivity_at: specificity -> the best sensitivity among thresholds with at least that specificity.
         points: operating points at fixed thresholds.
         chosen_on: ``validation``, or ``test`` where the thresholds were chosen on these same images (optimistic).
-        prevalence: share of malignant images that the predictive values are for; not that of these images.
+        prevalence: fraction of malignant images that the predictive values are for; not that of these images.
     """
 
     positives: int
@@ -179,7 +179,7 @@ def evaluate_predictions(
             fit it on validation data (``fit_temperature``).
         thresholds: operating points, name -> threshold on the summed malignant probability (after the temperature),
             chosen on validation data (``operating_points``); by default chosen on this table, and marked so.
-        prevalence: share of malignant lesions that predictive values are stated for, above 0 and below 1.
+        prevalence: fraction of malignant lesions that predictive values are stated for, above 0 and below 1.
 
     Raises:
         DataError: ``labels`` has other classes than the table, or the temperature, ``resamples`` or ``prevalence`` is
@@ -328,7 +328,7 @@ def operating_points(
 
 
 def risk_coverage(probabilities: FloatArray, targets: IntArray) -> tuple[FloatArray, FloatArray]:
-    """The risk-coverage curve: the error rate when only the most confident share is answered.
+    """The risk-coverage curve: the error rate when only the most confident fraction is answered.
 
     Geifman and El-Yaniv, *Selective Classification for Deep Neural Networks*, NeurIPS 2017. Images of equal
     confidence are answered or left together.
@@ -375,14 +375,14 @@ class Ranking:
         positives, negatives = true[:, -1], false[:, -1]
         both = np.maximum(true + false, 1)  # a row drawn in no resample so far gains nothing
         precision = np.einsum("bu,bu->b", gained, true / both)
-        return 1 - share(lost, positives * negatives), share(precision, positives)
+        return 1 - ratio(lost, positives * negatives), ratio(precision, positives)
 
     def risk_area(self, weights: FloatArray) -> FloatArray:
         """Area under the risk-coverage curve, (B,), where positive means wrong."""
         wrong, right = self.cumulate(weights)
         answered = wrong + right
         steps = np.diff(answered, axis=1, prepend=0)
-        return share(np.einsum("bu,bu->b", steps, wrong / np.maximum(answered, 1)), answered[:, -1])
+        return ratio(np.einsum("bu,bu->b", steps, wrong / np.maximum(answered, 1)), answered[:, -1])
 
     def sensitivity_at(self, weights: FloatArray, specificity: float) -> FloatArray:
         """The best sensitivity among thresholds of at least this specificity, (B,); NaN where a kind is absent."""
@@ -392,10 +392,10 @@ class Ranking:
         steps = (false <= allowed[:, None]).sum(axis=1)  # false never falls, so these come first
         padded = np.concatenate([np.zeros((len(true), 1)), true], axis=1)
         best = padded[np.arange(len(true)), steps]
-        return np.where(negatives > 0, share(best, positives), np.nan)
+        return np.where(negatives > 0, ratio(best, positives), np.nan)
 
 
-def share(part: FloatArray, whole: FloatArray) -> FloatArray:
+def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
     """``part / whole``, NaN where ``whole`` is 0: a metric that a resample leaves undefined."""
     result = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
     np.divide(part, whole, out=result, where=whole > 0)
@@ -420,14 +420,14 @@ class Counts:
         """Per class (B, K) and overall (B,), for weights (B, N)."""
         total = weights.sum(axis=1, keepdims=True)
         true, said, hit = weights @ self.true, weights @ self.said, weights @ self.hit  # (B, K) each
-        sensitivity = share(hit, true)
-        specificity = share(total - true - said + hit, total - true)
-        f1 = share(2 * hit, true + said)
+        sensitivity = ratio(hit, true)
+        specificity = ratio(total - true - said + hit, total - true)
+        f1 = ratio(2 * hit, true + said)
         return {
-            "accuracy": share(hit.sum(axis=1), total[:, 0]),
+            "accuracy": ratio(hit.sum(axis=1), total[:, 0]),
             "sensitivity": sensitivity,
             "specificity": specificity,
-            "precision": share(hit, said),
+            "precision": ratio(hit, said),
             "f1": f1,
             "balanced_accuracy": _mean(sensitivity),
             "bacc_ovr": _mean((sensitivity + specificity) / 2),
@@ -506,8 +506,8 @@ class _Malignant:
             result[f"malignant/at/{specificity}"] = self.ranking.sensitivity_at(weights, specificity)
         positives, negatives = weights @ self.positive, weights @ (1 - self.positive)
         for name, flagged in self.flagged.items():
-            result[f"malignant/{name}/sensitivity"] = share(weights @ (self.positive * flagged), positives)
-            result[f"malignant/{name}/specificity"] = share(weights @ ((1 - self.positive) * (1 - flagged)), negatives)
+            result[f"malignant/{name}/sensitivity"] = ratio(weights @ (self.positive * flagged), positives)
+            result[f"malignant/{name}/specificity"] = ratio(weights @ ((1 - self.positive) * (1 - flagged)), negatives)
         return result
 
     def summary(
@@ -534,11 +534,11 @@ class _Malignant:
 def _mean(values: FloatArray) -> FloatArray:
     """Mean over the classes that are defined, (B, K) -> (B,); NaN where none is."""
     defined = np.isfinite(values)
-    return share(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
+    return ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
 
 
 def _groups_behind(name: str, k: int, table: PredictionTable, predicted: IntArray) -> int | None:
-    """How many groups a class's share is a share of; None for metrics that are no shares."""
+    """How many groups a class's proportion is taken of; None for metrics that are no proportions."""
     match name:
         case "sensitivity":
             rows = table.targets == k

@@ -206,7 +206,7 @@ def perturbation_markdown(found: tuple[PerturbationResult, ...], classes: int) -
         *("answers that flip, %", "most of them to"),
     ]
     return [
-        "## What the model leans on",
+        "## Perturbation tests",
         "",
         (
             "Each change against the same images as they are. Guessing gives a balanced accuracy of"

@@ -355,7 +355,7 @@ def robustness_markdown(robustness: Robustness) -> str:
             [text, o.drops[name].text(), o.more[name].text(), o.holds[name].text()] for name, text in names.items()
         ]
         lines += [
-            f"## Do the maps show what the network goes by? ({o.images:,} images)",
+            f"## Occlusion test of the maps ({o.images:,} images)",
             "",
             f"Probability of the predicted class: {o.score:.3f} on average. A fifth of each image is blurred away.",
             "",

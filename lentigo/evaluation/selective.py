@@ -19,7 +19,7 @@ from lentigo.bundle import Conformal
 from lentigo.evaluation import plots
 from lentigo.evaluation.conformal import Coverage, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.metrics import Ranking, share
+from lentigo.evaluation.metrics import Ranking, ratio
 from lentigo.evaluation.predictions import PredictionTable
 
 ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)
@@ -97,7 +97,7 @@ def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], 
         for wanted in ANSWERED:
             # First threshold that reaches it.
             at = (answered < wanted * answered[:, -1:] - 1e-9).sum(axis=1)
-            found[wanted] = share(right[rows, at], answered[rows, at])
+            found[wanted] = ratio(right[rows, at], answered[rows, at])
         return found
 
     drawn = resampling.draw(metrics)

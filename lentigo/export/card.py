@@ -267,8 +267,8 @@ def _operation(spec: Spec, metrics: Metrics) -> str:
     if metrics.malignant is not None:
         prevalence = f"{100 * metrics.malignant.prevalence:g} %"
         values = (
-            f" PPV and NPV are for {prevalence} malignant lesions among those seen, by Bayes' rule; another share gives"
-            " other values."
+            f" PPV and NPV are for {prevalence} malignant lesions among those seen, by Bayes' rule; another"
+            " prevalence gives other values."
         )
     malignant = ", ".join(f"`{c.code}`" for c in spec.classes if c.malignant)
     return (

@@ -36,6 +36,7 @@ REASONS = {
 }
 
 
+_KEYS = {"overexposed": "burnt"}  # field -> its key in golden.json, where it differs
 Faults = tuple[tuple[str, ...], tuple[str, ...]]
 """Reasons to refuse an image, and hints about it, in words."""
 
@@ -46,20 +47,20 @@ class Quality:
 
     Attributes:
         brightness: mean luma, 0 to 255.
-        burnt: fraction of pixels that are overexposed (luma 250 and above).
+        overexposed: fraction of pixels with a luma of 250 or more.
         structure: how much a 14 x 14 grid of block means varies in luma and colour, levels of 255: low where nothing
             stands out.
         sharpness: variance of the luma's Laplacian (Pech-Pacheco et al., ICPR 2000): low where nothing is sharp.
     """
 
     brightness: float
-    burnt: float
+    overexposed: float
     structure: float
     sharpness: float
 
     def to_dict(self) -> dict[str, float]:
         """As plain numbers."""
-        return asdict(self)
+        return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
 
 
 def measure_quality(pixels: Pixels) -> Quality:
@@ -73,7 +74,7 @@ def measure_quality(pixels: Pixels) -> Quality:
     luma = (exact.reshape(-1, 3) @ _LUMA).reshape(exact.shape[:2])  # (S, S), at most 65,280 / 256
     return Quality(
         brightness=float(luma.mean(dtype=np.float64)),
-        burnt=float(np.count_nonzero(luma >= _RULES["burnt_from"])) / luma.size,
+        overexposed=float(np.count_nonzero(luma >= _RULES["burnt_from"])) / luma.size,
         structure=_structure(exact),
         sharpness=_sharpness(luma),
     )
@@ -90,7 +91,7 @@ def find_faults(quality: Quality, size: int, level: str) -> str | None:
     limits = _RULES[level]
     if quality.brightness < limits["dark"]:
         return "dark"
-    if quality.brightness > limits["bright"] or quality.burnt > limits["burnt"]:
+    if quality.brightness > limits["bright"] or quality.overexposed > limits["burnt"]:
         return "bright"
     if quality.structure < limits["structure"]:
         return "flat"

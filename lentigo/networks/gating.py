@@ -43,7 +43,7 @@ class _MeansAndPeaks(torch.autograd.Function):
         x, highest = ctx.saved_tensors
         places = x.permute(0, 2, 3, 1)
         gradient: Tensor = (places == highest[:, None, None]).to(places.dtype)
-        weights = peaks / gradient.sum((1, 2))  # where several places are highest, each takes its share, as in amax
+        weights = peaks / gradient.sum((1, 2))  # divided among several highest places, as in amax
         gradient *= weights[:, None, None]
         gradient += (rows / places.shape[2])[:, :, None]
         gradient += (columns / places.shape[1])[:, None]

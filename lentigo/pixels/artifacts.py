@@ -44,8 +44,8 @@ ARTIFACTS = {
     for c in (
         Artifact("vignette", "dark corners", "corners below 0.6 of the brightness of the skin between them", 2),
         Artifact("ruler", "ruler", "ticks in one evenly spaced row outside the middle", 4),
-        Artifact("ink", "ink", "share of the image, in %, that is blue, violet or green beside the lesion", 0.3),
-        Artifact("hair", "hair", "share of the image, in %, in dark lines at least 21 pixels long", 1.0),
+        Artifact("ink", "ink", "part of the image, in %, that is blue, violet or green beside the lesion", 0.3),
+        Artifact("hair", "hair", "part of the image, in %, in dark lines at least 21 pixels long", 1.0),
     )
 }
 

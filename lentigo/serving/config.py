@@ -167,8 +167,8 @@ class ServeConfig:
         return frozenset({"localhost", "127.0.0.1", "::1", self.host.lower()}) if self.loopback else None
 
     @property
-    def share(self) -> int:
-        """Cores that fall to each worker."""
+    def cores_per_worker(self) -> int:
+        """Cores divided by workers, at least 1."""
         try:
             cores = len(os.sched_getaffinity(0))
         except AttributeError:  # not on macOS or Windows

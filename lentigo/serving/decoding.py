@@ -87,7 +87,7 @@ class DecoderPool:
         self._running: dict[_Process, Job] = {}
         self._closed = threading.Event()
         self._started = threading.Event()
-        lanes = [self._quick] * (config.decoders or config.share) + [self._slow]
+        lanes = [self._quick] * (config.decoders or config.cores_per_worker) + [self._slow]
         self._threads = [
             threading.Thread(target=self._work, args=(lane,), name="decode", daemon=True) for lane in lanes
         ]

@@ -175,7 +175,7 @@ class ModelManager:
             while signature != (now := _signature(bundle.path)):  # replaced while it was read: read again
                 signature = now
                 bundle = find_bundle(source)
-            classifier = Classifier(bundle, threads=config.threads or config.share, spinning=False)
+            classifier = Classifier(bundle, threads=config.threads or config.cores_per_worker, spinning=False)
             for count in {1, config.max_batch}:  # the first run of each size plans its memory
                 classifier.run(np.zeros((count, classifier.size, classifier.size, 3), np.uint8))
             return classifier, bundle.card, signature

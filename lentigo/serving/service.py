@@ -45,7 +45,7 @@ _STUCK_S = 20.0
 
 
 class Service:
-    """One worker's share of the service.
+    """The part of the service that one worker runs.
 
     Args:
         config: the settings.

@@ -202,7 +202,7 @@ def _plan(rng: np.random.Generator, codes: tuple[str, ...], per_class: int) -> I
 
 
 def _photograph(image: NDArray[np.float32], rng: np.random.Generator, size: int, by_phone: bool) -> Image.Image:
-    """What the camera makes of a canvas: geometry, hair, light, gel or shine, colour cast, sensor."""
+    """What the camera makes of a canvas: geometry, hair, light, gel or shine, white balance, sensor."""
     pixels = _view(image, rng, size)
     if rng.random() < 0.35:
         pixels = _hair(pixels, rng, int(rng.integers(2, 22)), 0.006 if by_phone else 0.014)
@@ -223,8 +223,8 @@ def _photograph(image: NDArray[np.float32], rng: np.random.Generator, size: int,
         light += _bubbles(c)[..., None]
     if c.chance(0.1):
         light *= 1 - np.float32(0.8) * _ruler(c)[..., None]
-    cast = np.exp(rng.normal(0, 0.055, 3) + rng.normal(-0.03, 0.09)).astype(np.float32)
-    light = np.clip(light * cast, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.12)))
+    balance = np.exp(rng.normal(0, 0.055, 3) + rng.normal(-0.03, 0.09)).astype(np.float32)
+    light = np.clip(light * balance, 0, 1) ** np.float32(np.exp(rng.normal(0, 0.12)))
     if not by_phone and c.chance(0.3):  # the round field of the dermatoscope
         edge = c.uniform(1.02, 1.3)
         light *= smoothstep(edge + 0.03, edge - 0.03, radius)[..., None]

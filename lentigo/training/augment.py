@@ -113,7 +113,7 @@ def colour_matrices(recipe: ColourRecipe, draws: Draws) -> tuple[Tensor, Tensor]
 
     Args:
         recipe: how strong.
-        draws: of the streams ``COLOUR`` and ``CAST``.
+        draws: of the streams ``COLOUR`` and ``CHANNELS``.
 
     Returns:
         ``matrix`` (N, 3, 3) and ``grey`` (N, 3), the fraction of the mean grey that is added to each channel.
@@ -125,7 +125,7 @@ def colour_matrices(recipe: ColourRecipe, draws: Draws) -> tuple[Tensor, Tensor]
     angle = 2 * math.pi * _between(colour[:, HUE], -recipe.hue, recipe.hue)
     saturate = saturation * torch.eye(3) + (1 - saturation) * torch.tensor(_LUMA).expand(3, 3)
     # A grey stays as it is under saturation and hue, so what contrast adds needs no turning.
-    jitter = _between(draws.table(Stream.CAST, 3), 1 - recipe.cast, 1 + recipe.cast)  # (N, 3)
+    jitter = _between(draws.table(Stream.CHANNELS, 3), 1 - recipe.cast, 1 + recipe.cast)  # (N, 3)
     matrix = (brightness * contrast)[:, None, None] * (_hue_rotation(angle) @ saturate)
     return jitter[:, :, None] * matrix, jitter * ((1 - contrast) * brightness)[:, None]
 

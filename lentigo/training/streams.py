@@ -25,7 +25,7 @@ class Stream(IntEnum):
     WARP = auto()
     ASPECT = auto()
     COLOUR = auto()
-    CAST = auto()
+    CHANNELS = auto()
     BLUR = auto()
     NOISE = auto()
     HAIR = auto()

@@ -111,8 +111,8 @@ def _by_lesion(
     calibrated = apply_temperature(probabilities, spec.temperature).tolist()
     unlike = frame["atypicality"].tolist() if "atypicality" in frame else [None] * len(frame)
     rows = [
-        Row.of(image, shares, spec.codes[int(np.argmax(shares))], assess(spec, shares, score, fault))
-        for image, shares, score, fault in zip(frame["image"], calibrated, unlike, faults, strict=True)
+        Row.of(image, row, spec.codes[int(np.argmax(row))], assess(spec, row, score, fault))
+        for image, row, score, fault in zip(frame["image"], calibrated, unlike, faults, strict=True)
     ]
     merged = merge_rows(rows, lesions.__getitem__, spec)
     lesion = frame["image"].map(dict(lesions))

@@ -104,7 +104,7 @@ def _data(samples: Samples, asked: dict[str, Any]) -> dict[str, Any]:
     }
     if protocol != "official":
         groups = samples.frame.groupby("label")["group"].nunique().reindex(list(samples.labels.codes), fill_value=0)
-        parts = sum(share > 0 for share in found["fractions"])
+        parts = sum(fraction > 0 for fraction in found["fractions"])
         small = {str(code): int(n) for code, n in groups.items() if n < parts}
         if small:
             unit = samples.groups.unit if samples.groups.kind != "unknown" else "image"
@@ -180,7 +180,7 @@ def _explain(
 ) -> tuple[str, ...]:
     totals = samples.frame["label"].value_counts()
     parts = {part: sum(row[part] for row in counts.values()) for part in _PARTS}
-    shares = f"{parts['train']:,} to learn from, {parts['val']:,} validation, {parts['test']:,} test"
+    sizes = f"{parts['train']:,} to learn from, {parts['val']:,} validation, {parts['test']:,} test"
     groups = samples.groups
     if groups.kind == "unknown":
         known = f"patients unknown: {LEAK}; {ASK}"
@@ -217,7 +217,7 @@ def _explain(
             f" {smallest} with {int(totals.iloc[-1]):,}, the largest {largest} with {int(totals.iloc[0]):,}"
         ),
         f"groups: {known}",
-        f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {shares}" + anew,
+        f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {sizes}" + anew,
         f"pictures: {domain}",
         f"network: {recipe.network.name}; starts from {start}",
         f"size: {sizes} (the shorter side of the images is {_short_side(samples):,} px in the median)",

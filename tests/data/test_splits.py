@@ -74,7 +74,7 @@ def test_fractions_may_leave_a_part_out() -> None:
     samples = split_samples(table({"a": 10, "b": 10}), "lesion", fractions=(0.8, 0.2, 0))
     assert set(samples.frame["split"]) == {"train", "val"}
     for bad in [(0.8, 0.1), (0.8, 0.1, 0.2), (1.2, -0.1, -0.1), (0, 0.5, 0.5)]:
-        with pytest.raises(DataError, match="three shares"):
+        with pytest.raises(DataError, match="three numbers"):
             split_samples(samples, "lesion", fractions=bad)
 
 

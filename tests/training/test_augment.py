@@ -125,15 +125,15 @@ def test_strong_augmentation_stays_in_range(pixels: torch.Tensor) -> None:
     assert not close(changed, TO_INPUT(pixels))
 
 
-def test_a_cast_leaves_the_other_draws_alone() -> None:
-    draws, other = Draws(1, 2, 3, 400), given(400, {Stream.CAST: torch.zeros(400, 3)})
-    recipes = [ColourRecipe(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1, cast=cast) for cast in (0.0, 0.2)]
+def test_jitter_per_channel_leaves_the_other_draws_alone() -> None:
+    draws, other = Draws(1, 2, 3, 400), given(400, {Stream.CHANNELS: torch.zeros(400, 3)})
+    recipes = [ColourRecipe(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.1, cast=size) for size in (0.0, 0.2)]
     (plain, _), (tinted, _) = (colour_matrices(recipe, draws) for recipe in recipes)
-    cast = draws.table(Stream.CAST, 3)
-    assert torch.allclose(tinted, plain * (0.8 + 0.4 * cast)[:, :, None], atol=1e-6)
-    assert float(cast.min()) < 0.05
-    assert float(cast.max()) > 0.95
-    assert not torch.allclose(cast[:, 0], cast[:, 1])
+    jitter = draws.table(Stream.CHANNELS, 3)
+    assert torch.allclose(tinted, plain * (0.8 + 0.4 * jitter)[:, :, None], atol=1e-6)
+    assert float(jitter.min()) < 0.05
+    assert float(jitter.max()) > 0.95
+    assert not torch.allclose(jitter[:, 0], jitter[:, 1])
     assert torch.equal(other.table(Stream.COLOUR, COLOUR_COLUMNS), given(400).table(Stream.COLOUR, COLOUR_COLUMNS))
 
 
@@ -154,7 +154,7 @@ def test_colour_against_the_plain_steps() -> None:
     bright = colour * brightness
     contrasted = contrast * bright + (1 - contrast) * (brightness * (mean @ luma)[:, None])
     expected = saturation * contrasted + (1 - saturation) * (contrasted @ luma)[:, None]
-    expected = expected * (0.8 + 0.4 * draws.table(Stream.CAST, 3))
+    expected = expected * (0.8 + 0.4 * draws.table(Stream.CHANNELS, 3))
     assert torch.allclose(apply(recipe, draws, colour, mean), expected, atol=1e-5)
 
 

@@ -246,7 +246,7 @@ def test_measures_against_slow_versions() -> None:
     axes = (means @ [77 / 256, 150 / 256, 29 / 256], means[:, 0] - means[:, 1], means[:, :2].mean(axis=1) - means[:, 2])
     found = measure_quality(pixels)
     assert found.brightness == pytest.approx(np.mean(luma))
-    assert found.burnt == np.mean(np.array(luma) >= 250)
+    assert found.overexposed == np.mean(np.array(luma) >= 250)
     assert found.sharpness == pytest.approx(np.var(inner), rel=1e-5)
     assert found.structure == pytest.approx(np.sqrt(sum(np.var(axis) for axis in axes)))
 

@@ -97,7 +97,7 @@ def test_the_report_shows_it_and_knows_all_figures(evaluated: Path) -> None:
     page = (evaluated / "report" / "index.html").read_text(encoding="utf-8")
     assert 'id="stress"' in page
     assert page.count('id="stress_') >= len(CORRUPTIONS)
-    assert "Do the maps show what it goes by?" in page
+    assert "Occlusion test of the maps" in page
     assert (evaluated / "report" / "plots" / "stress_hair.svg").is_file()
     table = (evaluated / "report" / "robustness.md").read_text(encoding="utf-8")
     assert metrics["stress"]["record"]["bundle"]["model_sha256"] in table
@@ -278,7 +278,7 @@ def test_estimated_skin_tone_divides_the_table(tmp_path: Path) -> None:
     assert [row.small for row in rows if row.value == "dark"] == [True]
 
 
-# What it leans on
+# Perturbation tests
 
 
 def test_what_is_hidden_is_gone_and_the_rest_is_as_it_was() -> None:
@@ -317,7 +317,7 @@ def test_the_files_and_the_report_say_what_it_leans_on(evaluated: Path, classifi
     found = json.loads((evaluated / "report" / "metrics.json").read_text())["stress"]["reliance"]
     assert [r["change"] for r in found] == [c for c in PERTURBATIONS if c in set(rows["change"])]
     page = (evaluated / "report" / "index.html").read_text(encoding="utf-8")
-    assert "What does it lean on?" in page
+    assert "Perturbation tests" in page
     assert 'id="stress_reliance' in page
 
 

@@ -1,6 +1,6 @@
 """Photographs in formats that need a library of their own: HEIC (extra ``heic``) and DICOM (extra ``dicom``).
 
-They are read in Python and on the command line; the service leaves them off unless it is told otherwise.
+They are read in Python and on the command line; the service leaves them off by default.
 `lentigo.image_header` looks at their structure first.
 """
 

@@ -126,7 +126,7 @@ def audit(
         typer.Option(
             "--artifacts/--no-artifacts",
             "--cues/--no-cues",
-            help="Estimate dark corners, rulers, ink and hair, and tell what goes with the class; takes the longest.",
+            help="Estimate dark corners, rulers, ink and hair, and report their association with the class; takes the longest.",
         ),
     ] = True,
     seed: Seed = 0,
@@ -193,7 +193,8 @@ def review(
     ],
     out: Annotated[Path, typer.Option(help="Folder for label-review.csv and label-review.html.")] = Path(),
     part: Annotated[
-        Literal["val", "test"], typer.Option("--split", help="Which predictions of a run; not those it learnt from.")
+        Literal["val", "test"],
+        typer.Option("--split", help="Which predictions of a run; not those of its training images."),
     ] = "val",
     data: Annotated[Path | None, typer.Option(help="Where the pictures are, if not where the runs say.")] = None,
     pictures: Annotated[int, typer.Option(min=0, help="How many candidates the page shows.")] = 100,

@@ -125,7 +125,7 @@ def predict(
         str, typer.Option(help="Language of the classes' names: en, zh, and what the model's classes.csv named.")
     ] = "en",
     embeddings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write what the last layer sees, to .parquet or .npz.")
+        Path | None, typer.Option(metavar="FILE", help="Also write the embeddings, to .parquet or .npz.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     as_json: AsJson = False,

@@ -89,7 +89,7 @@ class DataRecipe(_Section):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """What ``read_samples`` is told beside the place."""
+        """Arguments of ``read_samples`` beside the place."""
         return {key: getattr(self, key) for key in ("group_by", "label_by", "missing", "skip_unreadable")}
 
     @model_validator(mode="after")

@@ -55,7 +55,7 @@ class Factor:
         estimated: guessed from the pixels (`lentigo.pixels.artifacts`), not recorded.
         by_class: class -> value -> fraction of the class's images, 0 to 1. An artifact has the value ``present`` only.
         by_split: split -> value -> fraction of its images; empty without a split.
-        with_class: how far it goes with the class.
+        with_class: its association with the class.
         with_split: how far it goes with the split; None without one.
     """
 
@@ -86,7 +86,7 @@ class Factor:
 def find_confounders(
     samples: Samples, scores: pd.DataFrame, sizes: Sequence[tuple[int, int]], *, seed: int = 0
 ) -> tuple[Factor, ...]:
-    """Work out what goes with the class.
+    """Measure what is associated with the class.
 
     Fractions count every image. Associations count the first image of each lesion only, since images of one lesion
     are alike.
@@ -195,7 +195,7 @@ def lines(factors: Sequence[Factor]) -> Iterator[str]:
                 yield f"    {parts}" + (f"; with the split {factor.with_split}" if factor.with_split else "")
     recorded = [f for f in factors if not f.estimated]
     if recorded:
-        yield "what is recorded and goes with the class (Cramer's V, 0 to 1; one image a lesion):"
+        yield "what is recorded, and its association with the class (Cramer's V, 0 to 1; one image a lesion):"
         for factor in recorded:
             yield f"  {factor.name}: {factor.with_class}" + (
                 f"; with the split {factor.with_split}" if factor.with_split else ""

@@ -117,7 +117,7 @@ def recorded_groups(record: Mapping[str, Any]) -> GroupSource:
 
 
 LEAK = "a leak between the parts of the split cannot be excluded"
-ASK = r"say who is who with --group-by COLUMN, or a pattern on file names such as --group-by 'PAT_(\d+)_'"
+ASK = r"name the patients with --group-by COLUMN, or a pattern on file names such as --group-by 'PAT_(\d+)_'"
 """What is said where groups are not known, and what mends it."""
 
 

@@ -135,7 +135,7 @@ def fit_gaussians(
     variances, axes = np.linalg.eigh(np.cov((points - centre).T, bias=True))
     total = float(variances.sum())
     if not total > 0:
-        raise DataError("the embeddings of the training images are all the same: the network has learnt nothing")
+        raise DataError("the embeddings of the training images are all the same: the network was not trained")
     kept = (
         min(width - 1, max(1, count // 4), max(1, ARRAY_BYTES // (2 * width) - 1))
         if rank is None

@@ -23,7 +23,7 @@ from lentigo.evaluation.metrics import Ranking, ratio
 from lentigo.evaluation.predictions import PredictionTable
 
 ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)
-"""Fractions of the images, the least doubtful first, whose accuracy is told."""
+"""Fractions of the images, the least doubtful first, whose accuracy is reported."""
 ATYPICALITY = "atypicality"
 """Column of the predictions with the graph's score, where a bundle with one made them."""
 
@@ -157,7 +157,7 @@ def selective_plot(curves: Sequence[Selective]) -> Figure:
         axes.set(
             xlabel="answered, the least doubtful first, %",
             ylabel="right among them, %",
-            title="Answering only where it is sure",
+            title="Accuracy of the most certain answers",
         )
         axes.set(xlim=(0, 102))
         axes.set_ylim(top=101)

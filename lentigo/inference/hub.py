@@ -23,7 +23,7 @@ _FILES = (SPEC, MODEL, CARD, GOLDEN)
 
 
 def is_address(name: str | Path) -> bool:
-    """Whether a model's name leads to the hub; what is wrong in it is told when it is fetched."""
+    """Whether a model's name leads to the hub; what is wrong in it is reported when it is fetched."""
     return str(name).startswith("hf:/")
 
 

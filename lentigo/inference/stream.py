@@ -211,7 +211,7 @@ def predict_stream(
 def _keep(
     table: Table, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
 ) -> None:
-    """When a run breaks off, leave the rows so far as a valid table; the first error is the one that is told."""
+    """When a run breaks off, leave the rows so far as a valid table; the first error is the one that is raised."""
     if error is not None:
         path = table.part
         with suppress(OutputError):

@@ -42,7 +42,7 @@ class Row:
         reasons: why the answer is "can't tell"; empty where it stands.
         hints: what could be better about the image.
         error: what was wrong with the image; empty where nothing was.
-        embedding: what the last layer sees; empty where it is not asked for. It stands in no table.
+        embedding: the input of the last layer; empty where it is not requested. It stands in no table.
     """
 
     path: str

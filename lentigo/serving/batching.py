@@ -141,7 +141,7 @@ class Batcher:
             if live:
                 try:
                     results += zip(live, self._classify(live), strict=True)
-                except Exception as error:  # the network failed: each of its requests is told so
+                except Exception as error:  # the network failed: each of its requests gets the error
                     results += [(item, error) for item in live]
             now = time.monotonic()
             for item in live:

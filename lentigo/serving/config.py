@@ -33,7 +33,7 @@ class ServeConfig:
         decode_cpu_s: most CPU time to decode one image, in seconds; its process is then ended.
         decode_memory_bytes: most memory that a decoding process may take beside what it starts with.
         extra_formats: formats that are taken beside the usual six, ``heic`` and ``dicom``; none unless told, since each
-            adds a library that reads what strangers send. Their images are decoded one by one, as large ones are.
+            adds a library that reads untrusted input. Their images are decoded one by one, as large ones are.
         exact: decode JPEG in full, as `lentigo.load().predict` does; False lets the decoder scale down, which is
             quicker.
         max_batch: most images in one call of the network.

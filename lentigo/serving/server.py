@@ -118,7 +118,7 @@ def listen(config: ServeConfig) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(BACKLOG)  # now, so that a second service on this port is told at once
+            listener.listen(BACKLOG)  # now, so that a second service on this port fails at once
         except OSError:
             listener.close()
             raise

@@ -156,5 +156,5 @@ def check_teacher(folder: Path, teacher: LabelSet, student: LabelSet) -> None:
     if teacher.codes != student.codes:
         raise TrainingError(
             f"{folder}: a teacher for {', '.join(teacher.codes)}, but the data has {', '.join(student.codes)}; "
-            "distil.teachers must know the same classes in the same order"
+            "distil.teachers must have the same classes in the same order"
         )

@@ -108,7 +108,7 @@ def _evaluation_data(samples: Samples, data: Path, spec: Spec, classes: Mapping[
         return EvaluationData(known_classes(samples, data, spec), fingerprint, learnt, teacher, 0, None)
     if fingerprint == spec.provenance.fingerprint:
         raise DataError(
-            f"{data}: {spec.name} was trained on this data set and knows its classes; leave out which stands for which"
+            f"{data}: {spec.name} was trained on this data set and has its classes; leave out which stands for which"
         )
     renamed = rename_classes(samples, data, classes, spec.labels)
     if not len(renamed):
@@ -132,16 +132,16 @@ def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
     """The samples under the bundle's order of classes.
 
     Raises:
-        DataError: classes that the bundle does not know.
+        DataError: classes that the bundle does not have.
     """
     present = [code for code in samples.labels.codes if (samples.frame["label"] == code).any()]
     foreign = [code for code in present if code not in spec.codes]
     if foreign:
         count = int(samples.frame["label"].isin(foreign).sum())
         raise DataError(
-            f"{data}: {count:,} of {len(samples):,} images are of classes that {spec.name} does not know"
+            f"{data}: {count:,} of {len(samples):,} images are of classes that {spec.name} does not have"
             f" ({', '.join(foreign)}{did_you_mean(foreign[0], spec.codes) if samples.name in _OWN_LAYOUTS else ''}); it"
-            f" knows {', '.join(spec.codes)}: say which class stands for which, which leaves the others out (--classes"
+            f" has {', '.join(spec.codes)}: say which class stands for which, which leaves the others out (--classes"
             " THEIRS=OURS,...), or rename them in a CSV with columns path and label"
         )
     return replace(samples, labels=spec.labels)

@@ -62,7 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("train caco-ham10000 --data own", "the classes are mel, nv"),
         ("train phantom-demo --data own --resume", "no run to resume"),
         ("train --data own --resume", "own: no run to resume; start one without --resume"),
-        ("train --data own --group-by patient", "is no column of the table (found: none); say who is who with"),
+        ("train --data own --group-by patient", "is no column of the table (found: none); name the patients with"),
         ("data split own --out split.csv --folds 99", "own: class 'mel' has 12"),
         ("predict own --lang es", "names its classes in en, zh"),
         ("serve --model nowhere", "no model 'nowhere'"),

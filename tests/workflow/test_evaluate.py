@@ -129,7 +129,7 @@ def test_other_data_are_evaluated_whole(small: Path, folder: Path, tmp_path: Pat
 
 
 def test_its_own_data_need_no_classes(bundle: Bundle, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="was trained on this data set and knows its classes"):
+    with pytest.raises(DataError, match="was trained on this data set and has its classes"):
         evaluate(bundle.path, data=tiny_data(), classes={"mel": "mel"}, out=tmp_path / "out", progress=False)
 
 
@@ -232,7 +232,7 @@ def test_classes_that_do_not_fit_are_named(folder: Path, tmp_path: Path) -> None
     target = tiny_bundle(tmp_path / "b", labels=LabelSet("two", tuple(c for c in HAM10000 if c.code in ("mel", "nv"))))
     with pytest.raises(
         DataError,
-        match=r"1 of 9 images are of classes that tiny does not know \(melanom; did you mean 'mel'\?\).*mel, nv",
+        match=r"1 of 9 images are of classes that tiny does not have \(melanom; did you mean 'mel'\?\).*mel, nv",
     ):
         evaluate(target.path, data=folder, out=tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()

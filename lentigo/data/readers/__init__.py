@@ -1,6 +1,6 @@
 """Readers: from a folder or file in a published layout, or as people have it, to one table of samples.
 
-The layouts are told apart by the files that lie there; see :func:`read_samples`.
+The layouts are recognised by the files that lie there; see :func:`read_samples`.
 """
 
 from __future__ import annotations

@@ -377,7 +377,7 @@ def _pattern(tree: _Tree, other: int, level: int) -> str:
 
 
 def _check_empty(tree: _Tree, level: int) -> None:
-    """A class folder without an image is a mistake that must be told."""
+    """A class folder without an image is a mistake that must be reported."""
     place = tree.place
     filled = {tree.wrapper + "/".join(p[: level + 1]) for p in tree.parts}
     parents = {name.rpartition("/")[0] for name in filled}

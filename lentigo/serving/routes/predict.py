@@ -72,7 +72,7 @@ router = APIRouter(tags=["predict"], route_class=DirectRoute)
 async def predict(request: Request, options: Annotated[Options, Query()]) -> Response:
     """The body is one encoded image, or multipart/form-data with one file an image.
 
-    JPEG, PNG, WebP, BMP, TIFF and GIF are told apart by their content; names and declared types do not count.
+    JPEG, PNG, WebP, BMP, TIFF and GIF are recognised by their content; names and declared types do not count.
     Of several images each is answered by itself: one that cannot be read has an `error` in the place of its answer.
     Fields called `lesion` name what the images show, one for each or one for all: `lesions` then holds one answer a
     lesion besides. Other form fields that are no files are left out.

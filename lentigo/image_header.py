@@ -113,7 +113,7 @@ def check_header(file: BinaryIO, kind: str) -> ImageHeader:
     try:
         file.seek(0)
         header = _CHECKS[kind](file)
-    except (struct.error, IndexError):  # ends early: the decoder says so, and has little to read
+    except (struct.error, IndexError, OverflowError):  # ends early: the decoder says so, and has little to read
         return ImageHeader()
     short, long = sorted((header.width, header.height))
     if long > MAX_SIDE:
@@ -137,7 +137,7 @@ def check_exif(block: bytes) -> None:
     file = io.BytesIO(block.removeprefix(b"Exif\0\0"))
     try:
         _read_directory(file)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, OverflowError):
         return
 
 
@@ -183,10 +183,10 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
         if marker == 0xDA:
             progressive |= content[at - length + 2] < components
             break
-    fill = content.find(_FILL, at)
+    fill = _find(content, _FILL, at)
     if fill >= 0:
         content = content[:fill]
-    ended = content.find(b"\xff\xd9", at) >= 0
+    ended = _find(content, b"\xff\xd9", at) >= 0
     if progressive or fill >= 0:  # in others all components are in the first scan, and the decoder reads no other
         scans, ended = _walk_scans(content, at)
         if fill >= 0 and not ended:  # behind the end marker may stand what will
@@ -222,6 +222,15 @@ def _walk_scans(content: bytes, at: int) -> tuple[int, bool]:
     return scans, False
 
 
+def _find(content: bytes, needle: bytes, at: int) -> int:
+    """As ``bytes.find``, a window at a time."""
+    for start in range(at, len(content), _WINDOW):
+        found = content.find(needle, start, start + _WINDOW + len(needle) - 1)
+        if found >= 0:
+            return found
+    return -1
+
+
 def _next_marker(content: bytes, at: int) -> re.Match[bytes] | None:
     """The next marker that ends the data of a scan."""
     for start in range(at, len(content), _WINDOW):
@@ -238,6 +247,8 @@ def _png(file: BinaryIO) -> ImageHeader:
         length, kind = int.from_bytes(start[:4], "big"), start[4:]
         if kind == b"IEND":
             break
+        if kind == b"IHDR":  # the decoder would take the size of the last
+            raise ImageCostError("more than one header")
         if kind in (b"IDAT", b"fdAT"):
             chunks, data = chunks + 1, data + length
         else:
@@ -377,7 +388,7 @@ def _read_directory(file: BinaryIO) -> dict[int, tuple[int, ...]]:
             raise ImageCostError(f"tag {tag} appears twice")
         if length > len(inline):
             file.seek(min(offset, size))
-            data = file.read(length)
+            data = file.read(min(length, size))
         whole = min(values, len(data) // _TIFF_TYPES[kind])
         tags[tag] = struct.unpack(f"{order}{whole}{_TIFF_INTEGERS[kind]}", data[: whole * _TIFF_TYPES[kind]])
     return tags

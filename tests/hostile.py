@@ -103,6 +103,11 @@ def huge_tile(side: int = 20_000) -> bytes:
     return tiff(16, 16, *entries, tail=packed, strip=False)
 
 
+def big_tiff(count: int = 2**61, offset: int = 8) -> bytes:
+    """A BigTIFF whose width has so many values at a place."""
+    return b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 1) + struct.pack("<HHQQ", 256, 4, count, offset) + bytes(8)
+
+
 def many_strips(count: int = 80_000) -> bytes:
     """A TIFF that lists its few bytes as a strip again and again."""
     offsets = struct.pack("<L", 1024) * count
@@ -272,6 +277,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a webp of exif blocks": lambda: webp(8, 8) + b"EXIF\4\0\0\0II*\0" * 40,
     "a png with overlapping exif": lambda: png(8, 8, (b"eXIf", exif_of_overlapping_tags()[6:])),
     "a png of colour profiles": lambda: png(8, 8, *[(b"iCCP", b"p\0\0" + zlib.compress(bytes(1_000_000), 9))] * 500),
+    "a png of two headers": lambda: png(8, 8, (b"IHDR", struct.pack(">IIBBBBB", 7000, 7000, 8, 6, 0, 0, 0))),
     "a png of 100,000 chunks": lambda: png(8, 8, *[(b"tIME", b"")] * 100_000),
     "a png of empty data chunks": lambda: png(8, 8, *[(b"IDAT", b"")] * 100_000),
     "a tiff with a huge tile": huge_tile,

@@ -8,15 +8,16 @@ import threading
 import warnings
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hostile import EXTRA_HOSTILE, HOSTILE, gif, jpeg, png, progressive_scans, segments, tiff, webp
+from hostile import EXTRA_HOSTILE, HOSTILE, big_tiff, gif, jpeg, png, progressive_scans, segments, tiff, webp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lentigo import imaging, resampler
+from lentigo import image_header, imaging, resampler
 from lentigo.errors import ImageCostError, ImageError
 from lentigo.extra_formats import extra_format
 from lentigo.image_header import check_header
@@ -162,6 +163,35 @@ def test_a_jpeg_with_its_end_is_decoded_no_further_times(monkeypatch: pytest.Mon
     frame = photo.index(b"\xff\xc0")
     with pytest.raises(ImageError, match="truncated or damaged"):
         open_image(photo[:frame] + photo[frame : frame + 19] + photo[frame:] + bytes(100))
+
+
+@pytest.mark.parametrize(("count", "offset"), [(2**61, 8), (2**63 - 1, 8), (2**64 - 1, 2**64 - 1), (4, 2**64 - 1)])
+def test_numbers_beyond_all_sizes_are_damage(count: int, offset: int) -> None:
+    for content in (big_tiff(count, offset), segments(1, 0xE1, b"Exif\0\0" + big_tiff(count, offset))):
+        assert check_header(BytesIO(content), sniff(content)).work >= 0
+    with pytest.raises(ImageError, match="damaged TIFF"):
+        open_image(big_tiff(count, offset))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_is_searched_a_window_at_a_time(progressive: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Watched(bytes):
+        def find(self, needle: Any, start: Any = 0, end: Any = None) -> int:
+            assert end is not None
+            assert end - start < 2000 + 2 * len(needle), "other threads stand still during a search"
+            return super().find(needle, start, end)
+
+    class File(BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            return Watched(super().read(size))
+
+    monkeypatch.setattr(image_header, "_WINDOW", 1024)
+    photo = jpeg(progressive=progressive)[:-2]
+    for pad in range(1015, 1035):  # the end marker lies within a window, and across two
+        assert check_header(File(photo + b"a" * pad + b"\xff\xd9"), "JPEG").ended
+    assert not check_header(File(photo + b"a" * 9999), "JPEG").ended
+    with pytest.raises(ImageCostError, match="fill bytes"):
+        check_header(File(photo + b"\xff" * 5000 + b"a"), "JPEG")
 
 
 def test_the_size_is_known_before_the_plug_in_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,9 +91,15 @@ class Batcher:
         now = time.monotonic()
         until = now + within_s
         items = []
-        for image in images:
+        for place, image in enumerate(images):
             job = Job(
-                image, self.classifier.size, done=lambda outcome: None, until=until, picture=picture, urgent=urgent
+                image,
+                self.classifier.size,
+                done=lambda outcome: None,
+                until=until,
+                picture=picture,
+                urgent=urgent,
+                place=place,
             )
             item = Item(self._loop.create_future(), job, submitted_at=now)
             job.done = partial(self._decoded, item)

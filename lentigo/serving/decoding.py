@@ -8,6 +8,8 @@ memory is replaced.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import logging
 import os
 import signal
@@ -15,7 +17,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ class Job:
         until: when nobody waits any more, by the monotonic clock; its process is then killed.
         picture: also scale the image for display.
         urgent: goes before all others.
+        place: how many images of its request come before it.
         abandoned: nobody waits any more.
     """
 
@@ -68,6 +70,7 @@ class Job:
     until: float = float("inf")
     picture: bool = False
     urgent: bool = False
+    place: int = 0
     abandoned: bool = False
 
 
@@ -109,7 +112,7 @@ class DecoderPool:
         with self._lock:
             self._closed.set()
             self._started.set()
-            left = [*self._quick.waiting, *self._slow.waiting]
+            left = [job for lane in (self._quick, self._slow) for _, _, job in lane.waiting]
             for process in self._running:
                 process.kill()
             for lane in (self._quick, self._slow):
@@ -124,7 +127,14 @@ class DecoderPool:
         process = self._start(lane) if lane is self._quick else None  # the other is seldom needed
         try:
             while (job := self._next(lane)) is not None:
-                outcome, process = self._do(job, lane, process)
+                outcome: object
+                try:
+                    outcome, process = self._do(job, lane, process)
+                except Exception as error:  # of this image: the thread goes on, with another process
+                    outcome = error
+                    if process is not None:
+                        process.close()
+                    process = None
                 if outcome is not _PASSED_ON:
                     job.data = b""
                     job.done(outcome)  # type: ignore[arg-type]
@@ -137,7 +147,7 @@ class DecoderPool:
         with self._lock:
             while not lane.waiting and not self._closed.is_set():
                 lane.changed.wait()
-            return None if self._closed.is_set() else lane.waiting.popleft()
+            return None if self._closed.is_set() else lane.take()
 
     def _do(self, job: Job, lane: _Lane, process: _Process | None) -> tuple[object, _Process | None]:
         if job.abandoned or time.monotonic() >= job.until:
@@ -209,19 +219,27 @@ class DecoderPool:
 
 
 class _Lane:
-    """Images that wait for the processes of one priority; used with the pool's lock held."""
+    """Images that wait for the processes of one priority; used with the pool's lock held.
+
+    Requests take turns, image by image (start-time fair queueing): one of sixteen large images does not keep others
+    waiting for all of them.
+    """
 
     def __init__(self, lock: threading.Lock, niceness: int = 0) -> None:
         self.niceness = niceness
-        self.waiting: deque[Job] = deque()
+        self.waiting: list[tuple[int, int, Job]] = []
         self.changed = threading.Condition(lock)
+        self._turn = 0
+        self._count = itertools.count()
 
     def put(self, job: Job) -> None:
-        if job.urgent:
-            self.waiting.appendleft(job)
-        else:
-            self.waiting.append(job)
+        heapq.heappush(self.waiting, (-1 if job.urgent else self._turn + 1 + job.place, next(self._count), job))
         self.changed.notify()
+
+    def take(self) -> Job:
+        turn, _, job = heapq.heappop(self.waiting)
+        self._turn = max(self._turn, turn)
+        return job
 
 
 _PASSED_ON = object()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -15,7 +15,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from lentigo.imaging import is_image_content
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
-from lentigo.serving.protocol import TRUNCATED
+from lentigo.serving.protocol import PATIENCE_S, TRUNCATED
 from lentigo.tables import is_nobody
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -55,11 +55,18 @@ class ClientGoneError(Exception):
 
 
 class Budget:
-    """Bytes of bodies that are held at once, over all requests of a worker."""
+    """Bytes of bodies that are held at once, over all requests of a worker.
+
+    Attributes:
+        most: how many that may be.
+        held: how many it is.
+        arriving: accounts whose bodies still arrive, the oldest first.
+    """
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.held = 0
+        self.arriving: dict[Lease, asyncio.Timeout] = {}
 
     def lease(self) -> Lease:
         """An account for one request, closed when the request is answered."""
@@ -71,15 +78,51 @@ class Lease(AbstractContextManager["Lease"]):
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+        self._began = 0.0
+        self._given_up = False
         self.held = 0
 
-    def take(self, count: int) -> None:
-        """Hold more bytes.
+    @asynccontextmanager
+    async def arriving(self) -> AsyncIterator[asyncio.Timeout]:
+        """While the body arrives: its time limit, which ends when others need the room more.
 
         Raises:
-            Problem: all requests together would hold too much.
+            Problem: a body that was given up.
         """
+        self._began = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(None) as limit:
+                self._budget.arriving[self] = limit
+                yield limit
+        except TimeoutError:
+            self._check()
+            raise
+        finally:
+            self._budget.arriving.pop(self, None)
+
+    def _check(self) -> None:
+        if self._given_up:
+            raise Problem("too-slow", "other bodies need the room of one that takes so long; send it again")
+
+    def _give_up(self, limit: asyncio.Timeout) -> None:
+        self.__exit__(None, None, None)
+        self._given_up = True
+        limit.reschedule(asyncio.get_running_loop().time())
+
+    def take(self, count: int) -> None:
+        """Hold more bytes; bodies that take long to arrive make room, the oldest first.
+
+        Raises:
+            Problem: all requests together would hold too much, or this body was given up.
+        """
+        self._check()
         budget = self._budget
+        while budget.held + count > budget.most and budget.arriving:
+            oldest, limit = next(iter(budget.arriving.items()))
+            if oldest is self or asyncio.get_running_loop().time() < oldest._began + PATIENCE_S:
+                break
+            del budget.arriving[oldest]
+            oldest._give_up(limit)
         if budget.held + count > budget.most:
             raise Problem(
                 "queue-full", "too many bytes of images are being received at once", headers={"Retry-After": "1"}
@@ -142,7 +185,7 @@ async def _receive(
     loop = asyncio.get_running_loop()
     end = loop.time() + config.body_timeout_s
     try:
-        async with asyncio.timeout(None) as limit:
+        async with lease.arriving() as limit:
             while True:
                 limit.reschedule(min(end, loop.time() + config.idle_timeout_s))
                 message = await receive()

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import binascii
 import json
+import secrets
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lentigo import NOTICE
 from lentigo.errors import did_you_mean
@@ -22,11 +23,18 @@ from lentigo.serving.model_manager import Loaded
 from lentigo.serving.problems import Problem
 
 _DATATYPES = {"probabilities": "FP64", "label": "BYTES", "confidence": "FP64", "abstained": "BOOL", "reasons": "BYTES"}
-_MARKS = 256
-"""Brackets and commas that a request may have beside those of its images; what JSON costs goes with them."""
+_MOST_JSON, _MOST_JSON_AN_IMAGE = 32_768, 512
+"""Bytes of JSON that a request may have beside the strings of its images, and so many more for each image."""
+_SHORT = 1024
+"""Bytes of a string that the JSON parser is given; it holds up all requests while it reads one."""
+_MARK, _MARK_DIGITS = secrets.token_hex(8), 300
+"""What stands for a longer string: longer than an id may be."""
+_PIECE = 2**20
 
 
 class _Input(BaseModel):
+    model_config = ConfigDict(strict=True)
+
     name: Literal["image"]
     datatype: Literal["BYTES"]
     shape: list[int] = Field(min_length=1, max_length=2)
@@ -34,11 +42,15 @@ class _Input(BaseModel):
 
 
 class _Output(BaseModel):
+    model_config = ConfigDict(strict=True)
+
     name: str
 
 
 class InferRequest(BaseModel):
     """An inference request; what else it holds is not looked at."""
+
+    model_config = ConfigDict(strict=True)
 
     id: str | None = Field(None, max_length=256)
     inputs: list[_Input] = Field(min_length=1, max_length=1)
@@ -54,15 +66,14 @@ def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, lis
     """Read an inference request.
 
     Returns:
-        The request, and its encoded images.
+        The request, and its images in base64, for `decode_images`.
 
     Raises:
         Problem: no such request, or too many images.
     """
-    if sum(map(content.count, (b",", b"[", b"{"))) > _MARKS + 4 * config.max_files:
-        raise Problem("too-many-files", f"one request may hold {config.max_files} images, and little else")
+    rest, strings = _take_out(content, config)
     try:
-        asked = InferRequest.model_validate_json(content)
+        asked = InferRequest.model_validate_json(rest)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         raise Problem(
@@ -73,15 +84,79 @@ def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, lis
     if [size for size in tensor.shape if size != 1] != [size for size in (len(texts),) if size != 1]:
         raise Problem("invalid-options", f"image: the shape must be [{len(texts)}], the number of its strings")
     if len(texts) > config.max_files:
-        raise Problem("too-many-files", f"one request may hold {config.max_files} images")
+        raise _too_many(config)
     if not texts:
         raise Problem("no-image", "the tensor holds no image")
     if unknown := set(asked.names).difference(_DATATYPES):
         raise Problem("invalid-options", f"outputs: no such tensor{did_you_mean(min(unknown)[:80], _DATATYPES)}")
+    return asked, [strings[int(text[-_MARK_DIGITS:])] if text.startswith(_MARK) else text.encode() for text in texts]
+
+
+def decode_images(texts: Sequence[bytes]) -> list[bytes]:
+    r"""Images in base64, in which JSON may write ``/`` as ``\/``; a piece at a time, since other threads stand still.
+
+    Raises:
+        Problem: no base64.
+    """
     try:
-        return asked, [binascii.a2b_base64(text, strict_mode=True) for text in texts]
+        return [b"".join(_decode(text)) for text in texts]
     except ValueError:
         raise Problem("invalid-options", "image: each string must be an encoded image in base64") from None
+
+
+def _decode(text: bytes) -> list[bytes]:
+    found, left, at = [], b"", 0
+    while at < len(text):
+        end = at + _PIECE
+        end += text[end - 1 : end] == b"\\"
+        piece = left + text[at:end].replace(b"\\/", b"/")
+        whole = len(piece) if end >= len(text) else len(piece) // 4 * 4 - 4
+        left, at = piece[whole:], end
+        if left and piece[:whole].endswith(b"="):
+            raise ValueError("characters behind the padding")
+        found.append(binascii.a2b_base64(piece[:whole], strict_mode=True))
+    return found
+
+
+def _take_out(content: bytes, config: ServeConfig) -> tuple[bytes, list[bytes]]:
+    """JSON with marks in the place of its long strings, and these, as they are written.
+
+    Raises:
+        Problem: what is left is too long.
+    """
+    rest, strings, at = bytearray(), list[bytes](), 0
+    room = _MOST_JSON + _MOST_JSON_AN_IMAGE * config.max_files
+    while True:
+        start = content.find(b'"', at)
+        end = _end_of_string(content, start) if start >= 0 else -1
+        stop = start + 1 if end >= 0 else len(content)
+        if len(rest) + stop - at > room:
+            raise _too_many(config)
+        rest += content[at:stop]
+        if end < 0:
+            return bytes(rest), strings
+        if end - stop > _SHORT:
+            rest += f"{_MARK}{len(strings):0{_MARK_DIGITS}d}".encode()
+            strings.append(content[stop:end])
+        else:
+            rest += content[stop:end]
+        rest += b'"'
+        at = end + 1
+
+
+def _end_of_string(content: bytes, start: int) -> int:
+    """Where the quotation mark stands that ends a string; -1 where none does."""
+    end = start
+    for _ in range(_SHORT):
+        end = content.find(b'"', end + 1)
+        before = content[max(start + 1, end - _SHORT) : end]
+        if end < 0 or (len(before) - len(before.rstrip(b"\\"))) % 2 == 0:
+            return end
+    return -1
+
+
+def _too_many(config: ServeConfig) -> Problem:
+    return Problem("too-many-files", f"one request may hold {config.max_files} images, and little else")
 
 
 def write_outputs(names: Sequence[str], answers: Sequence[Prediction], codes: Sequence[str]) -> list[dict[str, Any]]:

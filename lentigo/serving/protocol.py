@@ -26,6 +26,8 @@ FREE_HEAD_PIECES, LEAST_HEAD_PIECE = 64, 16
 """The same of the bytes of a request head as they arrive."""
 HEAD_LINES = 100
 """Lines of a request head, and of the trailers behind a body: what parsing costs goes with them, not with the bytes."""
+PATIENCE_S = 5.0
+"""How long a body may arrive before it makes room for others, where there is none."""
 _LINE_ENDS = re.compile(rb"\n\r?\n")
 _LAST_CHUNK = re.compile(rb"[\r\n]*0+(?![0-9A-Fa-f])[^\n]*\n")
 _DISCARD_S, _DISCARD_BYTES = 2.0, 256 * 1024 * 1024
@@ -94,6 +96,8 @@ class GuardedProtocol(H11Protocol):
     settings: ClassVar[ServeConfig]
     silent: ClassVar[dict[GuardedProtocol, None]]
     resting: ClassVar[dict[GuardedProtocol, None]]
+    arriving: ClassVar[dict[GuardedProtocol, float]]  # connections whose body arrives, and since when
+    writing: ClassVar[dict[GuardedProtocol, None]]  # those that have not taken their answer
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -118,15 +122,18 @@ class GuardedProtocol(H11Protocol):
         self._start_head_timer()
 
     def _make_room(self) -> bool:
-        """Close the connection idle for longest; one that has never asked anything before all others."""
-        for idle in (self.silent, self.resting):
-            for other in idle:
-                other.drop()
-                return True
+        """Close a connection: the one idle for longest, one that has never asked anything before all others.
+
+        Where none is idle, the one whose body has been arriving for longest, and for too long.
+        """
+        late = (other for other, since in self.arriving.items() if self.loop.time() >= since + PATIENCE_S)
+        for other in (*self.silent, *self.resting, *late):
+            other.drop()
+            return True
         return False
 
     def drop(self) -> None:
-        """Close at once, since nothing is being answered here."""
+        """Close at once, since nothing is being answered here, or it is not taken."""
         self._forget()
         self.connections.discard(self)
         self.transport.abort()
@@ -154,10 +161,12 @@ class GuardedProtocol(H11Protocol):
     def _forget(self) -> None:
         self.silent.pop(self, None)
         self.resting.pop(self, None)
+        self.arriving.pop(self, None)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection and its timers."""
         self._forget()
+        self.writing.pop(self, None)
         self._stop_head_timer()
         self._stop_write_timer()
         super().connection_lost(exc)
@@ -194,6 +203,14 @@ class GuardedProtocol(H11Protocol):
                 return
             if self._head_timer is None:
                 self._start_head_timer()
+        self._note_body()
+
+    def _note_body(self) -> None:
+        """Note since when a body arrives, and that it has."""
+        if self.cycle is not None and self.cycle.more_body:
+            self.arriving.setdefault(self, self.loop.time())
+        else:
+            self.arriving.pop(self, None)
 
     def _should_upgrade(self) -> bool:
         """No other protocol is spoken; the request is answered as it stands, without uvicorn's advice in the log."""
@@ -203,7 +220,10 @@ class GuardedProtocol(H11Protocol):
         """Go on to the next request; the head of one that has begun to arrive has its time, too."""
         before = self.cycle
         super().on_response_complete()
-        if self.cycle is before and not self._refused and not self.transport.is_closing():
+        if self.cycle is not before:  # the next request was there already
+            self.arriving.pop(self, None)
+            self._note_body()
+        elif not self._refused and not self.transport.is_closing():
             self.resting[self] = None
             self._head_bytes = len(self.conn.trailing_data[0])
             if self._head_bytes and self._head_timer is None:
@@ -247,14 +267,23 @@ class GuardedProtocol(H11Protocol):
         self._refuse(problem)
 
     def pause_writing(self) -> None:
-        """The client does not take its answer: give it a while."""
+        """The client does not take its answer: give it a while, and those before it less where all hold too much."""
         super().pause_writing()
+        self.writing[self] = None
+        held = sum(other.transport.get_write_buffer_size() for other in self.writing)
+        for other in list(self.writing)[:-1]:
+            if held <= self.settings.max_held_bytes:
+                break
+            held -= other.transport.get_write_buffer_size()
+            del self.writing[other]
+            other.drop()
         if self._write_timer is None:
             self._start_write_timer()
 
     def resume_writing(self) -> None:
         """The client takes its answer again."""
         self._stop_write_timer()
+        self.writing.pop(self, None)
         super().resume_writing()
 
     def shutdown(self) -> None:
@@ -328,4 +357,5 @@ class _GentleTransport:
 
 def guarded(config: ServeConfig) -> type[GuardedProtocol]:
     """The protocol with the limits of one configuration, as uvicorn wants it: a class."""
-    return type("ConfiguredProtocol", (GuardedProtocol,), {"settings": config, "silent": {}, "resting": {}})
+    shared: dict[str, Any] = {"settings": config, "silent": {}, "resting": {}, "arriving": {}, "writing": {}}
+    return type("ConfiguredProtocol", (GuardedProtocol,), shared)

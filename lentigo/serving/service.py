@@ -31,7 +31,7 @@ from lentigo.serving.health import Health
 from lentigo.serving.limits import Body, Budget, Lease, read_body, read_json
 from lentigo.serving.metrics import Board
 from lentigo.serving.model_manager import Loaded, ModelManager
-from lentigo.serving.open_inference import read_request, write_outputs, write_reply
+from lentigo.serving.open_inference import decode_images, read_request, write_outputs, write_reply
 from lentigo.serving.problems import Problem
 from lentigo.serving.rendering import add_predictive_values, describe, draw_map, list_map, merge_lesions
 from lentigo.serving.schemas import Options
@@ -148,8 +148,10 @@ class Service:
         with self.budget.lease() as lease:
             content = await self._read(read_json(scope, request.receive, self.config, lease), lease)
             lease.take(2 * len(content))  # its text and the images in it
-            asked, images = read_request(content, self.config)
+            asked, texts = read_request(content, self.config)
             del content
+            images = await asyncio.to_thread(decode_images, texts)
+            del texts
             self._charge(scope, key, images)
             deadline = asyncio.get_running_loop().time() + self.config.deadline_s
             loaded, answers = await self._classify(scope, images, options, deadline)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -18,9 +20,11 @@ from serving_tools import problem_of, running
 from tiny_bundle import blob_image, tiny_bundle
 
 from lentigo.imaging import load
+from lentigo.serving import decoding
+from lentigo.serving.batching import Batcher
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.decode_worker import Decoded, RefusedError, decode
-from lentigo.serving.decoding import MOST_COSTLY, DecoderPool, Job, Outcome
+from lentigo.serving.decoding import MOST_COSTLY, DecoderPool, Job, Outcome, _Lane
 from lentigo.serving.problems import Problem
 
 WILD = """
@@ -282,6 +286,60 @@ def test_what_is_urgent_goes_first() -> None:
         decoders.submit(outcomes.job("urgent", PHOTO, urgent=True))
         outcomes.wait("urgent", "11")
     assert outcomes.names.index("urgent") < outcomes.names.index("11")
+
+
+def test_a_fault_with_one_image_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = decoding._is_costly
+
+    def faulty(data: bytes, extra_kinds: Any) -> bool:
+        if data == b"x":
+            raise OverflowError
+        return whole(data, extra_kinds)
+
+    monkeypatch.setattr(decoding, "_is_costly", faulty)
+    with pool() as (made, outcomes, _):
+        for name, data in (("bad", b"x"), ("good", PHOTO)):
+            made.submit(outcomes.job(name, data))
+        bad, good = outcomes.wait("bad", "good")
+        assert isinstance(bad, OverflowError)
+        assert isinstance(good, Decoded)
+
+
+def test_requests_take_turns() -> None:
+    lane = _Lane(threading.Lock())
+
+    def put(request: str, images: int) -> None:
+        with lane.changed:
+            for place in range(images):
+                lane.put(Job(request.encode(), 32, lambda outcome: None, place=place))
+
+    put("a", 16)
+    put("b", 2)
+    order = [lane.take().data for _ in range(3)]
+    put("c", 1)
+    while lane.waiting:
+        order.append(lane.take().data)
+        if len(order) < 300:
+            put("d", 1)  # does not keep the rest of the first waiting for ever
+    assert order[:6] == [b"a", b"b", b"a", b"b", b"a", b"c"]
+    assert [i for i, request in enumerate(order) if request == b"a"][-1] < 200
+
+
+def test_an_image_knows_how_many_of_its_request_come_before_it() -> None:
+    jobs: list[Job] = []
+
+    async def go() -> None:
+        pool: Any = SimpleNamespace(submit=jobs.append)
+        classifier: Any = SimpleNamespace(size=8, spec=SimpleNamespace(name=""))
+        batcher = Batcher(classifier, pool, max_batch=4, max_delay_s=0)
+        items = batcher.submit([b"a", b"b", b"c"], within_s=1.0)
+        batcher.abandon(items)
+        for job in jobs:
+            job.done(None)
+        await batcher.retire()
+
+    asyncio.run(asyncio.wait_for(go(), 30))
+    assert [job.place for job in jobs] == [0, 1, 2]
 
 
 @pytest.mark.usefixtures("decoders_run_wild")

@@ -25,9 +25,11 @@ from typing import Any
 import h11
 import httpx
 import pytest
+import uvicorn
 from serving_tools import Server, application, exchange, jpeg, problem_of, running, status_of
 from starlette.requests import Request
 from tiny_bundle import blob_image, tiny_bundle
+from uvicorn.server import ServerState
 
 from lentigo.errors import BundleError, ServiceError
 from lentigo.serving import limits, logs
@@ -35,7 +37,7 @@ from lentigo.serving.audit import Audit
 from lentigo.serving.auth import create_key, parse_keys, read_keys
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
-from lentigo.serving.protocol import FREE_PIECES, BoundedConnection, GuardedProtocol
+from lentigo.serving.protocol import FREE_PIECES, PATIENCE_S, BoundedConnection, GuardedProtocol, guarded
 from lentigo.serving.routes import predict
 from lentigo.serving.server import fit_connections
 
@@ -204,6 +206,133 @@ def test_idle_connections_make_room_for_those_that_ask(server: Server) -> None:
             stack.enter_context(socket.create_connection((server.host, server.port), timeout=10))
         for _ in range(5):
             assert ask(server).status_code == 200
+
+
+class Transport(asyncio.Transport):
+    """A socket's transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unsent = 0
+        self.ended = False
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def write(self, data: Any) -> None:
+        self.unsent += len(data)
+
+    def is_closing(self) -> bool:
+        return self.ended
+
+    def abort(self) -> None:
+        self.ended = True
+
+    def close(self) -> None:
+        self.ended = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+def connections(count: int, **settings: Any) -> list[GuardedProtocol]:
+    """Connections to a worker whose application reads a body and never answers."""
+
+    async def never(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(1000)
+
+    config = uvicorn.Config(never, log_config=None, lifespan="off")
+    config.load()
+    made = guarded(ServeConfig(**settings))
+    state = ServerState()
+    found = []
+    for _ in range(count):
+        found.append(made(config=config, server_state=state, app_state={}))
+        found[-1].connection_made(Transport())
+    return found
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"])
+def test_bodies_that_arrive_too_slowly_make_room_for_connections(
+    before: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go() -> None:
+        slow, other, done = made = connections(3, max_connections=3)
+        for one in made:
+            one.data_received(before + HEAD + b"Content-Length: 3\r\n\r\nx")
+            if before:  # answered, and the next request is there
+                one.cycle.response_complete = True
+                one.conn.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
+                one.conn.send(h11.EndOfMessage())
+                one.on_response_complete()
+        done.data_received(b"xx")
+        assert not slow._make_room()
+        clock = asyncio.get_running_loop().time()
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: clock + PATIENCE_S + 0.1)
+        for expected in (slow, other):
+            assert slow._make_room()
+            assert [one.transport.ended for one in made].count(True) == 1 + (expected is other)
+            assert expected.transport.ended
+        assert not slow._make_room()  # the last waits for its answer
+        for task in slow.tasks:
+            task.cancel()
+
+    asyncio.run(go())
+
+
+def test_answers_that_are_not_taken_make_room_for_others() -> None:
+    async def go() -> None:
+        made = connections(4, max_held_bytes=1000)
+        for one in made[:3]:
+            one.transport.write(bytes(400))
+            one.pause_writing()
+        assert [one.transport.ended for one in made] == [True, False, False, False]
+        made[1].resume_writing()
+        made[3].transport.write(bytes(400))
+        made[3].pause_writing()
+        assert [one.transport.ended for one in made] == [True, False, False, False]
+        for one in made:
+            one._stop_write_timer()
+
+    asyncio.run(go())
+
+
+def test_bodies_that_arrive_too_slowly_make_room_for_bytes() -> None:
+    async def go() -> None:
+        loop = asyncio.get_running_loop()
+        budget = limits.Budget(100)
+        config = ServeConfig()
+        queues: list[asyncio.Queue[bytes]] = [asyncio.Queue(), asyncio.Queue()]
+
+        async def read(queue: asyncio.Queue[bytes]) -> limits.Body:
+            async def receive() -> dict[str, Any]:
+                content = await queue.get()
+                return {"type": "http.request", "body": content, "more_body": bool(content)}
+
+            with budget.lease() as lease:
+                return await limits.read_body({"headers": []}, receive, config, lease)
+
+        slow, second = (loop.create_task(read(queue)) for queue in queues)
+        queues[0].put_nowait(bytes(90))
+        await asyncio.sleep(0)
+        queues[1].put_nowait(bytes(20))
+        with pytest.raises(Problem, match="too many bytes"):  # the other one has not had its time
+            await second
+        clock = loop.time
+        loop.time = lambda: clock() + limits.PATIENCE_S  # type: ignore[method-assign]
+        second = loop.create_task(read(queues[1]))
+        queues[1].put_nowait(bytes(20))
+        queues[1].put_nowait(b"")
+        assert (await second).images == [bytes(20)]
+        queues[0].put_nowait(bytes(5))
+        with pytest.raises(Problem, match="takes so long"):
+            await slow
+        assert (budget.held, budget.arriving) == (0, {})
+
+    asyncio.run(asyncio.wait_for(go(), 30))
 
 
 def test_connections_beyond_the_limit_are_refused(server: Server) -> None:

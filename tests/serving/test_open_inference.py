@@ -6,6 +6,8 @@ import asyncio
 import base64
 import hashlib
 import json
+import random
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,9 @@ from serving_tools import application, jpeg, problem_of
 from tiny_bundle import blob_image, tiny_bundle
 
 from lentigo import NOTICE
+from lentigo.serving import open_inference
 from lentigo.serving.auth import create_key
+from lentigo.serving.problems import Problem
 from lentigo.serving.service import Service
 
 SCHEMAS = json.loads((Path(__file__).parent / "open_inference.json").read_text())
@@ -104,7 +108,11 @@ def test_errors_have_their_status_and_the_protocols_member(served: Callable[...,
     huge = json.dumps(asking(IMAGES[0]) | {"id": "x" * 300}).encode()
     cases: list[tuple[Any, int]] = [
         (b"", 422), (b"{", 422), (b"[]", 422), (b"\xff\xfe", 422), (deep, 422), (b"[" * 100_000, 413), (numbers, 413),
-        (huge, 422), (b"1" * 100_000, 422),
+        (huge, 422), (b"1" * 100_000, 413), (b'"' * 1_000_000, 413), (b" " * 100_000, 413),
+        (json.dumps(asking(IMAGES[0]) | {"id": "x" * 5000}).encode(), 422),
+        (json.dumps(asking(IMAGES[0]) | {"id": "\\" * 5000}).encode(), 422),
+        ({"inputs": [{**asking(IMAGES[0])["inputs"][0], "shape": ["1"]}]}, 422),
+        ({"inputs": [{**asking(IMAGES[0])["inputs"][0], "shape": [True]}]}, 422),
         (b'{"inputs": [{"name": "image", "datatype": "BYTES", "shape": [1e99], "data": ["a"]}]}', 422),
         (asking(), 422), (asking(*IMAGES * 9), 413), (asking(b""), 422), (asking(IMAGES[0], b"text"), 415),
         (asking(IMAGES[0], outputs=[{"name": "logits"}]), 422),
@@ -128,6 +136,44 @@ def test_errors_have_their_status_and_the_protocols_member(served: Callable[...,
         assert service.budget.held == 0
 
     served(test)
+
+
+def test_the_json_parser_and_the_loop_are_kept_from_the_images(
+    served: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parse, decode = open_inference.InferRequest.model_validate_json, open_inference.decode_images
+
+    def watched_parse(content: bytes) -> Any:
+        assert len(content) < 50_000, "the parser holds up all requests"
+        return parse(content)
+
+    def watched_decode(texts: list[bytes]) -> list[bytes]:
+        assert threading.current_thread() is not threading.main_thread()
+        return decode(texts)
+
+    monkeypatch.setattr(open_inference.InferRequest, "model_validate_json", watched_parse)
+    monkeypatch.setattr("lentigo.serving.service.decode_images", watched_decode)
+    request = json.dumps(asking(IMAGES[0] + bytes(1_000_000), IMAGES[1]) | {"id": 'a"b\\'})
+
+    async def test(client: httpx.AsyncClient, service: Service) -> None:
+        for body in (request, request.replace("/", "\\/")):
+            answer = await client.post(URL, content=body, headers={"Content-Type": "application/json"})
+            assert (answer.status_code, answer.json()["id"]) == (200, 'a"b\\')
+
+    served(test)
+
+
+@pytest.mark.parametrize("piece", [8, 12, 64, 2**20])
+def test_base64_is_decoded_piece_by_piece(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_inference, "_PIECE", piece)
+    rng = random.Random(1)
+    for size in (*range(40), 1000, 1001):
+        content = rng.randbytes(size // 2) + b"\xff" * (size - size // 2)  # "/" in base64
+        text = base64.b64encode(content)
+        assert open_inference.decode_images([text, text.replace(b"/", b"\\/")]) == [content, content]
+        for broken in (text + b"A", text + text[:4] if text.endswith(b"=") else text + b"\\n"):
+            with pytest.raises(Problem):
+                open_inference.decode_images([broken])
 
 
 def test_keys_limits_and_the_audit_log_hold_as_for_the_services_own_call(

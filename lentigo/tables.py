@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import json
 import os
 import re
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
@@ -18,18 +19,31 @@ from urllib.parse import unquote
 
 from lentigo.errors import DataError, MissingExtraError
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".xlsx", ".xls", ".ods"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".xlsx", ".xls", ".ods"})
 PATH_COLUMNS = (
     "path", "image_path", "img_path", "file_path", "file", "file_name", "fname", "image_file", "image_filename",
     "img_file",
 )  # fmt: skip
 IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_name", "img", "photo", "id")
 """Columns that name the images, the first that is there; a path comes before a name."""
+_NAMES = (*PATH_COLUMNS, *IMAGE_COLUMNS)
 _DELIMITERS = ",;\t|"
 _SNIFFED = 65536
+_PROBED = 20
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 # What people's spreadsheets write where it is no Unicode; a longer list makes short texts guesswork.
-_CODE_PAGES = ["cp1252", "gb18030", "cp1251", "big5"]
+_LATIN = ("cp1252", "cp1250", "cp1254")
+_CODE_PAGES = (*_LATIN, "cp1251", "cp1253", "gb18030", "big5", "cp932", "cp949")
+# What a wrong code page gives: signs or capitals within words, words of accented letters; ideographs beside Hangul.
+_WRONG = re.compile(
+    r"[^\W\d_][‚„…†‡ˆ‰‹›“”•˜™¡-¶¸-¿][^\W\d_]|[a-zß-ÿ][À-ÖØ-ÞŠŒŽŸ][a-z]"
+    r"|(?<![a-zA-ZÀ-ž])[À-ž]{2,}(?![a-zA-ZÀ-ž])|[\uac00-\ud7af]\s?[\u4e00-\u9fff]|[\u4e00-\u9fff]\s?[\uac00-\ud7af]"
+    r"|[a-zA-Z][\u3400-\u9fff][a-z]"
+)
+_SIGNS = re.compile(rb"[\x00-\x7f\x85\x91-\x97\x99\xa0\xa9\xae\xb0-\xb3\xb5\xb7]*")  # of cp1252, as in °C and µm
+_RIVAL, _SURE = 0.7, 0.005
+"""Share of the best confidence from which another code page may be right as well; confidence that says nothing."""
+_NO_PAGE = "it is no Unicode, and too short to tell in which code page it is written"
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _NOBODY = frozenset(
     ("", "?", "-", "--", "-1", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "unknown", "unk", "missing")
@@ -49,21 +63,21 @@ class Cells:
         path: the file.
         columns: name -> its cells, without surrounding blanks.
         lines: the line (or the sheet's row) that each record ends in.
-        sheet: what is said of the sheet, where a workbook has several.
+        note: what is said of a sheet among several, or of a code page that was recognised.
     """
 
     path: Path
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
-    sheet: str = ""
+    note: str = ""
 
 
 def read_cells(path: Path) -> Cells:
     """Read a table as text, cells without surrounding blanks, empty cells as empty strings.
 
-    Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx``.
-    Blank lines, repeated headers, empty columns, and title lines above the header are left out; of a workbook's sheets
-    the largest is read.
+    Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx``;
+    ``.jsonl`` with an object a line. Blank lines, repeated headers, empty columns, and title lines above the header are
+    left out; of a workbook's sheets the largest is read, and cells that are merged downwards all have the value.
 
     Raises:
         DataError: missing, empty, no table, a row longer than the header, or a column that stands there twice.
@@ -73,13 +87,13 @@ def read_cells(path: Path) -> Cells:
     if suffix in (".xls", ".ods"):
         raise DataError(f"{path}: {suffix} is not read; save it as .csv or .xlsx")
     try:
-        rows, sheet = _sheet_rows(path) if suffix == ".xlsx" else (_text_rows(path), "")
+        rows, note = _sheet_rows(path) if suffix == ".xlsx" else _text_rows(path, suffix)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except (OSError, ValueError, csv.Error, zipfile.BadZipFile, KeyError) as error:
-        what = "an Excel workbook" if suffix == ".xlsx" else "a CSV table"
+        what = {".xlsx": "an Excel workbook", ".jsonl": "JSON, an object a line"}.get(suffix, "a CSV table")
         raise DataError(f"{path}: cannot be read as {what} ({str(error).strip()})") from None
-    return _cells(rows, path, sheet)
+    return _cells(rows, path, note)
 
 
 def find_column(columns: Iterable[str], names: Iterable[str]) -> str | None:
@@ -101,26 +115,49 @@ def shown_columns(columns: Iterable[str]) -> str:
     return ", ".join(names[:20]) + (f", ... {len(names) - 20} more" if len(names) > 20 else "")
 
 
-def image_columns(columns: Iterable[str], source: object) -> tuple[str | None, str | None]:
-    """The columns that hold the images' paths and their names, at least one of them.
+def image_columns(columns: Mapping[str, Sequence[str]], names: ImageNames) -> tuple[str | None, str | None]:
+    """The columns that hold the images' paths and their names; neither where none does.
 
-    Raises:
-        DataError: neither is there.
+    They are told by their names; where those lead to no image that is there, by their cells.
+
+    Args:
+        columns: name -> its cells.
+        names: the images that are there.
     """
+    path, image = find_column(columns, PATH_COLUMNS), find_column(columns, IMAGE_COLUMNS)
+    if any(named is not None and _leads(columns[named], names, any) for named in (path, image)):
+        return path, image
+    leading = [c for c, cells in columns.items() if len(set(cells)) == len(cells) and _leads(cells, names, all)]
+    header = len(leading) == 1 and not _leads(leading, names, all)  # else the first image stands where it should be
+    return (leading[0], None) if header else (path, image)
+
+
+def _leads(cells: Sequence[str], names: ImageNames, so_many: Callable[[Iterable[bool]], bool]) -> bool:
+    """Whether any or all of the first cells of a column name images that are there."""
+
+    def found(cell: str) -> bool:
+        try:
+            return names.locate(cell) is not None
+        except DataError:  # several fit, or one outside
+            return False
+
+    probe = [cell for cell in cells[:_PROBED] if cell]
+    return bool(probe) and so_many(map(found, probe))
+
+
+def no_image_column(columns: Iterable[str], source: object) -> DataError:
+    """The error of a table in which no column names images."""
     listed = [str(column) for column in columns]
-    path, image = find_column(listed, PATH_COLUMNS), find_column(listed, IMAGE_COLUMNS)
-    if path is None and image is None:
-        headless = any(re.search(r"\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]|dcm)$", name.lower()) for name in listed)
-        raise DataError(
-            f"{source}: has no column 'image' or 'path' (found: {shown_columns(listed)}; looked for:"
-            f" {', '.join(PATH_COLUMNS + IMAGE_COLUMNS)}); "
-            + (
-                "its first line is no header: put one above it, such as path,label"
-                if headless
-                else "rename the column that names the images"
-            )
+    headless = any(re.search(r"\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]|dcm)$", name.lower()) for name in listed)
+    return DataError(
+        f"{source}: has no column 'image' or 'path' (found: {shown_columns(listed)}; looked for: {', '.join(_NAMES)}),"
+        " and none in which every cell leads to an image; "
+        + (
+            "its first line is no header: put one above it, such as path,label"
+            if headless
+            else "rename the column that names the images"
         )
-    return path, image
+    )
 
 
 def some(names: Iterable[str], most: int = 4) -> str:
@@ -129,32 +166,52 @@ def some(names: Iterable[str], most: int = 4) -> str:
     return ", ".join(listed[:most]) + (f" and {len(listed) - most:,} more" if len(listed) > most else "")
 
 
-def decode(content: bytes) -> str:
-    """The text of a table's file, whatever it is encoded in.
+def decode(content: bytes) -> tuple[str, str]:
+    """The text of a table's file, and the code page of Windows that it is written in; empty for Unicode.
 
     Raises:
-        ValueError: no text.
+        ValueError: no text, or too little to tell the code page.
     """
     for bom, encoding in _BOMS:
         if content.startswith(bom):
-            return _checked(content.decode(encoding))
+            return _checked(content.decode(encoding)), ""
     try:
-        return _checked(content.decode("utf-8"))
+        return _checked(content.decode("utf-8")), ""
     except ValueError:  # a UnicodeDecodeError is one
         pass
     head = content[: _SNIFFED - _SNIFFED % 4]
     if b"\0" in head:
         little = head[1::2].count(0) >= head[::2].count(0)
-        return _checked(content.decode("utf-16-le" if little else "utf-16-be"))
+        return _checked(content.decode("utf-16-le" if little else "utf-16-be")), ""
     try:
-        from charset_normalizer import from_bytes
-    except ImportError:
-        raise MissingExtraError("a table that is no Unicode: save it as UTF-8; reading it as it is", "train") from None
-    best = from_bytes(head, cp_isolation=_CODE_PAGES).best()
-    try:
-        return _checked(content.decode(best.encoding if best is not None else "cp1252"))
-    except UnicodeDecodeError:  # a character cut at the end of the head, or a rarer one later on
-        return _checked(content.decode("cp1252"))
+        page = _code_page(head)
+        return _checked(content.decode(page)), page
+    except UnicodeDecodeError:
+        raise ValueError(f"{_NO_PAGE}; save it as UTF-8") from None
+
+
+def _code_page(head: bytes) -> str:
+    """The code page of a text that is no Unicode.
+
+    Raises:
+        ValueError: several may be it.
+    """
+    import chardet
+
+    if _SIGNS.fullmatch(head):
+        return "cp1252"
+    cells = b"\n".join(dict.fromkeys(re.findall(rb"[^,;\t\r\n\"]*[\x80-\xff][^,;\t\r\n\"]*", head)))
+    found = chardet.detect_all(
+        cells, ignore_threshold=True, include_encodings=_CODE_PAGES, compat_names=False, no_match_encoding="cp1252"
+    )
+    best, sure = found[0]["encoding"] or "cp1252", found[0]["confidence"]
+    rivals = {one["encoding"] or "" for one in found[1:] if one["confidence"] >= _RIVAL * sure}
+    if best in _LATIN:
+        best = "cp1252" if "cp1252" in rivals else best  # by far the most common of the three
+        rivals -= {*_LATIN}
+    if rivals or sure < _SURE or _WRONG.search(cells.decode(best, "ignore")):
+        raise ValueError(f"{_NO_PAGE}; save it as UTF-8")
+    return best
 
 
 def _checked(text: str) -> str:
@@ -163,8 +220,11 @@ def _checked(text: str) -> str:
     return text.removeprefix("\ufeff")
 
 
-def _text_rows(path: Path) -> list[tuple[int, list[str]]]:
-    text = decode(path.read_bytes())
+def _text_rows(path: Path, suffix: str) -> tuple[list[tuple[int, list[str]]], str]:
+    text, page = decode(path.read_bytes())
+    note = f"it is no Unicode and is read as {page}; where words look wrong, save it as UTF-8" if page else ""
+    if suffix == ".jsonl":
+        return _object_rows(text), note
     first, _, rest = text.partition("\n")
     skipped = 0
     if declared := re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE):
@@ -172,7 +232,20 @@ def _text_rows(path: Path) -> list[tuple[int, list[str]]]:
     else:
         delimiter = _delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    return [(reader.line_num + skipped, [cell.strip() for cell in row]) for row in reader]
+    return [(reader.line_num + skipped, [cell.strip() for cell in row]) for row in reader], note
+
+
+def _object_rows(text: str) -> list[tuple[int, list[str]]]:
+    """The rows of JSON lines, the names of all members first; lists and objects stay JSON."""
+    objects = [(line, json.loads(one)) for line, one in enumerate(text.splitlines(), start=1) if one.strip()]
+    for line, one in objects:
+        if not isinstance(one, dict):
+            raise ValueError(f"line {line} is no object")
+    names = list(dict.fromkeys(name for _, one in objects for name in one))
+    return [
+        (0, names),
+        *((line, [_cell(one.get(name)) for name in names]) for line, one in objects),
+    ]
 
 
 def _delimiter(text: str) -> str:
@@ -190,29 +263,37 @@ def _sheet_rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
         from openpyxl import load_workbook
     except ImportError:
         raise MissingExtraError(f"{path}: reading .xlsx", "train") from None
-    sheets = {
-        sheet.title: [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
-        for sheet in load_workbook(path, data_only=True).worksheets
-    }
+    sheets = {}
+    for sheet in load_workbook(path, data_only=True).worksheets:
+        rows = sheets[sheet.title] = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+        for merged in sheet.merged_cells.ranges:
+            for row in rows[merged.min_row : merged.max_row]:
+                row[merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
     name = max(sheets, key=lambda name: sum(sum(map(bool, row)) for row in sheets[name] if len(row) > 1))
     told = f"the sheet {name!r} is read, the largest of {len(sheets)}" if len(sheets) > 1 else ""
     return list(enumerate(sheets[name], start=1)), told
 
 
 def _cell(value: object) -> str:
-    """A workbook's cell as text; a whole number has no ``.0``."""
+    """A value of a workbook or of JSON as text; a whole number has no ``.0``."""
+    if isinstance(value, list | dict):
+        return json.dumps(value, ensure_ascii=False)
     return (
         "" if value is None else str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
     )
 
 
-def _cells(rows: list[tuple[int, list[str]]], path: Path, sheet: str) -> Cells:
+def _cells(rows: list[tuple[int, list[str]]], path: Path, note: str) -> Cells:
     rows = [(line, row) for line, row in rows if any(row)]
     if not rows:
         raise DataError(f"{path}: cannot be read as a CSV table (it is empty)")
     filled = [sum(map(bool, row)) for _, row in rows]
     if max(filled) > 1:
-        rows = rows[next(n for n, count in enumerate(filled) if count > 1) :]  # one cell alone is a title or a comment
+        first = next(n for n, count in enumerate(filled) if count > 1)  # one cell alone is a title or a comment
+        named = (n for n in range(first, min(len(rows), first + 5)) if find_column(rows[n][1], _NAMES))
+        below = next(named, first)
+        # Headings that each stand over several columns lie above the header.
+        rows = rows[below if filled[below] > filled[first] else first :]
     header = rows[0][1]
     if len(rows) == 1 and len(header) == 1:
         raise DataError(f"{path}: cannot be read as a CSV table (it has one line and no delimiter)")
@@ -236,7 +317,7 @@ def _cells(rows: list[tuple[int, list[str]]], path: Path, sheet: str) -> Cells:
                 f" {number}); rename one"
             )
         data[name] = cells
-    return Cells(path, data, [line for line, _ in body], sheet)
+    return Cells(path, data, [line for line, _ in body], note)
 
 
 def is_file(path: str | Path) -> bool:

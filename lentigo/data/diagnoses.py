@@ -139,7 +139,7 @@ def read_classes(root: Path, reading: Reading) -> dict[str, ClassLabel]:
     if not path.is_file():
         return {}
     table = read_table(path)
-    code = find_column(table.columns, ("code", "class", "label"))
+    code = find_column(table.columns, ("code", "class", "label", "id", "index", "class_id", "label_id"))
     if code is None:
         raise DataError(
             f"{path}: has no column 'code' (found: {shown_columns(table.columns)}; looked for: code, en, zh, malignant)"

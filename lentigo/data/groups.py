@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 from lentigo.errors import DataError
 
-_ID = "(id|no|nr|num|number|code|key|uid|identifier|pseudonym|name)?"
+_ID = "(id|no|nr|num|number|code|key|uid|identifier|pseudonym|name|nummer|número|numero|编号|編號|号|番号)?"
 GROUP_COLUMNS = (
     r"(id)?group(id)?",
-    rf"(id)?(patient|pat|paciente|subject|person){_ID}|pid|mrn",
+    rf"(id)?(patient(en|in)?|pat|paciente|subject|person|患者|病人){_ID}|pid|mrn",
     rf"(id)?case{_ID}",
     rf"(id)?lesion{_ID}",
 )

@@ -19,13 +19,13 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a table as text; `lentigo.tables.read_cells` says how, and what it raises.
 
     Returns:
-        One row a record; its index is the line (or the sheet's row) that the record ends in. ``attrs["sheet"]`` names
-        the sheet where there are several.
+        One row a record; its index is the line (or the sheet's row) that the record ends in. ``attrs["note"]`` is
+        what is said of its sheet or code page.
     """
     cells = read_cells(path)
     table = pd.DataFrame(cells.columns, index=pd.Index(cells.lines, dtype=int), dtype=object)
-    if cells.sheet:
-        table.attrs["sheet"] = cells.sheet
+    if cells.note:
+        table.attrs["note"] = cells.note
     return table
 
 

@@ -23,7 +23,7 @@ from lentigo.errors import DataError, ImageError
 from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES, ImageSource, is_image_content, is_image_name
 from lentigo.inference.remote import is_address, list_images
-from lentigo.tables import TABLE_SUFFIXES, Cells, ImageNames, image_columns, is_file, read_cells
+from lentigo.tables import TABLE_SUFFIXES, Cells, ImageNames, image_columns, is_file, no_image_column, read_cells
 from lentigo.walk import entries, is_rubbish, walk
 
 MAX_BYTES = 256 * 2**20
@@ -234,8 +234,10 @@ def read_list(path: str) -> tuple[str, Cells]:
     Raises:
         DataError: it cannot be read, or has no such column.
     """
-    cells = read_cells(Path(path))
-    file, image = image_columns(cells.columns, path)
+    cells, folder = read_cells(Path(path)), Path(path).parent
+    file, image = image_columns(cells.columns, ImageNames(folder, _below(folder)))
+    if file is None and image is None:
+        raise no_image_column(cells.columns, path)
     return file or image or "", cells
 
 

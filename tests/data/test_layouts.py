@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import warnings
 from pathlib import Path
@@ -236,6 +237,10 @@ TABLES = {
     "utf-16": ROWS.encode("utf-16"),
     "utf-16 without bom": ROWS.encode("utf-16-le"),
     "cp1252": ROWS.encode("cp1252"),
+    "JSON lines": "".join(
+        json.dumps(dict(zip(("image", "label", "age"), line.split(","), strict=True))) + "\n"
+        for line in ROWS.splitlines()[1:]
+    ).encode(),
     "semicolons": ROWS.replace(",", ";").encode("cp1252"),
     "tabs": ROWS.replace(",", "\t").encode(),
     "bars": ROWS.replace(",", "|").encode(),
@@ -260,12 +265,52 @@ TABLES = {
 @pytest.mark.parametrize("kind", TABLES)
 def test_tables_as_spreadsheets_write_them(tmp_path: Path, kind: str) -> None:
     tree(tmp_path, *(f"{n}.png" for n in range(4)))
-    (tmp_path / "table.csv").write_bytes(TABLES[kind])
+    (tmp_path / f"table.{'jsonl' if kind == 'JSON lines' else 'csv'}").write_bytes(TABLES[kind])
     frame = read_samples(tmp_path).frame
     assert frame["image"].tolist() == [f"{n}.png" for n in range(4)]
     assert frame["label"].tolist() == ["Nävus", "Melanom", "Nävus", "Melanom"]
     age = next(c for c in frame.columns if c.lower() == "age")
     assert [int(a) for a in frame[age][[0, 1, 3]]] == [51, 47, 30]
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("czerniak złośliwy|znamię", "cp1250"),
+        ("меланома|невус", "cp1251"),
+        ("mélanome|nævus", "cp1252"),
+        ("lesão não maligna|lesão maligna", "cp1252"),
+        ("Muttermal 37 °C|Melanom 4 µm", "cp1252"),
+        ("μελάνωμα|σπίλος", "cp1253"),
+        ("iyi huylu ağrısız|kötü huylu ışık", "cp1254"),
+        ("黑色素瘤|色素痣", "gb18030"),
+        ("黑色素瘤|痣", "gb18030"),
+        ("黑色素瘤|色素痣", "big5"),
+        ("悪性黒色腫|色素性母斑", "cp932"),
+        ("メラノーマ|ほくろ", "cp932"),
+        ("흑색종|모반", "cp949"),
+        # Too short, or in no code page of Windows: refused.
+        ("痣|瘤", "gb18030"),
+        ("痣|瘤", "big5"),
+        ("mélanome|nævus", "mac_roman"),
+        ("меланома|невус", "koi8-r"),
+        ("メラノーマ|ほくろ", "euc_jp"),
+    ],
+)
+@pytest.mark.parametrize("rows", [2, 40])
+def test_a_code_page_is_recognised_and_told_or_refused(tmp_path: Path, words: str, page: str, rows: int) -> None:
+    from lentigo.tables import read_cells
+
+    labels = [words.split("|")[n % 2] for n in range(rows)]
+    table = tmp_path / "t.csv"
+    table.write_bytes(("image,label\n" + "".join(f"{n}.jpg,{word}\n" for n, word in enumerate(labels))).encode(page))
+    if words.startswith("痣") or not page.startswith(("cp", "gb", "big5")):
+        with pytest.raises(DataError, match=r"t\.csv: .*no Unicode, and too short to tell .*; save it as UTF-8"):
+            read_cells(table)
+        return
+    cells = read_cells(table)
+    assert list(cells.columns["label"]) == labels
+    assert f"is read as {page}" in cells.note
 
 
 def test_excel(tmp_path: Path) -> None:
@@ -287,7 +332,7 @@ def test_excel(tmp_path: Path) -> None:
             "column 'label' stands there twice and differs .columns 2 and 3.; rename one",
         ),
         ("image,label\n0.png,a,c\n1.png,b\n", "line 2 has 3 cells, the header 2"),
-        ("foto,befund\n0.png,a\n1.png,b\n", "has no column 'image' or 'path' .found: foto, befund; looked for: path, "),
+        ("foto,befund\nx.png,a\ny.png,b\n", "has no column 'image' or 'path' .found: foto, befund; looked for: path, "),
         (
             "image,befund\n0.png,a\n1.png,b\n",
             "has no column 'label', nor a column a class .*found: image, befund.*--label-by",
@@ -594,6 +639,12 @@ def test_file_names_alone_may_tell_the_class(tmp_path: Path) -> None:
         ("image,male,mel,nv\n0,1,1,0\n1,1,0,1\n", ("mel", "nv")),
         ("# written by hand\n\nimage;dx\n0;mel\n1;nv\n", ("mel", "nv")),
         ("Our table;\n;\nimage;dx\n0;mel\n1;nv\n", ("mel", "nv")),
+        ("Who;;What\nimage;patient;dx\n0;7;mel\n1;8;nv\n", ("mel", "nv")),
+        ("md5hash,nine,label\n0,4,mel\n1,5,nv\n", ("mel", "nv")),
+        ("id,Bild,Diagnose\n71,0.png,Melanom\n72,1.png,Nävus\n", ("Melanom", "Nävus")),
+        ("image,choice\n/data/local-files/?d=x/0.png,mel\n/data/upload/1/1.png,nv\n", ("mel", "nv")),
+        ("image,label,label_name\n0,0,mel\n1,1,nv\n", ("mel", "nv")),
+        ("image,label,category\n0,0,lesion\n1,1,lesion\n", ("0", "1")),
     ],
 )
 def test_more_tables_as_people_write_them(tmp_path: Path, text: str, codes: tuple[str, ...]) -> None:
@@ -611,8 +662,12 @@ def test_more_tables_as_people_write_them(tmp_path: Path, text: str, codes: tupl
         ("image,label\n0,mel\n1,n/a\n", "1 rows have no label, the first in line 3; fill in column 'label'"),
         ("image,label\n0,mel\n1,nv\n0,nv\n", "image ids must be unique; '0' is there as 'mel', 'nv'; keep one row"),
         ("0.png,mel\n1.png,nv\n", "its first line is no header: put one above it, such as path,label"),
-        ("bild,dx\n0.png,mel\n1.png,nv\n", "rename the column that names the images"),
+        ("bild,dx\nx.png,mel\ny.png,nv\n", "rename the column that names the images"),
         ("image,label,split\n0,mel,0\n1,nv,1\n", "unknown split '0'; .* or rename column 'split'"),
+        ("image,label\n0,mel\n1,?\n", "1 rows have no label, the first in line 3"),
+        ("image,malignant\n0,1\n1,unknown\n", "t.csv: column 'malignant': 'unknown' in line 3 is neither yes nor no"),
+        ("image,label\n0,0.7\n1,0.2\n", "t.csv: column 'label' holds decimal numbers, such as '0.7' in line 2"),
+        ("image,mel,nv\n0,1,1\n1,1,0\n2,1,1\n", "columns mel, nv hold marks, but most rows have none or several"),
     ],
 )
 def test_more_tables_that_are_refused_with_the_mend(tmp_path: Path, text: str, message: str) -> None:
@@ -628,7 +683,7 @@ def test_what_lies_there_is_named_where_nothing_is_understood(tmp_path: Path) ->
     with pytest.raises(DataError, match=r"labels\.txt: neither images nor tables by their names"):
         read_samples(tmp_path)
     tree(tmp_path, "img/2.png")
-    (tmp_path / "t.csv").write_text("bild,dx\n0.png,mel\n", encoding="utf-8")
+    (tmp_path / "t.csv").write_text("bild,dx\n9.png,mel\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"only one class there .*; t\.csv is not used: no column for the image"):
         read_samples(tmp_path)
 
@@ -833,3 +888,71 @@ def test_addresses_may_have_a_query(tmp_path: Path) -> None:
     rows = [(f"https://shots.example.org/img/{n}.png?raw=1#top", "ab"[n]) for n in range(2)]
     write_csv(tmp_path / "t.csv", ("image", "label"), rows)
     assert read_samples(tmp_path).frame["path"].tolist() == ["img/0.png", "img/1.png"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "parts"),
+    [
+        ("fold", ("train", "train", "val"), {"train": 2, "val": 1}),
+        ("Usage", ("Training", "PublicTest", "PrivateTest"), {"train": 1, "test": 2}),
+        ("mode", ("train", "test", "train"), {"train": 2, "test": 1}),
+        ("is_train", ("1", "0", "1"), {"train": 2, "test": 1}),
+        ("is_test", ("False", "True", "False"), {"train": 2, "test": 1}),
+        ("test", ("0", "1", "0"), {"": 3}),
+        ("remark", ("", "test", ""), {"": 3}),
+        ("fold", ("0", "1", "2"), {"": 3}),
+    ],
+)
+def test_columns_that_tell_the_split(
+    tmp_path: Path, column: str, cells: tuple[str, ...], parts: dict[str, int]
+) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(3)))
+    write_csv(tmp_path / "t.csv", ("image", "label", column), [(f"{n}.png", "aba"[n], cells[n]) for n in range(3)])
+    samples = read_samples(tmp_path)
+    assert facts(samples) == ({"a", "b"}, parts)
+    if cells[0] == "0" and column == "fold":
+        assert any("column fold is not used for the split, since 0, 1, 2 name no part" in r for r in samples.remarks())
+
+
+def test_a_table_of_patients_beside_the_table_of_classes(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"img/{n}.png" for n in range(4)), "img/more.png")
+    write_csv(tmp_path / "a.csv", ("image", "label", "site"), [(f"{n}.png", "ab"[n % 2], n // 2) for n in range(4)])
+    write_csv(tmp_path / "b.csv", ("filename", "patient_id"), [(f"{n}.png", f"P{n // 2}") for n in range(4)])
+    write_csv(tmp_path / "c.csv", ("x", "y"), [(1, 2)])
+    (tmp_path / "more.zip").write_bytes(b"PK")
+    samples = read_samples(tmp_path)
+    assert samples.groups == GroupSource("column", "patient_id")
+    assert samples.frame["group"].tolist() == ["P0", "P0", "P1", "P1"]
+    assert read_samples(tmp_path, group_by="site").frame["group"].nunique() == 2
+    remarks = "\n".join(samples.remarks())
+    assert "a.csv tells the classes, b.csv what else is known" in remarks
+    assert "an archive, which is not looked into; unpack it), such as more.zip" in remarks
+    assert "c.csv is not used" in remarks
+
+
+def test_each_tables_names_are_looked_for_in_the_folder_of_its_part(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        tree(tmp_path, f"{part}/0.png", f"{part}/1.png")
+        write_csv(tmp_path / f"{part}.csv", ("image", "label"), [("0.png", "a"), ("1.png", "b")])
+    samples = read_samples(tmp_path)
+    assert facts(samples) == ({"a", "b"}, {"train": 2, "test": 2})
+    assert all(path.startswith(part) for path, part in zip(samples.frame["path"], samples.frame["split"], strict=True))
+
+
+def test_cells_merged_downwards_hold_the_value_in_every_row(tmp_path: Path) -> None:
+    openpyxl = pytest.importorskip("openpyxl")
+    tree(tmp_path, *(f"{n}.png" for n in range(4)))
+    book = openpyxl.Workbook()
+    for row in (("Patient", "Image", "Diagnosis"), *(("P" * (n + 1), f"{n}.png", "ab"[n % 2]) for n in range(4))):
+        book.active.append(row)
+    for first in (2, 4):
+        book.active.merge_cells(f"A{first}:A{first + 1}")
+    book.save(tmp_path / "t.xlsx")
+    samples = read_samples(tmp_path)
+    assert samples.groups == GroupSource("column", "Patient")
+    assert samples.frame["group"].tolist() == ["P", "P", "PPP", "PPP"]
+
+
+def test_classes_that_say_that_nothing_is_known_are_warned_of(tmp_path: Path) -> None:
+    remarks = read_samples(tree(tmp_path, *cross("mel|nv|Unknown"))).remarks()
+    assert any("WARNING: 'Unknown' are read as classes of their own" in line for line in remarks)

@@ -254,8 +254,8 @@ def test_csv_names_files_or_stems(tmp_path: Path, image: str) -> None:
 @pytest.mark.parametrize(
     ("header", "rows", "message"),
     [
-        (("picture", "label"), [("x.png", "a")], "has no column 'image' or 'path' .found: picture, label"),
-        (("image", "labels"), [("x.png", "a")], "has no column 'label'; did you mean 'labels'.* .found: image, labels"),
+        (("picture", "label"), [("z.png", "a")], "has no column 'image' or 'path' .found: picture, label"),
+        (("image", "labelt"), [("x.png", "a")], "has no column 'label'; did you mean 'labelt'.* .found: image, labelt"),
         (("image", "label"), [], "no rows"),
         (("image", "label"), [("x.png", "a"), ("y.png", "")], "1 rows have no label, the first in line 3"),
         (("image", "label"), [("x.png", "a"), ("y.png", "a")], "only one class there .'a'"),

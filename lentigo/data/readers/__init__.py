@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from lentigo.data.groups import ASK, GroupSource, match_pattern
@@ -47,11 +47,13 @@ from lentigo.data.readers.table import add_table, fitting_tables, read_csv
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError, ImageError, did_you_mean
 from lentigo.extra_formats import patient_of
+from lentigo.imaging import FOREIGN_SUFFIXES
 from lentigo.labels import LabelSet
 from lentigo.machine import available_cores
 from lentigo.tables import TABLE_SUFFIXES, find_column, some
 
 Missing = Literal["error", "keep", "skip"]
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 READERS: dict[str, Callable[[Place], Samples]] = {
     "ham10000": read_ham10000,
@@ -119,8 +121,10 @@ def read_samples(
     except DataError as error:
         unused = [note for note in place.reading.notes if "is not used: no column" in note]
         unused += [f"{table}: {why}" for why, table in place.reading.examples.items() if table in place.tables]
+        if not unused and (others := _others(place)):
+            unused.append(f"{some(others, 3)}: neither images nor tables by their names")
         raise DataError("; ".join([str(error), *(unused[:2] if chosen == "folder" else ())])) from None
-    if chosen == "folder":
+    if samples.is_own and place.file is None:
         samples = add_table(place, samples)
     samples = _present(place, samples, missing)
     if skip_unreadable:
@@ -137,8 +141,8 @@ def read_samples(
         )
     if len(samples) < 2:
         raise DataError(f"{given}: only one image there; a data set needs at least two")
-    if place.file is None and chosen not in ("dermamnist", "folder"):
-        _note_unlisted(place, samples)
+    if place.file is None:
+        _note_unused(place, samples)
     return samples
 
 
@@ -219,9 +223,7 @@ def _unread(place: Place) -> str:
         if why not in ("hidden", "left by the system")
     ]
     found += place.reading.notes
-    used = {*place.images, *place.tables}
-    others = [file for file in place.files if file not in used and not re.search(r"(?i)readme|licen[cs]e", file)]
-    if others:
+    if others := _others(place):
         found.append(f"{some(others, 3)}: neither images nor tables by their names; tables end in .csv, .tsv or .xlsx")
     return f" (found: {'; '.join(found[:3])})" if found else ""
 
@@ -316,11 +318,36 @@ def _whole(file: Path) -> bytes:
     return str(file).encode()
 
 
-def _note_unlisted(place: Place, samples: Samples) -> None:
-    listed = set(samples.frame["path"])
-    for image in place.images:
-        if image not in listed:
-            place.reading.ignore(image, "an image that no row of the table is used for")
+def _others(place: Place) -> list[str]:
+    """The files that are neither images nor tables by their names, but for what says what the data are."""
+    known = {*place.images, *place.tables}
+    return [
+        file
+        for file in place.files
+        if file not in known
+        and PurePosixPath(file).suffix.lower() not in FOREIGN_SUFFIXES
+        and not re.search(r"(?i)(readme|licen[cs]e|attribution|citation)[^/]*$|(^|/)(classes|split)\.csv$", file)
+    ]
+
+
+def _note_unused(place: Place, samples: Samples) -> None:
+    """Tell which files below the folder are not used."""
+    listed, told = set(samples.frame["path"]), set(place.again)
+    if samples.name not in ("dermamnist", "folder"):
+        for image in place.images:
+            if image not in listed and image not in told:
+                place.reading.ignore(image, "an image that no row of the table is used for")
+    for table in place.tables:
+        told_of = (*place.reading.tables, *place.reading.examples.values())
+        if table not in told_of and not any(table in note for note in place.reading.notes):
+            place.reading.ignore(table, f"a table that {samples.name} does not use")
+    for file in _others(place):
+        archive = file.lower().endswith(_ARCHIVES)
+        if file not in place.reading.tables:
+            place.reading.ignore(
+                file,
+                "an archive, which is not looked into; unpack it" if archive else "neither an image nor a table",
+            )
 
 
 def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:

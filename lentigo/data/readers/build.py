@@ -31,6 +31,12 @@ METADATA = {
 
 MARKS = {"": 0, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "x": 1}
 """What a cell of a column for one class may hold, in lower case -> whether the image is of the class."""
+_UNSURE = frozenset(
+    (
+        "unknown", "unk", "none", "missing", "unlabeled", "unlabelled", "undetermined", "indeterminate", "tbd", "todo",
+        "not available", "not known", "unbekannt", "desconocido", "desconhecido", "inconnu", "未知", "?", "-",
+    )
+)  # fmt: skip
 
 
 def published_frame(
@@ -253,6 +259,12 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
     found = sorted(set(codes))
     if len(found) < 2:
         raise DataError(f"{source}: only one class there ({found[0]!r}); a classifier needs at least two")
+    unsure = [code for code in found if label_key(code) in _UNSURE]
+    if unsure:
+        place.reading.note(
+            f"WARNING: {some(map(repr, unsure))} are read as classes of their own; where they say that the class is not"
+            " known, take these images out"
+        )
     for alike in same_disease(found):
         place.reading.note(
             f"WARNING: {', '.join(map(repr, alike))} name one disease and are read as {len(alike)} classes; "

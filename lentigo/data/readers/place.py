@@ -33,6 +33,7 @@ class Place:
         file: the single file; None for a folder.
         reading: what is said about how it was read.
         rows: the table's rows with the column ``image``, once a reader has read one.
+        again: images whose name another one has too.
     """
 
     def __init__(self, path: Path, labels: LabelSet | None = None, label_by: str | None = None) -> None:
@@ -41,6 +42,7 @@ class Place:
         self.root = path.parent if self.file else path
         self.reading = Reading()
         self.rows: pd.DataFrame | None = None
+        self.again: set[str] = set()
         self._read: dict[str, pd.DataFrame] = {}
 
     @cached_property
@@ -105,8 +107,8 @@ class Place:
         """
         if name not in self._read:
             self._read[name] = read_table(self.root / name)
-            if "sheet" in self._read[name].attrs:
-                self.reading.note(f"{name}: {self._read[name].attrs['sheet']}")
+            if "note" in self._read[name].attrs:
+                self.reading.note(f"{name}: {self._read[name].attrs['note']}")
         return self._read[name]
 
     def columns(self, name: str) -> list[str]:
@@ -118,12 +120,13 @@ class Place:
             return []
 
     @cached_property
-    def _names(self) -> ImageNames:
+    def names(self) -> ImageNames:
+        """Finds the images that tables mean."""
         return ImageNames(self.root, self.images)
 
     def locate(self, name: str) -> str | None:
         """The image that a table means by a name; see `lentigo.tables.ImageNames.locate`."""
-        return self._names.locate(name)
+        return self.names.locate(name)
 
     @cached_property
     def by_stem(self) -> dict[str, str]:
@@ -132,7 +135,8 @@ class Place:
         for image in self.images:
             stem = PurePosixPath(image).stem
             if stem in found:
-                self.reading.ignore(image, f"has the name of an image that was found before it ({found[stem]})")
+                self.reading.ignore(image, "has the name of an image that was found before it")
+                self.again.add(image)
             found.setdefault(stem, image)
             if stem.endswith("_downsampled"):
                 found.setdefault(stem.removesuffix("_downsampled"), image)

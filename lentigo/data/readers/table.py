@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -31,15 +33,25 @@ from lentigo.tables import (
     find_column,
     image_columns,
     is_file,
+    no_image_column,
     shown_columns,
     some,
 )
 
 LABEL_COLUMNS = (
     "label", "diagnosis", "dx", "diagnostic", "class", "class_name", "label_name", "category", "diagnosis_name",
-    "target", "benign_malignant", "malignant", "is_malignant",
+    "target", "benign_malignant", "malignant", "is_malignant", "disease", "labels", "classes", "class_id", "label_id",
+    "choice", "y", "diagnose", "diagnóstico", "diagnostico", "diagnosi", "klasse", "clase", "classe", "诊断", "类别",
+    "标签", "診斷", "診断", "类型",
 )  # fmt: skip
-SPLIT_COLUMNS = ("split", "set", "subset", "partition", "phase", "part")
+_LOOKED_FOR = ", ".join((*LABEL_COLUMNS[:13], "..."))
+SPLIT_COLUMNS = (
+    "split", "set", "subset", "partition", "phase", "part", "fold", "dataset", "data_split", "dataset_split",
+    "split_set", "usage",
+)  # fmt: skip
+_FOLD = re.compile(r"k?folds?(id|no|nr)?|cvfolds?")
+_MOST_PARTS = 12
+_SPLIT_FLAG = re.compile(r"(is|in|for)?(train|training|val|valid|validation|test|testing)(set)?")
 
 
 @dataclass(frozen=True)
@@ -64,25 +76,29 @@ class Roles:
         return (self.image or self.path) is not None and (self.label is not None or len(self.one_hot) > 1)
 
 
-def roles_of(table: pd.DataFrame, label_by: str | None = None) -> Roles:
+def roles_of(place: Place, name: str) -> Roles:
     """What the columns of a table are for, as far as their names and cells tell."""
-    path = find_column(table.columns, PATH_COLUMNS)
-    image = find_column(table.columns, IMAGE_COLUMNS)
-    label = find_column(table.columns, (label_by,) if label_by else LABEL_COLUMNS)
+    table = place.table(name)
+    path, image = image_columns({str(c): table[c].tolist() for c in table.columns}, place.names)
+    label = find_column(table.columns, (place.label_by,) if place.label_by else LABEL_COLUMNS)
     if label is not None or (path is None and image is None):
         return Roles(image, path, label)
-    bits = [
-        str(c)
-        for c in table.columns
-        if c not in (path, image) and len(table) and table[c].str.lower().isin([*MARKS]).all()
-    ]
+    bits = _bits(table, path, image)
     # Other columns of 0 and 1, such as the sex, may stand beside the classes.
     for columns in (bits, [c for c in bits if is_known(c)]):
         marks = table[columns].apply(lambda cells: cells.str.lower().map(MARKS))
         if len(columns) > 1 and (marks.sum(axis=1) == 1).mean() > 0.5:
             return Roles(image, path, None, tuple(columns))
-    alone = [c for c in table.columns if _tells_one_disease(str(c), table[c])]
-    return Roles(image, path, str(alone[0]) if len(alone) == 1 else None)
+    named = [c for c in table.columns if is_known(str(c)) and label_key(str(c)) not in _NO_DISEASE]
+    alone = len(named) == 1 and _tells_one_disease(str(named[0]), table[named[0]])
+    return Roles(image, path, str(named[0]) if alone else None)
+
+
+def _bits(table: pd.DataFrame, *others: str | None) -> list[str]:
+    """The columns of marks, such as 0 and 1, but for others."""
+    return [
+        str(c) for c in table.columns if c not in others and len(table) and table[c].str.lower().isin([*MARKS]).all()
+    ]
 
 
 def _tells_one_disease(name: str, cells: pd.Series[str]) -> bool:
@@ -92,6 +108,9 @@ def _tells_one_disease(name: str, cells: pd.Series[str]) -> bool:
 
 
 _NO_DISEASE = frozenset(("malignant", "other", "others", "true", "false", "yes", "no"))
+_NO_LABEL = frozenset(
+    ("", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "null", "nil", "-", "--", "?", "??", ".", "/", "none")
+)
 _SAID = frozenset((*MARKS, *MALIGNANT, *BENIGN)) - {"malignant", "benign", "m", "b"}
 
 
@@ -102,19 +121,31 @@ def fitting_tables(place: Place) -> list[str]:
         columns = place.columns(name)
         if not columns:
             continue
-        roles = roles_of(place.table(name), place.label_by)
+        roles = roles_of(place, name)
         # Folders may tell more classes than a column of one disease.
         lone = roles.label is not None and place.label_by is None and find_column(columns, LABEL_COLUMNS) is None
         if roles.complete and not (lone and len({image.rpartition("/")[0] for image in place.images}) > 1):
             found.append(name)
         elif place.file is None:
             what = "image" if roles.image is None and roles.path is None else "label"
-            looked = PATH_COLUMNS[:1] + IMAGE_COLUMNS if what == "image" else LABEL_COLUMNS
+            looked = ", ".join(PATH_COLUMNS[:1] + IMAGE_COLUMNS) if what == "image" else _LOOKED_FOR
             place.reading.note(
                 f"{name} is not used: no column for the {what} (found: {shown_columns(columns)}; looked for:"
-                f" {', '.join(looked)})"
+                f" {looked})" + (_several_marks(place, name, roles) if what == "label" else "")
             )
     return found
+
+
+def _several_marks(place: Place, name: str, roles: Roles) -> str:
+    """What is said of columns of marks that are no classes, since rows have none or several."""
+    table = place.table(name)
+    bits = _bits(table, roles.path, roles.image)
+    if len(bits) < 2:
+        return ""
+    return (
+        f"; columns {some(bits)} hold marks, but most rows have none or several, and each image must have one class:"
+        " add a column label"
+    )
 
 
 def read_csv(place: Place) -> Samples:
@@ -175,25 +206,32 @@ def read_csv(place: Place) -> Samples:
 
 
 def add_table(place: Place, samples: Samples) -> Samples:
-    """Samples of class folders, with groups and metadata from a table beside them that names images but no class."""
+    """Samples with groups and metadata from a table beside them that names their images but no class."""
     for name in place.tables:
-        table = place.table(name) if place.columns(name) else pd.DataFrame()
-        roles = roles_of(table, place.label_by)
-        named = roles.path or roles.image
-        if named is None:
+        table = place.table(name) if name not in place.reading.tables and place.columns(name) else pd.DataFrame()
+        if table.empty:
             continue
-        found = [_located_or_none(place, text, name) for text in table[named]]
-        rows = table.assign(image=pd.Series(found, index=table.index, dtype=object))
-        rows = rows[rows["image"].isin(samples.frame["image"])]
+        roles = roles_of(place, name)
+        named = roles.path or roles.image
+        if named is None or (roles.complete and samples.name == "csv"):
+            continue
+        ids = dict(zip(samples.frame["path"], samples.frame["image"], strict=True))
+        found = [ids.get(_located_or_none(place, text, name) or "") for text in table[named]]
+        rows = table.assign(image=pd.Series(found, index=table.index, dtype=object)).dropna(subset="image")
         if rows.empty:
             continue
         place.reading.notes = [note for note in place.reading.notes if not note.startswith(f"{name} is not used: ")]
         place.reading.tables.append(name)
-        place.rows = rows
         told = aligned(rows, "image", samples.frame["image"])
-        absent = len(samples) - rows["image"].nunique()
+        rows = told.assign(image=samples.frame["image"].to_numpy())
+        if place.rows is not None:
+            before = aligned(place.rows, "image", samples.frame["image"])
+            rows = pd.concat([rows, before[[c for c in before.columns if c not in rows.columns]]], axis=1)
+        place.rows = rows
+        absent = len(samples) - len(set(filter(None, found)))
         place.reading.note(
-            f"the folders tell the classes, {name} what else is known"
+            f"{'the folders tell' if samples.name == 'folder' else place.reading.tables[0] + ' tells'} the classes,"
+            f" {name} what else is known"
             + (f"; {absent:,} of {len(samples):,} images have no row in it" if absent else "")
         )
         frame = add_metadata(samples.frame, told, rest=[str(c) for c in told.columns])
@@ -210,6 +248,15 @@ def _located_or_none(place: Place, text: str, table: str) -> str | None:
         return _located(place, text, table, 0)
     except DataError:  # several images fit, or the path leads outside
         return None
+
+
+def _folder_of_part(place: Place, table: str, text: str) -> str | None:
+    """The image of a name in the folder of a table's part, as of ``train.csv`` in ``train``."""
+    within, _, name = table.rpartition("/")
+    part = split_word(PurePosixPath(name).stem)[0]
+    folders = [f for f in place.folders if f.rpartition("/")[0] == within and part and split_word(f)[0] == part]
+    found = [inside for f in folders if is_file(place.root / (inside := f"{f}/{text}"))]
+    return found[0] if len(found) == 1 and ".." not in text.split("/") else None
 
 
 def _sources(place: Place) -> dict[str, str]:
@@ -240,9 +287,10 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         raise DataError(
             f"{source}: has no column {place.label_by!r} to take the class from (found: {shown_columns(table.columns)})"
         )
-    roles = roles_of(table, place.label_by)
+    roles = roles_of(place, name)
     found = shown_columns(table.columns)
-    image_columns(table.columns, source)
+    if roles.path is None and roles.image is None:
+        raise no_image_column(table.columns, source)
     if table.empty:
         raise DataError(f"{source}: the table has no rows")
     if not roles.complete:
@@ -250,15 +298,16 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         hint = near if near.startswith("; did") else ""
         raise DataError(
             f"{source}: has no column 'label'{hint}, nor a column a class with 1 (or x, or true) in one of them a row"
-            f" (found: {found}; looked for: {', '.join(LABEL_COLUMNS)}); name it with --label-by COLUMN"
+            f" (found: {found}; looked for: {_LOOKED_FOR}){_several_marks(place, name, roles)}; name it"
+            " with --label-by COLUMN"
         )
     if roles.label is None:
         written = one_hot(table, roles.one_hot, source)
         place.reading.columns["label"] = f"one-hot columns {', '.join(roles.one_hot)}"
         table = table.drop(columns=list(roles.one_hot))
     else:
-        written = _written(place, table, roles.label)
-        unlabelled = table.index[written.str.lower().isin(["", "na", "n/a", "#n/a", "nan", "<na>", "null"])]
+        written = _written(place, table, roles.label, source)
+        unlabelled = table.index[written.str.lower().isin(_NO_LABEL)]
         if len(unlabelled):
             raise DataError(
                 f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}; fill in"
@@ -294,17 +343,30 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
     return pd.concat([own, table.drop(columns=[c for c in table.columns if c in spoken_for])], axis=1)
 
 
-def _written(place: Place, table: pd.DataFrame, column: str) -> pd.Series[str]:
+def _written(place: Place, table: pd.DataFrame, column: str, source: object) -> pd.Series[str]:
     """The class of each row as a column says it; that of a column ``malignant`` is called benign or malignant."""
     others = [other for name in LABEL_COLUMNS if (other := find_column(table.columns, (name,))) and other != column]
+    if place.label_by is None and _is_numbers(table[column]):
+        pairs = (table[[column, o]].drop_duplicates() for o in others if not _is_numbers(table[o]))
+        named = [str(p.columns[1]) for p in pairs if not any(p[c].duplicated().any() for c in p.columns)]
+        if named:  # the names of the very same classes
+            others = [column, *(other for other in others if other != named[0])]
+            column = named[0]
     if others and place.label_by is None:
         place.reading.note(
             f"the class is taken from the column {column}; --label-by {others[0]} takes it from that column"
         )
     place.reading.columns["label"] = column
     written = table[column]
-    if column_key(column) in ("malignant", "ismalignant") and written.str.lower().isin([*MALIGNANT, *BENIGN]).all():
-        return written.str.lower().isin(MALIGNANT).map({True: "malignant", False: "benign"})
+    if column_key(column) in ("malignant", "ismalignant"):
+        strange = table.index[~written.str.lower().isin([*MALIGNANT, *BENIGN, *_NO_LABEL])]
+        if len(strange):
+            raise DataError(
+                f"{source}: column {column!r}: {written[strange[0]]!r} in line {int(strange[0])} is neither yes nor"
+                f" no; take these {len(strange):,} rows out, or name another column with --label-by"
+            )
+        said = written.str.lower().isin(MALIGNANT).map({True: "malignant", False: "benign"})
+        return said.where(~written.str.lower().isin(_NO_LABEL), "")
     if _tells_one_disease(column, written):
         place.reading.columns["label"] = f"{column} alone: {column}, or not {column}"
         place.reading.note(
@@ -312,9 +374,19 @@ def _written(place: Place, table: pd.DataFrame, column: str) -> pd.Series[str]:
             " from another"
         )
         return written.str.lower().isin([*MALIGNANT, "x"]).map({True: column, False: f"not {column}"})
-    if written.str.fullmatch(r"\d+(\.0)?").all():  # as a column of numbers with a gap is written
+    if _is_numbers(written):  # as a column of numbers with a gap is written
         return written.str.removesuffix(".0")
+    decimal = table.index[written.str.fullmatch(r"-?\d*[.,]\d+(e-?\d+)?")]
+    if len(decimal):
+        raise DataError(
+            f"{source}: column {column!r} holds decimal numbers, such as {written[decimal[0]]!r} in line"
+            f" {int(decimal[0])}, no classes; write each image's class, or name another column with --label-by"
+        )
     return written
+
+
+def _is_numbers(cells: pd.Series[str]) -> bool:
+    return bool(cells.str.fullmatch(r"\d+(\.0)?").all())
 
 
 def _located(place: Place, text: str, table: str, line: object) -> str:
@@ -323,6 +395,8 @@ def _located(place: Place, text: str, table: str, line: object) -> str:
     beside = f"{folder}/{text}".replace("\\", "/")
     if folder and ".." not in beside.split("/") and is_file(place.root / beside):
         return beside
+    if (inside := _folder_of_part(place, table, text.replace("\\", "/"))) is not None:
+        return inside
     try:
         return place.locate(text) or text.replace("\\", "/")
     except DataError as error:
@@ -331,21 +405,48 @@ def _located(place: Place, text: str, table: str, line: object) -> str:
 
 def _split(place: Place, table: pd.DataFrame, source: object) -> pd.Series[str]:
     """The split that each row says; empty where no column does."""
-    for name in SPLIT_COLUMNS:
-        column = find_column(table.columns, (name,))
-        if column is None:
+    named = [c for name in SPLIT_COLUMNS if (c := find_column(table.columns, (name,))) is not None]
+    taken = (*place.reading.columns.values(), place.label_by)
+    for column in dict.fromkeys([*named, *(str(c) for c in table.columns if c not in taken)]):
+        values = table[column].unique()
+        if len(values) > _MOST_PARTS:
             continue
-        said = {value: value if value in (*SPLITS, "") else split_word(value)[0] for value in table[column].unique()}
+        said = {value: value if value in (*SPLITS, "") else split_word(value)[0] for value in values}
         strange = [value for value, split in said.items() if value and not split]
-        if not strange and any(said.values()):
+        if not strange and len({*said.values()} - {""}) > (0 if column in named else 1):
             place.reading.columns["split"] = column
             return table[column].map(said)
-        if name == "split" and strange:
+        if column_key(column) == "split" and strange:
             raise DataError(
                 f"{source}: unknown split {strange[0]!r}{did_you_mean(strange[0], SPLITS)}; "
                 f"write these, or rename column {column!r} where it says something else, such as the fold"
             )
+    flags = {str(c): match[2] for c in table.columns if (match := _SPLIT_FLAG.fullmatch(column_key(str(c))))}
+    flags = {c: split_word(word)[0] for c, word in flags.items() if table[c].str.lower().isin(_SAID).all()}
+    # A lone column "test" may be of another kind of test.
+    if "train" in flags.values() or any(not split_word(c)[0] or split_word(c)[1] for c in flags):
+        return _flagged(place, table, flags, source)
+    for column in (*named, *(str(c) for c in table.columns if _FOLD.fullmatch(column_key(str(c))))):
+        place.reading.note(
+            f"column {column} is not used for the split, since {some(table[column].unique())} name no part; write"
+            " train, val and test there to use it"
+        )
     return pd.Series("", index=table.index, dtype=object)
+
+
+def _flagged(place: Place, table: pd.DataFrame, flags: Mapping[str, str], source: object) -> pd.Series[str]:
+    """The split by columns such as ``is_train`` and ``is_test``; what one alone does not mark is of the other."""
+    marked = pd.DataFrame({split: table[c].str.lower().isin([*MALIGNANT, "x"]) for c, split in flags.items()})
+    wrong = table.index[marked.sum(axis=1) > 1]
+    if len(wrong):
+        raise DataError(f"{source}: line {int(wrong[0])} is in several of the parts {', '.join(flags)}; mark one")
+    alone = {"train": "test", "test": "train", "val": "train"}
+    others = (part for part in (*(alone[split] for split in marked.columns), *SPLITS) if part not in marked.columns)
+    rest = next(others, "")
+    place.reading.columns["split"] = ", ".join(flags)
+    if rest and not marked.any(axis=1).all():
+        place.reading.note(f"rows that {', '.join(flags)} does not mark are taken as the part {rest!r}")
+    return marked.idxmax(axis=1).where(marked.any(axis=1), rest)
 
 
 def _without_repeated(place: Place, frame: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { parseSpec } from "../src/core/spec";
-import { className, finePercent, LANGUAGES, languageName, percent, siteName, speak, t } from "../src/i18n";
+import { className, difference, finePercent, LANGUAGES, languageName, percent, siteName, speak, t } from "../src/i18n";
 import { en, type Translation } from "../src/i18n/en";
 import { REGIONS } from "../src/ui/body";
 import { bundleFolders } from "./fixtures";
@@ -75,6 +75,9 @@ test("sentences, numbers and places follow the language", async () => {
   expect(t("navNotebook")).toBe("Cuaderno");
   expect(percent(0.445)).toBe("45\u00a0%");
   expect(finePercent(0.0469)).toBe("4,7\u00a0%");
+  expect(t("selfCheckPassed", { count: 2, pixels: difference(0.00392), probabilities: 0.5 })).toContain("0,0039");
+  expect([difference(0), difference(1.23e-5)]).toEqual(["0", "1,2E-5"]);
+  expect(t("took", { milliseconds: 1234.5 })).toContain("1234,5");
   expect(siteName({ region: "left.forearm", view: "front" })).toBe("Antebrazo, lado izquierdo");
   await speak("zh");
   expect(percent(0.445)).toBe("45%");

@@ -20,6 +20,7 @@ import { plainVisit } from "../src/notebook/record";
 import { searchCases } from "../src/notebook/search";
 import { exportCases, importCases } from "../src/notebook/transfer";
 import type { Visit } from "../src/notebook/types";
+import type { Measure } from "../src/patients/types";
 import { bytesOf, PHOTOS } from "./fixtures";
 import { bare, caseOf, visitOf } from "./records";
 
@@ -213,11 +214,66 @@ describe("an import is merged", () => {
     expect(after.conflicts).toEqual([{ updated: imported.updated, visitId: "a-2024-02-01", note: "another note" }]);
   });
 
+  test("of a date that is on both sides the version written last wins, outline and scale too; the other is kept", async () => {
+    const SQUARE = [0, 1, 2, 3].map((i) => ({ x: 10 * (i >> 1), y: 10 * (((i + 1) >> 1) & 1) }));
+    const measure = (mmPerPixel: number, shapes = [SQUARE]): Measure => ({
+      ...{ target: "dark", shapes, proposed: false },
+      scale: { source: "ruler", mmPerPixel, relativeError: 0.02 },
+    });
+    const version = (date: string, edited: string, mmPerPixel: number, updated = edited): CaseWithVisits => {
+      const one = oneCase("a", "Arm", ["2024-02-01"]);
+      const [first] = one.visits;
+      first.photos[0].measure = measure(mmPerPixel);
+      return { ...one, updated, visits: [{ ...first, date, note: `seen on ${date}`, edited }] };
+    };
+    const [early, late] = ["2024-05-01T00:00:00.000Z", "2024-06-01T00:00:00.000Z"];
+    const [older, newer] = [version("2024-02-01", early, 0.05), version("2024-02-03", late, 0.08)];
+    const lost = {
+      ...{ updated: early, visitId: "a-2024-02-01", date: "2024-02-01", note: "seen on 2024-02-01" },
+      measures: [{ photo: 0, measure: measure(0.05) }],
+    };
+    for (const [here, file] of [
+      [older, newer],
+      [newer, older],
+      // Something else of the lesion was written here later: that makes this date no newer.
+      [{ ...older, updated: "2024-09-01T00:00:00.000Z" }, newer],
+      // Files of versions that do not say when a date was written: the lesion's own time stands for it.
+      [older, { ...newer, visits: newer.visits.map(({ edited: _, ...rest }) => rest) }],
+    ]) {
+      await deleteEverything();
+      await mergeIntoNotebook([here]);
+      await mergeIntoNotebook(await importCases(await exportCases([file])));
+      const { visits, conflicts } = (await readCase("a"))!;
+      expect(visits).toMatchObject([{ date: "2024-02-03", note: "seen on 2024-02-03" }]);
+      expect(visits[0].photos[0].measure).toEqual(measure(0.08));
+      expect(conflicts).toEqual([lost]);
+    }
+    // Both are exported, the same again changes nothing, and the other version can be taken over.
+    const [one] = await importCases(await exportCases([(await readCase("a"))!]));
+    expect(await mergeIntoNotebook([one])).toMatchObject({ updated: 0, unchanged: 1 });
+    await settleConflict("a", (await readCase("a"))!.conflicts![0], true);
+    const settled = (await readCase("a"))!;
+    expect(settled.conflicts).toBeUndefined();
+    expect(settled.visits).toMatchObject([{ date: "2024-02-01", note: "seen on 2024-02-01" }]);
+    expect(settled.visits[0].photos[0].measure).toEqual(measure(0.05));
+    expect(await mergeIntoNotebook([newer])).toMatchObject({ updated: 1, conflicts: 1 }); // the choice is the newest
+    expect((await readCase("a"))!.visits[0].date).toBe("2024-02-01");
+  });
+
+  test("a date that is written leaves the age of the lesion's own fields as it was", async () => {
+    await mergeIntoNotebook([here]);
+    await changeVisit("a-2024-02-01", () => ({ note: "another date's note" }));
+    await mergeIntoNotebook([{ ...here, title: "Left arm", updated: "2024-03-01T00:00:00.000Z" }]);
+    const after = (await readCase("a"))!;
+    expect([after.title, after.conflicts?.[0].title]).toEqual(["Left arm", "Arm"]);
+    expect(after.visits[0].note).toBe("another date's note");
+  });
+
   test("a conflict is settled by taking it over or dropping it", async () => {
     await mergeIntoNotebook([{ ...here, note: "mine", updated: "2024-07-01T00:00:00.000Z" }]);
     await mergeIntoNotebook([{ ...here, note: "theirs" }]);
     let one = (await readCase("a"))!;
-    await settleConflict("a", one.conflicts![0], true);
+    await settleConflict("a", (await readCase("a"))!.conflicts![0], true);
     one = (await readCase("a"))!;
     expect([one.note, one.conflicts]).toEqual(["theirs", undefined]);
     await mergeIntoNotebook([{ ...here, note: "third" }]); // older than the choice

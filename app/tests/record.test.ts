@@ -14,13 +14,16 @@ import { calendarFile } from "../src/patients/calendar";
 import { decrypt, encrypt, isEncrypted } from "../src/patients/encryption";
 import { clinicalWords, type Filters, matches, NO_FILTERS, searchPatients, summaries } from "../src/patients/search";
 import {
+  changeSheet,
   deletePatient,
   listPatients,
   listSheets,
   newPatient,
   newSheet,
+  readSheet,
   savePatient,
   saveSheet,
+  settleSheet,
 } from "../src/patients/store";
 import type { Measure, Patient, Sheet } from "../src/patients/types";
 import { speak } from "../src/i18n";
@@ -318,10 +321,26 @@ test("an import loses nothing that was written here", async () => {
   await saveSheet(SHEET);
   const [saved] = (await listSheets("p1")).records;
   const other = { ...SHEET, treatment: "none", updated: "2020-01-01T00:00:00.000Z" };
-  await mergeIntoNotebook([], [], [other]);
-  await mergeIntoNotebook([], [], [other]);
+  expect(await mergeIntoNotebook([], [], [other])).toMatchObject({ others: 1 });
+  expect((await mergeIntoNotebook([], [], [other])).others).toBeUndefined();
+  await mergeIntoNotebook([], [], [{ ...saved, updated: "2030-01-01T00:00:00.000Z" }]); // written again as it was
   const sheets = (await listSheets("p1")).records;
   expect(sheets.map(({ treatment }) => treatment).sort()).toEqual([saved.treatment, "none"].sort());
+  // What is written on the kept version stays, and either of the two can be chosen.
+  const kept = sheets.find(({ versionOf }) => versionOf === "s1")!;
+  await changeSheet(kept.id, () => ({ note: "looked at" }));
+  await mergeIntoNotebook([], [], [other]);
+  const noted = (await readSheet(kept.id))!;
+  expect(noted.note).toBe("looked at");
+  expect(await settleSheet(noted, true)).toBe("s1");
+  expect((await listSheets("p1")).records).toMatchObject([{ id: "s1", treatment: "none", note: "looked at" }]);
+  // A file's newer sheet wins over this device's, with its scores, patches and scale.
+  const scores: RegionScore[] = [{ region: "hands", handUnits: 9, depigmentation: 90 }];
+  await mergeIntoNotebook([], [], [{ ...SHEET, scores, updated: "2031-01-01T00:00:00.000Z" }]);
+  const [first, second] = (await listSheets("p1")).records.sort((a, b) => a.id.length - b.id.length);
+  expect([first.scores, second.treatment, second.versionOf]).toEqual([scores, "none", "s1"]);
+  expect(await settleSheet(second, false)).toBe("s1");
+  expect((await listSheets("p1")).records).toMatchObject([{ id: "s1", scores }]);
   // A lesion: the older diagnosis is kept as a conflict.
   const mine = lesion("one");
   const theirs = {
@@ -359,9 +378,12 @@ test("patients and lesions are found by words and filters", () => {
 });
 
 test("the FHIR record is the one that tests/app/test_fhir.py validates", async () => {
+  const one = lesion("one");
+  const ppv = { value: 0.08, low: 0.07, high: 0.1 };
+  one.visits[0].values = { prevalence: 0.03, ppv, npv: { value: 0.99, low: null, high: null } };
   const record = await fhirRecord({
     patient: PATIENT,
-    lesions: [lesion("one")],
+    lesions: [one],
     sheets: [SHEET],
     placeName: () => "Left forearm",
     now: new Date("2024-06-01T12:00:00Z"),

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { AppError } from "../src/core/errors";
 import { NO_EDIT } from "../src/core/geometry";
 import { parseSpec, type Spec } from "../src/core/spec";
+import { fhirRecord } from "../src/fhir/record";
 import { speak } from "../src/i18n";
 import { capture, model } from "../src/state/models";
 import { choosePrevalence, chosenValues } from "../src/state/operating";
@@ -194,6 +195,29 @@ describe("a kept visit", () => {
     expect(other.querySelector("[data-testid=prediction-set]")).toBeNull();
     expect(other.textContent).toContain("not an answer");
     expect(other.textContent).toContain("Research use only");
+  });
+
+  test("says what its line meant at the prevalence that was stated", async () => {
+    const estimate = (value: number) => ({ value, low: value / 2, high: Math.min(1, 1.5 * value) });
+    const values = { prevalence: 0.03, ppv: estimate(0.08), npv: { value: 0.998, low: 0.996, high: 0.999 } };
+    const said = (kept: Visit): string => draw(h(VisitView, { visit: kept, heat: 0 })).textContent!;
+    expect(said({ ...visit, values })).toContain("of 1000 lesions below this line about 2 (1–4) are malignant");
+    expect(said({ ...visit, values, malignant: 0.5 })).toContain("of 100 lesions above this line about 8 (4–12)");
+    expect(said(visit)).not.toContain("are malignant");
+    const answered = async (malignant: number): Promise<string> => {
+      const one = { id: "c", title: "", site: null, note: "", created: visit.created, updated: visit.created };
+      const lesions = [{ ...one, visits: [{ ...visit, values, malignant }] }];
+      return JSON.stringify(await fhirRecord({ patient: null, lesions, sheets: [], placeName: () => "" }));
+    };
+    expect(await answered(0.5)).toMatch(/"code":"ppv".*"value":0.08.*"low":{"value":0.04/);
+    expect(await answered(0.04)).toMatch(/"code":"prevalence".*"value":0.03.*"code":"npv".*"value":0.998/);
+    for (const [code, sentence] of [
+      ["es", "de 1000 lesiones por debajo de esta línea unas 2 (1–4)"],
+      ["zh", "每 1000 处低于此界线的皮损中约有 2 (1–4)"],
+    ]) {
+      await speak(code);
+      expect(said({ ...visit, values })).toContain(sentence);
+    }
   });
 });
 

@@ -65,6 +65,10 @@ describe("the verdict", () => {
       doubt: "disagree",
     });
     expect(decide(evidence({ malignant: 0.15, each: [0.12, 0.18] })).kind).toBe("below");
+    const mixed = decide(evidence({ malignant: 0.3, each: [0.1, 0.5] }));
+    expect(verdictInWords(mixed, { malignant: 0.3, point: POINT })).toContain("some of them are below it");
+    const alike = decide(evidence({ malignant: 0.3, each: [0.3, 0.3] }));
+    expect(verdictInWords(alike, { malignant: 0.3, point: POINT })).not.toContain("disagree");
   });
 
   test.each([

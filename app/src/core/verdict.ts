@@ -31,7 +31,8 @@ export type Doubt =
   | "concern";
 
 export type Verdict =
-  | { kind: "above"; concerns: readonly Concern[] }
+  /** `disagree`: some photographs are below the line. */
+  | { kind: "above"; concerns: readonly Concern[]; disagree?: true }
   | { kind: "below" }
   | { kind: "unsure"; doubt: Doubt; reasons: readonly Reason[]; concerns: readonly Concern[] };
 
@@ -76,7 +77,10 @@ export function decide(evidence: Evidence): Verdict {
   if (evidence.abstained) return unsure("abstained");
   if (malignant === null) return unsure("noMalignancy");
   if (threshold === null) return unsure("noLine");
-  if (isAbove(malignant, threshold)) return { kind: "above", concerns };
+  if (isAbove(malignant, threshold)) {
+    const disagree = evidence.each.some((share) => share !== null && !isAbove(share, threshold));
+    return { kind: "above", concerns, ...(disagree && { disagree }) };
+  }
   if (evidence.each.some((share) => share !== null && isAbove(share, threshold))) return unsure("disagree");
   if (concerns.length > 0) return unsure("concern");
   return { kind: "below" };

@@ -213,6 +213,23 @@ function measured(
   ];
 }
 
+/** What the line says at the prevalence that was stated: of those above it or below it, whichever the lesion is. */
+function predicted({ kind }: Verdict, { values }: Visit): { [field: string]: unknown }[] {
+  if (values === undefined || kind === "unsure") return [];
+  const [key, name] = kind === "above" ? (["ppv", "Positive"] as const) : (["npv", "Negative"] as const);
+  const { value, low, high } = values[key];
+  const title = `${name} predictive value of the line at that prevalence, by the model's test`;
+  const range = low !== null && high !== null && { low: quantity(low, "1"), high: quantity(high, "1") };
+  return [
+    {
+      code: own("prevalence", "Prevalence of malignancy that was stated"),
+      valueQuantity: quantity(values.prevalence, "1"),
+    },
+    { code: own(key, title), valueQuantity: quantity(value, "1") },
+    ...(range ? [{ code: own(`${key}-interval`, `${title}: interval`), valueRange: range }] : []),
+  ];
+}
+
 async function visitReport(record: Record, one: CaseWithVisits, visit: Visit, structure: Reference): Promise<void> {
   const photographs: Reference[] = [];
   const results: Reference[] = [];
@@ -235,6 +252,7 @@ async function visitReport(record: Record, one: CaseWithVisits, visit: Visit, st
         : [
             of("malignant-classes", "Malignant classes together", visit.malignant),
             of("malignant-line", "Line for malignant classes", visit.operatingPoint.threshold),
+            ...(verdict ? predicted(verdict, visit) : []),
           ];
     results.push(
       record.observe(`answer:${visit.id}`, own("model-answer", "Class probabilities of a neural network"), visit.date, {

@@ -123,6 +123,7 @@ const text = {
   doubtNoMalignancy: "This model does not say of each class whether it is malignant.",
   doubtNoLine: "This model has no line for malignant classes; it only compares the classes it knows.",
   doubtDisagree: "The photographs disagree: some are above the line, though all together are below it.",
+  aboveDisagree: "The photographs disagree: together they are above the line, some of them are below it.",
   doubtConcern: "The photographs are below the line, but your answers are a reason for concern.",
   concernsSay: "What you answered is a reason to show the lesion to a doctor, whatever the model says: {answers}.",
   questions: "What do you know about this lesion?",
@@ -147,7 +148,12 @@ const text = {
   conflictText: "Of {date}. What you see below is the newer one.",
   conflictUse: "Use this version",
   conflictDrop: "Keep the newer one",
-  noNote: "(no note)",
+  nothingWritten: "(nothing)",
+  measuredOther: "Outline and size, photograph {number}",
+  sheetConflictText:
+    "After an import, this is the older of two versions of a sheet. Use it in the place of the newer one, or drop it.",
+  importedOthers:
+    "Patients and sheets with another version: {count}. What a patient's older version says is below the note; a sheet's older version is kept as a sheet of its own.",
 
   // Crop
   cropHelp: "Drag the frame and its corners; with the keyboard use the arrow keys. The lesion should fill most of it.",

@@ -117,6 +117,7 @@ export const es: Translation = {
     doubtNoLine: "Este modelo no tiene línea para las clases malignas; solo compara las clases que conoce.",
     doubtDisagree:
       "Las fotografías no coinciden: algunas están por encima de la línea, aunque en conjunto estén por debajo.",
+    aboveDisagree: "Las fotografías no coinciden: en conjunto están por encima de la línea; algunas, por debajo.",
     doubtConcern: "Las fotografías están por debajo de la línea, pero sus respuestas son motivo de preocupación.",
     concernsSay:
       "Lo que ha respondido es una razón para enseñar la lesión a un médico, diga lo que diga el modelo: {answers}.",
@@ -143,7 +144,12 @@ export const es: Translation = {
     conflictText: "Del {date}. Lo que ve abajo es la más reciente.",
     conflictUse: "Usar esta versión",
     conflictDrop: "Conservar la más reciente",
-    noNote: "(sin nota)",
+    nothingWritten: "(nada)",
+    measuredOther: "Contorno y tamaño, fotografía {number}",
+    sheetConflictText:
+      "Tras una importación, esta es la más antigua de dos versiones de una hoja. Úsela en lugar de la más reciente o descártela.",
+    importedOthers:
+      "Pacientes y hojas con otra versión: {count}. Lo que dice la versión anterior de un paciente está debajo de la nota; la de una hoja se guarda como hoja aparte.",
 
     cropHelp:
       "Arrastre el marco y sus esquinas; con el teclado use las flechas. La lesión debe llenar casi todo el marco.",

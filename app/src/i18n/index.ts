@@ -38,7 +38,23 @@ export type Params = Record<string, string | number>;
 
 /** Put parameters into a sentence: `{name}` becomes `params.name`. */
 export function fill(sentence: string, params: Params = {}): string {
-  return sentence.replace(/\{(\w+)\}/g, (whole, name: string) => (name in params ? String(params[name]) : whole));
+  const inWords = (value: string | number): string => (typeof value === "number" ? decimal(value, 0, 3) : value);
+  return sentence.replace(/\{(\w+)\}/g, (whole, name: string) => (name in params ? inWords(params[name]) : whole));
+}
+
+/** A number with between `least` and `most` decimals; `+ 0` takes the sign off a zero. */
+export function decimal(value: number, least: number, most: number): string {
+  const digits = { minimumFractionDigits: least, maximumFractionDigits: most };
+  return new Intl.NumberFormat(meta().locale, { ...digits, useGrouping: false }).format(
+    Number(value.toFixed(most)) + 0,
+  );
+}
+
+/** A small difference to two digits: "0.0039", "1.2E-5". */
+export function difference(value: number): string {
+  const fine = value !== 0 && value < 1e-3;
+  const digits = { maximumSignificantDigits: 2, ...(fine && { notation: "scientific" as const }) };
+  return new Intl.NumberFormat(meta().locale, digits).format(value);
 }
 
 export function t(key: TextKey, params?: Params): string {

@@ -6,7 +6,7 @@ import { mergePatients, mergeSheets } from "../patients/merge";
 import type { Patient, Sheet } from "../patients/types";
 import { briefOf, briefsIn, type CaseBrief, type Shard, shardOf, type VisitBrief } from "./brief";
 import { database, read, readAll, readEach, type StoreName, write, type Writing } from "./database";
-import { type Merged, mergeCases } from "./merge";
+import { content, type Merged, mergeCases } from "./merge";
 import type { Case, Conflict, Visit } from "./types";
 import { isWhole, whole } from "./whole";
 
@@ -198,12 +198,16 @@ async function putVisits(
 
 const now = (): string => new Date().toISOString();
 
+/** A case one of whose dates is written; its own fields are as old as before. */
+const touched = (one: Case): Case => ({ ...one, edited: one.edited ?? one.updated, updated: now() });
+
 /** Write a new visit, and its case where that is new. A case that is known stays as another tab may have left it. */
 export function saveVisit(one: Case, visit: Visit): Promise<void> {
   return change(VISIT_STORES, async (transaction) => {
     const cases = transaction.objectStore("cases");
-    await cases.put({ ...((await cases.get(one.id)) ?? one), updated: now() });
-    await putVisits(transaction.objectStore("visits"), transaction.objectStore("index"), [visit]);
+    await cases.put(touched((await cases.get(one.id)) ?? one));
+    const written = { ...visit, edited: now() };
+    await putVisits(transaction.objectStore("visits"), transaction.objectStore("index"), [written]);
   });
 }
 
@@ -213,9 +217,9 @@ export function changeVisit(id: string, changed: (kept: Visit) => Partial<Visit>
     const [cases, visits] = [transaction.objectStore("cases"), transaction.objectStore("visits")];
     const kept = await visits.get(id);
     if (kept === undefined) throw new AppError("recordGone");
-    await putVisits(visits, transaction.objectStore("index"), [{ ...kept, ...changed(kept) }]);
+    await putVisits(visits, transaction.objectStore("index"), [{ ...kept, ...changed(kept), edited: now() }]);
     const one = await cases.get(kept.caseId);
-    if (one !== undefined) await cases.put({ ...one, updated: now() });
+    if (one !== undefined) await cases.put(touched(one));
   });
 }
 
@@ -225,14 +229,24 @@ export function changeCase(id: string, changed: (kept: Case) => Case): Promise<v
     const cases = transaction.objectStore("cases");
     const kept = await cases.get(id);
     if (kept === undefined) throw new AppError("recordGone");
-    await cases.put({ ...changed(kept), updated: now() });
+    const after = changed(kept);
+    await cases.put(content(after) === content(kept) ? touched(after) : { ...after, updated: now(), edited: now() });
   });
 }
 
 /** Settle a conflict: take over what it says, or drop it. */
 export async function settleConflict(caseId: string, conflict: Conflict, use: boolean): Promise<void> {
-  const { visitId, note } = conflict;
-  if (use && visitId !== undefined) await changeVisit(visitId, (kept) => ({ note: note ?? kept.note }));
+  const { visitId, note, date, measures = [] } = conflict;
+  if (use && visitId !== undefined) {
+    await changeVisit(visitId, (kept) => ({
+      note: note ?? kept.note,
+      date: date ?? kept.date,
+      photos: kept.photos.map((photo, i) => {
+        const other = measures.find((one) => one.photo === (photo.id ?? i));
+        return other === undefined ? photo : { ...photo, measure: other.measure };
+      }),
+    }));
+  }
   await changeCase(caseId, ({ conflicts = [], ...kept }) => {
     const rest = conflicts.filter((other) => JSON.stringify(other) !== JSON.stringify(conflict));
     const own = use && visitId === undefined ? conflictFields(conflict) : {};
@@ -283,6 +297,7 @@ export async function mergeIntoNotebook(
   sheets: readonly Sheet[] = [],
 ): Promise<Merged> {
   let merged: Merged = { added: 0, updated: 0, unchanged: 0, conflicts: 0 };
+  let others = 0;
   // Read and written in one transaction, so that nothing written meanwhile in another tab is lost.
   await change([...VISIT_STORES, "patients", "sheets"], async (transaction) => {
     const [cases, visits] = [transaction.objectStore("cases"), transaction.objectStore("visits")];
@@ -298,9 +313,9 @@ export async function mergeIntoNotebook(
       await cases.put(one);
       await putVisits(visits, transaction.objectStore("index"), dates);
     }
-    await mergePatients(transaction.objectStore("patients"), patients);
-    await mergeSheets(transaction.objectStore("sheets"), sheets);
+    others = await mergePatients(transaction.objectStore("patients"), patients);
+    others += await mergeSheets(transaction.objectStore("sheets"), sheets);
     merged = result.merged;
   });
-  return merged;
+  return { ...merged, ...(others > 0 && { others }) };
 }

@@ -1,7 +1,7 @@
 /** Merging an imported notebook into the one on this device: newer wins, and what it replaces is kept as a conflict. */
 
 import type { CaseWithVisits } from "./cases";
-import type { Case, Conflict, Visit } from "./types";
+import type { Case, Conflict, Visit, VisitPhoto } from "./types";
 
 /** What a merge did, counted in cases. */
 export interface Merged {
@@ -11,6 +11,8 @@ export interface Merged {
   unchanged: number;
   /** Cases with another version to look at. */
   conflicts: number;
+  /** Patients and sheets of which another version is kept; missing where there are none. */
+  others?: number;
 }
 
 /** Fields that say when and where, not what a person wrote. */
@@ -19,6 +21,8 @@ const BOOKKEEPING: ReadonlySet<string> = new Set([
   "caseId",
   "created",
   "updated",
+  "edited",
+  "versionOf",
   "conflicts",
   "visits",
   "photos",
@@ -26,13 +30,15 @@ const BOOKKEEPING: ReadonlySet<string> = new Set([
 
 /** Sorted by key, so that equal content is equal text whatever the order of its fields. */
 function canonical(value: unknown): unknown {
+  if (value instanceof Blob) return [value.size, value.type];
   if (Array.isArray(value)) return value.map(canonical);
   if (typeof value !== "object" || value === null) return value;
   const fields = Object.entries(value).filter(([, field]) => field !== undefined);
   return Object.fromEntries(fields.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, field]) => [key, canonical(field)]));
 }
 
-function content(record: object): string {
+/** What a person wrote or measured, as text. */
+export function content(record: object): string {
   return JSON.stringify(canonical(Object.fromEntries(Object.entries(record).filter(([key]) => !BOOKKEEPING.has(key)))));
 }
 
@@ -42,51 +48,89 @@ function withConflicts(known: readonly Conflict[], found: readonly Conflict[]): 
   return [...all.values()];
 }
 
+/** When a record was written, and, where that is the same, when its case was: compared in this order. */
+type Written = readonly [written: string, updated: string];
+
+const ofCase = (one: Case): Written => [one.edited ?? one.updated, one.updated];
+const ofVisit = (visit: Visit, one: Case): Written => [visit.edited ?? one.updated, one.updated];
+
+function isLater(a: Written, b: Written): boolean {
+  return a[0] > b[0] || (a[0] === b[0] && a[1] > b[1]);
+}
+
+/** Merge a visit that stands on both sides; also what the older version says otherwise, null where nothing. */
+function mergeVisit(known: Visit, there: Visit, imported: boolean, older: string): [Visit, Conflict | null] {
+  const [newer, other] = imported ? [there, known] : [known, there];
+  const measures: Required<Conflict>["measures"] = [];
+  // Photographs that a model answered are the same on both sides; others are joined. So are outlines.
+  const pairOf = (photo: VisitPhoto, i: number): VisitPhoto | undefined =>
+    photo.id === undefined ? there.photos[i] : there.photos.find(({ id }) => id === photo.id);
+  const photos = known.photos.map((photo, i) => {
+    const [first, second] = imported ? [pairOf(photo, i), photo] : [photo, pairOf(photo, i)];
+    const measure = first?.measure ?? second?.measure;
+    if (measure === undefined) return photo;
+    const lost = second?.measure;
+    if (lost !== undefined && content(lost) !== content(measure))
+      measures.push({ photo: photo.id ?? i, measure: lost });
+    return { ...photo, measure };
+  });
+  const here = new Set(known.photos.map(({ id }) => id));
+  const more = there.photos.filter(({ id }) => id !== undefined && !here.has(id));
+  const { date, note, edited } = newer;
+  const merged = { ...known, date, note, ...(edited !== undefined && { edited }), photos: [...photos, ...more] };
+  const lost = {
+    ...(other.date !== date && { date: other.date }),
+    ...(other.note !== note && { note: other.note }),
+    ...(measures.length > 0 && { measures }),
+  };
+  return [merged, Object.keys(lost).length > 0 ? { updated: older, visitId: known.id, ...lost } : null];
+}
+
 /**
  * Merge one imported case into the same case on this device.
  *
- * The fields of the version written last win. The other version's are kept among `conflicts` where they differ. Visits
- * are joined by identity; one that stands on both sides stays as it is here, and another note of it is a conflict.
+ * The fields of the version written last win, of the case and of each of its dates. The other version's are kept among
+ * `conflicts` where they differ. Visits are joined by identity.
  */
 export function mergeCase(here: CaseWithVisits, imported: CaseWithVisits): CaseWithVisits {
-  const [newer, older] = imported.updated > here.updated ? [imported, here] : [here, imported];
+  const [newer, older] = isLater(ofCase(imported), ofCase(here)) ? [imported, here] : [here, imported];
   const { visits: _, conflicts: __, ...fields } = newer;
   const found: Conflict[] = [];
   if (content(newer) !== content(older)) {
-    const { updated, title, site, note, clinical } = older;
-    found.push({ updated, title, site, note, ...(clinical !== undefined && { clinical }) });
+    const { title, site, note, clinical } = older;
+    found.push({ updated: ofCase(older)[0], title, site, note, ...(clinical !== undefined && { clinical }) });
   }
   const visits = new Map(here.visits.map((visit) => [visit.id, visit]));
   for (const visit of imported.visits) {
     const known = visits.get(visit.id);
-    if (known === undefined) visits.set(visit.id, { ...visit, caseId: here.id });
-    else {
-      // Photographs that a model answered are the same on both sides; others are joined. So are outlines.
-      const photos = known.photos.map((photo, i) => {
-        const there = photo.id === undefined ? visit.photos[i] : visit.photos.find(({ id }) => id === photo.id);
-        const measure = photo.measure ?? there?.measure;
-        return measure === undefined ? photo : { ...photo, measure };
-      });
-      const here = new Set(known.photos.map(({ id }) => id));
-      const more = visit.photos.filter(({ id }) => id !== undefined && !here.has(id));
-      visits.set(visit.id, { ...known, photos: [...photos, ...more] });
-      if (known.note !== visit.note) found.push({ updated: imported.updated, visitId: visit.id, note: visit.note });
+    if (known === undefined) {
+      visits.set(visit.id, { ...visit, caseId: here.id });
+      continue;
     }
+    const [mine, theirs] = [ofVisit(known, here), ofVisit(visit, imported)];
+    const later = isLater(theirs, mine);
+    const [merged, lost] = mergeVisit(known, visit, later, (later ? mine : theirs)[0]);
+    visits.set(visit.id, merged);
+    if (lost !== null) found.push(lost);
   }
   const conflicts = withConflicts([...(here.conflicts ?? []), ...(imported.conflicts ?? [])], found);
-  const merged: Case = { ...fields, ...(conflicts.length > 0 && { conflicts }) };
+  const updated = imported.updated > here.updated ? imported.updated : here.updated;
+  const edited = ofCase(newer)[0];
+  const merged: Case = {
+    ...fields,
+    updated,
+    ...(edited !== updated && { edited }),
+    ...(conflicts.length > 0 && { conflicts }),
+  };
   return { ...merged, visits: [...visits.values()] };
 }
 
 /** Whether a merge left the case on this device as it was. */
 function same(a: CaseWithVisits, b: CaseWithVisits): boolean {
-  const visits = (one: CaseWithVisits): string =>
-    JSON.stringify(
-      one.visits
-        .map(({ id, photos }: Visit) => [id, ...photos.map(({ measure }) => measure !== undefined)].join())
-        .sort(),
-    );
-  const own = ({ visits: _, ...fields }: CaseWithVisits): string => JSON.stringify(canonical(fields));
+  const written = ({ id, date, note, photos }: Visit): string =>
+    JSON.stringify(canonical([id, date, note, photos.map((photo) => [photo.id, photo.measure])]));
+  const visits = (one: CaseWithVisits): string => one.visits.map(written).sort().join();
+  const own = ({ visits: _, edited: __, ...fields }: CaseWithVisits): string => JSON.stringify(canonical(fields));
   return visits(a) === visits(b) && own(a) === own(b);
 }
 

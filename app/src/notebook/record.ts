@@ -1,7 +1,7 @@
 /** From a check to what the notebook keeps of it. */
 
 import type { OperatingPoint, Spec } from "../core/spec";
-import type { Capture, Concern } from "../core/verdict";
+import type { Capture, Concern, PredictiveValues } from "../core/verdict";
 import type { ModelEntry } from "../state/catalogue";
 import type { Answer, Photo } from "../state/session";
 import type { Case, Site, Visit, VisitPhoto } from "./types";
@@ -45,6 +45,7 @@ interface Visited {
   spec: Spec;
   entry: ModelEntry;
   operatingPoint: OperatingPoint | null;
+  values: PredictiveValues | null;
   concerns: readonly Concern[];
   taken: Capture | null;
 }
@@ -63,6 +64,7 @@ export async function newVisit(from: Visited): Promise<Visit> {
     probabilities: answer.probabilities,
     malignant: answer.malignant,
     operatingPoint: from.operatingPoint === null ? null : { ...from.operatingPoint },
+    ...(from.values !== null && { values: from.values }),
     concerns: [...from.concerns],
     ...(from.taken !== null && { taken: from.taken }),
     domain: spec.domain,

@@ -75,6 +75,8 @@ const clinical = v.object({
 const conflict = v.object({
   updated: instant,
   visitId: v.exactOptional(identity),
+  date: v.exactOptional(day),
+  measures: v.exactOptional(v.array(v.object({ photo: v.union([identity, v.pipe(number, v.integer())]), measure }))),
   title: v.exactOptional(text),
   site: v.exactOptional(v.nullable(site)),
   note: v.exactOptional(text),
@@ -91,6 +93,8 @@ const photo = v.object({
   cam: v.nullable(v.object({ shape: v.tuple([number, number, number]), values: v.array(number) })),
   measure: v.exactOptional(measure),
 });
+
+const estimate = v.object({ value: share, low: v.nullable(share), high: v.nullable(share) });
 
 const visit = v.pipe(
   v.object({
@@ -121,6 +125,8 @@ const visit = v.pipe(
     taken: v.exactOptional(v.picklist(CAPTURES)),
     domain: v.exactOptional(v.picklist(DOMAINS)),
     set: v.exactOptional(v.object({ coverage: share, codes: v.array(text) })),
+    values: v.exactOptional(v.object({ prevalence: share, ppv: estimate, npv: estimate })),
+    edited: v.exactOptional(instant),
     abstained: v.boolean(),
     model: v.nullable(v.object({ name: text, version: text, title: text, digest: text })),
     created: instant,
@@ -158,6 +164,7 @@ const sheet = v.object({
     v.check((scores) => isScored(scores)),
   ),
   pairs: v.array(v.object({ id: identity, region: v.picklist(SCORED_REGIONS), visible: sheetPhoto, wood: sheetPhoto })),
+  versionOf: v.exactOptional(identity),
   created: instant,
   updated: instant,
 });
@@ -175,6 +182,7 @@ const schema = v.object({
       clinical: v.exactOptional(clinical),
       created: instant,
       updated: instant,
+      edited: v.exactOptional(instant),
       conflicts: v.exactOptional(v.array(conflict)),
       visits: v.array(visit),
     }),

@@ -3,7 +3,7 @@
 import type { ClassSpec, Domain } from "../core/spec";
 import type { Reason } from "../core/trust";
 import type { Clinical, Measure } from "../patients/types";
-import type { Capture, Concern } from "../core/verdict";
+import type { Capture, Concern, PredictiveValues } from "../core/verdict";
 
 /** A place on the body: a region of the drawn figure and a point in it. */
 export interface Site {
@@ -25,16 +25,21 @@ export interface Case {
   /** ISO 8601 instants. */
   created: string;
   updated: string;
+  /** When its own fields were written last, where `updated` counts its dates as well; missing in older records. */
+  edited?: string;
   /** Other versions of what is written here, brought by imports and kept until the person has chosen. */
   conflicts?: Conflict[];
 }
 
-/** Another version of a case's own fields, or of a visit's note. */
+/** Another version of a case's own fields, or of what was written or measured on a date. */
 export interface Conflict {
   /** When that version was written. */
   updated: string;
-  /** The visit whose note it is; without one it is the case. */
+  /** The visit that it is of; without one it is the case. */
   visitId?: string;
+  /** Of a visit: day, and outlines by the photograph's `id`, or else its place. */
+  date?: string;
+  measures?: { photo: string | number; measure: Measure }[];
   title?: string;
   site?: Site | null;
   note?: string;
@@ -85,6 +90,10 @@ export interface Visit {
   domain?: Domain;
   /** The prediction set: codes of its classes, the most probable first. */
   set?: { coverage: number; codes: string[] };
+  /** What the line said at the prevalence that the person had stated. */
+  values?: PredictiveValues;
+  /** When day, note, photographs or outlines were written last. */
+  edited?: string;
   abstained: boolean;
   /** null: no model was asked, and there are no classes. */
   model: ModelStamp | null;

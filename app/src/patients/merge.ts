@@ -1,5 +1,6 @@
 /** Merging imported patients and sheets into those on this device: the one written last wins, the other is kept beside it. */
 
+import { content } from "../notebook/merge";
 import { isWhole } from "../notebook/whole";
 import { type Patient, ROMAN, type Sheet } from "./types";
 
@@ -9,23 +10,36 @@ interface Records<Kept> {
   put(record: Kept): Promise<unknown>;
 }
 
-export async function mergePatients(here: Records<Patient>, imported: readonly Patient[]): Promise<void> {
+/** Merge patients; returns of how many another version is kept. */
+export async function mergePatients(here: Records<Patient>, imported: readonly Patient[]): Promise<number> {
+  let others = 0;
   for (const patient of imported) {
     const known = await here.get(patient.id);
-    await here.put(isWhole("patient", known) ? mergedPatient(known!, patient) : patient);
+    const merged = isWhole("patient", known) ? mergedPatient(known!, patient) : patient;
+    await here.put(merged);
+    if (merged.note !== patient.note && merged.note !== known?.note) others++;
   }
+  return others;
 }
 
-export async function mergeSheets(here: Records<Sheet>, imported: readonly Sheet[]): Promise<void> {
+/** Merge sheets; the older version is kept as a sheet of its own. Returns of how many one is kept. */
+export async function mergeSheets(here: Records<Sheet>, imported: readonly Sheet[]): Promise<number> {
+  let others = 0;
   for (const sheet of imported) {
     const known = await here.get(sheet.id);
-    if (known === undefined || !isWhole("sheet", known)) await here.put(sheet);
-    else if (known.updated !== sheet.updated) {
-      const [newer, older] = sheet.updated > known.updated ? [sheet, known] : [known, sheet];
-      await here.put(newer);
-      await here.put({ ...older, id: `${older.id}-${older.updated}` });
+    if (known === undefined || !isWhole("sheet", known)) {
+      await here.put(sheet);
+      continue;
     }
+    const [newer, older] = sheet.updated > known.updated ? [sheet, known] : [known, sheet];
+    await here.put(newer);
+    if (content(newer) === content(older)) continue;
+    const id = `${older.id.slice(0, 60)}-${older.updated}`;
+    if ((await here.get(id)) !== undefined) continue; // kept before, and perhaps written on since
+    await here.put({ ...older, id, versionOf: newer.id });
+    others++;
   }
+  return others;
 }
 
 /** The newer version; what the older one says otherwise is kept below the newer's note. */

@@ -57,7 +57,8 @@ export function deletePatient(id: string): Promise<void> {
     for (const one of await cases.getAll()) {
       if (one.clinical?.patientId !== id) continue;
       const clinical = { ...NO_CLINICAL, ...one.clinical, patientId: null };
-      await cases.put({ ...one, clinical, updated: new Date().toISOString() });
+      const now = new Date().toISOString();
+      await cases.put({ ...one, clinical, updated: now, edited: now });
     }
   });
 }
@@ -117,6 +118,23 @@ export function deleteSheet(id: string): Promise<void> {
   return change(["sheets"], async (transaction) => {
     await transaction.objectStore("sheets").delete(id);
   });
+}
+
+/** Settle a sheet that is another version: put it in the place of the other one, or drop it. Gives the one that stays. */
+export async function settleSheet({ id, versionOf }: Sheet, use: boolean): Promise<string> {
+  let stays = id;
+  await change(["sheets"], async (transaction) => {
+    const sheets = transaction.objectStore("sheets");
+    const [other, one] = [await sheets.get(id), await sheets.get(versionOf ?? "")];
+    if (other === undefined) throw new AppError("recordGone");
+    if (one !== undefined) {
+      stays = one.id;
+      await sheets.delete(id);
+    }
+    const { versionOf: _, ...kept } = other;
+    if (use || one === undefined) await sheets.put({ ...kept, id: stays, updated: new Date().toISOString() });
+  });
+  return stays;
 }
 
 /** Change what the clinician says of a lesion. */

@@ -72,6 +72,8 @@ export interface Sheet {
   note: string;
   scores: RegionScore[];
   pairs: PhotoPair[];
+  /** The sheet that this is another version of, brought by an import and kept until the person has chosen. */
+  versionOf?: string;
   created: string;
   updated: string;
 }

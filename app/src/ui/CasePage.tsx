@@ -17,6 +17,7 @@ import { downloadBlob } from "../notebook/download";
 import { plainVisit } from "../notebook/record";
 import { exportCases } from "../notebook/transfer";
 import type { Visit } from "../notebook/types";
+import { listPatients } from "../patients/store";
 import { tellDone, tellError } from "../state/notices";
 import { go, routeHash } from "../state/route";
 import { clearSession, followUp, photos, startOver } from "../state/session";
@@ -28,6 +29,8 @@ import { Icon } from "./icons";
 import { cameraOpen } from "./Intake";
 import { Damaged, Kept } from "./Kept";
 import { LesionRecord, PlainVisit } from "./record/lazy";
+import { MeasureFigures } from "./record/MeasureFigures";
+import { useRead } from "./useRead";
 import { VisitView } from "./VisitView";
 
 /** Run a change of the notebook and tell how it went. */
@@ -44,10 +47,37 @@ async function attempt(work: () => Promise<void>, done?: "deletedCase" | "delete
 
 /** Another version of what is written here, which an import brought. */
 function Conflicts({ one }: { one: CaseWithVisits }) {
+  const codes = useSignal<ReadonlyMap<string, string>>(new Map());
+  useRead(
+    listPatients,
+    (patients) => (codes.value = new Map(patients.map(({ id, code }) => [id, code]))),
+    () => undefined, // told where patients are shown
+  );
   return (
     <>
       {(one.conflicts ?? []).map((conflict) => {
         const visit = one.visits.find(({ id }) => id === conflict.visitId);
+        const { clinical } = conflict;
+        const codeOf = (id: string | null | undefined): string => (id ? (codes.value.get(id) ?? id) : t("patientNone"));
+        const written: [label: string, theirs: string | undefined, ours: string | undefined][] = visit
+          ? [
+              [t("date"), conflict.date && dayText(conflict.date), dayText(visit.date)],
+              [t("note"), conflict.note, visit.note],
+            ]
+          : [
+              [t("title"), conflict.title, one.title],
+              [t("bodySite"), conflict.site === undefined ? undefined : siteName(conflict.site), siteName(one.site)],
+              [t("note"), conflict.note, one.note],
+              [t("patient"), clinical && codeOf(clinical.patientId), codeOf(one.clinical?.patientId)],
+              [t("diagnosis"), clinical?.diagnosis, one.clinical?.diagnosis],
+              [t("histology"), clinical?.histology, one.clinical?.histology],
+              [
+                t("reminder"),
+                clinical && (clinical.reminder ? dayText(clinical.reminder) : ""),
+                one.clinical?.reminder ? dayText(one.clinical.reminder) : "",
+              ],
+            ];
+        const other = written.filter(([, theirs, ours]) => theirs !== undefined && theirs !== (ours ?? ""));
         const settle = (use: boolean) => (): void => void attempt(() => settleConflict(one.id, conflict, use), "saved");
         return (
           <section key={JSON.stringify(conflict)} class="problem conflict no-print" data-testid="conflict">
@@ -56,13 +86,26 @@ function Conflicts({ one }: { one: CaseWithVisits }) {
               <p class="small">
                 {t("conflictText", { date: dayText(visit ? visit.date : conflict.updated.slice(0, 10)) })}
               </p>
-              {visit === undefined && (
-                <p>
-                  <strong>{conflict.title}</strong>
-                  {conflict.site && ` · ${siteName(conflict.site)}`}
-                </p>
-              )}
-              <p class="visit-note">{conflict.note || t("noNote")}</p>
+              <dl class="facts">
+                {other.map(([label, theirs]) => (
+                  <div key={label}>
+                    <dt>{label}</dt>
+                    <dd class="visit-note">{theirs || t("nothingWritten")}</dd>
+                  </div>
+                ))}
+              </dl>
+              {conflict.measures?.map(({ photo, measure }) => {
+                const at = visit?.photos.findIndex(({ id }, i) => photo === (id ?? i)) ?? -1;
+                const shown = visit?.photos[at];
+                return (
+                  shown && (
+                    <div key={photo}>
+                      <h3>{t("measuredOther", { number: at + 1 })}</h3>
+                      <MeasureFigures measure={measure} longerSide={Math.max(shown.width, shown.height)} />
+                    </div>
+                  )
+                );
+              })}
             </div>
             <div class="actions">
               <button type="button" class="button" onClick={settle(true)} data-testid="conflict-use">

@@ -5,7 +5,7 @@ import { useRef } from "preact/hooks";
 import type { GoldenDifference } from "../core/golden";
 import { fits, predictiveValues } from "../core/verdict";
 import type { StoredBundle } from "../notebook/database";
-import { className, errorText, fileSize, finePercent, t } from "../i18n";
+import { className, decimal, difference, errorText, fileSize, finePercent, t } from "../i18n";
 import { engine } from "../state/engine";
 import { unpackBundle } from "../state/bundles";
 import { entries, type ModelEntry, modelName } from "../state/catalogue";
@@ -109,8 +109,8 @@ function SelfCheck() {
         >
           {t(passed ? "selfCheckPassed" : "selfCheckFailed", {
             count: result.value.length,
-            pixels: Math.max(0, ...result.value.map((one) => one.pixels)),
-            probabilities: Math.max(0, ...result.value.map((one) => one.probabilities)).toExponential(1),
+            pixels: difference(Math.max(0, ...result.value.map((one) => one.pixels))),
+            probabilities: difference(Math.max(0, ...result.value.map((one) => one.probabilities))),
           })}
         </p>
       )}
@@ -148,6 +148,9 @@ export function Prevalence() {
   );
 }
 
+/** Characters from which a fact has a line of its own. */
+const LONG = 60;
+
 function Card() {
   const state = model.value;
   if (state.kind === "failed") {
@@ -165,7 +168,7 @@ function Card() {
   const rows: [string, string][] = [
     [t("classes"), String(spec.classes.length)],
     [t("inputSize"), `${spec.input.size} × ${spec.input.size}`],
-    [t("network"), `${spec.network.name} (${(spec.network.parameters / 1e6).toFixed(2)} M)`],
+    [t("network"), `${spec.network.name} (${decimal(spec.network.parameters / 1e6, 2, 2)}\u00a0M)`],
     [t("canAbstain"), t(spec.abstention === null ? "no" : "yes")],
     [t("licence"), spec.licence],
     [t("dataLicence"), spec.data_licence],
@@ -186,7 +189,7 @@ function Card() {
         <h2>{t("modelCard")}</h2>
         <dl class="facts">
           {rows.map(([name, value]) => (
-            <div key={name}>
+            <div key={name} class={value.length > LONG ? "facts-long" : ""}>
               <dt>{name}</dt>
               <dd>{value}</dd>
             </div>

@@ -214,8 +214,10 @@ export function Notebook() {
   };
   const importContent = async (content: Blob): Promise<void> => {
     const found = await importNotebook(content);
-    const { added, updated, unchanged, conflicts } = await mergeIntoNotebook(found.cases, found.patients, found.sheets);
+    const merged = await mergeIntoNotebook(found.cases, found.patients, found.sheets);
+    const { added, updated, unchanged, conflicts, others = 0 } = merged;
     tellDone(conflicts > 0 ? "importedConflicts" : "imported", { added, updated, unchanged, conflicts });
+    if (others > 0) tellDone("importedOthers", { count: others });
   };
   const importFile = async (file: File | undefined): Promise<void> => {
     if (file === undefined) return;

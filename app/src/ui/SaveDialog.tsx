@@ -10,7 +10,7 @@ import { newCase, newVisit } from "../notebook/record";
 import { keepStorage } from "../notebook/database";
 import { capture, model } from "../state/models";
 import { tellDone, tellError } from "../state/notices";
-import { operatingPoint } from "../state/operating";
+import { chosenValues, operatingPoint } from "../state/operating";
 import { go } from "../state/route";
 import { type Answer, busy, clearSession, concerns, followUp, photos, words } from "../state/session";
 import { BodyMap } from "./BodyMap";
@@ -97,6 +97,7 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
         spec,
         entry: model.value.entry,
         operatingPoint: operatingPoint(spec),
+        values: chosenValues(spec),
         concerns: concerns.value,
         taken: capture.value,
       });

@@ -2,6 +2,7 @@
 
 import { misses, type PredictiveValues, type Verdict } from "../core/verdict";
 import type { Reason } from "../core/trust";
+import type { Visit } from "../notebook/types";
 import { finePercent, percent, t } from "../i18n";
 import type { TextKey } from "../i18n/en";
 
@@ -35,6 +36,11 @@ export interface Facts {
   values?: PredictiveValues | null;
 }
 
+/** The facts of a visit as it was kept. */
+export function visitFacts({ malignant, operatingPoint, values }: Visit): Facts {
+  return { malignant, point: operatingPoint, values: values ?? null };
+}
+
 export function verdictTitle(verdict: Verdict): string {
   return t(TITLES[verdict.kind]);
 }
@@ -53,6 +59,7 @@ export function verdictSentences(verdict: Verdict, { malignant, point, values }:
   } else if (line) {
     const numbers = { share: percent(malignant), threshold: finePercent(point.threshold) };
     sentences.push(t(verdict.kind === "above" ? "verdictAboveText" : "verdictBelowText", numbers));
+    if (verdict.kind === "above" && verdict.disagree) sentences.push(t("aboveDisagree"));
   }
   if (verdict.kind !== "below" && verdict.concerns.length > 0) {
     const answers = verdict.concerns.map((concern) => t(CONCERN_NAMES[concern])).join(t("listComma"));

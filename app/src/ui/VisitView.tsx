@@ -11,7 +11,7 @@ import { BlobImage } from "./BlobImage";
 import { CAPTURE_NAMES } from "./Capture";
 import { Chips } from "./Chips";
 import { Knows } from "./Results";
-import { VerdictBanner } from "./Verdict";
+import { VerdictBanner, visitFacts } from "./Verdict";
 import { tellError } from "../state/notices";
 import { Viewer } from "./Viewer";
 import { Zoom } from "./Zoom";
@@ -99,9 +99,7 @@ export function VisitView({ visit, heat }: Props) {
       <header class="visit-head">
         <h3>{dayText(visit.date)}</h3>
       </header>
-      {verdict && (
-        <VerdictBanner verdict={verdict} facts={{ malignant: visit.malignant, point: visit.operatingPoint }} />
-      )}
+      {verdict && <VerdictBanner verdict={verdict} facts={visitFacts(visit)} />}
       <div class="visit-photos">
         {visit.photos.map((photo, i) => (
           <KeptPhoto key={i} photo={photo} classIndex={top} heat={heat} label={t("photograph", { number: i + 1 })} />

@@ -44,6 +44,7 @@ function SheetCard({ sheet }: { sheet: Sheet }) {
       <a class="case-card" href={routeHash({ page: "sheet", id: sheet.id })} data-testid="sheet">
         <span class="case-words">
           <strong>{dayText(sheet.date)}</strong>
+          {sheet.versionOf && <span class="warning-text">{t("conflict")}</span>}
           <span class="small">
             {[sheet.diagnosis && diagnosisName(sheet.diagnosis, language.value), sheet.treatment]
               .filter(Boolean)
@@ -69,6 +70,7 @@ function View({ patient, lesions, sheets, damaged }: Loaded) {
     patient.birthYear === null ? "" : t("bornIn", { year: patient.birthYear }),
     skinTypeText(patient.skinType),
   ];
+  const settled = sheets.filter(({ versionOf }) => versionOf === undefined);
   const readLesions = () => readCases(lesions.map(({ id }) => id));
   const run = (work: () => Promise<void>): void => void work().catch(tellError);
   const add = (): void =>
@@ -103,7 +105,7 @@ function View({ patient, lesions, sheets, damaged }: Loaded) {
               run(async () => {
                 const { cases, damaged: left } = await readLesions();
                 const placeName = ({ site }: Case): string => siteName(site);
-                const record = await fhirRecord({ patient, lesions: cases, sheets, placeName });
+                const record = await fhirRecord({ patient, lesions: cases, sheets: settled, placeName });
                 downloadBlob(
                   new Blob([JSON.stringify(record)], { type: "application/fhir+json" }),
                   "lentigo-fhir.json",
@@ -167,8 +169,8 @@ function View({ patient, lesions, sheets, damaged }: Loaded) {
           ))}
         </ul>
         <div class="curves">
-          <Curve id="vasi-curve" label="VASI" unit="" points={vasiCurve(sheets)} />
-          <Curve id="area-curve" label={t("areaTogether")} unit="mm²" points={areaCurve(sheets)} />
+          <Curve id="vasi-curve" label="VASI" unit="" points={vasiCurve(settled)} />
+          <Curve id="area-curve" label={t("areaTogether")} unit="mm²" points={areaCurve(settled)} />
         </div>
       </section>
       {editing.value && (

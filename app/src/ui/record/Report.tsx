@@ -14,7 +14,7 @@ import { BlobImage } from "../BlobImage";
 import { BodyFigure } from "../BodyMap";
 import { Icon } from "../icons";
 import { Damaged, Kept } from "../Kept";
-import { VerdictLine, verdictSentences } from "../Verdict";
+import { VerdictLine, verdictSentences, visitFacts } from "../Verdict";
 import { AnsweredBy } from "../VisitView";
 import { MeasureFigures } from "./MeasureFigures";
 import { Growth } from "./LesionRecord";
@@ -50,9 +50,7 @@ function ReportVisit({ visit }: { visit: Visit }) {
       {verdict !== null && (
         <>
           <VerdictLine verdict={verdict} />
-          <p class="small">
-            {verdictSentences(verdict, { malignant: visit.malignant, point: visit.operatingPoint }).join(" ")}
-          </p>
+          <p class="small">{verdictSentences(verdict, visitFacts(visit)).join(" ")}</p>
           {isAnswer(verdict) && (
             <p class="small">{`${className(visit.classes[top])} ${percent(visit.probabilities[top])}`}</p>
           )}

@@ -17,7 +17,7 @@ import {
 import { dayText, language, t, today } from "../../i18n";
 import type { TextKey } from "../../i18n/en";
 import { identity } from "../../notebook/record";
-import { changeSheet, deleteSheet, listSheets, readPatient, readSheet } from "../../patients/store";
+import { changeSheet, deleteSheet, listSheets, readPatient, readSheet, settleSheet } from "../../patients/store";
 import type { Patient, PhotoPair, Sheet, SheetPhoto } from "../../patients/types";
 import { tellDone, tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
@@ -228,6 +228,11 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
     );
   const update = (changed: (kept: Sheet) => Partial<Sheet>): void => void write(changed);
   const save = (changed: Partial<Sheet>): void => update(() => changed);
+  const settle = (use: boolean): void =>
+    void settleSheet(sheet, use).then((id) => {
+      tellDone("saved");
+      go({ page: "sheet", id });
+    }, tellError);
   const removePair = async (removed: PhotoPair): Promise<void> => {
     const kept = await write(({ pairs }) => ({ pairs: pairs.filter(({ id }) => id !== removed.id) }));
     if (kept) tellDone("pairRemoved", {}, () => update(({ pairs }) => ({ pairs: [...pairs, removed] })));
@@ -256,6 +261,22 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
           </button>
         </div>
       </div>
+      {sheet.versionOf && (
+        <section class="problem conflict no-print" data-testid="sheet-conflict">
+          <div>
+            <h2>{t("conflict")}</h2>
+            <p class="small">{t("sheetConflictText")}</p>
+          </div>
+          <div class="actions">
+            <button type="button" class="button" onClick={() => settle(true)} data-testid="sheet-use">
+              {t("conflictUse")}
+            </button>
+            <button type="button" class="button" onClick={() => settle(false)} data-testid="sheet-drop">
+              {t("conflictDrop")}
+            </button>
+          </div>
+        </section>
+      )}
       <div class="clinical">
         <KeptDay
           label={t("date")}
@@ -348,7 +369,12 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
       <section class="patient-section">
         <h2>VASI</h2>
         <VasiTable scores={sheet.scores} onChange={(change) => update(({ scores }) => ({ scores: change(scores) }))} />
-        <Curve id="vasi-curve" label="VASI" unit="" points={vasiCurve(sheets)} />
+        <Curve
+          id="vasi-curve"
+          label="VASI"
+          unit=""
+          points={vasiCurve(sheets.filter(({ versionOf }) => versionOf === undefined))}
+        />
       </section>
       <p class="small">{t("noticeShort")}</p>
       {deleting.value && (

@@ -41,7 +41,7 @@ export function ExportDialog({ name, content, onClose }: Props) {
   return (
     <Dialog title={t("export")} onClose={onClose} class="dialog-narrow">
       <form class="form" onSubmit={(event) => void save(event)}>
-        <label class="choice">
+        <label class="question">
           <input
             type="checkbox"
             checked={isSecret.value}

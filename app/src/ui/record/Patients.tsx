@@ -102,7 +102,7 @@ export function Patients() {
         <SearchBox query={query} hint={t("patientSearchHint")} testId="patient-search" />
       )}
       {due.length > 0 && (
-        <label class="choice">
+        <label class="question">
           <input
             type="checkbox"
             checked={isDue.value}

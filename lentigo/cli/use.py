@@ -134,13 +134,15 @@ def predict(
     from lentigo.cli.predict import SHOWN, Embeddings, Shown
     from lentigo.inference import load, predict_paths
     from lentigo.inference.lesions import group_key
+    from lentigo.inference.sources import Sources
 
     whole = group_by is not None or rank is not None  # all rows must be there before the first is written
     if resume and (whole or embeddings is not None):
         raise DataError("--group-by, --rank and --embeddings need all images at once: leave out --resume")
     if embeddings is not None and embeddings == out:
         raise DataError(f"{out}: rows and embeddings cannot go to one file; give --embeddings another name")
-    key = None if group_by is None else group_key(group_by, sources)
+    given = Sources(sources, remote=engine == "ray")
+    key = None if group_by is None else group_key(group_by, given)
     vectors = None if embeddings is None else Embeddings(embeddings)
     one = Shown.is_one_image(sources)
     batch = 1 if one else batch
@@ -168,7 +170,7 @@ def predict(
     try:
         summary = predict_paths(
             classifier,
-            sources,
+            given,
             out=None if submission or whole else out,
             heatmaps=heatmaps,
             batch=batch,

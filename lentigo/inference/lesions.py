@@ -10,7 +10,7 @@ import numpy as np
 
 from lentigo.bundle import Spec
 from lentigo.errors import DataError, did_you_mean
-from lentigo.inference.sources import is_list, read_list
+from lentigo.inference.sources import Sources
 from lentigo.inference.table import Row
 from lentigo.inference.verdict import assess
 from lentigo.tables import find_column, is_nobody
@@ -19,7 +19,7 @@ Key = Callable[[str], str | None]
 """The lesion of a path; None where nothing tells it."""
 
 
-def group_key(group_by: str, sources: Sequence[str]) -> Key:
+def group_key(group_by: str, sources: Sequence[str] | Sources) -> Key:
     r"""What tells the lesion of an image from its path.
 
     Args:
@@ -32,10 +32,9 @@ def group_key(group_by: str, sources: Sequence[str]) -> Key:
     """
     known: dict[str, str] = {}
     columns: list[str] = []
-    lists = [source for source in sources if is_list(source)]
+    lists = (sources if isinstance(sources, Sources) else Sources(sources)).lists if sources else {}
     found = False
-    for source in lists:
-        named, cells = read_list(source)
+    for source, (named, cells) in lists.items():
         columns += cells.columns
         chosen = find_column(cells.columns, (group_by,))
         if chosen is None:

@@ -64,6 +64,9 @@ class Sources:
         remote: addresses (``s3://``, ``gs://``, ``file://``) are taken too; archives and arrays are not, since their
             images have no address of their own that another machine could read.
 
+    Attributes:
+        lists: the tables among the sources: the column that names the images, and the cells.
+
     Raises:
         DataError: a table that cannot be read or has neither column, nothing given, or a kind of source that ``remote``
             rules out.
@@ -87,7 +90,7 @@ class Sources:
                     f"{source}: archives and arrays are read without --engine ray only; unpack it, or leave the"
                     " engine out"
                 )
-        self._lists = {source: read_list(source) for source in self._given if is_list(source)}
+        self.lists = {source: read_list(source) for source in self._given if is_list(source)}
         self._keys = _unique([_flat(Path(source).name) or "images" for source in self._given])
 
     def __iter__(self) -> Iterator[Item]:
@@ -124,7 +127,7 @@ class Sources:
             yield from _some(_read_zip(source, key), source, key, "no images in this archive")
         elif lower.endswith(_ARCHIVES) and is_file(source):
             yield from _some(_read_tar(source, key), source, key, "no images in this archive")
-        elif source in self._lists:
+        elif source in self.lists:
             yield from _some(self._read_list(source), source, key, "no rows in this list")
         elif lower.endswith(_ARRAYS) and is_file(source):
             yield from _some(_read_arrays(source, key), source, key, "no uint8 images (N, H, W, 3) in this file")
@@ -132,7 +135,7 @@ class Sources:
             yield Item(_unicode(source), source, key)
 
     def _read_list(self, source: str) -> Iterator[Item]:
-        column, cells = self._lists[source]
+        column, cells = self.lists[source]
         base = Path(source).parent
         names = ImageNames(base, _below(base))
         for listed, line in zip(cells.columns[column], cells.lines, strict=True):

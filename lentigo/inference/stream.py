@@ -80,7 +80,7 @@ class Summary:
 
 def predict_paths(
     classifier: Classifier,
-    sources: str | Path | Iterable[str | Path],
+    sources: str | Path | Iterable[str | Path] | Sources,
     *,
     out: str | Path | None = None,
     heatmaps: str | Path | None = None,
@@ -126,7 +126,7 @@ def predict_paths(
         raise DataError(f"unknown engine {engine!r}{did_you_mean(engine, engines)}")
     if embeddings and engine != "local":
         raise DataError(f"embeddings are given by the engine local only, not by {engine}")
-    items = Sources(sources, remote=engine == "ray")
+    items = sources if isinstance(sources, Sources) else Sources(sources, remote=engine == "ray")
     summary = Summary()
     began = time.perf_counter()
     table = None if out is None else open_table(out, classifier.labels.codes, resume=resume)

@@ -110,6 +110,9 @@ class _MLflow:
     def __init__(self, folder: Path, known: str | None) -> None:
         from mlflow.tracking import MlflowClient
 
+        # By default it tries eight times, two minutes each, where a server takes connections but does not answer.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         folder = folder.resolve()
         self.client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.parent / 'mlflow.db'}")
         if known is None:

@@ -520,6 +520,17 @@ def test_unreadable_images_are_named_and_left_out_where_wanted(tmp_path: Path) -
     assert any(note.startswith("left out: ") and "1.png" in note for note in samples.reading.notes)
 
 
+def test_empty_image_files_are_told_before_a_run(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv"))
+    for name in ("mel/1.png", "nv/1.png"):
+        (tmp_path / name).write_bytes(b"")
+    assert [line for line in read_samples(tmp_path).remarks() if "WARNING" in line] == [
+        "note: WARNING: 2 images are empty files, such as mel/1.png; copy them anew, or leave out what cannot be read"
+        " (--skip-unreadable)"
+    ]
+    assert len(read_samples(tmp_path, skip_unreadable=True)) == 2
+
+
 def test_rows_without_an_image_are_left_out_where_wanted(tmp_path: Path) -> None:
     tree(tmp_path, "0.png", "1.png")
     write_csv(tmp_path / "t.csv", ("path", "label"), [("0.png", "x"), ("1.png", "y"), ("2.png", "y")])

@@ -132,6 +132,7 @@ def read_samples(
     if group_by is not None:
         samples = _group_by(place, samples, group_by)
     if samples.is_own:
+        _note_empty(place, samples)
         _note_copies(place, samples)
     if samples.shared_groups:
         place.reading.note(
@@ -276,6 +277,16 @@ def _readable(place: Place, samples: Samples) -> Samples:
     return samples.without(unreadable) if unreadable else samples
 
 
+def _note_empty(place: Place, samples: Samples) -> None:
+    """Warn of image files of no bytes, as a copy that was broken off leaves them."""
+    empty = samples.frame["path"][[size == 0 for size in samples.sizes()]]
+    if len(empty):
+        place.reading.note(
+            f"WARNING: {len(empty):,} images are empty files, such as {empty.iloc[0]}; copy them anew, or leave out"
+            " what cannot be read (--skip-unreadable)"
+        )
+
+
 def _note_copies(place: Place, samples: Samples) -> None:
     """Warn of the same file under several classes, or where it may stand on both sides of a split."""
     frame = samples.frame
@@ -285,7 +296,7 @@ def _note_copies(place: Place, samples: Samples) -> None:
     for part in (_middle, _whole):  # few files of one size agree in the middle too, so few are read in full
         finer: dict[object, list[int]] = {}
         for key, rows in same.items():
-            for row in rows if len(rows) > 1 and key != -1 else ():
+            for row in rows if len(rows) > 1 and key not in (-1, 0) else ():
                 finer.setdefault((key, part(samples.file(row))), []).append(row)
         same = finer
     copies = [frame.iloc[rows] for rows in same.values() if len(rows) > 1 and frame["path"].iloc[rows].nunique() > 1]

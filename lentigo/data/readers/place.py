@@ -44,6 +44,7 @@ class Place:
         self.rows: pd.DataFrame | None = None
         self.again: set[str] = set()
         self._read: dict[str, pd.DataFrame] = {}
+        self._broken: set[str] = set()
 
     @cached_property
     def _walked(self) -> tuple[list[str], list[str]]:
@@ -113,9 +114,12 @@ class Place:
 
     def columns(self, name: str) -> list[str]:
         """A table's columns; none where it cannot be read."""
+        if name in self._broken:
+            return []
         try:
             return [str(c) for c in self.table(name).columns]
         except DataError as error:
+            self._broken.add(name)
             self.reading.ignore(name, str(error).removeprefix(f"{self.root / name}: "))
             return []
 

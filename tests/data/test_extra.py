@@ -14,6 +14,7 @@ import tiny_run
 from tiny_data import folder
 from tiny_training import data, recipe, run_into
 
+from lentigo.bundle import Bundle
 from lentigo.config import load_recipe, parse_recipe
 from lentigo.data import read_samples
 from lentigo.data.extra import Pool, read_extra
@@ -29,13 +30,14 @@ from lentigo.workflow import evaluate_bundle
 
 SPLIT: dict[str, Any] = {"protocol": "image", "fractions": [0.6, 0.2, 0.2]}
 CLASSES = {"mole": "naevus", "cancer": "melanoma"}
+KINDS = {"mole": 6, "cancer": 5, "ruler": 4}
 # The quickest to export.
 RECIPE = tiny_run.RECIPE | {"network": {"name": "mobilenetv3_small_none", "pretrained": "none"}}
 
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
-    return folder(tmp_path / "other", {"mole": 6, "cancer": 5, "ruler": 4}, size=40)
+    return folder(tmp_path / "other", KINDS, size=40)
 
 
 def divide(other: Path, table: Path) -> pd.DataFrame:
@@ -142,13 +144,26 @@ def test_run_says_what_it_learnt_from_and_can_go_on(other: Path, tmp_path: Path)
         run_into(run, chosen, resume=True)
 
 
-@pytest.mark.slow
-def test_card_names_what_was_learnt_from_as_well(other: Path, tmp_path: Path) -> None:
-    extra = [{"folder": str(other), "classes": {"mole": "nv", "cancer": "mel"}}]
+def bundle_of(place: Path, out: Path) -> Bundle:
+    """A bundle of a run that was trained on the images there as well."""
+    extra = [{"folder": str(place), "classes": {"mole": "nv", "cancer": "mel"}}]
     chosen = parse_recipe(RECIPE | {"data": tiny_run.RECIPE["data"] | {"extra": extra}})
     source = {"data": tiny_run.tiny_data(), "cache": tiny_run.tiny_cache()}
-    run = train(chosen, **source, out=tmp_path / "run", progress=False, accelerator="cpu")
-    bundle = export_run(run, tmp_path / "bundle", resamples=0, **source)
+    run = train(chosen, **source, out=out / "run", progress=False, accelerator="cpu")
+    return export_run(run, out / "bundle", resamples=0, **source)
+
+
+@pytest.fixture(scope="module")
+def with_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Path]:
+    """A bundle, and the folder of images that it was trained on as well."""
+    place = tmp_path_factory.mktemp("extra")
+    other = folder(place / "other", KINDS, size=40)
+    return bundle_of(other, place), other
+
+
+@pytest.mark.slow
+def test_card_names_what_was_learnt_from_as_well(with_folder: tuple[Bundle, Path]) -> None:
+    bundle, _ = with_folder
     assert "also saw 11 images of `other`: `mole` as `nv`, `cancer` as `mel`" in bundle.card
     assert bundle.spec.title.endswith("and own images")
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
@@ -156,20 +171,22 @@ def test_card_names_what_was_learnt_from_as_well(other: Path, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("published", [True, False])
-def test_a_bundle_is_evaluated_on_what_it_has_not_learnt_from(published: bool, other: Path, tmp_path: Path) -> None:
-    place = tmp_path / "divided.csv" if published else other
-    frame = divide(other, tmp_path / "divided.csv")
+def test_a_bundle_is_evaluated_on_what_it_has_not_learnt_from(
+    published: bool, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     classes = {"mole": "nv", "cancer": "mel"}
-    extra = [{"folder": str(place), "classes": classes}]
-    chosen = parse_recipe(RECIPE | {"epochs": 1, "data": tiny_run.RECIPE["data"] | {"extra": extra}})
-    source = {"data": tiny_run.tiny_data(), "cache": tiny_run.tiny_cache()}
-    run = train(chosen, **source, out=tmp_path / "run", progress=False, accelerator="cpu")
-    bundle = export_run(run, tmp_path / "bundle", resamples=0, **source)
+    if published:
+        place = tmp_path / "divided.csv"
+        frame = divide(folder(tmp_path / "other", KINDS, size=40), place)
+        bundle = bundle_of(place, tmp_path)
+    else:
+        bundle, place = request.getfixturevalue("with_folder")
+        frame = divide(place, tmp_path / "divided.csv")
     fitting = set(frame["image"][frame["label"] != "ruler"])
     new = set(frame["image"][frame["split"] == "test"]) & fitting if published else set()
     seen = bundle.spec.provenance.extra
     assert [(one.data, one.images) for one in seen] == [
-        (tmp_path.name if published else other.name, len(fitting - new))
+        (tmp_path.name if published else place.name, len(fitting - new))
     ]
 
     every = evaluate_bundle(bundle.path, place, classes=classes, split="all", out=tmp_path / "all", progress=False)

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from evaluation_tables import table_of
-from tiny_run import tiny_data
+from tiny_run import tiny_data, tiny_graph
 
 from lentigo.cli import main
 from lentigo.config import to_yaml
@@ -528,7 +528,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.slow
 def test_from_nothing_interrupted_and_resumed_and_then_reused(
-    interrupted: Path, capsys: pytest.CaptureFixture[str]
+    interrupted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place, runs = interrupted, interrupted / "runs" / "tiny" / "lesion"
     first = (runs / "caco-focal-scratch-seed0" / "log.csv").read_text(encoding="utf-8").splitlines()
@@ -557,6 +557,10 @@ def test_from_nothing_interrupted_and_resumed_and_then_reused(
     assert Path(f"{stem}-confusion.svg").is_file()
 
     written = {p: p.stat().st_mtime_ns for p in runs.rglob("*") if p.is_file()}
+    # The graph of this network at 64 px: tracing takes 20 s, and is tested elsewhere.
+    latency = cost._latency
+    monkeypatch.setattr(cost, "export_graph", lambda model, size: tiny_graph())
+    monkeypatch.setattr(cost, "_latency", lambda content, size: latency(content, 64))
     code, _, errors = call(capsys, *words(place, "--jobs", "2"))
     assert code == 0
     assert not re.search(r"starts|goes on", errors)

@@ -27,14 +27,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from lentigo.errors import BundleError, OutputError
+from lentigo.errors import BundleError, DataError, OutputError
 from lentigo.estimate import Estimate, PredictiveValues
 from lentigo.files import read_regular, sync
 from lentigo.labels import ClassLabel, Code, LabelSet, Line
 from lentigo.text import one_line
 
-FORMAT = 2
-"""Written. Format 1 is read as well: it had no ``atypicality``, and so no abstention."""
+FORMAT = 3
+"""The newest. Format 1 had no ``atypicality``, so no abstention; format 3 is written where there are ``metadata``."""
 BATCH_AXIS = "batch"
 """The name of the graph's first axis, by which a runtime may fix it."""
 SPEC, MODEL, CARD, GOLDEN = "spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"
@@ -154,6 +154,80 @@ class OperatingPoint(_Model):
     specificity: Fraction
 
 
+MetadataField = Literal["age", "sex", "site"]
+AGES = (0, 30, 40, 50, 60, 70, 80)
+"""First years of the bands of ages."""
+
+
+class Metadata(_Model):
+    """What a patient's age and sex and the body site of a lesion say of each class beside the image.
+
+    Attributes:
+        log_ratios: field -> value -> what is added to the logarithm of each class's probability, in output order, by
+            Bayes' rule: a logarithm of P(value | class) / P(value). An age is a band, called by its first year.
+        groups: field -> lesions or patients of the training part whose value is known.
+    """
+
+    log_ratios: dict[MetadataField, dict[Line, tuple[Annotated[float, Field(ge=-10, le=10)], ...]]]
+    groups: dict[MetadataField, Count]
+
+    def update(
+        self, probabilities: npt.NDArray[np.float64], metadata: Sequence[Mapping[str, object]], *, strict: bool = True
+    ) -> npt.NDArray[np.float64]:
+        """Probabilities after the metadata of each image; bit for bit the same where nothing is known.
+
+        Args:
+            probabilities: (N, K), calibrated.
+            metadata: of each image: ``age`` in years (a number, or its text), ``sex`` and ``site``. A field that is not
+                there, blank or "unknown" changes nothing; other fields are passed over.
+            strict: refuse values that the model does not know; they change nothing otherwise.
+
+        Raises:
+            DataError: an age that is none, or a value that the model does not know.
+        """
+        result = probabilities.copy()
+        for row, given in enumerate(metadata):
+            if found := [ratios for name in self.log_ratios if (ratios := self._find(name, given.get(name), strict))]:
+                scaled = probabilities[row] * np.exp(np.sum(found, axis=0))
+                result[row] = scaled / scaled.sum()
+        return result
+
+    def check(self, metadata: Mapping[str, object]) -> None:
+        """Refuse an age that is none, and values that the model does not know.
+
+        Raises:
+            DataError: there is one.
+        """
+        for name in self.log_ratios:
+            self._find(name, metadata.get(name), strict=True)
+
+    def _find(self, name: MetadataField, value: object, strict: bool) -> tuple[float, ...]:
+        table, key = self.log_ratios[name], metadata_value(name, value)
+        if strict and key is not None and key not in table and name != "age":
+            raise DataError(f"{name} {one_line(key)!r} is not known; known: {', '.join(table)} (or leave it out)")
+        return table.get(key or "", ())
+
+
+def metadata_value(name: str, value: object) -> str | None:
+    """A value of age, sex or site as a bundle's ``metadata`` names it; None where it says that nothing is known.
+
+    Raises:
+        DataError: an age that is no number from 0 to 130.
+    """
+    text = "" if value is None else " ".join(str(value).split()).casefold()
+    if text in ("", "unknown", "nan", "none", "n/a", "na", "-"):
+        return None
+    if name != "age":
+        return text
+    try:
+        years = float(text)
+    except ValueError:
+        years = math.nan
+    if not 0 <= years <= 130:
+        raise DataError(f"age {one_line(str(value))!r}: give years, from 0 to 130 (or leave it out)")
+    return str(max(first for first in AGES if first <= years))
+
+
 class LearntToo(_Model):
     """Another data set whose images training saw.
 
@@ -217,7 +291,7 @@ Domain = Literal["dermoscopy", "clinical", "phantom", "other", "not stated"]
 class Spec(_Model):
     """The whole of ``spec.json``."""
 
-    format: int = FORMAT
+    format: int = 2
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
     version: Line = "1"
     title: Line
@@ -231,6 +305,7 @@ class Spec(_Model):
     abstention: Abstention | None = None
     conformal: Conformal | None = None
     operating_points: tuple[OperatingPoint, ...] = ()
+    metadata: Metadata | None = None
     metrics: dict[Line, dict[Line, Estimate]] = {}
     provenance: Provenance
     licence: Line
@@ -253,6 +328,9 @@ class Spec(_Model):
             foreign := {*self.conformal.quantiles, *self.conformal.pooled}.difference(self.codes)
         ):
             raise ValueError(f"conformal names {min(foreign)!r}, which is no class")
+        rows = () if self.metadata is None else [r for t in self.metadata.log_ratios.values() for r in t.values()]
+        if any(len(row) != len(self.classes) for row in rows):
+            raise ValueError("metadata needs one ratio a class")
         return self
 
     @property
@@ -413,6 +491,10 @@ def write_bundle(folder: str | Path, spec: Spec, files: Mapping[str, bytes]) -> 
             for name, content in files.items():
                 (staging / name).write_bytes(content)
             document = complete.model_dump(mode="json") | {"classes": [c.record for c in complete.classes]}
+            if complete.metadata is None:  # readers of format 2 refuse the key
+                del document["metadata"]
+            else:
+                document["format"] = FORMAT
             text = json.dumps(document, indent=2, ensure_ascii=False)
             (staging / SPEC).write_text(text + "\n", encoding="utf-8")
             staging.chmod(0o755)

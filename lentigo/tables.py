@@ -50,6 +50,14 @@ _NOBODY = frozenset(
 )
 
 
+METADATA_COLUMNS = {
+    "age": ("age", "age_approx", "age_approximate"),
+    "sex": ("sex", "gender"),
+    "site": ("site", "anatom_site_general", "anatom_site_general_challenge", "localization", "location", "region"),
+}
+"""Age, sex and body site -> columns of published tables."""
+
+
 def is_nobody(cell: str) -> bool:
     """Whether a cell of a column of patients or lesions says that these are not known."""
     return cell.strip().lower() in _NOBODY

@@ -23,6 +23,7 @@ from lentigo.bundle import (
     Bundle,
     Conformal,
     InputSpec,
+    Metadata,
     NetworkSpec,
     OperatingPoint,
     OutputSpec,
@@ -53,6 +54,7 @@ def tiny_bundle(
     abstention: Abstention | None = None,
     conformal: Conformal | None = None,
     operating_points: tuple[OperatingPoint, ...] = (),
+    metadata: Metadata | None = None,
     files: dict[str, bytes] | None = None,
 ) -> Bundle:
     """Write a tiny bundle and open it.
@@ -90,6 +92,7 @@ def tiny_bundle(
         temperature=temperature,
         abstention=abstention,
         conformal=conformal,
+        metadata=metadata,
         operating_points=operating_points,
         metrics={"test": {"accuracy": Estimate(value=1 / len(labels))}},
         provenance=Provenance(

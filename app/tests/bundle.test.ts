@@ -82,7 +82,7 @@ describe("spec.json", () => {
   });
 
   test.each([
-    [{ format: 3 }, "bundleNewer"],
+    [{ format: 4 }, "bundleNewer"],
     [{ outputs: { ...(spec["outputs"] as object), atypicality: false } }, "bundleInvalid"],
     [{ format: undefined }, "bundleNotLentigo"],
     [{ surprise: 1 }, "bundleInvalid"],

@@ -46,6 +46,7 @@ def register(app: typer.Typer) -> None:
         epilog="[bold]Examples[/bold]: lentigo predict photo.jpg\n\nlentigo predict folder --out out.csv --heatmaps maps\n\n"
         "lentigo predict - < photo.jpg\n\n"
         "lentigo predict visits.csv --group-by lesion_id --out lesions.csv\n\n"
+        "lentigo predict visits.csv --model smartphone-6 --metadata --out answers.csv\n\n"
         "lentigo predict unlabelled --rank uncertain --out label-next.csv --embeddings embeddings.npz\n\n"
         "lentigo predict 'scans/*.png' archive.zip --out out.parquet\n\n"
         "lentigo predict s3://bucket/folder --engine ray --out out.parquet"
@@ -127,6 +128,10 @@ def predict(
     embeddings: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also write the embeddings, to .parquet or .npz.")
     ] = None,
+    metadata: Annotated[
+        bool,
+        typer.Option("--metadata", help="Let the list's columns age, sex and site count, where the model knows them."),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -141,7 +146,7 @@ def predict(
         raise DataError("--group-by, --rank and --embeddings need all images at once: leave out --resume")
     if embeddings is not None and embeddings == out:
         raise DataError(f"{out}: rows and embeddings cannot go to one file; give --embeddings another name")
-    given = Sources(sources, remote=engine == "ray")
+    given = Sources(sources, remote=engine == "ray", metadata=metadata)
     key = None if group_by is None else group_key(group_by, given)
     vectors = None if embeddings is None else Embeddings(embeddings)
     one = Shown.is_one_image(sources)

@@ -371,6 +371,8 @@ class Recipe(_Section):
         monitor: what picks ``best.ckpt`` and drives plateau and early stopping; only epochs at the
             last image size are compared.
         augment: random changes of the training images.
+        metadata: of ``age``, ``sex`` and ``site``: what the exported bundle takes beside an image. Likelihood ratios of
+            the training part's lesions, fitted by the export; training and the image's own answer do not change.
         seed: seed of weights, order and augmentation.
         deterministic: ask for deterministic GPU kernels (slower; the CPU is deterministic anyway).
     """
@@ -395,6 +397,7 @@ class Recipe(_Section):
     stop: StopRecipe = StopRecipe()
     monitor: Literal["val_balanced_accuracy", "val_accuracy", "val_loss"] = "val_balanced_accuracy"
     augment: AugmentRecipe = AugmentRecipe()
+    metadata: tuple[Literal["age", "sex", "site"], ...] = ()
     seed: int = 0
     deterministic: bool = False
 

@@ -15,6 +15,7 @@ from lentigo.evaluation import Metrics
 from lentigo.evaluation.conformal import SMALLEST, Coverage
 from lentigo.evaluation.intervals import Estimate
 from lentigo.evaluation.markdown import markdown_table
+from lentigo.evaluation.metadata import MetadataEffect
 from lentigo.export.provenance import DataFacts
 from lentigo.export.quantize import MAX_DROP, Variant
 
@@ -50,6 +51,7 @@ def write_card(
     model_bytes: int,
     variants: Sequence[Variant] = (),
     coverage: Coverage | None = None,
+    effect: MetadataEffect | None = None,
 ) -> str:
     """Fill the model card.
 
@@ -63,6 +65,7 @@ def write_card(
         model_bytes: size of ``model.onnx``.
         variants: other ways to store the weights, measured on validation.
         coverage: of the prediction sets on the test part.
+        effect: of age, sex and site on the test part.
 
     Returns:
         The card, Markdown.
@@ -76,6 +79,7 @@ def write_card(
         _calibration(metrics),
         _operation(spec, metrics),
         _sets(spec, coverage),
+        _metadata(spec, effect),
         _abstention(spec),
         _limits(spec, facts, counts),
         _variants(variants),
@@ -309,6 +313,24 @@ def _sets(spec: Spec, coverage: Coverage | None) -> str:
         f" a rare class, whose threshold is low, and leave out a likelier one.{shared} On the test part a set holds"
         f" {coverage.size:.2f} classes on average; {coverage.single:.0%} hold one, {coverage.empty:.0%} none.\n\n"
         + _table(["Class", "Threshold", "Test: sets that hold it, %"], rows, "lr")
+    )
+
+
+def _metadata(spec: Spec, effect: MetadataEffect | None) -> str:
+    if spec.metadata is None or effect is None:
+        return ""
+    units = recorded_groups(spec.provenance.model_dump()).units
+    known = ", ".join(f"{name} ({count:,} {units})" for name, count in spec.metadata.groups.items())
+    rows = []
+    for name, difference in effect.difference.items():
+        title, percent = _MEANING.get(name, ("AUC, malignant against benign", False))
+        rows.append([title, _text(effect.with_metadata[name], percent), _text(difference, percent)])
+    return (
+        "## Age, sex and site\n\nOptional beside the image. Each multiplies the calibrated probabilities by the square"
+        f" root of P(value | class) / P(value) in the training part: {known}. What is left out changes nothing."
+        " Thresholds, sets and abstention are those of the image alone and were not fitted again. Of the"
+        f" {effect.images:,} test images {effect.known:,} have a value:\n\n"
+        + _table(["Measure", "With them", "Difference to the image alone"], rows, "lr")
     )
 
 

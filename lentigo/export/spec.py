@@ -8,8 +8,6 @@ from typing import Any
 from lentigo import __version__
 from lentigo.bundle import TEST_AT, InputSpec, LearntToo, NetworkSpec, OutputSpec, Provenance, Spec, Taught
 from lentigo.estimate import Estimate
-from lentigo.evaluation import Metrics
-from lentigo.evaluation.conformal import Coverage
 from lentigo.export.graph import output_shapes
 from lentigo.export.provenance import data_domain, data_licence, model_licence, model_name, model_title
 from lentigo.export.stages import About, Figures, Graph, Source
@@ -43,7 +41,8 @@ def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> S
         abstention=graph.abstention,
         conformal=source.calibration.conformal,
         operating_points=source.calibration.points,
-        metrics=_metrics(figures.metrics, figures.coverage),
+        metadata=source.metadata,
+        metrics=_metrics(figures),
         provenance=Provenance(
             command=record["command"],
             recipe=recipe.model_dump(mode="json"),
@@ -67,13 +66,15 @@ def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> S
     )
 
 
-def _metrics(metrics: Metrics, coverage: Coverage) -> dict[str, dict[str, Estimate]]:
+def _metrics(figures: Figures) -> dict[str, dict[str, Estimate]]:
     """Metrics in the form of ``spec.json``: ``test``, and ``test/<code>`` for each class; undefined ones are left out.
 
     Besides the overall metrics, ``test`` holds ``ece_before``, ``log_loss_before`` and ``brier_before`` (without the
     temperature), ``malignant_auc`` and ``malignant_sensitivity_at_specificity_0.90`` and its like. ``coverage`` is that
-    of the prediction sets. ``test at <point>`` holds ``sensitivity`` and ``specificity`` of an operating point.
+    of the prediction sets. ``test at <point>`` holds ``sensitivity`` and ``specificity`` of an operating point, ``test
+    with metadata`` the figures with age, sex and site, and ``test metadata difference`` what they change.
     """
+    metrics, coverage = figures.metrics, figures.coverage
     overall = dict(metrics.overall)
     overall |= {f"{name}_before": value for name, value in metrics.before_temperature.items()}
     if metrics.malignant is not None:
@@ -91,6 +92,9 @@ def _metrics(metrics: Metrics, coverage: Coverage) -> dict[str, dict[str, Estima
             TEST_AT + point.name: {"sensitivity": point.sensitivity, "specificity": point.specificity}
             for point in metrics.malignant.points
         }
+    if figures.effect is not None:
+        found["test with metadata"] = figures.effect.with_metadata
+        found["test metadata difference"] = figures.effect.difference
     return {part: {name: value for name, value in values.items() if value.defined} for part, values in found.items()}
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lentigo.bundle import Abstention, Domain
+from lentigo.bundle import Abstention, Domain, Metadata
 from lentigo.evaluation import Calibration, Metrics, PredictionTable
 from lentigo.evaluation.conformal import Coverage
+from lentigo.evaluation.metadata import MetadataEffect
 from lentigo.export.images import RunImages
 from lentigo.export.provenance import DataFacts
 from lentigo.export.quantize import Variant, Weights
@@ -47,6 +48,7 @@ class Source:
         facts: of its data set; None for a user's own.
         learnt: of every data set that its knowledge comes from.
         calibration: temperature, operating points and prediction sets.
+        metadata: what age, sex and site say beside the image, where the recipe wants it.
     """
 
     run: Run
@@ -56,6 +58,7 @@ class Source:
     facts: DataFacts | None
     learnt: list[DataFacts | None]
     calibration: Calibration
+    metadata: Metadata | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ class Graph:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of the calibrated model on the test predictions."""
+    """Figures of the calibrated model on the test predictions; ``effect`` is of its metadata, where it takes any."""
 
     metrics: Metrics
     coverage: Coverage
+    effect: MetadataEffect | None = None

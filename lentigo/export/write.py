@@ -12,12 +12,13 @@ from typing import get_args
 
 import numpy as np
 
-from lentigo.bundle import CARD, GOLDEN, MODEL, Abstention, Bundle, Spec, write_bundle
+from lentigo.bundle import CARD, GOLDEN, MODEL, Abstention, Bundle, Metadata, Spec, write_bundle
 from lentigo.data.samples import split_key
 from lentigo.errors import BundleError, did_you_mean
 from lentigo.evaluation import calibrate, evaluate_predictions
 from lentigo.evaluation.conformal import measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES
+from lentigo.evaluation.metadata import fit_metadata, measure_metadata, with_metadata
 from lentigo.evaluation.runfiles import read_run
 from lentigo.export.abstention import SMALLEST, add_abstention, collect_features
 from lentigo.export.card import write_card
@@ -132,7 +133,35 @@ def read_source(run: Run, data: str | Path | None, *, needed: bool, cache: str |
         )
     images = read_images(run, data, needed=needed, cache=cache, progress=progress)
     facts = data_facts(run, files.test)
-    return Source(run, files.validation, files.test, images, facts, learnt_facts(run, facts), calibrate(files))
+    return Source(
+        run,
+        files.validation,
+        files.test,
+        images,
+        facts,
+        learnt_facts(run, facts),
+        calibrate(files),
+        _metadata(run, images),
+    )
+
+
+def _metadata(run: Run, images: RunImages | None) -> Metadata | None:
+    """What the recipe's metadata say, of the training part.
+
+    Raises:
+        BundleError: the images' table is not at hand, or holds none of the fields.
+    """
+    fields = run.recipe.metadata
+    if not fields:
+        return None
+    if images is None:
+        raise BundleError(f"{run.folder}: metadata are fitted on the table of the data: say where they are (--data)")
+    rows = images.rows("train")
+    frame = images.samples.frame.iloc[rows]
+    found = fit_metadata(frame, images.samples.targets[rows], list(frame["group"]), len(run.labels), fields)
+    if found is None:
+        raise BundleError(f"{run.folder}: metadata: the data have no values of {', '.join(fields)}")
+    return found
 
 
 def build_graph(source: Source, weights: Weights, *, compare: bool, kind: Kind | None = None, progress: bool) -> Graph:
@@ -179,7 +208,12 @@ def measure(source: Source, resamples: int) -> Figures:
     coverage = measure_coverage(
         probabilities, test.targets, test.groups, calibration.conformal, labels.codes, resamples=resamples
     )
-    return Figures(metrics, coverage)
+    effect = None
+    if source.metadata is not None:
+        calibrated = test.with_probabilities(probabilities)
+        both = with_metadata(calibrated, source.metadata)
+        effect = measure_metadata(calibrated, both, labels, resamples=resamples)
+    return Figures(metrics, coverage, effect)
 
 
 def _card(source: Source, graph: Graph, figures: Figures, spec: Spec) -> str:
@@ -193,6 +227,7 @@ def _card(source: Source, graph: Graph, figures: Figures, spec: Spec) -> str:
         model_bytes=len(graph.content),
         variants=graph.variants,
         coverage=figures.coverage,
+        effect=figures.effect,
     )
 
 

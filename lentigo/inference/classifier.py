@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lentigo.bundle import BATCH_AXIS, MODEL, SPEC, Bundle, Spec
-from lentigo.errors import BundleError, did_you_mean, first_line
+from lentigo.bundle import BATCH_AXIS, MODEL, SPEC, Bundle, Metadata, Spec
+from lentigo.errors import BundleError, DataError, did_you_mean, first_line
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
 from lentigo.inference.graph import check_operators, keep_outputs
 from lentigo.inference.hub import fetch_bundle, is_address
@@ -191,11 +191,17 @@ class Classifier:
         return [value[:count] for value in values]
 
     @overload
-    def predict(self, source: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a sequence of str
+    def predict(self, source: ImageSource, metadata: Mapping[str, object] | None = None) -> Prediction: ...  # type: ignore[overload-overlap]  # a str is a sequence of str
     @overload
-    def predict(self, source: Sequence[ImageSource]) -> list[Prediction]: ...
+    def predict(
+        self, source: Sequence[ImageSource], metadata: Sequence[Mapping[str, object]] | None = None
+    ) -> list[Prediction]: ...
 
-    def predict(self, source: ImageSource | Sequence[ImageSource]) -> Prediction | list[Prediction]:
+    def predict(
+        self,
+        source: ImageSource | Sequence[ImageSource],
+        metadata: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
+    ) -> Prediction | list[Prediction]:
         """Classify one image, or several.
 
         For folders, archives and long lists use `predict_paths`, which holds a bounded number of images.
@@ -203,22 +209,40 @@ class Classifier:
         Args:
             source: a path, encoded bytes, a binary file, a Pillow image, an (H, W, 3) uint8 RGB array,
                 or a list or tuple of these.
+            metadata: ``age``, ``sex`` and ``site``, as far as they are known, of each image; see `check_metadata`.
 
         Returns:
             One prediction, or a list in the order given.
 
         Raises:
             ImageError: an image that cannot be read.
+            DataError: the model takes no metadata, or does not know a value.
             BundleError: the network answers with NaN or infinity.
         """
-        if isinstance(source, list | tuple):
-            found: list[Prediction] = []
-            for start in range(0, len(source), CHUNK):
-                found += self._predict(source[start : start + CHUNK])
-            return found
-        return self._predict([source])[0]  # type: ignore[list-item]
+        if not isinstance(source, list | tuple):
+            return self._predict([source], None if metadata is None else [metadata])[0]  # type: ignore[list-item]
+        if metadata is not None and len(metadata) != len(source):
+            raise ValueError(f"metadata of {len(metadata)} images for {len(source)}")
+        found: list[Prediction] = []
+        for start in range(0, len(source), CHUNK):
+            chunk = slice(start, start + CHUNK)
+            found += self._predict(source[chunk], None if metadata is None else metadata[chunk])  # type: ignore[index, arg-type]
+        return found
 
-    def _predict(self, sources: Sequence[ImageSource]) -> list[Prediction]:
+    def check_metadata(self) -> Metadata:
+        """What the model knows of age, sex and site.
+
+        Raises:
+            DataError: nothing.
+        """
+        if self.spec.metadata is None:
+            raise DataError(f"{self.spec.name} answers from the image alone: it takes no age, sex or site")
+        return self.spec.metadata
+
+    def _predict(
+        self, sources: Sequence[ImageSource], metadata: Sequence[Mapping[str, object]] | None
+    ) -> list[Prediction]:
+        known = None if metadata is None else self.check_metadata()
         pixels = np.empty((len(sources), self.size, self.size, 3), np.uint8)
         extents: list[tuple[int, int]] = []
         for i, source in enumerate(sources):
@@ -226,6 +250,8 @@ class Classifier:
             extents.append(image.size)
             pixels[i] = resize(image, self.size)
         outputs = self.run(pixels)
+        if known is not None and metadata is not None:
+            outputs = replace(outputs, probabilities=known.update(outputs.probabilities, metadata))
         return [self.prediction(outputs, i, pixels[i], source, extents[i]) for i, source in enumerate(sources)]
 
     def prediction(

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -23,7 +23,17 @@ from lentigo.errors import DataError, ImageError
 from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES, ImageSource, is_image_content, is_image_name
 from lentigo.inference.remote import is_address, list_images
-from lentigo.tables import TABLE_SUFFIXES, Cells, ImageNames, image_columns, is_file, no_image_column, read_cells
+from lentigo.tables import (
+    METADATA_COLUMNS,
+    TABLE_SUFFIXES,
+    Cells,
+    ImageNames,
+    find_column,
+    image_columns,
+    is_file,
+    no_image_column,
+    read_cells,
+)
 from lentigo.walk import entries, is_rubbish, walk
 
 MAX_BYTES = 256 * 2**20
@@ -44,12 +54,14 @@ class Item:
         source: what `lentigo.imaging.open_image` opens; None where ``error`` is set.
         key: a relative path, unique in a run, that files about this image (heat maps) are named by.
         error: why a source could not be read.
+        metadata: age, sex and site, as a list has them; None where they are not asked for.
     """
 
     path: str
     source: ImageSource | None
     key: str
     error: str | None = None
+    metadata: Mapping[str, str] | None = None
 
 
 class Sources:
@@ -63,16 +75,20 @@ class Sources:
             standard input, one a line, or one image there.
         remote: addresses (``s3://``, ``gs://``, ``file://``) are taken too; archives and arrays are not, since their
             images have no address of their own that another machine could read.
+        metadata: take the columns of age, sex and site from the lists, too.
 
     Attributes:
         lists: the tables among the sources: the column that names the images, and the cells.
+        metadata: whether items carry age, sex and site.
 
     Raises:
-        DataError: a table that cannot be read or has neither column, nothing given, or a kind of source that ``remote``
-            rules out.
+        DataError: a table that cannot be read or has neither column, nothing given, a kind of source that ``remote``
+            rules out, or ``metadata`` without a list that has such a column.
     """
 
-    def __init__(self, sources: str | Path | Iterable[str | Path], *, remote: bool = False) -> None:
+    def __init__(
+        self, sources: str | Path | Iterable[str | Path], *, remote: bool = False, metadata: bool = False
+    ) -> None:
         given = [sources] if isinstance(sources, str | Path) else list(sources)
         if not given:
             raise DataError("nothing to classify; name images, folders, archives, lists, or - for standard input")
@@ -91,6 +107,14 @@ class Sources:
                     " engine out"
                 )
         self.lists = {source: read_list(source) for source in self._given if is_list(source)}
+        self.metadata = metadata
+        self._beside = {
+            source: {name: find_column(cells.columns, columns) for name, columns in METADATA_COLUMNS.items()}
+            for source, (_, cells) in self.lists.items()
+            if metadata
+        }
+        if metadata and not any(filter(None, (c for found in self._beside.values() for c in found.values()))):
+            raise DataError("metadata are columns age, sex or site of a list of images (.csv, .tsv, .xlsx): none given")
         self._keys = _unique([_flat(Path(source).name) or "images" for source in self._given])
 
     def __iter__(self) -> Iterator[Item]:
@@ -138,7 +162,8 @@ class Sources:
         column, cells = self.lists[source]
         base = Path(source).parent
         names = ImageNames(base, _below(base))
-        for listed, line in zip(cells.columns[column], cells.lines, strict=True):
+        beside = {name: cells.columns[c] for name, c in self._beside.get(source, {}).items() if c}
+        for row, (listed, line) in enumerate(zip(cells.columns[column], cells.lines, strict=True)):
             if not listed:
                 yield _failed(f"{source}#{line}", f"row-{line}", "no path in this row")
                 continue
@@ -152,7 +177,8 @@ class Sources:
             except DataError as error:
                 yield _failed(f"{source}#{line}", f"row-{line}", str(error))
             else:
-                yield Item(_unicode(listed), found, _flat(listed))
+                metadata = {name: values[row] for name, values in beside.items()} if beside else None
+                yield Item(_unicode(listed), found, _flat(listed), metadata=metadata)
 
 
 def _some(items: Iterable[Item], source: str, key: str, otherwise: str) -> Iterator[Item]:

@@ -97,7 +97,8 @@ def predict_paths(
 
     Args:
         classifier: the model.
-        sources: what `lentigo.inference.sources.Sources` takes: images, folders, globs, archives, lists, arrays.
+        sources: what `lentigo.inference.sources.Sources` takes: images, folders, globs, archives, lists, arrays; or
+            those with ``metadata``.
         out: a table, written as results come: .csv, .jsonl or .parquet, with the columns ``path``, one a class code
             (its probability), and those of `lentigo.inference.table.Row`.
         heatmaps: a folder for one picture an image, with the evidence for its most probable class drawn over it.
@@ -116,7 +117,7 @@ def predict_paths(
     Raises:
         MissingExtraError: the engine is not installed.
         OutputError: the table or a heat map cannot be written; the rows so far stay and can be resumed.
-        DataError: a list without a column of paths, or no sources.
+        DataError: a list without a column of paths, no sources, or metadata that the model or the engine does not take.
         BundleError: the network exports no maps although heat maps are asked for, or answers with NaN.
         KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table, which a note
             of the exception names.
@@ -124,9 +125,11 @@ def predict_paths(
     engines: dict[str, Callable[..., Generator[list[Row], None, None]]] = {"local": predict_stream, "ray": ray_stream}
     if engine not in engines:
         raise DataError(f"unknown engine {engine!r}{did_you_mean(engine, engines)}")
-    if embeddings and engine != "local":
-        raise DataError(f"embeddings are given by the engine local only, not by {engine}")
     items = sources if isinstance(sources, Sources) else Sources(sources, remote=engine == "ray")
+    if (embeddings or items.metadata) and engine != "local":
+        raise DataError(f"embeddings and metadata need the engine local, not {engine}")
+    if items.metadata:
+        classifier.check_metadata()
     summary = Summary()
     began = time.perf_counter()
     table = None if out is None else open_table(out, classifier.labels.codes, resume=resume)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lentigo.errors import ImageError
+from lentigo.errors import DataError, ImageError
 from lentigo.imaging import Floats, Pixels, normalise, open_and_load
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.heatmap import save_heatmap
@@ -58,9 +58,14 @@ class Worker:
         read = 0
         for item in chunk:
             try:
+                if item.metadata is not None:
+                    self.classifier.check_metadata().check(item.metadata)
                 if item.error is not None or item.source is None:
                     raise ImageError(item.error or f"{item.path}: no image")
                 image, pixels[read] = open_and_load(item.source, self.classifier.size, fast=self.fast_decode)
+            except DataError as error:
+                rows.append(Row(item.path, error=f"{item.path}: {error}"))
+                continue
             except ImageError as error:
                 rows.append(Row(item.path, error=str(error).replace("the bytes given", item.path, 1)))
                 continue
@@ -74,8 +79,12 @@ class Worker:
                 pictures.append(np.asarray(image))
         if read:
             outputs = self.classifier.run_normalised(floats[:read])
-            best = outputs.probabilities.argmax(axis=1).tolist()
             places = [i for i, row in enumerate(rows) if row is None]
+            told = [chunk[place].metadata or {} for place in places]
+            if any(told):
+                known = self.classifier.check_metadata()
+                outputs = replace(outputs, probabilities=known.update(outputs.probabilities, told))
+            best = outputs.probabilities.argmax(axis=1).tolist()
             atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
             answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
             for number, (place, probabilities, index) in enumerate(answers):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -16,6 +18,7 @@ from tiny_run import quick_int8, tiny_cache, tiny_data, tiny_export, tiny_graph,
 
 import lentigo.export.write as write
 from lentigo.bundle import Bundle
+from lentigo.data import Samples
 from lentigo.errors import BundleError, DataError, LentigoError, OutputError
 from lentigo.evaluation import apply_temperature, fit_temperature, read_predictions
 from lentigo.export import About, check_parity, export_run
@@ -356,3 +359,26 @@ def test_a_published_data_set_brings_its_licence_and_its_caveats(copy: Path) -> 
     assert "re-encoded copies (WEBP) of the originals (JPEG of 600 x 450 px)" in bundle.card
     assert "non-commercial use only" in bundle.card
     assert "rendered phantoms" not in bundle.card
+
+
+def test_metadata_are_fitted_on_the_training_part_where_the_recipe_names_them(run: Path) -> None:
+    plain = load_run(run)
+    wanted = replace(plain, recipe=plain.recipe.model_copy(update={"metadata": ("age",)}))
+    images = read_images(plain, tiny_data(), needed=True, cache=tiny_cache(), progress=False)
+    assert images is not None
+    assert write._metadata(plain, images) is None
+    with pytest.raises(BundleError, match="metadata are fitted on the table of the data: say where they are"):
+        write._metadata(wanted, None)
+    with pytest.raises(BundleError, match="metadata: the data have no values of age"):
+        write._metadata(wanted, replace(images, samples=with_ages(images.samples, "")))
+    rows = images.rows("train")
+    found = write._metadata(wanted, replace(images, samples=with_ages(images.samples, "", rows, "44")))
+    assert found is not None
+    assert list(found.log_ratios["age"]) == ["40"]
+    assert found.groups == {"age": images.samples.frame["group"].iloc[rows].nunique()}
+
+
+def with_ages(samples: Samples, age: str, rows: Any = (), other: str = "") -> Samples:
+    ages = np.full(len(samples), age, dtype=object)
+    ages[rows] = other
+    return replace(samples, frame=samples.frame.assign(age=ages))

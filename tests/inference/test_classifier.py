@@ -15,7 +15,7 @@ from PIL import Image
 from tiny_bundle import blob_image, png_bytes, tiny_bundle
 
 import lentigo
-from lentigo.bundle import Bundle, write_bundle
+from lentigo.bundle import Bundle, Metadata, OperatingPoint, write_bundle
 from lentigo.errors import BundleError, DataError, ImageError, OutputError
 from lentigo.imaging import load_batch
 from lentigo.inference import Classifier, Prediction, overlay, save_heatmap, softmax, upsample
@@ -301,3 +301,43 @@ def test_unknown_attribute_of_the_package() -> None:
     assert {"load", "Prediction", "Classifier"} <= set(dir(lentigo))
     with pytest.raises(AttributeError, match="lode"):
         lentigo.lode  # noqa: B018
+
+
+def test_metadata_multiply_the_probabilities_and_the_verdict_follows(tmp_path: Path) -> None:
+    ratios = {"80": (2.0, *[0.0] * 6)}
+    known = Metadata(log_ratios={"age": ratios, "site": {"nose": (0.0, 1.0, *[0.0] * 5)}}, groups={"age": 9, "site": 9})
+    points = (OperatingPoint(name="low", threshold=0.5, sensitivity=0.9, specificity=0.5),)
+    classifier = Classifier(tiny_bundle(tmp_path / "a", metadata=known, operating_points=points), threads=1)
+    image = blob_image(1)
+    alone = classifier.predict(image)
+    assert isinstance(alone, Prediction)
+    for nothing in ({}, {"age": None, "site": "unknown"}, {"age": 20, "sex": "female"}):
+        same = classifier.predict(image, nothing)
+        assert (same.probabilities == alone.probabilities).all()
+    expected = alone.probabilities * np.exp([2.0, 1.0, *[0.0] * 5])
+    expected /= expected.sum()
+    first, second = classifier.predict([image, image], [{"age": "84", "site": "Nose"}, {}])
+    assert first.probabilities == pytest.approx(expected)
+    assert (first.logits == alone.logits).all()
+    malignant = expected[[0, 1, 4]].sum()
+    assert first.malignant == pytest.approx(malignant)
+    assert first.operating_points == {"low": bool(malignant >= 0.5)}
+    assert (second.probabilities == alone.probabilities).all()
+    with pytest.raises(DataError, match="site 'heel' is not known; known: nose"):
+        classifier.predict(image, {"site": "heel"})
+    with pytest.raises(ValueError, match="metadata of 1 images for 2"):
+        classifier.predict([image, image], [{}])
+    with pytest.raises(DataError, match="tiny answers from the image alone"):
+        Classifier(tiny_bundle(tmp_path / "b"), threads=1).predict(image, {"age": 84})
+
+
+def test_a_bundle_with_metadata_is_of_a_format_that_older_readers_refuse(tmp_path: Path) -> None:
+    known = Metadata(log_ratios={"age": {"80": (0.0,) * 7}}, groups={"age": 9})
+    written = [tiny_bundle(tmp_path / n, metadata=m).path / "spec.json" for n, m in (("a", known), ("b", None))]
+    found = [json.loads(path.read_text()) for path in written]
+    assert [one["format"] for one in found] == [3, 2]
+    assert ["metadata" in one for one in found] == [True, False]
+    found[0]["metadata"]["log_ratios"]["age"]["80"] = [0.0] * 6
+    written[0].write_text(json.dumps(found[0]))
+    with pytest.raises(BundleError, match="metadata needs one ratio a class"):
+        Bundle.open(written[0].parent)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from lentigo.bundle import Bundle
 from lentigo.config import parse_recipe
@@ -90,3 +91,16 @@ def test_its_test_figures_can_be_measured_again(bundle: Bundle, shared_data: Pat
     # Stored as float16: an image at a boundary may change sides.
     assert np.mean(right) == pytest.approx(figures["accuracy"].value, abs=0.005)
     assert np.mean(recalls) == pytest.approx(figures["balanced_accuracy"].value, abs=0.01)
+
+
+def test_age_and_site_move_smartphone_6_as_its_card_says() -> None:
+    classifier = load("smartphone-6", threads=1)
+    card = classifier.bundle.read("MODEL_CARD.md").decode()
+    assert "## Age, sex and site" in card
+    assert "age (326 patients), site (326 patients)" in card
+    image = Image.new("RGB", (64, 64), (200, 150, 130))
+    alone, told = classifier.predict(image), classifier.predict(image, {"age": 25, "site": "foot"})
+    nev, bcc = (classifier.labels.codes.index(code) for code in ("nev", "bcc"))
+    odds = [one.probabilities[nev] / one.probabilities[bcc] for one in (alone, told)]
+    assert odds[1] / odds[0] == pytest.approx(np.exp(0.6519 + 1.1513 + 0.673 + 1.1944), rel=1e-3)
+    assert (classifier.predict(image, {"sex": "male"}).probabilities == alone.probabilities).all()

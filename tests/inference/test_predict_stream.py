@@ -22,7 +22,7 @@ from broken import write_broken
 from PIL import Image
 from tiny_bundle import blob_image, png_bytes, tiny_bundle
 
-from lentigo.bundle import Bundle
+from lentigo.bundle import Bundle, Metadata
 from lentigo.errors import BundleError, DataError, MissingExtraError, OutputError
 from lentigo.inference import Classifier, Row, Sources, predict_paths, predict_stream
 from lentigo.inference.table import open_table
@@ -121,6 +121,25 @@ def test_lists_find_images_as_data_sets_do(folder: Path, listed: str, suffix: st
     found, gone = Sources(listing)
     assert (found.path, found.source) == (listed, str(folder / "b/c/2.png"))
     assert gone.source == str(folder / "gone.png")
+
+
+def test_metadata_of_a_list_count_and_a_bad_value_is_a_row(folder: Path, tmp_path: Path) -> None:
+    known = Metadata(log_ratios={"age": {"80": (2.0, *[0.0] * 6)}, "site": {"nose": (0.0,) * 7}}, groups={})
+    classifier = Classifier(tiny_bundle(tmp_path / "told", metadata=known), threads=1)
+    listed = folder / "visits.csv"
+    listed.write_text("image,age_approx,localization\n0.png,85,Nose\n0.png,,\n0.png,old,\n0.png,85,heel\n")
+    rows = [row for rows in predict_stream(classifier, Sources(listed, metadata=True)) for row in rows]
+    alone = classifier.predict(folder / "0.png")
+    told = classifier.predict(folder / "0.png", {"age": 85})
+    assert rows[0].probabilities == pytest.approx(told.probabilities.tolist())
+    assert rows[1].probabilities == pytest.approx(alone.probabilities.tolist())
+    assert rows[0].probabilities != rows[1].probabilities
+    assert rows[2].error == "0.png: age 'old': give years, from 0 to 130 (or leave it out)"
+    assert rows[3].error == "0.png: site 'heel' is not known; known: nose (or leave it out)"
+    plain = [row for rows in predict_stream(classifier, Sources(listed)) for row in rows]
+    assert [row.error for row in plain] == [""] * 4
+    with pytest.raises(DataError, match="columns age, sex or site of a list"):
+        Sources(folder, metadata=True)
 
 
 def test_a_name_in_a_list_that_fits_several_images_is_an_error(folder: Path) -> None:

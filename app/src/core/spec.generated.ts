@@ -3,7 +3,7 @@
 import * as v from "valibot";
 
 /** The newest format that is read. */
-export const FORMAT = 2;
+export const FORMAT = 3;
 
 const separation = v.strictObject({
   images: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.ltValue(9007199254740992)),
@@ -67,6 +67,17 @@ const learntToo = v.strictObject({
   data: v.pipe(v.string(), v.maxLength(1000)),
   fingerprint: v.pipe(v.string(), v.maxLength(1000)),
   images: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.ltValue(9007199254740992)),
+});
+
+const metadata = v.strictObject({
+  log_ratios: v.record(
+    v.string(),
+    v.record(
+      v.pipe(v.string(), v.maxLength(1000)),
+      v.array(v.pipe(v.number(), v.finite(), v.minValue(-10), v.maxValue(10))),
+    ),
+  ),
+  groups: v.record(v.string(), v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.ltValue(9007199254740992))),
 });
 
 const networkSpec = v.strictObject({
@@ -145,6 +156,7 @@ export const specSchema = v.strictObject({
   abstention: v.optional(v.nullable(abstention), null),
   conformal: v.optional(v.nullable(conformal), null),
   operating_points: v.optional(v.array(operatingPoint), []),
+  metadata: v.optional(v.nullable(metadata), null),
   metrics: v.optional(
     v.record(v.pipe(v.string(), v.maxLength(1000)), v.record(v.pipe(v.string(), v.maxLength(1000)), estimate)),
     {},

@@ -17,12 +17,10 @@ from lentigo.data.samples import Samples
 from lentigo.errors import DataError, did_you_mean
 from lentigo.imaging import is_image_name
 from lentigo.labels import LabelSet
-from lentigo.tables import column_key, find_column, is_nobody, some
+from lentigo.tables import METADATA_COLUMNS, column_key, find_column, is_nobody, some
 
 METADATA = {
-    "age": ("age", "age_approx", "age_approximate"),
-    "sex": ("sex", "gender"),
-    "site": ("site", "anatom_site_general", "anatom_site_general_challenge", "localization", "location", "region"),
+    **METADATA_COLUMNS,
     "dx_type": ("dx_type", "diagnosis_confirm_type"),
     "fitzpatrick": ("fitzpatrick", "fitspatrick", "fitzpatrick_skin_type"),
 }

@@ -1,0 +1,126 @@
+"""Age, sex and body site beside the image: likelihood ratios by Bayes' rule, and what they change on a part.
+
+Only values count, never that a value is missing: who was asked for an age or a sex depends on the work-up (in
+PAD-UFES-20 the sex is known of the lesions that were biopsied), and no answer may rest on that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from lentigo.bundle import Metadata, MetadataField, metadata_value
+from lentigo.estimate import Estimate
+from lentigo.evaluation.intervals import RESAMPLES, Resampling, estimate
+from lentigo.evaluation.metrics import Counts, ProbabilityMetrics
+from lentigo.evaluation.predictions import PredictionTable
+from lentigo.labels import LabelSet
+
+PSEUDO_LESIONS = 10.0
+"""Lesions of every class that are added in proportion to the values of all lesions (an m-estimate)."""
+WEIGHT = 0.5
+"""Power of the ratios. Fields depend on each other and on the image, and their distribution differs between places."""
+
+METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "malignant_auc")
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MetadataEffect:
+    """What metadata change on a part of the data.
+
+    Attributes:
+        known: images with a value of at least one field.
+        images: of all.
+        with_metadata: metric (of ``METRICS``) -> value, of all images.
+        difference: metric -> with metadata minus image alone, with its paired 95 % interval.
+    """
+
+    known: int
+    images: int
+    with_metadata: dict[str, Estimate]
+    difference: dict[str, Estimate]
+
+
+def fit_metadata(
+    frame: pd.DataFrame,
+    targets: npt.NDArray[np.intp],
+    groups: Sequence[str],
+    classes: int,
+    fields: Sequence[MetadataField],
+) -> Metadata | None:
+    """Count the values of each class's lesions.
+
+    A lesion (or patient) of several images counts once.
+
+    Args:
+        frame: N training images with columns of ``fields``.
+        targets: (N,) class indices.
+        groups: N lesions or patients.
+        classes: number of classes.
+        fields: what to use; a field that the frame lacks is left out.
+
+    Returns:
+        The ratios; None where no field has values.
+    """
+    found: dict[MetadataField, dict[str, tuple[float, ...]]] = {}
+    told: dict[MetadataField, int] = {}
+    for name in fields:
+        if name not in frame:
+            continue
+        values = pd.Series([metadata_value(name, value) for value in frame[name]], dtype=object)
+        rows = pd.DataFrame({"value": values, "target": targets, "group": list(groups)}).dropna().drop_duplicates()
+        if rows.empty:
+            continue
+        counts = pd.crosstab(rows["value"], rows["target"]).reindex(columns=range(classes), fill_value=0)
+        overall = counts.sum(axis=1).to_numpy(float)[:, None] / counts.to_numpy().sum()
+        likelihood = (counts + PSEUDO_LESIONS * overall) / (counts.sum(axis=0) + PSEUDO_LESIONS)
+        ratios = WEIGHT * np.log(likelihood.to_numpy() / overall)
+        found[name] = {str(v): tuple(r) for v, r in zip(counts.index, ratios.round(4).tolist(), strict=True)}
+        told[name] = int(rows["group"].nunique())
+    return Metadata(log_ratios=found, groups=told) if found else None
+
+
+def with_metadata(table: PredictionTable, metadata: Metadata) -> FloatArray:
+    """Calibrated probabilities (N, K) after the metadata that the table holds; unknown values add nothing."""
+    columns = table.metadata.reindex(columns=list(metadata.log_ratios))
+    rows = [dict(zip(metadata.log_ratios, values, strict=True)) for values in columns.itertuples(index=False)]
+    return metadata.update(table.probabilities, rows, strict=False)
+
+
+def measure_metadata(
+    table: PredictionTable, both: FloatArray, labels: LabelSet, *, resamples: int = RESAMPLES
+) -> MetadataEffect:
+    """Compare answers with metadata to those from the image alone, by a paired bootstrap of lesions or patients.
+
+    Args:
+        table: calibrated predictions.
+        both: (N, K), `with_metadata` of them, by ratios of other lesions.
+        labels: the classes.
+        resamples: of the bootstrap.
+    """
+    alone, beside = (_draw(probabilities, table, labels, resamples) for probabilities in (table.probabilities, both))
+    return MetadataEffect(
+        int((both != table.probabilities).any(axis=1).sum()),
+        len(table),
+        {name: estimate(samples) for name, samples in beside.items()},
+        {name: estimate(samples - alone[name]) for name, samples in beside.items()},
+    )
+
+
+def _draw(probabilities: FloatArray, table: PredictionTable, labels: LabelSet, resamples: int) -> dict[str, FloatArray]:
+    """Metrics on the data and on each resample, (1 + R,) each; the resamples depend on the groups alone."""
+    counts = Counts(table.targets, probabilities.argmax(axis=1), len(labels))
+    other = ProbabilityMetrics(probabilities, table.targets, labels)
+
+    def measure(weights: FloatArray) -> dict[str, FloatArray]:
+        found = counts.metrics(weights) | other.metrics(weights)
+        return {name: found[name] for name in METRICS}
+
+    drawn = Resampling.of(table.groups, resamples=resamples).draw(measure)
+    return {name: samples for name, samples in drawn.items() if np.isfinite(samples[0])}

@@ -1,0 +1,95 @@
+"""Measure what age, sex and body site add to the image, over the validation parts of runs.
+
+Each run's ratios are fitted on its training part (`lentigo.evaluation.metadata`) and applied to its validation part;
+these are evaluated together, so that k folds give every image once. The last row shows why only values may count: there
+a value that is not recorded is a value of its own, which tells of the work-up.
+
+Usage: python scripts/metadata_effect.py DATA OUT.json RUN...
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from lentigo import NOTICE
+from lentigo.bundle import MetadataField, metadata_value
+from lentigo.data import Samples, load_split, read_samples
+from lentigo.evaluation.intervals import RESAMPLES, Estimate
+from lentigo.evaluation.metadata import fit_metadata, measure_metadata, with_metadata
+from lentigo.evaluation.predictions import PredictionTable, read_predictions
+from lentigo.files import write_json
+from lentigo.training import Run, load_run
+
+FIELDS: tuple[MetadataField, ...] = ("age", "sex", "site")
+
+
+def main(data: str, out: str, *folders: str) -> None:
+    """Write the table."""
+    runs = [load_run(folder) for folder in folders]
+    samples = read_samples(data, **runs[0].recipe.data.reading)
+    names = " ".join(run.folder.name for run in runs)
+    facts = {
+        "notice": NOTICE,
+        "command": f"python scripts/metadata_effect.py {Path(data).name} {Path(out).name} {names}",
+        "fingerprint": samples.fingerprint,
+        "protocol": runs[0].record["protocol"],
+        "classes": runs[0].labels.codes,
+        "resamples": RESAMPLES,
+    }
+    fields = {
+        **{name: measure(runs, samples, (name,)) for name in FIELDS},
+        "age and site": measure(runs, samples, ("age", "site")),
+        "age, sex and site": measure(runs, samples, FIELDS),
+        "sex, and whether it is recorded": measure(runs, samples, ("sex",), recorded=True),
+    }
+    write_json(Path(out), {**facts, "fields": fields})
+
+
+def measure(
+    runs: Sequence[Run], samples: Samples, fields: Sequence[MetadataField], *, recorded: bool = False
+) -> dict[str, object]:
+    """With these fields: figures, and their difference to the image alone."""
+    alone, both = [], []
+    for run in runs:
+        labels = run.labels
+        train = load_split(samples, run.folder / "split.csv").subset("train")
+        table = read_predictions(run.folder / "predictions" / "val.csv", codes=labels.codes)
+        frame = fill(train.frame, fields) if recorded else train.frame
+        fitted = fit_metadata(frame, train.targets, list(frame["group"]), len(labels), fields)
+        assert fitted is not None
+        alone.append(table)
+        both.append(with_metadata(replace(table, frame=fill(table.frame, fields)) if recorded else table, fitted))
+    pooled = PredictionTable(
+        pd.concat([table.frame for table in alone], ignore_index=True),
+        alone[0].codes,
+        *(np.concatenate([getattr(t, part) for t in alone]) for part in ("probabilities", "targets", "groups")),
+    )
+    effect = measure_metadata(pooled, np.concatenate(both), labels)
+    return {
+        "images": effect.images,
+        "known": effect.known,
+        "with": {name: rounded(one) for name, one in effect.with_metadata.items()},
+        "difference": {name: rounded(one) for name, one in effect.difference.items()},
+    }
+
+
+def rounded(one: Estimate) -> dict[str, float | None]:
+    """A figure and its interval to four digits."""
+    return {name: None if value is None else round(value, 4) for name, value in one.to_dict().items()}
+
+
+def fill(frame: pd.DataFrame, fields: Sequence[str]) -> pd.DataFrame:
+    """The frame with "not recorded" as a value."""
+    return frame.assign(**{f: [metadata_value(f, v) or "not recorded" for v in frame[f]] for f in fields})
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 4:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])

@@ -180,7 +180,7 @@ def _explain(
 ) -> tuple[str, ...]:
     totals = samples.frame["label"].value_counts()
     parts = {part: sum(row[part] for row in counts.values()) for part in _PARTS}
-    sizes = f"{parts['train']:,} to learn from, {parts['val']:,} validation, {parts['test']:,} test"
+    divided = f"{parts['train']:,} to learn from, {parts['val']:,} validation, {parts['test']:,} test"
     groups = samples.groups
     if groups.kind == "unknown":
         known = f"patients unknown: {LEAK}; {ASK}"
@@ -217,7 +217,7 @@ def _explain(
             f" {smallest} with {int(totals.iloc[-1]):,}, the largest {largest} with {int(totals.iloc[0]):,}"
         ),
         f"groups: {known}",
-        f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {sizes}" + anew,
+        f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {divided}" + anew,
         f"pictures: {domain}",
         f"network: {recipe.network.name}; starts from {start}",
         f"size: {sizes} (the shorter side of the images is {_short_side(samples):,} px in the median)",

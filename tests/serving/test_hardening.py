@@ -32,14 +32,16 @@ from tiny_bundle import blob_image, tiny_bundle
 from uvicorn.server import ServerState
 
 from lentigo.errors import BundleError, ServiceError
-from lentigo.serving import limits, logs
+from lentigo.serving import limits, logs, serve
 from lentigo.serving.audit import Audit
 from lentigo.serving.auth import create_key, parse_keys, read_keys
 from lentigo.serving.config import ServeConfig
+from lentigo.serving.middleware import RequestMiddleware
 from lentigo.serving.problems import Problem
 from lentigo.serving.protocol import FREE_PIECES, PATIENCE_S, BoundedConnection, GuardedProtocol, guarded
 from lentigo.serving.routes import predict
 from lentigo.serving.server import fit_connections
+from lentigo.serving.service import Service
 
 IMAGE = jpeg(blob_image(1))
 KEY, ENTRY = create_key("gateway")
@@ -231,6 +233,9 @@ class Transport(asyncio.Transport):
     def close(self) -> None:
         self.ended = True
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def pause_reading(self) -> None:
         pass
 
@@ -298,6 +303,69 @@ def test_answers_that_are_not_taken_make_room_for_others() -> None:
             one._stop_write_timer()
 
     asyncio.run(go())
+
+
+def test_the_head_of_a_later_request_has_its_time_too() -> None:
+    async def go() -> None:
+        (one,) = connections(1)
+        one.data_received(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert one._head_timer is None
+        one.cycle.response_complete = True
+        one.conn.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
+        one.conn.send(h11.EndOfMessage())
+        one.on_response_complete()
+        one.data_received(b"GET /healthz HTT")
+        assert one._head_timer is not None
+        one._head_too_slow()
+        assert one.transport.is_closing()
+        for task in one.tasks:
+            task.cancel()
+        one.connection_lost(None)
+
+    asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    "limit", [{"body_timeout_s": 0.1, "idle_timeout_s": 1000.0}, {"body_timeout_s": 1000.0, "idle_timeout_s": 0.1}]
+)
+def test_a_body_ends_in_time_and_does_not_pause(limit: dict[str, float]) -> None:
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(0.01 if limit["idle_timeout_s"] > 1 else 1000)
+        return {"type": "http.request", "body": b"x", "more_body": True}
+
+    async def go() -> None:
+        with limits.Budget(1000).lease() as lease:
+            await limits.read_body({"headers": []}, receive, ServeConfig(**limit), lease)  # type: ignore[arg-type]
+
+    with pytest.raises(Problem, match="must arrive"):
+        asyncio.run(asyncio.wait_for(go(), 5))
+
+
+@pytest.mark.parametrize("kind", ["unauthorised", "body-too-large", "bad-multipart", "bad-request", "unknown-model"])
+def test_refused_bodies_are_not_read_to_their_end(kind: str) -> None:
+    read, sent = [], []
+
+    async def receive() -> dict[str, Any]:
+        read.append(1)
+        return {"type": "http.request", "body": b"x", "more_body": len(read) < 3}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def refuse(*given: Any) -> None:
+        raise Problem(kind, "no")
+
+    async def go() -> None:
+        service = Service(ServeConfig(models=()))
+        scope = {
+            "type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/predict", "query_string": b"",
+            "headers": [(b"host", b"localhost"), (b"content-length", b"3")],
+        }  # fmt: skip
+        await RequestMiddleware(refuse, service)(scope, receive, send)
+
+    asyncio.run(go())
+    closes = (b"connection", b"close") in sent[0]["headers"]
+    assert (len(read), closes) == ((3, False) if kind == "unknown-model" else (0, True))
 
 
 def test_bodies_that_arrive_too_slowly_make_room_for_bytes() -> None:
@@ -711,6 +779,23 @@ def test_sighup_at_any_time_does_not_end_the_service(tmp_path: Path) -> None:
         wait_ready_quietly(server)
         assert ask(server).status_code == 200
         assert not server.events("worker died, starting another")
+
+
+def test_sighup_is_ignored_before_anything_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Any] = []
+
+    def stop(config: ServeConfig) -> ServeConfig:
+        found.append(signal.getsignal(signal.SIGHUP))
+        raise ServiceError("enough")
+
+    monkeypatch.setattr("lentigo.serving.server.fit_connections", stop)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with pytest.raises(ServiceError, match="enough"):
+            serve(ServeConfig())
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert found == [signal.SIG_IGN]
 
 
 def test_the_command_ignores_sighup_from_its_first_line() -> None:

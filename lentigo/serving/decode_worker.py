@@ -125,7 +125,7 @@ def main(arguments: list[str]) -> None:
     for kind in extra_kinds:
         require(kind)
     decode(TINY, 8, 64)  # what is loaded on first use
-    _limit(memory, niceness)
+    confine(memory, niceness)
     _send(target, READY)
     while head := source.read(REQUEST.size):
         length, size, max_pixels, exact, picture = REQUEST.unpack(head)
@@ -146,10 +146,17 @@ def main(arguments: list[str]) -> None:
         del data, found, shown, content
 
 
-def _limit(memory: int, niceness: int) -> None:
-    """Bound the memory of this process, and keep it from writing files or leaving a core behind."""
+def confine(memory: int, niceness: int = 0) -> None:
+    """Bound the memory of this process, and keep it from writing files or leaving a core behind.
+
+    Args:
+        memory: bytes beside what it holds already.
+        niceness: priority to give up, as `os.nice` takes it.
+    """
     with contextlib.suppress(OSError, AttributeError):
         os.nice(niceness)
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123  (a kernel file)
+        file.write("1000")  # the first to go where the system runs out of memory
     if resource is None:
         return
     with contextlib.suppress(OSError, ValueError):

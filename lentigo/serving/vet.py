@@ -16,6 +16,10 @@ import numpy as np
 import lentigo
 from lentigo.errors import BundleError, LentigoError
 from lentigo.inference import Classifier, find_bundle
+from lentigo.serving.decode_worker import confine
+
+MEMORY = 4 * 2**30
+"""Bytes that the process may take; a few numbers in a graph can ask for any amount."""
 
 
 async def vet(source: str, within_s: float) -> None:
@@ -54,10 +58,15 @@ async def vet(source: str, within_s: float) -> None:
 def main(source: str) -> None:
     """Open a bundle and classify one image."""
     try:
-        classifier = Classifier(find_bundle(source), threads=1, spinning=False)
+        bundle = find_bundle(source)
+        confine(MEMORY)
+        classifier = Classifier(bundle, threads=1, spinning=False)
         classifier.run(np.zeros((1, classifier.size, classifier.size, 3), np.uint8))
     except LentigoError as error:
         print(error)
+        sys.exit(2)
+    except MemoryError:
+        print(f"{source}: its network takes more than {MEMORY / 2**30:g} GiB of memory")
         sys.exit(2)
 
 

@@ -32,7 +32,7 @@ from tiny_bundle import blob_image, tiny_bundle
 from uvicorn.server import ServerState
 
 from lentigo.errors import BundleError, ServiceError
-from lentigo.serving import limits, logs, serve
+from lentigo.serving import limits, logs, serve, vet
 from lentigo.serving.audit import Audit
 from lentigo.serving.auth import create_key, parse_keys, read_keys
 from lentigo.serving.config import ServeConfig
@@ -841,6 +841,23 @@ def test_a_bundle_with_other_classes_or_without_an_end_is_not_taken_up(
             assert service.manager.get(None).identity["sha256"] != before
 
     asyncio.run(go())
+
+
+def test_a_graph_may_not_ask_for_any_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tiny_bundle(tmp_path / "tiny", size=32).path)
+    confined: list[int] = []
+
+    def open_graph(*given: Any, **more: Any) -> None:
+        assert confined == [vet.MEMORY]
+        raise MemoryError
+
+    monkeypatch.setattr(vet, "confine", confined.append)
+    monkeypatch.setattr(vet, "Classifier", open_graph)
+    with pytest.raises(SystemExit, match="2"):
+        vet.main(path)
+    assert capsys.readouterr().out == f"{path}: its network takes more than 4 GiB of memory\n"
 
 
 def test_many_signals_try_a_bundle_once_more_and_not_many_times(

@@ -86,6 +86,26 @@ test("in landscape and on a tablet the photograph and the answer stand side by s
   await expect(page.getByTestId("verdict")).toBeInViewport({ ratio: 1 }); // nothing to scroll for
 });
 
+test("the header is one line on a tablet, a crop is applied without scrolling, and paper has dark ink", async ({
+  page,
+  url,
+}) => {
+  await page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
+  await openApp(page, url);
+  await page.getByTestId("language").selectOption("es");
+  await classify(page, "mel.jpg");
+  await page.setViewportSize({ width: 820, height: 1180 });
+  const brand = (await page.locator(".brand").boundingBox())!;
+  const language = (await page.getByTestId("language").boundingBox())!;
+  expect(language.y).toBeLessThan(brand.y + brand.height);
+  await page.setViewportSize({ width: 844, height: 390 });
+  await page.getByTestId("edit").click();
+  await expect(page.getByTestId("apply-crop")).toBeInViewport({ ratio: 1 });
+  await page.keyboard.press("Escape");
+  await page.emulateMedia({ media: "print", colorScheme: "dark" });
+  await expect(page.locator("body")).toHaveCSS("color", "rgb(0, 0, 0)");
+});
+
 test("several errors leave half of a phone free, and long names do not push their buttons off", async ({
   page,
   url,

@@ -12,7 +12,12 @@ import { choosePrevalence, chosenValues } from "../src/state/operating";
 import { notices, tellDone, tellError } from "../src/state/notices";
 import type { Visit, VisitPhoto } from "../src/notebook/types";
 import { type Answer, answer, concerns, type Photo, photos, toggleConcern } from "../src/state/session";
+import { route } from "../src/state/route";
+import { App } from "../src/ui/App";
 import { CaptureQuestion } from "../src/ui/Capture";
+import { Lead } from "../src/ui/Check";
+import { Compare } from "../src/ui/Compare";
+import { ReportVisit } from "../src/ui/record/Report";
 import { Prevalence } from "../src/ui/Models";
 import { Notices } from "../src/ui/Notices";
 import { Results } from "../src/ui/Results";
@@ -122,6 +127,34 @@ describe("the check under way", () => {
   });
 });
 
+test("photographs that look like different lesions are never averaged without a word", () => {
+  const lead = (...shown: Photo[]): string => {
+    photos.value = shown;
+    return draw(h(Lead, { answer: answer.value!, spec })).textContent!;
+  };
+  const other = [0.01, 0.01, 0.02, 0.02, 0.02, 0.02, 0.9];
+  expect(lead(photo(0, BENIGN), photo(1, other))).toContain("look like different lesions");
+  expect(lead(photo(0, BENIGN), photo(1, BENIGN))).not.toContain("look like different lesions");
+});
+
+describe("research use only", () => {
+  const NOTICE = "Research use only. Not a diagnosis, not a medical device.";
+  beforeEach(() => {
+    HTMLDialogElement.prototype.showModal ??= () => undefined;
+  });
+
+  test.each(["check", "notebook", "patients", "models"] as const)("is said at the foot of the page %s", (page) => {
+    route.value = { page };
+    expect(draw(h(App, {})).querySelector(".foot")!.textContent).toContain(NOTICE);
+    route.value = { page: "check" };
+  });
+
+  test("is said beneath the verdict", () => {
+    photos.value = [photo(0, BENIGN)];
+    expect(draw(h(Lead, { answer: answer.value!, spec })).textContent).toContain(NOTICE);
+  });
+});
+
 test("an answer says what its bundle does not carry, and claims no more", () => {
   const bare = { ...spec, operating_points: [], conformal: null, abstention: null, domain: "not stated" as const };
   const shownFor = (carried: Spec): HTMLElement => {
@@ -195,6 +228,22 @@ describe("a kept visit", () => {
     expect(other.querySelector("[data-testid=prediction-set]")).toBeNull();
     expect(other.textContent).toContain("not an answer");
     expect(other.textContent).toContain("Research use only");
+  });
+
+  test("of another kind of photograph is muted where it is compared and on paper", () => {
+    const other: Visit = { ...visit, id: "w", date: "2024-03-01", taken: "camera" };
+    const compared = (...visits: Visit[]) => draw(h(Compare, { visits, heat: 0 }));
+    const one = compared(visit, { ...visit, id: "w" });
+    expect(one.querySelector(".bars-muted")).toBeNull();
+    expect(one.querySelector("[data-testid=compare-share]")).not.toBeNull();
+    const two = compared(visit, other);
+    expect(two.querySelector(".bars-muted")).not.toBeNull();
+    expect(two.querySelector("[data-testid=compare-share]")).toBeNull();
+    expect(two.textContent).toContain("Research use only");
+    const onPaper = (kept: Visit): string => draw(h(ReportVisit, { visit: kept })).textContent!;
+    expect(onPaper(visit)).toContain("Melanocytic nevus 90");
+    expect(onPaper(other)).toContain("Can't tell");
+    expect(onPaper(other)).not.toContain("Melanocytic nevus 90");
   });
 
   test("says what its line meant at the prevalence that was stated", async () => {

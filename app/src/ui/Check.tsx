@@ -255,7 +255,7 @@ function factsOf({ malignant }: Answer, spec: Spec): Facts {
 }
 
 /** What leads the answer: the verdict, and what is odd about several photographs. */
-function Lead({ answer, spec }: { answer: Answer; spec: Spec }) {
+export function Lead({ answer, spec }: { answer: Answer; spec: Spec }) {
   const { verdict } = answer;
   const taken = capture.value;
   return (

@@ -22,7 +22,7 @@ import { skinTypeText } from "./numbers";
 
 const PAPERS = ["A4", "Letter"] as const;
 
-function ReportVisit({ visit }: { visit: Visit }) {
+export function ReportVisit({ visit }: { visit: Visit }) {
   const [photo] = visit.photos;
   const top = argmax(visit.probabilities);
   const verdict = visitVerdict(visit);

@@ -152,6 +152,13 @@ def _official(samples: Samples, ratios: NDArray[np.float64], seed: int) -> Sampl
     return _assign(samples, split)
 
 
+def _too_few(samples: Samples, code: str, count: int, what: str, parts: int) -> str:
+    return (
+        f"{samples.title}: class {code!r} has {count} {what}, too few for {parts} parts; merge it with another class,"
+        " leave it out, or add images"
+    )
+
+
 def _spread_images(
     samples: Samples, rows: NDArray[np.intp], ratios: NDArray[np.float64], seed: int
 ) -> NDArray[np.intp]:
@@ -163,7 +170,7 @@ def _spread_images(
     for target, code in enumerate(samples.labels.codes):
         members = rng.permutation(np.flatnonzero(targets == target))
         if len(members) < len(used):
-            raise DataError(f"{samples.title}: class {code!r} has {len(members)} images, too few for {len(used)} parts")
+            raise DataError(_too_few(samples, code, len(members), "images", len(used)))
         counts = np.zeros(len(ratios), dtype=np.intp)
         counts[used] = 1  # every part sees every class
         wanted = ratios * len(members)
@@ -197,9 +204,8 @@ def _spread_groups(
         free = int((held & ~bound).sum())
         if int(held.sum()) < len(used) or free < len(free_parts):
             note = f" ({int((held & bound).sum())} of them for training only)" if (held & bound).any() else ""
-            raise DataError(
-                f"{samples.title}: class {code!r} has {int(held.sum())} groups{note}, too few for {len(used)} parts"
-            )
+            known = samples.groups.units if samples.groups.known else "groups"
+            raise DataError(_too_few(samples, code, int(held.sum()), f"{known}{note}", len(used)))
 
     assigned = np.full(len(codes), -1, dtype=np.intp)
     have = np.zeros((len(ratios), classes))

@@ -399,7 +399,7 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
             )
         )
     if few := recorded_shortfalls(facts) if facts.get("counts") else ():
-        said.append(("Few images.", f"{'; '.join(few)}. {MEND[0].upper()}{MEND[1:]}."))
+        said.append(("Few images.", f"{few[0][0].upper()}{'; '.join(few)[1:]}. {MEND[0].upper()}{MEND[1:]}."))
     source = recorded_groups(facts)
     if not source.known and facts.get("trained_on", 0) == 0:
         said.append(("Patients unknown.", f"{LEAK[0].upper()}{LEAK[1:]}, and the figures may be too high: {ASK}."))

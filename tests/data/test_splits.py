@@ -84,7 +84,7 @@ def test_small_classes_reach_every_part_or_are_refused() -> None:
         assert counts.loc["b"].tolist() == [1, 1, 1, 3]
     with pytest.raises(DataError, match="class 'b' has 2 groups, too few for 3 parts"):
         split_samples(table({"a": 100, "b": 2}, per_group=9), "lesion")
-    with pytest.raises(DataError, match="class 'b' has 2 images, too few for 3 parts"):
+    with pytest.raises(DataError, match="class 'b' has 2 images, too few for 3 parts; merge it with another class"):
         split_samples(table({"a": 100, "b": 2}), "image")
     only = table({"a": 100, "b": 5})
     only = replace(only, frame=only.frame.assign(train_only=only.frame["group"].isin(["b0", "b1", "b2", "b3"])))

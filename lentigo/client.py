@@ -30,6 +30,8 @@ Document = dict[str, Any]
 """A JSON document of the API, as /openapi.json describes it."""
 
 _CHUNK = 16  # images a request, the service's own default
+_RAW = "application/octet-stream"
+_METADATA = ("age", "sex", "site")
 
 
 class ProblemError(ServiceError):
@@ -99,6 +101,7 @@ class Client:
         top_k: int | None = ...,
         model: str | None = ...,
         prevalence: float | None = ...,
+        metadata: Mapping[str, object] | None = ...,
     ) -> Document: ...
     @overload
     def predict(
@@ -109,6 +112,7 @@ class Client:
         top_k: int | None = ...,
         model: str | None = ...,
         prevalence: float | None = ...,
+        metadata: Mapping[str, object] | None = ...,
     ) -> list[Document]: ...
 
     def predict(
@@ -119,6 +123,7 @@ class Client:
         top_k: int | None = None,
         model: str | None = None,
         prevalence: float | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> Document | list[Document]:
         """Classify one image, or several.
 
@@ -128,6 +133,8 @@ class Client:
             top_k: only the most probable classes.
             model: one of `models`; the service's default otherwise.
             prevalence: fraction of malignant lesions among those seen, such as 0.02; adds ``predictive_values``.
+            metadata: ``age``, ``sex`` and ``site``, as far as they are known, of what all these images show; for models
+                whose entry in `models` has them in ``metadata``.
 
         Returns:
             The prediction of one image; or a list in the order given, in which an image that cannot be read has an
@@ -136,18 +143,23 @@ class Client:
         Raises:
             ImageError: a file that cannot be read here.
             ProblemError: the one image was refused, or the service answers with a problem.
-            ServiceError: the service cannot be reached.
+            ServiceError: other metadata, or the service cannot be reached.
         """
         address = _address(
             heatmap=heatmap if heatmap != "none" else None, top_k=top_k, model=model, prevalence=prevalence
         )
+        if strange := set(metadata or ()).difference(_METADATA):
+            raise ServiceError(f"metadata are {', '.join(_METADATA)}, not {min(strange)!r}")
+        fields = [(name, str(value)) for name, value in (metadata or {}).items() if value is not None]
         if not isinstance(source, list | tuple):
-            reply = self._json("POST", address, _read(source), "application/octet-stream")  # type: ignore[arg-type]
+            image = _read(source)  # type: ignore[arg-type]
+            reply = self._json("POST", address, *(_form([image], fields) if fields else (image, _RAW)))
             document: Document = reply["predictions"][0]
             return document
         found: list[Document] = []
         for start in range(0, len(source), _CHUNK):
-            part = self._predict_list(address, [_read(one) for one in source[start : start + _CHUNK]])["predictions"]
+            images = [_read(one) for one in source[start : start + _CHUNK]]
+            part = self._predict_list(address, images, fields)["predictions"]
             found += [{**document, "index": start + i} for i, document in enumerate(part)]
         return found
 
@@ -232,7 +244,7 @@ class Client:
         """The lesions of one request."""
         images = [_read(source) for sources in lesions.values() for source in sources]
         # Numbers for names: any two names differ, and none says "unknown".
-        numbers = [str(i) for i, sources in enumerate(lesions.values()) for _ in sources]
+        numbers = [("lesion", str(i)) for i, sources in enumerate(lesions.values()) for _ in sources]
         reply = self._predict_list(address, images, numbers)
         predictions = iter(reply["predictions"])
         members = {name: [next(predictions) for _ in sources] for name, sources in lesions.items()}
@@ -245,15 +257,9 @@ class Client:
             document.pop("images", None)  # positions in the request, which the caller does not know
         return documents
 
-    def _predict_list(self, address: str, images: list[bytes], lesions: Sequence[str] = ()) -> Document:
-        boundary = secrets.token_hex(16)
-        head = b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
-        body = b"".join(head % (boundary.encode(), b"lesion", name.encode()) for name in lesions)
-        body += b"".join(head % (boundary.encode(), b'image"; filename="image', image) for image in images)
+    def _predict_list(self, address: str, images: list[bytes], fields: Sequence[tuple[str, str]] = ()) -> Document:
         try:
-            reply = self._json(
-                "POST", address, body + b"--%b--\r\n" % boundary.encode(), f"multipart/form-data; boundary={boundary}"
-            )
+            reply = self._json("POST", address, *_form(images, fields))
         except ProblemError as problem:
             # Where no image at all can be read, the service refuses the request as a whole.
             listed = problem.document.get("errors")
@@ -321,6 +327,15 @@ class Client:
 def _address(**options: object) -> str:
     query = urlencode({name: value for name, value in options.items() if value is not None})
     return f"/v1/predict?{query}" if query else "/v1/predict"
+
+
+def _form(images: Sequence[bytes], fields: Sequence[tuple[str, str]]) -> tuple[bytes, str]:
+    """A multipart body and its media type."""
+    boundary = secrets.token_hex(16)
+    head = b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+    body = b"".join(head % (boundary.encode(), name.encode(), text.encode()) for name, text in fields)
+    body += b"".join(head % (boundary.encode(), b'image"; filename="image', image) for image in images)
+    return body + b"--%b--\r\n" % boundary.encode(), f"multipart/form-data; boundary={boundary}"
 
 
 def _read(source: Source) -> bytes:

@@ -18,6 +18,7 @@ from serving_tools import Server, jpeg, running
 from tiny_bundle import blob_image, tiny_bundle
 
 import lentigo
+from lentigo.bundle import Metadata
 from lentigo.client import Client, ProblemError
 from lentigo.errors import ImageError, LentigoError, ServiceError
 from lentigo.serving.auth import create_key
@@ -28,7 +29,8 @@ KEY, ENTRY = create_key("client")
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("client")
-    bundle = tiny_bundle(folder / "tiny")
+    ratios = Metadata(log_ratios={"age": {"80": (2.0, *[0.0] * 6)}}, groups={})
+    bundle = tiny_bundle(folder / "tiny", metadata=ratios)
     (folder / "keys").write_text(ENTRY)
     with running(folder, models=(str(bundle.path),), keys_file=folder / "keys", max_body_bytes=500_000) as started:
         yield started
@@ -92,6 +94,20 @@ def test_lesions_have_one_answer_each(client: Client) -> None:
         client.predict_lesions({"arm": []})
     with pytest.raises(ProblemError, match="16 images"):
         client.predict_lesions({"arm": images})
+
+
+def test_age_sex_and_site_are_sent_where_they_are_known(client: Client, server: Server) -> None:
+    image = jpeg(blob_image(1))
+    expected = lentigo.load(server.log.parent / "tiny").predict(image, {"age": 84})
+    found = [client.predict(image, metadata={"age": 84, "site": None}), client.predict(image)]
+    assert found[0]["malignant"] == pytest.approx(expected.malignant, abs=1e-6)
+    assert found[1]["malignant"] != found[0]["malignant"]
+    for one in client.predict([image, image], metadata={"age": "84"}):
+        assert one["probabilities"] == found[0]["probabilities"]
+    with pytest.raises(ProblemError, match="age: years, from 0 to 130"):
+        client.predict(image, metadata={"age": "old"})
+    with pytest.raises(ServiceError, match="metadata are age, sex, site, not 'weight'"):
+        client.predict(image, metadata={"weight": 70})
 
 
 def test_options(client: Client) -> None:

@@ -242,7 +242,8 @@ class Classifier:
     def _predict(
         self, sources: Sequence[ImageSource], metadata: Sequence[Mapping[str, object]] | None
     ) -> list[Prediction]:
-        known = None if metadata is None else self.check_metadata()
+        for told in metadata or ():
+            self.check_metadata().check(told)
         pixels = np.empty((len(sources), self.size, self.size, 3), np.uint8)
         extents: list[tuple[int, int]] = []
         for i, source in enumerate(sources):
@@ -250,9 +251,10 @@ class Classifier:
             extents.append(image.size)
             pixels[i] = resize(image, self.size)
         outputs = self.run(pixels)
-        if known is not None and metadata is not None:
-            outputs = replace(outputs, probabilities=known.update(outputs.probabilities, metadata))
-        return [self.prediction(outputs, i, pixels[i], source, extents[i]) for i, source in enumerate(sources)]
+        found = [self.prediction(outputs, i, pixels[i], source, extents[i]) for i, source in enumerate(sources)]
+        if metadata is None:
+            return found
+        return [self.with_metadata(one, told) for one, told in zip(found, metadata, strict=True)]
 
     def prediction(
         self, outputs: Outputs, index: int, pixels: Pixels, source: ImageSource | None, extent: tuple[int, int]
@@ -280,6 +282,24 @@ class Classifier:
             source=source,
             **vars(verdict),
         )
+
+    def with_metadata(self, prediction: Prediction, metadata: Mapping[str, object]) -> Prediction:
+        """The prediction after age, sex and site; the same object where they say nothing.
+
+        Args:
+            prediction: of this classifier, from the image alone.
+            metadata: as `predict` takes it.
+
+        Raises:
+            DataError: the model takes no metadata, or does not know a value.
+        """
+        before = prediction.probabilities[None]
+        after = self.check_metadata().update(before, [metadata])
+        if (after == before).all():
+            return prediction
+        faults = assess_quality(prediction.pixels)
+        verdict = assess(self.spec, after[0].tolist(), prediction.atypicality, faults)
+        return replace(prediction, probabilities=after[0], **vars(verdict))
 
     def assess(self, outputs: Outputs, index: int, pixels: Pixels) -> Verdict:
         """What is to be said of one image's outputs besides its probabilities.

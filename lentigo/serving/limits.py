@@ -29,8 +29,10 @@ _FIELDS = 16
 """Form fields that a multipart body may have beside its images."""
 IMAGE, LESION = "image", "lesion"
 """The form fields of images, and of the names of their lesions."""
-LESION_LENGTH = 64
-"""Characters that the name of a lesion may have."""
+TEXTS = (LESION, "age", "sex", "site")
+"""The form fields that are text: one for each image, in their order, or one for all."""
+TEXT_LENGTH = 64
+"""Characters that such a field may have."""
 _FILE_TYPES = (b"image/", b"application/octet-stream", b"application/dicom")
 _SNIFFED = 512
 _MARKS = 256
@@ -44,10 +46,12 @@ class Body:
     Attributes:
         images: the encoded images, in the order given; at least one.
         lesions: the lesion of each image, empty for one that stands alone; None where the body names none.
+        metadata: age, sex and site of each image, as far as they are given; None where none is.
     """
 
     images: list[bytes]
     lesions: list[str] | None = None
+    metadata: list[dict[str, str]] | None = None
 
 
 class ClientGoneError(Exception):
@@ -141,8 +145,8 @@ async def read_body(scope: MutableMapping[str, Any], receive: Receive, config: S
     """Read a request's body into the encoded images that it holds, and the lesions that they show.
 
     A raw body is one image. In a multipart body every file is one, whatever its name and type, and so is every field
-    called ``image``. Fields called ``lesion`` name the lesions: one for each image, in their order, or one for all.
-    Other form fields are left out.
+    called ``image``. Fields ``lesion`` name the lesions, ``age``, ``sex`` and ``site`` say what is known of them: one
+    for each image, in their order, or one for all. Other form fields are left out.
 
     Args:
         scope: the request's ASGI scope.
@@ -151,7 +155,7 @@ async def read_body(scope: MutableMapping[str, Any], receive: Receive, config: S
         lease: where the bytes are booked.
 
     Raises:
-        Problem: a content type that is not taken, a limit that is passed, a body that ends early, no image, lesions
+        Problem: a content type that is not taken, a limit that is passed, a body that ends early, no image, texts
             that do not fit the images.
         ClientGoneError: the connection is gone.
     """
@@ -226,19 +230,20 @@ class _Part:
         return parse_options_header(disposition)[1]
 
     @property
-    def is_lesion(self) -> bool:
-        """Whether it names a lesion.
+    def text(self) -> str:
+        """Which of ``TEXTS`` it is; empty where it is none.
 
         Raises:
-            Problem: it is no plain text.
+            Problem: it is one, and no plain text.
         """
         options = self.options
-        if options.get(b"name") != LESION.encode():
-            return False
+        name = options.get(b"name", b"").decode("latin-1")
+        if name not in TEXTS:
+            return ""
         kind = self.headers.get(b"content-type", b"text/plain").strip().lower()
         if b"filename" in options or not kind.startswith(b"text/plain"):
-            raise Problem("invalid-options", f"{LESION}: a name is plain text, not a file or JSON")
-        return True
+            raise Problem("invalid-options", f"{name}: it is plain text, not a file or JSON")
+        return name
 
     @property
     def is_image(self) -> bool:
@@ -283,7 +288,7 @@ class _Parts:
 
     def write(self, chunk: bytes) -> None:
         self._marks += chunk.count(self._mark)
-        if self._marks > _MARKS + 2 * self._config.max_files:
+        if self._marks > _MARKS + (1 + len(TEXTS)) * self._config.max_files:
             raise _too_many(self._config)
         try:
             self._parser.write(chunk)
@@ -293,16 +298,24 @@ class _Parts:
     def finish(self) -> Body:
         if not self._complete:
             raise Problem("bad-multipart", "the multipart body has no closing boundary")
-        named = [part.content for part in self._parts if part.is_lesion]
-        images = [part.content for part in self._parts if not part.is_lesion and part.is_image]
+        texts: dict[str, list[bytearray]] = {}
+        images = []
+        for part in self._parts:
+            if name := part.text:
+                texts.setdefault(name, []).append(part.content)
+            elif part.is_image:
+                images.append(part.content)
         if not images:
             raise Problem("no-image", "the multipart body has no images; send each image as one file")
         if len(images) > self._config.max_files:
             raise _too_many(self._config)
-        return Body([bytes(image) for image in images], _lesions(named, len(images)) if named else None)
+        told = {name: _texts(name, given, len(images)) for name, given in texts.items()}
+        lesions = told.pop(LESION, None)
+        metadata = [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
+        return Body([bytes(image) for image in images], lesions, metadata or None)
 
     def _begin(self) -> None:
-        if len(self._parts) >= 2 * self._config.max_files + _FIELDS:  # an image may have a field that names its lesion
+        if len(self._parts) >= (1 + len(TEXTS)) * self._config.max_files + _FIELDS:  # an image may have each of them
             raise _too_many(self._config)
         self._parts.append(_Part())
 
@@ -324,21 +337,21 @@ class _Parts:
         self._complete = True
 
 
-def _lesions(named: list[bytearray], images: int) -> list[str]:
-    """The lesion of each image."""
-    if len(named) not in (1, images):
+def _texts(name: str, given: list[bytearray], images: int) -> list[str]:
+    """The text of each image, empty where it says that nothing is known."""
+    if len(given) not in (1, images):
         raise Problem(
             "invalid-options",
-            f"{LESION}: one for each image, in their order, or one for all; not {len(named)} for {images} images",
+            f"{name}: one for each image, in their order, or one for all; not {len(given)} for {images} images",
         )
     try:
-        names = [name.decode() for name in named]
+        texts = [text.decode() for text in given]
     except UnicodeDecodeError:
-        raise Problem("invalid-options", f"{LESION}: a name must be UTF-8") from None
-    if max(map(len, names)) > LESION_LENGTH:
-        raise Problem("invalid-options", f"{LESION}: a name may have {LESION_LENGTH} characters")
-    names = ["" if is_nobody(name) else name.strip() for name in names]
-    return names if len(names) == images else names * images
+        raise Problem("invalid-options", f"{name}: it must be UTF-8") from None
+    if max(map(len, texts)) > TEXT_LENGTH:
+        raise Problem("invalid-options", f"{name}: it may have {TEXT_LENGTH} characters")
+    texts = ["" if is_nobody(text) else text.strip() for text in texts]
+    return texts if len(texts) == images else texts * images
 
 
 def _media_type(headers: Iterable[tuple[bytes, bytes]]) -> tuple[str, dict[bytes, bytes]]:

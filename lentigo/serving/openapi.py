@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from lentigo import NOTICE
-from lentigo.serving.limits import LESION_LENGTH
+from lentigo.serving.limits import TEXT_LENGTH
 from lentigo.serving.problems import KINDS, MEDIA_TYPE, Problem
 from lentigo.serving.schemas import ProblemDocument
 
@@ -55,7 +55,7 @@ def predict_body() -> dict[str, Any]:
             "image": {"type": "array", "items": binary, "minItems": 1, "description": "One part an image."},
             "lesion": {
                 "type": ["string", "null"],
-                "maxLength": LESION_LENGTH,
+                "maxLength": TEXT_LENGTH,
                 "description": (
                     "Name of the lesion that the images show; repeated, one for each image in their order. "
                     "`lesions` in the reply then holds one answer a lesion. An image whose name is empty, or says that "

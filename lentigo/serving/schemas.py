@@ -179,6 +179,9 @@ class PredictReply(BaseModel):
     lesions: list[LesionDocument] | None = Field(
         None, description="Only where the request names lesions: one item a lesion."
     )
+    metadata: list[str] | None = Field(
+        None, description="Only where the request has `age`, `sex` or `site`: which of them the model took."
+    )
     notice: str = NOTICE
 
 
@@ -203,6 +206,9 @@ class ModelDocument(ModelIdentity):
     parameters: int
     weights: str
     heatmaps: bool = Field(description="Whether it can say where it looked.")
+    metadata: dict[str, list[str]] = Field(
+        description="What it takes beside an image, and the values that it knows; an age is any number of years."
+    )
     licence: str
     data_licence: str
 

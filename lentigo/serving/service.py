@@ -11,7 +11,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -20,7 +20,8 @@ from fastapi.responses import Response
 
 from lentigo import NOTICE
 from lentigo.bundle import Bundle
-from lentigo.errors import LentigoError, ServiceError
+from lentigo.errors import DataError, LentigoError, ServiceError
+from lentigo.inference import Classifier
 from lentigo.serving import logs, metrics
 from lentigo.serving.audit import Audit
 from lentigo.serving.auth import Key, Keyring, read_keys
@@ -210,6 +211,8 @@ class Service:
         request = scope["lentigo.request"]
         deadline = asyncio.get_running_loop().time() + self.config.deadline_s
         loaded, answers = await self._classify(scope, given.images, options, deadline)
+        if given.metadata is not None:
+            answers = _with_metadata(loaded.classifier, answers, given.metadata)
         refused = [answer for answer in answers if isinstance(answer, Problem)]
         try:
             async with asyncio.timeout_at(deadline):
@@ -233,7 +236,12 @@ class Service:
                 add_predictive_values(documents, spec, options.prevalence)
         encoded = {name: _encoded(documents) for name, documents in lists.items()}
         await self._record(request, key, loaded, [item for listed in encoded.values() for item in listed], deadline)
-        head = json.dumps({"request_id": request, "model": loaded.identity, "notice": NOTICE}, ensure_ascii=False)
+        facts: dict[str, Any] = {"request_id": request, "model": loaded.identity, "notice": NOTICE}
+        if given.metadata is not None:
+            facts["metadata"] = [
+                name for name in given.metadata[0] if spec.metadata and name in spec.metadata.log_ratios
+            ]
+        head = json.dumps(facts, ensure_ascii=False)
         body = head.encode()[:-1] + b"".join(
             b', "%b": [%b]' % (name.encode(), b", ".join(listed)) for name, listed in encoded.items()
         )
@@ -397,6 +405,30 @@ def _stages(items: Sequence[Item]) -> list[Stage]:
 
 def _encoded(documents: Sequence[dict[str, Any]]) -> list[bytes]:
     return [json.dumps(document, ensure_ascii=False, allow_nan=False).encode() for document in documents]
+
+
+def _with_metadata(
+    classifier: Classifier, answers: Sequence[Answer], metadata: Sequence[Mapping[str, str]]
+) -> list[Answer]:
+    """The answers after age, sex and site.
+
+    Raises:
+        Problem: the model takes none, or does not know a value; it repeats no value.
+    """
+    name, known = classifier.spec.name, classifier.spec.metadata
+    if known is None:
+        raise Problem("invalid-options", f"model {name!r} answers from the image alone: it takes no age, sex or site")
+    for field, table in known.log_ratios.items():
+        try:
+            for told in metadata:
+                known.check({field: told.get(field)})
+        except DataError:
+            wanted = "years, from 0 to 130" if field == "age" else f"one of {', '.join(table)}"
+            raise Problem("invalid-options", f"{field}: {wanted}, or leave it out") from None
+    return [
+        answer if isinstance(answer, Problem) else classifier.with_metadata(answer, told)
+        for answer, told in zip(answers, metadata, strict=True)
+    ]
 
 
 def _check_options(loaded: Loaded, options: Options) -> None:

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from tiny_bundle import blob_image, png_bytes, tiny_bundle
 
 import lentigo
-from lentigo.bundle import OperatingPoint
+from lentigo.bundle import Metadata, OperatingPoint
 from lentigo.errors import ServiceError
 from lentigo.inference import predict_paths
 from lentigo.inference.lesions import group_key, merge_rows
@@ -203,11 +203,48 @@ def test_images_of_no_known_lesion_stand_alone(name: str) -> None:
     ("filename", "kind"), [("a.jpg", None), ("", None), (None, "application/json"), (None, "image/jpeg")]
 )
 def test_a_lesion_is_named_by_plain_text(filename: str | None, kind: str | None) -> None:
-    with pytest.raises(Problem, match="lesion: a name is plain text"):
+    with pytest.raises(Problem, match="lesion: it is plain text"):
         read_parts(("lesion", filename, kind, b"arm"), ("image", "a.jpg", None, IMAGE))
     assert read_parts(
         ("lesion", None, "text/plain; charset=utf-8", b"arm"), ("image", "a.jpg", None, IMAGE)
     ).lesions == ["arm"]
+
+
+def test_age_and_site_count_where_the_model_knows_them(
+    served: Run, bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    ratios = Metadata(log_ratios={"age": {"80": (2.0, *[0.0] * 6)}, "site": {"nose": (0.0,) * 7}}, groups={})
+    told = tiny_bundle(tmp_path_factory.mktemp("bundle") / "told", name="told", metadata=ratios).path
+    expected = lentigo.load(told).predict(IMAGE, {"age": 84})
+
+    async def test(client: httpx.AsyncClient, service: Service) -> None:
+        def ask(query: str = "", images: int = 2, **fields: list[str]) -> Any:
+            texts = [(name, (None, value)) for name, values in fields.items() for value in values]
+            files = [*texts, *[("image", ("x.jpg", IMAGE, "image/jpeg"))] * images]
+            return client.post(f"/v1/predict{query}", files=files)
+
+        reply = (await ask(age=["84", "unknown"], sex=["male"], lesion=["a", "b"])).json()
+        assert reply["metadata"] == ["age"]
+        first, second = reply["predictions"]
+        for code, p in zip(expected.labels.codes, expected.probabilities, strict=True):
+            assert first["probabilities"][code] == pytest.approx(p, abs=1e-6)
+        assert first["malignant"] == pytest.approx(expected.malignant, abs=1e-6)
+        assert reply["lesions"][0]["malignant"] == pytest.approx(expected.malignant, abs=1e-6)
+        alone = (await raw(client)).json()
+        assert "metadata" not in alone
+        assert second["probabilities"] == alone["predictions"][0]["probabilities"]
+        for field, value, said in (("age", "old", "age: years, from 0"), ("site", "heel", "site: one of nose")):
+            problem = problem_of(await ask(**{field: [value]}))
+            assert (problem["status"], problem["detail"][: len(said)]) == (422, said)
+            assert value not in problem["detail"]
+        assert "3 for 2 images" in problem_of(await ask(age=["1", "2", "3"]))["detail"]
+        assert "takes no age" in problem_of(await ask("?model=tiny", age=["84"]))["detail"]
+        listed = {one["name"]: one["metadata"] for one in (await client.get("/v1/models")).json()["models"]}
+        assert listed == {"told": {"age": ["80"], "site": ["nose"]}, "tiny": {}}
+        full = await ask(images=16, age=["84"] * 16, sex=["male"] * 16, site=["nose"] * 16, lesion=["a"] * 16)
+        assert len(full.json()["predictions"]) == 16
+
+    served(test, models=(str(told), str(bundle)))
 
 
 @pytest.mark.parametrize("content", [b"null", b"", b"no image"])

@@ -58,6 +58,7 @@ def _model(loaded: Loaded) -> dict[str, Any]:
         "parameters": spec.network.parameters,
         "weights": spec.weights,
         "heatmaps": spec.outputs.cam is not None,
+        "metadata": {} if spec.metadata is None else {k: list(v) for k, v in spec.metadata.log_ratios.items()},
         "licence": spec.licence,
         "data_licence": spec.data_licence,
     }

@@ -75,7 +75,8 @@ async def predict(request: Request, options: Annotated[Options, Query()]) -> Res
     JPEG, PNG, WebP, BMP, TIFF and GIF are recognised by their content; names and declared types do not count.
     Of several images each is answered by itself: one that cannot be read has an `error` in the place of its answer.
     Fields called `lesion` name what the images show, one for each or one for all: `lesions` then holds one answer a
-    lesion besides. Other form fields that are no files are left out.
+    lesion besides. Fields `age` (years), `sex` and `site`, likewise, are taken by models whose entry in `/v1/models`
+    has them in `metadata`. Other form fields that are no files are left out.
     """
     service = await get_service(request)
     return await service.predict(request, options)

@@ -53,6 +53,9 @@ from lentigo.machine import available_cores
 from lentigo.tables import TABLE_SUFFIXES, find_column, some
 
 Missing = Literal["error", "keep", "skip"]
+_EXPLAINS = re.compile(
+    r"(readme|licen[cs]e|attribution|citation)[^/]*$|(^|/)(classes\.csv|split\.csv|phantoms\.json)$", re.IGNORECASE
+)
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 READERS: dict[str, Callable[[Place], Samples]] = {
@@ -337,7 +340,7 @@ def _others(place: Place) -> list[str]:
         for file in place.files
         if file not in known
         and PurePosixPath(file).suffix.lower() not in FOREIGN_SUFFIXES
-        and not re.search(r"(?i)(readme|licen[cs]e|attribution|citation)[^/]*$|(^|/)(classes|split)\.csv$", file)
+        and not _EXPLAINS.search(file)
     ]
 
 

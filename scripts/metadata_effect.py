@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from lentigo import NOTICE
@@ -24,6 +25,7 @@ from lentigo.evaluation.intervals import RESAMPLES, Estimate
 from lentigo.evaluation.metadata import fit_metadata, measure_metadata, with_metadata
 from lentigo.evaluation.predictions import PredictionTable, read_predictions
 from lentigo.files import write_json
+from lentigo.labels import LabelSet
 from lentigo.training import Run, load_run
 
 FIELDS: tuple[MetadataField, ...] = ("age", "sex", "site")
@@ -70,13 +72,33 @@ def measure(
         alone[0].codes,
         *(np.concatenate([getattr(t, part) for t in alone]) for part in ("probabilities", "targets", "groups")),
     )
-    effect = measure_metadata(pooled, np.concatenate(both), labels)
+    after = np.concatenate(both)
+    effect = measure_metadata(pooled, after, labels)
     return {
+        "flagged": flagged(pooled.probabilities, after, pooled.targets, labels),
         "images": effect.images,
         "known": effect.known,
         "with": {name: rounded(one) for name, one in effect.with_metadata.items()},
         "difference": {name: rounded(one) for name, one in effect.difference.items()},
     }
+
+
+def flagged(
+    alone: npt.NDArray[np.float64], both: npt.NDArray[np.float64], targets: npt.NDArray[np.int64], labels: LabelSet
+) -> dict[str, dict[str, list[float]]]:
+    """Sensitivity and specificity at the thresholds of 90 and 95 % sensitivity of the image alone.
+
+    Of the image alone, of both together, and where either reaching the threshold is enough.
+    """
+    malignant = np.array([bool(c.malignant) for c in labels.classes])
+    sick, scores = malignant[targets], [one[:, malignant].sum(axis=1) for one in (alone, both)]
+    scores.append(np.maximum(*scores))
+    found: dict[str, dict[str, list[float]]] = {}
+    for aim in (0.9, 0.95):
+        threshold = np.quantile(scores[0][sick], 1 - aim, method="lower")
+        rates = [[(s[sick] >= threshold).mean(), (s[~sick] < threshold).mean()] for s in scores]
+        found[f"{aim:g}"] = dict(zip(("image", "both", "either"), np.round(rates, 4).tolist(), strict=True))
+    return found
 
 
 def rounded(one: Estimate) -> dict[str, float | None]:

@@ -328,7 +328,8 @@ def _metadata(spec: Spec, effect: MetadataEffect | None) -> str:
     return (
         "## Age, sex and site\n\nOptional beside the image. Each multiplies the calibrated probabilities by the square"
         f" root of P(value | class) / P(value) in the training part: {known}. What is left out changes nothing."
-        " Thresholds, sets and abstention are those of the image alone and were not fitted again. Of the"
+        " Prediction sets and abstention are those of the image alone. An operating point is reached where the image"
+        " alone reaches it, or both together: these values can raise concern and do not lower it. Of the"
         f" {effect.images:,} test images {effect.known:,} have a value:\n\n"
         + _table(["Measure", "With them", "Difference to the image alone"], rows, "lr")
     )

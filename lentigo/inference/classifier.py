@@ -298,7 +298,7 @@ class Classifier:
         if (after == before).all():
             return prediction
         faults = assess_quality(prediction.pixels)
-        verdict = assess(self.spec, after[0].tolist(), prediction.atypicality, faults)
+        verdict = assess(self.spec, after[0].tolist(), prediction.atypicality, faults, before[0].tolist())
         return replace(prediction, probabilities=after[0], **vars(verdict))
 
     def assess(self, outputs: Outputs, index: int, pixels: Pixels) -> Verdict:

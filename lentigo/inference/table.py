@@ -43,6 +43,7 @@ class Row:
         hints: what could be better about the image.
         error: what was wrong with the image; empty where nothing was.
         embedding: the input of the last layer; empty where it is not requested. It stands in no table.
+        image_alone: probabilities before age, sex and site; empty where these changed nothing. It stands in no table.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Row:
     hints: tuple[str, ...] = ()
     error: str = ""
     embedding: tuple[float, ...] = field(default=(), repr=False)
+    image_alone: tuple[float, ...] = field(default=(), repr=False)
 
     @classmethod
     def of(cls, path: str, probabilities: Sequence[float], label: str, verdict: Verdict) -> Row:
@@ -70,6 +72,7 @@ class Row:
             verdict.atypicality,
             verdict.reasons,
             verdict.hints,
+            image_alone=verdict.image_alone,
         )
 
     def cells(self, classes: int) -> tuple[float | str | None, ...]:

@@ -25,7 +25,8 @@ class Verdict:
         prediction_set: codes of the classes that hold the true one with the bundle's coverage, the likeliest first (it
             may be empty); None where the bundle has none.
         malignant: summed probability of the malignant classes; None where that is not known of every class.
-        operating_points: name -> whether that sum reaches the threshold.
+        operating_points: name -> whether that sum, or that of the image alone, reaches the threshold.
+        image_alone: (K,) probabilities before age, sex and site; empty where these changed nothing.
     """
 
     reasons: tuple[str, ...] = ()
@@ -34,29 +35,42 @@ class Verdict:
     prediction_set: tuple[str, ...] | None = None
     malignant: float | None = None
     operating_points: dict[str, bool] = field(default_factory=dict)
+    image_alone: tuple[float, ...] = ()
 
 
-def assess(spec: Spec, probabilities: Sequence[float], atypicality: float | None, faults: Faults) -> Verdict:
+def assess(
+    spec: Spec,
+    probabilities: Sequence[float],
+    atypicality: float | None,
+    faults: Faults,
+    image_alone: Sequence[float] = (),
+) -> Verdict:
     """Evaluate one answer by the bundle's thresholds and the quality of the image.
+
+    Thresholds are those of the image alone. Age, sex and site therefore change no prediction set, and can raise
+    concern but not lower it: an operating point that the image alone reaches stays reached.
 
     Args:
         spec: the bundle's specification.
         probabilities: (K,) calibrated.
         atypicality: what the graph says; None where it has no such output.
         faults: what `lentigo.inference.quality.assess_quality` says of what the network saw.
+        image_alone: (K,) the same before age, sex and site, where these changed it.
     """
     reasons, hints = faults
     if spec.abstention is not None and atypicality is not None and atypicality > spec.abstention.threshold:
         reasons += (UNLIKE,)
     malignant = spec.labels.malignant_probability(probabilities)
-    reached = {} if malignant is None else {p.name: bool(malignant >= p.threshold) for p in spec.operating_points}
+    highest = max(filter(None, (malignant, spec.labels.malignant_probability(image_alone or probabilities))), default=0)
+    reached = {} if malignant is None else {p.name: bool(highest >= p.threshold) for p in spec.operating_points}
     return Verdict(
         reasons,
         hints,
         atypicality,
-        _prediction_set(spec, probabilities),
+        _prediction_set(spec, image_alone or probabilities),
         None if malignant is None else float(malignant),
         reached,
+        tuple(image_alone),
     )
 
 

@@ -81,14 +81,20 @@ class Worker:
             outputs = self.classifier.run_normalised(floats[:read])
             places = [i for i, row in enumerate(rows) if row is None]
             told = [chunk[place].metadata or {} for place in places]
+            alone = outputs.probabilities
             if any(told):
-                known = self.classifier.check_metadata()
-                outputs = replace(outputs, probabilities=known.update(outputs.probabilities, told))
+                outputs = replace(outputs, probabilities=self.classifier.check_metadata().update(alone, told))
             best = outputs.probabilities.argmax(axis=1).tolist()
             atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
             answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
             for number, (place, probabilities, index) in enumerate(answers):
-                verdict = assess(spec, probabilities, None if atypical is None else atypical[number], faults[number])
+                verdict = assess(
+                    spec,
+                    probabilities,
+                    None if atypical is None else atypical[number],
+                    faults[number],
+                    alone[number].tolist() if alone[number].tolist() != probabilities else (),
+                )
                 row = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
                 rows[place] = (
                     replace(row, embedding=tuple(outputs.embedding[number].tolist())) if self.embeddings else row

@@ -15,11 +15,14 @@ from PIL import Image
 from tiny_bundle import blob_image, png_bytes, tiny_bundle
 
 import lentigo
-from lentigo.bundle import Bundle, Metadata, OperatingPoint, write_bundle
+from lentigo.bundle import Bundle, Conformal, Metadata, OperatingPoint, write_bundle
 from lentigo.errors import BundleError, DataError, ImageError, OutputError
 from lentigo.imaging import load_batch
 from lentigo.inference import Classifier, Prediction, overlay, save_heatmap, softmax, upsample
 from lentigo.inference.heatmap import colour_table
+from lentigo.inference.lesions import merge_rows
+from lentigo.inference.table import Row
+from lentigo.labels import HAM10000
 
 
 @pytest.fixture(scope="module")
@@ -319,9 +322,9 @@ def test_metadata_multiply_the_probabilities_and_the_verdict_follows(tmp_path: P
     first, second = classifier.predict([image, image], [{"age": "84", "site": "Nose"}, {}])
     assert first.probabilities == pytest.approx(expected)
     assert (first.logits == alone.logits).all()
-    malignant = expected[[0, 1, 4]].sum()
-    assert first.malignant == pytest.approx(malignant)
-    assert first.operating_points == {"low": bool(malignant >= 0.5)}
+    assert first.malignant == pytest.approx(expected[[0, 1, 4]].sum())
+    assert first.image_alone == pytest.approx(alone.probabilities)
+    assert second.image_alone == ()
     assert (second.probabilities == alone.probabilities).all()
     with pytest.raises(DataError, match="site 'heel' is not known; known: nose"):
         classifier.predict(image, {"site": "heel"})
@@ -329,6 +332,32 @@ def test_metadata_multiply_the_probabilities_and_the_verdict_follows(tmp_path: P
         classifier.predict([image, image], [{}])
     with pytest.raises(DataError, match="tiny answers from the image alone"):
         Classifier(tiny_bundle(tmp_path / "b"), threads=1).predict(image, {"age": 84})
+
+
+@pytest.mark.parametrize(("ratio", "reached"), [(-3.0, [True, False]), (3.0, [True, True])])
+def test_metadata_raise_concern_and_never_lower_it(tmp_path: Path, ratio: float, reached: list[bool]) -> None:
+    """Lowered malignant probabilities leave what the image alone reaches; raised ones reach more."""
+    ratios = tuple(ratio if code in (0, 1, 4) else 0.0 for code in range(7))
+    known = Metadata(log_ratios={"age": {"80": ratios}}, groups={})
+    image = blob_image(1)
+    share = Classifier(tiny_bundle(tmp_path / "a", metadata=known), threads=1).predict(image).malignant
+    assert share is not None
+    points = tuple(
+        OperatingPoint(name=name, threshold=share + step, sensitivity=0.9, specificity=0.5)
+        for name, step in (("below", -0.01), ("above", 0.01))
+    )
+    conformal = Conformal(coverage=0.9, quantiles=dict.fromkeys(HAM10000.codes, 0.9))
+    bundle = tiny_bundle(tmp_path / "b", metadata=known, operating_points=points, conformal=conformal)
+    classifier = Classifier(bundle, threads=1)
+    alone, told = classifier.predict(image), classifier.predict(image, {"age": 84})
+    assert list(alone.operating_points.values()) == [True, False]
+    assert list(told.operating_points.values()) == reached
+    assert told.prediction_set == alone.prediction_set
+    assert (told.malignant > share) == (ratio > 0)  # type: ignore[operator]
+    # One row a lesion: the same, of the means.
+    rows = [Row.of(name, one.probabilities.tolist(), one.label, one) for name, one in (("x", told), ("y", alone))]
+    (merged,) = merge_rows(rows, lambda _: "lesion", bundle.spec)
+    assert merged.flagged == tuple(name for name, hit in zip(("below", "above"), reached, strict=True) if hit)
 
 
 def test_a_bundle_with_metadata_is_of_a_format_that_older_readers_refuse(tmp_path: Path) -> None:

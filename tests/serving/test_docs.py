@@ -14,6 +14,7 @@ import pytest
 from serving_tools import Server, jpeg, running
 from tiny_bundle import blob_image, tiny_bundle
 
+from lentigo.bundle import Metadata
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import KINDS
 
@@ -30,12 +31,16 @@ def curl_lines() -> list[str]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("docs")
-    bundle = tiny_bundle(folder / "tiny", name="dermoscopy-7", size=32)
+    ratios = Metadata(log_ratios={"age": {"70": (0.0,) * 7}, "site": {"nose": (0.0,) * 7}}, groups={})
+    bundles = [
+        tiny_bundle(folder / "dermoscopy", name="dermoscopy-7", size=32),
+        tiny_bundle(folder / "smartphone", name="smartphone-6", size=32, metadata=ratios),
+    ]
     for name in ("photo.jpg", "photo2.jpg"):
         (folder / name).write_bytes(jpeg(blob_image(len(name), 80, 60)))
     made = next(line for line in SERVICE.splitlines() if line.startswith("printf"))
     subprocess.run(["sh", "-c", made], cwd=folder, check=True)
-    with running(folder, models=(str(bundle.path),)) as started:
+    with running(folder, models=tuple(str(bundle.path) for bundle in bundles)) as started:
         yield started
 
 

@@ -31,6 +31,7 @@ from lentigo.errors import BundleError, DataError, OutputError
 from lentigo.estimate import Estimate, PredictiveValues
 from lentigo.files import read_regular, sync
 from lentigo.labels import ClassLabel, Code, LabelSet, Line
+from lentigo.tables import MetadataField
 from lentigo.text import one_line
 
 FORMAT = 3
@@ -154,7 +155,6 @@ class OperatingPoint(_Model):
     specificity: Fraction
 
 
-MetadataField = Literal["age", "sex", "site"]
 AGES = (0, 30, 40, 50, 60, 70, 80)
 """First years of the bands of ages."""
 

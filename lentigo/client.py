@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, Literal, Self, overload
 from urllib.parse import quote, urlencode, urlsplit
 
 from lentigo.errors import ImageError, ServiceError
+from lentigo.tables import METADATA_COLUMNS
 
 Source = str | Path | bytes | BinaryIO
 """What can be sent: a path, encoded bytes, or a binary file."""
@@ -31,7 +32,6 @@ Document = dict[str, Any]
 
 _CHUNK = 16  # images a request, the service's own default
 _RAW = "application/octet-stream"
-_METADATA = ("age", "sex", "site")
 
 
 class ProblemError(ServiceError):
@@ -148,8 +148,8 @@ class Client:
         address = _address(
             heatmap=heatmap if heatmap != "none" else None, top_k=top_k, model=model, prevalence=prevalence
         )
-        if strange := set(metadata or ()).difference(_METADATA):
-            raise ServiceError(f"metadata are {', '.join(_METADATA)}, not {min(strange)!r}")
+        if strange := set(metadata or ()).difference(METADATA_COLUMNS):
+            raise ServiceError(f"metadata are {', '.join(METADATA_COLUMNS)}, not {min(strange)!r}")
         fields = [(name, str(value)) for name, value in (metadata or {}).items() if value is not None]
         if not isinstance(source, list | tuple):
             image = _read(source)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path, PurePosixPath
+from typing import Literal
 from urllib.parse import unquote
 
 from lentigo.errors import DataError, MissingExtraError
@@ -50,6 +51,7 @@ _NOBODY = frozenset(
 )
 
 
+MetadataField = Literal["age", "sex", "site"]
 METADATA_COLUMNS = {
     "age": ("age", "age_approx", "age_approximate"),
     "sex": ("sex", "gender"),

@@ -13,22 +13,25 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from lentigo import NOTICE
-from lentigo.bundle import MetadataField, metadata_value
+from lentigo.bundle import metadata_value
 from lentigo.data import Samples, load_split, read_samples
 from lentigo.evaluation.intervals import RESAMPLES, Estimate
 from lentigo.evaluation.metadata import fit_metadata, measure_metadata, with_metadata
+from lentigo.evaluation.metrics import malignant_score
 from lentigo.evaluation.predictions import PredictionTable, read_predictions
 from lentigo.files import write_json
 from lentigo.labels import LabelSet
+from lentigo.tables import MetadataField
 from lentigo.training import Run, load_run
 
-FIELDS: tuple[MetadataField, ...] = ("age", "sex", "site")
+FIELDS: tuple[MetadataField, ...] = get_args(MetadataField)
 
 
 def main(data: str, out: str, *folders: str) -> None:
@@ -90,12 +93,14 @@ def flagged(
 
     Of the image alone, of both together, and where either reaching the threshold is enough.
     """
-    malignant = np.array([bool(c.malignant) for c in labels.classes])
-    sick, scores = malignant[targets], [one[:, malignant].sum(axis=1) for one in (alone, both)]
-    scores.append(np.maximum(*scores))
+    scored = [malignant_score(one, targets, labels) for one in (alone, both)]
+    assert scored[0] is not None
+    assert scored[1] is not None
+    (image, sick), (together, _) = scored[0], scored[1]
+    scores = (image, together, np.maximum(image, together))
     found: dict[str, dict[str, list[float]]] = {}
     for aim in (0.9, 0.95):
-        threshold = np.quantile(scores[0][sick], 1 - aim, method="lower")
+        threshold = np.quantile(image[sick], 1 - aim, method="lower")
         rates = [[(s[sick] >= threshold).mean(), (s[~sick] < threshold).mean()] for s in scores]
         found[f"{aim:g}"] = dict(zip(("image", "both", "either"), np.round(rates, 4).tolist(), strict=True))
     return found

@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 
 from lentigo.config.plain import parse_yaml, read_yaml
 from lentigo.errors import RecipeError, did_you_mean
+from lentigo.tables import MetadataField
 
 _ABSENT = object()
 
@@ -397,7 +398,7 @@ class Recipe(_Section):
     stop: StopRecipe = StopRecipe()
     monitor: Literal["val_balanced_accuracy", "val_accuracy", "val_loss"] = "val_balanced_accuracy"
     augment: AugmentRecipe = AugmentRecipe()
-    metadata: tuple[Literal["age", "sex", "site"], ...] = ()
+    metadata: tuple[MetadataField, ...] = ()
     seed: int = 0
     deterministic: bool = False
 

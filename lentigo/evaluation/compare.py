@@ -27,7 +27,7 @@ from lentigo.data.groups import ASK, LEAK, recorded_groups
 from lentigo.errors import DataError, did_you_mean
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.markdown import markdown_table, p_text
-from lentigo.evaluation.metrics import Counts, evaluate_predictions
+from lentigo.evaluation.metrics import Counts, draw_each, evaluate_predictions
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import read_run
 from lentigo.files import write_json, write_text
@@ -306,10 +306,8 @@ def compare_runs(
     resampling = Resampling.of(base.groups, resamples=resamples, seed=seed)
 
     right = {name: table.probabilities.argmax(axis=1) == table.targets for name, table in tables.items()}
-    counts = {name: Counts(t.targets, t.probabilities.argmax(axis=1), len(t.codes)) for name, t in tables.items()}
-    drawn = resampling.draw(
-        lambda weights: {(name, m): v for name, one in counts.items() for m, v in one.metrics(weights).items()}
-    )
+    counts = {name: [Counts(t.targets, t.probabilities.argmax(axis=1), len(t.codes))] for name, t in tables.items()}
+    drawn = draw_each(resampling, counts)
 
     couples = (
         [(reference, name) for name in names if name != reference]

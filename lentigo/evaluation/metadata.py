@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from lentigo.bundle import Metadata, MetadataField, metadata_value
+from lentigo.bundle import Metadata, metadata_value
 from lentigo.estimate import Estimate
 from lentigo.evaluation.intervals import RESAMPLES, Resampling, estimate
-from lentigo.evaluation.metrics import Counts, ProbabilityMetrics
+from lentigo.evaluation.metrics import Counts, ProbabilityMetrics, draw_each
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.labels import LabelSet
+from lentigo.tables import MetadataField
 
 PSEUDO_LESIONS = 10.0
 """Lesions of every class that are added in proportion to the values of all lesions (an m-estimate)."""
@@ -104,23 +105,16 @@ def measure_metadata(
         labels: the classes.
         resamples: of the bootstrap.
     """
-    alone, beside = (_draw(probabilities, table, labels, resamples) for probabilities in (table.probabilities, both))
+    targets = table.targets
+    measured = {
+        which: (Counts(targets, one.argmax(axis=1), len(labels)), ProbabilityMetrics(one, targets, labels))
+        for which, one in (("alone", table.probabilities), ("both", both))
+    }
+    drawn = draw_each(Resampling.of(table.groups, resamples=resamples), measured)
+    known = [name for name in METRICS if np.isfinite(drawn["both", name][0])]
     return MetadataEffect(
         int((both != table.probabilities).any(axis=1).sum()),
         len(table),
-        {name: estimate(samples) for name, samples in beside.items()},
-        {name: estimate(samples - alone[name]) for name, samples in beside.items()},
+        {name: estimate(drawn["both", name]) for name in known},
+        {name: estimate(drawn["both", name] - drawn["alone", name]) for name in known},
     )
-
-
-def _draw(probabilities: FloatArray, table: PredictionTable, labels: LabelSet, resamples: int) -> dict[str, FloatArray]:
-    """Metrics on the data and on each resample, (1 + R,) each; the resamples depend on the groups alone."""
-    counts = Counts(table.targets, probabilities.argmax(axis=1), len(labels))
-    other = ProbabilityMetrics(probabilities, table.targets, labels)
-
-    def measure(weights: FloatArray) -> dict[str, FloatArray]:
-        found = counts.metrics(weights) | other.metrics(weights)
-        return {name: found[name] for name in METRICS}
-
-    drawn = Resampling.of(table.groups, resamples=resamples).draw(measure)
-    return {name: samples for name, samples in drawn.items() if np.isfinite(samples[0])}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ SENSITIVITIES = (0.90, 0.95)
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True)
@@ -467,6 +468,28 @@ class ProbabilityMetrics:
             "malignant_auc": self.malignant.areas(weights)[0],
             "malignant_sensitivity": self.malignant.sensitivity_at(weights, 0.9),
         }
+
+
+def draw_each(
+    resampling: Resampling, measured: Mapping[_Key, Sequence[Counts | ProbabilityMetrics]]
+) -> dict[tuple[_Key, str], FloatArray]:
+    """Metrics of several tables on the same resamples.
+
+    Args:
+        resampling: of the rows that the tables share.
+        measured: the metrics of each table.
+
+    Returns:
+        (table, metric) -> the metric, (1 + R, ...).
+    """
+    return resampling.draw(
+        lambda weights: {
+            (key, name): values
+            for key, several in measured.items()
+            for one in several
+            for name, values in one.metrics(weights).items()
+        }
+    )
 
 
 class _ProbabilityErrors:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from lentigo.errors import DataError
 from lentigo.evaluation.compare import Difference, align, corrected_differences, mcnemar
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.metrics import Counts, ProbabilityMetrics, check_labels, confusion_matrix
+from lentigo.evaluation.metrics import Counts, ProbabilityMetrics, check_labels, confusion_matrix, draw_each
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import apply_temperature
 
@@ -120,14 +120,7 @@ class Measured:
             for (row, k), table in zip(keys, tables.values(), strict=True):
                 calibrated = apply_temperature(table.probabilities, temperatures[row][k])
                 metrics[row, k].append(ProbabilityMetrics(calibrated, self.targets, labels))
-        self._drawn = Resampling.of(first.groups, resamples=resamples, seed=seed).draw(
-            lambda weights: {
-                (key, name): values
-                for key, several in metrics.items()
-                for one in several
-                for name, values in one.metrics(weights).items()
-            }
-        )
+        self._drawn = draw_each(Resampling.of(first.groups, resamples=resamples, seed=seed), metrics)
 
     def figures(self, row: str) -> Figures:
         """A row's figures over its seeds."""

@@ -233,7 +233,7 @@ class Classifier:
         """What the model knows of age, sex and site.
 
         Raises:
-            DataError: nothing.
+            DataError: it knows none of them.
         """
         if self.spec.metadata is None:
             raise DataError(f"{self.spec.name} answers from the image alone: it takes no age, sex or site")

@@ -84,6 +84,7 @@ class Worker:
             alone = outputs.probabilities
             if any(told):
                 outputs = replace(outputs, probabilities=self.classifier.check_metadata().update(alone, told))
+            changed = (outputs.probabilities != alone).any(axis=1).tolist()
             best = outputs.probabilities.argmax(axis=1).tolist()
             atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
             answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
@@ -93,7 +94,7 @@ class Worker:
                     probabilities,
                     None if atypical is None else atypical[number],
                     faults[number],
-                    alone[number].tolist() if alone[number].tolist() != probabilities else (),
+                    alone[number].tolist() if changed[number] else (),
                 )
                 row = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
                 rows[place] = (

@@ -16,7 +16,7 @@ from lentigo.imaging import is_image_content
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 from lentigo.serving.protocol import PATIENCE_S, TRUNCATED
-from lentigo.tables import is_nobody
+from lentigo.tables import METADATA_COLUMNS, is_nobody
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -29,7 +29,7 @@ _FIELDS = 16
 """Form fields that a multipart body may have beside its images."""
 IMAGE, LESION = "image", "lesion"
 """The form fields of images, and of the names of their lesions."""
-TEXTS = (LESION, "age", "sex", "site")
+TEXTS = (LESION, *METADATA_COLUMNS)
 """The form fields that are text: one for each image, in their order, or one for all."""
 TEXT_LENGTH = 64
 """Characters that such a field may have."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 import json
@@ -18,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote
 
+from lentigo.code_pages import decode
 from lentigo.errors import DataError, MissingExtraError
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".xlsx", ".xls", ".ods"})
@@ -29,23 +29,7 @@ IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_na
 """Columns that name the images, the first that is there; a path comes before a name."""
 _NAMES = (*PATH_COLUMNS, *IMAGE_COLUMNS)
 _DELIMITERS = ",;\t|"
-_SNIFFED = 65536
 _PROBED = 20
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-# What people's spreadsheets write where it is no Unicode; a longer list makes short texts guesswork.
-_LATIN = ("cp1252", "cp1250", "cp1254")
-_CODE_PAGES = (*_LATIN, "cp1251", "cp1253", "gb18030", "big5", "cp932", "cp949")
-# What a wrong code page gives: signs or capitals within words, words of accented letters; ideographs beside Hangul.
-_WRONG = re.compile(
-    r"[^\W\d_][‚„…†‡ˆ‰‹›“”•˜™¡-¶¸-¿][^\W\d_]|[a-zß-ÿ][À-ÖØ-ÞŠŒŽŸ][a-z]"
-    r"|(?<![a-zA-ZÀ-ž])[À-ž]{2,}(?![a-zA-ZÀ-ž])|[\uac00-\ud7af]\s?[\u4e00-\u9fff]|[\u4e00-\u9fff]\s?[\uac00-\ud7af]"
-    r"|[a-zA-Z][\u3400-\u9fff][a-z]"
-)
-_SIGNS = re.compile(rb"[\x00-\x7f\x85\x91-\x97\x99\xa0\xa9\xae\xb0-\xb3\xb5\xb7]*")  # of cp1252, as in °C and µm
-_RIVAL, _SURE = 0.7, 0.005
-"""Share of the best confidence from which another code page may be right as well; confidence that says nothing."""
-_NO_PAGE = "it is no Unicode, and too short to tell in which code page it is written"
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _NOBODY = frozenset(
     ("", "?", "-", "--", "-1", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "unknown", "unk", "missing")
 )
@@ -174,60 +158,6 @@ def some(names: Iterable[str], most: int = 4) -> str:
     """A few of many names, for a message."""
     listed = sorted(set(names))
     return ", ".join(listed[:most]) + (f" and {len(listed) - most:,} more" if len(listed) > most else "")
-
-
-def decode(content: bytes) -> tuple[str, str]:
-    """The text of a table's file, and the code page of Windows that it is written in; empty for Unicode.
-
-    Raises:
-        ValueError: no text, or too little to tell the code page.
-    """
-    for bom, encoding in _BOMS:
-        if content.startswith(bom):
-            return _checked(content.decode(encoding)), ""
-    try:
-        return _checked(content.decode("utf-8")), ""
-    except ValueError:  # a UnicodeDecodeError is one
-        pass
-    head = content[: _SNIFFED - _SNIFFED % 4]
-    if b"\0" in head:
-        little = head[1::2].count(0) >= head[::2].count(0)
-        return _checked(content.decode("utf-16-le" if little else "utf-16-be")), ""
-    try:
-        page = _code_page(head)
-        return _checked(content.decode(page)), page
-    except UnicodeDecodeError:
-        raise ValueError(f"{_NO_PAGE}; save it as UTF-8") from None
-
-
-def _code_page(head: bytes) -> str:
-    """The code page of a text that is no Unicode.
-
-    Raises:
-        ValueError: several may be it.
-    """
-    import chardet
-
-    if _SIGNS.fullmatch(head):
-        return "cp1252"
-    cells = b"\n".join(dict.fromkeys(re.findall(rb"[^,;\t\r\n\"]*[\x80-\xff][^,;\t\r\n\"]*", head)))
-    found = chardet.detect_all(
-        cells, ignore_threshold=True, include_encodings=_CODE_PAGES, compat_names=False, no_match_encoding="cp1252"
-    )
-    best, sure = found[0]["encoding"] or "cp1252", found[0]["confidence"]
-    rivals = {one["encoding"] or "" for one in found[1:] if one["confidence"] >= _RIVAL * sure}
-    if best in _LATIN:
-        best = "cp1252" if "cp1252" in rivals else best  # by far the most common of the three
-        rivals -= {*_LATIN}
-    if rivals or sure < _SURE or _WRONG.search(cells.decode(best, "ignore")):
-        raise ValueError(f"{_NO_PAGE}; save it as UTF-8")
-    return best
-
-
-def _checked(text: str) -> str:
-    if _CONTROL.search(text[:_SNIFFED]):
-        raise ValueError("it holds control characters, so it is no text")
-    return text.removeprefix("\ufeff")
 
 
 def _text_rows(path: Path, suffix: str) -> tuple[list[tuple[int, list[str]]], str]:

@@ -283,6 +283,19 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path, kind: str) -> None:
         ("Muttermal 37 °C|Melanom 4 µm", "cp1252"),
         ("μελάνωμα|σπίλος", "cp1253"),
         ("iyi huylu ağrısız|kötü huylu ışık", "cp1254"),
+        ("siğil|şüpheli ben", "cp1254"),
+        ("nævus|épithélioma", "cp1252"),
+        ("húð|útbrot", "cp1252"),
+        ("rogowacenie słoneczne|łagodne", "cp1250"),
+        ("melanóma|bőr", "cp1250"),
+        ("מלנומה|שומה", "cp1255"),
+        ("שפיר|ממאיר", "cp1255"),
+        ("เมลาโนมา|ไฝ", "cp874"),
+        ("มะเร็ง|ไม่ใช่มะเร็ง", "cp874"),
+        ("ورم ميلانيني|شامة", "cp1256"),
+        ("خبيث|حميد", "cp1256"),
+        ("普通照片|热力图", "gb18030"),
+        ("양성|사마귀", "cp949"),
         ("黑色素瘤|色素痣", "gb18030"),
         ("黑色素瘤|痣", "gb18030"),
         ("黑色素瘤|色素痣", "big5"),
@@ -292,6 +305,9 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path, kind: str) -> None:
         # Too short, or in no code page of Windows: refused.
         ("痣|瘤", "gb18030"),
         ("痣|瘤", "big5"),
+        ("yanlış|iyi", "cp1254"),  # yanlýþ in Icelandic
+        ("да|нет", "koi8-r"),
+        ("Nävus|Melanom", "mac_roman"),
         ("mélanome|nævus", "mac_roman"),
         ("меланома|невус", "koi8-r"),
         ("メラノーマ|ほくろ", "euc_jp"),
@@ -304,13 +320,24 @@ def test_a_code_page_is_recognised_and_told_or_refused(tmp_path: Path, words: st
     labels = [words.split("|")[n % 2] for n in range(rows)]
     table = tmp_path / "t.csv"
     table.write_bytes(("image,label\n" + "".join(f"{n}.jpg,{word}\n" for n, word in enumerate(labels))).encode(page))
-    if words.startswith("痣") or not page.startswith(("cp", "gb", "big5")):
+    if words.startswith(("痣", "yanlış")) or not page.startswith(("cp", "gb", "big5")):
         with pytest.raises(DataError, match=r"t\.csv: .*no Unicode, and too short to tell .*; save it as UTF-8"):
             read_cells(table)
         return
     cells = read_cells(table)
     assert list(cells.columns["label"]) == labels
     assert f"is read as {page}" in cells.note
+
+
+def test_a_code_page_is_told_by_the_whole_file(tmp_path: Path) -> None:
+    from lentigo.tables import read_cells
+
+    table = tmp_path / "t.csv"
+    labels = ["nevus"] * 9_000 + ["меланома", "родинка"]
+    table.write_bytes(
+        ("image,label\n" + "".join(f"{n}.jpg,{word}\n" for n, word in enumerate(labels))).encode("cp1251")
+    )
+    assert read_cells(table).columns["label"][-2:] == ("меланома", "родинка")
 
 
 def test_excel(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from lentigo.errors import BundleError, DataError, OutputError
 from lentigo.estimate import Estimate, PredictiveValues
 from lentigo.files import read_regular, sync
 from lentigo.labels import ClassLabel, Code, LabelSet, Line
-from lentigo.tables import MetadataField
+from lentigo.tables import MetadataField, is_unknown
 from lentigo.text import one_line
 
 FORMAT = 3
@@ -215,7 +215,7 @@ def metadata_value(name: str, value: object) -> str | None:
         DataError: an age that is no number from 0 to 130.
     """
     text = "" if value is None else " ".join(str(value).split()).casefold()
-    if text in ("", "unknown", "nan", "none", "n/a", "na", "-"):
+    if is_unknown(text):
         return None
     if name != "age":
         return text

@@ -30,9 +30,14 @@ IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_na
 _NAMES = (*PATH_COLUMNS, *IMAGE_COLUMNS)
 _DELIMITERS = ",;\t|"
 _PROBED = 20
-_NOBODY = frozenset(
-    ("", "?", "-", "--", "-1", "na", "n/a", "#n/a", "nan", "<na>", "null", "none", "unknown", "unk", "missing")
+NOTHING = frozenset(
+    ("", "?", "??", "-", "--", ".", "/", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "null", "nil", "none")
 )
+"""What people write where they have nothing to write, in lower case."""
+_UNKNOWN = NOTHING | {
+    "-1", "unknown", "unk", "missing", "unlabeled", "unlabelled", "undetermined", "indeterminate", "tbd", "todo",
+    "not available", "not known", "unbekannt", "desconocido", "desconhecido", "inconnu", "未知",
+}  # fmt: skip
 
 
 MetadataField = Literal["age", "sex", "site"]
@@ -44,9 +49,9 @@ METADATA_COLUMNS = {
 """Age, sex and body site -> columns of published tables."""
 
 
-def is_nobody(cell: str) -> bool:
-    """Whether a cell of a column of patients or lesions says that these are not known."""
-    return cell.strip().lower() in _NOBODY
+def is_unknown(cell: str) -> bool:
+    """Whether a cell says that a patient, an age, a class or whatever it is for is not known."""
+    return cell.strip().lower() in _UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,8 @@ def read_cells(path: Path) -> Cells:
         rows, note = _sheet_rows(path) if suffix == ".xlsx" else _text_rows(path, suffix)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
+    except PermissionError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (OSError, ValueError, csv.Error, zipfile.BadZipFile, KeyError) as error:
         what = {".xlsx": "an Excel workbook", ".jsonl": "JSON, an object a line"}.get(suffix, "a CSV table")
         raise DataError(f"{path}: cannot be read as {what} ({str(error).strip()})") from None

@@ -36,6 +36,16 @@ def lines(text: str) -> str:
     return _CONTROL_BUT_LAYOUT.sub(_escape, text)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number and what it counts.
+
+    Example:
+        >>> counted(1, "epoch"), counted(2000, "epoch")
+        ('1 epoch', '2,000 epochs')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def json_line(text: str) -> str:
     r"""A JSON document in which strings show no control characters: those that JSON allows raw become ``\uXXXX``."""
     return _CONTROL_BUT_LAYOUT.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

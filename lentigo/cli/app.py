@@ -97,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _leave_output()
         sys.exit(0)
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            _fail(f"{error.filename or 'a file'}: no permission to read or write it")
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG):
             raise
         _leave_output()

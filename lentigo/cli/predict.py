@@ -15,6 +15,7 @@ from lentigo.errors import MissingExtraError, OutputError
 from lentigo.files import atomic_path
 from lentigo.imaging import is_image_name
 from lentigo.labels import LabelSet
+from lentigo.tables import is_file
 
 if TYPE_CHECKING:
     from lentigo.bundle import Spec
@@ -58,7 +59,7 @@ class Shown:
     @staticmethod
     def is_one_image(sources: Sequence[str]) -> bool:
         """Whether so little is asked for that a progress bar would only flicker."""
-        return len(sources) == 1 and is_image_name(Path(sources[0]).name) and Path(sources[0]).is_file()
+        return len(sources) == 1 and is_image_name(Path(sources[0]).name) and is_file(sources[0])
 
     def to_dict(self, model: str, summary: Summary) -> dict[str, Any]:
         """All rows with named probabilities, and the counts."""
@@ -91,6 +92,8 @@ class Shown:
             self.merged = f"{images:,} images merged into {len(self.rows):,} rows" + (
                 f"; WARNING: of {alone:,} images --group-by tells no lesion, and each has a row of its own"
                 * bool(alone)
+                + "; WARNING: --group-by gives all images one lesion; check that it tells one from another"
+                * (len(self.rows) == 1 < images)
             )
         if uncertain:
             self.rows.sort(key=_margin)

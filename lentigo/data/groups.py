@@ -121,13 +121,16 @@ ASK = r"name the patients with --group-by COLUMN, or a pattern on file names suc
 """What is said where groups are not known, and what mends it."""
 
 
-def match_pattern(option: str, pattern: str, paths: Sequence[str]) -> list[str]:
-    r"""What a regular expression finds in each image's file name, or in its path where no name matches.
+def match_pattern(option: str, pattern: str, paths: Sequence[str]) -> tuple[list[str], bool]:
+    r"""What a regular expression finds in each image's file name; in its path where it does not match every name.
 
     Args:
         option: what the pattern was given for, for messages.
         pattern: such as ``PAT_(\d+)_``; the answer is what the brackets hold, all of the match without brackets.
         paths: of the images, with ``/``.
+
+    Returns:
+        What it finds, and whether in the file names.
 
     Raises:
         DataError: no regular expression, or a name that it does not match.
@@ -137,7 +140,8 @@ def match_pattern(option: str, pattern: str, paths: Sequence[str]) -> list[str]:
     except re.error as error:
         raise DataError(f"{option} {pattern!r}: no regular expression ({error})") from None
     found = [compiled.search(PurePosixPath(path).name) for path in paths]
-    if not all(found):
+    named = all(found)
+    if not named:
         found = [compiled.search(path) for path in paths]
     unmatched = [path for path, match in zip(paths, found, strict=True) if match is None]
     if unmatched:
@@ -145,4 +149,4 @@ def match_pattern(option: str, pattern: str, paths: Sequence[str]) -> list[str]:
             f"{option} {pattern!r}: matches {len(paths) - len(unmatched):,} of {len(paths):,} file names, not"
             f" {unmatched[0]!r}; name a column of the table, or a pattern that fits every name"
         )
-    return ["-".join(part or "" for part in match.groups()) or match.group() for match in found if match]
+    return ["-".join(part or "" for part in match.groups()) or match.group() for match in found if match], named

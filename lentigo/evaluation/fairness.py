@@ -19,6 +19,7 @@ from lentigo.evaluation.metrics import Counts, Ranking, check_labels, malignant_
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import apply_temperature
 from lentigo.labels import LabelSet
+from lentigo.tables import is_unknown
 
 SMALL = 30
 UNKNOWN = "not known"
@@ -234,7 +235,7 @@ def _bands(edges: tuple[tuple[float, str], ...]) -> Callable[[pd.Series[Any]], p
 
 def _words(column: pd.Series[Any]) -> pd.Series[str]:
     text = column.astype(object).where(column.notna(), "").astype(str).str.strip().str.lower()
-    return text.mask(text.isin(["", "nan", "none", "unknown", "unk", "n/a"]), UNKNOWN)
+    return text.mask(text.map(is_unknown).astype(bool), UNKNOWN)
 
 
 def _types(column: pd.Series[Any]) -> pd.Series[str]:

@@ -13,7 +13,7 @@ from lentigo.errors import DataError, did_you_mean
 from lentigo.inference.sources import Sources
 from lentigo.inference.table import Row
 from lentigo.inference.verdict import assess
-from lentigo.tables import find_column, is_nobody
+from lentigo.tables import find_column, is_unknown
 
 Key = Callable[[str], str | None]
 """The lesion of a path; None where nothing tells it."""
@@ -24,7 +24,8 @@ def group_key(group_by: str, sources: Sequence[str] | Sources) -> Key:
 
     Args:
         group_by: a column of the lists among the sources, or a regular expression on file names: what its brackets hold
-            is the lesion, all of the match without brackets. A picture of which neither says anything stands alone.
+            is the lesion, all of the match without brackets; where it does not match the name, on the folders below a
+            source. A picture of which neither says anything stands alone.
         sources: what is classified.
 
     Raises:
@@ -32,7 +33,8 @@ def group_key(group_by: str, sources: Sequence[str] | Sources) -> Key:
     """
     known: dict[str, str] = {}
     columns: list[str] = []
-    lists = (sources if isinstance(sources, Sources) else Sources(sources)).lists if sources else {}
+    given = Sources(sources) if sources and not isinstance(sources, Sources) else sources
+    lists, above = (given.lists, given.above) if isinstance(given, Sources) else ({}, ())
     found = False
     for source, (named, cells) in lists.items():
         columns += cells.columns
@@ -41,7 +43,7 @@ def group_key(group_by: str, sources: Sequence[str] | Sources) -> Key:
             continue
         found = True
         for path, lesion in zip(cells.columns[named], cells.columns[chosen], strict=True):
-            if path and not is_nobody(lesion) and known.setdefault(path, lesion) != lesion:
+            if path and not is_unknown(lesion) and known.setdefault(path, lesion) != lesion:
                 raise DataError(
                     f"{source}: {path!r} is of {known[path]!r} and of {lesion!r} by column {chosen!r}; keep one"
                 )
@@ -57,7 +59,9 @@ def group_key(group_by: str, sources: Sequence[str] | Sources) -> Key:
         ) from None
 
     def by_name(path: str) -> str | None:
-        found = pattern.search(PurePath(path.replace("\\", "/")).name) or pattern.search(path)
+        outer = next((start for start in above if path.startswith(start)), "")
+        plain = path[len(outer) :].replace("\\", "/")
+        found = pattern.search(PurePath(plain).name) or pattern.search(plain)
         return found and ("-".join(part or "" for part in found.groups()) or found.group() or None)
 
     return by_name

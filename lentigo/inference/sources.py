@@ -117,6 +117,14 @@ class Sources:
             raise DataError("metadata are columns age, sex or site of a list of images (.csv, .tsv, .xlsx): none given")
         self._keys = _unique([_flat(Path(source).name) or "images" for source in self._given])
 
+    @property
+    def above(self) -> tuple[str, ...]:
+        """What stands before the paths of images inside the folders and archives among the sources."""
+        return tuple(
+            _unicode(os.path.join(source, "") if os.path.isdir(source) else f"{source}#")  # noqa: PTH112, PTH118
+            for source in self._given
+        )
+
     def __iter__(self) -> Iterator[Item]:
         for source, key in zip(self._given, self._keys, strict=True):
             yield from self._walk(source, key)
@@ -139,13 +147,13 @@ class Sources:
             yield from _some(
                 (_file(address) for address in list_images(source, _wanted)), source, key, "no images in this folder"
             )
-        elif Path(source).is_dir():
+        elif os.path.isdir(source):  # noqa: PTH112  (Path.is_dir raises where a folder above is locked)
             yield from _some(
                 _read_folder(source, "" if len(self._given) == 1 else key), source, key, "no images in this folder"
             )
         elif not os.path.lexists(source) and glob.has_magic(source):
             found = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute patterns)
-            matches = (path for path in found if not Path(path).is_dir())
+            matches = (path for path in found if not os.path.isdir(path))  # noqa: PTH112
             yield from _some((_file(path) for path in matches), source, key, "nothing matches this pattern")
         elif lower.endswith(".zip") and is_file(source):
             yield from _some(_read_zip(source, key), source, key, "no images in this archive")

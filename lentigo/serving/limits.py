@@ -16,7 +16,7 @@ from lentigo.imaging import is_image_content
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.problems import Problem
 from lentigo.serving.protocol import PATIENCE_S, TRUNCATED
-from lentigo.tables import METADATA_COLUMNS, is_nobody
+from lentigo.tables import METADATA_COLUMNS, is_unknown
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
@@ -350,7 +350,7 @@ def _texts(name: str, given: list[bytearray], images: int) -> list[str]:
         raise Problem("invalid-options", f"{name}: it must be UTF-8") from None
     if max(map(len, texts)) > TEXT_LENGTH:
         raise Problem("invalid-options", f"{name}: it may have {TEXT_LENGTH} characters")
-    texts = ["" if is_nobody(text) else text.strip() for text in texts]
+    texts = ["" if is_unknown(text) else text.strip() for text in texts]
     return texts if len(texts) == images else texts * images
 
 

@@ -15,6 +15,7 @@ from lentigo.data.cache import bytes_to_build, default_directory
 from lentigo.data.extra import Extra
 from lentigo.errors import NetworkError, OutputError, RecipeError, TrainingError, did_you_mean
 from lentigo.networks.options import check_listed
+from lentigo.text import counted
 from lentigo.training.rundir import LAST, RECIPE, RECORD, load_run
 from lentigo.training.samples import extras_of, prepare_extras, prepare_samples, samples_of
 from lentigo.training.teachers import is_recipe, teacher_place
@@ -95,14 +96,15 @@ def describe_ready(recipe: Recipe, ready: Ready) -> str:
         f"recipe {recipe.name}: {recipe.description}",
         f"{recipe.network.name}, pretrained: {recipe.network.pretrained}; loss {recipe.loss.name}",
         (
-            f"{recipe.epochs} epochs, batch {recipe.batch}, {sizes}; {recipe.optimiser.name}, {recipe.schedule.name}"
-            " schedule"
+            f"{counted(recipe.epochs, 'epoch')}, batch {recipe.batch}, {sizes}; {recipe.optimiser.name},"
+            f" {recipe.schedule.name} schedule"
         ),
         f"protocol {recipe.data.protocol}, split seed {recipe.data.split_seed}",
     ]
     if recipe.pretrain.epochs:
         lines.append(
-            f"learns from the images without labels first: {recipe.pretrain.epochs} epochs at {recipe.pretrain.size} px"
+            "learns from the images without labels first:"
+            f" {counted(recipe.pretrain.epochs, 'epoch')} at {recipe.pretrain.size} px"
         )
     if recipe.distil.teachers:
         lines.append(f"learns from {', '.join(recipe.distil.teachers)} as well")

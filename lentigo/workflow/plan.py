@@ -17,6 +17,7 @@ from lentigo.data.groups import ASK, LEAK
 from lentigo.data.shortfalls import MEND, shortfalls
 from lentigo.errors import DataError
 from lentigo.machine import available_cores
+from lentigo.text import counted
 from lentigo.training.samples import divide
 
 FEATURES = "dermoscopy-7"
@@ -222,7 +223,7 @@ def _explain(
         f"network: {recipe.network.name}; starts from {start}",
         f"size: {sizes} (the shorter side of the images is {_short_side(samples):,} px in the median)",
         (
-            f"training: {recipe.epochs} epochs, batch {recipe.batch}, {recipe.optimiser.name} at"
+            f"training: {counted(recipe.epochs, 'epoch')}, batch {recipe.batch}, {recipe.optimiser.name} at"
             f" {recipe.optimiser.lr:g}: {recipe.epochs * parts['train']:,} views of {parts['train']:,} images"
         ),
         (

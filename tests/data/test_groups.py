@@ -73,6 +73,21 @@ def test_groups_that_cannot_be_found(tmp_path: Path, group_by: str, message: str
         read_samples(folder(tmp_path, {"a": 3, "b": 3}), group_by=group_by)
 
 
+def test_a_pattern_of_the_folders_alone_is_told_or_refused(tmp_path: Path) -> None:
+    for n in range(8):
+        write_image(tmp_path / f"study_{n // 4}" / f"p{n // 2}" / "ab"[n % 2] / f"{n}.png", n)
+    by_label = {"label_by": "([^/]+)/[^/]+$"}
+    asked = read_samples(tmp_path, group_by=r"p(\d)", **by_label)
+    assert asked.frame["group"].nunique() == 4
+    assert any("looked for in the folders too: study_0/p0/a/0.png is of '0'" in line for line in asked.remarks())
+    for pattern, said in (
+        (r"stud(y)", "one value for all images, such as 'y'"),
+        (r"/([ab])/", "one value for each class"),
+    ):
+        with pytest.raises(DataError, match=f"gives {said}.* tells no patients or lesions"):
+            read_samples(tmp_path, group_by=pattern, **by_label)
+
+
 @pytest.mark.parametrize("record", [None, {}, {"kind": "no"}, "column", {"kind": "unknown", "name": ""}])
 def test_a_record_that_says_nothing_is_unknown(record: object) -> None:
     assert GroupSource.of(record) == GroupSource()
@@ -96,7 +111,7 @@ def test_more_names_of_group_columns(tmp_path: Path, column: str) -> None:
 
 @pytest.mark.parametrize("nobody", ["unknown", "N/A", "-1", "nan", "?"])
 @pytest.mark.parametrize("asked", [None, "patient"])
-def test_a_patient_called_unknown_is_nobody(tmp_path: Path, nobody: str, asked: str | None) -> None:
+def test_a_patient_called_unknown_is_unknown(tmp_path: Path, nobody: str, asked: str | None) -> None:
     cells = [(nobody if n < 3 else f"P{n // 2}",) for n in range(8)]
     samples = read_samples(pictures(tmp_path, ("patient",), cells), group_by=asked)
     assert samples.groups == GroupSource("column", "patient", 3)

@@ -71,6 +71,14 @@ def test_a_column_of_a_list_of_any_delimiter_tells_the_lesion(tmp_path: Path, as
         group_key("lesions_id", [str(place)])
 
 
+def test_a_pattern_is_not_looked_for_above_what_is_classified(tmp_path: Path) -> None:
+    shots = tmp_path / "study_7" / "shots"
+    shots.mkdir(parents=True)
+    key = group_key(r"study_(\d+)|p(\d)", [str(shots)])
+    assert [key(f"{shots}/{name}") for name in ("a.png", "p1/a.png", "p2/b.png")] == [None, "-1", "-2"]
+    assert group_key(r"p(\d)", ["p9.zip"])("p9.zip#p2/a.png") == "2"
+
+
 def test_who_is_unknown_is_no_lesion_and_a_picture_of_two_is_refused(tmp_path: Path) -> None:
     place = tmp_path / "list.csv"
     place.write_text("path,lesion\na.png,unknown\nb.png,NA\nc.png,\nd.png,7\n", encoding="utf-8")

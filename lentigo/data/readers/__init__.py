@@ -51,6 +51,7 @@ from lentigo.imaging import FOREIGN_SUFFIXES
 from lentigo.labels import LabelSet
 from lentigo.machine import available_cores
 from lentigo.tables import TABLE_SUFFIXES, find_column, some
+from lentigo.text import counted
 
 Missing = Literal["error", "keep", "skip"]
 _EXPLAINS = re.compile(
@@ -132,10 +133,11 @@ def read_samples(
     samples = _present(place, samples, missing)
     if skip_unreadable:
         samples = _readable(place, samples)
+    else:
+        _check_files(place, samples, missing)
     if group_by is not None:
         samples = _group_by(place, samples, group_by)
     if samples.is_own:
-        _note_empty(place, samples)
         _note_copies(place, samples)
     if samples.shared_groups:
         place.reading.note(
@@ -280,14 +282,22 @@ def _readable(place: Place, samples: Samples) -> Samples:
     return samples.without(unreadable) if unreadable else samples
 
 
-def _note_empty(place: Place, samples: Samples) -> None:
-    """Warn of image files of no bytes, as a copy that was broken off leaves them."""
-    empty = samples.frame["path"][[size == 0 for size in samples.sizes()]]
-    if len(empty):
-        place.reading.note(
-            f"WARNING: {len(empty):,} images are empty files, such as {empty.iloc[0]}; copy them anew, or leave out"
-            " what cannot be read (--skip-unreadable)"
-        )
+def _check_files(place: Place, samples: Samples, missing: Missing) -> None:
+    """Refuse image files of no bytes, as a copy that was broken off leaves them, and those that may not be opened.
+
+    Raises:
+        DataError: there are such, and an audit does not keep what is missing.
+    """
+    files = [samples.file(row) for row in range(len(samples))]
+    for why, mend, found in (
+        ("of no bytes", "copy them anew", [f for f, size in zip(files, samples.sizes(), strict=True) if size == 0]),
+        ("without permission to read", "change their permissions", [f for f in files if not os.access(f, os.R_OK)]),
+    ):
+        if found and missing != "keep":
+            raise DataError(
+                f"{place.path}: {counted(len(found), 'image file')} {why}, such as {found[0]}; {mend}, or leave out"
+                " what cannot be read (--skip-unreadable)"
+            )
 
 
 def _note_copies(place: Place, samples: Samples) -> None:
@@ -383,9 +393,21 @@ def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:
             f"(found: {some(columns, 20) or 'none'}); {ASK}"
         )
     else:
-        source, told = GroupSource("pattern", wanted), match_pattern("--group-by", wanted, frame["path"].tolist())
+        source, paths = GroupSource("pattern", wanted), frame["path"].tolist()
+        told, in_names = match_pattern("--group-by", wanted, paths)
+        if not in_names:
+            place.reading.note(
+                f"--group-by {wanted!r} does not match every file name and is looked for in the folders too:"
+                f" {paths[0]} is of {told[0]!r}"
+            )
+    holds = doubt(told, frame["label"].tolist())
+    if source.kind == "pattern" and holds.startswith("one value"):
+        raise DataError(
+            f"{place.path}: --group-by {wanted!r} gives {holds}, such as {told[0]!r} of {frame['path'].iloc[0]}, which"
+            " tells no patients or lesions; give a pattern of what differs between them"
+        )
     frame, groups = with_groups(place, frame, told, source)
-    if holds := doubt(told):
+    if holds:
         place.reading.note(f"WARNING: --group-by {wanted!r} gives {holds}; check that it tells the patients or lesions")
     place.reading.columns["group"] = str(groups)
     return replace(samples, frame=frame, groups=groups)

@@ -17,7 +17,7 @@ from lentigo.data.samples import Samples
 from lentigo.errors import DataError, did_you_mean
 from lentigo.imaging import is_image_name
 from lentigo.labels import LabelSet
-from lentigo.tables import METADATA_COLUMNS, column_key, find_column, is_nobody, some
+from lentigo.tables import METADATA_COLUMNS, column_key, find_column, is_unknown, some
 
 METADATA = {
     **METADATA_COLUMNS,
@@ -29,12 +29,6 @@ METADATA = {
 
 MARKS = {"": 0, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "x": 1}
 """What a cell of a column for one class may hold, in lower case -> whether the image is of the class."""
-_UNSURE = frozenset(
-    (
-        "unknown", "unk", "none", "missing", "unlabeled", "unlabelled", "undetermined", "indeterminate", "tbd", "todo",
-        "not available", "not known", "unbekannt", "desconocido", "desconhecido", "inconnu", "未知", "?", "-",
-    )
-)  # fmt: skip
 
 
 def published_frame(
@@ -106,16 +100,24 @@ _DATE = re.compile(
 )
 
 
-def doubt(cells: Sequence[str]) -> str:
-    """What the cells of a column, one an image, hold that is no patient or lesion; empty where they may be."""
-    told = [cell for cell in cells if not is_nobody(cell)]
-    different = len(set(unify(told)[0]))
+def doubt(cells: Sequence[str], labels: Sequence[str] = ()) -> str:
+    """What the cells of a column, one an image, hold that is no patient or lesion; empty where they may be.
+
+    Args:
+        cells: one an image.
+        labels: the images' classes, where a value for each class is a doubt as well.
+    """
+    told = [cell for cell in cells if not is_unknown(cell)]
+    unified = unify(told)[0]
+    different = len(set(unified))
     if not told:
         return ""
     if different == 1 and len(told) == len(cells) > 1:
         return "one value for all images"
     if different == len(cells):
         return "another value for every image"
+    if labels and len(told) == len(cells) and len({*zip(unified, labels, strict=True)}) == len({*labels}):
+        return "one value for each class"
     if all(map(_DATE.fullmatch, told)):
         return "dates"
     return "file names" if all(map(is_image_name, told)) else ""
@@ -131,7 +133,7 @@ def group_column(table: pd.DataFrame, reading: Reading | None = None) -> str | N
         reading: for an own table: columns that tell nothing (`doubt`) are not taken, which is noted there.
     """
     known = {
-        str(c): ~table[c].map(is_nobody)
+        str(c): ~table[c].map(is_unknown)
         for name in GROUP_COLUMNS
         for c in table.columns
         if re.fullmatch(name, column_key(str(c)))
@@ -153,7 +155,7 @@ def with_groups(
     place: Place, frame: pd.DataFrame, groups: Sequence[str], source: GroupSource
 ) -> tuple[pd.DataFrame, GroupSource]:
     """The frame with these groups; an image without one stands alone, and the source says how many do."""
-    told, several = unify(["" if is_nobody(group) else group for group in groups])
+    told, several = unify(["" if is_unknown(group) else group for group in groups])
     values = pd.Series(told, index=frame.index)
     blank = int((values == "").sum())
     if blank == len(values):
@@ -257,7 +259,7 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
     found = sorted(set(codes))
     if len(found) < 2:
         raise DataError(f"{source}: only one class there ({found[0]!r}); a classifier needs at least two")
-    unsure = [code for code in found if label_key(code) in _UNSURE]
+    unsure = [code for code in found if is_unknown(label_key(code))]
     if unsure:
         place.reading.note(
             f"WARNING: {some(map(repr, unsure))} are read as classes of their own; where they say that the class is not"

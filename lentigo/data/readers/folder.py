@@ -142,7 +142,7 @@ def read_folder(place: Place) -> Samples:
     if not tree.images:
         raise DataError(f"{place.path}: has no sub-folders of images (one a class)")
     if place.label_by is not None:
-        labels = match_pattern("--label-by", place.label_by, tree.images)
+        labels, _ = match_pattern("--label-by", place.label_by, tree.images)
         place.reading.columns["label"] = f"pattern {place.label_by}"
         _find_split(tree)
         groups = None

@@ -28,6 +28,7 @@ from lentigo.data.samples import SPLITS, Samples
 from lentigo.errors import DataError, did_you_mean
 from lentigo.tables import (
     IMAGE_COLUMNS,
+    NOTHING,
     PATH_COLUMNS,
     column_key,
     find_column,
@@ -108,9 +109,6 @@ def _tells_one_disease(name: str, cells: pd.Series[str]) -> bool:
 
 
 _NO_DISEASE = frozenset(("malignant", "other", "others", "true", "false", "yes", "no"))
-_NO_LABEL = frozenset(
-    ("", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "null", "nil", "-", "--", "?", "??", ".", "/", "none")
-)
 _SAID = frozenset((*MARKS, *MALIGNANT, *BENIGN)) - {"malignant", "benign", "m", "b"}
 
 
@@ -307,7 +305,7 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         table = table.drop(columns=list(roles.one_hot))
     else:
         written = _written(place, table, roles.label, source)
-        unlabelled = table.index[written.str.lower().isin(_NO_LABEL)]
+        unlabelled = table.index[written.str.lower().isin(NOTHING)]
         if len(unlabelled):
             raise DataError(
                 f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}; fill in"
@@ -359,14 +357,14 @@ def _written(place: Place, table: pd.DataFrame, column: str, source: object) -> 
     place.reading.columns["label"] = column
     written = table[column]
     if column_key(column) in ("malignant", "ismalignant"):
-        strange = table.index[~written.str.lower().isin([*MALIGNANT, *BENIGN, *_NO_LABEL])]
+        strange = table.index[~written.str.lower().isin([*MALIGNANT, *BENIGN, *NOTHING])]
         if len(strange):
             raise DataError(
                 f"{source}: column {column!r}: {written[strange[0]]!r} in line {int(strange[0])} is neither yes nor"
                 f" no; take these {len(strange):,} rows out, or name another column with --label-by"
             )
         said = written.str.lower().isin(MALIGNANT).map({True: "malignant", False: "benign"})
-        return said.where(~written.str.lower().isin(_NO_LABEL), "")
+        return said.where(~written.str.lower().isin(NOTHING), "")
     if _tells_one_disease(column, written):
         place.reading.columns["label"] = f"{column} alone: {column}, or not {column}"
         place.reading.note(

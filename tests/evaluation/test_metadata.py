@@ -60,7 +60,7 @@ def test_update_is_bayes_rule_and_missing_values_change_no_bit() -> None:
     ("given", "said"),
     [
         ({"age": "old"}, "age 'old': give years, from 0 to 130"),
-        ({"age": -1}, "from 0 to 130"),
+        ({"age": -2}, "from 0 to 130"),
         ({"age": "inf"}, "from 0 to 130"),
         ({"sex": "F"}, "sex 'f' is not known; known: female, male"),
     ],
@@ -75,7 +75,7 @@ def test_unknown_words_are_no_values() -> None:
         *[None] * 5,
         "male",
     ]
-    assert [metadata_value("age", age) for age in (0, 29.9, 30, "79", 130)] == ["0", "0", "30", "70", "80"]
+    assert [metadata_value("age", age) for age in (0, 29.9, 30, "79", 130, -1)] == ["0", "0", "30", "70", "80", None]
 
 
 def test_effect_is_paired_and_leaves_images_without_values_alone() -> None:

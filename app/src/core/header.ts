@@ -35,6 +35,11 @@ class Window {
     return new Window(new DataView(await blob.slice(start, start + length).arrayBuffer()), start);
   }
 
+  /** This part where it holds what is asked for, or else that from the file: every read of a file takes a millisecond. */
+  async or(blob: Blob, start: number, length: number): Promise<Window> {
+    return this.has(start, length) ? this : Window.of(blob, start, length);
+  }
+
   get end(): number {
     return this.start + this.view.byteLength;
   }
@@ -95,7 +100,7 @@ async function parse(blob: Blob, head: Window): Promise<ImageHeader> {
     orientation: 1,
     orientationAt: null,
   });
-  if (head.text(0, 3) === "\xff\xd8\xff") return jpeg(blob);
+  if (head.text(0, 3) === "\xff\xd8\xff") return jpeg(blob, head);
   if (head.text(0, 8) === "\x89PNG\r\n\x1a\n") return png(blob, head);
   if (head.text(0, 4) === "RIFF" && head.text(8, 4) === "WEBP") return webp(blob, head);
   if (/^GIF8[79]a/.test(head.text(0, 6))) return plain("gif", head.u16(6, true), head.u16(8, true));
@@ -113,12 +118,12 @@ async function parse(blob: Blob, head: Window): Promise<ImageHeader> {
   throw new AppError("imageUnknown");
 }
 
-/** The segments of a JPEG up to the frame header; each is fetched alone, since profiles and previews can be long. */
-async function jpeg(blob: Blob): Promise<ImageHeader> {
+/** The segments of a JPEG up to the frame header; those behind the head are fetched alone: profiles and previews can be long. */
+async function jpeg(blob: Blob, head: Window): Promise<ImageHeader> {
   let found: Pick<ImageHeader, "orientation" | "orientationAt"> = { orientation: 1, orientationAt: null };
   let at = 2;
   for (;;) {
-    const lead = await Window.of(blob, at, 20);
+    const lead = await head.or(blob, at, 20);
     if (lead.u8(at) !== 0xff) throw new AppError("imageDamaged");
     const marker = lead.u8(at + 1);
     if (marker === 0xff) {
@@ -132,7 +137,7 @@ async function jpeg(blob: Blob): Promise<ImageHeader> {
     if (marker === 0xda || marker === 0xd9) throw new AppError("imageDamaged"); // data before a frame header
     const length = lead.u16(at + 2);
     if (marker === 0xe1 && lead.text(at + 4, 6) === "Exif\0\0" && found.orientationAt === null) {
-      found = exifOrientation(await Window.of(blob, at + 10, length - 8), at + 10, length - 8);
+      found = exifOrientation(await head.or(blob, at + 10, length - 8), at + 10, length - 8);
     }
     const isFrame = marker >= 0xc0 && marker <= 0xcf && marker !== 0xc4 && marker !== 0xc8 && marker !== 0xcc;
     if (isFrame) return { format: "jpeg", width: lead.u16(at + 7), height: lead.u16(at + 5), ...found };
@@ -143,10 +148,10 @@ async function jpeg(blob: Blob): Promise<ImageHeader> {
 async function png(blob: Blob, head: Window): Promise<ImageHeader> {
   const size = { format: "png" as const, width: head.u32(16), height: head.u32(20) };
   for (let at = 8; at + 8 <= blob.size;) {
-    const lead = head.has(at, 8) ? head : await Window.of(blob, at, 8);
+    const lead = await head.or(blob, at, 8);
     const length = lead.u32(at);
     if (lead.text(at + 4, 4) === "eXIf") {
-      return { ...size, ...exifOrientation(await Window.of(blob, at + 8, length), at + 8, length) };
+      return { ...size, ...exifOrientation(await head.or(blob, at + 8, length), at + 8, length) };
     }
     if (lead.text(at + 4, 4) === "IDAT") break; // Pillow also reads the tag behind the data; nothing writes it there
     at += 12 + length;
@@ -165,12 +170,12 @@ async function webp(blob: Blob, head: Window): Promise<ImageHeader> {
   if (kind !== "VP8X") throw new AppError("imageDamaged");
   const size = { format: "webp" as const, width: head.u24(24) + 1, height: head.u24(27) + 1 };
   for (let at = 12; at + 8 <= blob.size;) {
-    const lead = head.has(at, 14) ? head : await Window.of(blob, at, 14);
+    const lead = await head.or(blob, at, 14);
     const length = lead.u32(at + 4, true);
     if (lead.text(at, 4) === "EXIF") {
       const skip = lead.text(at + 8, 6) === "Exif\0\0" ? 6 : 0; // some writers keep JPEG's prefix
       const start = at + 8 + skip;
-      return { ...size, ...exifOrientation(await Window.of(blob, start, length - skip), start, length - skip) };
+      return { ...size, ...exifOrientation(await head.or(blob, start, length - skip), start, length - skip) };
     }
     at += 8 + length + (length & 1);
   }

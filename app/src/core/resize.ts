@@ -70,20 +70,22 @@ export function resizeRows(
 ): void {
   const { input, output, taps, first, count, fixed, shift } = weights;
   const half = 1 << (shift - 1);
+  const pixels = new Uint32Array(rgba.buffer, rgba.byteOffset, rgba.length >> 2); // little-endian, as all browsers are
   let out = row * output * 3;
   for (let y = 0; y < rows; y++) {
-    const line = y * input * 4;
+    const line = y * input;
     for (let i = 0; i < output; i++) {
       let r = half;
       let g = half;
       let b = half;
-      let p = line + first[i] * 4;
+      let p = line + first[i];
       const end = i * taps + count[i];
-      for (let k = i * taps; k < end; k++, p += 4) {
+      for (let k = i * taps; k < end; k++, p++) {
         const weight = fixed[k];
-        r += rgba[p] * weight;
-        g += rgba[p + 1] * weight;
-        b += rgba[p + 2] * weight;
+        const pixel = pixels[p];
+        r = (r + Math.imul(pixel & 255, weight)) | 0;
+        g = (g + Math.imul((pixel >>> 8) & 255, weight)) | 0;
+        b = (b + Math.imul((pixel >>> 16) & 255, weight)) | 0;
       }
       target[out++] = clip8(r >> shift);
       target[out++] = clip8(g >> shift);

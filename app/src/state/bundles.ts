@@ -1,8 +1,9 @@
 /** Where a model's files are kept: bundles that the person loaded, in the device's database. */
 
 import { AppError } from "../core/errors";
-import { parseSpec } from "../core/spec";
+import { CARD, MODEL, parseSpec, SPEC } from "../core/spec";
 import { database, storageError, type StoredBundle } from "../notebook/database";
+import { fetchFile } from "../worker/fetch";
 import type { BundleSource } from "../worker/protocol";
 import { deviceEntry, type ModelEntry } from "./catalogue";
 
@@ -51,11 +52,16 @@ export async function deleteBundle(name: string): Promise<void> {
   }
 }
 
-/** Where the worker finds a model's files. */
+/** What the worker opens: a model's files, fetched here while its runtime starts there. @throws AppError: unreachable */
 export async function sourceOf(entry: ModelEntry): Promise<BundleSource> {
   if (entry.origin !== "device") {
     const base = new URL(`bundles/${entry.name}/`, document.baseURI).href;
-    return { kind: "url", base, specDigest: entry.digest, ...(entry.files && { files: entry.files }) };
+    const digests: Record<string, string> = { ...entry.files, [SPEC]: entry.digest };
+    const wanted = [SPEC, MODEL, CARD].filter((name) => name in digests);
+    const fetched = await Promise.all(
+      wanted.map(async (name) => [name, await fetchFile(base, name, digests[name])] as const),
+    );
+    return { kind: "url", base, specDigest: entry.digest, fetched: Object.fromEntries(fetched) };
   }
   const stored = await (await database()).get("bundles", entry.name);
   if (stored === undefined) throw new AppError("bundleNotFound");

@@ -1,6 +1,6 @@
 /** The worker: everything that takes longer than a frame. It answers one call after the other. */
 
-import { digest, verifyFile } from "../core/bundle";
+import { digest as digestOf, verifyFile } from "../core/bundle";
 import { AppError, plainError } from "../core/errors";
 import { NO_EDIT } from "../core/geometry";
 import { compareGolden, goldenImage, parseGolden } from "../core/golden";
@@ -10,6 +10,7 @@ import { CARD, GOLDEN, MODEL, parseSpec, SPEC, type Spec } from "../core/spec";
 import { normalise } from "../core/tensor";
 import { judge } from "../core/trust";
 import { checkReadBack, decode, toPicture, toSquare } from "./decode";
+import { fetchFile } from "./fetch";
 import { Network, startRuntime } from "./network";
 import type { Analysis, BundleSource, CallName, Calls, Request, Response } from "./protocol";
 
@@ -22,69 +23,48 @@ interface Opened {
 }
 
 let opened: Opened | null = null;
-const runtime = startRuntime();
-runtime.catch(() => undefined); // told when a model is asked for
+let runtime: Promise<void> | null = null;
+
+async function start(module: WebAssembly.Module | null): Promise<null> {
+  runtime = startRuntime(module);
+  await runtime;
+  return null;
+}
 
 async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
-  const start = performance.now();
+  const began = performance.now();
   checkReadBack();
-  const ahead = fetchAhead(source);
   const specBytes = await readFile(source, SPEC);
-  if (source.kind === "url" && (await digest(specBytes)) !== source.specDigest)
+  if (source.kind === "url" && (await digestOf(specBytes)) !== source.specDigest)
     throw new AppError("bundleDamaged", { file: SPEC });
   const spec = parseSpec(new TextDecoder().decode(specBytes));
   const [model, card] = await Promise.all([
-    readVerified(source, spec, MODEL, ahead),
-    readVerified(source, spec, CARD, ahead),
-    runtime,
+    readVerified(source, spec, MODEL),
+    readVerified(source, spec, CARD),
+    (runtime ??= startRuntime(null)),
   ]);
   const network = await Network.open(spec, model);
   // Only now: where anything above fails, the model that was open stays.
   await opened?.network.release();
+  if (source.kind === "url") delete source.fetched; // let go of
   opened = { spec, source, network };
-  return { spec, card: new TextDecoder().decode(card), milliseconds: performance.now() - start };
+  return { spec, card: new TextDecoder().decode(card), milliseconds: performance.now() - began };
 }
 
-type Ahead = Record<string, Promise<Uint8Array<ArrayBuffer>>>;
-
-/** Fetch the files of which the checksum is known before spec.json tells it. */
-function fetchAhead(source: BundleSource): Ahead {
-  if (source.kind !== "url" || source.files === undefined) return {};
-  const ahead: Ahead = {};
-  for (const name of [MODEL, CARD]) {
-    ahead[name] = readFile(source, name, source.files[name]);
-    ahead[name].catch(() => undefined); // told by who waits for it
-  }
-  return ahead;
-}
-
-async function readVerified(
-  source: BundleSource,
-  spec: Spec,
-  name: string,
-  ahead: Ahead = {},
-): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = await (ahead[name] ?? readFile(source, name, spec.files[name]));
+async function readVerified(source: BundleSource, spec: Spec, name: string): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = await readFile(source, name, spec.files[name]);
   await verifyFile(spec, name, bytes);
   return bytes;
 }
 
-async function readFile(source: BundleSource, name: string, version?: string): Promise<Uint8Array<ArrayBuffer>> {
+async function readFile(source: BundleSource, name: string, digest?: string): Promise<Uint8Array<ArrayBuffer>> {
   if (source.kind === "files") {
     if (name === SPEC) return new TextEncoder().encode(source.spec);
     if (!(name in source.files)) throw new AppError("bundleFileMissing", { file: name });
     return new Uint8Array(await source.files[name].arrayBuffer());
   }
-  // The checksum in the address makes every version of a file a new one to caches.
-  const tag = (version ?? source.specDigest).slice(0, 12);
-  let response: globalThis.Response;
-  try {
-    response = await fetch(`${source.base}${name}?v=${tag}`);
-  } catch {
-    throw new AppError("bundleUnreachable", { file: name });
-  }
-  if (!response.ok) throw new AppError("bundleUnreachable", { file: name });
-  return new Uint8Array(await response.arrayBuffer());
+  const { base, specDigest, fetched } = source;
+  return new Uint8Array(fetched?.[name] ?? (await fetchFile(base, name, digest ?? specDigest)));
 }
 
 function current(): Opened {
@@ -164,6 +144,8 @@ async function check(): Promise<Calls["check"]["response"]> {
 
 function answer(request: Request): Promise<Calls[CallName]["response"]> {
   switch (request.name) {
+    case "start":
+      return start(request.request);
     case "open":
       return open(request.request);
     case "classify":
@@ -175,10 +157,8 @@ function answer(request: Request): Promise<Calls[CallName]["response"]> {
   }
 }
 
-function transferables(value: object): Transferable[] {
-  const list: Transferable[] = [];
-  if ("picture" in value && value.picture instanceof ImageBitmap) list.push(value.picture);
-  return list;
+function transferables(value: object | null): Transferable[] {
+  return value !== null && "picture" in value && value.picture instanceof ImageBitmap ? [value.picture] : [];
 }
 
 // One call at a time: a session is not reentrant, and two decoded photographs may not fit into a phone's memory.

@@ -1,10 +1,10 @@
 /** The bundle's graph in ONNX Runtime: WebAssembly with SIMD, one thread. */
 
 import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
-import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import { AppError } from "../core/errors";
 import type { Spec } from "../core/spec";
 import type { Cams } from "./protocol";
+import { wasmUrl } from "./runtime";
 
 // A graph of one Identity node: loading it starts the runtime while the weights are still on their way.
 const SMALLEST_GRAPH = "CAg6NwoQCgFhEgFiIghJZGVudGl0eRIBZ1oPCgFhEgoKCAgBEgQKAggBYg8KAWISCgoICAESBAoCCAFCBAoAEA0=";
@@ -19,13 +19,15 @@ const SMALL = 5e6;
  * How a graph is loaded.
  *
  * Optimising a small graph, which was exported without batch norms already, holds up the start by more than the tenth
- * of a classification that it saves. An int8 graph needs it: only then is its arithmetic done in integers.
+ * of a classification that it saves; repacked weights save nothing. An int8 graph needs the optimiser: only then is
+ * its arithmetic done in integers.
  */
 function optionsFor({ weights, network }: Spec): InferenceSession.SessionOptions {
   const asItIs = weights !== "int8" && network.parameters < SMALL;
   return {
     executionProviders: ["wasm"],
     graphOptimizationLevel: asItIs ? "disabled" : "all",
+    ...(asItIs && { extra: { session: { disable_prepacking: "1" } } }),
     freeDimensionOverrides: { [BATCH_AXIS]: 1 }, // with a batch that is not known, a graph takes twice as long to load
   };
 }
@@ -42,11 +44,20 @@ export interface Outputs {
 /**
  * Start ONNX Runtime.
  *
+ * @param module its compiled code; null to fetch and compile it here
  * @throws AppError: WebAssembly is missing or forbidden
  */
-export async function startRuntime(): Promise<void> {
+export async function startRuntime(module: WebAssembly.Module | null): Promise<void> {
   if (typeof WebAssembly !== "object") throw new AppError("wasmMissing");
-  env.wasm.wasmPaths = { wasm: wasmUrl };
+  const { instantiate } = WebAssembly;
+  if (module === null) env.wasm.wasmPaths = { wasm: wasmUrl };
+  else {
+    // ONNX Runtime takes bytes, not modules: it gets none, and asks the browser to compile them.
+    env.wasm.wasmBinary = new ArrayBuffer(0);
+    WebAssembly.instantiate = (async (_: BufferSource, imports: WebAssembly.Imports) => {
+      return { module, instance: await instantiate(module, imports) };
+    }) as typeof instantiate;
+  }
   env.wasm.numThreads = 1;
   env.wasm.proxy = false; // this is the worker
   env.logLevel = "error";
@@ -57,6 +68,8 @@ export async function startRuntime(): Promise<void> {
   } catch (error) {
     const detail = firstLine(error);
     throw new AppError(/fetch|network|load/i.test(detail) ? "runtimeUnreachable" : "wasmBlocked", { detail });
+  } finally {
+    WebAssembly.instantiate = instantiate;
   }
 }
 

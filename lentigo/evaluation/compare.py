@@ -276,19 +276,15 @@ class Comparison:
 def compare_runs(
     runs: Sequence[str | Path] | Mapping[str, PredictionTable],
     *,
-    split: str = "test",
     reference: str | None = None,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Comparison:
     """Compare two or more runs on the same test images.
 
     Args:
         runs: run folders or CSV files of predictions, or tables by name.
-        split: which predictions of the run folders to compare.
         reference: compare every other run with this one only, instead of every pair; fewer pairs cost less power.
         resamples: bootstrap resamples, at least 100.
-        seed: seed of the bootstrap.
 
     Raises:
         DataError: fewer than two runs, an unknown reference, or runs whose test images, true classes or groups differ.
@@ -297,13 +293,13 @@ def compare_runs(
         raise DataError(f"a comparison needs two runs or more, not {len(runs)}")
     if resamples < 100:
         raise DataError(f"a comparison needs at least 100 resamples, not {resamples}")
-    entries = _tables(runs) if isinstance(runs, Mapping) else _folders(runs, split)
+    entries = _tables(runs) if isinstance(runs, Mapping) else _folders(runs)
     names = [name for name, *_ in entries]
     if reference is not None and reference not in names:
         raise DataError(f"no run named {reference!r} to compare with{did_you_mean(reference, names)}")
     tables = align({name: table for name, table, *_ in entries})
     base = tables[names[0]]
-    resampling = Resampling.of(base.groups, resamples=resamples, seed=seed)
+    resampling = Resampling.of(base.groups, resamples=resamples)
 
     right = {name: table.probabilities.argmax(axis=1) == table.targets for name, table in tables.items()}
     counts = {name: [Counts(t.targets, t.probabilities.argmax(axis=1), len(t.codes))] for name, t in tables.items()}
@@ -326,9 +322,9 @@ def compare_runs(
     )
     results = []
     for name, _, source, facts, log in entries:
-        metrics = evaluate_predictions(tables[name], resamples=resamples, seed=seed).overall
+        metrics = evaluate_predictions(tables[name], resamples=resamples).overall
         results.append(RunResult(name, source, facts, {metric: metrics[metric] for metric in SHOWN}, log))
-    return Comparison(tuple(results), pairs, len(base), resampling.groups, base.grouped, resamples, seed)
+    return Comparison(tuple(results), pairs, len(base), resampling.groups, base.grouped, resamples, resampling.seed)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -396,10 +392,10 @@ def _tables(runs: Mapping[str, PredictionTable]) -> list[_Entry]:
     return [(name, table, table.source, {}, None) for name, table in runs.items()]
 
 
-def _folders(runs: Sequence[str | Path], split: str) -> list[_Entry]:
+def _folders(runs: Sequence[str | Path]) -> list[_Entry]:
     entries: list[_Entry] = []
     paths = [Path(run) for run in runs]
-    read = [read_run(path, split=split) for path in paths]
+    read = [read_run(path) for path in paths]
     names = [run.name for run in read]
     if len(set(names)) < len(names):  # the same recipe in two places: tell them apart by their paths
         names = [str(path) for path in paths]

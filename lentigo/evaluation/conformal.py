@@ -105,7 +105,6 @@ def measure_coverage(
     codes: tuple[str, ...],
     *,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> Coverage:
     """Verify prediction sets on labelled images that took no part in the calibration.
 
@@ -116,7 +115,6 @@ def measure_coverage(
         conformal: the quantiles.
         codes: the K class codes.
         resamples: bootstrap resamples.
-        seed: of the bootstrap.
     """
     sets = conformal.contains(probabilities, codes)
     covered = sets[np.arange(len(targets)), targets].astype(np.float64)
@@ -129,7 +127,7 @@ def measure_coverage(
             "class": ratio(weights @ (of_class * covered[:, None]), weights @ of_class),  # (B, K)
         }
 
-    drawn = Resampling.of(names, resamples=resamples, seed=seed).draw(metrics)
+    drawn = Resampling.of(names, resamples=resamples).draw(metrics)
     sizes = sets.sum(axis=1)
     return Coverage(
         aim=conformal.coverage,

@@ -90,7 +90,6 @@ def subgroup_metrics(
     temperature: float | None = None,
     threshold: float | None = None,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> tuple[Subgroup, ...]:
     """Figures by age band, sex, site and skin tone, as far as the table's metadata has them.
 
@@ -104,7 +103,6 @@ def subgroup_metrics(
         temperature: applied to the probabilities first.
         threshold: operating threshold on the summed malignant probability (after the temperature).
         resamples: bootstrap resamples.
-        seed: seed of the bootstrap.
 
     Returns:
         One entry a subgroup, in order of the columns above, values in their natural order.
@@ -123,7 +121,7 @@ def subgroup_metrics(
     ]
     if not parts:
         return ()
-    resampling = Resampling.of(table.groups, resamples=resamples, seed=seed)
+    resampling = Resampling.of(table.groups, resamples=resamples)
     drawn = resampling.draw(
         lambda weights: {(i, name): v for i, part in enumerate(parts) for name, v in part.metrics(weights).items()}
     )

@@ -169,18 +169,17 @@ def relative_mahalanobis(embedding: FloatArray, targets: IntArray, *, rank: int 
     return lambda features: classes(features) ** 2 - whole(features) ** 2
 
 
-def nearest_neighbours(embedding: FloatArray, *, neighbours: int = NEIGHBOURS, block: int = 256) -> Score:
+def nearest_neighbours(embedding: FloatArray, *, block: int = 256) -> Score:
     """Distance to the k-th nearest training embedding at unit length (Sun et al., ICML 2022).
 
     It needs every training embedding.
 
     Args:
         embedding: (N, D) of the training images.
-        neighbours: k.
         block: images that are compared at a time.
     """
     bank = _unit(embedding)
-    k = min(neighbours, len(bank))
+    k = min(NEIGHBOURS, len(bank))
 
     def score(features: Features) -> FloatArray:
         points = _unit(features.embedding)
@@ -224,18 +223,17 @@ def threshold_at(scores: FloatArray, accepted: float = ACCEPTED) -> float:
     return float(np.quantile(scores, accepted, method="inverted_cdf"))
 
 
-def separate(inside: FloatArray, outside: FloatArray, *, accepted: float = ACCEPTED) -> Separation:
+def separate(inside: FloatArray, outside: FloatArray) -> Separation:
     """Compare the scores of two sets.
 
     Args:
         inside: (N,) scores of images that should be accepted.
         outside: (M,) scores of images that should not.
-        accepted: fraction of ``inside`` that the threshold lets pass.
     """
     ranks = rankdata(np.concatenate([inside, outside]))
     m, n = len(outside), len(inside)
     auroc = (ranks[n:].sum() - m * (m + 1) / 2) / (m * n)
-    return Separation(images=m, auroc=float(auroc), fpr=float(np.mean(outside <= threshold_at(inside, accepted))))
+    return Separation(images=m, auroc=float(auroc), fpr=float(np.mean(outside <= threshold_at(inside))))
 
 
 def _unit(embedding: FloatArray) -> FloatArray:

@@ -99,7 +99,6 @@ def measure_perturbations(
     labels: LabelSet | None = None,
     *,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> tuple[PerturbationResult, ...]:
     """Figures of each change, with intervals from resamples of whole lesions.
 
@@ -108,7 +107,6 @@ def measure_perturbations(
         frame: the rows of ``reliance.csv``.
         labels: the classes, for malignant against benign.
         resamples: bootstrap resamples.
-        seed: seed of the bootstrap.
 
     Raises:
         DataError: columns are missing, changes are unknown, or images are not the table's or there twice.
@@ -136,12 +134,12 @@ def measure_perturbations(
         if len(block):
             part = table.subset(np.isin(table.images, images.to_numpy()))
             after = block.set_index(images).loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64)
-            found.append(_measure(change, part, after, labels, resamples, seed))
+            found.append(_measure(change, part, after, labels, resamples))
     return tuple(found)
 
 
 def _measure(
-    change: Perturbation, part: PredictionTable, after: FloatArray, labels: LabelSet | None, resamples: int, seed: int
+    change: Perturbation, part: PredictionTable, after: FloatArray, labels: LabelSet | None, resamples: int
 ) -> PerturbationResult:
     classes = len(part.codes)
     was, said = part.probabilities.argmax(axis=1), after.argmax(axis=1)
@@ -158,7 +156,7 @@ def _measure(
             block[f"{key} difference"] = block[f"{key} 1"] - block[f"{key} 0"]
         return block
 
-    found = Resampling.of(part.groups, resamples=resamples, seed=seed).draw(metrics)
+    found = Resampling.of(part.groups, resamples=resamples).draw(metrics)
     fractions = [np.bincount(answers[turned], minlength=classes) / len(part) for answers in (said, was)]
     malignant = [estimate(found[f"malignant {key}"]) if rankings else None for key in ("0", "1", "difference")]
     towards, away = ({code: float(rate) for code, rate in zip(part.codes, rates, strict=True)} for rates in fractions)

@@ -107,7 +107,6 @@ def write_report(
     data_root: str | Path | None = None,
     calibration: Calibration | None = None,
     resamples: int = RESAMPLES,
-    seed: int = 0,
     gallery: int = 12,
     prevalence: float = PREVALENCE,
 ) -> Report:
@@ -124,7 +123,6 @@ def write_report(
             ``predictions/val.csv``; without that, the temperature is the record's, thresholds are chosen on the same
             images (and marked so), and there are no prediction sets.
         resamples: bootstrap resamples behind each interval.
-        seed: seed of the bootstrap.
         gallery: how many wrong answers to show; 0 for none.
         prevalence: fraction of malignant lesions that predictive values are stated for.
 
@@ -143,19 +141,18 @@ def write_report(
         run.test,
         run.labels,
         resamples=resamples,
-        seed=seed,
         temperature=temperature,
         thresholds=calibration.thresholds,
         prevalence=prevalence,
     )
     threshold = metrics.malignant.points[0].threshold if metrics.malignant and metrics.malignant.points else None
     subgroups = subgroup_metrics(
-        run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples, seed=seed
+        run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples
     )
     calibrated = calibration.apply(run.test.probabilities)
     root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
-    selective = selective_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples, seed=seed)
-    robustness = read_robustness(run.test, run.labels, resamples=resamples, seed=seed)
+    selective = selective_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples)
+    robustness = read_robustness(run.test, run.labels, resamples=resamples)
     drawn = _plots(run, metrics, calibrated) | {
         f"stress_{c.corruption.name}": degradation_plot(c) for c in robustness.curves
     }

@@ -175,7 +175,7 @@ def robustness_folder(predictions: str | Path) -> Path:
 
 
 def read_robustness(
-    table: PredictionTable, labels: LabelSet | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+    table: PredictionTable, labels: LabelSet | None = None, *, resamples: int = RESAMPLES
 ) -> Robustness:
     """Read the folder beside a table and work out its figures.
 
@@ -183,7 +183,6 @@ def read_robustness(
         table: predictions that were read from a file.
         labels: the classes, for figures of malignant against benign.
         resamples: bootstrap resamples behind each interval.
-        seed: seed of the bootstrap.
 
     Raises:
         DataError: a file that is damaged, or is about other images or classes.
@@ -192,20 +191,18 @@ def read_robustness(
         return Robustness()
     folder = robustness_folder(table.source)
     curves = (
-        robustness_curves(table, _read(folder / ROBUSTNESS), resamples=resamples, seed=seed)
+        robustness_curves(table, _read(folder / ROBUSTNESS), resamples=resamples)
         if (folder / ROBUSTNESS).is_file()
         else ()
     )
     occlusion = (
-        occlusion_check(table, _read(folder / OCCLUSION), resamples=resamples, seed=seed)
+        occlusion_check(table, _read(folder / OCCLUSION), resamples=resamples)
         if (folder / OCCLUSION).is_file()
         else None
     )
     reliance: tuple[PerturbationResult, ...] = ()
     if (folder / PERTURBATION_FILE).is_file():
-        reliance = measure_perturbations(
-            table, _read(folder / PERTURBATION_FILE), labels, resamples=resamples, seed=seed
-        )
+        reliance = measure_perturbations(table, _read(folder / PERTURBATION_FILE), labels, resamples=resamples)
     record = read_json(folder / RECORD)
     return Robustness(curves, occlusion, record if isinstance(record, dict) else {}, reliance)
 
@@ -223,16 +220,13 @@ def with_skin(table: PredictionTable) -> PredictionTable:
     return PredictionTable(frame, table.codes, table.probabilities, table.targets, table.groups, table.source)
 
 
-def robustness_curves(
-    table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
-) -> tuple[Curve, ...]:
+def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> tuple[Curve, ...]:
     """Degradation curves with intervals, all from the same resamples of whole lesions.
 
     Args:
         table: the predictions on the images as they are.
         frame: the rows of ``robustness.csv``; its images may be some of the table's.
         resamples: bootstrap resamples.
-        seed: seed of the bootstrap.
 
     Raises:
         DataError: columns are missing, corruptions are unknown, or images differ between strengths.
@@ -261,7 +255,7 @@ def robustness_curves(
         found = {(*key, name): v for key, counted in counts.items() for name, v in counted.metrics(weights).items()}
         return {key: v for key, v in found.items() if key[2] in ("accuracy", "balanced_accuracy")}
 
-    drawn = Resampling.of(part.groups, resamples=resamples, seed=seed).draw(metrics)
+    drawn = Resampling.of(part.groups, resamples=resamples).draw(metrics)
     groups = len(np.unique(part.groups))
 
     def point(name: str, strength: float) -> Point:
@@ -284,16 +278,13 @@ def robustness_curves(
     )
 
 
-def occlusion_check(
-    table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Occlusion:
+def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> Occlusion:
     """Whether deleting what the map marks costs more than deleting elsewhere.
 
     Args:
         table: the predictions, for the lesion of each image.
         frame: the rows of ``occlusion.csv``.
         resamples: bootstrap resamples, of whole lesions.
-        seed: seed of the bootstrap.
 
     Raises:
         DataError: columns are missing, or images the table does not have.
@@ -307,7 +298,7 @@ def occlusion_check(
     more = {name: drops["marked"] - drops[name] for name in ("elsewhere", "least")}
     holds = {name: (values > 0).astype(np.float64) for name, values in more.items()}
     columns = np.column_stack([*drops.values(), *more.values(), *holds.values()])  # (N, 7)
-    resampling = Resampling.of(part.groups, resamples=resamples, seed=seed)
+    resampling = Resampling.of(part.groups, resamples=resamples)
     means = resampling.draw(lambda weights: {"": weights @ columns / weights.sum(axis=1, keepdims=True)})[""]
     groups = len(np.unique(part.groups))
     found = [

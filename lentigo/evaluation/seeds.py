@@ -82,7 +82,6 @@ class Measured:
     Args:
         runs: row -> seed -> predictions.
         resamples: bootstrap resamples.
-        seed: of the bootstrap.
         temperatures: row -> seed -> temperature of its probabilities, fitted on validation; without them the metrics of
             the probabilities, which take the longest, are left out.
 
@@ -95,12 +94,10 @@ class Measured:
         runs: Mapping[str, Mapping[int, PredictionTable]],
         *,
         resamples: int = RESAMPLES,
-        seed: int = 0,
         temperatures: Mapping[str, Mapping[int, float]] | None = None,
     ) -> None:
         if resamples < 100:
             raise DataError(f"intervals need at least 100 resamples, not {resamples}")
-        self.resamples, self.seed = resamples, seed
         self.seeds = {row: tuple(sorted(by_seed)) for row, by_seed in runs.items() if by_seed}
         keys = [(row, k) for row, seeds in self.seeds.items() for k in seeds]
         tables = align({f"{row}, seed {k}": runs[row][k] for row, k in keys})
@@ -120,7 +117,9 @@ class Measured:
             for (row, k), table in zip(keys, tables.values(), strict=True):
                 calibrated = apply_temperature(table.probabilities, temperatures[row][k])
                 metrics[row, k].append(ProbabilityMetrics(calibrated, self.targets, labels))
-        self._drawn = draw_each(Resampling.of(first.groups, resamples=resamples, seed=seed), metrics)
+        resampling = Resampling.of(first.groups, resamples=resamples)
+        self.resamples, self.seed = resamples, resampling.seed
+        self._drawn = draw_each(resampling, metrics)
 
     def figures(self, row: str) -> Figures:
         """A row's figures over its seeds."""

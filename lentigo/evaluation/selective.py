@@ -121,7 +121,6 @@ def selective_section(
     *,
     conformal: Conformal | None = None,
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> SelectiveSection:
     """Measure the section.
 
@@ -130,15 +129,14 @@ def selective_section(
         probabilities: (N, K) as shown to a user.
         conformal: quantiles fitted on other images; None leaves the prediction sets out.
         resamples: bootstrap resamples.
-        seed: of the bootstrap.
     """
     coverage = None
     if conformal is not None:
         coverage = measure_coverage(
-            probabilities, table.targets, table.groups, conformal, table.codes, resamples=resamples, seed=seed
+            probabilities, table.targets, table.groups, conformal, table.codes, resamples=resamples
         )
     wrong = probabilities.argmax(axis=1) != table.targets
-    resampling = Resampling.of(table.groups, resamples=resamples, seed=seed)
+    resampling = Resampling.of(table.groups, resamples=resamples)
     selective = [measure_selective("confidence", -probabilities.max(axis=1), wrong, resampling)]
     if ATYPICALITY in table.metadata:
         atypicality = table.metadata[ATYPICALITY].to_numpy(dtype=np.float64)

@@ -124,9 +124,9 @@ def reliability(probabilities: FloatArray, targets: IntArray, *, bins: int = BIN
     return Reliability(np.linspace(0, 1, bins + 1), counts.astype(np.int64), confidence, accuracy, float(gap))
 
 
-def expected_calibration_error(probabilities: FloatArray, targets: IntArray, *, bins: int = BINS) -> float:
+def expected_calibration_error(probabilities: FloatArray, targets: IntArray) -> float:
     """Expected calibration error of the top class, 0 to 1, over equal-width bins (Guo et al., equation 3)."""
-    return reliability(probabilities, targets, bins=bins).ece
+    return reliability(probabilities, targets).ece
 
 
 def _log(probabilities: FloatArray) -> FloatArray:

@@ -169,7 +169,7 @@ class Canvas:
         small = image.reduce(scale)
         return np.asarray(small, dtype=np.float32) / np.float32(255)
 
-    def scatter(self, count: int, within: Map, *, attempts: int = 12) -> list[tuple[float, float]]:
+    def scatter(self, count: int, within: Map) -> list[tuple[float, float]]:
         """Up to ``count`` random places where ``within`` (S, S) is above 0."""
         places = np.argwhere(within > 0)
         if len(places) == 0:

@@ -40,17 +40,16 @@ def render_texture(kind: str, seed: int, size: int) -> Image.Image:
     return Image.fromarray(np.clip(255 * recipes[kind](rng, size), 0, 255).astype(np.uint8))
 
 
-def render_textures(kinds: tuple[str, ...], count: int, size: int, seed: int = 0) -> Iterator[Image.Image]:
+def render_textures(kinds: tuple[str, ...], count: int, size: int) -> Iterator[Image.Image]:
     """Render ``count`` textures, the kinds in turn.
 
     Args:
         kinds: of `TEXTURES` or `BLANKS`.
         count: how many pictures.
         size: side in pixels.
-        seed: of the first; each picture has a seed of its own.
     """
     for i in range(count):
-        yield render_texture(kinds[i % len(kinds)], seed + i // len(kinds), size)
+        yield render_texture(kinds[i % len(kinds)], i // len(kinds), size)
 
 
 def _field(rng: np.random.Generator, size: int, slope: float) -> Map:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,8 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
+SEED = 0
+"""Of the images drawn, of noise and hair, and of the area elsewhere."""
 STRENGTHS = tuple((c.name, strength) for c in CORRUPTIONS.values() for strength in c.strengths)
 
 
@@ -51,7 +53,6 @@ def run_robustness(
     folder: str | Path,
     *,
     limit: int | None = None,
-    seed: int = 0,
     facts: Mapping[str, Any] | None = None,
     progress: bool | Progress = True,
 ) -> Path:
@@ -61,8 +62,7 @@ def run_robustness(
         classifier: the model.
         samples: the images, those of the predictions' table.
         folder: where the files go (`lentigo.evaluation.robustness.robustness_folder`).
-        limit: no more images than this, drawn by ``seed``.
-        seed: of the draw, of noise and hair, and of the area elsewhere.
+        limit: no more images than this, drawn at random.
         facts: for ``record.json``.
         progress: show a bar, or a function called with (done, total).
 
@@ -79,8 +79,8 @@ def run_robustness(
     began = time.monotonic()
     rows = np.arange(len(samples))
     if limit is not None and limit < len(rows):
-        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:limit])
-    worker = _Worker(classifier.for_stream(BATCH), samples, seed)
+        rows = np.sort(np.random.default_rng(SEED).permutation(rows)[:limit])
+    worker = _Worker(classifier.for_stream(BATCH), samples)
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     found: list[_Answers] = []
     done = 0
@@ -96,24 +96,23 @@ def run_robustness(
     target = Path(folder)
     images = [image for answers in found for image in answers.images]
     logits = np.concatenate([answers.logits for answers in found], axis=1)  # (V, N, K)
+    changed = {image: versions for answers in found for image, versions in answers.changed.items()}
     _write(target / ROBUSTNESS, _robustness(images, logits, classifier.labels.codes))
-    _write(target / PERTURBATION_FILE, _reliance([answers.changed for answers in found], classifier.labels.codes))
+    _write(target / PERTURBATION_FILE, _reliance(changed, classifier.labels.codes))
     scores = np.concatenate([answers.scores for answers in found])  # (N, 4)
     mapped = np.isfinite(scores[:, 1])
     if mapped.any():
-        _write(
-            target / OCCLUSION,
-            pd.DataFrame(scores[mapped], columns=list(SCORES)).assign(image=np.array(images)[mapped]),
-        )
+        index = pd.Index(np.array(images)[mapped], name="image")
+        _write(target / OCCLUSION, pd.DataFrame(scores[mapped], index, list(SCORES)).reset_index())
     if len(images) == len(samples) or not (target / SKIN).is_file():  # some images only must not replace all
         write_skin(target, images, [angle for answers in found for angle in answers.angles])
     record = {
         **(facts or {}),
         "images": len(images),
         "drawn": limit is not None and len(images) < len(samples),
-        "seed": seed,
+        "seed": SEED,
         "without_map": int((~mapped).sum()),
-        "without_lesion": sum("lesion" not in changed for answers in found for changed in answers.changed.values()),
+        "without_lesion": sum("lesion" not in versions for versions in changed.values()),
         "wall_seconds": round(time.monotonic() - began, 1),
     }
     write_text(target / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
@@ -142,14 +141,14 @@ class _Answers:
 class _Worker:
     """Takes a few images through everything; safe to use from several threads."""
 
-    def __init__(self, classifier: Classifier, samples: Samples, seed: int) -> None:
-        self.classifier, self.samples, self.seed = classifier, samples, seed
+    def __init__(self, classifier: Classifier, samples: Samples) -> None:
+        self.classifier, self.samples = classifier, samples
 
     def __call__(self, rows: npt.NDArray[np.int64]) -> _Answers:
         images = self.samples.frame["image"].iloc[rows].tolist()
         originals = [resize(self.samples.read(int(row)), self.classifier.size) for row in rows]
         # An image's own, whatever else is in the run.
-        seeds = [zlib.crc32(f"{self.seed}/{image}".encode()) for image in images]
+        seeds = [zlib.crc32(f"{SEED}/{image}".encode()) for image in images]
         logits = [
             self.classifier.run(
                 np.stack([corrupt(p, name, strength, s) for p, s in zip(originals, seeds, strict=True)])
@@ -218,31 +217,20 @@ def delete(pixels: Pixels, area: Mask) -> Pixels:
 
 def _robustness(images: list[str], logits: Floats, codes: tuple[str, ...]) -> pd.DataFrame:
     """One row a version and image; probabilities before the temperature, as in the table beside it."""
-
-    def blocks() -> Iterator[pd.DataFrame]:
-        for (name, strength), values in zip(STRENGTHS, logits, strict=True):
-            block = pd.DataFrame(softmax(values), columns=list(codes))
-            block.insert(0, "image", images)
-            block.insert(0, "strength", strength)
-            block.insert(0, "corruption", name)
-            yield block
-
-    return pd.concat(list(blocks()), ignore_index=True)
+    index, columns = pd.Index(images, name="image"), list(codes)
+    blocks = {
+        version: pd.DataFrame(softmax(values), index, columns)
+        for version, values in zip(STRENGTHS, logits, strict=True)
+    }
+    return pd.concat(blocks, names=["corruption", "strength"]).reset_index()
 
 
-def _reliance(found: list[dict[str, dict[str, npt.NDArray[np.float64]]]], codes: tuple[str, ...]) -> pd.DataFrame:
+def _reliance(changed: Mapping[str, Mapping[str, npt.NDArray[np.float64]]], codes: tuple[str, ...]) -> pd.DataFrame:
     """One row a change and image."""
-    rows = [
-        (name, image, answers[name])
-        for name in PERTURBATIONS
-        for part in found
-        for image, answers in part.items()
-        if name in answers
-    ]
-    frame = pd.DataFrame([answer for _, _, answer in rows], columns=list(codes))
-    return frame.assign(change=[name for name, _, _ in rows], image=[image for _, image, _ in rows])
+    rows = [(name, image) for name in PERTURBATIONS for image, answers in changed.items() if name in answers]
+    index = pd.MultiIndex.from_tuples(rows, names=["change", "image"])
+    return pd.DataFrame([changed[image][name] for name, image in rows], index, list(codes)).reset_index()
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
-    first = [c for c in ("corruption", "strength", "change", "image") if c in frame]
-    write_table(path, frame[[*first, *(c for c in frame if c not in first)]], float_format="%.6g")
+    write_table(path, frame, float_format="%.6g")

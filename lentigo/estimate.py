@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -102,6 +103,17 @@ def predictive_values(
     alarmed, spared = (1 - specificity) * (1 - prevalence), specificity * (1 - prevalence)
     with np.errstate(invalid="ignore"):
         return found / (found + alarmed), spared / (spared + missed)
+
+
+def plain(value: Any) -> Any:
+    """As JSON holds it: what has a ``to_dict``, other dataclasses by their fields, mappings and tuples of these."""
+    if hasattr(value, "to_dict"):
+        return value.to_dict()
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: plain(one) for name, one in value.items()}
+    return [plain(one) for one in value] if isinstance(value, tuple | list) else value
 
 
 def _estimate(values: npt.NDArray[np.float64]) -> Estimate:

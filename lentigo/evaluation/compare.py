@@ -25,6 +25,7 @@ from scipy.stats import binomtest
 
 from lentigo.data.groups import ASK, LEAK, recorded_groups
 from lentigo.errors import DataError, did_you_mean
+from lentigo.estimate import plain
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.markdown import markdown_table, p_text
 from lentigo.evaluation.metrics import Counts, draw_each, evaluate_predictions
@@ -235,7 +236,7 @@ class Comparison:
                     "name": r.name,
                     "source": None if r.source is None else str(r.source),
                     **r.facts,
-                    "metrics": {name: e.to_dict() for name, e in r.metrics.items()},
+                    "metrics": plain(r.metrics),
                 }
                 for r in self.runs
             ],
@@ -245,7 +246,7 @@ class Comparison:
                     "second": p.second,
                     "only_first_right": p.only_first,
                     "only_second_right": p.only_second,
-                    "differences": {name: d.to_dict() for name, d in p.differences.items()},
+                    "differences": plain(p.differences),
                     "verdict": p.verdict(),
                 }
                 for p in self.pairs

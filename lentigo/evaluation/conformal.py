@@ -84,18 +84,6 @@ class Coverage:
     empty: float
     pooled: tuple[str, ...]
 
-    def to_dict(self) -> dict[str, object]:
-        """As plain numbers."""
-        return {
-            "aim": self.aim,
-            "overall": self.overall.to_dict(),
-            "per_class": {code: e.to_dict() for code, e in self.per_class.items()},
-            "size": self.size,
-            "single": self.single,
-            "empty": self.empty,
-            "pooled": list(self.pooled),
-        }
-
 
 def measure_coverage(
     probabilities: FloatArray,

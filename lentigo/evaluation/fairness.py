@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from lentigo.estimate import plain
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.metrics import Counts, Ranking, check_labels, malignant_score, ratio
 from lentigo.evaluation.predictions import PredictionTable
@@ -71,7 +72,6 @@ class Subgroup:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers."""
-        estimates: Mapping[str, Estimate] = {name: getattr(self, name) for name in _MEASURED}
         return {
             "attribute": self.attribute,
             "value": self.value,
@@ -79,7 +79,7 @@ class Subgroup:
             "groups": self.groups,
             "classes": self.classes,
             "small": self.small,
-            **{name: e.to_dict() for name, e in estimates.items()},
+            **{name: plain(getattr(self, name)) for name in _MEASURED},
         }
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from lentigo.bundle import OperatingPoint
 from lentigo.errors import DataError
-from lentigo.estimate import predictive_values
+from lentigo.estimate import plain, predictive_values
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import BINS, apply_temperature, bin_of
@@ -54,17 +54,6 @@ class OperatingResult:
     ppv: Estimate
     npv: Estimate
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
-        return {
-            "name": self.name,
-            "threshold": self.threshold,
-            "sensitivity": self.sensitivity.to_dict(),
-            "specificity": self.specificity.to_dict(),
-            "ppv": self.ppv.to_dict(),
-            "npv": self.npv.to_dict(),
-        }
-
 
 @dataclass(frozen=True)
 class MalignantMetrics:
@@ -94,8 +83,8 @@ class MalignantMetrics:
             "positives": self.positives,
             "negatives": self.negatives,
             "auc": self.auc.to_dict(),
-            "sensitivity_at_specificity": {f"{s:.2f}": e.to_dict() for s, e in self.sensitivity_at.items()},
-            "operating_points": [p.to_dict() for p in self.points],
+            "sensitivity_at_specificity": plain({f"{s:.2f}": e for s, e in self.sensitivity_at.items()}),
+            "operating_points": plain(self.points),
             "thresholds_chosen_on": self.chosen_on,
             "prevalence": self.prevalence,
         }
@@ -147,15 +136,14 @@ class Metrics:
                 "resamples": self.resamples,
                 "seed": self.seed,
             },
-            "overall": {name: e.to_dict() for name, e in self.overall.items()},
+            "overall": plain(self.overall),
             "per_class": {
-                code: {"support": self.support[code]} | {name: e.to_dict() for name, e in values.items()}
-                for code, values in self.per_class.items()
+                code: {"support": self.support[code], **plain(found)} for code, found in self.per_class.items()
             },
             "confusion": self.confusion.tolist(),
             "temperature": self.temperature,
-            "before_temperature": {name: e.to_dict() for name, e in self.before_temperature.items()},
-            "malignant": self.malignant.to_dict() if self.malignant else None,
+            "before_temperature": plain(self.before_temperature),
+            "malignant": plain(self.malignant),
         }
 
 

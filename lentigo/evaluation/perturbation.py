@@ -15,10 +15,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from lentigo.errors import DataError, did_you_mean
+from lentigo.estimate import plain
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
 from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts, Ranking, malignant_score
-from lentigo.evaluation.predictions import PredictionTable
+from lentigo.evaluation.predictions import PredictionTable, require_columns
 from lentigo.labels import LabelSet
 from lentigo.pixels.perturbations import PERTURBATIONS, Perturbation
 
@@ -69,24 +70,18 @@ class PerturbationResult:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers."""
-
-        def shown(value: Estimate | None) -> dict[str, float | None] | None:
-            return None if value is None else value.to_dict()
-
+        auc = {
+            "before": self.malignant_before,
+            "after": self.malignant_after,
+            "difference": self.malignant_difference,
+        }
+        accuracy = {"before": self.before, "after": self.after, "difference": self.difference}
         return {
             "change": self.change.name,
             "title": self.change.title,
             "images": self.images,
-            "balanced_accuracy": {
-                "before": shown(self.before),
-                "after": shown(self.after),
-                "difference": shown(self.difference),
-            },
-            "malignant_auc": {
-                "before": shown(self.malignant_before),
-                "after": shown(self.malignant_after),
-                "difference": shown(self.malignant_difference),
-            },
+            "balanced_accuracy": plain(accuracy),
+            "malignant_auc": plain(auc),
             "flipped": self.flipped.to_dict(),
             "towards": dict(self.towards),
             "away": dict(self.away),
@@ -111,30 +106,23 @@ def measure_perturbations(
     Raises:
         DataError: columns are missing, changes are unknown, or images are not the table's or there twice.
     """
-    missing = [c for c in ("change", "image", *table.codes) if c not in frame.columns]
-    if missing:
-        raise DataError(f"{PERTURBATION_FILE}: no column {', '.join(missing)}")
+    require_columns(frame, ("change", "image", *table.codes), PERTURBATION_FILE)
     for name in frame["change"].unique():
         if name not in PERTURBATIONS:
             raise DataError(f"{PERTURBATION_FILE}: unknown change {name!r}{did_you_mean(str(name), PERTURBATIONS)}")
     found = []
     for name, change in PERTURBATIONS.items():
         block = frame[frame["change"] == name]
+        if block.empty:
+            continue
         images = block["image"].astype(str)
-        foreign = sorted(set(images) - set(table.images))
-        if foreign:
-            raise DataError(
-                f"{PERTURBATION_FILE}: {len(foreign):,} images are not in the table of predictions, the first"
-                f" {foreign[0]!r}"
-            )
+        part = table.subset(table.rows_of(images, PERTURBATION_FILE))
         if images.duplicated().any():
             raise DataError(
                 f"{PERTURBATION_FILE}: {name} has image {images[images.duplicated()].iloc[0]!r} twice; write it again"
             )
-        if len(block):
-            part = table.subset(np.isin(table.images, images.to_numpy()))
-            after = block.set_index(images).loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64)
-            found.append(_measure(change, part, after, labels, resamples))
+        after = block.set_index(images).loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64)
+        found.append(_measure(change, part, after, labels, resamples))
     return tuple(found)
 
 
@@ -192,17 +180,8 @@ def perturbation_markdown(found: tuple[PerturbationResult, ...], classes: int) -
             ]
         accuracy = [f"{100 * r.before.value:.1f}, {100 * r.after.value:.1f}", r.difference.text(signed=True)]
         rows.append([r.change.title, f"{r.images:,}", *accuracy, *auc, r.flipped.text(), r.destination])
-    head = [
-        *(
-            "change",
-            "images",
-            "balanced accuracy, %: before, after",
-            "change, points",
-            "malignant AUC: before, after",
-            "change",
-        ),
-        *("answers that flip, %", "most of them to"),
-    ]
+    head = ["change", "images", "balanced accuracy, %: before, after", "change, points"]
+    head += ["malignant AUC: before, after", "change", "answers that flip, %", "most of them to"]
     return [
         "## Perturbation tests",
         "",

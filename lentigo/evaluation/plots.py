@@ -10,17 +10,17 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -33,7 +33,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5
 INK, MUTED, GRID, FACE = "#1B1F24", "#5F6973", "#DFE3E8", "#FFFFFF"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 
-_STYLE: Any = {  # matplotlib lists every key as a literal type
+STYLE: Any = {  # matplotlib lists every key as a literal type
     "font.size": 9,
     "axes.titlesize": 9.5,
     "axes.titleweight": "bold",
@@ -59,10 +59,29 @@ _STYLE: Any = {  # matplotlib lists every key as a literal type
     "svg.hashsalt": "lentigo",  # the same figures give the same file
 }
 
+GUIDE: Any = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (2, 2))}
+"""Of lines to compare with."""
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+_Arguments = ParamSpec("_Arguments")
 
 
+def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
+    """Draw in one style, and work the layout out once rather than again for each file the figure is written to."""
+
+    @wraps(draw)
+    def drawn(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
+        with mpl.rc_context(STYLE):
+            figure = draw(*args, **kwargs)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        return figure
+
+    return drawn
+
+
+@styled
 def confusion_plot(confusion: IntArray, codes: Sequence[str]) -> Figure:
     """A confusion matrix, normalised by row, as in CaCo's figure 7.
 
@@ -71,43 +90,49 @@ def confusion_plot(confusion: IntArray, codes: Sequence[str]) -> Figure:
         codes: K class codes.
     """
     size = len(codes)
+    side = max(3.6, 0.62 * size + 1.1)
+    figure, axes = new_figure(side, side * 0.94)
+    for (row, column), fraction, ink in draw_matrix(axes, confusion, linewidth=1.2):
+        cell: Any = {"ha": "center", "va": "center", "color": ink}
+        axes.text(column + 0.5, row + 0.43, f"{fraction * 100:.0f}", fontsize=9.5, **cell)
+        axes.text(column + 0.5, row + 0.76, f"{confusion[row, column]}", fontsize=6.5, alpha=0.8, **cell)
+    axes.set(xlabel="predicted class", ylabel="true class", title="Percent of each true class (count below)")
+    names = shown_names(codes)
+    long = max(map(len, names)) > 6
+    axes.set_xticks(np.arange(size) + 0.5, names, rotation=40 if long else 0, ha="right" if long else "center")
+    axes.set_yticks(np.arange(size) + 0.5, names)
+    return figure
+
+
+def draw_matrix(axes: Axes, confusion: IntArray, *, linewidth: float) -> list[tuple[tuple[int, int], float, str]]:
+    """Draw the cells of a confusion matrix, normalised by row.
+
+    Args:
+        axes: where.
+        confusion: (K, K) counts, rows true and columns predicted.
+        linewidth: between the cells.
+
+    Returns:
+        Row and column, fraction of the row, and colour to write in, of each cell.
+    """
     totals = confusion.sum(axis=1, keepdims=True)
     fractions = np.divide(confusion, totals, out=np.zeros(confusion.shape), where=totals > 0)
-    with mpl.rc_context(_STYLE):
-        side = max(3.6, 0.62 * size + 1.1)
-        figure, axes = _figure(side, side * 0.94)
-        axes.grid(False)
-        axes.pcolormesh(fractions, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=1.2)
-        for row in range(size):
-            for column in range(size):
-                fraction = fractions[row, column]
-                ink = "white" if fraction > 0.55 else INK
-                axes.text(
-                    column + 0.5, row + 0.43, f"{fraction * 100:.0f}", ha="center", va="center", color=ink, fontsize=9.5
-                )
-                axes.text(
-                    column + 0.5,
-                    row + 0.76,
-                    f"{confusion[row, column]}",
-                    ha="center",
-                    va="center",
-                    color=ink,
-                    fontsize=6.5,
-                    alpha=0.8,
-                )
-        axes.set(xlabel="predicted class", ylabel="true class", title="Percent of each true class (count below)")
-        names = [code.upper() if len(code) <= 5 else code.replace("_", " ") for code in codes]
-        long = max(map(len, names)) > 6
-        axes.set_xticks(np.arange(size) + 0.5, names, rotation=40 if long else 0, ha="right" if long else "center")
-        axes.set_yticks(np.arange(size) + 0.5, names)
-        axes.tick_params(length=0, labelcolor=INK)
-        axes.invert_yaxis()
-        axes.set_aspect("equal")
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-    return _settled(figure)
+    axes.grid(False)
+    axes.pcolormesh(fractions, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=linewidth)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.invert_yaxis()
+    axes.set_aspect("equal")
+    axes.spines[:].set_visible(False)
+    cells = itertools.product(range(len(confusion)), range(len(confusion)))
+    return [(cell, float(fractions[cell]), "white" if fractions[cell] > 0.55 else INK) for cell in cells]
 
 
+def shown_names(codes: Sequence[str]) -> list[str]:
+    """Class codes as axes show them."""
+    return [code.upper() if len(code) <= 5 else code.replace("_", " ") for code in codes]
+
+
+@styled
 def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str], aucs: Mapping[str, float]) -> Figure:
     """ROC curves, each class against the rest.
 
@@ -117,21 +142,21 @@ def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str],
         codes: K class codes.
         aucs: class code -> area under its curve; NaN for a class that is not there.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
-        shown = []
-        for k, code in enumerate(codes):
-            if np.isfinite(aucs[code]):
-                false, true, _ = roc_curve(targets == k, probabilities[:, k])
-                axes.plot(false, true, **_line(k))
-                shown.append((aucs[code], k, code))
-        _key(axes, shown, "AUC")
-        axes.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC, each class against the rest")
-        _unit(axes)
-    return _settled(figure)
+    figure, axes = new_figure()
+    axes.plot([0, 1], [0, 1], **GUIDE)
+    shown = []
+    for k, code in enumerate(codes):
+        if np.isfinite(aucs[code]):
+            false, true, _ = roc_curve(targets == k, probabilities[:, k])
+            axes.plot(false, true, **line_style(k))
+            shown.append((aucs[code], k, code))
+    _key(axes, shown, "AUC")
+    axes.set(xlabel="1 − specificity", ylabel="sensitivity", title="ROC, each class against the rest")
+    _unit(axes)
+    return figure
 
 
+@styled
 def precision_recall_plot(
     probabilities: FloatArray, targets: IntArray, codes: Sequence[str], areas: Mapping[str, float]
 ) -> Figure:
@@ -143,22 +168,22 @@ def precision_recall_plot(
         codes: K class codes.
         areas: class code -> average precision; NaN for a class that is not there.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
-        shown = []
-        for k, code in enumerate(codes):
-            if np.isfinite(areas[code]):
-                precision, recall, _ = precision_recall_curve(targets == k, probabilities[:, k])
-                axes.plot(recall, precision, drawstyle="steps-post", **_line(k))
-                shown.append((areas[code], k, code))
-        _key(axes, shown, "average\nprecision")
-        axes.set(
-            xlabel="sensitivity (recall)", ylabel="precision", title="Precision and recall, each class against the rest"
-        )
-        _unit(axes)
-    return _settled(figure)
+    figure, axes = new_figure()
+    shown = []
+    for k, code in enumerate(codes):
+        if np.isfinite(areas[code]):
+            precision, recall, _ = precision_recall_curve(targets == k, probabilities[:, k])
+            axes.plot(recall, precision, drawstyle="steps-post", **line_style(k))
+            shown.append((areas[code], k, code))
+    _key(axes, shown, "average\nprecision")
+    axes.set(
+        xlabel="sensitivity (recall)", ylabel="precision", title="Precision and recall, each class against the rest"
+    )
+    _unit(axes)
+    return figure
 
 
+@styled
 def malignant_plot(
     scores: FloatArray, positive: npt.NDArray[np.bool_], auc: float, points: Sequence[OperatingResult]
 ) -> Figure:
@@ -170,33 +195,25 @@ def malignant_plot(
         auc: area under the curve.
         points: operating points to mark.
     """
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
-        false, true, _ = roc_curve(positive, scores)
-        axes.plot(false, true, color=PALETTE[0])
-        axes.fill_between(false, true, color=PALETTE[0], alpha=0.08, linewidth=0)
-        for i, point in enumerate(points):
-            x, y = 1 - point.specificity.value, point.sensitivity.value
-            axes.plot(x, y, "o", color=PALETTE[1], markersize=6, markeredgecolor=FACE, markeredgewidth=1.2)
-            letter = "abcdefgh"[i % 8]
-            axes.annotate(
-                letter,
-                (x, y),
-                xytext=(-5, 5),
-                textcoords="offset points",
-                ha="right",
-                color=PALETTE[1],
-                fontweight="bold",
-            )
-            line = f"{letter}: from {point.threshold:.2f}, sens. {y * 100:.0f} %, spec. {(1 - x) * 100:.0f} %"
-            axes.text(0.99, 0.12 + 0.06 * (len(points) - 1 - i), line, ha="right", fontsize=8, color=PALETTE[1])
-        axes.text(0.99, 0.045, f"AUC {auc:.3f}", ha="right", color=PALETTE[0], fontweight="bold")
-        axes.set(xlabel="1 − specificity", ylabel="sensitivity", title="Malignant against benign")
-        _unit(axes)
-    return _settled(figure)
+    figure, axes = new_figure()
+    axes.plot([0, 1], [0, 1], **GUIDE)
+    false, true, _ = roc_curve(positive, scores)
+    axes.plot(false, true, color=PALETTE[0])
+    axes.fill_between(false, true, color=PALETTE[0], alpha=0.08, linewidth=0)
+    for i, point in enumerate(points):
+        x, y = 1 - point.specificity.value, point.sensitivity.value
+        axes.plot(x, y, "o", color=PALETTE[1], markersize=6, markeredgecolor=FACE, markeredgewidth=1.2)
+        letter = "abcdefgh"[i % 8]
+        label_point(axes, letter, (x, y), (-5, 5), PALETTE[1])
+        line = f"{letter}: from {point.threshold:.2f}, sens. {y * 100:.0f} %, spec. {(1 - x) * 100:.0f} %"
+        axes.text(0.99, 0.12 + 0.06 * (len(points) - 1 - i), line, ha="right", fontsize=8, color=PALETTE[1])
+    axes.text(0.99, 0.045, f"AUC {auc:.3f}", ha="right", color=PALETTE[0], fontweight="bold")
+    axes.set(xlabel="1 − specificity", ylabel="sensitivity", title="Malignant against benign")
+    _unit(axes)
+    return figure
 
 
+@styled
 def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Figure:
     """Reliability diagram: how often the answer is right, against how sure it says it is.
 
@@ -204,48 +221,32 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
         tables: what to call them -> probabilities (N, K), such as before and after temperature scaling.
         targets: (N,) int64.
     """
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.3, 3.8), layout="constrained")
-        FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(2, 1, height_ratios=(4, 1), hspace=0.04)
-        axes, strip = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
-        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=(0, (2, 2)))
-        axes.text(
-            0.30,
-            0.325,
-            "as sure as right",
-            color=MUTED,
-            fontsize=8,
-            rotation=45,
-            rotation_mode="anchor",
-            transform_rotates_text=True,
-        )
-        for i, (name, probabilities) in enumerate(tables.items()):
-            colour = PALETTE[(1, 0)[i] if len(tables) > 1 else 0]
-            bins = reliability(probabilities, targets)
-            full = bins.counts > 0
-            axes.plot(bins.confidence[full], bins.accuracy[full], color=colour, linewidth=1.4, alpha=0.9)
-            sizes = 8 + 110 * bins.counts[full] / len(targets)
-            axes.scatter(
-                bins.confidence[full],
-                bins.accuracy[full],
-                s=sizes,
-                color=colour,
-                edgecolor=FACE,
-                linewidth=0.8,
-                zorder=3,
-            )
-            line = f"{name}: ECE {bins.ece * 100:.1f} %"
-            axes.text(0.02, 0.96 - 0.075 * i, line, color=colour, fontweight="bold", va="top", transform=axes.transAxes)
-            strip.stairs(bins.counts / len(targets) * 100, bins.edges, color=colour, linewidth=1.4)
-        axes.set(ylabel="accuracy", title="Reliability (15 equal bins; dot area: images)")
-        axes.tick_params(labelbottom=False)
-        axes.set(xlim=(0, 1), ylim=(0, 1.02))
-        strip.set(xlim=(0, 1), xlabel="confidence (top probability)", ylabel="images, %")
-        strip.set_ylim(bottom=0)
-    return _settled(figure)
+    figure = Figure(figsize=(4.3, 3.8), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=(4, 1), hspace=0.04)
+    axes, strip = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
+    axes.plot([0, 1], [0, 1], **GUIDE)
+    turned: Any = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
+    axes.text(0.30, 0.325, "as sure as right", color=MUTED, fontsize=8, **turned)
+    for i, (name, probabilities) in enumerate(tables.items()):
+        colour = PALETTE[(1, 0)[i] if len(tables) > 1 else 0]
+        bins = reliability(probabilities, targets)
+        full = bins.counts > 0
+        axes.plot(bins.confidence[full], bins.accuracy[full], color=colour, linewidth=1.4, alpha=0.9)
+        sizes = 8 + 110 * bins.counts[full] / len(targets)
+        dots: Any = {"color": colour, "edgecolor": FACE, "linewidth": 0.8, "zorder": 3}
+        axes.scatter(bins.confidence[full], bins.accuracy[full], s=sizes, **dots)
+        line = f"{name}: ECE {bins.ece * 100:.1f} %"
+        axes.text(0.02, 0.96 - 0.075 * i, line, color=colour, fontweight="bold", va="top", transform=axes.transAxes)
+        strip.stairs(bins.counts / len(targets) * 100, bins.edges, color=colour, linewidth=1.4)
+    axes.set(ylabel="accuracy", title="Reliability (15 equal bins; dot area: images)")
+    axes.tick_params(labelbottom=False)
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    strip.set(xlim=(0, 1), xlabel="confidence (top probability)", ylabel="images, %")
+    strip.set_ylim(bottom=0)
+    return figure
 
 
+@styled
 def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
     """Error rate among the most confident fraction of the images.
 
@@ -254,31 +255,19 @@ def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
         targets: (N,) int64.
     """
     coverage, risk = risk_coverage(probabilities, targets)
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure()
-        axes.plot(coverage * 100, risk * 100, color=PALETTE[0])
-        for wanted in (0.5, 0.8, 1.0):
-            i = min(int(np.searchsorted(coverage, wanted)), len(coverage) - 1)
-            axes.plot(coverage[i] * 100, risk[i] * 100, "o", color=PALETTE[0], markersize=5, markeredgecolor=FACE)
-            axes.annotate(
-                f"{risk[i] * 100:.1f} %",
-                (coverage[i] * 100, risk[i] * 100),
-                xytext=(-3, 6),
-                textcoords="offset points",
-                ha="right",
-                color=PALETTE[0],
-                fontweight="bold",
-            )
-        axes.set(
-            xlabel="coverage: most confident images answered, %",
-            ylabel="wrong among the answered, %",
-            title="Risk and coverage",
-        )
-        axes.set(xlim=(0, 102))
-        axes.set_ylim(bottom=0)
-    return _settled(figure)
+    figure, axes = new_figure()
+    axes.plot(coverage * 100, risk * 100, color=PALETTE[0])
+    for wanted in (0.5, 0.8, 1.0):
+        i = min(int(np.searchsorted(coverage, wanted)), len(coverage) - 1)
+        axes.plot(coverage[i] * 100, risk[i] * 100, "o", color=PALETTE[0], markersize=5, markeredgecolor=FACE)
+        label_point(axes, f"{risk[i] * 100:.1f} %", (coverage[i] * 100, risk[i] * 100), (-3, 6), PALETTE[0])
+    axes.set(xlabel="coverage: most confident images answered, %", ylabel="wrong among the answered, %")
+    axes.set(title="Risk and coverage", xlim=(0, 102))
+    axes.set_ylim(bottom=0)
+    return figure
 
 
+@styled
 def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
     """Loss and accuracy by epoch, as in CaCo's figure 6; one run in detail, or several side by side.
 
@@ -287,37 +276,30 @@ def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("
             val_balanced_accuracy.
         panels: ``loss``, ``accuracy`` or both.
     """
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(4.3 * len(panels), 3.1), layout="constrained")
-        FigureCanvasAgg(figure)
-        for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-            scale = 1 if panel == "loss" else 100
-            if len(logs) == 1:
-                columns, title = _PANELS[panel]
-                ((_, log),) = logs.items()
-                lines = [(label, log, column, i) for column, (label, i) in columns.items() if column in log]
-            else:
-                column, title = (
-                    ("val_loss", "Validation loss") if panel == "loss" else ("val_accuracy", "Validation accuracy, %")
-                )
-                lines = [(name, log, column, i) for i, (name, log) in enumerate(logs.items()) if column in log]
-            ends = []
-            for label, log, column, i in lines:
-                values = (log[column] * scale).dropna()
-                if values.empty:
-                    continue
-                axes.plot(
-                    log["epoch"][values.index],
-                    values,
-                    linewidth=1.5,
-                    marker="o" if len(values) == 1 else "",
-                    **_line(i),
-                )
-                ends.append((float(values.iloc[-1]), label, str(_line(i)["color"])))
-            axes.set(xlabel="epoch", title=title)
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            _label_ends(axes, ends)
-    return _settled(figure)
+    figure = Figure(figsize=(4.3 * len(panels), 3.1), layout="constrained")
+    for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        scale = 1 if panel == "loss" else 100
+        if len(logs) == 1:
+            columns, title = _PANELS[panel]
+            ((_, log),) = logs.items()
+            lines = [(label, log, column, i) for column, (label, i) in columns.items() if column in log]
+        else:
+            column, title = (
+                ("val_loss", "Validation loss") if panel == "loss" else ("val_accuracy", "Validation accuracy, %")
+            )
+            lines = [(name, log, column, i) for i, (name, log) in enumerate(logs.items()) if column in log]
+        ends = []
+        for label, log, column, i in lines:
+            values = (log[column] * scale).dropna()
+            if values.empty:
+                continue
+            marker = "o" if len(values) == 1 else ""
+            axes.plot(log["epoch"][values.index], values, linewidth=1.5, marker=marker, **line_style(i))
+            ends.append((float(values.iloc[-1]), label, str(line_style(i)["color"])))
+        axes.set(xlabel="epoch", title=title)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        label_ends(axes, ends)
+    return figure
 
 
 _PANELS = {
@@ -343,7 +325,7 @@ def save_plot(figure: Figure, stem: str | Path) -> list[Path]:
         OutputError: the disk refuses.
     """
     paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
-    with mpl.rc_context(_STYLE), ExitStack() as stack:
+    with mpl.rc_context(STYLE), ExitStack() as stack:
         for path in paths:
             temporary = stack.enter_context(atomic_path(path))
             # No date inside: the same figures give the same file.
@@ -364,7 +346,7 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         ``--series-0`` to ``--series-7``.
     """
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE | {"svg.fonttype": "none"}):
+    with mpl.rc_context(STYLE | {"svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
@@ -383,23 +365,20 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     ).strip()
 
 
-def _figure(width: float = 4.3, height: float = 3.6) -> tuple[Figure, Axes]:
+def new_figure(width: float = 4.3, height: float = 3.6) -> tuple[Figure, Axes]:
+    """A figure of this size in inches, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
     return figure, figure.subplots()
 
 
-def _settled(figure: Figure) -> Figure:
-    """The figure with its layout worked out once, rather than again for each file it is written to."""
-    with mpl.rc_context(_STYLE):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
-    return figure
-
-
-def _line(k: int) -> dict[str, Any]:
+def line_style(k: int) -> dict[str, Any]:
     """Colour and dash of the k-th line; past the palette the dash changes."""
     return {"color": PALETTE[k % len(PALETTE)], "linestyle": DASHES[k // len(PALETTE) % len(DASHES)]}
+
+
+def label_point(axes: Axes, text: str, point: tuple[float, float], offset: tuple[float, float], colour: str) -> None:
+    """Write beside a point, ``offset`` in points away from it."""
+    axes.annotate(text, point, xytext=offset, textcoords="offset points", ha="right", color=colour, fontweight="bold")
 
 
 def _unit(axes: Axes) -> None:
@@ -414,19 +393,11 @@ def _key(axes: Axes, shown: Sequence[tuple[float, int, str]], what: str) -> None
     for i, (value, k, code) in enumerate(sorted(shown, reverse=True)):
         name = code.replace("_", " ")
         y = 0.89 - step * i
-        axes.text(
-            1.03,
-            y,
-            f"{value:.3f}  {name}",
-            fontsize=8.5,
-            va="top",
-            color=_line(k)["color"],
-            fontweight="bold",
-            transform=axes.transAxes,
-        )
+        text: Any = {"fontsize": 8.5, "va": "top", "fontweight": "bold", "transform": axes.transAxes}
+        axes.text(1.03, y, f"{value:.3f}  {name}", color=line_style(k)["color"], **text)
 
 
-def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
     """Write each line's name at the height of its last point, moved apart where they would overlap."""
     if not ends:
         return
@@ -447,13 +418,5 @@ def _label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
         at[i] = max(y, floor)
         floor = at[i] + gap
     for y, (label, colour) in zip(at, [end[1:] for end in ordered], strict=True):
-        axes.annotate(
-            label,
-            (1.01, y),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=8.5,
-            color=colour,
-            fontweight="bold",
-            annotation_clip=False,
-        )
+        place: Any = {"xycoords": ("axes fraction", "data"), "va": "center", "annotation_clip": False}
+        axes.annotate(label, (1.01, y), fontsize=8.5, color=colour, fontweight="bold", **place)

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +87,23 @@ class PredictionTable:
         return PredictionTable(
             frame, self.codes, self.probabilities[rows], self.targets[rows], self.groups[rows], self.source
         )
+
+    def rows_of(self, images: pd.Series[Any], what: str) -> npt.NDArray[np.bool_]:
+        """The rows (N,) of some images.
+
+        Args:
+            images: ids, in any order.
+            what: the file that names them, for the message.
+
+        Raises:
+            DataError: an image that the table does not have.
+        """
+        wanted = set(images.astype(str))
+        if foreign := wanted - set(self.images):
+            raise DataError(
+                f"{what}: {len(foreign):,} images are not in the table of predictions, the first {min(foreign)!r}"
+            )
+        return np.isin(self.images, list(wanted))
 
     def with_probabilities(self, probabilities: FloatArray) -> PredictionTable:
         """The same images with other probabilities, such as calibrated ones.
@@ -313,6 +331,16 @@ def read_maps(path: str | Path) -> Maps:
             f"{source}: arrays do not fit: image {images.shape}, predicted {predicted.shape}, target {target.shape}"
         )
     return Maps(images.astype(np.str_), predicted.astype(np.float16), target.astype(np.float16))
+
+
+def require_columns(frame: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Refuse a table of answers that lacks columns; ``what`` is its file.
+
+    Raises:
+        DataError: one is missing.
+    """
+    if missing := [c for c in columns if c not in frame.columns]:
+        raise DataError(f"{what}: no column {', '.join(missing)}")
 
 
 def _text(values: Sequence[str]) -> list[str]:

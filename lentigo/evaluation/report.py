@@ -26,6 +26,7 @@ from lentigo.data.groups import ASK, LEAK, recorded_groups
 from lentigo.data.samples import open_sample
 from lentigo.data.shortfalls import MEND, recorded_shortfalls
 from lentigo.errors import LentigoError
+from lentigo.estimate import plain
 from lentigo.evaluation import plots
 from lentigo.evaluation.calibration import Calibration, calibrate
 from lentigo.evaluation.fairness import SMALL, Subgroup, subgroup_metrics
@@ -33,7 +34,12 @@ from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.metrics import PREVALENCE, Metrics, evaluate_predictions, malignant_score
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.robustness import read_robustness, robustness_page, with_skin
-from lentigo.evaluation.robustness_plots import degradation_plot, perturbation_plot
+from lentigo.evaluation.robustness_plots import (
+    degradation_plot,
+    degradation_text,
+    perturbation_plot,
+    perturbation_text,
+)
 from lentigo.evaluation.runfiles import RunFiles, read_run
 from lentigo.evaluation.selective import selective_plot, selective_section
 from lentigo.files import write_json, write_text
@@ -153,11 +159,13 @@ def write_report(
     root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
     selective = selective_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples)
     robustness = read_robustness(run.test, run.labels, resamples=resamples)
-    drawn = _plots(run, metrics, calibrated) | {
-        f"stress_{c.corruption.name}": degradation_plot(c) for c in robustness.curves
+    drawn = _plots(run, metrics, calibrated)
+    drawn |= {
+        f"stress_{curve.corruption.name}": (degradation_plot(curve), degradation_text(curve))
+        for curve in robustness.curves
     }
     if robustness.reliance:
-        drawn["stress_reliance"] = perturbation_plot(robustness.reliance)
+        drawn["stress_reliance"] = perturbation_plot(robustness.reliance), perturbation_text(robustness.reliance)
     drawn["selective"] = (
         selective_plot(selective.selective),
         "Accuracy against coverage, the fraction of images that is answered.",
@@ -178,8 +186,8 @@ def write_report(
         **{key: facts.get(key) for key in FACTS},
         "lentigo": lentigo.__version__,
         "metrics": metrics.to_dict(),
-        "subgroups": [s.to_dict() for s in subgroups],
-        "trust": selective.to_dict(),
+        "subgroups": plain(subgroups),
+        "trust": plain(selective),
         "stress": robustness.to_dict() if robustness else None,
     }
     page = templates().get_template("report.html.j2").render(

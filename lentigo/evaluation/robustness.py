@@ -15,7 +15,7 @@ network):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ import pandas as pd
 
 from lentigo.data.tables import unguard
 from lentigo.errors import DataError, first_line
+from lentigo.estimate import plain
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.markdown import markdown_table
+from lentigo.evaluation.markdown import estimate_text, markdown_table
 from lentigo.evaluation.metrics import Counts
 from lentigo.evaluation.perturbation import (
     PERTURBATION_FILE,
@@ -35,7 +36,7 @@ from lentigo.evaluation.perturbation import (
     measure_perturbations,
     perturbation_markdown,
 )
-from lentigo.evaluation.predictions import PredictionTable
+from lentigo.evaluation.predictions import PredictionTable, require_columns
 from lentigo.evaluation.runfiles import read_json
 from lentigo.labels import LabelSet
 from lentigo.pixels.corruptions import CORRUPTIONS, Corruption
@@ -64,15 +65,6 @@ class Point:
     balanced_accuracy: Estimate
     change: Estimate
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
-        return {
-            "strength": self.strength,
-            "accuracy": self.accuracy.to_dict(),
-            "balanced_accuracy": self.balanced_accuracy.to_dict(),
-            "change": self.change.to_dict(),
-        }
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -98,6 +90,10 @@ class Curve:
         """Whether a point is that of the images as they are."""
         return point.strength == self.corruption.neutral
 
+    def name_of(self, point: Point) -> str:
+        """The strength of a point as pages show it."""
+        return "as taken" if self.is_neutral(point) else f"{point.strength:g}"
+
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers."""
         return {
@@ -106,7 +102,7 @@ class Curve:
             "unit": self.corruption.unit,
             "neutral": self.corruption.neutral,
             "images": self.images,
-            "points": [point.to_dict() for point in self.points],
+            "points": plain(self.points),
         }
 
 
@@ -135,8 +131,8 @@ class Occlusion:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers."""
-        parts = {name: {k: e.to_dict() for k, e in getattr(self, name).items()} for name in ("drops", "more", "holds")}
-        return {"images": self.images, "area": AREA, "score": self.score, "passed": self.passed, **parts}
+        parts = {"drops": self.drops, "more": self.more, "holds": self.holds}
+        return {"images": self.images, "area": AREA, "score": self.score, "passed": self.passed, **plain(parts)}
 
 
 @dataclass(frozen=True)
@@ -162,9 +158,9 @@ class Robustness:
         """As plain numbers."""
         return {
             "record": dict(self.record or {}),
-            "robustness": [curve.to_dict() for curve in self.curves],
-            "occlusion": None if self.occlusion is None else self.occlusion.to_dict(),
-            "reliance": [r.to_dict() for r in self.reliance],
+            "robustness": plain(self.curves),
+            "occlusion": plain(self.occlusion),
+            "reliance": plain(self.reliance),
         }
 
 
@@ -190,21 +186,15 @@ def read_robustness(
     if table.source is None or not robustness_folder(table.source).is_dir():
         return Robustness()
     folder = robustness_folder(table.source)
-    curves = (
-        robustness_curves(table, _read(folder / ROBUSTNESS), resamples=resamples)
-        if (folder / ROBUSTNESS).is_file()
-        else ()
-    )
-    occlusion = (
-        occlusion_check(table, _read(folder / OCCLUSION), resamples=resamples)
-        if (folder / OCCLUSION).is_file()
-        else None
-    )
-    reliance: tuple[PerturbationResult, ...] = ()
-    if (folder / PERTURBATION_FILE).is_file():
-        reliance = measure_perturbations(table, _read(folder / PERTURBATION_FILE), labels, resamples=resamples)
+    names = ROBUSTNESS, OCCLUSION, PERTURBATION_FILE
+    graded, occluded, changed = (_read(folder / name) if (folder / name).is_file() else None for name in names)
     record = read_json(folder / RECORD)
-    return Robustness(curves, occlusion, record if isinstance(record, dict) else {}, reliance)
+    return Robustness(
+        () if graded is None else robustness_curves(table, graded, resamples=resamples),
+        None if occluded is None else occlusion_check(table, occluded, resamples=resamples),
+        record if isinstance(record, dict) else {},
+        () if changed is None else measure_perturbations(table, changed, labels, resamples=resamples),
+    )
 
 
 def with_skin(table: PredictionTable) -> PredictionTable:
@@ -231,51 +221,46 @@ def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples:
     Raises:
         DataError: columns are missing, corruptions are unknown, or images differ between strengths.
     """
-    missing = [c for c in ("corruption", "strength", "image", *table.codes) if c not in frame.columns]
-    if missing:
-        raise DataError(f"{ROBUSTNESS}: no column {', '.join(missing)}")
+    require_columns(frame, ("corruption", "strength", "image", *table.codes), ROBUSTNESS)
     unknown = sorted(set(frame["corruption"]) - set(CORRUPTIONS))
     if unknown:
         raise DataError(f"{ROBUSTNESS}: unknown corruption {unknown[0]!r}; known: {', '.join(CORRUPTIONS)}")
-    rows = _rows_of(table, frame.drop_duplicates("image")["image"], ROBUSTNESS)
-    part = table.subset(rows)
+    part = table.subset(table.rows_of(frame.drop_duplicates("image")["image"], ROBUSTNESS))
+    classes = len(table.codes)
     counts: dict[tuple[str, float], Counts] = {}
     for (name, strength), block in frame.groupby(["corruption", "strength"], sort=False):
         ordered = block.set_index(block["image"].astype(str))
         if sorted(ordered.index) != sorted(part.images):
             raise DataError(f"{ROBUSTNESS}: {name} {strength:g} has other images than the rest; write it again")
         predicted = ordered.loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64).argmax(axis=1)
-        counts[str(name), float(str(strength))] = Counts(part.targets, predicted, len(table.codes))
+        counts[str(name), float(str(strength))] = Counts(part.targets, predicted, classes)
     for name in dict.fromkeys(frame["corruption"]):  # the images as they are belong to every curve
-        counts[name, CORRUPTIONS[name].neutral] = Counts(
-            part.targets, part.probabilities.argmax(axis=1), len(table.codes)
-        )
-
-    def metrics(weights: FloatArray) -> dict[tuple[str, float, str], FloatArray]:
-        found = {(*key, name): v for key, counted in counts.items() for name, v in counted.metrics(weights).items()}
-        return {key: v for key, v in found.items() if key[2] in ("accuracy", "balanced_accuracy")}
-
-    drawn = Resampling.of(part.groups, resamples=resamples).draw(metrics)
-    groups = len(np.unique(part.groups))
+        counts[name, CORRUPTIONS[name].neutral] = Counts(part.targets, part.probabilities.argmax(axis=1), classes)
+    resampling = Resampling.of(part.groups, resamples=resamples)
+    drawn = resampling.draw(
+        lambda weights: {
+            (*key, metric): values
+            for key, counted in counts.items()
+            for metric, values in counted.metrics(weights).items()
+            if metric in ("accuracy", "balanced_accuracy")
+        }
+    )
 
     def point(name: str, strength: float) -> Point:
         balanced = drawn[name, strength, "balanced_accuracy"]
         return Point(
             strength,
-            estimate(drawn[name, strength, "accuracy"], proportion_of=groups),
+            estimate(drawn[name, strength, "accuracy"], proportion_of=resampling.groups),
             estimate(balanced),
             estimate(balanced - drawn[name, CORRUPTIONS[name].neutral, "balanced_accuracy"]),
         )
 
-    return tuple(
-        Curve(
-            corruption,
-            len(part),
-            tuple(point(name, s) for s in _in_order(corruption, [k[1] for k in counts if k[0] == name])),
-        )
-        for name, corruption in CORRUPTIONS.items()
-        if (name, corruption.neutral) in counts
-    )
+    found = []
+    for name, corruption in CORRUPTIONS.items():
+        if strengths := [strength for other, strength in counts if other == name]:
+            strengths.sort(reverse=corruption.neutral > max(corruption.strengths))  # from mild to severe
+            found.append(Curve(corruption, len(part), tuple(point(name, strength) for strength in strengths)))
+    return tuple(found)
 
 
 def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> Occlusion:
@@ -289,29 +274,33 @@ def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: i
     Raises:
         DataError: columns are missing, or images the table does not have.
     """
-    missing = [c for c in ("image", *SCORES) if c not in frame.columns]
-    if missing or frame.empty:
-        raise DataError(f"{OCCLUSION}: " + (f"no column {', '.join(missing)}" if missing else "no rows"))
-    part = table.subset(_rows_of(table, frame["image"], OCCLUSION))
+    require_columns(frame, ("image", *SCORES), OCCLUSION)
+    if frame.empty:
+        raise DataError(f"{OCCLUSION}: no rows")
+    part = table.subset(table.rows_of(frame["image"], OCCLUSION))
     scores = frame.set_index(frame["image"].astype(str)).loc[part.images.tolist(), list(SCORES)].to_numpy(np.float64)
     drops = {name: scores[:, 0] - scores[:, i] for i, name in enumerate(SCORES) if i}
     more = {name: drops["marked"] - drops[name] for name in ("elsewhere", "least")}
     holds = {name: (values > 0).astype(np.float64) for name, values in more.items()}
-    columns = np.column_stack([*drops.values(), *more.values(), *holds.values()])  # (N, 7)
+    measured = {"drops": drops, "more": more, "holds": holds}
     resampling = Resampling.of(part.groups, resamples=resamples)
-    means = resampling.draw(lambda weights: {"": weights @ columns / weights.sum(axis=1, keepdims=True)})[""]
-    groups = len(np.unique(part.groups))
-    found = [
-        estimate(means[:, i], proportion_of=groups if i >= len(drops) + len(more) else None)
-        for i in range(columns.shape[1])
-    ]
-    each = iter(found)
+    means = resampling.draw(
+        lambda weights: {
+            (field, name): weights @ values / weights.sum(axis=1)
+            for field, columns in measured.items()
+            for name, values in columns.items()
+        }
+    )
+
+    def estimates(field: str, proportion_of: int | None = None) -> dict[str, Estimate]:
+        return {name: estimate(means[field, name], proportion_of=proportion_of) for name in measured[field]}
+
     return Occlusion(
         images=len(part),
         score=float(scores[:, 0].mean()),
-        drops={name: next(each) for name in drops},
-        more={name: next(each) for name in more},
-        holds={name: next(each) for name in holds},
+        drops=estimates("drops"),
+        more=estimates("more"),
+        holds=estimates("holds", resampling.groups),
     )
 
 
@@ -324,12 +313,9 @@ def robustness_markdown(robustness: Robustness) -> str:
         for curve in robustness.curves:
             name = f"{curve.corruption.title}, {curve.corruption.unit}"
             for point in curve.points:
-                strength, change = (
-                    ("as taken", "")
-                    if curve.is_neutral(point)
-                    else (f"{point.strength:g}", point.change.text(signed=True))
-                )
-                rows.append([name, strength, point.accuracy.text(), point.balanced_accuracy.text(), change])
+                change = "" if curve.is_neutral(point) else point.change.text(signed=True)
+                figures = point.accuracy.text(), point.balanced_accuracy.text()
+                rows.append([name, curve.name_of(point), *figures, change])
         lines += [f"## Robustness ({robustness.curves[0].images:,} images)", "", *markdown_table(head, rows)]
         lines.append("")
     if robustness.occlusion is not None:
@@ -377,7 +363,9 @@ def robustness_page(summary: Mapping[str, Any], robustness: Robustness) -> str:
         "intervals": "95 %, bootstrap by lesion; changes are against the undegraded images, from the same resamples",
     }
     rows = [row for row in summary["subgroups"] if row["attribute"].startswith("skin tone")]
-    skin = [[row["value"], str(row["images"]), *(_text(row[key]) for key in ("accuracy", "gap"))] for row in rows]
+    skin = [
+        [row["value"], str(row["images"]), *(estimate_text(row[key]) for key in ("accuracy", "gap"))] for row in rows
+    ]
     head = [
         "estimated skin tone (individual typology angle)",
         "images",
@@ -396,30 +384,6 @@ def robustness_page(summary: Mapping[str, Any], robustness: Robustness) -> str:
             *(["## Skin tone", "", *markdown_table(head, skin), ""] if skin else []),
         ]
     )
-
-
-def _text(value: Mapping[str, float | None]) -> str:
-    return "–" if (known := value["value"]) is None else Estimate(known, value["low"], value["high"]).text()
-
-
-def _in_order(corruption: Corruption, strengths: Sequence[float]) -> list[float]:
-    """Mild to severe, beginning with the neutral strength; where that lies in the middle, by value."""
-    low, high = min(corruption.strengths), max(corruption.strengths)
-    return (
-        sorted(strengths, reverse=corruption.neutral > high)
-        if not low < corruption.neutral < high
-        else sorted(strengths)
-    )
-
-
-def _rows_of(table: PredictionTable, images: pd.Series[Any], what: str) -> npt.NDArray[np.bool_]:
-    wanted = set(images.astype(str))
-    foreign = wanted - set(table.images)
-    if foreign:
-        raise DataError(
-            f"{what}: {len(foreign):,} images are not in the table of predictions, the first {min(foreign)!r}"
-        )
-    return np.isin(table.images, list(wanted))
 
 
 def _read(path: Path) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,11 +68,6 @@ class Paired:
     seeds: tuple[int, ...]  # those that both have
     differences: dict[str, Difference]  # metric -> second minus first, corrected over the pairs that were asked for
     mcnemar: dict[int, float]  # seed -> exact two-sided p
-
-
-def plain(estimates: Mapping[str, Estimate | Difference]) -> dict[str, Any]:
-    """Estimates, or tested differences, as plain data."""
-    return {name: e.to_dict() for name, e in estimates.items()}
 
 
 class Measured:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from lentigo.bundle import Conformal
+from lentigo.estimate import plain
 from lentigo.evaluation import plots
 from lentigo.evaluation.conformal import Coverage, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
@@ -52,8 +52,8 @@ class Selective:
         """As plain numbers, without the curve."""
         return {
             "by": self.by,
-            "aurc": self.aurc.to_dict(),
-            "accuracy": {f"{answered:g}": found.to_dict() for answered, found in self.accuracy.items()},
+            "aurc": plain(self.aurc),
+            "accuracy": plain({f"{answered:g}": found for answered, found in self.accuracy.items()}),
         }
 
 
@@ -68,13 +68,6 @@ class SelectiveSection:
 
     coverage: Coverage | None
     selective: tuple[Selective, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
-        return {
-            "coverage": None if self.coverage is None else self.coverage.to_dict(),
-            "selective": [one.to_dict() for one in self.selective],
-        }
 
 
 def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], resampling: Resampling) -> Selective:
@@ -145,19 +138,19 @@ def selective_section(
     return SelectiveSection(coverage, tuple(selective))
 
 
+@plots.styled
 def selective_plot(curves: Sequence[Selective]) -> Figure:
     """Accuracy among the images answered, against the fraction that is answered."""
-    with mpl.rc_context(plots._STYLE):
-        figure, axes = plots._figure()
-        for k, one in enumerate(curves):
-            shown = one.answered >= 0.05  # of fewer images the fraction that is right jumps about
-            axes.plot(100 * one.answered[shown], 100 * (1 - one.risk[shown]), label=f"by {one.by}", **plots._line(k))
-        axes.set(
-            xlabel="answered, the least doubtful first, %",
-            ylabel="right among them, %",
-            title="Accuracy of the most certain answers",
-        )
-        axes.set(xlim=(0, 102))
-        axes.set_ylim(top=101)
-        axes.legend(loc="lower left", frameon=False)
-    return plots._settled(figure)
+    figure, axes = plots.new_figure()
+    for k, one in enumerate(curves):
+        shown = one.answered >= 0.05  # of fewer images the fraction that is right jumps about
+        axes.plot(100 * one.answered[shown], 100 * (1 - one.risk[shown]), label=f"by {one.by}", **plots.line_style(k))
+    axes.set(
+        xlabel="answered, the least doubtful first, %",
+        ylabel="right among them, %",
+        title="Accuracy of the most certain answers",
+    )
+    axes.set(xlim=(0, 102))
+    axes.set_ylim(top=101)
+    axes.legend(loc="lower left", frameon=False)
+    return figure

@@ -13,8 +13,9 @@ from lentigo.config.recipe import ExtraRecipe
 from lentigo.data.cache import open_cache
 from lentigo.data.extra import Extra, read_extra
 from lentigo.errors import DataError, TrainingError
+from lentigo.estimate import plain
 from lentigo.evaluation import PredictionTable, read_predictions
-from lentigo.evaluation.seeds import Measured, plain
+from lentigo.evaluation.seeds import Measured
 from lentigo.reproduce.result import RowRuns
 from lentigo.training.predict import write_split_predictions
 from lentigo.training.rundir import load_run

@@ -11,9 +11,10 @@ from typing import Any
 
 import pandas as pd
 
+from lentigo.estimate import plain
 from lentigo.evaluation import RunFiles
 from lentigo.evaluation.intervals import Estimate
-from lentigo.evaluation.seeds import PAIRED, Figures, Measured, plain
+from lentigo.evaluation.seeds import PAIRED, Figures, Measured
 from lentigo.reproduce.cost import Cost
 from lentigo.reproduce.request import Request
 from lentigo.reproduce.tables import Row, Table
@@ -146,8 +147,8 @@ def _row(row: RowRuns, figures: Figures | None, table: Table) -> dict[str, Any]:
         "weights": None if weights is None else {**weights, "source": Path(str(weights["source"])).name},
         "seeds": list(figures.seeds),
         "measured": plain(figures.overall),
-        "probability": {name: e.to_dict() for name, e in figures.probability.items() if e.defined},
-        "per_class": {code: plain(values) for code, values in figures.per_class.items()},
+        "probability": plain({name: e for name, e in figures.probability.items() if e.defined}),
+        "per_class": plain(figures.per_class),
         "per_seed": {str(seed): values for seed, values in figures.per_seed.items()},
         "printed_inside": {
             metric: _inside(figures.overall[metric], printed[key]) for metric, key in PRINTED.items() if key in printed

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
 from lentigo.bundle import Separation
+from lentigo.estimate import plain
 from lentigo.evaluation import plots
 from lentigo.evaluation.conformal import Coverage, measure_coverage
 from lentigo.evaluation.intervals import RESAMPLES
@@ -134,7 +135,7 @@ class Study:
             },
             "reasons": self.reasons,
             "hints": self.hints,
-            "coverage": None if self.coverage is None else self.coverage.to_dict(),
+            "coverage": plain(self.coverage),
         }
 
     def markdown(self) -> str:

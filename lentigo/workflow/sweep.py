@@ -14,10 +14,11 @@ import pandas as pd
 from lentigo.config.recipe import Recipe, load_recipe
 from lentigo.data import read_samples
 from lentigo.errors import DataError, RecipeError
+from lentigo.estimate import plain
 from lentigo.evaluation import PredictionTable, RunFiles
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.markdown import estimate_text, table_lines
-from lentigo.evaluation.seeds import NAMES, OVERALL, Figures, Measured, plain
+from lentigo.evaluation.seeds import NAMES, OVERALL, Figures, Measured
 from lentigo.files import write_json, write_text
 from lentigo.training.record import command_line
 from lentigo.training.samples import prepare_samples
@@ -173,7 +174,7 @@ def _figures(figures: Figures) -> dict[str, Any]:
             }
             for metric in OVERALL
         },
-        "per_class": {code: plain(found) for code, found in figures.per_class.items()},
+        "per_class": plain(figures.per_class),
         "confusion": figures.confusion.tolist(),
     }
 

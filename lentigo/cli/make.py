@@ -190,9 +190,9 @@ def train(
     if not is_first_process():  # one of several that trained together; the first says and exports the rest
         return
     if bundle or (bundle is None and recipe is None):
-        from lentigo.workflow import evaluate_run
+        from lentigo.workflow import evaluate
 
-        _show(evaluate_run(folder))
+        _show(evaluate(folder))
         _export(folder)
         say(f"run folder: {folder}; its recipe {folder / 'recipe.yaml'} can be edited and run again")
     else:

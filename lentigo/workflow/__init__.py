@@ -6,16 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lentigo.workflow.evaluation import Evaluation, evaluate, evaluate_bundle, evaluate_run
+    from lentigo.workflow.evaluation import Evaluation, evaluate
     from lentigo.workflow.ood import measure_ood
     from lentigo.workflow.plan import Plan, plan_training
 
-__all__ = ["Evaluation", "Plan", "evaluate", "evaluate_bundle", "evaluate_run", "measure_ood", "plan_training"]
+__all__ = ["Evaluation", "Plan", "evaluate", "measure_ood", "plan_training"]
 
 _HOME = {
-    **dict.fromkeys(("Evaluation", "evaluate", "evaluate_bundle", "evaluate_run"), "evaluation"),
+    "Evaluation": "evaluation",
+    "evaluate": "evaluation",
     "measure_ood": "ood",
-    **dict.fromkeys(("Plan", "plan_training"), "plan"),
+    "Plan": "plan",
+    "plan_training": "plan",
 }
 
 

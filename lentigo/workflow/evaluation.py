@@ -22,7 +22,7 @@ from lentigo.evaluation.runfiles import read_run
 from lentigo.inference import Classifier, find_bundle
 from lentigo.progress import Progress
 from lentigo.workflow.part import choose_part, read_evaluation_data
-from lentigo.workflow.record import made_by, write_record
+from lentigo.workflow.record import write_record
 
 if TYPE_CHECKING:
     from lentigo.evaluation.report import Report
@@ -65,149 +65,53 @@ def evaluate(
     missing: Missing = "error",
     progress: bool | Progress = True,
 ) -> Evaluation:
-    """Evaluate a run by its predictions, or a bundle on a data set.
+    """Evaluate a run by its predictions on file, or a bundle by classifying a labelled data set, and write the report.
+
+    Which images a bundle is evaluated on: those of ``split`` in ``split_file``; else by ``protocol``; else, where the
+    data set is the one that the bundle was trained on (same fingerprint), by the very split of its training; else,
+    where training saw images of it as well, all the others; else all of them. The title says which, and how many of
+    these images the bundle was trained on where that is known.
 
     Args:
         target: a run folder (without ``data``), or a bundle: a packaged name, its folder, or a run folder that has one.
-        data: a data set, which makes a bundle of ``target``.
-        out: where the report goes; see ``evaluate_run`` and ``evaluate_bundle``.
+        data: a data set in any layout that ``read_samples`` knows, which makes a bundle of ``target``.
+        out: the report's folder, ``report`` in the run folder when left out; for a bundle the folder of
+            ``predictions/``, ``run.json`` and ``report/``, ``runs/<bundle>-on-<data>`` when left out.
         split: ``test``, ``val``, ``train`` or, for a bundle, ``all``.
-        split_file: for a bundle, a saved split.
-        protocol: for a bundle, how the data is divided.
-        classes: for a bundle, the data's class codes -> the bundle's.
+        split_file: for a bundle, a saved split: CSV with columns image and split.
+        protocol: for a bundle, ``image``, ``lesion``, ``patient`` or ``official``, with its seed and fractions.
+        classes: for a bundle, the data's class codes -> the bundle's; images of other classes are left out.
         robustness: also classify degraded images and images with parts deleted, for the report's section on robustness;
             a run needs its bundle for that.
         limit: no more images than this for ``robustness``, drawn at random.
         prevalence: fraction of malignant lesions that the report states predictive values for.
         group_by: for a bundle, a column or a pattern on file names that tells the lesion, to evaluate lesions instead
-            of pictures.
+            of pictures: a lesion's probabilities are the mean over its pictures, as with ``lentigo predict
+            --group-by``.
         missing: for a bundle, rows of a table whose image is not there: ``error`` or ``skip``.
         progress: where images are classified, show a bar, or a function called with (done, total).
 
     Raises:
-        DataError: neither a run with predictions nor a bundle with data, or arguments that do not belong together.
+        DataError: neither a run with predictions nor a bundle with data, arguments that do not belong together, or data
+            that cannot be read, hold classes the bundle does not know, or cannot be split so.
         BundleError: no such bundle, or a damaged one.
-    """
-    if not 0 < prevalence < 1:
-        raise DataError(f"a prevalence is above 0 and below 1, such as 0.02; not {prevalence:g}")
-    if data is not None:
-        return evaluate_bundle(
-            target,
-            data,
-            split=split,
-            split_file=split_file,
-            protocol=protocol,
-            classes=classes,
-            out=out,
-            robustness=robustness,
-            limit=limit,
-            prevalence=prevalence,
-            group_by=group_by,
-            missing=missing,
-            progress=progress,
-        )
-    if group_by is not None or missing != "error":
-        raise DataError(
-            "a run's predictions are one a picture, and complete; --group-by and --missing need the pictures: --data"
-            " DATA"
-        )
-    if (Path(target) / SPEC).is_file() or not Path(target).exists():
-        raise DataError(
-            f"{target}: {'a bundle' if Path(target).exists() else 'no run folder'}; to evaluate a bundle, give a data"
-            " set too (--data)"
-        )
-    if split_file is not None or protocol is not None or classes is not None:
-        raise DataError(
-            "a run has its own split and classes; split_file, protocol and classes are for a bundle on a data set"
-            " (--data)"
-        )
-    return evaluate_run(
-        target, split=split, out=out, robustness=robustness, limit=limit, prevalence=prevalence, progress=progress
-    )
-
-
-def evaluate_run(
-    run: str | Path,
-    *,
-    split: str = "test",
-    out: str | Path | None = None,
-    robustness: bool = False,
-    limit: int | None = None,
-    prevalence: float = 0.02,
-    progress: bool | Progress = True,
-) -> Evaluation:
-    """Write the report of a run from its predictions on file.
-
-    Args:
-        run: a run folder.
-        split: which predictions to evaluate, ``predictions/<split>.csv``.
-        out: the report's folder; ``report`` in the run folder when left out.
-        robustness: first classify degraded images with the run's bundle, see `evaluate`.
-        limit: no more images than this for ``robustness``.
-        prevalence: as in `evaluate`.
-        progress: for ``robustness``, show a bar, or a function called with (done, total).
-
-    Raises:
-        DataError: no run folder, or no such predictions; for ``robustness``, no bundle.
-        ImageError: for ``robustness``, an image that is not where the run says.
-    """
-    folder = Path(run)
-    if robustness:
-        _degrade_run(folder, split, limit, progress)
-    read_run(folder, split=split)  # says what is missing before anything slow is imported
-    from lentigo.evaluation.report import write_report
-
-    report = write_report(folder, out, split=split, prevalence=prevalence)
-    return _result(f"{folder.resolve().name}, {split}", folder, report)
-
-
-def evaluate_bundle(
-    bundle: str | Path,
-    data: str | Path,
-    *,
-    split: str = "test",
-    split_file: str | Path | None = None,
-    protocol: str | None = None,
-    classes: Mapping[str, str] | None = None,
-    out: str | Path | None = None,
-    robustness: bool = False,
-    limit: int | None = None,
-    prevalence: float = 0.02,
-    group_by: str | None = None,
-    missing: Missing = "error",
-    progress: bool | Progress = True,
-) -> Evaluation:
-    """Classify a labelled data set with a bundle, and write predictions and report.
-
-    Which images are evaluated: those of ``split`` in ``split_file``; else by ``protocol``; else, where the data set is
-    the one that the bundle was trained on (same fingerprint), by the very split of its training; else, where training
-    saw images of it as well, all the others; else all of them. The title says which, and how many of these images the
-    bundle was trained on where that is known.
-
-    Args:
-        bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
-        data: the data set, in any layout that ``read_samples`` knows.
-        split: ``test``, ``val``, ``train``, or ``all`` for every image.
-        split_file: a saved split, CSV with columns image and split.
-        protocol: ``image``, ``lesion``, ``patient`` or ``official``, with the bundle's seed and fractions.
-        classes: for another collection: its class codes -> the bundle's; images of other classes are left out.
-        out: the folder for ``predictions/``, ``run.json`` and ``report/``; ``runs/<bundle>-on-<data>`` when left out.
-        robustness: also classify degraded images, see `evaluate`.
-        limit: no more images than this for ``robustness``.
-        prevalence: as in `evaluate`.
-        group_by: as in `evaluate`; a lesion's probabilities are the mean over its pictures, as with
-            ``lentigo predict --group-by``.
-        missing: as in `evaluate`.
-        progress: show a bar, or a function called with (done, total).
-
-    Raises:
-        BundleError: no such bundle, or a damaged one.
-        DataError: the data cannot be read, hold classes the bundle does not know, or cannot be split so.
         ImageError: an image cannot be read.
         OutputError: the disk refuses.
     """
+    if not 0 < prevalence < 1:
+        raise DataError(f"a prevalence is above 0 and below 1, such as 0.02; not {prevalence:g}")
+    if data is None:
+        _check_run(Path(target), lesions=group_by is not None or missing != "error")
+        if split_file is not None or protocol is not None or classes is not None:
+            raise DataError(
+                "a run has its own split and classes; split_file, protocol and classes are for a bundle on a data set"
+                " (--data)"
+            )
+        if robustness:
+            _degrade_run(Path(target), split, limit, progress)
+        return _evaluate_run(Path(target), out, split, prevalence)
     started = time.monotonic()
-    opened = find_bundle(bundle)
+    opened = find_bundle(target)
     spec = opened.spec
     if robustness and group_by is not None:
         raise DataError("--robustness degrades single pictures: leave out --group-by, or evaluate robustness apart")
@@ -217,7 +121,6 @@ def evaluate_bundle(
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-on-{as_name(samples.title) or samples.name}"
     from lentigo.evaluation.calibration import Calibration
     from lentigo.evaluation.report import write_report
-    from lentigo.evaluation.robustness import robustness_folder
     from lentigo.workflow.classify import predict_samples
     from lentigo.workflow.robustness import run_robustness
 
@@ -227,9 +130,7 @@ def evaluate_bundle(
     _clear_robustness(table, spec)
     predict_samples(classifier, part.samples, table, progress, evaluated.lesions)
     if robustness:
-        run_robustness(
-            classifier, part.samples, robustness_folder(table), limit=limit, facts=made_by(spec), progress=progress
-        )
+        run_robustness(classifier, part.samples, table, limit=limit, progress=progress)
     write_record(folder, spec, evaluated, part, Path(data), time.monotonic() - started)
     title = f"{spec.name} on {samples.title}: {part.description}"
     report = write_report(
@@ -237,6 +138,29 @@ def evaluate_bundle(
     )
     found = _result(title, folder, report, _challenge(part.samples) if classes is None else None)
     return replace(found, remarks=tuple(samples.remarks()))
+
+
+def _check_run(target: Path, *, lesions: bool) -> None:
+    """Refuse what is no run folder, and options on lesions, which need the pictures."""
+    if lesions:
+        raise DataError(
+            "a run's predictions are one a picture, and complete; --group-by and --missing need the pictures: --data"
+            " DATA"
+        )
+    if (target / SPEC).is_file() or not target.exists():
+        raise DataError(
+            f"{target}: {'a bundle' if target.exists() else 'no run folder'}; to evaluate a bundle, give a data"
+            " set too (--data)"
+        )
+
+
+def _evaluate_run(run: Path, out: str | Path | None, split: str, prevalence: float) -> Evaluation:
+    """Write the report of a run from its predictions on file."""
+    read_run(run, split=split)  # says what is missing before anything slow is imported
+    from lentigo.evaluation.report import write_report
+
+    report = write_report(run, out, split=split, prevalence=prevalence)
+    return _result(f"{run.resolve().name}, {split}", run, report)
 
 
 def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:
@@ -257,18 +181,9 @@ def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Prog
     frame = table.frame.rename(columns={"target": "label"}).assign(split=split, train_only=False)
     name, groups = str(files.record.get("data") or run.name), GroupSource.of(files.record.get("groups"))
     samples = Samples(name, Path(str(root)), classifier.labels, frame.drop(columns=list(table.codes)), groups)
-    predictions = run / "predictions" / f"{split}.csv"
-    from lentigo.evaluation.robustness import robustness_folder
     from lentigo.workflow.robustness import run_robustness
 
-    run_robustness(
-        classifier,
-        samples,
-        robustness_folder(predictions),
-        limit=limit,
-        facts=made_by(classifier.spec),
-        progress=progress,
-    )
+    run_robustness(classifier, samples, run / "predictions" / f"{split}.csv", limit=limit, progress=progress)
 
 
 def _clear_robustness(table: Path, spec: Spec) -> None:

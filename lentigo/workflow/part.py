@@ -150,7 +150,7 @@ def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
 def choose_part(
     evaluated: EvaluationData, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None
 ) -> Part:
-    """The images to evaluate; see ``evaluate_bundle`` for the order of choice.
+    """The images to evaluate; see ``evaluate`` for the order of choice.
 
     Raises:
         DataError: no such split, arguments that exclude each other, a data set that cannot be divided so, or no image

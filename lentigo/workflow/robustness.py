@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +21,7 @@ from lentigo.data import Samples
 from lentigo.data.tables import write_table
 from lentigo.errors import DataError
 from lentigo.evaluation.perturbation import PERTURBATION_FILE
-from lentigo.evaluation.robustness import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORES, SKIN
+from lentigo.evaluation.robustness import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORES, SKIN, robustness_folder
 from lentigo.files import write_text
 from lentigo.inference import Classifier, softmax, upsample
 from lentigo.inference.stream import BATCH
@@ -32,6 +31,7 @@ from lentigo.pixels.perturbations import PERTURBATIONS, perturb
 from lentigo.pixels.skin_tone import estimate_angle
 from lentigo.progress import Progress, shown
 from lentigo.resampler import resize
+from lentigo.workflow.record import made_by
 
 SMEAR = 28.0
 """Standard deviation of the blur that deletes, in pixels of a square of 224: an eighth of the image."""
@@ -50,10 +50,9 @@ STRENGTHS = tuple((c.name, strength) for c in CORRUPTIONS.values() for strength 
 def run_robustness(
     classifier: Classifier,
     samples: Samples,
-    folder: str | Path,
+    predictions: Path,
     *,
     limit: int | None = None,
-    facts: Mapping[str, Any] | None = None,
     progress: bool | Progress = True,
 ) -> Path:
     """Classify every image under every corruption and perturbation, and write the answers.
@@ -61,9 +60,8 @@ def run_robustness(
     Args:
         classifier: the model.
         samples: the images, those of the predictions' table.
-        folder: where the files go (`lentigo.evaluation.robustness.robustness_folder`).
+        predictions: their table, beside which the files go (`lentigo.evaluation.robustness.robustness_folder`).
         limit: no more images than this, drawn at random.
-        facts: for ``record.json``.
         progress: show a bar, or a function called with (done, total).
 
     Returns:
@@ -93,7 +91,7 @@ def run_robustness(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    target = Path(folder)
+    target = robustness_folder(predictions)
     images = [image for answers in found for image in answers.images]
     logits = np.concatenate([answers.logits for answers in found], axis=1)  # (V, N, K)
     changed = {image: versions for answers in found for image, versions in answers.changed.items()}
@@ -107,7 +105,7 @@ def run_robustness(
     if len(images) == len(samples) or not (target / SKIN).is_file():  # some images only must not replace all
         write_skin(target, images, [angle for answers in found for angle in answers.angles])
     record = {
-        **(facts or {}),
+        **made_by(classifier.spec),
         "images": len(images),
         "drawn": limit is not None and len(images) < len(samples),
         "seed": SEED,

@@ -26,7 +26,7 @@ from lentigo.reproduce import external
 from lentigo.training import describe, load_run, teachers, train
 from lentigo.training.batches import Batches
 from lentigo.training.samples import prepare_extras, prepare_samples
-from lentigo.workflow import evaluate_bundle
+from lentigo.workflow import evaluate
 
 SPLIT: dict[str, Any] = {"protocol": "image", "fractions": [0.6, 0.2, 0.2]}
 CLASSES = {"mole": "naevus", "cancer": "melanoma"}
@@ -189,13 +189,13 @@ def test_a_bundle_is_evaluated_on_what_it_has_not_learnt_from(
         (tmp_path.name if published else place.name, len(fitting - new))
     ]
 
-    every = evaluate_bundle(bundle.path, place, classes=classes, split="all", out=tmp_path / "all", progress=False)
+    every = evaluate(bundle.path, data=place, classes=classes, split="all", out=tmp_path / "all", progress=False)
     assert f"{len(fitting - new)} of them it was trained on" in every.title
     if not published:
         with pytest.raises(DataError, match="trained on all of these images"):
-            evaluate_bundle(bundle.path, place, classes=classes, out=tmp_path / "new", progress=False)
+            evaluate(bundle.path, data=place, classes=classes, out=tmp_path / "new", progress=False)
         return
-    evaluated = evaluate_bundle(bundle.path, place, classes=classes, out=tmp_path / "new", progress=False)
+    evaluated = evaluate(bundle.path, data=place, classes=classes, out=tmp_path / "new", progress=False)
     assert f"all {len(new)} images (that training has not seen); 4 of other classes left out" in evaluated.title
     table = read_predictions(tmp_path / "new" / "predictions" / "test.csv", codes=bundle.spec.codes)
     assert set(table.images) == new
@@ -265,7 +265,7 @@ def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path
     )
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
     assert "own images" not in bundle.spec.title
-    evaluated = evaluate_bundle(bundle.path, other, classes=classes, out=tmp_path / "judged", progress=False)
+    evaluated = evaluate(bundle.path, data=other, classes=classes, out=tmp_path / "judged", progress=False)
     assert "all 11 images (not the files of its training, but its teacher tutor has learnt from it)" in evaluated.title
     assert "Its teacher tutor has learnt from this data set." in evaluated.index.read_text(encoding="utf-8")
     student = load_run(tmp_path / "student")

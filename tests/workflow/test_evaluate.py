@@ -25,7 +25,7 @@ from lentigo.inference.lesions import group_key, merge_rows
 from lentigo.inference.table import Row
 from lentigo.labels import HAM10000, LabelSet
 from lentigo.synthetic import render_phantom
-from lentigo.workflow import evaluate, evaluate_bundle, evaluate_run
+from lentigo.workflow import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_a_bundle_on_its_own_data_is_evaluated_on_its_own_test_part(bundle: Bundle, tmp_path: Path) -> None:
-    result = evaluate_bundle(bundle.path, tiny_data(), out=tmp_path / "out", progress=False)
+    result = evaluate(bundle.path, data=tiny_data(), out=tmp_path / "out", progress=False)
     table, ours = (
         read_predictions(tmp_path / "out" / "predictions" / "test.csv"),
         read_predictions(tiny_run() / "predictions" / "test.csv"),
@@ -94,7 +94,7 @@ def test_a_bundle_on_its_own_data_is_evaluated_on_its_own_test_part(bundle: Bund
 
 
 def test_a_run_is_evaluated_by_its_files(tmp_path: Path) -> None:
-    result = evaluate_run(tiny_run(), out=tmp_path / "report")
+    result = evaluate(tiny_run(), out=tmp_path / "report")
     assert result.index == tmp_path / "report" / "index.html"
     assert result.metrics["split"] == "test"
 

@@ -28,7 +28,7 @@ from lentigo.labels import HAM10000
 from lentigo.resampler import resize
 from lentigo.synthetic.phantom import render_phantom
 from lentigo.synthetic.textures import BLANKS, TEXTURES, render_texture
-from lentigo.workflow import evaluate_bundle, measure_ood
+from lentigo.workflow import evaluate, measure_ood
 
 CODES = ("a", "b", "c")
 
@@ -408,7 +408,7 @@ def other_data(tmp_path: Path) -> Path:
 
 
 def test_the_report_shows_coverage_and_selective_accuracy(tmp_path: Path) -> None:
-    result = evaluate_bundle(tiny_export().path, tiny_data(), out=tmp_path / "out", progress=False)
+    result = evaluate(tiny_export().path, data=tiny_data(), out=tmp_path / "out", progress=False)
     trust = result.metrics["trust"]
     assert trust["coverage"]["aim"] == 0.9
     assert trust["coverage"]["overall"]["value"] == pytest.approx(tiny_export().spec.metrics["test"]["coverage"].value)

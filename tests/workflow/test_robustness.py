@@ -113,10 +113,10 @@ def test_the_report_shows_it_and_knows_all_figures(evaluated: Path) -> None:
 def test_the_same_images_give_the_same_files_in_any_company(
     classifier: Classifier, data: Path, evaluated: Path, tmp_path: Path
 ) -> None:
-    run_robustness(classifier, read_samples(data), tmp_path / "some", limit=3, progress=False)
+    run_robustness(classifier, read_samples(data), tmp_path / "some.csv", limit=3, progress=False)
     some, every = (
         pd.read_csv(folder / "robustness.csv")
-        for folder in (tmp_path / "some", evaluated / "predictions" / "test_stress")
+        for folder in (tmp_path / "some_stress", evaluated / "predictions" / "test_stress")
     )
     chosen = some["image"].unique()
     assert len(chosen) == 3
@@ -124,7 +124,7 @@ def test_the_same_images_give_the_same_files_in_any_company(
     ours = some.sort_values(["corruption", "strength", "image"])
     np.testing.assert_allclose(ours[list(HAM10000.codes)], same[list(HAM10000.codes)], atol=1e-5)
     with pytest.raises(DataError, match="at least 1"):
-        run_robustness(classifier, read_samples(data), tmp_path / "none", limit=0, progress=False)
+        run_robustness(classifier, read_samples(data), tmp_path / "none.csv", limit=0, progress=False)
 
 
 def test_another_model_does_not_inherit_the_figures(evaluated: Path, data: Path, tmp_path: Path) -> None:

@@ -20,8 +20,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from importlib import import_module
 from io import BytesIO
@@ -245,32 +244,6 @@ def open_and_load(
     """
     image = open_image(source, max_pixels=max_pixels, draft_size=size if fast else None, extra_formats=extra_formats)
     return image, resize(image, size)
-
-
-def load_batch(sources: Iterable[ImageSource], size: int, *, pool: Executor | None = None) -> Pixels:
-    """Load several images into one array.
-
-    Args:
-        sources: anything `open_image` takes, one an image.
-        size: side of the square in pixels.
-        pool: decodes in these threads (Pillow lets go of the interpreter lock while it decodes and resizes).
-
-    Returns:
-        (N, size, size, 3) uint8 RGB, in the order of ``sources``.
-
-    Raises:
-        ImageError: as `open_image`, for the first source that cannot be read.
-    """
-    items = list(sources)
-    batch = np.empty((len(items), size, size, 3), np.uint8)
-
-    def fill(index: int) -> None:
-        batch[index] = load(items[index], size)
-
-    run: Callable[..., Iterable[None]] = map if pool is None else pool.map
-    for _ in run(fill, range(len(items))):
-        pass
-    return batch
 
 
 def find_images(path: str | Path) -> list[Path]:

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from PIL import Image
 
 from lentigo import imaging, resampler
 from lentigo.errors import ImageError
-from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, find_images, load, load_batch, normalise, open_image
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, find_images, load, normalise, open_image
 from lentigo.resampler import resize
 
 
@@ -398,13 +399,14 @@ def test_normalise_refuses_other_arrays() -> None:
         normalise(np.zeros((1, 4, 4, 3), np.float32))  # type: ignore[arg-type]
 
 
-def test_load_batch_keeps_the_order(tmp_path: Path) -> None:
+def test_several_threads_load_what_one_loads(tmp_path: Path) -> None:
     sources = [np.full((8, 8, 3), value, np.uint8) for value in range(20)]
-    alone = load_batch(sources, 4)
+    small = partial(load, size=4)
+    alone = np.stack([small(source) for source in sources])
     with ThreadPoolExecutor(3) as pool:
-        together = load_batch(sources, 4, pool=pool)
+        together = np.stack(list(pool.map(small, sources)))
         with pytest.raises(ImageError, match="no such file"):
-            load_batch([*sources, tmp_path / "none.jpg"], 4, pool=pool)
+            list(pool.map(small, [*sources, tmp_path / "none.jpg"]))
     assert alone[:, 0, 0, 0].tolist() == list(range(20))
     assert np.array_equal(alone, together)
 
@@ -433,6 +435,6 @@ def test_find_images(tmp_path: Path) -> None:
 
 def test_real_images(shared_data: Path) -> None:
     paths = find_images(shared_data / "ham10000-400" / "images")[:50]
-    batch = load_batch(paths, 64)
+    batch = np.stack([load(path, 64) for path in paths])
     assert batch.shape == (50, 64, 64, 3)
     assert 30 < batch.mean() < 230

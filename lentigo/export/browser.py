@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 from lentigo.bundle import SPEC, Bundle
@@ -132,18 +133,10 @@ def _chromium() -> str:
     return found
 
 
-class _Inbox:
-    """Where the page's answer comes in."""
-
-    def __init__(self) -> None:
-        self.come = threading.Event()
-        self.content = b""
-
-
 class _Handler(BaseHTTPRequestHandler):
     """Hands out a fixed set of pages below a secret path, and takes one answer."""
 
-    def __init__(self, pages: dict[str, bytes | Path], secret: str, inbox: _Inbox, *rest: Any) -> None:
+    def __init__(self, pages: dict[str, bytes | Path], secret: str, inbox: Queue[bytes], *rest: Any) -> None:
         self._pages, self._secret, self._inbox = pages, secret, inbox
         super().__init__(*rest)
 
@@ -165,10 +158,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self._page() != "result":
             self.send_error(404)
             return
-        self._inbox.content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        content = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.send_response(204)
         self.end_headers()
-        self._inbox.come.set()
+        self._inbox.put(content)
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
@@ -189,8 +182,9 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def _serving(pages: dict[str, bytes | Path]) -> Iterator[tuple[str, _Inbox]]:
-    inbox, secret = _Inbox(), secrets.token_urlsafe(16)
+def _serving(pages: dict[str, bytes | Path]) -> Iterator[tuple[str, Queue[bytes]]]:
+    inbox: Queue[bytes] = Queue()
+    secret = secrets.token_urlsafe(16)
     server = _Server(("127.0.0.1", 0), partial(_Handler, pages, secret, inbox))
     thread = threading.Thread(target=server.serve_forever, name="parity", daemon=True)
     thread.start()
@@ -202,7 +196,7 @@ def _serving(pages: dict[str, bytes | Path]) -> Iterator[tuple[str, _Inbox]]:
         thread.join()
 
 
-def _visit(program: str, url: str, inbox: _Inbox, seconds: float) -> dict[str, Any]:
+def _visit(program: str, url: str, inbox: Queue[bytes], seconds: float) -> dict[str, Any]:
     """Open the page until its answer has come."""
     flags = list(_FLAGS)
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -217,7 +211,7 @@ def _visit(program: str, url: str, inbox: _Inbox, seconds: float) -> dict[str, A
             )
         try:
             end = time.monotonic() + seconds
-            while not inbox.come.wait(0.1):
+            while inbox.empty():
                 if process.poll() is not None:
                     said = Path(folder, "stderr").read_text(errors="replace").strip().splitlines()
                     raise BrowserUnavailableError(
@@ -225,9 +219,10 @@ def _visit(program: str, url: str, inbox: _Inbox, seconds: float) -> dict[str, A
                     )
                 if time.monotonic() > end:
                     raise BrowserUnavailableError(f"no answer from Chromium within {seconds:g} s")
+                time.sleep(0.1)
         finally:
             _end(process)
-    found: dict[str, Any] = json.loads(inbox.content)
+    found: dict[str, Any] = json.loads(inbox.get())
     return found
 
 

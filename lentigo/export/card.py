@@ -18,6 +18,8 @@ from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metadata import MetadataEffect
 from lentigo.export.provenance import DataFacts
 from lentigo.export.quantize import MAX_DROP, Variant
+from lentigo.export.spec import class_counts
+from lentigo.export.stages import Figures, Graph, Source
 
 _MEANING = {
     "accuracy": ("Accuracy", True),
@@ -40,50 +42,34 @@ _DOMAIN = {
 }
 
 
-def write_card(
-    spec: Spec,
-    metrics: Metrics,
-    *,
-    counts: Mapping[str, Mapping[str, int]],
-    facts: DataFacts | None,
-    non_commercial: bool,
-    data_note: str,
-    model_bytes: int,
-    variants: Sequence[Variant] = (),
-    coverage: Coverage | None = None,
-    effect: MetadataEffect | None = None,
-) -> str:
+def write_card(spec: Spec, source: Source, graph: Graph, figures: Figures, data_note: str) -> str:
     """Fill the model card.
 
     Args:
         spec: the bundle's specification.
-        metrics: of the calibrated model on the test part.
-        counts: class code -> split -> number of images.
-        facts: of the data set; None for a user's own.
-        non_commercial: whether the licence of some data that it knows binds it to non-commercial use.
+        source: the run.
+        graph: as it will be stored.
+        figures: on the test part.
         data_note: one or more sentences on the images as they were read; may be empty.
-        model_bytes: size of ``model.onnx``.
-        variants: other ways to store the weights, measured on validation.
-        coverage: of the prediction sets on the test part.
-        effect: of age, sex and site on the test part.
 
     Returns:
         The card, Markdown.
     """
+    metrics, facts, counts = figures.metrics, source.facts, class_counts(source.run.record)
     sections = [
-        _head(spec, model_bytes),
+        _head(spec, len(graph.content)),
         _use(spec),
         _data(spec, counts, facts, data_note),
         _training(spec),
         _results(spec, metrics),
         _calibration(metrics),
         _operation(spec, metrics),
-        _sets(spec, coverage),
-        _metadata(spec, effect),
+        _sets(spec, figures.coverage),
+        _metadata(spec, figures.effect),
         _abstention(spec),
         _limits(spec, facts, counts),
-        _variants(variants),
-        _origin(spec, non_commercial),
+        _variants(graph.variants),
+        _origin(spec, any(one is not None and one.non_commercial for one in source.learnt)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -197,10 +183,7 @@ def _results(spec: Spec, metrics: Metrics) -> str:
     source = recorded_groups(spec.provenance.model_dump())
     unit = "images" if metrics.groups == metrics.images else source.units
     among = f" ({metrics.groups:,} {source.units})" if source.known else ""
-    rows = []
-    for name, (title, percent) in _MEANING.items():
-        if name in metrics.overall:
-            rows.append([title, _text(metrics.overall[name], percent)])
+    rows = [[title, _text(metrics.overall[name], percent)] for name, (title, percent) in _MEANING.items()]
     if metrics.malignant is not None:
         rows.append(["AUC, malignant against benign", _text(metrics.malignant.auc, False)])
         for specificity, found in metrics.malignant.sensitivity_at.items():
@@ -233,17 +216,10 @@ _PER_CLASS = ("sensitivity", "specificity", "precision", "f1", "auc")
 
 
 def _calibration(metrics: Metrics) -> str:
-    if metrics.temperature is None:
-        return ""
-    names = [name for name in ("ece", "log_loss", "brier") if name in metrics.before_temperature]
-    rows = [
-        [
-            _MEANING[name][0],
-            _text(metrics.before_temperature[name], _MEANING[name][1]),
-            _text(metrics.overall[name], _MEANING[name][1]),
-        ]
-        for name in names
-    ]
+    rows = []
+    for name, before in metrics.before_temperature.items():
+        title, percent = _MEANING[name]
+        rows.append([title, _text(before, percent), _text(metrics.overall[name], percent)])
     return (
         f"## Calibration\n\nProbabilities are `softmax(logits / {metrics.temperature:.4g})`; the temperature was fitted"
         " on the validation part (Guo et al., ICML 2017). On the test part:\n\n"
@@ -252,49 +228,30 @@ def _calibration(metrics: Metrics) -> str:
 
 
 def _operation(spec: Spec, metrics: Metrics) -> str:
-    if not spec.operating_points:
+    if not spec.operating_points or metrics.malignant is None:
         return ""
-    tested = {p.name: p for p in metrics.malignant.points} if metrics.malignant is not None else {}
-    rows = []
-    for point in spec.operating_points:
-        test = tested.get(point.name)
-        rows.append(
-            [
-                point.name.replace("_", " ") + " %",
-                f"{point.threshold:.4f}",
-                f"{point.sensitivity:.1%} / {point.specificity:.1%}",
-                f"{_text(test.sensitivity, True)} / {_text(test.specificity, True)}" if test else "–",
-                f"{_text(test.ppv, True)} / {_text(test.npv, True)}" if test else "–",
-            ]
-        )
-    values = ""
-    if metrics.malignant is not None:
-        prevalence = f"{100 * metrics.malignant.prevalence:g} %"
-        values = (
-            f" PPV and NPV are for {prevalence} malignant lesions among those seen, by Bayes' rule; another"
-            " prevalence gives other values."
-        )
+    rows = [
+        [
+            point.name.replace("_", " ") + " %",
+            f"{point.threshold:.4f}",
+            f"{point.sensitivity:.1%} / {point.specificity:.1%}",
+            f"{_text(test.sensitivity, True)} / {_text(test.specificity, True)}",
+            f"{_text(test.ppv, True)} / {_text(test.npv, True)}",
+        ]
+        for point, test in zip(spec.operating_points, metrics.malignant.points, strict=True)
+    ]
+    head = ["Aim", "Threshold", "Validation: sensitivity / specificity", "Test: sensitivity / specificity"]
     malignant = ", ".join(f"`{c.code}`" for c in spec.classes if c.malignant)
     return (
         f"## Operating points\n\nAn image is flagged where the summed probability of {malignant} reaches the threshold."
         " Thresholds were chosen on the validation part; what they give on the test part is what to expect of images"
-        f" like these.{values}\n\n"
-        + _table(
-            [
-                "Aim",
-                "Threshold",
-                "Validation: sensitivity / specificity",
-                "Test: sensitivity / specificity",
-                "Test: PPV / NPV",
-            ],
-            rows,
-            "lr",
-        )
+        f" like these. PPV and NPV are for {100 * metrics.malignant.prevalence:g} % malignant lesions among those seen,"
+        " by Bayes' rule; another prevalence gives other values.\n\n" + _table([*head, "Test: PPV / NPV"], rows, "lr")
     )
 
 
-def _sets(spec: Spec, coverage: Coverage | None) -> str:
-    if spec.conformal is None or coverage is None:
+def _sets(spec: Spec, coverage: Coverage) -> str:
+    if spec.conformal is None:
         return ""
     rows = [
         [f"`{code}`", f"{1 - spec.conformal.quantiles[code]:.4f}", _text(found, True)]

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from lentigo.bundle import Spec
 from lentigo.export.ood_score import OUTPUT
-from lentigo.export.quantize import Weights
 from lentigo.export.session import Session
 from lentigo.imaging import normalise, open_image
 from lentigo.inference import softmax
@@ -40,34 +40,22 @@ _CASES = (
 )
 
 
-def make_golden(
-    content: bytes,
-    *,
-    size: int,
-    mean: tuple[float, ...],
-    std: tuple[float, ...],
-    temperature: float,
-    weights: Weights = "fp32",
-) -> bytes:
+def make_golden(content: bytes, spec: Spec) -> bytes:
     """Run the golden images through a graph and note what goes in and comes out.
 
     Args:
         content: the serialised model that the bundle will hold.
-        size: side of the square input, pixels.
-        mean: per-channel mean in [0, 1].
-        std: per-channel standard deviation in [0, 1].
-        temperature: divides the logits before the softmax.
-        weights: how the graph stores its weights; sets the tolerance.
+        spec: how it is fed, its temperature, and how it stores its weights, which sets the tolerance.
 
     Returns:
         The content of ``golden.json``.
     """
-    session = Session(content, threads=1)
+    session, size = Session(content, threads=1), spec.input.size
     cases: list[dict[str, Any]] = []
     for seed, (name, code, across, down) in enumerate(_CASES):
         png, width, height = _render(code, seed, round(across * size), round(down * size))
         pixels = resize(open_image(png), size)  # (S, S, 3)
-        outputs = session(normalise(pixels[None], mean, std))
+        outputs = session(normalise(pixels[None], spec.input.mean, spec.input.std))
         cam, atypicality = outputs.get("cam"), outputs.get(OUTPUT)
         cases.append(
             {
@@ -77,14 +65,14 @@ def make_golden(
                 "height": height,
                 "pixels": {"stride": STRIDE, "values": pixels[::STRIDE, ::STRIDE].ravel().tolist()},
                 "logits": _numbers(outputs["logits"][0]),
-                "probabilities": _numbers(softmax(outputs["logits"], temperature)[0]),
+                "probabilities": _numbers(softmax(outputs["logits"], spec.temperature)[0]),
                 "embedding": _numbers(outputs["embedding"][0]),
                 "atypicality": None if atypicality is None else _numbers(atypicality)[0],
                 "quality": {name: _number(value) for name, value in measure_quality(pixels).to_dict().items()},
                 "cam": None if cam is None else {"shape": list(cam[0].shape), "values": _numbers(cam[0])},
             }
         )
-    tolerance = {"pixels": PIXEL_TOLERANCE, "probabilities": PROBABILITY_TOLERANCE[weights]}
+    tolerance = {"pixels": PIXEL_TOLERANCE, "probabilities": PROBABILITY_TOLERANCE[spec.weights]}
     return (json.dumps({"format": FORMAT, "tolerance": tolerance, "cases": cases}) + "\n").encode("utf-8")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import copy
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,6 @@ Outputs = dict[str, Array | None]
 # accuracy gate checks that.
 _FLOAT16_FACTOR = 20.0
 _FLOAT16_MAPS = 50.0  # of maps, sums in which much cancels out
-
-
 QUALITY_TOLERANCE = 1e-2
 """Measures of quality may differ as much as pixels that are one level apart make them."""
 
@@ -93,14 +91,7 @@ class ParityReport:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, for JSON; an infinite difference becomes None."""
         rows = [
-            {
-                "runtime": d.runtime,
-                "case": d.case,
-                "quantity": d.quantity,
-                "difference": d.difference if np.isfinite(d.difference) else None,
-                "tolerance": d.tolerance,
-                "passed": d.passed,
-            }
+            {**asdict(d), "difference": d.difference if np.isfinite(d.difference) else None, "passed": d.passed}
             for d in self.differences
         ]
         return {"bundle": self.bundle, "passed": self.passed, "differences": rows, "skipped": self.skipped}
@@ -142,45 +133,28 @@ def check_parity(
     if network is None and not isinstance(bundle, Bundle) and (Path(bundle) / "checkpoints" / "best.ckpt").is_file():
         network = load_run(bundle).network()
     cases, pixel_tolerance, tolerance = _golden(opened)
-    differences: list[Difference] = []
+    size = opened.spec.input.size
+    images = np.stack([resize(open_image(base64.b64decode(case["png"])), size) for case in cases])  # as the answers'
+    differences = _in_onnxruntime(opened, cases, images, pixel_tolerance, tolerance)
     skipped: dict[str, str] = {}
-
-    classifier = Classifier(opened)
-    stack = []
-    for case in cases:
-        png = base64.b64decode(case["png"])
-        pixels = load(png, opened.spec.input.size)  # (S, S, 3), as images are read here
-        stack.append(resize(open_image(png), opened.spec.input.size))  # as the golden answers were made
-        stride = int(case["pixels"]["stride"])
-        difference = _largest(pixels[::stride, ::stride].ravel().astype(np.int64), case["pixels"]["values"])
-        differences.append(Difference("onnxruntime", case["name"], "pixels", difference, pixel_tolerance))
-        answer = classifier.run(stack[-1][None])
-        names = ("logits", "probabilities", "embedding", "cam", "atypicality")
-        found: Outputs = {name: None if (batch := getattr(answer, name)) is None else batch[0] for name in names}
-        differences += _compare("onnxruntime", case, found, tolerance, tolerance)
-        if "quality" in case:  # bundles of format 1 have none
-            value = _quality_difference(measure_quality(pixels).to_dict(), case["quality"])
-            differences.append(Difference("onnxruntime", case["name"], "quality", value, QUALITY_TOLERANCE))
-    # All at once as well: a graph whose batch axis is not free answers single images only.
-    outputs = classifier.run(np.stack(stack))
-    for row, case in enumerate(cases):
-        value = _largest(outputs.probabilities[row], case["probabilities"])
-        differences.append(Difference("onnxruntime", f"{case['name']} (batch)", "probabilities", value, tolerance))
-
     if network is None:
         skipped["torch"] = "the trained network is not at hand (give the run folder)"
     elif opened.spec.weights == "int8":
         skipped["torch"] = "int8 arithmetic is not the trained network's; the accuracy gate evaluates it"
     else:
         factor, map_factor = (_FLOAT16_FACTOR, _FLOAT16_MAPS) if opened.spec.weights == "fp16" else (1.0, 1.0)
-        for case, torch_found in zip(cases, _run_torch(network, opened.spec, np.stack(stack)), strict=True):
+        for case, torch_found in zip(cases, _run_torch(network, opened.spec, images), strict=True):
             differences += _compare("torch", case, torch_found, factor * tolerance, map_factor * tolerance)
-
     if browser is False:
         skipped["browser"] = "not asked for"
     else:
+        tolerances = {"pixels": pixel_tolerance, "quality": QUALITY_TOLERANCE}
         try:
-            differences += _in_browser(opened, pixel_tolerance, tolerance)
+            differences += [
+                Difference("browser", answer.name, quantity, difference, tolerances.get(quantity, tolerance))
+                for answer in ask_browser(opened)
+                for quantity, difference in answer.differences.items()
+            ]
         except BrowserUnavailableError as error:
             if browser:
                 raise BundleError(f"{opened.path}: cannot be checked in a browser: {error}") from None
@@ -188,13 +162,28 @@ def check_parity(
     return ParityReport(opened.spec.name, tuple(differences), skipped)
 
 
-def _in_browser(bundle: Bundle, pixel_tolerance: float, tolerance: float) -> list[Difference]:
-    tolerances = {"pixels": pixel_tolerance, "quality": QUALITY_TOLERANCE}
-    return [
-        Difference("browser", case.name, quantity, difference, tolerances.get(quantity, tolerance))
-        for case in ask_browser(bundle)
-        for quantity, difference in case.differences.items()
-    ]
+def _in_onnxruntime(
+    bundle: Bundle, cases: list[dict[str, Any]], images: Array, pixel_tolerance: float, tolerance: float
+) -> list[Difference]:
+    """Each image by itself, and all at once: a graph whose batch axis is not free answers single images only."""
+    classifier = Classifier(bundle)
+    differences: list[Difference] = []
+    for case, image in zip(cases, images, strict=True):
+        pixels = load(base64.b64decode(case["png"]), bundle.spec.input.size)  # (S, S, 3), as images are read here
+        stride = int(case["pixels"]["stride"])
+        difference = _largest(pixels[::stride, ::stride].ravel().astype(np.int64), case["pixels"]["values"])
+        differences.append(Difference("onnxruntime", case["name"], "pixels", difference, pixel_tolerance))
+        answer = classifier.run(image[None])
+        names = ("logits", "probabilities", "embedding", "cam", "atypicality")
+        found: Outputs = {name: None if (batch := getattr(answer, name)) is None else batch[0] for name in names}
+        differences += _compare("onnxruntime", case, found, tolerance, tolerance)
+        if "quality" in case:  # bundles of format 1 have none
+            value = _quality_difference(measure_quality(pixels).to_dict(), case["quality"])
+            differences.append(Difference("onnxruntime", case["name"], "quality", value, QUALITY_TOLERANCE))
+    for case, probabilities in zip(cases, classifier.run(images).probabilities, strict=True):
+        value = _largest(probabilities, case["probabilities"])
+        differences.append(Difference("onnxruntime", f"{case['name']} (batch)", "probabilities", value, tolerance))
+    return differences
 
 
 def _golden(bundle: Bundle) -> tuple[list[dict[str, Any]], float, float]:

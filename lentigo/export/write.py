@@ -12,7 +12,7 @@ from typing import get_args
 
 import numpy as np
 
-from lentigo.bundle import CARD, GOLDEN, MODEL, Abstention, Bundle, Metadata, Spec, write_bundle
+from lentigo.bundle import CARD, GOLDEN, MODEL, Abstention, Bundle, Metadata, write_bundle
 from lentigo.data.samples import split_key
 from lentigo.errors import BundleError, did_you_mean
 from lentigo.evaluation import calibrate, evaluate_predictions
@@ -30,7 +30,7 @@ from lentigo.export.parity import ParityReport, check_parity
 from lentigo.export.provenance import DATA, data_domain, data_facts, learnt_facts, model_name, other_notes
 from lentigo.export.quantize import Variant, Weights, check_drop, measure_variant, quantise_int8, store_float16
 from lentigo.export.session import Session
-from lentigo.export.spec import class_counts, make_spec
+from lentigo.export.spec import make_spec
 from lentigo.export.stages import About, Figures, Graph, Source
 from lentigo.inference import softmax
 from lentigo.progress import shown
@@ -101,11 +101,9 @@ def export_run(
     figures = measure(source, resamples)
     spec = make_spec(source, graph, figures, about)
     graph = replace(graph, content=describe_graph(graph.content, spec))
-    size, temperature = spec.input.size, spec.temperature
-    golden = make_golden(
-        graph.content, size=size, mean=spec.input.mean, std=spec.input.std, temperature=temperature, weights=chosen
-    )
-    parts = {MODEL: graph.content, CARD: _card(source, graph, figures, spec).encode("utf-8"), GOLDEN: golden}
+    note = " ".join(filter(None, (_data_note(source), *other_notes(run))))
+    card = write_card(spec, source, graph, figures, note)
+    parts = {MODEL: graph.content, CARD: card.encode("utf-8"), GOLDEN: make_golden(graph.content, spec)}
     with tempfile.TemporaryDirectory(prefix="lentigo-") as staging:
         report = check_parity(write_bundle(Path(staging) / "bundle", spec, parts), graph.network)
         _refuse_differences(report, run)
@@ -214,21 +212,6 @@ def measure(source: Source, resamples: int) -> Figures:
         both = with_metadata(calibrated, source.metadata)
         effect = measure_metadata(calibrated, both, labels, resamples=resamples)
     return Figures(metrics, coverage, effect)
-
-
-def _card(source: Source, graph: Graph, figures: Figures, spec: Spec) -> str:
-    return write_card(
-        spec,
-        figures.metrics,
-        counts=class_counts(source.run.record),
-        facts=source.facts,
-        non_commercial=any(one is not None and one.non_commercial for one in source.learnt),
-        data_note=" ".join(filter(None, (_data_note(source), *other_notes(source.run)))),
-        model_bytes=len(graph.content),
-        variants=graph.variants,
-        coverage=figures.coverage,
-        effect=figures.effect,
-    )
 
 
 def _weights(weights: str) -> Weights:

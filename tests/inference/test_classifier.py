@@ -17,7 +17,7 @@ from tiny_bundle import blob_image, png_bytes, tiny_bundle
 import lentigo
 from lentigo.bundle import Bundle, Conformal, Metadata, OperatingPoint, write_bundle
 from lentigo.errors import BundleError, DataError, ImageError, OutputError
-from lentigo.imaging import load_batch
+from lentigo.imaging import load
 from lentigo.inference import Classifier, Prediction, overlay, save_heatmap, softmax, upsample
 from lentigo.inference.heatmap import colour_table
 from lentigo.inference.lesions import merge_rows
@@ -56,7 +56,7 @@ def test_golden_vectors_are_reproduced(classifier: Classifier, bundle: Bundle) -
 
 
 def test_outputs_of_a_batch(classifier: Classifier) -> None:
-    pixels = load_batch([blob_image(i) for i in range(5)], classifier.size)
+    pixels = np.stack([load(blob_image(i), classifier.size) for i in range(5)])
     outputs = classifier.run(pixels)
     assert outputs.logits.shape == (5, 7)
     assert outputs.probabilities.dtype == np.float64

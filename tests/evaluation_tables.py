@@ -55,16 +55,7 @@ def table(count: int = 300, seed: int = 0, *, skill: float = 3.5) -> PredictionT
 
 
 def write_table(path: Path, made: PredictionTable) -> Path:
-    return write_predictions(
-        path,
-        images=made.images.tolist(),
-        paths=made.frame["path"].tolist(),
-        groups=made.groups.tolist(),
-        targets=made.frame["target"].tolist(),
-        probabilities=made.probabilities,
-        codes=made.codes,
-        metadata=made.metadata,
-    )
+    return write_predictions(path, made)
 
 
 def run_folder(

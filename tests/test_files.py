@@ -27,7 +27,7 @@ from lentigo.bundle import Bundle
 from lentigo.cli.predict import Embeddings
 from lentigo.data.tables import write_table
 from lentigo.errors import OutputError
-from lentigo.evaluation import read_predictions, write_maps, write_predictions
+from lentigo.evaluation import make_predictions, read_predictions, write_maps, write_predictions
 from lentigo.evaluation.panels import confusion_panels, save_svg
 from lentigo.evaluation.plots import save_plot
 from lentigo.files import atomic_path, read_regular, write_bytes, write_json, write_text
@@ -67,8 +67,7 @@ def descriptors_left(count: int) -> Iterator[None]:
 def predictions(path: Path, version: int) -> None:
     probabilities = np.random.default_rng(version).dirichlet([1, 1], len(IMAGES))
     labels = ["mel", "nv"] * (len(IMAGES) // 2)
-    write_predictions(
-        path,
+    made = make_predictions(
         images=IMAGES,
         paths=IMAGES,
         groups=IMAGES,
@@ -76,6 +75,7 @@ def predictions(path: Path, version: int) -> None:
         probabilities=probabilities,
         codes=("mel", "nv"),
     )
+    write_predictions(path, made)
 
 
 def read_back(path: Path) -> object:

@@ -72,37 +72,24 @@ __all__ = [
     "write_report",
 ]
 
-_HOME = {
-    "Calibration": "calibration",
-    "calibrate": "calibration",
-    "apply_temperature": "temperature",
-    "expected_calibration_error": "temperature",
-    "fit_temperature": "temperature",
-    "reliability": "temperature",
-    "Comparison": "compare",
-    "compare_runs": "compare",
-    "Subgroup": "fairness",
-    "subgroup_metrics": "fairness",
-    "Estimate": "intervals",
-    "Resampling": "intervals",
-    "MalignantMetrics": "metrics",
-    "Metrics": "metrics",
-    "evaluate_predictions": "metrics",
-    "malignant_score": "metrics",
-    "operating_points": "metrics",
-    "risk_coverage": "metrics",
-    "Maps": "predictions",
-    "PredictionTable": "predictions",
-    "make_predictions": "predictions",
-    "maps_path": "predictions",
-    "read_maps": "predictions",
-    "read_predictions": "predictions",
-    "write_maps": "predictions",
-    "write_predictions": "predictions",
-    "write_report": "report",
-    "RunFiles": "runfiles",
-    "read_run": "runfiles",
+_NAMES = {
+    "calibration": ("Calibration", "calibrate"),
+    "compare": ("Comparison", "compare_runs"),
+    "fairness": ("Subgroup", "subgroup_metrics"),
+    "intervals": ("Estimate", "Resampling"),
+    "metrics": (
+        *("MalignantMetrics", "Metrics", "evaluate_predictions", "malignant_score", "operating_points"),
+        "risk_coverage",
+    ),
+    "predictions": (
+        *("Maps", "PredictionTable", "make_predictions", "maps_path", "read_maps", "read_predictions"),
+        *("write_maps", "write_predictions"),
+    ),
+    "report": ("write_report",),
+    "runfiles": ("RunFiles", "read_run"),
+    "temperature": ("apply_temperature", "expected_calibration_error", "fit_temperature", "reliability"),
 }
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -173,50 +173,20 @@ def make_predictions(
     return _checked(frame, classes, None)
 
 
-def write_predictions(
-    path: str | Path,
-    *,
-    images: Sequence[str],
-    paths: Sequence[str],
-    groups: Sequence[str],
-    targets: Sequence[str],
-    probabilities: FloatArray,
-    codes: Sequence[str],
-    metadata: pd.DataFrame | None = None,
-    calibrated: bool = False,
-) -> Path:
-    """Check predictions and write them as CSV, atomically.
-
-    The last column, ``probabilities``, says whether they are ``before temperature`` or ``after temperature``.
+def write_predictions(path: str | Path, table: PredictionTable) -> Path:
+    """Write predictions as CSV, atomically; the last column says that they are ``before temperature``.
 
     Args:
         path: the file to write; its folder is created.
-        images: N unique image ids.
-        paths: N paths, relative to the data root.
-        groups: N lesion or patient ids; the image id where unknown.
-        targets: N class codes.
-        probabilities: (N, K) float64; rows sum to 1. Take the softmax in float64.
-        codes: K class codes, in the order of the probability columns.
-        metadata: N rows of further columns (age, sex, site, ...); its index is ignored.
-        calibrated: whether the temperature has been applied; tables of runs are written before it.
+        table: of `make_predictions`. Take the softmax in float64, and leave out the temperature.
 
     Returns:
         The path written.
 
     Raises:
-        DataError: the arguments do not make a valid table.
         OutputError: the disk refuses.
     """
-    table = make_predictions(
-        images=images,
-        paths=paths,
-        groups=groups,
-        targets=targets,
-        probabilities=probabilities,
-        codes=codes,
-        metadata=metadata,
-    )
-    said = {} if STATE in table.frame.columns else {STATE: "after temperature" if calibrated else "before temperature"}
+    said = {} if STATE in table.frame.columns else {STATE: "before temperature"}
     write_table(path, table.frame.assign(**said))
     return Path(path)
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from lentigo.data.samples import COLUMNS, Samples
-from lentigo.evaluation import maps_path, write_maps, write_predictions
+from lentigo.evaluation import make_predictions, maps_path, write_maps, write_predictions
 from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.networks import Network
 from lentigo.networks.cam import closed_form_cam
@@ -64,8 +64,7 @@ def write_split_predictions(
     probabilities = torch.cat(logits).softmax(1).numpy()
     frame = part.frame
     images_ = frame["image"].tolist()
-    write_predictions(
-        path,
+    table = make_predictions(
         images=images_,
         paths=frame["path"].tolist(),
         groups=frame["group"].tolist(),
@@ -74,5 +73,6 @@ def write_split_predictions(
         codes=samples.labels.codes,
         metadata=frame.drop(columns=list(COLUMNS)),
     )
+    write_predictions(path, table)
     if predicted:
         write_maps(maps_path(path), images=images_, predicted=np.concatenate(predicted), target=np.concatenate(target))

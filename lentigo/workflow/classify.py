@@ -14,7 +14,7 @@ import pandas as pd
 from lentigo.bundle import Spec
 from lentigo.data import Samples
 from lentigo.data.samples import COLUMNS
-from lentigo.evaluation import maps_path, write_maps, write_predictions
+from lentigo.evaluation import make_predictions, maps_path, write_maps, write_predictions
 from lentigo.evaluation.robustness import robustness_folder
 from lentigo.evaluation.temperature import apply_temperature
 from lentigo.inference import Classifier, softmax
@@ -82,8 +82,7 @@ def predict_samples(
         frame, probabilities = _by_lesion(frame, probabilities, faults, lesions, classifier.spec)
     images, angles = frame["image"].tolist(), frame["ita"].tolist()
     metadata = frame.drop(columns=["ita", *COLUMNS, *(c for c in frame.columns if c in classifier.labels.codes)])
-    write_predictions(
-        table,
+    answers = make_predictions(
         images=images,
         paths=frame["path"].tolist(),
         groups=frame["group"].tolist(),
@@ -92,6 +91,7 @@ def predict_samples(
         codes=classifier.labels.codes,
         metadata=metadata,
     )
+    write_predictions(table, answers)
     write_skin(robustness_folder(table), images, angles)
     if predicted:
         write_maps(maps_path(table), images=images, predicted=np.concatenate(predicted), target=np.concatenate(target))

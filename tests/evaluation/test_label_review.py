@@ -14,7 +14,7 @@ from PIL import Image
 from lentigo.cli import main
 from lentigo.errors import DataError, MissingExtraError
 from lentigo.evaluation.label_review import review_labels
-from lentigo.evaluation.predictions import write_predictions
+from lentigo.evaluation.predictions import make_predictions, write_predictions
 
 CODES = ("bcc", "mel", "nv")
 FLIPPED = {"i03": "mel", "i50": "bcc", "i71": "bcc"}
@@ -30,8 +30,7 @@ def write_run(folder: Path, images: range, *, sure: float = 0.9, codes: tuple[st
         peak = sure + rng.uniform(-0.05, 0.05) if names[row] not in FLIPPED else 1.1 * sure
         probabilities[row] = (1 - peak) / (len(codes) - 1)
         probabilities[row, i % len(codes)] = peak
-    write_predictions(
-        folder / "predictions" / "val.csv",
+    table = make_predictions(
         images=names,
         paths=[f"{name}.png" for name in names],
         groups=[f"lesion {name}" for name in names],
@@ -39,6 +38,7 @@ def write_run(folder: Path, images: range, *, sure: float = 0.9, codes: tuple[st
         probabilities=probabilities,
         codes=codes,
     )
+    write_predictions(folder / "predictions" / "val.csv", table)
     return folder
 
 

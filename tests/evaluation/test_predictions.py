@@ -37,8 +37,7 @@ def test_logits_come_back_up_to_a_constant(tmp_path: Path) -> None:
     logits = np.random.default_rng(0).normal(scale=20, size=(40, 3))
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     ids = [f"i{k}" for k in range(40)]
-    path = write_predictions(
-        tmp_path / "p.csv",
+    made = make_predictions(
         images=ids,
         paths=ids,
         groups=ids,
@@ -46,7 +45,7 @@ def test_logits_come_back_up_to_a_constant(tmp_path: Path) -> None:
         probabilities=raised / raised.sum(axis=1, keepdims=True),
         codes=["a", "b", "c"],
     )
-    back = np.log(read_predictions(path).probabilities)
+    back = np.log(read_predictions(write_predictions(tmp_path / "p.csv", made)).probabilities)
     expected = logits - logits.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(back - back.mean(axis=1, keepdims=True), expected, atol=1e-6)
 
@@ -152,7 +151,7 @@ def test_nothing_is_written_from_bad_arguments(tmp_path: Path, change: dict[str,
     }
     make_predictions(**good)  # type: ignore[arg-type]
     with pytest.raises(DataError, match=message):
-        write_predictions(tmp_path / "test.csv", **(good | change))  # type: ignore[arg-type]
+        write_predictions(tmp_path / "test.csv", make_predictions(**(good | change)))  # type: ignore[arg-type]
     assert not (tmp_path / "test.csv").exists()
 
 

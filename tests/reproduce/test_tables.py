@@ -211,16 +211,7 @@ def fake_run(
     for part, right in {"test": share, "val": validation}.items():
         if right is None:
             continue
-        table_ = table_of(right, seed, images=420, codes=labels.codes)
-        write_predictions(
-            place / "predictions" / f"{part}.csv",
-            images=table_.images.tolist(),
-            paths=table_.images.tolist(),
-            groups=table_.groups.tolist(),
-            targets=table_.frame["target"].tolist(),
-            probabilities=table_.probabilities,
-            codes=table_.codes,
-        )
+        write_predictions(place / "predictions" / f"{part}.csv", table_of(right, seed, images=420, codes=labels.codes))
     record = {
         "name": place.name, "fingerprint": "f" * 64, "data": labels.name, "finished": True, "split_seed": 0,
         "protocol": "lesion",

@@ -332,6 +332,10 @@ def export(
     variants: Annotated[
         bool, typer.Option("--compare", help="Measure fp16 and int8 too, and put the figures in the card.")
     ] = False,
+    also: Annotated[
+        str,
+        typer.Option(help="Further formats in the bundle: litert, executorch, coreml; several separated by commas."),
+    ] = "",
     domain: Annotated[
         Domain | None, typer.Option(help="What kind of pictures it is for; what the recipe says when left out.")
     ] = None,
@@ -349,7 +353,8 @@ def export(
         "notes": notes,
         "domain": None if domain is None else domain.value,
     }
-    _export(run, out, about, weights=weights, data=data, compare=variants)
+    formats = [name.strip() for name in also.split(",") if name.strip()]
+    _export(run, out, about, weights=weights, data=data, compare=variants, also=formats)
 
 
 def _export(run: Path, out: Path | None = None, about: Mapping[str, Any] | None = None, **options: Any) -> None:

@@ -70,7 +70,7 @@ class DeployedChannelAttention(nn.Module):
     def gate(self, x: Tensor, rows: Tensor) -> Tensor:
         """The gate of each channel, (N, C, 1, 1), from the map and its row means (N, C, H, 1)."""
         mean = self.activation(self.fc1(F.avg_pool2d(rows, (x.shape[2], 1))))
-        peak = self.activation(self.fc1(F.max_pool2d(x, x.shape[2:])))
+        peak = self.activation(self.fc1(F.max_pool2d(x, x.shape[2:], stride=x.shape[2:])))
         return torch.sigmoid(self.fc2(mean + peak))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from lentigo.evaluation.conformal import SMALLEST, Coverage
 from lentigo.evaluation.intervals import Estimate
 from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metadata import MetadataEffect
+from lentigo.export.mobile import MobileModel
 from lentigo.export.provenance import DataFacts
 from lentigo.export.quantize import MAX_DROP, Variant
 from lentigo.export.spec import class_counts
@@ -69,6 +70,7 @@ def write_card(spec: Spec, source: Source, graph: Graph, figures: Figures, data_
         _abstention(spec),
         _limits(spec, facts, counts),
         _variants(graph.variants),
+        _mobile(graph.mobile),
         _origin(spec, any(one is not None and one.non_commercial for one in source.learnt)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -361,6 +363,26 @@ def _variants(variants: Sequence[Variant]) -> str:
         f" {100 * MAX_DROP:g} points of balanced accuracy. Latency: median of one image on one thread, on the machine"
         " that exported.\n\n"
         + _table(["Weights", "Size", "Balanced accuracy", "Points", "Latency", "Gate"], rows, "lrrrrl")
+    )
+
+
+def _mobile(models: Sequence[MobileModel]) -> str:
+    if not models:
+        return ""
+    rows = [
+        [
+            one.format,
+            f"`{one.file}`",
+            f"{len(one.content) / 1e6:.2f} MB",
+            "not run here" if one.latency_ms is None else f"{one.latency_ms:.1f} ms",
+            "no" if one.latency_ms is None else "yes",
+        ]
+        for one in models
+    ]
+    return (
+        "## Formats for phones\n\nIn float32, for one image at a time: logits, embedding and class-activation maps,"
+        " without the OOD score. Latency: median of one image on one thread, on the machine that exported.\n\n"
+        + _table(["Format", "File", "Size", "Latency", "Gives the golden answers"], rows, "llrrl")
     )
 
 

@@ -1,14 +1,15 @@
 """The parity gate: does a bundle give its golden answers in every runtime at hand?
 
 ONNX Runtime is asked through ``Classifier``, so that decoding, resizing, normalising and the temperature are compared
-as well as the graph; torch is asked where the trained network is at hand, the phone app's own worker where there are
-the built app and Chromium.
+as well as the graph; torch is asked where the trained network is at hand, LiteRT and ExecuTorch where the bundle holds
+their files and the runtime is installed, the phone app's own worker where there are the built app and Chromium.
 """
 
 from __future__ import annotations
 
 import base64
 import copy
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from lentigo.bundle import Bundle, Spec
+from lentigo.bundle import Bundle
 from lentigo.errors import BundleError
 from lentigo.export.browser import BrowserUnavailableError, ask_browser
 from lentigo.export.golden import FORMAT
-from lentigo.export.graph import DeployedNetwork
+from lentigo.export.graph import OUTPUTS, DeployedNetwork
+from lentigo.export.mobile import FILES, FloatArray, Runner, runner
 from lentigo.imaging import load, normalise, open_image
 from lentigo.inference import Classifier, softmax
 from lentigo.inference.quality import measure_quality
@@ -35,6 +37,14 @@ Outputs = dict[str, Array | None]
 # accuracy gate checks that.
 _FLOAT16_FACTOR = 20.0
 _FLOAT16_MAPS = 50.0  # of maps, sums in which much cancels out
+
+_MISSING = {
+    "torch": "the trained network is not at hand (give the run folder)",
+    "litert": "the runtime is not installed: pip install 'lentigo[litert]'",
+    "executorch": "the runtime is not installed: pip install 'lentigo[executorch]'",
+    "coreml": "runs on Apple's systems only",
+}
+
 QUALITY_TOLERANCE = 1e-2
 """Measures of quality may differ as much as pixels that are one level apart make them."""
 
@@ -44,7 +54,7 @@ class Difference:
     """One quantity of one case in one runtime.
 
     Attributes:
-        runtime: ``onnxruntime``, ``torch`` or ``browser``.
+        runtime: ``onnxruntime``, ``torch``, ``litert``, ``executorch`` or ``browser``.
         case: the golden case's name.
         quantity: ``pixels`` (levels of 255), ``probabilities`` (absolute), or ``logits``, ``embedding`` and ``cam``
             (relative to the largest golden value), or ``answer`` for a bundle that the browser cannot open at all.
@@ -137,14 +147,22 @@ def check_parity(
     images = np.stack([resize(open_image(base64.b64decode(case["png"])), size) for case in cases])  # as the answers'
     differences = _in_onnxruntime(opened, cases, images, pixel_tolerance, tolerance)
     skipped: dict[str, str] = {}
-    if network is None:
-        skipped["torch"] = "the trained network is not at hand (give the run folder)"
-    elif opened.spec.weights == "int8":
-        skipped["torch"] = "int8 arithmetic is not the trained network's; the accuracy gate evaluates it"
-    else:
-        factor, map_factor = (_FLOAT16_FACTOR, _FLOAT16_MAPS) if opened.spec.weights == "fp16" else (1.0, 1.0)
-        for case, torch_found in zip(cases, _run_torch(network, opened.spec, images), strict=True):
-            differences += _compare("torch", case, torch_found, factor * tolerance, map_factor * tolerance)
+    # Other runtimes hold the trained network in float32, whatever the graph stores.
+    others: dict[str, Runner | None] = {
+        form: runner(form, opened.read(file)) for form, file in FILES.items() if file in opened.spec.files
+    }
+    others["torch"] = None if network is None else _torch_runner(network)
+    factor, map_factor = (_FLOAT16_FACTOR, _FLOAT16_MAPS) if opened.spec.weights == "fp16" else (1.0, 1.0)
+    normalised = normalise(images, opened.spec.input.mean, opened.spec.input.std)  # (N, 3, S, S)
+    for runtime, run in others.items():
+        if run is None:
+            skipped[runtime] = _MISSING[runtime]
+        elif opened.spec.weights == "int8":
+            skipped[runtime] = "int8 arithmetic is not the trained network's; the accuracy gate evaluates it"
+        else:
+            for row, case in enumerate(cases):
+                found = _answer(run(normalised[row : row + 1]), opened.spec.temperature)
+                differences += _compare(runtime, case, found, factor * tolerance, map_factor * tolerance)
     if browser is False:
         skipped["browser"] = "not asked for"
     else:
@@ -203,23 +221,20 @@ def _golden(bundle: Bundle) -> tuple[list[dict[str, Any]], float, float]:
     return cases, *tolerances
 
 
-def _run_torch(network: Network, spec: Spec, pixels: Array) -> list[Outputs]:
+def _answer(outputs: Mapping[str, FloatArray], temperature: float) -> Outputs:
+    """The first image's outputs and probabilities."""
+    found: Outputs = {name: outputs[name][0] if name in outputs else None for name in OUTPUTS}
+    return found | {"probabilities": softmax(outputs["logits"], temperature)[0]}
+
+
+def _torch_runner(network: Network) -> Runner:
     deployed = DeployedNetwork(copy.deepcopy(network)).to("cpu", torch.float32).eval()
-    with torch.inference_mode():
-        image = torch.from_numpy(normalise(pixels, spec.input.mean, spec.input.std))  # (N, 3, S, S)
-        outputs = [output.numpy() for output in deployed(image)]
-    logits, embedding = outputs[0], outputs[1]
-    cam = outputs[2] if len(outputs) > 2 else None
-    probabilities = softmax(logits, spec.temperature)
-    return [
-        {
-            "logits": logits[row],
-            "probabilities": probabilities[row],
-            "embedding": embedding[row],
-            "cam": None if cam is None else cam[row],
-        }
-        for row in range(len(logits))
-    ]
+
+    def call(image: FloatArray) -> dict[str, FloatArray]:
+        with torch.inference_mode():
+            return dict(zip(OUTPUTS, (output.numpy() for output in deployed(torch.from_numpy(image))), strict=False))
+
+    return call
 
 
 def _compare(

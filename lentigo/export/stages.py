@@ -9,6 +9,7 @@ from lentigo.evaluation import Calibration, Metrics, PredictionTable
 from lentigo.evaluation.conformal import Coverage
 from lentigo.evaluation.metadata import MetadataEffect
 from lentigo.export.images import RunImages
+from lentigo.export.mobile import MobileModel
 from lentigo.export.provenance import DataFacts
 from lentigo.export.quantize import Variant, Weights
 from lentigo.networks import Network
@@ -71,6 +72,7 @@ class Graph:
         weights: how its weights are stored.
         abstention: when to abstain; None where no images were at hand to set it.
         variants: ways to store the weights that were measured.
+        mobile: the network in formats for phones.
     """
 
     network: Network
@@ -78,6 +80,7 @@ class Graph:
     weights: Weights
     abstention: Abstention | None
     variants: tuple[Variant, ...]
+    mobile: tuple[MobileModel, ...] = ()
 
 
 @dataclass(frozen=True)

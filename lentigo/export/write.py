@@ -6,6 +6,7 @@ import re
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -25,6 +26,7 @@ from lentigo.export.card import write_card
 from lentigo.export.golden import make_golden
 from lentigo.export.graph import describe_graph, export_graph
 from lentigo.export.images import RunImages, read_images
+from lentigo.export.mobile import check_formats, convert
 from lentigo.export.modality import OTHER, Kind
 from lentigo.export.parity import ParityReport, check_parity
 from lentigo.export.provenance import DATA, data_domain, data_facts, learnt_facts, model_name, other_notes
@@ -49,6 +51,7 @@ def export_run(
     about: About | None = None,
     weights: str = "fp32",
     compare: bool = False,
+    also: Sequence[str] = (),
     data: str | Path | None = None,
     cache: str | Path | None = None,
     resamples: int = RESAMPLES,
@@ -71,6 +74,8 @@ def export_run(
             balanced accuracy on validation. These two need the images.
         compare: measure float16 and int8 weights too and put them in the card, whichever are exported. Needs the
             images.
+        also: further formats to put into the bundle, of :data:`lentigo.export.mobile.FILES`: ``litert``,
+            ``executorch``, ``coreml``; always in float32, without the OOD score.
         data: the data set of the run; where the run says it was, when left out. Without it there is no abstention, and
             a warning.
         cache: folder of decoded images; the user's cache folder when left out.
@@ -85,9 +90,10 @@ def export_run(
         DataError: predictions that cannot be used, or data that are not the run's.
         BundleError: the run is not finished, the network cannot be exported, the variant loses too much, or the bundle
             does not give its golden answers.
+        MissingExtraError: the converter of a further format is not installed.
         OutputError: the disk refuses.
     """
-    chosen, about = _weights(weights), about or About()
+    chosen, about, formats = _weights(weights), about or About(), check_formats(also)
     run = load_run(run_folder)
     _check_name(about.name or model_name(run))
     source = read_source(run, data, needed=chosen != "fp32" or compare, cache=cache, progress=progress)
@@ -100,10 +106,12 @@ def export_run(
     graph = build_graph(source, chosen, compare=compare, kind=domain if domain in OTHER else None, progress=progress)
     figures = measure(source, resamples)
     spec = make_spec(source, graph, figures, about)
-    graph = replace(graph, content=describe_graph(graph.content, spec))
+    mobile = tuple(convert(graph.network, spec.input.size, form) for form in formats)
+    graph = replace(graph, content=describe_graph(graph.content, spec), mobile=mobile)
     note = " ".join(filter(None, (_data_note(source), *other_notes(run))))
     card = write_card(spec, source, graph, figures, note)
     parts = {MODEL: graph.content, CARD: card.encode("utf-8"), GOLDEN: make_golden(graph.content, spec)}
+    parts |= {one.file: one.content for one in mobile}
     with tempfile.TemporaryDirectory(prefix="lentigo-") as staging:
         report = check_parity(write_bundle(Path(staging) / "bundle", spec, parts), graph.network)
         _refuse_differences(report, run)

@@ -220,7 +220,7 @@ def metadata_value(name: str, value: object) -> str | None:
     if name != "age":
         return text
     try:
-        years = float(text)
+        years = float(text.replace(",", "."))
     except ValueError:
         years = math.nan
     if not 0 <= years <= 130:

@@ -55,7 +55,10 @@ IMAGE_SUFFIXES = frozenset(
 )
 """File names that a folder is searched for. A file named directly is opened whatever its name is."""
 
-FOREIGN_SUFFIXES = frozenset({".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".dcm", ".psd", ".svg"})
+FOREIGN_SUFFIXES = frozenset({
+    ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".dcm", ".psd", ".svg",
+    ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".raw",
+})  # fmt: skip
 """Names of image formats that are not read here; a folder search can report them instead of passing over them."""
 
 _ADVICE = "save it as JPEG or PNG first"

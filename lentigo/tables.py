@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote
@@ -20,7 +20,7 @@ from urllib.parse import unquote
 from lentigo.code_pages import decode
 from lentigo.errors import DataError, MissingExtraError
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".xlsx", ".xls", ".ods"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods"})
 PATH_COLUMNS = (
     "path", "image_path", "img_path", "file_path", "file", "file_name", "fname", "image_file", "image_filename",
     "img_file",
@@ -92,7 +92,10 @@ def read_cells(path: Path) -> Cells:
     except PermissionError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
     except (OSError, ValueError, csv.Error, zipfile.BadZipFile, KeyError) as error:
-        what = {".xlsx": "an Excel workbook", ".jsonl": "JSON, an object a line"}.get(suffix, "a CSV table")
+        what = {
+            ".xlsx": "an Excel workbook",
+            **dict.fromkeys((".jsonl", ".ndjson"), "JSON, an object a line"),
+        }.get(suffix, "a CSV table")
         raise DataError(f"{path}: cannot be read as {what} ({str(error).strip()})") from None
     return _cells(rows, path, note)
 
@@ -138,7 +141,7 @@ def _leads(cells: Sequence[str], names: ImageNames, so_many: Callable[[Iterable[
 
     def found(cell: str) -> bool:
         try:
-            return names.locate(cell) is not None
+            return names.locate(cell, by_number=False) is not None
         except DataError:  # several fit, or one outside
             return False
 
@@ -170,7 +173,7 @@ def some(names: Iterable[str], most: int = 4) -> str:
 def _text_rows(path: Path, suffix: str) -> tuple[list[tuple[int, list[str]]], str]:
     text, page = decode(path.read_bytes())
     note = f"it is no Unicode and is read as {page}; where words look wrong, save it as UTF-8" if page else ""
-    if suffix == ".jsonl":
+    if suffix in (".jsonl", ".ndjson"):
         return _object_rows(text), note
     first, _, rest = text.partition("\n")
     skipped = 0
@@ -211,14 +214,21 @@ def _sheet_rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
     except ImportError:
         raise MissingExtraError(f"{path}: reading .xlsx", "train") from None
     sheets = {}
-    for sheet in load_workbook(path, data_only=True).worksheets:
+    workbook = load_workbook(path, data_only=True).worksheets
+    shown = [sheet for sheet in workbook if sheet.sheet_state == "visible"] or workbook
+    for sheet in shown:
         rows = sheets[sheet.title] = [[_cell(value) for value in row] for row in sheet.iter_rows(values_only=True)]
         for merged in sheet.merged_cells.ranges:
             for row in rows[merged.min_row : merged.max_row]:
                 row[merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
     name = max(sheets, key=lambda name: sum(sum(map(bool, row)) for row in sheets[name] if len(row) > 1))
-    told = f"the sheet {name!r} is read, the largest of {len(sheets)}" if len(sheets) > 1 else ""
-    return list(enumerate(sheets[name], start=1)), told
+    hidden = sum(row.hidden for sheet in shown if sheet.title == name for row in sheet.row_dimensions.values())
+    told = [
+        f"the sheet {name!r} is read, the largest of {len(sheets)}" * (len(sheets) > 1),
+        f"{len(workbook) - len(shown)} hidden sheets are not read" * (len(workbook) > len(shown)),
+        f"{hidden} hidden rows are read like the others" * (hidden > 0),
+    ]
+    return list(enumerate(sheets[name], start=1)), "; ".join(filter(None, told))
 
 
 def _cell(value: object) -> str:
@@ -240,8 +250,11 @@ def _cells(rows: list[tuple[int, list[str]]], path: Path, note: str) -> Cells:
         named = (n for n in range(first, min(len(rows), first + 5)) if find_column(rows[n][1], _NAMES))
         below = next(named, first)
         # Headings that each stand over several columns lie above the header.
-        rows = rows[below if filled[below] > filled[first] else first :]
-    header = rows[0][1]
+        below = below if filled[below] > filled[first] else first
+        header = _with_headings(rows[below][1], rows[first][1] if below > first else [])
+        rows = rows[below:]
+    else:
+        header = rows[0][1]
     if len(rows) == 1 and len(header) == 1:
         raise DataError(f"{path}: cannot be read as a CSV table (it has one line and no delimiter)")
     body = [(line, row) for line, row in rows[1:] if row[: len(header)] != header]
@@ -265,6 +278,16 @@ def _cells(rows: list[tuple[int, list[str]]], path: Path, note: str) -> Cells:
             )
         data[name] = cells
     return Cells(path, data, [line for line, _ in body], note)
+
+
+def _with_headings(header: list[str], above: list[str]) -> list[str]:
+    """The header, with the heading above before a name that says little alone: ``ID`` below ``Patient``."""
+    heading, named = "", []
+    for name, over in zip_longest(header, above[: len(header)], fillvalue=""):
+        heading = over or heading
+        alone = column_key(name) in ("id", "no", "nr", "number", "code", "name")
+        named.append(f"{heading} {name}" if heading and alone else name)
+    return named
 
 
 def is_file(path: str | Path) -> bool:
@@ -295,10 +318,26 @@ class ImageNames:
                     found.setdefault(key, []).append(image)
         return found
 
-    def locate(self, name: str) -> str | None:
-        """The image that a table means by a name; ``%20`` may stand for a blank. See `_locate`."""
+    @cached_property
+    def _by_number(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for image in dict.fromkeys(chain.from_iterable(self._by_path.values())):
+            stem = PurePosixPath(image).stem
+            if stem.isdecimal():
+                found.setdefault(int(stem), []).append(image)
+        return found
+
+    def locate(self, name: str, *, by_number: bool = True) -> str | None:
+        """The image that a table means by a name; ``%20`` may stand for a blank, ``7`` or ``7.0`` for ``0007``."""
         found = self._locate(name)
-        return self._locate(unquote(name)) if found is None and "%" in name else found
+        if found is None and "%" in name:
+            found = self._locate(unquote(name))
+        if (
+            found is None and by_number and (number := re.fullmatch(r"(\d{1,18})(\.0)?", name))
+        ):  # as spreadsheets write 0007
+            fitting = self._by_number.get(int(number[1]), [])
+            found = fitting[0] if len(fitting) == 1 else None
+        return found
 
     def _locate(self, name: str) -> str | None:
         """The image that a table means: by path, by name in a sub-folder, in other case, or with another suffix.

@@ -14,7 +14,7 @@ from lentigo.errors import DataError
 _ID = "(id|no|nr|num|number|code|key|uid|identifier|pseudonym|name|nummer|número|numero|编号|編號|号|番号)?"
 GROUP_COLUMNS = (
     r"(id)?group(id)?",
-    rf"(id)?(patient(en|in)?|pat|paciente|subject|person|患者|病人){_ID}|pid|mrn",
+    rf"(id)?(patient(en|in)?|pat|paciente|subject|participant|proband|person|record|患者|病人){_ID}|pid|mrn",
     rf"(id)?case{_ID}",
     rf"(id)?lesion{_ID}",
 )
@@ -45,7 +45,14 @@ def unify(groups: Sequence[str]) -> tuple[list[str], list[str]]:
     ]
 
 
-_UNITS = {"patient": "patient", "subject": "patient", "pat": "patient", "lesion": "lesion", "case": "case"}
+_UNITS = {
+    "patient": "patient",
+    "subject": "patient",
+    "participant": "patient",
+    "pat": "patient",
+    "lesion": "lesion",
+    "case": "case",
+}
 
 
 @dataclass(frozen=True, slots=True)

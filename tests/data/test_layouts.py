@@ -604,7 +604,7 @@ def test_masks_beside_pictures_are_no_pictures(tmp_path: Path) -> None:
     folders = read_samples(tree(tmp_path / "folders", *cross("images|Ground_Truth", "mel|nv")))
     assert set(folders.frame["path"]) == set(cross("images", "mel|nv"))
     assert folders.reading is not None
-    assert folders.reading.ignored == {"lies in 'Ground_Truth': masks, no pictures": 4}
+    assert folders.reading.ignored == {"lies in 'Ground_Truth': masks or thumbnails, no pictures": 4}
     # Nothing beside them: a name like any other.
     only = read_samples(tree(tmp_path / "only", *cross("masks", "mel|nv")))
     assert len(only) == 4
@@ -1000,3 +1000,119 @@ def test_cells_merged_downwards_hold_the_value_in_every_row(tmp_path: Path) -> N
 def test_classes_that_say_that_nothing_is_known_are_warned_of(tmp_path: Path) -> None:
     remarks = read_samples(tree(tmp_path, *cross("mel|nv|Unknown"))).remarks()
     assert any("WARNING: 'Unknown' are read as classes of their own" in line for line in remarks)
+
+
+def remarks(samples: Samples) -> str:
+    return "\n".join(samples.remarks())
+
+
+def test_thumbnails_and_masks_within_class_folders_are_no_pictures(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv"), *cross("mel|nv", "Thumbnails"), *cross("mel", "masks"))
+    tree(tmp_path, "nv/0_thumb.png", "nv/preview.png")
+    samples = read_samples(tmp_path)
+    assert sorted(samples.frame["image"]) == [*sorted(cross("mel|nv")), "nv/preview.png"]
+    assert "lies in 'Thumbnails': masks or thumbnails, no pictures" in remarks(samples)
+
+
+@pytest.mark.parametrize(
+    ("classes", "said"),
+    [
+        ("wart|wart - Copy", "WARNING: 'wart - Copy' looks like a copy of 'wart'"),
+        ("wart|cyst (1)|cyst", "WARNING: 'cyst (1)' looks like a copy of 'cyst'"),
+    ],
+)
+def test_copies_of_class_folders_are_warned_of(tmp_path: Path, classes: str, said: str) -> None:
+    tree(tmp_path, *cross(classes))
+    assert said in remarks(read_samples(tmp_path))
+
+
+def test_folders_that_are_read_as_one_are_told_with_what_they_may_be(tmp_path: Path) -> None:
+    tree(tmp_path / "a", *cross("original|augmented", "mel|nv"))
+    assert "WARNING: where augmented hold images made from the others" in remarks(read_samples(tmp_path / "a"))
+    tree(tmp_path / "b", "benign/nv/1.png", "benign/bkl/1.png", "malignant/mel/1.png", "malignant/bcc/1.png")
+    said = "to take the class from them, say so: --label-by '([^/]+)/[^/]+$'"
+    assert said in remarks(read_samples(tmp_path / "b"))
+    assert len(read_samples(tmp_path / "b", label_by="([^/]+)/[^/]+$").labels) == 4
+
+
+def test_raw_files_are_named(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv"))
+    (tmp_path / "wart").mkdir()
+    (tmp_path / "wart" / "1.CR2").write_bytes(b"II*\0")
+    with pytest.raises(DataError, match=r"class 'wart' holds \.cr2 only, which is not read"):
+        read_samples(tmp_path)
+
+
+def test_classes_that_look_alike_are_one(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(4)))
+    cells = ("Foo Bar", "Foo\u00a0 Bar", "Foo Bar\u200b", "Baz")
+    write_csv(tmp_path / "t.csv", ("image", "label"), [(f"{n}.png", cell) for n, cell in enumerate(cells)])
+    assert read_samples(tmp_path).frame["label"].tolist() == ["Foo Bar"] * 3 + ["Baz"]
+
+
+@pytest.mark.parametrize("number", ["{}", "{}.0"])
+def test_names_that_a_spreadsheet_took_for_numbers_are_found(tmp_path: Path, number: str) -> None:
+    tree(tmp_path, *(f"{n:04d}.png" for n in range(1, 5)))
+    write_csv(tmp_path / "t.csv", ("id", "label"), [(number.format(n), "ab"[n % 2]) for n in range(1, 5)])
+    assert read_samples(tmp_path).frame["path"].tolist() == [f"{n:04d}.png" for n in range(1, 5)]
+    tree(tmp_path, "00001.png")  # now two may be meant
+    with pytest.raises(DataError, match="1 of 4 images in the table are missing, the first '1"):
+        read_samples(tmp_path)
+
+
+def test_an_export_of_redcap(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{n}_photo.png" for n in range(4)))
+    rows = [("1", "base", "", ""), ("1", "visit", "0_photo.png", "mel"), ("1", "visit", "1_photo.png", "nv")]
+    rows += [("2", "base", "", ""), ("2", "visit", "2_photo.png", "mel"), ("2", "visit", "3_photo.png", "nv")]
+    write_csv(tmp_path / "t.csv", ("record_id", "redcap_event_name", "photo", "diagnosis"), rows)
+    samples = read_samples(tmp_path)
+    assert (len(samples), samples.groups.name, samples.frame["group"].nunique()) == (4, "record_id", 2)
+    assert "left out: 2 (a row that names neither an image nor a class), such as t.csv, line 2" in remarks(samples)
+
+
+def test_hidden_sheets_are_not_read_and_headings_complete_names(tmp_path: Path) -> None:
+    from openpyxl import Workbook
+
+    tree(tmp_path, *(f"{n}.png" for n in range(4)))
+    book = Workbook()
+    sheet, old = book.active, book.create_sheet("old")
+    sheet.append(["Patient", None, "Lesion", None])
+    sheet.append(["ID", "Age", "Image", "Diagnosis"])
+    old.append(["image", "label", "more"])
+    for n in range(4):
+        sheet.append([n // 2, "40,5", f"{n}.png", "ab"[n % 2]])
+        old.append([f"{n}.png", "ba"[n % 2], "much longer than the other"])
+    old.sheet_state = "hidden"
+    sheet.row_dimensions[4].hidden = True
+    book.save(tmp_path / "t.xlsx")
+    samples = read_samples(tmp_path)
+    assert samples.frame["label"].tolist() == ["a", "b", "a", "b"]
+    assert (samples.groups.name, samples.groups.unit) == ("Patient ID", "patient")
+    assert set(samples.frame["age"]) == {40.5}
+    assert "1 hidden sheets are not read; 1 hidden rows are read like the others" in remarks(samples)
+
+
+def test_splits_of_folders_and_columns_are_compared(tmp_path: Path) -> None:
+    names = cross("train|test", count=4)
+    tree(tmp_path, *names)
+    write_csv(tmp_path / "t.csv", ("image", "label"), [(name, "ab"[n % 2]) for n, name in enumerate(names)])
+    samples = read_samples(tmp_path)
+    assert facts(samples)[1] == {"train": 4, "test": 4}
+    assert samples.reading is not None
+    assert samples.reading.columns["split"] == "folders of the images"
+    rows = [(name, "ab"[n % 2], "train" if n < 5 else "test") for n, name in enumerate(names)]
+    write_csv(tmp_path / "t.csv", ("image", "label", "split"), rows)
+    samples = read_samples(tmp_path)
+    assert facts(samples)[1] == {"train": 5, "test": 3}
+    assert "of 1 images the column of the split says otherwise than the folder, such as test/0.png (train)" in remarks(
+        samples
+    )
+
+
+def test_a_class_that_training_lacks_and_a_lone_flag_are_told(tmp_path: Path) -> None:
+    tree(tmp_path / "a", *cross("train|test", "mel|nv"), *cross("test", "wart"))
+    assert "WARNING: the part train has no image of 'wart'" in remarks(read_samples(tmp_path / "a"))
+    tree(tmp_path / "b", *(f"{n}.png" for n in range(4)))
+    rows = [(f"{n}.png", "ab"[n % 2], n // 2) for n in range(4)]
+    write_csv(tmp_path / "b" / "t.csv", ("image", "label", "test"), rows)
+    assert "column test is not used for the split" in remarks(read_samples(tmp_path / "b"))

@@ -139,6 +139,12 @@ def read_samples(
         samples = _group_by(place, samples, group_by)
     if samples.is_own:
         _note_copies(place, samples)
+    trained = set(samples.frame["label"][samples.frame["split"] == "train"])
+    if trained and samples.is_own and (untrained := [code for code in samples.labels.codes if code not in trained]):
+        place.reading.note(
+            f"WARNING: the part train has no image of {some(map(repr, untrained))}, so that a model trained on it"
+            " cannot know what others are tested with"
+        )
     if samples.shared_groups:
         place.reading.note(
             f"WARNING: {samples.shared_groups:,} {samples.groups.units} have images in more than one part of the split"

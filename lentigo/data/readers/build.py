@@ -84,7 +84,8 @@ def add_metadata(
         if column in table.columns and column not in (*frame.columns, *more)
     }
     if "age" in more:
-        more["age"] = pd.to_numeric(pd.Series(more["age"]), errors="coerce").to_numpy()
+        ages = pd.Series(more["age"]).astype(str).str.replace(",", ".", regex=False)
+        more["age"] = pd.to_numeric(ages, errors="coerce").to_numpy()
     return pd.concat([frame, pd.DataFrame(more, index=frame.index)], axis=1) if more else frame
 
 
@@ -94,6 +95,8 @@ def aligned(table: pd.DataFrame, key: str, images: pd.Series[str]) -> pd.DataFra
     return unique.reindex(images.to_numpy()).fillna("").reset_index(drop=True)
 
 
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")
+_COPY = re.compile(r"(.+?)([\s_\-]*(copy|kopie|copie|copia|backup|bak|old|alt|副本|\(?\d\)))+", re.IGNORECASE)
 _DATE = re.compile(
     r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])"
     r"|((19|20)\d\d([-/.])\d\d?\6\d\d?|\d\d?([-/.])\d\d?\7(\d\d){1,2})([ T].*)?"
@@ -209,7 +212,7 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
     """The classes of an own data set, and each image's class.
 
     Spellings that differ in case, blanks, ``_`` or ``-`` are one class where they name a class that was asked for or
-    that is known; those that differ in the bytes of accents only (macOS, Linux) are always one.
+    that is known; those that look alike (bytes of accents, kinds of blanks, letters of no width) are always one.
 
     Args:
         place: which may hold a ``classes.csv``.
@@ -224,7 +227,7 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
 
     listed = read_classes(place.root, place.reading)
     given = place.labels or (LabelSet(name, tuple(listed.values())) if listed else None)
-    values = [unicodedata.normalize("NFC", value).strip() for value in values]
+    values = [" ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", value)).split()) for value in values]
     spellings: dict[str, list[str]] = {}
     for value in sorted(set(values)):
         spellings.setdefault(label_key(value), []).append(value)
@@ -270,6 +273,12 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
             f"WARNING: {', '.join(map(repr, alike))} name one disease and are read as {len(alike)} classes; "
             "write them alike if they are one"
         )
+    for code in found:
+        if (copy := _COPY.fullmatch(code)) and label_key(copy[1]) in map(label_key, found):
+            place.reading.note(
+                f"WARNING: {code!r} looks like a copy of {copy[1]!r} and is read as a class of its own; take it away"
+                " where it is one"
+            )
     keys = {label_key(code) for code in found}
     parts = {code: re.split(r"\s*[|;,/&+]\s*", label_key(code)) for code in found}
     joined = [code for code, names in parts.items() if len(names) > 1 and keys.issuperset(names)]

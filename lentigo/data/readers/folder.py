@@ -57,14 +57,17 @@ _PATIENT = re.compile(
     re.IGNORECASE,
 )
 _MASKS = re.compile(
-    r"(lesion |binary |seg )?(masks?|segmentations?|segmentation masks?|ground ?truths?|superpixels?|annotations?)",
+    r"(lesion |binary |seg )?(masks?|segmentations?|segmentation masks?|ground ?truths?|superpixels?|annotations?)"
+    r"|thumbs?|thumbnails?|previews?",
     re.IGNORECASE,
 )
 _MASK = re.compile(
-    r"(.+?)[\s_\-.]+(mask|segmentation|seg|superpixels|groundtruth|gt|lesion mask|lesion_mask)", re.IGNORECASE
+    r"(.+?)[\s_\-.]+(mask|segmentation|seg|superpixels|groundtruth|gt|lesion mask|lesion_mask|thumb|thumbnail|preview)",
+    re.IGNORECASE,
 )
 _LESION = re.compile(r"^(lesion|les|lsn)[\s_\-]*\d+\w*$", re.IGNORECASE)
 _NUMBER = re.compile(r"^[A-Za-z]{0,4}[\s_\-]?\d{1,9}$")
+_AUGMENTED = re.compile(r"(?<![a-z])aug(mented|mentation|s)?(?![a-z])|synthetic|generated|oversampled", re.IGNORECASE)
 _ASIDE = re.compile(r"(un|extra|other|raw|misc|new)", re.IGNORECASE)
 _DATE = re.compile(r"^(19|20)\d\d([\s_\-.]?\d\d){0,2}$")
 
@@ -177,11 +180,11 @@ def read_folder(place: Place) -> Samples:
 
 
 def _drop_masks(tree: _Tree) -> None:
-    """Leave out masks: ``x_mask.png`` beside ``x.jpg``, and folders ``masks`` beside others."""
+    """Leave out masks and thumbnails: ``x_mask.png`` beside ``x.jpg``, folders ``masks`` beside others or images."""
     stems = {image.rpartition(".")[0].lower() for image in tree.images}
     beside: dict[str, set[str]] = {}
     for parts in tree.parts:
-        for level, name in enumerate(parts):
+        for level, name in enumerate((*parts, "")):  # the image itself beside folders
             beside.setdefault("/".join(parts[:level]), set()).add(name)
     kept = []
     for image, parts in zip(tree.images, tree.parts, strict=True):
@@ -193,9 +196,9 @@ def _drop_masks(tree: _Tree) -> None:
             if _is_mask(name) and any(not _is_mask(other) for other in beside["/".join(parts[:level])])
         ]
         if marked in stems:
-            tree.place.reading.ignore(image, "a mask beside the image that it marks, no picture")
+            tree.place.reading.ignore(image, "a mask or thumbnail beside its image, no picture")
         elif within:
-            tree.place.reading.ignore(image, f"lies in {within[0]!r}: masks, no pictures")
+            tree.place.reading.ignore(image, f"lies in {within[0]!r}: masks or thumbnails, no pictures")
         kept.append(marked not in stems and not within)
     tree.keep(kept)
 
@@ -357,12 +360,21 @@ def _group_word(names: Sequence[str]) -> str:
 
 def _note_merged(tree: _Tree, level: int, groups: int | None) -> None:
     for other in range(tree.depth):
-        if other not in (level, groups, *tree.used) and len(tree.names(other)) > 0:
+        names = tree.names(other)
+        if other not in (level, groups, *tree.used) and names:
+            made = [name for name in names if _AUGMENTED.search(name)]
+            if 0 < len(made) < len(names):
+                tree.place.reading.note(
+                    f"WARNING: where {some(made)} hold images made from the others, these fall into other parts of a"
+                    " split than what they were made from; take them away"
+                )
             where = "below" if other > level else "above"
             tree.place.reading.note(
-                f"folders {some(tree.names(other))} {where} the classes are read as one"
+                f"folders {some(names)} {where} the classes are read as one"
                 + (
-                    ""
+                    f"; to take the class from them, say so: --label-by {_pattern(tree, other, level)}"
+                    if sum(map(is_known, names)) * 2 > len(names)
+                    else ""
                     if groups is not None or len(tree.names(other)) < 2 or all(map(_DATE.match, tree.names(other)))
                     else "; if they are patients, say so: --group-by " + _pattern(tree, other, level)
                 )

@@ -304,6 +304,10 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         place.reading.columns["label"] = f"one-hot columns {', '.join(roles.one_hot)}"
         table = table.drop(columns=list(roles.one_hot))
     else:
+        idle = (table[[c for c in (roles.path, roles.image, roles.label) if c]] == "").all(axis=1)
+        for line in table.index[idle & (not idle.all())]:
+            place.reading.ignore(f"{name}, line {line}", "a row that names neither an image nor a class")
+        table = table[~idle] if not idle.all() else table
         written = _written(place, table, roles.label, source)
         unlabelled = table.index[written.str.lower().isin(NOTHING)]
         if len(unlabelled):
@@ -337,6 +341,7 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         },
         dtype=object,
     )
+    _compare_split(place, own)
     spoken_for = {roles.image, roles.path, roles.label, place.reading.columns.get("split"), *own.columns}
     return pd.concat([own, table.drop(columns=[c for c in table.columns if c in spoken_for])], axis=1)
 
@@ -424,12 +429,30 @@ def _split(place: Place, table: pd.DataFrame, source: object) -> pd.Series[str]:
     # A lone column "test" may be of another kind of test.
     if "train" in flags.values() or any(not split_word(c)[0] or split_word(c)[1] for c in flags):
         return _flagged(place, table, flags, source)
+    named += [column for column in flags if column not in named]
     for column in (*named, *(str(c) for c in table.columns if _FOLD.fullmatch(column_key(str(c))))):
         place.reading.note(
             f"column {column} is not used for the split, since {some(table[column].unique())} name no part; write"
             " train, val and test there to use it"
         )
     return pd.Series("", index=table.index, dtype=object)
+
+
+def _compare_split(place: Place, rows: pd.DataFrame) -> None:
+    """Take the split from the folders of the images where no column tells it; warn where a column says otherwise."""
+    told = [{split_word(part)[0] for part in path.split("/")[:-1]} - {""} for path in rows["path"]]
+    within = pd.Series([next(iter(found)) if len(found) == 1 else "" for found in told], rows.index, dtype=object)
+    if (rows["split"] == "").all():
+        if (within != "").all() and within.nunique() > 1:
+            rows["split"] = within
+            place.reading.columns["split"] = "folders of the images"
+        return
+    other = rows.index[(within != "") & (rows["split"] != "") & (within != rows["split"])]
+    if len(other):
+        place.reading.note(
+            f"WARNING: of {len(other):,} images the column of the split says otherwise than the folder, such as"
+            f" {rows['path'][other[0]]} ({rows['split'][other[0]]}); the column is used"
+        )
 
 
 def _flagged(place: Place, table: pd.DataFrame, flags: Mapping[str, str], source: object) -> pd.Series[str]:

@@ -69,6 +69,10 @@ function checkConsistent(spec: Spec): void {
   }
   const points = new Set(spec.operating_points.map(({ name }) => name));
   if (points.size < spec.operating_points.length) refuse("operating_points", "name");
+  for (const [field, table] of Object.entries(spec.metadata?.log_ratios ?? {})) {
+    const short = Object.entries(table).find(([, ratios]) => ratios.length !== spec.classes.length);
+    if (short !== undefined) refuse("metadata", `${field} ${short[0]}`);
+  }
   const { quantiles = {}, pooled = [] } = spec.conformal ?? {};
   const foreign = [...Object.keys(quantiles), ...pooled].find((code) => !codes.has(code));
   if (foreign !== undefined) refuse("conformal", foreign);

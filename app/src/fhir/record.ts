@@ -230,6 +230,16 @@ function predicted({ kind }: Verdict, { values }: Visit): { [field: string]: unk
   ];
 }
 
+/** What the answer was given with, beside the photographs. */
+function notesOf({ concerns, beside }: Visit): { note?: { text: string }[] } {
+  const told = Object.entries(beside?.known ?? {}).map(([field, value]) => `${field} ${value}`);
+  const notes = [
+    concerns?.length && `Reasons for concern that were stated: ${concerns.join(", ")}.`,
+    told.length > 0 && `Class probabilities take into account: ${told.join(", ")}.`,
+  ].flatMap((text) => (text ? [{ text }] : []));
+  return notes.length > 0 ? { note: [{ text: RESEARCH }, ...notes] } : {};
+}
+
 async function visitReport(record: Record, one: CaseWithVisits, visit: Visit, structure: Reference): Promise<void> {
   const photographs: Reference[] = [];
   const results: Reference[] = [];
@@ -261,9 +271,7 @@ async function visitReport(record: Record, one: CaseWithVisits, visit: Visit, st
         ...(verdict && { valueString: VERDICTS[verdict.kind] }),
         component: [...line, ...visit.classes.map((label, i) => of(label.code, label.en, visit.probabilities[i]))],
         method: { text: `${visit.model.title}, version ${visit.model.version}, SHA-256 ${visit.model.digest}` },
-        ...(visit.concerns?.length && {
-          note: [{ text: RESEARCH }, { text: `Reasons for concern that were stated: ${visit.concerns.join(", ")}.` }],
-        }),
+        ...notesOf(visit),
       }),
     );
   }

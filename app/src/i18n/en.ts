@@ -126,6 +126,17 @@ const text = {
   aboveDisagree: "The photographs disagree: together they are above the line, some of them are below it.",
   doubtConcern: "The photographs are below the line, but your answers are a reason for concern.",
   concernsSay: "What you answered is a reason to show the lesion to a doctor, whatever the model says: {answers}.",
+  beside: "Whose lesion is it, and where?",
+  besideText:
+    "Changes the probabilities as it did in training. It can raise concern, never lower it; leave out what is not known.",
+  besideSays:
+    "Malignant classes from the photograph alone {alone}; with {known} {both}. The higher of the two is held against the line.",
+  age: "Age in years",
+  ageIs: "age {age}",
+  sex: "Sex",
+  female: "female",
+  male: "male",
+  notKnown: "not known",
   questions: "What do you know about this lesion?",
   questionsText: "What you tick can raise concern, never lower it.",
   concernNew: "new",
@@ -374,6 +385,15 @@ const parts = {
   thigh: "thigh",
   lowerLeg: "lower leg",
   foot: "foot",
+  arm: "Arm",
+  back: "Back",
+  ear: "Ear",
+  lip: "Lip",
+  nose: "Nose",
+  trunk: "Trunk",
+  genital: "Genital area",
+  "upper extremity": "Arm or shoulder",
+  "lower extremity": "Leg or hip",
 };
 
 export type TextKey = keyof typeof text;

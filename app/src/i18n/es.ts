@@ -121,6 +121,17 @@ export const es: Translation = {
     doubtConcern: "Las fotografías están por debajo de la línea, pero sus respuestas son motivo de preocupación.",
     concernsSay:
       "Lo que ha respondido es una razón para enseñar la lesión a un médico, diga lo que diga el modelo: {answers}.",
+    beside: "¿De quién es la lesión y dónde está?",
+    besideText:
+      "Cambia las probabilidades como en el entrenamiento. Puede aumentar la preocupación, nunca reducirla; omita lo que no se sepa.",
+    besideSays:
+      "Clases malignas solo por la fotografía: {alone}; con {known}: {both}. Con la línea se compara el valor más alto.",
+    age: "Edad en años",
+    ageIs: "{age} años",
+    sex: "Sexo",
+    female: "mujer",
+    male: "hombre",
+    notKnown: "no se sabe",
     questions: "¿Qué sabe de esta lesión?",
     questionsText: "Lo que marque puede aumentar la preocupación, nunca reducirla.",
     concernNew: "es nueva",
@@ -369,6 +380,15 @@ export const es: Translation = {
     thigh: "Muslo",
     lowerLeg: "Pierna",
     foot: "Pie",
+    arm: "Brazo",
+    back: "Espalda",
+    ear: "Oreja",
+    lip: "Labio",
+    nose: "Nariz",
+    trunk: "Tronco",
+    genital: "Zona genital",
+    "upper extremity": "Brazo u hombro",
+    "lower extremity": "Pierna o cadera",
   },
   classes: {
     "actinic keratosis": "queratosis actínica",

@@ -12,10 +12,13 @@ const files = import.meta.glob<Record<string, Translation>>(["./??.ts", "!./en.t
 /** Codes of every language there is, such as "en". */
 export const LANGUAGES = ["en", ...Object.keys(files).map((path) => path.slice(2, 4))].sort();
 
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 /** A language's name in itself. */
 export function languageName(code: string): string {
-  const name = new Intl.DisplayNames([code], { type: "language" }).of(code) ?? code;
-  return name.charAt(0).toUpperCase() + name.slice(1);
+  return capital(new Intl.DisplayNames([code], { type: "language" }).of(code) ?? code);
 }
 
 const translation = signal<Translation>(en);
@@ -111,8 +114,7 @@ export interface ClassNames {
 /** A class's plain name. */
 export function className(label: ClassNames): string {
   const own = language.value === "zh" ? label.zh : label.names?.[language.value];
-  const name = own ?? translation.value.classes?.[label.en] ?? label.en;
-  return name.charAt(0).toUpperCase() + name.slice(1);
+  return capital(own ?? translation.value.classes?.[label.en] ?? label.en);
 }
 
 /** The title of a lesion that was given none: its place, or else its first day. */
@@ -120,12 +122,21 @@ export function untitled(site: Site | null, day: string): string {
   return site === null ? t("untitled", { date: dayText(day) }) : siteName(site);
 }
 
+/** The name of a part of the body; a model's own where the app has none. */
+export function partName(part: string): string {
+  const parts = translation.value.parts as Record<string, string>;
+  return parts[part] ?? part;
+}
+
+export function sexName(sex: string): string {
+  return sex === "female" || sex === "male" ? t(sex) : sex;
+}
+
 /** A body site's name, such as "left forearm, front". */
 export function siteName(site: Pick<Site, "region" | "view"> | null): string {
   if (site === null) return t("siteNone");
   const [side, part] = site.region.includes(".") ? site.region.split(".") : ["", site.region];
-  const parts = translation.value.parts as Record<string, string>;
-  const name = parts[part] ?? part;
+  const name = partName(part);
   if (side === "") return name;
   return t(side === "left" ? "siteLeft" : "siteRight", { part: name });
 }

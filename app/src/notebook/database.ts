@@ -3,6 +3,7 @@
 import { type DBSchema, type IDBPDatabase, type IDBPTransaction, openDB, type StoreNames } from "idb";
 import { AppError } from "../core/errors";
 import type { Edit } from "../core/geometry";
+import type { Known } from "../core/metadata";
 import type { Concern } from "../core/verdict";
 import type { Patient, Sheet } from "../patients/types";
 import type { Words } from "../state/session";
@@ -25,6 +26,8 @@ export interface Draft {
   saved: string;
   photos: { key: number; name: string; edit: Edit }[];
   concerns: Concern[];
+  /** Age, sex and site; missing in older drafts. */
+  known?: Known;
   /** The case that is followed up. */
   followUp: string | null;
   /** What the dialog that saves it says; missing in older drafts. */

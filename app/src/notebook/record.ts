@@ -1,5 +1,6 @@
 /** From a check to what the notebook keeps of it. */
 
+import { type Known, usedBy } from "../core/metadata";
 import type { OperatingPoint, Spec } from "../core/spec";
 import type { Capture, Concern, PredictiveValues } from "../core/verdict";
 import type { ModelEntry } from "../state/catalogue";
@@ -47,6 +48,7 @@ interface Visited {
   operatingPoint: OperatingPoint | null;
   values: PredictiveValues | null;
   concerns: readonly Concern[];
+  known: Known;
   taken: Capture | null;
 }
 
@@ -66,6 +68,7 @@ export async function newVisit(from: Visited): Promise<Visit> {
     operatingPoint: from.operatingPoint === null ? null : { ...from.operatingPoint },
     ...(from.values !== null && { values: from.values }),
     concerns: [...from.concerns],
+    ...(answer.beside !== null && { beside: { known: usedBy(spec, from.known), ratios: answer.beside.ratios } }),
     ...(from.taken !== null && { taken: from.taken }),
     domain: spec.domain,
     ...(spec.conformal !== null &&

@@ -122,6 +122,12 @@ const visit = v.pipe(
       }),
     ),
     concerns: v.exactOptional(v.array(v.picklist(CONCERNS))),
+    beside: v.exactOptional(
+      v.object({
+        known: v.object({ age: v.exactOptional(text), sex: v.exactOptional(text), site: v.exactOptional(text) }),
+        ratios: v.array(number),
+      }),
+    ),
     taken: v.exactOptional(v.picklist(CAPTURES)),
     domain: v.exactOptional(v.picklist(DOMAINS)),
     set: v.exactOptional(v.object({ coverage: share, codes: v.array(text) })),

@@ -1,5 +1,6 @@
 /** What the notebook holds. */
 
+import type { Known } from "../core/metadata";
 import type { ClassSpec, Domain } from "../core/spec";
 import type { Reason } from "../core/trust";
 import type { Clinical, Measure } from "../patients/types";
@@ -54,6 +55,7 @@ export interface VisitPhoto {
   image: Blob;
   width: number;
   height: number;
+  /** Of this photograph alone. */
   probabilities: number[];
   reasons: Reason[];
   cam: { shape: [number, number, number]; values: number[] } | null;
@@ -79,12 +81,16 @@ export interface Visit {
   note: string;
   photos: VisitPhoto[];
   classes: ClassSpec[];
+  /** Of the photographs together; after age, sex and site, where these were known. */
   probabilities: number[];
+  /** The malignant share that is held against the line. */
   malignant: number | null;
   /** The line; its sensitivity and specificity on validation are missing in older records. */
   operatingPoint: { name: string; threshold: number; sensitivity?: number; specificity?: number } | null;
   /** What follows is missing in older records. */
   concerns?: Concern[];
+  /** Age, sex and site, and what the model added for them to the logarithm of each class's probability. */
+  beside?: { known: Known; ratios: number[] };
   taken?: Capture;
   /** What the model was made for. */
   domain?: Domain;

@@ -1,16 +1,29 @@
 /** The verdict about a kept visit: decided from what was kept, by the same rule as when it was new. */
 
-import { malignantShare } from "../core/probabilities";
+import { heldOf, type Known, reweigh } from "../core/metadata";
+import { malignantShare, meanOf } from "../core/probabilities";
 import { decide, type Evidence, type Verdict } from "../core/verdict";
 import type { Visit } from "./types";
+
+const trustedOf = (visit: Visit): Visit["photos"] => visit.photos.filter((photo) => photo.reasons.length === 0);
+
+/** The malignant share before and after age, sex and site; null where these said nothing. */
+export function besideOf(visit: Visit): { known: Known; alone: number | null; both: number | null } | null {
+  const trusted = trustedOf(visit).map((photo) => photo.probabilities);
+  if (visit.beside === undefined || trusted.length === 0) return null;
+  const { known, ratios } = visit.beside;
+  const alone = malignantShare(meanOf(trusted), visit.classes);
+  return { known, alone, both: malignantShare(meanOf(trusted.map((one) => reweigh(one, ratios))), visit.classes) };
+}
 
 /** What the verdict is decided from; null where no model was asked. */
 export function evidenceOf(visit: Visit): Evidence | null {
   if (visit.model === null || visit.classes.length === 0) return null;
-  const trusted = visit.photos.filter((photo) => photo.reasons.length === 0);
+  const trusted = trustedOf(visit);
+  const ratios = visit.beside?.ratios ?? null;
   return {
     malignant: visit.malignant,
-    each: trusted.map((photo) => malignantShare(photo.probabilities, visit.classes)),
+    each: trusted.map((photo) => heldOf(photo.probabilities, ratios, visit.classes)),
     threshold: visit.operatingPoint?.threshold ?? null,
     abstained: visit.abstained,
     reasons: visit.abstained ? (visit.photos.at(0)?.reasons ?? []) : [],

@@ -16,11 +16,13 @@ interface Answered {
   classes: readonly unknown[];
   probabilities: readonly unknown[];
   photos: readonly { probabilities: readonly unknown[] }[];
+  beside?: { ratios: readonly unknown[] } | undefined;
 }
 
-/** Whether there is one probability a class, of the visit and of each photograph. */
-export function isConsistent({ classes: { length }, probabilities, photos }: Answered): boolean {
-  return probabilities.length === length && photos.every((photo) => photo.probabilities.length === length);
+/** Whether there is one probability a class, of the visit and of each photograph, and one ratio. */
+export function isConsistent({ classes: { length }, probabilities, photos, beside }: Answered): boolean {
+  const lists = [probabilities, ...photos.map((photo) => photo.probabilities), ...(beside ? [beside.ratios] : [])];
+  return lists.every((list) => list.length === length);
 }
 
 const sheetPhoto = v.nullable(v.looseObject({ ...image, measure, region: v.nullable(points) }));
@@ -50,6 +52,7 @@ const SHAPES = {
       ),
       classes,
       probabilities: v.array(v.number()),
+      beside: v.optional(v.looseObject({ known: v.looseObject({}), ratios: v.array(v.number()) })),
       model: v.nullable(v.looseObject({ title: v.string(), version: v.string(), digest: v.string() })),
     }),
     v.check((one) => isConsistent(one)),

@@ -11,7 +11,7 @@ import { AppError, plainError } from "../core/errors";
 import { database, type Draft, storageError } from "../notebook/database";
 import { identity } from "../notebook/record";
 import { tellDone, tellError } from "./notices";
-import { addPhotos, concerns, followUp, type Photo, photos, words } from "./session";
+import { addPhotos, concerns, followUp, known, type Photo, photos, words } from "./session";
 
 const KEY = "lentigo.draft";
 const lockOf = (id: string): string => `lentigo-draft-${id}`;
@@ -81,7 +81,8 @@ export async function startDraft(): Promise<void> {
     return;
   }
   effect(() => {
-    const [now, rest] = [photos.value, { concerns: concerns.value, followUp: followUp.value, words: words.value }];
+    const rest = { concerns: concerns.value, known: known.value, followUp: followUp.value, words: words.value };
+    const now = photos.value;
     writing = writing.then(() => write(now, rest)).then(() => void (told = false), tell);
   });
 }
@@ -105,6 +106,7 @@ async function restore(draft: Draft): Promise<void> {
   });
   written = new Set(back.map(({ id }) => id));
   concerns.value = draft.concerns;
+  known.value = draft.known ?? {};
   followUp.value = draft.followUp;
   words.value = draft.words ?? null;
   if (back.length === 0) return;
@@ -114,7 +116,10 @@ async function restore(draft: Draft): Promise<void> {
   tellDone("draftRestored", { count: back.length });
 }
 
-async function write(now: readonly Photo[], rest: Pick<Draft, "concerns" | "followUp" | "words">): Promise<void> {
+async function write(
+  now: readonly Photo[],
+  rest: Pick<Draft, "concerns" | "known" | "followUp" | "words">,
+): Promise<void> {
   const db = await database();
   const transaction = db.transaction(["drafts", "draftPhotos"], "readwrite");
   const blobs = transaction.objectStore("draftPhotos");

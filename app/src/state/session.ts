@@ -3,6 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { AppError } from "../core/errors";
 import { type Edit, NO_EDIT } from "../core/geometry";
+import { heldOf, heldShare, type Known, logRatios, reweigh } from "../core/metadata";
 import { malignantShare, meanOf, predictionSet } from "../core/probabilities";
 import type { Spec } from "../core/spec";
 import type { Reason } from "../core/trust";
@@ -47,6 +48,9 @@ export function toggleConcern(concern: Concern): void {
   concerns.value = CONCERNS.filter((known) => chosen.has(known));
 }
 
+/** What the person said of age, sex and site. */
+export const known = signal<Known>({});
+
 /** What is written in the dialog that keeps the check in the notebook. */
 export interface Words {
   /** The case it is another date of; empty for a new lesion. */
@@ -65,8 +69,12 @@ export const selected = computed(() => photos.value.find((photo) => photo.id ===
 /** The answer about the lesion. */
 export interface Answer {
   verdict: Verdict;
+  /** After age, sex and site, where these are known. */
   probabilities: number[];
+  /** The malignant share that is held against the line. */
   malignant: number | null;
+  /** What age, sex and site did: log ratios, (K,), and the malignant share before and after; null where nothing. */
+  beside: { ratios: number[]; alone: number | null; both: number | null } | null;
   /** Positions of the classes in the conformal prediction set; null where the model has none. */
   set: number[] | null;
   abstained: boolean;
@@ -79,16 +87,19 @@ export interface Answer {
 }
 
 /** What is said about photographs of one lesion together: the mean over those on which the model does not abstain. */
-function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Concern[]): Answer {
+function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Concern[], told: Known): Answer {
   const trusted = done.filter((analysis) => analysis.reasons.length === 0);
   const abstained = trusted.length === 0;
   const counted = abstained ? done : trusted;
-  const probabilities = meanOf(counted.map((analysis) => analysis.probabilities));
-  const malignant = malignantShare(probabilities, spec.classes);
+  const alone = meanOf(counted.map((analysis) => analysis.probabilities));
+  const ratios = logRatios(spec.metadata, told);
+  const probabilities = meanOf(counted.map((analysis) => reweigh(analysis.probabilities, ratios)));
+  const [before, after] = [malignantShare(alone, spec.classes), malignantShare(probabilities, spec.classes)];
+  const malignant = heldShare(before, after);
   const reasons = abstained ? done[0].reasons : [];
   const verdict = decide({
     malignant,
-    each: trusted.map((analysis) => malignantShare(analysis.probabilities, spec.classes)),
+    each: trusted.map((analysis) => heldOf(analysis.probabilities, ratios, spec.classes)),
     threshold: operatingPoint(spec)?.threshold ?? null,
     abstained,
     reasons,
@@ -100,7 +111,8 @@ function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Conc
     verdict,
     probabilities,
     malignant,
-    set: predictionSet(probabilities, spec),
+    beside: ratios && { ratios, alone: before, both: after },
+    set: predictionSet(alone, spec), // its coverage was measured on images alone
     abstained,
     reasons,
     counted: counted.length,
@@ -116,14 +128,14 @@ export const answer = computed<Answer | null>(() => {
   if (model.value.kind !== "ready") return null;
   const { spec, entry } = model.value;
   const done = photos.value.flatMap((photo) => analysisBy(entry.digest, photo, spec.classes.length) ?? []);
-  return done.length === 0 ? null : answerOf(done, spec, concerns.value);
+  return done.length === 0 ? null : answerOf(done, spec, concerns.value, known.value);
 });
 
 /** The answer about one photograph alone. */
 export function smallAnswer(photo: Photo, spec: Spec): Answer | null {
   if (model.value.kind !== "ready") return null;
   const analysis = analysisBy(model.value.entry.digest, photo, spec.classes.length);
-  return analysis && answerOf([analysis], spec, []);
+  return analysis && answerOf([analysis], spec, [], known.value);
 }
 
 /** Whether a photograph has no answer yet, or only that of before it was turned or cropped. */
@@ -223,6 +235,7 @@ export function clearSession(): void {
   for (const photo of photos.value) photo.analysis?.picture.close();
   photos.value = [];
   concerns.value = [];
+  known.value = {};
   followUp.value = null;
   words.value = null;
   selectedId.value = null;
@@ -231,7 +244,7 @@ export function clearSession(): void {
 /** Start over with the next lesion; what was there can be brought back. */
 export function startOver(): void {
   const before = photos.value.map((photo): Photo => ({ ...photo, analysis: null }));
-  const [answered, followed, written] = [concerns.value, followUp.value, words.value];
+  const [answered, told, followed, written] = [concerns.value, known.value, followUp.value, words.value];
   clearSession();
   tellDone("startedOver", {}, () => {
     if (photos.value.length > 0)
@@ -239,6 +252,7 @@ export function startOver(): void {
     else clearSession();
     followUp.value = followed;
     concerns.value = answered;
+    known.value = told;
     words.value = written;
     void addPhotos(before);
   });

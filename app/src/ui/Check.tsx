@@ -3,6 +3,7 @@
 import { signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { argmax } from "../core/probabilities";
+import { usedBy } from "../core/metadata";
 import type { Spec } from "../core/spec";
 import { isAnswer } from "../core/verdict";
 import { className, errorText, percent, t } from "../i18n";
@@ -16,6 +17,7 @@ import {
   answer,
   busy,
   followUp,
+  known,
   type Photo,
   photos,
   removePhoto,
@@ -250,8 +252,14 @@ function Figure({ photo, classIndex }: { photo: Photo; classIndex: number }) {
   );
 }
 
-function factsOf({ malignant }: Answer, spec: Spec): Facts {
-  return { malignant, point: operatingPoint(spec), values: chosenValues(spec) };
+function factsOf({ malignant, beside }: Answer, spec: Spec): Facts {
+  const point = operatingPoint(spec);
+  return {
+    malignant,
+    point,
+    values: chosenValues(spec),
+    beside: beside && { ...beside, known: usedBy(spec, known.value) },
+  };
 }
 
 /** What leads the answer: the verdict, and what is odd about several photographs. */

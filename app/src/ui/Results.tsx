@@ -7,6 +7,7 @@ import { type ClassNames, className, t } from "../i18n";
 import { chooseOperatingPoint, operatingPoint } from "../state/operating";
 import type { Answer } from "../state/session";
 import { Bars } from "./Bars";
+import { Beside } from "./Beside";
 import { Chips } from "./Chips";
 import { Icon } from "./icons";
 import { MalignantShare } from "./MalignantShare";
@@ -91,6 +92,7 @@ export function Results({ answer, spec, hints, chosen, onChoose }: Props) {
           onChoose={chooseOperatingPoint}
         />
       )}
+      <Beside spec={spec} />
       <Questions />
       <Knows classes={spec.classes} />
       <NotCarried spec={spec} />

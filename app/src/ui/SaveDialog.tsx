@@ -12,7 +12,7 @@ import { capture, model } from "../state/models";
 import { tellDone, tellError } from "../state/notices";
 import { chosenValues, operatingPoint } from "../state/operating";
 import { go } from "../state/route";
-import { type Answer, busy, clearSession, concerns, followUp, photos, words } from "../state/session";
+import { type Answer, busy, clearSession, concerns, followUp, known as told, photos, words } from "../state/session";
 import { BodyMap } from "./BodyMap";
 import { Dialog } from "./Dialog";
 import { FormActions, NoteField, TextField } from "./fields";
@@ -99,6 +99,7 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
         operatingPoint: operatingPoint(spec),
         values: chosenValues(spec),
         concerns: concerns.value,
+        known: told.value,
         taken: capture.value,
       });
       await saveVisit(existing, visit);

@@ -1,9 +1,11 @@
 /** A verdict in words, colour and shape. Everything that shows a result shows it with what is here. */
 
-import { misses, type PredictiveValues, type Verdict } from "../core/verdict";
+import type { Known } from "../core/metadata";
+import { isAnswer, misses, type PredictiveValues, type Verdict } from "../core/verdict";
 import type { Reason } from "../core/trust";
 import type { Visit } from "../notebook/types";
-import { finePercent, percent, t } from "../i18n";
+import { besideOf } from "../notebook/verdict";
+import { finePercent, partName, percent, sexName, t } from "../i18n";
 import type { TextKey } from "../i18n/en";
 
 export const HINTS = { dark: "hintDark", bright: "hintBright", blurred: "hintBlurred", flat: "hintFlat" } as const;
@@ -32,17 +34,26 @@ export const CONCERN_NAMES = {
 export interface Facts {
   malignant: number | null;
   point: { threshold: number; sensitivity?: number; specificity?: number } | null;
+  /** Age, sex and site, and the malignant share before and after them; null where they said nothing. */
+  beside?: { known: Known; alone: number | null; both: number | null } | null;
   /** What the line says at the prevalence that the person stated. */
   values?: PredictiveValues | null;
 }
 
 /** The facts of a visit as it was kept. */
-export function visitFacts({ malignant, operatingPoint, values }: Visit): Facts {
-  return { malignant, point: operatingPoint, values: values ?? null };
+export function visitFacts(visit: Visit): Facts {
+  const { malignant, operatingPoint, values } = visit;
+  return { malignant, point: operatingPoint, values: values ?? null, beside: besideOf(visit) };
 }
 
 export function verdictTitle(verdict: Verdict): string {
   return t(TITLES[verdict.kind]);
+}
+
+/** Age, sex and site as a list, such as "age 64, back". */
+function knownInWords({ age, sex, site }: Known): string {
+  const words = [age && t("ageIs", { age }), sex && sexName(sex), site && partName(site)];
+  return words.filter(Boolean).join(t("listComma"));
 }
 
 function reasonText(reason: Reason): string {
@@ -50,7 +61,7 @@ function reasonText(reason: Reason): string {
 }
 
 /** Why, and what the line misses: one sentence an entry. */
-export function verdictSentences(verdict: Verdict, { malignant, point, values }: Facts): string[] {
+export function verdictSentences(verdict: Verdict, { malignant, point, values, beside }: Facts): string[] {
   const sentences: string[] = [];
   const line = point !== null && malignant !== null;
   if (verdict.kind === "unsure") {
@@ -64,6 +75,10 @@ export function verdictSentences(verdict: Verdict, { malignant, point, values }:
   if (verdict.kind !== "below" && verdict.concerns.length > 0) {
     const answers = verdict.concerns.map((concern) => t(CONCERN_NAMES[concern])).join(t("listComma"));
     sentences.push(t("concernsSay", { answers }));
+  }
+  if (beside && beside.alone !== null && beside.both !== null && isAnswer(verdict)) {
+    const [alone, both] = [percent(beside.alone), percent(beside.both)];
+    sentences.push(t("besideSays", { known: knownInWords(beside.known), alone, both }));
   }
   const judged = verdict.kind !== "unsure" || verdict.doubt === "disagree" || verdict.doubt === "concern";
   if (judged && point?.sensitivity !== undefined && point.specificity !== undefined) {

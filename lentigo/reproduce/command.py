@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lentigo.config.recipe import load_recipe
 from lentigo.errors import DataError, LentigoError
 from lentigo.evaluation import PredictionTable, RunFiles, calibrate
 from lentigo.evaluation.intervals import RESAMPLES
@@ -18,8 +19,8 @@ from lentigo.reproduce.document import to_markdown
 from lentigo.reproduce.external import external_result, predict_external
 from lentigo.reproduce.request import Request
 from lentigo.reproduce.result import RowRuns, build_result
-from lentigo.reproduce.tables import SCRATCH, Row, overrides_of, recipe_of, slug_of
-from lentigo.reproduce.weights import WeightsAtHand
+from lentigo.reproduce.tables import SCRATCH, Row, overrides_of, slug_of
+from lentigo.reproduce.weights import find_weights
 from lentigo.workflow.jobs import Job, State, inspect, read_runs, run_jobs, say_line
 
 _KINDS = {"done": "at hand", "begun": "begun", "absent": "to train", "blocked": "blocked"}
@@ -129,13 +130,14 @@ def reproduce(
 
 def make_plan(request: Request) -> Plan:
     """Work out which runs a table needs and what is there."""
-    plan, at_hand = Plan(request), WeightsAtHand()
+    plan = Plan(request)
+    at_hand: dict[str, Any] = {}  # what was found for a network
     for row in request.rows:
         plan.rows.append(_plan_row(plan, row, at_hand))
     return plan
 
 
-def _plan_row(plan: Plan, row: Row, at_hand: WeightsAtHand) -> RowPlan:
+def _plan_row(plan: Plan, row: Row, at_hand: dict[str, Any]) -> RowPlan:
     request, table = plan.request, plan.request.table
 
     def every(*, scratch: bool, environment: Any = None) -> RowPlan:
@@ -143,7 +145,7 @@ def _plan_row(plan: Plan, row: Row, at_hand: WeightsAtHand) -> RowPlan:
         for seed in request.seeds:
             overrides = overrides_of(table, row, request.budget, protocol=request.protocol, seed=seed, scratch=scratch)
             folder = request.folder / f"{slug}-seed{seed}"
-            recipe = recipe_of(table, overrides)
+            recipe = load_recipe(table.recipe, overrides)
             job = Job(f"{slug} seed {seed}", table.recipe, tuple(overrides), recipe, folder, environment or {})
             jobs[seed] = (job, inspect(job, request.fingerprint))
         return RowPlan(row, slug, jobs)
@@ -162,7 +164,11 @@ def _plan_row(plan: Plan, row: Row, at_hand: WeightsAtHand) -> RowPlan:
             return from_scratch
     if request.collect:
         return pretrained
-    start, environment, reason = at_hand(next(iter(pretrained.jobs.values()))[0].recipe)
+    recipe = next(iter(pretrained.jobs.values()))[0].recipe
+    network = recipe.network.model_dump_json()
+    if network not in at_hand:
+        at_hand[network] = find_weights(recipe)
+    start, environment, reason = at_hand[network]
     if start == "imagenet":
         return every(scratch=False, environment=environment)
     if row.start == "imagenet" or request.weights == "imagenet":
@@ -203,7 +209,7 @@ def _check(request: Request, rows: Sequence[RowRuns]) -> None:
 def _cost(request: Request, row: Row, rows: Sequence[RowRuns], say: Callable[[str], None]) -> Cost | None:
     classes = next(len(run.labels) for one in rows for run in one.runs.values())
     overrides = overrides_of(request.table, row, request.budget, protocol=request.protocol, seed=0, scratch=True)
-    network, size = recipe_of(request.table, overrides).network, request.table.profile_size
+    network, size = load_recipe(request.table.recipe, overrides).network, request.table.profile_size
     paper = row.paper_classes or request.table.paper_classes
     try:
         return measure_cost(network, classes=classes, paper_classes=paper, size=size, folder=request.runs / "costs")

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from lentigo.config.recipe import load_recipe
 from lentigo.data import read_samples
 from lentigo.errors import DataError, RecipeError, did_you_mean
-from lentigo.reproduce.tables import Budget, Row, Table, load_budget, load_table, overrides_of, recipe_of
+from lentigo.reproduce.tables import Budget, Row, Table, load_budget, load_table, overrides_of
 from lentigo.training.samples import prepare_samples
 
 Weights = Literal["auto", "imagenet", "scratch"]
@@ -73,6 +74,6 @@ def check_request(
     fingerprint, images = None, 0
     if data is not None:
         fingerprint = read_samples(data).fingerprint
-        some = recipe_of(table, overrides_of(table, wanted[0], scale, protocol=chosen, seed=0, scratch=True))
-        images = int((prepare_samples(some, data).frame["split"] == "train").sum())
+        some = overrides_of(table, wanted[0], scale, protocol=chosen, seed=0, scratch=True)
+        images = int((prepare_samples(load_recipe(table.recipe, some), data).frame["split"] == "train").sum())
     return Request(table, chosen, scale, wanted, tuple(range(seeds)), weights, runs, collect, data, fingerprint, images)

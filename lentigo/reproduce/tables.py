@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from lentigo.config.plain import read_yaml
-from lentigo.config.recipe import ExtraRecipe, Recipe, load_recipe
+from lentigo.config.recipe import ExtraRecipe
 from lentigo.errors import RecipeError, did_you_mean
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
@@ -215,12 +215,3 @@ def _flow(value: Any) -> str:
 def slug_of(row: Row, scratch: bool) -> str:
     """The row's slug, marked where it starts from scratch."""
     return row.slug + SCRATCH if scratch and not row.slug.endswith(SCRATCH) else row.slug
-
-
-def recipe_of(table: Table, overrides: list[str]) -> Recipe:
-    """The resolved recipe of one run.
-
-    Raises:
-        RecipeError: a budget's key or value is none of a recipe.
-    """
-    return load_recipe(table.recipe, overrides)

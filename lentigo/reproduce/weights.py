@@ -39,17 +39,3 @@ def find_weights(recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
         else:
             return "imagenet", environment, ""
     return "scratch", {}, reasons[-1]
-
-
-class WeightsAtHand:
-    """``find_weights``, called once a network."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[Start, Mapping[str, str | None], str]] = {}
-
-    def __call__(self, recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
-        """See ``find_weights``."""
-        key = recipe.network.model_dump_json()
-        if key not in self._known:
-            self._known[key] = find_weights(recipe)
-        return self._known[key]

@@ -94,19 +94,7 @@ def measure_ood(
         )
         for kind in SPOILT
     }
-    test = parts["test"]
-    study = study_trust(
-        classifier,
-        seen["train"],
-        parts["train"].targets,
-        seen["val"],
-        seen["test"],
-        test.targets,
-        test.frame["group"].to_numpy(),
-        unlike,
-        spoilt,
-        resamples=resamples,
-    )
+    study = study_trust(spec, parts, seen, unlike, spoilt, resamples=resamples)
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-ood"
     facts = made_by(spec) | {
         "data": samples.name,

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
-from lentigo.bundle import Separation
+from lentigo.bundle import Separation, Spec
+from lentigo.data import Samples
 from lentigo.estimate import plain
 from lentigo.evaluation import plots
 from lentigo.evaluation.conformal import Coverage, measure_coverage
@@ -47,6 +48,13 @@ class Seen:
     reasons: Counter[str]
     hints: Counter[str]
     answered: int
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def fractions(self, counts: Counter[str]) -> dict[str, float]:
+        """Of the images, for each reason or hint."""
+        return {name: round(count / len(self), 4) for name, count in sorted(counts.items())}
 
 
 def look(classifier: Classifier, chunks: Iterable[Pixels]) -> Seen:
@@ -97,9 +105,7 @@ class Study:
         accepted: score -> fraction of the test images that its threshold lets pass; it is chosen on validation, so
             about 95 %.
         chosen: the score with the lowest mean fraction let pass.
-        answered: set -> (images, fraction answered by all rules of the bundle).
-        reasons: set -> reason -> fraction of the images.
-        hints: set -> hint -> fraction of the images.
+        sets: the validation and test images, pictures of other things, and bad copies, by name.
         coverage: of the prediction sets on the test images; None for a bundle without.
         scores: set -> (N,) of the carried score, for the figure.
         threshold: of the carried score.
@@ -108,9 +114,7 @@ class Study:
     separations: dict[str, dict[str, Separation]]
     accepted: dict[str, float]
     chosen: str
-    answered: dict[str, tuple[int, float]]
-    reasons: dict[str, dict[str, float]]
-    hints: dict[str, dict[str, float]]
+    sets: dict[str, Seen]
     coverage: Coverage | None
     scores: dict[str, npt.NDArray[np.float64]]
     threshold: float
@@ -130,11 +134,11 @@ class Study:
             },
             "best": self.chosen,
             "answered": {
-                name: {"images": images, "share": round(fraction, 4)}
-                for name, (images, fraction) in self.answered.items()
+                name: {"images": len(seen), "share": round(seen.answered / len(seen), 4)}
+                for name, seen in self.sets.items()
             },
-            "reasons": self.reasons,
-            "hints": self.hints,
+            "reasons": {name: seen.fractions(seen.reasons) for name, seen in self.sets.items()},
+            "hints": {name: seen.fractions(seen.hints) for name, seen in self.sets.items()},
             "coverage": plain(self.coverage),
         }
 
@@ -142,33 +146,25 @@ class Study:
         """Tables of the figures."""
         sets = list(next(iter(self.separations.values())))
         lines = [
-            (
-                "## Scores\n\nShare of each set that passes a threshold which lets 95 % of the validation images pass"
-                " (FPR at 95 % TPR, %; lower is better), and AUROC.\n"
-            ),
+            "## Scores\n\nShare of each set that passes a threshold which lets 95 % of the validation images pass"
+            " (FPR at 95 % TPR, %; lower is better), and AUROC.\n"
         ]
         rows = []
         for score, found in self.separations.items():
             cells = [f"{100 * s.fpr:.1f} / {s.auroc:.3f}" for s in found.values()]
             rows.append([score, *cells, f"{100 * _mean_fpr(found):.1f}", f"{100 * self.accepted[score]:.1f}"])
         lines += markdown_table(["score", *sets, "mean", "test images accepted, %"], rows)
-        names = sorted(
-            {reason for found in self.reasons.values() for reason in found}
-            | {h for f in self.hints.values() for h in f}
+        lines.append(
+            "\n## Answers\n\nShare of each set that is answered by all rules of the bundle, and what was found (%;"
+            " refused, and hints in brackets).\n"
         )
-        lines += [
-            (
-                "\n## Answers\n\nShare of each set that is answered by all rules of the bundle, and what was found (%;"
-                " refused, and hints in brackets).\n"
-            ),
-        ]
+        faults = sorted({fault for seen in self.sets.values() for fault in seen.reasons | seen.hints})
         rows = []
-        for name, (images, fraction) in self.answered.items():
-            cells = [
-                f"{100 * self.reasons[name].get(n, 0):.1f} ({100 * self.hints[name].get(n, 0):.1f})" for n in names
-            ]
-            rows.append([name, f"{images:,}", f"{100 * fraction:.1f}", *cells])
-        lines += markdown_table(["set", "images", "answered", *names], rows)
+        for name, seen in self.sets.items():
+            reasons, hints = seen.fractions(seen.reasons), seen.fractions(seen.hints)
+            cells = [f"{100 * reasons.get(fault, 0):.1f} ({100 * hints.get(fault, 0):.1f})" for fault in faults]
+            rows.append([name, f"{len(seen):,}", f"{100 * seen.answered / len(seen):.1f}", *cells])
+        lines += markdown_table(["set", "images", "answered", *faults], rows)
         if self.coverage is not None:
             c = self.coverage
             lines += [
@@ -190,16 +186,8 @@ class Study:
         sets = list(next(iter(self.separations.values())))
         shown = {score: found for score, found in self.separations.items() if score != IN_THE_GRAPH}
         for k, (score, found) in enumerate(shown.items()):
-            bold = score == self.chosen
-            colour = plots.PALETTE[k % len(plots.PALETTE)]
-            left.plot(
-                [100 * found[n].fpr for n in sets],
-                range(len(sets)),
-                "o",
-                color=colour,
-                ms=9 if bold else 6,
-                label=score,
-            )
+            passed, colour = [100 * found[name].fpr for name in sets], plots.PALETTE[k % len(plots.PALETTE)]
+            left.plot(passed, range(len(sets)), "o", color=colour, ms=9 if score == self.chosen else 6, label=score)
         left.set_yticks(range(len(sets)), sets)
         left.invert_yaxis()
         left.set_xlim(-3, 103)
@@ -222,13 +210,9 @@ class Study:
 
 
 def study_trust(
-    classifier: Classifier,
-    train: Seen,
-    train_targets: npt.NDArray[np.int64],
-    validation: Seen,
-    test: Seen,
-    test_targets: npt.NDArray[np.int64],
-    test_groups: npt.ArrayLike,
+    spec: Spec,
+    parts: Mapping[str, Samples],
+    seen: Mapping[str, Seen],
     others: Mapping[str, Seen],
     spoilt: Mapping[str, Seen],
     *,
@@ -239,46 +223,40 @@ def study_trust(
     The scores are fitted to the training images and compared on validation; the test images are only reported on.
 
     Args:
-        classifier: the bundle.
-        train: its training images.
-        train_targets: (N,) their classes.
-        validation: its validation images.
-        test: its test images.
-        test_targets: (M,) their classes.
-        test_groups: (M,) their lesions or patients.
+        spec: of the bundle.
+        parts: its ``train``, ``val`` and ``test`` images.
+        seen: what it makes of them.
         others: pictures of other things, by name.
         spoilt: bad copies of the validation images, by name.
         resamples: bootstrap resamples of the coverage.
     """
-    scorers = fit_scores(train.features.embedding, train_targets)
+    validation, test = seen["val"], seen["test"]
+    scorers = fit_scores(seen["train"].features.embedding, parts["train"].targets)
     table, accepted, spread = {}, {}, {}
     threshold = 0.0
     for score, scorer in scorers.items():
         inside, tested = scorer(validation.features), scorer(test.features)
-        outside = {name: scorer(seen.features) for name, seen in others.items()}
+        outside = {name: scorer(one.features) for name, one in others.items()}
         table[score] = {name: separate(inside, found) for name, found in outside.items()}
         accepted[score] = float(np.mean(tested <= threshold_at(inside)))
         if score == CARRIED:
             spread, threshold = {"validation": inside, "test": tested, **outside}, threshold_at(inside)
     best = min(table, key=lambda score: _mean_fpr(table[score]))
     if validation.atypicality is not None and test.atypicality is not None:
-        found = {name: seen.atypicality for name, seen in others.items() if seen.atypicality is not None}
+        found = {name: one.atypicality for name, one in others.items() if one.atypicality is not None}
         table[IN_THE_GRAPH] = {name: separate(validation.atypicality, scores) for name, scores in found.items()}
         accepted[IN_THE_GRAPH] = float(np.mean(test.atypicality <= threshold_at(validation.atypicality)))
-    spec = classifier.spec
     coverage = None
     if spec.conformal is not None:
+        targets, groups = parts["test"].targets, parts["test"].frame["group"]
         coverage = measure_coverage(
-            test.probabilities, test_targets, test_groups, spec.conformal, spec.codes, resamples=resamples
+            test.probabilities, targets, groups, spec.conformal, spec.codes, resamples=resamples
         )
-    every = {"validation": validation, "test": test, **others, **spoilt}
     return Study(
         separations=table,
         accepted=accepted,
         chosen=best,
-        answered={name: (len(seen.features), seen.answered / len(seen.features)) for name, seen in every.items()},
-        reasons={name: _shares(seen.reasons, len(seen.features)) for name, seen in every.items()},
-        hints={name: _shares(seen.hints, len(seen.features)) for name, seen in every.items()},
+        sets={"validation": validation, "test": test, **others, **spoilt},
         coverage=coverage,
         scores=spread,
         threshold=threshold,
@@ -287,7 +265,3 @@ def study_trust(
 
 def _mean_fpr(found: Mapping[str, Separation]) -> float:
     return float(np.mean([s.fpr for s in found.values()]))
-
-
-def _shares(counts: Counter[str], images: int) -> dict[str, float]:
-    return {name: round(count / images, 4) for name, count in sorted(counts.items())}

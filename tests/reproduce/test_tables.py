@@ -22,7 +22,7 @@ from tiny_run import tiny_data, tiny_graph
 
 from lentigo.cli import main
 from lentigo.config import to_yaml
-from lentigo.config.recipe import NetworkRecipe, recipe_differences
+from lentigo.config.recipe import NetworkRecipe, load_recipe, recipe_differences
 from lentigo.data import read_samples
 from lentigo.errors import NetworkError, RecipeError
 from lentigo.evaluation import write_predictions
@@ -31,7 +31,7 @@ from lentigo.networks import create_network, describe_network
 from lentigo.reproduce import check_request, command, cost, load_table, reproduce, table_names, weights
 from lentigo.reproduce.cost import measure_cost
 from lentigo.reproduce.document import _classes_table
-from lentigo.reproduce.tables import load_budget, overrides_of, recipe_of
+from lentigo.reproduce.tables import load_budget, overrides_of
 
 TINY = "epochs: 2\nbatch: 32\nsizes: [{from_epoch: 0, size: 32}]\ndata.fractions: [0.5, 0.25, 0.25]\n"
 KEYS = {
@@ -72,7 +72,9 @@ def test_every_row_is_a_recipe_and_rows_differ_in_network_and_loss_alone(name: s
     scale = load_budget(budget, table.family)
     rest = set()
     for row in table.rows:
-        recipe = recipe_of(table, overrides_of(table, row, scale, protocol=table.protocols[0], seed=1, scratch=False))
+        recipe = load_recipe(
+            table.recipe, overrides_of(table, row, scale, protocol=table.protocols[0], seed=1, scratch=False)
+        )
         assert recipe.name == row.slug
         assert recipe.seed == 1
         assert set(recipe.network.options) <= set(describe_network(recipe.network.name).options)
@@ -86,8 +88,8 @@ def test_every_row_is_a_recipe_and_rows_differ_in_network_and_loss_alone(name: s
 
 def test_the_small_budget_of_caco_is_the_one_that_runs_were_made_with() -> None:
     table = load_table("caco-table4")
-    recipe = recipe_of(
-        table,
+    recipe = load_recipe(
+        table.recipe,
         overrides_of(
             table, table.row("caco-joint"), load_budget("small", "caco"), protocol="image", seed=2, scratch=False
         ),
@@ -111,8 +113,8 @@ def test_the_small_budget_of_caco_is_the_one_that_runs_were_made_with() -> None:
 def test_the_full_budget_of_caco_is_the_papers_recipe_at_128_px() -> None:
     table = load_table("caco-table5")
     printed, full = (
-        recipe_of(
-            table,
+        load_recipe(
+            table.recipe,
             overrides_of(
                 table, table.row("caco-joint"), load_budget(name, "caco"), protocol="image", seed=0, scratch=False
             ),
@@ -201,7 +203,7 @@ def fake_run(
     overrides = overrides_of(
         chosen, chosen.row(slug), load_budget("small", chosen.family), protocol=protocol, seed=seed, scratch=scratch
     )
-    recipe = recipe_of(chosen, overrides)
+    recipe = load_recipe(chosen.recipe, overrides)
     place = folder / "small" / protocol / f"{recipe.name}-seed{seed}"
     place.mkdir(parents=True)
     (place / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
@@ -437,8 +439,8 @@ def test_weights_of_another_network_are_not_taken_for_these(
     table = load_table("caco-table3")
 
     def recipe(slug: str) -> Any:
-        return recipe_of(
-            table,
+        return load_recipe(
+            table.recipe,
             overrides_of(
                 table, table.row(slug), load_budget("small", "caco"), protocol="lesion", seed=0, scratch=False
             ),
@@ -459,7 +461,7 @@ def test_weights_of_another_network_are_not_taken_for_these(
 def test_rows_without_weights_start_from_scratch_or_are_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(command, "WeightsAtHand", lambda: lambda recipe: ("scratch", {}, "no network here"))
+    monkeypatch.setattr(command, "find_weights", lambda recipe: ("scratch", {}, "no network here"))
     found = reproduce(check_request("caco-table2", data=tiny_data(), runs=tmp_path, seeds=1), dry_run=True)
     assert isinstance(found, command.Plan)
     rows = {row.row.name: row for row in found.rows}
@@ -478,7 +480,7 @@ def test_rows_without_weights_start_from_scratch_or_are_left_out(
     samples = read_samples(tiny_data())
     assert f"{2 * 6 * found.request.images:,} images in all" in found.describe()
     assert 0 < found.request.images < len(samples)
-    monkeypatch.setattr(command, "WeightsAtHand", lambda: lambda recipe: ("imagenet", {"LENTIGO_WEIGHTS": None}, ""))
+    monkeypatch.setattr(command, "find_weights", lambda recipe: ("imagenet", {"LENTIGO_WEIGHTS": None}, ""))
     found = reproduce(check_request("caco-table5", data=tiny_data(), runs=tmp_path, seeds=1), dry_run=True)
     assert isinstance(found, command.Plan)
     assert all(job.environment == {"LENTIGO_WEIGHTS": None} for job, _ in found.jobs())

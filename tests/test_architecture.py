@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "lentigo"
 
 FLOORS = {
-    "code_pages": 0, "errors": 0, "text": 0,
+    "code_pages": 0, "errors": 0, "lazy": 0, "text": 0,
     "extra_formats": 1, "dicom_rle": 1, "jpeg": 1, "tables": 1, "walk": 1,
     "files": 1, "image_header": 1, "estimate": 1, "labels": 1, "machine": 1, "resampler": 1, "progress": 1,
     "losses": 2, "networks": 2, "imaging": 2, "bundle": 2, "synthetic": 2, "config": 2,
@@ -35,8 +35,8 @@ USE = {
     "serving", "client", "cli", "__main__",
 }  # fmt: skip
 MAKE = {
-    "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training", "export",
-    "workflow", "reproduce",
+    "lazy", "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training",
+    "export", "workflow", "reproduce",
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "lightning_fabric", "pandas", "scipy", "sklearn", "matplotlib", "timm", "onnx", "ray")
 

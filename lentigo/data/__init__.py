@@ -5,8 +5,9 @@ Names are loaded when first used, so that ``lentigo.synthetic.phantom`` needs nu
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lentigo.lazy import attach
 
 if TYPE_CHECKING:
     from lentigo.data.audit import Audit, audit_samples
@@ -38,34 +39,16 @@ __all__ = [
     "split_samples",
 ]
 
-_HOME = {
-    "Audit": "audit",
-    "audit_samples": "audit",
-    "balance_training": "balance",
-    "Cache": "cache",
-    "open_cache": "cache",
-    "DATASETS": "download",
-    "download_dataset": "download",
-    "GroupSource": "groups",
-    "READERS": "readers",
-    "read_samples": "readers",
-    "SPLITS": "samples",
-    "Samples": "samples",
-    "PROTOCOLS": "splits",
-    "kfold_samples": "splits",
-    "load_split": "splits",
-    "save_split": "splits",
-    "split_samples": "splits",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'lentigo.data' has no attribute {name!r}")
-    value = getattr(import_module(f"lentigo.data.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+__getattr__ = attach(
+    __name__,
+    {
+        "audit": ("Audit", "audit_samples"),
+        "balance": ("balance_training",),
+        "cache": ("Cache", "open_cache"),
+        "download": ("DATASETS", "download_dataset"),
+        "groups": ("GroupSource",),
+        "readers": ("READERS", "read_samples"),
+        "samples": ("SPLITS", "Samples"),
+        "splits": ("PROTOCOLS", "kfold_samples", "load_split", "save_split", "split_samples"),
+    },
+)

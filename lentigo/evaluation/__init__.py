@@ -5,8 +5,9 @@ Nothing here ever runs a network. Names load when first used, so that reading a 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lentigo.lazy import attach
 
 if TYPE_CHECKING:
     from lentigo.evaluation.calibration import Calibration, calibrate
@@ -72,27 +73,23 @@ __all__ = [
     "write_report",
 ]
 
-_NAMES = {
-    "calibration": ("Calibration", "calibrate"),
-    "compare": ("Comparison", "compare_runs"),
-    "fairness": ("Subgroup", "subgroup_metrics"),
-    "intervals": ("Estimate", "Resampling"),
-    "metrics": (
-        *("MalignantMetrics", "Metrics", "evaluate_predictions", "malignant_score", "operating_points"),
-        "risk_coverage",
-    ),
-    "predictions": (
-        *("Maps", "PredictionTable", "make_predictions", "maps_path", "read_maps", "read_predictions"),
-        *("write_maps", "write_predictions"),
-    ),
-    "report": ("write_report",),
-    "runfiles": ("RunFiles", "read_run"),
-    "temperature": ("apply_temperature", "expected_calibration_error", "fit_temperature", "reliability"),
-}
-_HOME = {name: module for module, names in _NAMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"lentigo.evaluation.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attach(
+    __name__,
+    {
+        "calibration": ("Calibration", "calibrate"),
+        "compare": ("Comparison", "compare_runs"),
+        "fairness": ("Subgroup", "subgroup_metrics"),
+        "intervals": ("Estimate", "Resampling"),
+        "metrics": (
+            *("MalignantMetrics", "Metrics", "evaluate_predictions", "malignant_score", "operating_points"),
+            "risk_coverage",
+        ),
+        "predictions": (
+            *("Maps", "PredictionTable", "make_predictions", "maps_path", "read_maps", "read_predictions"),
+            *("write_maps", "write_predictions"),
+        ),
+        "report": ("write_report",),
+        "runfiles": ("RunFiles", "read_run"),
+        "temperature": ("apply_temperature", "expected_calibration_error", "fit_temperature", "reliability"),
+    },
+)

@@ -11,6 +11,8 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -29,7 +31,7 @@ from lentigo.errors import LentigoError
 from lentigo.estimate import plain
 from lentigo.evaluation import plots
 from lentigo.evaluation.calibration import Calibration, calibrate
-from lentigo.evaluation.fairness import SMALL, Subgroup, subgroup_metrics
+from lentigo.evaluation.fairness import SMALL, subgroup_metrics
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.metrics import PREVALENCE, Metrics, evaluate_predictions, malignant_score
 from lentigo.evaluation.predictions import PredictionTable
@@ -200,7 +202,7 @@ def write_report(
         command=facts.get("command"),
         metrics=metrics,
         labels=run.labels,
-        subgroups=_by_attribute(subgroups),
+        subgroups={attribute: list(found) for attribute, found in groupby(subgroups, attrgetter("attribute"))},
         apart=[s for s in subgroups if s.apart],
         comparable=any(not s.small and s.images < len(run.test) for s in subgroups),
         small=SMALL,
@@ -458,13 +460,6 @@ def _reassurance(split: str, facts: Mapping[str, Any]) -> str:
     if split not in ("test", "val") or not grouped or facts.get("trained_on", 0) != 0:
         return ""
     return f"Split by {source.unit} ({source}): no {source.unit} evaluated here was seen in training."
-
-
-def _by_attribute(subgroups: tuple[Subgroup, ...]) -> dict[str, list[Subgroup]]:
-    found: dict[str, list[Subgroup]] = {}
-    for subgroup in subgroups:
-        found.setdefault(subgroup.attribute, []).append(subgroup)
-    return found
 
 
 def templates() -> Environment:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lentigo.errors import DataError
 from lentigo.evaluation.compare import Difference, align, corrected_differences, mcnemar
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.metrics import Counts, ProbabilityMetrics, check_labels, confusion_matrix, draw_each
+from lentigo.evaluation.metrics import Counts, ProbabilityMetrics, check_labels, confusion_matrix, draw_each, ratio
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import apply_temperature
 
@@ -178,10 +178,7 @@ class Measured:
         values = np.stack([self._drawn[(row, k), metric] for k in seeds])  # (S, 1 + R[, K])
         weights = seed_weights(len(seeds), values.shape[1], self.seed).T  # (S, 1 + R)
         weights = weights.reshape(*weights.shape, *(1,) * (values.ndim - 2)) * np.isfinite(values)
-        total = weights.sum(axis=0)
-        result = np.full(total.shape, np.nan)
-        np.divide((weights * np.nan_to_num(values)).sum(axis=0), total, out=result, where=total > 0)
-        return result
+        return ratio((weights * np.nan_to_num(values)).sum(axis=0), weights.sum(axis=0))
 
     def _mcnemar(self, first: str, second: str, seed: int) -> float:
         a, b = self.right[first, seed], self.right[second, seed]

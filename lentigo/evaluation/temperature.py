@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
 
 from lentigo.errors import DataError
 
@@ -37,9 +38,7 @@ def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArr
         raise DataError(f"a temperature must be above 0, not {temperature}")
     if temperature == 1:
         return probabilities
-    scaled = _log(probabilities) / temperature
-    raised = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    result: FloatArray = raised / raised.sum(axis=1, keepdims=True)
+    result: FloatArray = softmax(_log(probabilities) / temperature, axis=1)
     return result
 
 
@@ -65,9 +64,7 @@ def fit_temperature(probabilities: FloatArray, targets: IntArray) -> float:
 
     def loss(log_temperature: float) -> float:
         scale = float(np.exp(-log_temperature))
-        top = logits.max(axis=1) * scale
-        normaliser = top + np.log(np.exp(logits * scale - top[:, None]).sum(axis=1))
-        return float((normaliser - chosen * scale).mean())
+        return float((logsumexp(logits * scale, axis=1) - chosen * scale).mean())
 
     # One variable and a convex loss in 1/T, so a bounded search over log T finds the minimum.
     bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))

@@ -10,10 +10,10 @@ from PIL import Image
 
 from lentigo.bundle import Abstention
 from lentigo.evaluation.ood import ACCEPTED, CARRIED, Features, fit_gaussians, separate, threshold_at
+from lentigo.export.images import normalised
 from lentigo.export.modality import OTHER, Kind, append_modality
 from lentigo.export.ood_score import OUTPUT, append_atypicality
 from lentigo.export.session import FloatArray, Session
-from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.resampler import resize
 from lentigo.synthetic.phantom import KINDS, render_phantom
 from lentigo.synthetic.textures import BLANKS, TEXTURES, render_textures
@@ -28,7 +28,6 @@ REACH: dict[Kind | None, float] = {None: 1.0, "clinical": 1.0, "dermoscopy": 2.0
 such pictures need not be refused."""
 LOST = 0.9
 """That graph is left out where it takes more than one in ten of the validation images for another kind."""
-_BATCH = 16
 
 Tick = Callable[[int], None]
 
@@ -117,7 +116,7 @@ def add_abstention(
             content, inside = told, both
     measured = {}
     for name, pixels in made_sets(phantoms, size):
-        found = separate(inside, _scores(content, normalised(pixels)))
+        found = separate(inside, _scores(content, normalised(pixels, np.arange(len(pixels)))))
         measured[name] = found.model_copy(update={"auroc": round(found.auroc, 4), "fpr": round(found.fpr, 4)})
     score = CARRIED if kind is None else f"{CARRIED}, or {OTHER[kind]}"
     accepted = round(float(np.mean(inside <= threshold)), 4)
@@ -129,12 +128,6 @@ def add_abstention(
 def _scores(content: bytes, batches: Iterable[FloatArray]) -> npt.NDArray[np.float64]:
     session = Session(content)
     return np.concatenate([session(batch)[OUTPUT] for batch in batches]).astype(np.float64)
-
-
-def normalised(pixels: npt.NDArray[np.uint8]) -> Iterator[FloatArray]:
-    """Batches (n, 3, S, S) float32 of pixels (N, S, S, 3) uint8, in order."""
-    for start in range(0, len(pixels), _BATCH):
-        yield normalise(np.asarray(pixels[start : start + _BATCH]), IMAGENET_MEAN, IMAGENET_STD)
 
 
 def _pixels(images: Iterable[Image.Image], size: int) -> npt.NDArray[np.uint8]:

@@ -33,8 +33,7 @@ class RunImages:
 
     def batches(self, rows: npt.NDArray[np.intp]) -> Iterator[FloatArray]:
         """Normalised batches (n, 3, S, S) of these rows, in order."""
-        for start in range(0, len(rows), _BATCH):
-            yield normalise(np.asarray(self.pixels[rows[start : start + _BATCH]]), IMAGENET_MEAN, IMAGENET_STD)
+        return normalised(self.pixels, rows)
 
     def spread(self) -> npt.NDArray[np.intp]:
         """Training rows to calibrate on: as many of every class as there are, up to one number."""
@@ -44,6 +43,12 @@ class RunImages:
         rng = np.random.default_rng(0)
         picked = [rng.permutation(rows[targets == k])[:per_class] for k in range(len(self.samples.labels))]
         return rng.permutation(np.concatenate(picked))
+
+
+def normalised(pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.intp]) -> Iterator[FloatArray]:
+    """Batches (n, 3, S, S) float32 of these rows of pixels (N, S, S, 3) uint8, in order."""
+    for start in range(0, len(rows), _BATCH):
+        yield normalise(np.asarray(pixels[rows[start : start + _BATCH]]), IMAGENET_MEAN, IMAGENET_STD)
 
 
 def read_images(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lentigo.lazy import attach
 
 if TYPE_CHECKING:
     from lentigo.networks.network import LoadReport, Network, PooledHead
@@ -26,17 +27,12 @@ __all__ = [
     "register_network",
 ]
 
-_HOME = {
-    **dict.fromkeys(("LoadReport", "Network", "PooledHead"), "network"),
-    "Option": "options",
-    **dict.fromkeys(("Profile", "list_networks", "profile_network"), "profile"),
-    **dict.fromkeys(
-        ("NetworkInfo", "create_network", "describe_network", "network_names", "register_network"), "registry"
-    ),
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"lentigo.networks.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attach(
+    __name__,
+    {
+        "network": ("LoadReport", "Network", "PooledHead"),
+        "options": ("Option",),
+        "profile": ("Profile", "list_networks", "profile_network"),
+        "registry": ("NetworkInfo", "create_network", "describe_network", "network_names", "register_network"),
+    },
+)

@@ -33,8 +33,8 @@ def add_vignette(pixels: Pixels, seed: int) -> Pixels:
     c = Canvas(np.random.default_rng(seed), len(pixels))
     edge = c.uniform(0.9, 1.2)
     fade = c.uniform(0.02, 0.08) if c.chance(0.5) else c.uniform(0.1, 0.4)
-    radius = np.sqrt((c.x - np.float32(c.uniform(-0.08, 0.08))) ** 2 + (c.y - np.float32(c.uniform(-0.08, 0.08))) ** 2)
-    dark = np.float32(c.uniform(0.75, 1)) * smoothstep(edge, edge + fade, radius)
+    radius = np.sqrt((c.x - c.amount(-0.08, 0.08)) ** 2 + (c.y - c.amount(-0.08, 0.08)) ** 2)
+    dark = c.amount(0.75, 1) * smoothstep(edge, edge + fade, radius)
     return _cover(pixels, dark, np.zeros(3, np.float32))
 
 
@@ -65,9 +65,7 @@ def add_ruler(pixels: Pixels, seed: int) -> Pixels:
             ticks.append([(float(along), far), (float(along), near)])
     ink: Map = c.strokes(ticks, [width] * len(ticks))
     tone = np.full(3, c.uniform(0.05, 0.25), np.float32)
-    return _cover(
-        pixels, np.float32(c.uniform(0.7, 0.95)) * (ink if bent else np.rot90(ink, int(c.rng.integers(4)))), tone
-    )
+    return _cover(pixels, c.amount(0.7, 0.95) * (ink if bent else np.rot90(ink, int(c.rng.integers(4)))), tone)
 
 
 def add_ink(pixels: Pixels, seed: int) -> Pixels:
@@ -99,9 +97,7 @@ def add_ink(pixels: Pixels, seed: int) -> Pixels:
                 c.rng.uniform(0.04, 0.09, len(angles)),
             )
     uneven = np.clip(1 + np.float32(0.15) * c.noise(12, 2), 0.5, 1.2)  # a pen wets skin unevenly
-    return _cover(
-        pixels, np.float32(c.uniform(0.55, 0.8)) * np.clip(ink * uneven, 0, 1), _INKS[int(c.rng.integers(len(_INKS)))]
-    )
+    return _cover(pixels, c.amount(0.55, 0.8) * np.clip(ink * uneven, 0, 1), _INKS[int(c.rng.integers(len(_INKS)))])
 
 
 def draw_artifacts(pixels: Pixels, seed: int) -> Pixels:

@@ -6,8 +6,9 @@ imported when first used, so that user errors are reported before torch is impor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lentigo.lazy import attach
 from lentigo.reproduce.request import check_request
 from lentigo.reproduce.tables import Table, list_tables, load_table, table_names
 
@@ -17,9 +18,4 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "Reproduction", "Table", "check_request", "list_tables", "load_table", "reproduce", "table_names"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in ("Plan", "Reproduction", "reproduce"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from lentigo.reproduce import command
-
-    return getattr(command, name)
+__getattr__ = attach(__name__, {"command": ("Plan", "Reproduction", "reproduce")})

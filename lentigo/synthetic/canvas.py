@@ -58,6 +58,10 @@ class Canvas:
         """A random number in [low, high)."""
         return float(self.rng.uniform(low, high))
 
+    def amount(self, low: float, high: float) -> np.float32:
+        """A random number in [low, high) to multiply maps by, which keeps them float32."""
+        return np.float32(self.uniform(low, high))
+
     def chance(self, probability: float) -> bool:
         """True with this probability."""
         return bool(self.rng.random() < probability)
@@ -94,7 +98,7 @@ class Canvas:
         border = np.full_like(distance, radius)
         for order in range(2, 7):
             border += np.float32(radius * irregularity * self.rng.standard_normal() / order**0.7) * np.cos(
-                order * theta + np.float32(self.uniform(0, TAU))
+                order * theta + self.amount(0, TAU)
             )
         border += self.noise(5 / max(radius, 0.15), 2) * np.float32(radius * irregularity * 0.35)
         depth: Map = (1 - distance / np.maximum(border, np.float32(0.25 * radius))).astype(np.float32)
@@ -144,9 +148,7 @@ class Canvas:
             distance = np.sqrt(u * u * np.float32(stretch) + v * v / np.float32(stretch)).astype(np.float32)
             if reach > 3:  # large enough to see that nothing living is a disc
                 theta = np.arctan2(v, u)
-                lobes = np.cos(2 * theta + np.float32(self.uniform(0, TAU))) + np.cos(
-                    3 * theta + np.float32(self.uniform(0, TAU))
-                )
+                lobes = np.cos(2 * theta + self.amount(0, TAU)) + np.cos(3 * theta + self.amount(0, TAU))
                 distance *= 1 + np.float32(0.045) * lobes
             fade = max(reach * softness, 0.7)  # at least a pixel, or small spots alias
             patch = np.clip((np.float32(reach) + np.float32(fade / 2) - distance) / np.float32(fade), 0, 1)

@@ -41,31 +41,29 @@ def vitiligo(c: Canvas) -> None:
         rim = smoothstep(0.02, 0.5, cover) * smoothstep(0.98, 0.5, cover)
         c.melanin *= 1 + np.float32(0.5) * rim
     _pale(c, cover, c.uniform(0.93, 1.0))
-    c.white += cover * np.float32(c.uniform(0.15, 0.35))
+    c.white += cover * c.amount(0.15, 0.35)
     if c.chance(0.5):
         places = c.apart(c.scatter(40, cover - np.float32(0.9)), 0.08)
-        c.melanin += np.float32(c.uniform(0.3, 0.6)) * c.spots(
-            places, c.rng.uniform(0.014, 0.03, len(places)), softness=0.6
-        )
+        c.melanin += c.amount(0.3, 0.6) * c.spots(places, c.rng.uniform(0.014, 0.03, len(places)), softness=0.6)
 
 
 def pityriasis_alba(c: Canvas) -> None:
     """Pityriasis alba: a few faint round patches that fade at the border, finely scaling, at first a little red."""
     cover = _patches(c, int(c.rng.integers(1, 4)), 0.28, 0.5, irregularity=0.05, edge=0.9, reach=0.4)
     _pale(c, cover, c.uniform(0.35, 0.6))
-    c.blood += cover * np.float32(c.uniform(0, 0.2))
+    c.blood += cover * c.amount(0, 0.2)
     powder = smoothstep(0.4, 1.4, c.noise(45)) * cover
-    c.white += powder * np.float32(c.uniform(0.2, 0.45))
+    c.white += powder * c.amount(0.2, 0.45)
 
 
 def pityriasis_versicolor(c: Canvas) -> None:
     """Pityriasis versicolor: many small oval macules that run together, with fine scale and clear borders."""
     focus = smoothstep(-1.2, 0.6, c.noise(1.4))
-    places = c.scatter(int(c.rng.integers(35, 90)), focus - np.float32(c.uniform(0.3, 0.7)))
+    places = c.scatter(int(c.rng.integers(35, 90)), focus - c.amount(0.3, 0.7))
     cover = c.spots(places, c.rng.gamma(6, 0.012, len(places)) + 0.02, softness=0.3)
     _pale(c, cover, c.uniform(0.45, 0.75))
-    c.blood += cover * np.float32(c.uniform(0, 0.15))
-    c.white += cover * smoothstep(0.2, 1.2, c.noise(30, 2)) * np.float32(c.uniform(0.15, 0.35))
+    c.blood += cover * c.amount(0, 0.15)
+    c.white += cover * smoothstep(0.2, 1.2, c.noise(30, 2)) * c.amount(0.15, 0.35)
 
 
 def naevus_depigmentosus(c: Canvas) -> None:
@@ -73,7 +71,7 @@ def naevus_depigmentosus(c: Canvas) -> None:
     depth = c.lesion(
         c.uniform(0.4, 0.65), irregularity=c.uniform(0.2, 0.28), elongation=c.uniform(0.1, 0.5), centre=_centre(c, 0.15)
     )
-    depth = depth + np.float32(c.uniform(0.12, 0.2)) * c.noise(13, 3)
+    depth = depth + c.amount(0.12, 0.2) * c.noise(13, 3)
     near = smoothstep(-0.9, -0.1, depth)
     splashes = smoothstep(0.75, 0.95, c.noise(8, 2) * near)
     cover = np.maximum(smoothstep(-0.03, 0.07, depth), splashes)
@@ -82,11 +80,11 @@ def naevus_depigmentosus(c: Canvas) -> None:
 
 def naevus_anaemicus(c: Canvas) -> None:
     """Naevus anaemicus: pale for want of blood, pigment unchanged; a border of small round lobes in reddish skin."""
-    c.blood += np.float32(c.uniform(0.2, 0.45)) * (1 + np.float32(0.25) * c.noise(10, 2))
+    c.blood += c.amount(0.2, 0.45) * (1 + np.float32(0.25) * c.noise(10, 2))
     depth = c.lesion(c.uniform(0.35, 0.6), irregularity=0.15, elongation=c.uniform(0, 0.4), centre=_centre(c, 0.15))
-    places = c.scatter(int(c.rng.integers(70, 120)), depth + np.float32(c.uniform(0.05, 0.3)))
+    places = c.scatter(int(c.rng.integers(70, 120)), depth + c.amount(0.05, 0.3))
     cover = c.spots(places, c.rng.uniform(0.05, 0.11, len(places)), softness=0.4)
-    c.blood *= 1 - np.float32(c.uniform(0.85, 1.0)) * cover
+    c.blood *= 1 - c.amount(0.85, 1.0) * cover
     c.white += cover * np.float32(0.08)
 
 
@@ -98,7 +96,7 @@ def guttate_hypomelanosis(c: Canvas) -> None:
     places = c.apart(c.scatter(int(c.rng.integers(14, 60)), np.ones_like(c.melanin)), 0.11)
     cover = c.spots(places, c.rng.uniform(0.02, 0.048, len(places)), softness=0.2)
     _pale(c, cover, c.uniform(0.9, 1.0))
-    c.white += cover * np.float32(c.uniform(0.15, 0.35))
+    c.white += cover * c.amount(0.15, 0.35)
 
 
 def postinflammatory_hypopigmentation(c: Canvas) -> None:
@@ -106,8 +104,8 @@ def postinflammatory_hypopigmentation(c: Canvas) -> None:
     cover = _patches(c, int(c.rng.integers(2, 6)), 0.15, 0.4, irregularity=0.2, edge=0.5)
     mottle = c.noise(c.uniform(6, 10), 2)
     _pale(c, cover * smoothstep(-0.5, 0.7, mottle), c.uniform(0.45, 0.75))
-    c.melanin *= 1 + np.float32(c.uniform(0.5, 0.9)) * smoothstep(0.1, 0.5, cover) * smoothstep(0.1, -1.0, mottle)
-    c.blood += cover * np.float32(c.uniform(0.05, 0.35)) * smoothstep(-0.5, 1.0, c.noise(5))
+    c.melanin *= 1 + c.amount(0.5, 0.9) * smoothstep(0.1, 0.5, cover) * smoothstep(0.1, -1.0, mottle)
+    c.blood += cover * c.amount(0.05, 0.35) * smoothstep(-0.5, 1.0, c.noise(5))
 
 
 def macular_hypomelanosis(c: Canvas) -> None:
@@ -137,11 +135,11 @@ def halo_naevus(c: Canvas) -> None:
         halo = c.lesion(c.uniform(0.35, 0.6), irregularity=0.04, elongation=c.uniform(0, 0.15), centre=centre)
         ring = smoothstep(-0.02, c.uniform(0.06, 0.15), halo)
         _pale(c, ring, c.uniform(0.8, 1.0))
-        c.white += ring * np.float32(c.uniform(0, 0.25))
+        c.white += ring * c.amount(0, 0.25)
     for centre in centres:
         naevus = smoothstep(0, 0.3, c.lesion(c.uniform(0.1, 0.24), irregularity=0.07, centre=centre))
-        c.melanin += naevus * np.float32(c.uniform(0.5, 1.3)) * (1 + np.float32(0.15) * c.noise(20, 2))
-        c.blood += naevus * np.float32(c.uniform(0, 0.5))
+        c.melanin += naevus * c.amount(0.5, 1.3) * (1 + np.float32(0.15) * c.noise(20, 2))
+        c.blood += naevus * c.amount(0, 0.5)
 
 
 def piebaldism(c: Canvas) -> None:
@@ -149,15 +147,15 @@ def piebaldism(c: Canvas) -> None:
     turn = c.uniform(0, TAU)
     along = c.x * np.float32(np.cos(turn)) + c.y * np.float32(np.sin(turn))
     across = c.y * np.float32(np.cos(turn)) - c.x * np.float32(np.sin(turn))
-    width = np.float32(c.uniform(0.45, 0.75)) * (1 - np.float32(c.uniform(0, 0.6)) * (along + 1) / 2)
+    width = c.amount(0.45, 0.75) * (1 - c.amount(0, 0.6) * (along + 1) / 2)
     depth = width - np.abs(across) + np.float32(0.1) * c.noise(3, 3)
     area = smoothstep(-0.02, 0.05, depth)
     places = c.apart(c.scatter(int(c.rng.integers(12, 40)), depth - np.float32(0.04)), 0.14)
     islands = c.spots(places, c.rng.gamma(4, 0.018, len(places)) + 0.02, softness=0.45)
-    dark = c.melanin * np.float32(c.uniform(0.8, 1.3))
+    dark = c.melanin * c.amount(0.8, 1.3)
     _pale(c, area, c.uniform(0.93, 1.0))
     c.melanin += islands * area * dark
-    c.white += area * (1 - islands) * np.float32(c.uniform(0.1, 0.3))
+    c.white += area * (1 - islands) * c.amount(0.1, 0.3)
     if c.chance(0.6):
         strands = []
         for px, py in c.scatter(int(c.rng.integers(8, 30)), area - np.float32(0.9)):

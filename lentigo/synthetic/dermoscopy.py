@@ -13,12 +13,12 @@ from lentigo.synthetic.canvas import TAU, Canvas, Map, curl, smoothstep
 
 def _pigment(c: Canvas, low: float = 0.25, high: float = 1.3) -> np.float32:
     """Overall darkness of a pigmented lesion."""
-    return np.float32(c.uniform(low, high))
+    return c.amount(low, high)
 
 
 def _flush(c: Canvas, mask: Map, most: float = 0.55) -> None:
     """Some redness in and about any lesion."""
-    c.blood += mask * np.float32(c.uniform(0, most)) * (1 + np.float32(0.3) * c.noise(4))
+    c.blood += mask * c.amount(0, most) * (1 + np.float32(0.3) * c.noise(4))
 
 
 def _disc(c: Canvas, *, irregularity: float, low: float = 0.45, high: float = 0.78) -> Map:
@@ -37,16 +37,16 @@ def nevus(c: Canvas) -> None:
     dark = _pigment(c)
     _flush(c, mask)
     pattern = c.rng.choice(["network", "globules", "homogeneous"], p=[0.6, 0.25, 0.15])
-    core = np.float32(c.uniform(-0.3, 0.45))  # darker or lighter in the middle, always symmetric
+    core = c.amount(-0.3, 0.45)  # darker or lighter in the middle, always symmetric
     body = mask * (1 + core * smoothstep(0.1, 0.8, depth))
     if pattern == "network":
         lines = c.lattice(c.uniform(0.085, 0.13), c.uniform(0.25, 0.45)) * smoothstep(0, 0.2, depth)
-        c.melanin += dark * body * (0.45 + np.float32(c.uniform(0.55, 1.0)) * lines)
+        c.melanin += dark * body * (0.45 + c.amount(0.55, 1.0) * lines)
     elif pattern == "globules":
         step = c.uniform(0.1, 0.15)
         places = c.apart(c.scatter(320, depth - np.float32(0.06)), step)
         globules = c.spots(places, c.rng.uniform(0.3, 0.42, len(places)) * step, softness=0.5)
-        c.melanin += dark * (0.5 * body + np.float32(c.uniform(0.7, 1.1)) * globules)
+        c.melanin += dark * (0.5 * body + c.amount(0.7, 1.1) * globules)
     else:
         c.melanin += dark * body * (np.float32(0.95) + np.float32(0.07) * c.noise(14, 2))
 
@@ -57,9 +57,9 @@ def melanoma(c: Canvas) -> None:
     mask = smoothstep(0, c.uniform(0.06, 0.22), depth)
     dark = _pigment(c, 0.4, 1.4)
     _flush(c, mask)
-    patches = np.clip(1 + np.float32(c.uniform(0.4, 0.65)) * c.noise(2.2, 2), 0.12, 2.2)
+    patches = np.clip(1 + c.amount(0.4, 0.65) * c.noise(2.2, 2), 0.12, 2.2)
     lines = c.lattice(c.uniform(0.11, 0.19), c.uniform(0.5, 0.8)) * smoothstep(-0.5, 0.7, c.noise(2.5))
-    c.melanin += dark * mask * patches * (0.55 + np.float32(c.uniform(0.5, 1.0)) * lines)
+    c.melanin += dark * mask * patches * (0.55 + c.amount(0.5, 1.0) * lines)
     if c.chance(0.6):  # radial streaks on one side of the border
         side, paths, widths = c.uniform(0, TAU), [], []
         rim = np.argwhere(np.abs(depth - np.float32(0.06)) < 0.04)
@@ -80,7 +80,7 @@ def melanoma(c: Canvas) -> None:
         c.melanin += dark * np.float32(1.1) * c.strokes(paths, widths)
     if c.chance(0.7):  # blue-white veil: structureless, off the centre
         veil = smoothstep(0.2, 1.3, c.noise(1.8, 2)) * smoothstep(0.1, 0.35, depth)
-        strength = np.float32(c.uniform(0.5, 1.1))
+        strength = c.amount(0.5, 1.1)
         c.melanin *= 1 - np.float32(0.75) * veil
         c.deep += strength * veil
         c.white += np.float32(0.25) * veil
@@ -99,15 +99,15 @@ def basal_cell_carcinoma(c: Canvas) -> None:
     """Basal cell carcinoma: no network; arborising vessels, blue-grey ovoid nests, shiny white lines, ulceration."""
     depth = _disc(c, irregularity=c.uniform(0.08, 0.16), low=0.5, high=0.85)
     mask = smoothstep(-0.05, 0.4, depth)
-    c.melanin += mask * np.float32(c.uniform(0.0, 0.7)) * np.clip(0.7 + np.float32(0.5) * c.noise(3, 2), 0, 2)
-    c.white += mask * np.float32(c.uniform(0.0, 0.25))
+    c.melanin += mask * c.amount(0.0, 0.7) * np.clip(0.7 + np.float32(0.5) * c.noise(3, 2), 0, 2)
+    c.white += mask * c.amount(0.0, 0.25)
     _flush(c, mask, 0.5)
     if c.chance(0.75):
         places = c.scatter(int(c.rng.integers(3, 13)), depth - np.float32(0.08))
         nests = c.spots(places, c.rng.uniform(0.05, 0.15, len(places)), softness=0.5)
         nests = nests * (np.float32(0.85) + np.float32(0.15) * c.noise(12))
-        c.deep += nests * np.float32(c.uniform(0.6, 1.2))
-        c.melanin += nests * np.float32(c.uniform(0.1, 0.6))
+        c.deep += nests * c.amount(0.6, 1.2)
+        c.melanin += nests * c.amount(0.1, 0.6)
     paths: list[list[tuple[float, float]]] = []
     widths: list[list[float]] = []
     for px, py in c.scatter(int(c.rng.integers(2, 5)), smoothstep(-0.1, 0.15, depth) - np.float32(0.5)):
@@ -122,7 +122,7 @@ def basal_cell_carcinoma(c: Canvas) -> None:
             3,
         )
     vessels = c.strokes(paths, widths)
-    c.blood += vessels * np.float32(c.uniform(0.75, 1.3))
+    c.blood += vessels * c.amount(0.75, 1.3)
     c.melanin += vessels * np.float32(0.12)
     if c.chance(0.3):  # a small ulcer: orange-red crust
         (place,) = c.scatter(1, depth - np.float32(0.2)) or [(0.0, 0.0)]
@@ -172,24 +172,24 @@ def benign_keratosis(c: Canvas) -> None:
     """Seborrheic keratosis and kin: sharp border, milia-like cysts, comedo openings, ridges."""
     depth = _disc(c, irregularity=c.uniform(0.06, 0.16), low=0.45, high=0.85)
     if c.chance(0.5):  # moth-eaten edge
-        depth -= np.float32(0.09) * smoothstep(0.3, 1.2, c.noise(7)) * np.float32(c.uniform(0.6, 1.6))
+        depth -= np.float32(0.09) * smoothstep(0.3, 1.2, c.noise(7)) * c.amount(0.6, 1.6)
     mask = smoothstep(0, 0.05, depth)
     dark = _pigment(c, 0.2, 1.25)
     _flush(c, mask)
     c.melanin += dark * mask * np.clip(0.75 + np.float32(0.22) * c.noise(6, 3), 0.2, 2)
-    c.keratin += mask * np.float32(c.uniform(0, 0.3))
+    c.keratin += mask * c.amount(0, 0.3)
     if c.chance(0.55):  # ridges and fissures, as on a brain, or fine parallel lines, as on a fingertip
-        wander = c.noise(c.uniform(2.0, 3.2)) * np.float32(c.uniform(3.5, 5.5))
+        wander = c.noise(c.uniform(2.0, 3.2)) * c.amount(3.5, 5.5)
         turn, pitch = c.uniform(0, TAU), c.uniform(16, 30)
         wave = np.sin((c.x * np.cos(turn) + c.y * np.sin(turn)) * np.float32(pitch) + wander)
-        c.melanin += dark * np.float32(c.uniform(0.35, 0.7)) * mask * smoothstep(0.25, 0.95, wave.astype(np.float32))
+        c.melanin += dark * c.amount(0.35, 0.7) * mask * smoothstep(0.25, 0.95, wave.astype(np.float32))
     inside = depth - np.float32(0.08)
     cysts = c.apart(c.scatter(int(c.rng.integers(8, 36)), inside), 0.07)
     bright = c.spots(cysts, c.rng.uniform(0.018, 0.042, len(cysts)), softness=0.7)
-    c.white += bright * np.float32(c.uniform(0.6, 0.9))
+    c.white += bright * c.amount(0.6, 0.9)
     plugs = c.apart(c.scatter(int(c.rng.integers(4, 26)), inside), 0.1)
     comedos = c.spots(plugs, c.rng.uniform(0.025, 0.06, len(plugs)), softness=0.35)
-    c.melanin += comedos * np.float32(c.uniform(0.6, 1.2))
+    c.melanin += comedos * c.amount(0.6, 1.2)
     c.white *= 1 - comedos
     c.keratin *= 1 - comedos
 
@@ -207,31 +207,31 @@ def dermatofibroma(c: Canvas) -> None:
     lines = c.lattice(c.uniform(0.065, 0.085), c.uniform(0.2, 0.3))
     c.melanin += dark * mask * (1 - scar) * (0.4 + np.float32(0.75) * lines)
     _flush(c, mask)
-    c.white += scar * np.float32(c.uniform(0.3, 0.65)) * np.clip(0.85 + np.float32(0.25) * c.noise(9, 2), 0.2, 1.2)
+    c.white += scar * c.amount(0.3, 0.65) * np.clip(0.85 + np.float32(0.25) * c.noise(9, 2), 0.2, 1.2)
     if c.chance(0.6):  # a white network, as of crossing bundles
         c.white += scar * np.float32(0.3) * c.lattice(c.uniform(0.1, 0.15), 0.6)
-    c.blood += scar * np.float32(c.uniform(0, 0.45))
+    c.blood += scar * c.amount(0, 0.45)
 
 
 def actinic_keratosis(c: Canvas) -> None:
     """Actinic keratosis and Bowen's disease: red pseudonetwork, rosettes, scale, coiled vessels."""
     depth = _disc(c, irregularity=c.uniform(0.1, 0.2), low=0.55, high=0.95)
     mask = smoothstep(-0.1, 0.45, depth)
-    c.melanin += mask * np.float32(c.uniform(0, 0.75)) * np.clip(0.6 + np.float32(0.4) * c.noise(4, 2), 0, 2)
-    c.blood += mask * np.float32(c.uniform(0.1, 0.5)) * np.clip(0.9 + np.float32(0.35) * c.noise(9, 2), 0, 2)
+    c.melanin += mask * c.amount(0, 0.75) * np.clip(0.6 + np.float32(0.4) * c.noise(4, 2), 0, 2)
+    c.blood += mask * c.amount(0.1, 0.5) * np.clip(0.9 + np.float32(0.35) * c.noise(9, 2), 0, 2)
     if c.chance(0.7):
         step = c.uniform(0.17, 0.25)
         follicles = c.apart(c.scatter(200, depth + np.float32(0.08)), step)
         reach = c.rng.uniform(0.26, 0.36, len(follicles)) * step
         halo = c.spots(follicles, reach, softness=0.5)
         vessels = c.lattice(c.uniform(0.05, 0.07), 0.7) * mask * (1 - halo)
-        c.blood += vessels * np.float32(c.uniform(0.4, 0.8))
+        c.blood += vessels * c.amount(0.4, 0.8)
         c.blood *= 1 - np.float32(0.8) * halo
         c.melanin *= 1 - np.float32(0.8) * halo
-        c.white += halo * np.float32(c.uniform(0.3, 0.6))
+        c.white += halo * c.amount(0.3, 0.6)
         plugs = c.spots(follicles, reach * 0.42, softness=0.4)
         c.white *= 1 - plugs
-        c.keratin += plugs * np.float32(c.uniform(0.6, 0.9))
+        c.keratin += plugs * c.amount(0.6, 0.9)
         c.melanin += plugs * np.float32(0.15)
     else:  # Bowen: clusters of coiled vessels
         paths = []
@@ -241,7 +241,7 @@ def actinic_keratosis(c: Canvas) -> None:
             paths.append(
                 [(px + size * s / 10 * np.cos(turn + s), py + size * s / 10 * np.sin(turn + s)) for s in steps]
             )
-        c.blood += c.strokes(paths, [0.013] * len(paths)) * np.float32(c.uniform(0.9, 1.4))
+        c.blood += c.strokes(paths, [0.013] * len(paths)) * c.amount(0.9, 1.4)
     if c.chance(0.45):  # rosettes: four bright points about a follicle
         for px, py in c.scatter(int(c.rng.integers(3, 9)), depth - np.float32(0.05)):
             turn = c.uniform(0, TAU)
@@ -252,29 +252,27 @@ def actinic_keratosis(c: Canvas) -> None:
     if c.chance(0.65):  # scale: torn white and yellow flakes
         patch = smoothstep(0.2, 1.2, c.noise(3)) * smoothstep(0, 0.3, depth)
         flakes = smoothstep(0.1, 0.9, c.noise(11, 3)) * patch
-        c.white += flakes * np.float32(c.uniform(0.4, 0.75))
-        c.keratin += smoothstep(0.3, 1.3, c.noise(8, 3)) * patch * np.float32(c.uniform(0.2, 0.6))
+        c.white += flakes * c.amount(0.4, 0.75)
+        c.keratin += smoothstep(0.3, 1.3, c.noise(8, 3)) * patch * c.amount(0.2, 0.6)
 
 
 def vascular(c: Canvas) -> None:
     """Vascular lesion: packed red to near-black lacunae with pale septa, or a red nodule with white rails."""
     depth = _disc(c, irregularity=c.uniform(0.05, 0.12), low=0.38, high=0.75)
     mask = smoothstep(0, 0.18, depth)
-    c.melanin += mask * np.float32(c.uniform(0, 0.35))
+    c.melanin += mask * c.amount(0, 0.35)
     if c.chance(0.78):
         step = c.uniform(0.16, 0.27)
         places = c.apart(c.scatter(260, depth - np.float32(0.05)), step)
         lacunae = c.spots(places, c.rng.uniform(0.46, 0.56, len(places)) * step, softness=0.3)
-        c.blood += mask * np.float32(c.uniform(0.05, 0.35)) + lacunae * np.float32(c.uniform(0.45, 1.0)) * (
-            1 + np.float32(0.2) * c.noise(10)
-        )
-        blue = smoothstep(-0.3, 0.8, c.noise(3) + np.float32(c.uniform(-1.2, 1.0)))
-        c.deep += lacunae * blue * np.float32(c.uniform(0.3, 1.1))
+        c.blood += mask * c.amount(0.05, 0.35) + lacunae * c.amount(0.45, 1.0) * (1 + np.float32(0.2) * c.noise(10))
+        blue = smoothstep(-0.3, 0.8, c.noise(3) + c.amount(-1.2, 1.0))
+        c.deep += lacunae * blue * c.amount(0.3, 1.1)
         if c.chance(0.3):  # thrombosed
             c.melanin += lacunae * smoothstep(0.2, 1, c.noise(2.5)) * np.float32(1.2)
-        c.white += mask * (1 - lacunae) * np.float32(c.uniform(0, 0.3))
+        c.white += mask * (1 - lacunae) * c.amount(0, 0.3)
     else:
-        c.blood += mask * np.float32(c.uniform(0.5, 0.9)) * np.clip(0.9 + np.float32(0.2) * c.noise(5, 2), 0, 2)
+        c.blood += mask * c.amount(0.5, 0.9) * np.clip(0.9 + np.float32(0.2) * c.noise(5, 2), 0, 2)
         wander = c.noise(1.6) * np.float32(2.2)
         turn = c.uniform(0, TAU)
         rails = smoothstep(

@@ -87,12 +87,12 @@ def render_phantom(code: str, seed: int, size: int, *, view: int = 0) -> Image.I
 
 def _skin(c: Canvas, photograph: bool) -> NDArray[np.float32]:
     """Lay plain skin on the canvas; the reflectance beneath it, (3,)."""
-    c.blood += np.float32(0.06) * c.noise(4, 2) + np.float32(c.uniform(0, 0.15))
+    c.blood += np.float32(0.06) * c.noise(4, 2) + c.amount(0, 0.15)
     if photograph:  # pigment that a recipe can take away, furrows, freckled unevenness
-        c.melanin += np.float32(c.uniform(0.28, 0.95)) * (1 + np.float32(0.06) * c.noise(3, 3))
+        c.melanin += c.amount(0.28, 0.95) * (1 + np.float32(0.06) * c.noise(3, 3))
         c.melanin *= (
             1
-            + np.float32(c.uniform(0.08, 0.22)) * (c.lattice(c.uniform(0.035, 0.055), 0.9) - np.float32(0.5))
+            + c.amount(0.08, 0.22) * (c.lattice(c.uniform(0.035, 0.055), 0.9) - np.float32(0.5))
             + np.float32(0.05) * c.noise(50)
         )
         return _BARE
@@ -211,13 +211,11 @@ def _photograph(image: NDArray[np.float32], rng: np.random.Generator, size: int,
     direction = c.uniform(0, TAU)
     slope = c.x * np.float32(np.cos(direction)) + c.y * np.float32(np.sin(direction))
     radius = np.sqrt(c.x**2 + c.y**2)
-    falloff = (1 + np.float32(c.uniform(0, 0.13)) * slope) * (1 - np.float32(c.uniform(0, 0.16)) * radius**2)
+    falloff = (1 + c.amount(0, 0.13) * slope) * (1 - c.amount(0, 0.16) * radius**2)
     if by_phone:  # a curved limb, and now and then a shine
-        falloff *= 1 - np.float32(c.uniform(0, 0.3)) * np.clip(slope + np.float32(c.uniform(-0.5, 0.5)), -1, 1) ** 2
+        falloff *= 1 - c.amount(0, 0.3) * np.clip(slope + c.amount(-0.5, 0.5), -1, 1) ** 2
         if c.chance(0.3):
-            falloff += np.float32(c.uniform(0.05, 0.2)) * smoothstep(
-                0.7, 1.8, c.noise(2) + np.float32(0.3) * c.noise(30)
-            )
+            falloff += c.amount(0.05, 0.2) * smoothstep(0.7, 1.8, c.noise(2) + np.float32(0.3) * c.noise(30))
     light *= falloff[..., None]
     if not by_phone and c.chance(0.12):
         light += _bubbles(c)[..., None]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lentigo.lazy import attach
 
 if TYPE_CHECKING:
     from lentigo.training.preflight import describe
@@ -12,10 +13,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "describe", "load_run", "train"]
 
-_HOME = {"Run": "rundir", "load_run": "rundir", "describe": "preflight", "train": "run"}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"lentigo.training.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attach(__name__, {"preflight": ("describe",), "run": ("train",), "rundir": ("Run", "load_run")})

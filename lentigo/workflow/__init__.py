@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lentigo.lazy import attach
 
 if TYPE_CHECKING:
     from lentigo.workflow.evaluation import Evaluation, evaluate
@@ -12,16 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "Plan", "evaluate", "measure_ood", "plan_training"]
 
-_HOME = {
-    "Evaluation": "evaluation",
-    "evaluate": "evaluation",
-    "measure_ood": "ood",
-    "Plan": "plan",
-    "plan_training": "plan",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"lentigo.workflow.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = attach(
+    __name__,
+    {"evaluation": ("Evaluation", "evaluate"), "ood": ("measure_ood",), "plan": ("Plan", "plan_training")},
+)

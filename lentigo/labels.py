@@ -114,7 +114,7 @@ class LabelSet:
     @classmethod
     def of(cls, name: str, codes: Iterable[str]) -> LabelSet:
         """A label set for a user's own classes; known codes and English names keep what is known, others their code."""
-        classes = [c for s in (HAM10000, ISIC2017, PAD_UFES_20, ISIC2019, ISIC2020, HYPO) for c in s.classes]
+        classes = [c for known_set in LABEL_SETS.values() for c in known_set]
         known = {c.en: c for c in classes} | {
             c.code: c for c in (*classes, ClassLabel("malignant", "malignant lesion", "恶性病变", True))
         }

@@ -1,4 +1,4 @@
-"""What this machine grants."""
+"""CPU count and allocator settings."""
 
 from __future__ import annotations
 

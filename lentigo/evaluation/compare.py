@@ -329,12 +329,7 @@ def compare_runs(
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's exact two-sided p: are the images that only one run gets right split like fair coins?
-
-    Args:
-        only_first: images that only the first run gets right.
-        only_second: images that only the second gets right.
-    """
+    """McNemar's exact two-sided p: are the images that only one run gets right split like fair coins?"""
     discordant = only_first + only_second
     return 1.0 if discordant == 0 else float(binomtest(only_first, discordant, 0.5).pvalue)
 
@@ -352,11 +347,7 @@ def bootstrap_p(difference: FloatArray) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; the order stays.
-
-    Args:
-        p: p values of one family of tests.
-    """
+    """Holm's step-down correction; the order stays."""
     corrected = [0.0] * len(p)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):

@@ -94,16 +94,7 @@ def measure_coverage(
     *,
     resamples: int = RESAMPLES,
 ) -> Coverage:
-    """Verify prediction sets on labelled images that took no part in the calibration.
-
-    Args:
-        probabilities: (N, K), calibrated as at `fit_conformal`.
-        targets: (N,) true classes.
-        groups: (N,) lesion or patient of each image.
-        conformal: the quantiles.
-        codes: the K class codes.
-        resamples: bootstrap resamples.
-    """
+    """Verify prediction sets on labelled images that the calibration has not seen, at the same temperature."""
     sets = conformal.contains(probabilities, codes)
     covered = sets[np.arange(len(targets)), targets].astype(np.float64)
     of_class = np.eye(len(codes))[targets]  # (N, K)

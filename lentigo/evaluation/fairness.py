@@ -129,11 +129,7 @@ def subgroup_metrics(
 
 
 def divisions(metadata: pd.DataFrame) -> dict[str, pd.Series[str]]:
-    """The attributes that divide a table, each as one word or band an image (``not known`` where empty).
-
-    Args:
-        metadata: the columns of a table after the probabilities.
-    """
+    """The attributes that divide a table, each as one word or band an image (``not known`` where empty)."""
     found: dict[str, pd.Series[str]] = {}
     for column, (attribute, divide) in _ATTRIBUTES.items():
         if column in metadata:

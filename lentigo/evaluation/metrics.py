@@ -3,7 +3,8 @@
 Each metric is written once, for weighted rows: weights of one give the value, bootstrap weights give the
 interval (``lentigo.evaluation.intervals``). The definitions are scikit-learn's, where it has them, and the tests
 hold them to it. A class that is absent from a resample leaves its own metrics undefined there and drops out of
-the means, as in ``sklearn.metrics.balanced_accuracy_score``.
+the means, as in ``sklearn.metrics.balanced_accuracy_score``. Probabilities are (N, K) float64, targets and predicted
+classes (N,) int64, weights (B, N).
 """
 
 from __future__ import annotations
@@ -268,11 +269,6 @@ def malignant_score(
 ) -> tuple[FloatArray, BoolArray] | None:
     """The summed probability of the malignant classes, and which images are malignant.
 
-    Args:
-        probabilities: (N, K) float64.
-        targets: (N,) int64.
-        labels: K classes, in the order of the columns.
-
     Returns:
         Scores (N,) and truth (N,) bool; None unless every class says what it is and both kinds exist.
     """
@@ -321,10 +317,6 @@ def risk_coverage(probabilities: FloatArray, targets: IntArray) -> tuple[FloatAr
 
     Geifman and El-Yaniv, *Selective Classification for Deep Neural Networks*, NeurIPS 2017. Images of equal
     confidence are answered or left together.
-
-    Args:
-        probabilities: (N, K) float64.
-        targets: (N,) int64.
 
     Returns:
         Coverage and risk, each (U,) for U distinct confidences, coverage ascending to 1.
@@ -392,13 +384,7 @@ def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
 
 
 class Counts:
-    """Metrics of the predicted class alone.
-
-    Args:
-        targets: (N,) int64.
-        predicted: (N,) int64.
-        classes: K.
-    """
+    """Metrics of the predicted class alone."""
 
     def __init__(self, targets: IntArray, predicted: IntArray, classes: int) -> None:
         self.true = np.eye(classes)[targets]  # (N, K)
@@ -425,13 +411,7 @@ class Counts:
 
 
 class ProbabilityMetrics:
-    """Metrics of the probabilities, for comparing many tables on the same resamples.
-
-    Args:
-        probabilities: (N, K) float64.
-        targets: (N,) int64.
-        labels: K classes, in the order of the columns.
-    """
+    """Metrics of the probabilities, for comparing many tables on the same resamples."""
 
     def __init__(self, probabilities: FloatArray, targets: IntArray, labels: LabelSet) -> None:
         self.errors = _ProbabilityErrors(probabilities, targets)

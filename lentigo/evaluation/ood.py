@@ -157,13 +157,7 @@ def fit_gaussians(
 
 
 def relative_mahalanobis(embedding: FloatArray, targets: IntArray, *, rank: int | None = None) -> Score:
-    """Squared Mahalanobis distance to the nearest class less that to all images as one Gaussian (Ren et al., 2021).
-
-    Args:
-        embedding: (N, D) of the training images.
-        targets: (N,) class indices.
-        rank: principal components, as in `fit_gaussians`.
-    """
+    """Squared Mahalanobis distance to the nearest class less that to all images as one Gaussian (Ren et al., 2021)."""
     classes = fit_gaussians(embedding, targets, rank=rank, normalised=False, rest=False, unit=False)
     whole = fit_gaussians(embedding, np.zeros_like(targets), rank=rank, normalised=False, rest=False, unit=False)
     return lambda features: classes(features) ** 2 - whole(features) ** 2
@@ -173,10 +167,6 @@ def nearest_neighbours(embedding: FloatArray, *, block: int = 256) -> Score:
     """Distance to the k-th nearest training embedding at unit length (Sun et al., ICML 2022).
 
     It needs every training embedding.
-
-    Args:
-        embedding: (N, D) of the training images.
-        block: images that are compared at a time.
     """
     bank = _unit(embedding)
     k = min(NEIGHBOURS, len(bank))
@@ -191,12 +181,7 @@ def nearest_neighbours(embedding: FloatArray, *, block: int = 256) -> Score:
 
 
 def fit_scores(embedding: FloatArray, targets: IntArray) -> dict[str, Score]:
-    """Every score there is to choose from, fitted to the training images.
-
-    Args:
-        embedding: (N, D).
-        targets: (N,) class indices.
-    """
+    """Every score there is to choose from, fitted to the training images' embeddings (N, D) and classes (N,)."""
     return {
         "max softmax": max_softmax,
         "energy": energy,
@@ -224,12 +209,7 @@ def threshold_at(scores: FloatArray, accepted: float = ACCEPTED) -> float:
 
 
 def separate(inside: FloatArray, outside: FloatArray) -> Separation:
-    """Compare the scores of two sets.
-
-    Args:
-        inside: (N,) scores of images that should be accepted.
-        outside: (M,) scores of images that should not.
-    """
+    """Compare scores (N,) of images that should be accepted with scores (M,) of images that should not."""
     ranks = rankdata(np.concatenate([inside, outside]))
     m, n = len(outside), len(inside)
     auroc = (ranks[n:].sum() - m * (m + 1) / 2) / (m * n)

@@ -95,13 +95,7 @@ def measure_perturbations(
     *,
     resamples: int = RESAMPLES,
 ) -> tuple[PerturbationResult, ...]:
-    """Figures of each change, with intervals from resamples of whole lesions.
-
-    Args:
-        table: the predictions on the images as they are.
-        frame: the rows of ``reliance.csv``.
-        labels: the classes, for malignant against benign.
-        resamples: bootstrap resamples.
+    """Figures of each change in ``reliance.csv``, with intervals from resamples of whole lesions.
 
     Raises:
         DataError: columns are missing, changes are unknown, or images are not the table's or there twice.
@@ -164,12 +158,7 @@ def _measure(
 
 
 def perturbation_markdown(found: tuple[PerturbationResult, ...], classes: int) -> list[str]:
-    """The figures as lines of Markdown.
-
-    Args:
-        found: one or more changes.
-        classes: number of classes, for what guessing gives.
-    """
+    """The figures of one or more changes as lines of Markdown; guessing among ``classes`` is stated beside them."""
     rows = []
     for r in found:
         auc = ["", ""]

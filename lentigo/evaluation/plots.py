@@ -2,7 +2,8 @@
 
 Colours are Okabe and Ito's, which people with any common colour-blindness can tell apart; lines are labelled where
 they end rather than in a legend. :func:`save_plot` writes PNG and SVG; :func:`inline_svg` gives an SVG whose
-colours and fonts follow the page around it.
+colours and fonts follow the page around it. Probabilities are (N, K), targets (N,) class indices, ``codes`` the K class
+codes, and areas NaN for a class that is not there.
 """
 
 from __future__ import annotations
@@ -83,12 +84,7 @@ def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
 
 @styled
 def confusion_plot(confusion: IntArray, codes: Sequence[str]) -> Figure:
-    """A confusion matrix, normalised by row, as in CaCo's figure 7.
-
-    Args:
-        confusion: (K, K) counts, rows true and columns predicted.
-        codes: K class codes.
-    """
+    """A confusion matrix, normalised by row, as in CaCo's figure 7."""
     size = len(codes)
     side = max(3.6, 0.62 * size + 1.1)
     figure, axes = new_figure(side, side * 0.94)
@@ -134,14 +130,7 @@ def shown_names(codes: Sequence[str]) -> list[str]:
 
 @styled
 def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str], aucs: Mapping[str, float]) -> Figure:
-    """ROC curves, each class against the rest.
-
-    Args:
-        probabilities: (N, K) float64.
-        targets: (N,) int64.
-        codes: K class codes.
-        aucs: class code -> area under its curve; NaN for a class that is not there.
-    """
+    """ROC curves, each class against the rest."""
     figure, axes = new_figure()
     axes.plot([0, 1], [0, 1], **GUIDE)
     shown = []
@@ -160,14 +149,7 @@ def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str],
 def precision_recall_plot(
     probabilities: FloatArray, targets: IntArray, codes: Sequence[str], areas: Mapping[str, float]
 ) -> Figure:
-    """Precision-recall curves, each class against the rest.
-
-    Args:
-        probabilities: (N, K) float64.
-        targets: (N,) int64.
-        codes: K class codes.
-        areas: class code -> average precision; NaN for a class that is not there.
-    """
+    """Precision-recall curves, each class against the rest."""
     figure, axes = new_figure()
     shown = []
     for k, code in enumerate(codes):
@@ -217,9 +199,7 @@ def malignant_plot(
 def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Figure:
     """Reliability diagram: how often the answer is right, against how sure it says it is.
 
-    Args:
-        tables: what to call them -> probabilities (N, K), such as before and after temperature scaling.
-        targets: (N,) int64.
+    ``tables`` holds probabilities by name, such as those before and after temperature scaling.
     """
     figure = Figure(figsize=(4.3, 3.8), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=(4, 1), hspace=0.04)
@@ -248,12 +228,7 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
 
 @styled
 def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
-    """Error rate among the most confident fraction of the images.
-
-    Args:
-        probabilities: (N, K) float64.
-        targets: (N,) int64.
-    """
+    """Error rate among the most confident fraction of the images."""
     coverage, risk = risk_coverage(probabilities, targets)
     figure, axes = new_figure()
     axes.plot(coverage * 100, risk * 100, color=PALETTE[0])

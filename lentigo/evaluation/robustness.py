@@ -175,11 +175,6 @@ def read_robustness(
 ) -> Robustness:
     """Read the folder beside a table and work out its figures.
 
-    Args:
-        table: predictions that were read from a file.
-        labels: the classes, for figures of malignant against benign.
-        resamples: bootstrap resamples behind each interval.
-
     Raises:
         DataError: a file that is damaged, or is about other images or classes.
     """
@@ -211,12 +206,9 @@ def with_skin(table: PredictionTable) -> PredictionTable:
 
 
 def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> tuple[Curve, ...]:
-    """Degradation curves with intervals, all from the same resamples of whole lesions.
+    """Degradation curves of ``robustness.csv``, whose images may be some of the table's, with intervals.
 
-    Args:
-        table: the predictions on the images as they are.
-        frame: the rows of ``robustness.csv``; its images may be some of the table's.
-        resamples: bootstrap resamples.
+    All curves come from the same resamples of whole lesions.
 
     Raises:
         DataError: columns are missing, corruptions are unknown, or images differ between strengths.
@@ -264,12 +256,7 @@ def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples:
 
 
 def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> Occlusion:
-    """Whether deleting what the map marks costs more than deleting elsewhere.
-
-    Args:
-        table: the predictions, for the lesion of each image.
-        frame: the rows of ``occlusion.csv``.
-        resamples: bootstrap resamples, of whole lesions.
+    """Whether deleting what the map marks costs more than deleting elsewhere, by ``occlusion.csv``.
 
     Raises:
         DataError: columns are missing, or images the table does not have.
@@ -345,12 +332,7 @@ def robustness_markdown(robustness: Robustness) -> str:
 
 
 def robustness_page(summary: Mapping[str, Any], robustness: Robustness) -> str:
-    """The figures as a page of Markdown with their provenance.
-
-    Args:
-        summary: what ``metrics.json`` holds.
-        robustness: the figures.
-    """
+    """The figures as a page of Markdown with their provenance; ``summary`` is what ``metrics.json`` holds."""
     record = dict(robustness.record or {})
     bundle = record.get("bundle") or {}
     facts = {

@@ -73,13 +73,7 @@ class SelectiveSection:
 def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], resampling: Resampling) -> Selective:
     """Accuracy of the least doubtful images, with intervals.
 
-    Images of equal doubt are answered or left together.
-
-    Args:
-        by: what the doubt is.
-        doubt: (N,) higher = answered later.
-        wrong: (N,) whether the answer is wrong.
-        resampling: the bootstrap over lesions or patients.
+    Images with less doubt (N,) are answered first, those of equal doubt together.
     """
     ranking = Ranking(-doubt, wrong)
 
@@ -115,14 +109,7 @@ def selective_section(
     conformal: Conformal | None = None,
     resamples: int = RESAMPLES,
 ) -> SelectiveSection:
-    """Measure the section.
-
-    Args:
-        table: the predictions to evaluate.
-        probabilities: (N, K) as shown to a user.
-        conformal: quantiles fitted on other images; None leaves the prediction sets out.
-        resamples: bootstrap resamples.
-    """
+    """Measure the section; without ``conformal``, quantiles fitted on other images, it has no prediction sets."""
     coverage = None
     if conformal is not None:
         coverage = measure_coverage(

@@ -73,12 +73,7 @@ def fit_temperature(probabilities: FloatArray, targets: IntArray) -> float:
 
 
 def bin_of(confidence: FloatArray, bins: int = BINS) -> IntArray:
-    """The equal-width bin of each confidence: bin b holds ``b / bins < confidence <= (b + 1) / bins``.
-
-    Args:
-        confidence: (N,) in 0 to 1.
-        bins: how many.
-    """
+    """The equal-width bin of each confidence: bin b holds ``b / bins < confidence <= (b + 1) / bins``."""
     result: IntArray = np.clip(np.ceil(confidence * bins) - 1, 0, bins - 1).astype(np.int64)
     return result
 
@@ -103,13 +98,7 @@ class Reliability:
 
 
 def reliability(probabilities: FloatArray, targets: IntArray, *, bins: int = BINS) -> Reliability:
-    """Confidence and accuracy by bin of the top probability.
-
-    Args:
-        probabilities: (N, K) float64.
-        targets: (N,) int64.
-        bins: how many equal-width bins.
-    """
+    """Confidence and accuracy of probabilities (N, K) by equal-width bin of the top one."""
     top = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == targets).astype(np.float64)
     index = bin_of(top, bins)

@@ -57,13 +57,7 @@ def made_sets(codes: Iterable[str], size: int, count: int = PICTURES) -> Iterato
 
 
 def collect_features(session: Session, batches: Iterable[FloatArray], tick: Tick | None = None) -> Features:
-    """Logits and embedding of normalised batches, in order.
-
-    Args:
-        session: the graph.
-        batches: (n, 3, S, S) float32 each.
-        tick: called with the number of images done.
-    """
+    """Logits and embedding of normalised batches, in order."""
     logits, embedding, done = [], [], 0
     for batch in batches:
         found = session(batch)

@@ -37,11 +37,7 @@ def deploy_attention(network: nn.Module) -> None:
 
 
 class DeployedSqueezeExcite(nn.Module):
-    """`SqueezeExcite` for a runtime, and torchvision's layer that it is made from.
-
-    Args:
-        layer: the trained layer.
-    """
+    """`SqueezeExcite` for a runtime, and torchvision's layer that it is made from."""
 
     def __init__(self, layer: SqueezeExcitation) -> None:
         super().__init__()
@@ -56,11 +52,7 @@ class DeployedSqueezeExcite(nn.Module):
 
 
 class DeployedChannelAttention(nn.Module):
-    """`ChannelAttention` for a runtime.
-
-    Args:
-        layer: the trained layer.
-    """
+    """`ChannelAttention` for a runtime."""
 
     def __init__(self, layer: ChannelAttention) -> None:
         super().__init__()
@@ -79,11 +71,7 @@ class DeployedChannelAttention(nn.Module):
 
 
 class DeployedCoordinateAttention(nn.Module):
-    """`CoordinateAttention` for a runtime; normalisation is folded into its convolution.
-
-    Args:
-        layer: the trained layer.
-    """
+    """`CoordinateAttention` for a runtime; normalisation is folded into its convolution."""
 
     def __init__(self, layer: CoordinateAttention) -> None:
         super().__init__()
@@ -106,11 +94,7 @@ class DeployedCoordinateAttention(nn.Module):
 
 
 class DeployedCaCo(nn.Module):
-    """`CaCo` for a runtime.
-
-    Args:
-        layer: the trained layer.
-    """
+    """`CaCo` for a runtime."""
 
     def __init__(self, layer: CaCo) -> None:
         super().__init__()
@@ -128,11 +112,7 @@ class DeployedCaCo(nn.Module):
 
 
 class DeployedSeCo(nn.Module):
-    """`SeCo` for a runtime.
-
-    Args:
-        layer: the trained layer.
-    """
+    """`SeCo` for a runtime."""
 
     def __init__(self, layer: SeCo) -> None:
         super().__init__()

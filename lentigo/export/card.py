@@ -44,18 +44,7 @@ _DOMAIN = {
 
 
 def write_card(spec: Spec, source: Source, graph: Graph, figures: Figures, data_note: str) -> str:
-    """Fill the model card.
-
-    Args:
-        spec: the bundle's specification.
-        source: the run.
-        graph: as it will be stored.
-        figures: on the test part.
-        data_note: one or more sentences on the images as they were read; may be empty.
-
-    Returns:
-        The card, Markdown.
-    """
+    """Fill the model card."""
     metrics, facts, counts = figures.metrics, source.facts, class_counts(source.run.record)
     sections = [
         _head(spec, len(graph.content)),

@@ -173,11 +173,7 @@ def check_graph(model: onnx.ModelProto) -> None:
 
 
 def output_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
-    """Shapes of a graph's outputs, without the batch axis, by name.
-
-    Args:
-        content: a serialised model as ``export_graph`` returns it.
-    """
+    """Shapes of a graph's outputs, without the batch axis, by name."""
     graph = onnx.load_from_string(content).graph
     return {
         output.name: tuple(axis.dim_value for axis in output.type.tensor_type.shape.dim[1:]) for output in graph.output

@@ -23,13 +23,6 @@ _PREFIX = "atypicality."
 def append_atypicality(content: bytes, fitted: Gaussians) -> bytes:
     """Add the output ``atypicality``, float32 (N,), to a graph that has an ``embedding``.
 
-    Args:
-        content: a serialised model as ``export_graph`` returns it.
-        fitted: the score; its arrays go into the graph.
-
-    Returns:
-        The serialised model.
-
     Raises:
         BundleError: there is no embedding of that width, or there is such an output already.
     """

@@ -67,12 +67,7 @@ def corrupt(pixels: Pixels, name: str, strength: float, seed: int = 0) -> Pixels
 
 
 def blur(pixels: Pixels, sigma: float) -> Pixels:
-    """Gaussian blur.
-
-    Args:
-        pixels: (S, S, 3) uint8.
-        sigma: standard deviation in pixels of a square of `REFERENCE`.
-    """
+    """Gaussian blur of (S, S, 3) pixels; ``sigma`` is in pixels of a square of `REFERENCE`."""
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(sigma * len(pixels) / REFERENCE)))
 
 

@@ -3,7 +3,8 @@
 A network may learn such artifacts in the place of the lesion: pen marks raise the melanoma score of a convolutional
 network (Winkler et al., JAMA Dermatology 2019), and so do dark corners in some (Sies et al., Journal of Clinical
 Medicine 2021). Drawn at random on training images they stop telling one class from another; drawn on test images they
-show how much a network goes by them. numpy and Pillow only.
+show how much a network goes by them. Pixels are (S, S, 3) uint8 RGB and stay as they are; the same seed draws the same.
+numpy and Pillow only.
 """
 
 from __future__ import annotations
@@ -20,16 +21,7 @@ _INKS = np.array([[0.28, 0.14, 0.45], [0.16, 0.20, 0.52], [0.10, 0.28, 0.30], [0
 
 
 def add_vignette(pixels: Pixels, seed: int) -> Pixels:
-    """Darken what lies outside a round field, with a sharp or a soft edge.
-
-    Args:
-        pixels: (S, S, 3) uint8 RGB; not changed.
-        seed: the same seed gives the same field: its place, edge, and radius of 0.9 to 1.2 half sides, which leaves no
-            corner as it was.
-
-    Returns:
-        (S, S, 3) uint8.
-    """
+    """Darken what lies outside a round field of 0.9 to 1.2 half sides, which leaves no corner as it was."""
     c = Canvas(np.random.default_rng(seed), len(pixels))
     edge = c.uniform(0.9, 1.2)
     fade = c.uniform(0.02, 0.08) if c.chance(0.5) else c.uniform(0.1, 0.4)
@@ -39,15 +31,7 @@ def add_vignette(pixels: Pixels, seed: int) -> Pixels:
 
 
 def add_ruler(pixels: Pixels, seed: int) -> Pixels:
-    """Draw the ticks of a scale along one side: straight, or bent about the centre as on a dermatoscope's glass.
-
-    Args:
-        pixels: (S, S, 3) uint8 RGB; not changed.
-        seed: the same seed gives the same scale.
-
-    Returns:
-        (S, S, 3) uint8.
-    """
+    """Draw the ticks of a scale along one side: straight, or bent about the centre as on a dermatoscope's glass."""
     c = Canvas(np.random.default_rng(seed), len(pixels))
     bent, every, width, step = c.chance(0.5), 5 if c.chance(0.5) else 10, c.uniform(0.010, 0.018), c.uniform(0.05, 0.09)
     far, length, corner = (
@@ -69,15 +53,7 @@ def add_ruler(pixels: Pixels, seed: int) -> Pixels:
 
 
 def add_ink(pixels: Pixels, seed: int) -> Pixels:
-    """Draw marks of a skin pen beside the middle: a piece of a ring, a line, or dots.
-
-    Args:
-        pixels: (S, S, 3) uint8 RGB; not changed.
-        seed: the same seed gives the same marks.
-
-    Returns:
-        (S, S, 3) uint8.
-    """
+    """Draw marks of a skin pen beside the middle: a piece of a ring, a line, or dots."""
     c = Canvas(np.random.default_rng(seed), len(pixels))
     far, heading, width = c.uniform(0.7, 0.95), c.uniform(0, TAU), c.uniform(0.04, 0.09)
     match int(c.rng.integers(3)):

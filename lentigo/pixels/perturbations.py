@@ -61,17 +61,10 @@ _PAINT: dict[str, Callable[[Pixels, int], Pixels]] = {
 
 
 def perturb(pixels: Pixels, seed: int) -> dict[str, Pixels]:
-    """Every change that can be made to a picture.
+    """Every change that can be made to a picture (S, S, 3), by name.
 
     The lesion and its surroundings are hidden only where the lesion's estimated place passes its checks. An artifact
     is added only where it was not found.
-
-    Args:
-        pixels: (S, S, 3) uint8 RGB; not changed.
-        seed: of what is drawn.
-
-    Returns:
-        Name of the change -> (S, S, 3) uint8.
     """
     lesion, found = segment_lesion(pixels), detect_artifacts(pixels)
     changed = (
@@ -85,12 +78,7 @@ def perturb(pixels: Pixels, seed: int) -> dict[str, Pixels]:
 
 
 def hide_lesion(pixels: Pixels, lesion: Lesion) -> Pixels:
-    """The lesion's place filled from the skin around it, smoothly.
-
-    Args:
-        pixels: (S, S, 3) uint8.
-        lesion: where it lies; widened a little, for its edge.
-    """
+    """The lesion's place, widened a little for its edge, filled smoothly from the skin around it."""
     unit = len(pixels) / REFERENCE
     mask = _widen(lesion.mask, _AROUND_LESION * unit)
     weight = ndimage.gaussian_filter((~mask).astype(np.float32), _REACH * unit)[..., None]
@@ -101,12 +89,7 @@ def hide_lesion(pixels: Pixels, lesion: Lesion) -> Pixels:
 
 
 def hide_surroundings(pixels: Pixels, lesion: Lesion) -> Pixels:
-    """All but the lesion and a rim of skin painted in the skin's colour.
-
-    Args:
-        pixels: (S, S, 3) uint8.
-        lesion: where it lies.
-    """
+    """All but the lesion and a rim of skin painted in the skin's colour."""
     unit = len(pixels) / REFERENCE
     return _blend(pixels, np.broadcast_to(lesion.skin, pixels.shape), ~_widen(lesion.mask, _AROUND_SKIN * unit), unit)
 

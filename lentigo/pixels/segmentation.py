@@ -45,25 +45,14 @@ class Lesion:
 
 
 def surround(pixels: NDArray[np.uint8]) -> Mask:
-    """The black surround of a round field: dark pixels that hang together with a dark corner.
-
-    Args:
-        pixels: (H, W, 3) uint8 RGB.
-
-    Returns:
-        (H, W) bool.
-    """
+    """The black surround (H, W) of a round field: dark pixels that hang together with a dark corner."""
     parts, _ = ndimage.label(pixels.max(axis=2) < _DARK)
     corners = set(parts[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()) - {0}
     return np.isin(parts, list(corners))
 
 
 def segment_lesion(pixels: NDArray[np.uint8]) -> Lesion:
-    """Estimate where the lesion lies.
-
-    Args:
-        pixels: (S, S, 3) uint8 RGB.
-    """
+    """Estimate where the lesion lies in a square (S, S, 3)."""
     side = len(pixels)
     small = np.asarray(Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BOX))
     closed = np.stack([ndimage.grey_closing(small[..., i], 5) for i in range(3)], axis=-1)  # without hairs

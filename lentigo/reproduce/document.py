@@ -34,12 +34,7 @@ _SCALED = "Training was {how} than in the recipe as printed: read the order of t
 
 
 def to_markdown(result: Data, figures: Sequence[str]) -> str:
-    """The page.
-
-    Args:
-        result: of ``build_result``.
-        figures: file names of the plots beside it.
-    """
+    """The page of a `build_result`; ``figures`` are file names of the plots beside it."""
     rows = [row for row in result["rows"] if "class" not in row]
     names = {row["slug"]: row["name"] for row in rows}
     sections = {

@@ -79,14 +79,7 @@ def predict_external(
 def external_result(
     external: External, reference: str, temperatures: Mapping[str, Mapping[int, float]], *, resamples: int
 ) -> dict[str, Any]:
-    """A data set's figures as plain data, with paired differences from the reference.
-
-    Args:
-        external: the predictions.
-        reference: slug of the row that the others are tested against.
-        temperatures: slug -> seed -> temperature.
-        resamples: bootstrap resamples.
-    """
+    """A data set's figures as plain data, with paired differences from the reference."""
     runs = external.runs
     scale = {slug: {seed: temperatures[slug][seed] for seed in by_seed} for slug, by_seed in runs.items()}
     measured = Measured(runs, resamples=resamples, temperatures=scale)

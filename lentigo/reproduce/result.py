@@ -47,14 +47,7 @@ class RowRuns:
 def build_result(
     request: Request, rows: Sequence[RowRuns], measured: Measured, external: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Everything that is known about a table, as plain data.
-
-    Args:
-        request: the table, and how it was made.
-        rows: its rows with their runs, as printed.
-        measured: the runs' figures, by slug of the run folders.
-        external: figures on other data sets, of ``external_result``.
-    """
+    """Everything that is known about a table, as plain data."""
     table, seeds = request.table, request.seeds
     present = [row for row in rows if row.runs]
     starts = {row.slug: row.start for row in present}

@@ -107,11 +107,8 @@ class Canvas:
     def lattice(self, spacing: float, warp: float) -> Map:
         """A honeycomb: 1 on its lines and 0 in its holes.
 
-        Three plane waves at 60 degrees make a hexagonal grid of holes; a smooth warp makes it a living one.
-
-        Args:
-            spacing: distance of the holes; the canvas is 2 wide.
-            warp: displacement of the holes as a fraction of the spacing; above 0.5 it looks irregular.
+        Three plane waves at 60 degrees make a hexagonal grid of holes, ``spacing`` apart on a canvas 2 wide. A smooth
+        warp, a fraction of the spacing, makes it a living one; above 0.5 it looks irregular.
         """
         angle = self.uniform(0, TAU)
         bump = 0.4 / spacing

@@ -58,12 +58,7 @@ class Seen:
 
 
 def look(classifier: Classifier, chunks: Iterable[Pixels]) -> Seen:
-    """Classify images and keep what the study needs.
-
-    Args:
-        classifier: the bundle.
-        chunks: (n, S, S, 3) uint8 each.
-    """
+    """Classify chunks of images (n, S, S, 3) and keep what the study needs."""
     logits, embedding, probabilities, atypicality = [], [], [], []
     reasons: Counter[str] = Counter()
     hints: Counter[str] = Counter()
@@ -221,14 +216,8 @@ def study_trust(
     """Compare the scores, count the answers and verify the prediction sets.
 
     The scores are fitted to the training images and compared on validation; the test images are only reported on.
-
-    Args:
-        spec: of the bundle.
-        parts: its ``train``, ``val`` and ``test`` images.
-        seen: what it makes of them.
-        others: pictures of other things, by name.
-        spoilt: bad copies of the validation images, by name.
-        resamples: bootstrap resamples of the coverage.
+    ``parts`` and ``seen`` have the keys ``train``, ``val`` and ``test``; ``others`` are pictures of other things and
+    ``spoilt`` bad copies of the validation images, by name.
     """
     validation, test = seen["val"], seen["test"]
     scorers = fit_scores(seen["train"].features.embedding, parts["train"].targets)

@@ -32,14 +32,6 @@ def made_by(spec: Spec) -> dict[str, Any]:
 def write_record(folder: Path, spec: Spec, evaluated: EvaluationData, part: Part, data: Path, seconds: float) -> None:
     """Write ``run.json`` of a bundle that was evaluated on a data set, as the report reads it.
 
-    Args:
-        folder: of the predictions.
-        spec: the bundle's.
-        evaluated: the data set.
-        part: the images of it that were evaluated.
-        data: where the data set is.
-        seconds: wall time.
-
     Raises:
         OutputError: the disk refuses.
     """

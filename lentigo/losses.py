@@ -96,8 +96,8 @@ class CrossEntropy(Loss):
     """Weighted cross-entropy.
 
     Args:
-        weights: (K,) weight of each class.
-        drw_epoch: see :class:`Loss`.
+        weights: see :class:`Loss`, as of the others.
+        drw_epoch: likewise.
         label_smoothing: fraction of the target spread over all classes, 0 to 1.
         shift: (K,) added to the logits in training only: ``tau log prior`` for logit adjustment (Menon et al., ICLR
             2021, equation 10), whose plain argmax then aims at balanced accuracy. None for none.
@@ -128,10 +128,7 @@ class CrossEntropy(Loss):
 class Focal(Loss):
     """Focal loss, -w (1 - p)^gamma log p (Lin et al., ICCV 2017, equation 5), over the softmax.
 
-    Args:
-        weights: (K,) weight of each class (the paper's alpha_t).
-        drw_epoch: see :class:`Loss`.
-        gamma: focusing; 0 gives cross-entropy.
+    Cross-entropy is the case of gamma 0.
     """
 
     def __init__(self, weights: Tensor, drw_epoch: int | None = None, *, gamma: float = 2.0) -> None:
@@ -153,13 +150,6 @@ class LDAM(Loss):
     multiplied by ``scale``, and cross-entropy follows. The reference normalises features and classifier weights, which
     bounds the logits by 1, and therefore scales by s = 30. A plain linear head has unbounded logits and learns its own
     scale: s = 1 is the default here, so that ``softmax(logits)`` at prediction is the distribution that was trained.
-
-    Args:
-        weights: (K,) weight of each class.
-        drw_epoch: see :class:`Loss`.
-        class_counts: n_j, all positive.
-        max_margin: margin of the rarest class, in logits.
-        scale: s.
     """
 
     margins: Tensor
@@ -196,17 +186,7 @@ def ldam_margins(class_counts: Sequence[int], max_margin: float) -> Tensor:
 
 
 class Joint(Loss):
-    """``alpha * focal + (1 - alpha) * LDAM``, both with the class weights in use.
-
-    Args:
-        weights: (K,) weight of each class.
-        drw_epoch: see :class:`Loss`.
-        class_counts: n_j, all positive.
-        alpha: fraction of the focal term, 0 to 1.
-        gamma: see :class:`Focal`.
-        max_margin: see :class:`LDAM`.
-        scale: see :class:`LDAM`.
-    """
+    """``alpha * focal + (1 - alpha) * LDAM``, both with the class weights in use."""
 
     def __init__(
         self,

@@ -456,28 +456,15 @@ def recipe_names() -> list[str]:
 def recipe_schema() -> dict[str, Any]:
     """JSON Schema of recipe files, for editors: every key with its type, range, default and description."""
     schema = Recipe.model_json_schema()
-    models: list[type[BaseModel]] = [Recipe, *_models_in(Recipe)]
-    sections = {model.__name__: model for model in models}
-    for name, described in {"Recipe": schema, **schema["$defs"]}.items():
-        for key, text in _described(sections[name].__doc__ or "").items():
-            if key in described["properties"]:
-                described["properties"][key]["description"] = text
-        described["description"] = (sections[name].__doc__ or "").partition("\n")[0]
+    for section in (schema, *schema["$defs"].values()):  # described by the docstrings of their classes
+        summary, _, attributes = section["description"].partition("Attributes:")
+        for key, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
+            section["properties"][key]["description"] = " ".join(text.split())
+        section["description"] = summary.partition("\n")[0]
     schema["required"] = [key for key in schema["required"] if key != "name"]  # the file's own name stands in for it
     precision = schema["properties"]["precision"]
     precision["enum"] = [*precision["enum"], 32]  # YAML without quotes
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-
-
-def _models_in(section: type[BaseModel]) -> list[type[BaseModel]]:
-    found = [model for field in section.model_fields.values() if (model := _model_in(field.annotation))]
-    return found + [inner for model in found for inner in _models_in(model)]
-
-
-def _described(docstring: str) -> dict[str, str]:
-    """Name -> description of the attributes in a docstring."""
-    entries = re.findall(r"^ {8}(\w+): (.*(?:\n {12}.*)*)", docstring.partition("Attributes:")[2], re.MULTILINE)
-    return {name: " ".join(text.split()) for name, text in entries}
 
 
 def list_recipes() -> list[dict[str, str | int]]:
@@ -606,22 +593,19 @@ def _explain(fault: ErrorDetails) -> str:
     if fault["type"] == "value_error":
         return f"{key}: {fault['msg'].removeprefix('Value error, ')}".removeprefix(": ")
     if fault["type"] == "literal_error":
-        choices = _literal_choices(str(fault["ctx"]["expected"]))
+        choices = re.findall(r"'([^']*)'", str(fault["ctx"]["expected"]))
         return f"{key}: {fault['input']!r} is not known{did_you_mean(str(fault['input']), choices)}"
     message = fault["msg"][0].lower() + fault["msg"][1:]
     return f"{key}: {message}, not {fault['input']!r}"
 
 
-def _literal_choices(expected: str) -> list[str]:
-    return [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",") if part.strip()]
-
-
 def _nearest_key(location: Iterable[str | int], parent: str) -> str:
     """Nearest known key: in the same section first, then anywhere in the recipe."""
     *above, last = [str(part) for part in location]
-    section: Any = Recipe
+    section: type[BaseModel] = Recipe
     for part in above:
-        section = _section_of(section, part)
+        if not part.isdigit():  # a position in a list
+            section = _model_in(section.model_fields[part].annotation) or section
     here = list(section.model_fields)
     prefix = f"{parent}." if parent else ""
     if near := difflib.get_close_matches(str(last), here, n=1, cutoff=0.6):
@@ -630,13 +614,6 @@ def _nearest_key(location: Iterable[str | int], parent: str) -> str:
     if near := difflib.get_close_matches(str(last), everywhere, n=1, cutoff=0.75):
         return f"; did you mean {everywhere[near[0]]!r}?"
     return f"; known{f' in {parent}' if parent else ''}: {', '.join(sorted(here))}"
-
-
-def _section_of(section: type[BaseModel], part: str) -> type[BaseModel]:
-    """The section model under a key; positions in a list stay where they are."""
-    if part.isdigit():
-        return section
-    return _model_in(section.model_fields[part].annotation) or section
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

@@ -31,11 +31,11 @@ from lentigo.errors import LentigoError
 from lentigo.estimate import plain
 from lentigo.evaluation import plots
 from lentigo.evaluation.calibration import Calibration, calibrate
-from lentigo.evaluation.fairness import SMALL, subgroup_metrics
+from lentigo.evaluation.fairness import SMALL, Subgroup, subgroup_metrics
 from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.metrics import PREVALENCE, Metrics, evaluate_predictions, malignant_score
 from lentigo.evaluation.predictions import PredictionTable
-from lentigo.evaluation.robustness import read_robustness, robustness_page, with_skin
+from lentigo.evaluation.robustness import Robustness, read_robustness, robustness_page, with_skin
 from lentigo.evaluation.robustness_plots import (
     degradation_plot,
     degradation_text,
@@ -43,7 +43,7 @@ from lentigo.evaluation.robustness_plots import (
     perturbation_text,
 )
 from lentigo.evaluation.runfiles import RunFiles, read_run
-from lentigo.evaluation.selective import selective_plot, selective_section
+from lentigo.evaluation.selective import SelectiveSection, selective_plot, selective_section
 from lentigo.files import write_json, write_text
 from lentigo.inference.heatmap import overlay
 from lentigo.labels import LabelSet
@@ -144,85 +144,107 @@ def write_report(
     folder = Path(out) if out is not None else run.folder / "report"
     if calibration is None:
         calibration = calibrate(replace(run, record=facts))
-    temperature = calibration.temperature
+    found = _measure(run, facts, title, calibration, resamples=resamples, prevalence=prevalence)
+    root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
+    drawn, summary = _plots(found), _summary(found)
+    page = _page(found, drawn, worst_errors(run, found.probabilities, root, gallery))
+    for name, (figure, _) in drawn.items():
+        if name not in _PAGE_ONLY:
+            plots.save_plot(figure, folder / "plots" / name)
+    write_json(folder / "metrics.json", summary)
+    write_text(folder / "index.html", page)
+    if found.robustness:
+        write_text(folder / "robustness.md", robustness_page(summary, found.robustness))
+    return Report(folder / "index.html", summary)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a report shows; the probabilities are calibrated."""
+
+    run: RunFiles
+    facts: Mapping[str, Any]
+    title: str
+    probabilities: npt.NDArray[np.float64]
+    metrics: Metrics
+    subgroups: tuple[Subgroup, ...]
+    selective: SelectiveSection
+    robustness: Robustness
+
+
+def _measure(
+    run: RunFiles,
+    facts: Mapping[str, Any],
+    title: str | None,
+    calibration: Calibration,
+    *,
+    resamples: int,
+    prevalence: float,
+) -> _Found:
+    table, labels, temperature = run.test, run.labels, calibration.temperature
+    thresholds, probabilities = calibration.thresholds, calibration.apply(table.probabilities)
     metrics = evaluate_predictions(
-        run.test,
-        run.labels,
-        resamples=resamples,
-        temperature=temperature,
-        thresholds=calibration.thresholds,
-        prevalence=prevalence,
+        table, labels, resamples=resamples, temperature=temperature, thresholds=thresholds, prevalence=prevalence
     )
     threshold = metrics.malignant.points[0].threshold if metrics.malignant and metrics.malignant.points else None
-    subgroups = subgroup_metrics(
-        run.test, run.labels, temperature=temperature, threshold=threshold, resamples=resamples
-    )
-    calibrated = calibration.apply(run.test.probabilities)
-    root = Path(data_root if data_root is not None else str(facts.get("data_root") or "."))
-    selective = selective_section(run.test, calibrated, conformal=calibration.conformal, resamples=resamples)
-    robustness = read_robustness(run.test, run.labels, resamples=resamples)
-    drawn = _plots(run, metrics, calibrated)
-    drawn |= {
-        f"stress_{curve.corruption.name}": (degradation_plot(curve), degradation_text(curve))
-        for curve in robustness.curves
-    }
-    if robustness.reliance:
-        drawn["stress_reliance"] = perturbation_plot(robustness.reliance), perturbation_text(robustness.reliance)
-    drawn["selective"] = (
-        selective_plot(selective.selective),
-        "Accuracy against coverage, the fraction of images that is answered.",
-    )
     heading = title or str(facts.get("name") or run.name)
-    if all(PurePath(image).name.startswith(_RENDERED) for image in run.test.images.tolist()):
+    if all(PurePath(image).name.startswith(_RENDERED) for image in table.images.tolist()):
         heading += " (rendered pictures, no photographs)"
-        facts |= {
-            "data_name": f"pictures rendered by a program, in the layout of {facts.get('data', 'a data set')}",
-            "rendered": True,
-        }
+        data = f"pictures rendered by a program, in the layout of {facts.get('data', 'a data set')}"
+        facts = {**facts, "data_name": data, "rendered": True}
+    return _Found(
+        run,
+        facts,
+        heading,
+        probabilities,
+        metrics,
+        subgroup_metrics(table, labels, temperature=temperature, threshold=threshold, resamples=resamples),
+        selective_section(table, probabilities, conformal=calibration.conformal, resamples=resamples),
+        read_robustness(table, labels, resamples=resamples),
+    )
 
-    summary = {
+
+def _summary(found: _Found) -> dict[str, Any]:
+    """The content of ``metrics.json``."""
+    return {
         "format": 1,
-        "title": heading,
+        "title": found.title,
         "notice": lentigo.NOTICE,
-        "split": run.split,
-        **{key: facts.get(key) for key in FACTS},
+        "split": found.run.split,
+        **{key: found.facts.get(key) for key in FACTS},
         "lentigo": lentigo.__version__,
-        "metrics": metrics.to_dict(),
-        "subgroups": plain(subgroups),
-        "trust": plain(selective),
-        "stress": robustness.to_dict() if robustness else None,
+        "metrics": found.metrics.to_dict(),
+        "subgroups": plain(found.subgroups),
+        "trust": plain(found.selective),
+        "stress": found.robustness.to_dict() if found.robustness else None,
     }
-    page = templates().get_template("report.html.j2").render(
-        title=heading,
+
+
+def _page(found: _Found, drawn: Mapping[str, tuple[Figure, str]], tiles: list[Tile]) -> str:
+    run, facts, subgroups = found.run, found.facts, found.subgroups
+    shown = {name: drawing for name, drawing in drawn.items() if name not in _FILES_ONLY}
+    return templates().get_template("report.html.j2").render(
+        title=found.title,
         notice=lentigo.NOTICE,
         run=run,
         facts=_facts(run, facts),
         cautions=_cautions(run.split, facts),
         reassurance=_reassurance(run.split, facts),
         command=facts.get("command"),
-        metrics=metrics,
+        metrics=found.metrics,
         labels=run.labels,
-        subgroups={attribute: list(found) for attribute, found in groupby(subgroups, attrgetter("attribute"))},
+        subgroups={attribute: list(same) for attribute, same in groupby(subgroups, attrgetter("attribute"))},
         apart=[s for s in subgroups if s.apart],
         comparable=any(not s.small and s.images < len(run.test) for s in subgroups),
         small=SMALL,
         groups=recorded_groups(facts),
-        selective=selective,
-        robustness=robustness,
-        svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure,
-        text) in drawn.items() if name not in _FILES_ONLY},
-        tiles=worst_errors(run, calibrated, root, gallery),
-        wrong=int((calibrated.argmax(axis=1) != run.test.targets).sum()),
+        selective=found.selective,
+        robustness=found.robustness,
+        svg={name: Markup(plots.inline_svg(figure, name, text)) for name, (figure, text) in shown.items()},
+        tiles=tiles,
+        wrong=int((found.probabilities.argmax(axis=1) != run.test.targets).sum()),
         version=lentigo.__version__,
     )  # fmt: skip
-    for name, (figure, _) in drawn.items():
-        if name not in _PAGE_ONLY:
-            plots.save_plot(figure, folder / "plots" / name)
-    write_json(folder / "metrics.json", summary)
-    write_text(folder / "index.html", page)
-    if robustness:
-        write_text(folder / "robustness.md", robustness_page(summary, robustness))
-    return Report(folder / "index.html", summary)
 
 
 def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Path, count: int) -> list[Tile]:
@@ -297,8 +319,9 @@ def _about(table: PredictionTable, row: int) -> str:
     return ", ".join(words)
 
 
-def _plots(run: RunFiles, metrics: Metrics, probabilities: npt.NDArray[np.float64]) -> dict[str, tuple[Figure, str]]:
+def _plots(report: _Found) -> dict[str, tuple[Figure, str]]:
     """Every plot with a description in words."""
+    run, metrics, probabilities = report.run, report.metrics, report.probabilities
     table, codes = run.test, metrics.codes
     targets = table.targets
     aucs = {code: values["auc"].value for code, values in metrics.per_class.items()}
@@ -345,6 +368,14 @@ def _plots(run: RunFiles, metrics: Metrics, probabilities: npt.NDArray[np.float6
             plots.training_curves(logs, ("accuracy",)),
             f"Accuracy and balanced accuracy on validation {epochs}",
         )
+    for curve in report.robustness.curves:
+        found[f"stress_{curve.corruption.name}"] = degradation_plot(curve), degradation_text(curve)
+    if changes := report.robustness.reliance:
+        found["stress_reliance"] = perturbation_plot(changes), perturbation_text(changes)
+    found["selective"] = (
+        selective_plot(report.selective.selective),
+        "Accuracy against coverage, the fraction of images that is answered.",
+    )
     return found
 
 

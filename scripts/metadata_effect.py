@@ -70,11 +70,7 @@ def measure(
         assert fitted is not None
         alone.append(table)
         both.append(with_metadata(replace(table, frame=fill(table.frame, fields)) if recorded else table, fitted))
-    pooled = PredictionTable(
-        pd.concat([table.frame for table in alone], ignore_index=True),
-        alone[0].codes,
-        *(np.concatenate([getattr(t, part) for t in alone]) for part in ("probabilities", "targets", "groups")),
-    )
+    pooled = PredictionTable.pooled(alone)
     after = np.concatenate(both)
     effect = measure_metadata(pooled, after, labels)
     return {

@@ -88,6 +88,17 @@ class PredictionTable:
             frame, self.codes, self.probabilities[rows], self.targets[rows], self.groups[rows], self.source
         )
 
+    @classmethod
+    def pooled(cls, tables: Sequence[PredictionTable]) -> PredictionTable:
+        """The rows of one or more tables of the same classes."""
+        return cls(
+            pd.concat([table.frame for table in tables], ignore_index=True),
+            tables[0].codes,
+            np.concatenate([table.probabilities for table in tables]),
+            np.concatenate([table.targets for table in tables]),
+            np.concatenate([table.groups for table in tables]),
+        )
+
     def rows_of(self, images: pd.Series[Any], what: str) -> npt.NDArray[np.bool_]:
         """The rows (N,) of some images.
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from lentigo.config.recipe import Recipe, load_recipe
 from lentigo.data import read_samples
@@ -152,15 +151,7 @@ def _summary(
 def _out_of_fold(runs: Sequence[RunFiles | None]) -> PredictionTable | None:
     """Validation predictions of all folds as one table; each image by the network not trained on it."""
     tables = [run.validation for run in runs if run is not None and run.validation is not None]
-    if len(tables) < len(runs):
-        return None
-    return PredictionTable(
-        pd.concat([t.frame for t in tables], ignore_index=True),
-        tables[0].codes,
-        np.concatenate([t.probabilities for t in tables]),
-        np.concatenate([t.targets for t in tables]),
-        np.concatenate([t.groups for t in tables]),
-    )
+    return PredictionTable.pooled(tables) if len(tables) == len(runs) else None
 
 
 def _figures(figures: Figures) -> dict[str, Any]:

@@ -154,12 +154,11 @@ class DecoderPool:
             return None, process
         if lane is self._quick and _is_costly(job.data, self._config.extra_kinds):
             with self._lock:
-                if len(self._slow.waiting) >= MOST_COSTLY:
-                    return (
-                        Problem("queue-full", "too many large images are waiting", headers={"Retry-After": "5"}),
-                        process,
-                    )
                 self._slow.put(job)
+                left = self._slow.shorten(MOST_COSTLY)
+            for other in left:
+                other.data = b""
+                other.done(Problem("queue-full", "too many large images are waiting", headers={"Retry-After": "5"}))
             return _PASSED_ON, process
         process = process or self._start(lane)
         if process is None:
@@ -235,6 +234,13 @@ class _Lane:
     def put(self, job: Job) -> None:
         heapq.heappush(self.waiting, (-1 if job.urgent else self._turn + 1 + job.place, next(self._count), job))
         self.changed.notify()
+
+    def shorten(self, most: int) -> list[Job]:
+        """Take out those whose turn comes last where more wait than may: of the request that has most of them."""
+        self.waiting.sort()
+        left = [job for _, _, job in self.waiting[most:]]
+        del self.waiting[most:]  # what is sorted is a heap
+        return left
 
     def take(self) -> Job:
         turn, _, job = heapq.heappop(self.waiting)

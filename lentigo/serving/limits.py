@@ -309,7 +309,7 @@ class _Parts:
             raise Problem("no-image", "the multipart body has no images; send each image as one file")
         if len(images) > self._config.max_files:
             raise _too_many(self._config)
-        told = {name: _texts(name, given, len(images)) for name, given in texts.items()}
+        told = {name: read_texts(name, given, len(images)) for name, given in texts.items()}
         lesions = told.pop(LESION, None)
         metadata = [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
         return Body([bytes(image) for image in images], lesions, metadata or None)
@@ -337,8 +337,12 @@ class _Parts:
         self._complete = True
 
 
-def _texts(name: str, given: list[bytearray], images: int) -> list[str]:
-    """The text of each image, empty where it says that nothing is known."""
+def read_texts(name: str, given: list[bytearray], images: int) -> list[str]:
+    """The text of each image, empty where it says that nothing is known.
+
+    Raises:
+        Problem: neither one for all nor one for each image, no UTF-8, or too long.
+    """
     if len(given) not in (1, images):
         raise Problem(
             "invalid-options",

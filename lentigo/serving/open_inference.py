@@ -1,7 +1,8 @@
 """The documents of the Open Inference Protocol (version 2, REST), as KServe, Triton and MLServer speak it.
 
-One input tensor, ``image`` of type BYTES and shape (N,): the encoded images in base64. What comes back are tensors with
-one row an image; the notice and the names of the classes are parameters.
+The input tensor ``image`` of type BYTES and shape (N,) holds the encoded images in base64; tensors ``age``, ``sex`` and
+``site`` of the same shape may say what is known of them. What comes back are tensors with one row an image; the notice,
+the names of the classes and the fields that counted are parameters.
 https://github.com/kserve/open-inference-protocol
 """
 
@@ -19,8 +20,10 @@ from lentigo import NOTICE
 from lentigo.errors import did_you_mean
 from lentigo.inference import Prediction
 from lentigo.serving.config import ServeConfig
+from lentigo.serving.limits import read_texts
 from lentigo.serving.model_manager import Loaded
 from lentigo.serving.problems import Problem
+from lentigo.tables import METADATA_COLUMNS
 
 _DATATYPES = {"probabilities": "FP64", "label": "BYTES", "confidence": "FP64", "abstained": "BOOL", "reasons": "BYTES"}
 _MOST_JSON, _MOST_JSON_AN_IMAGE = 32_768, 512
@@ -32,13 +35,21 @@ _MARK, _MARK_DIGITS = secrets.token_hex(8), 300
 _PIECE = 2**20
 
 
+_Cell = str | float
+
+
 class _Input(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    name: Literal["image"]
-    datatype: Literal["BYTES"]
+    name: Literal["image", "age", "sex", "site"]
+    datatype: Literal["BYTES", "FP64", "FP32", "INT64", "INT32"]
     shape: list[int] = Field(min_length=1, max_length=2)
-    data: list[str] | list[list[str]]
+    data: list[_Cell] | list[list[_Cell]]
+
+    @property
+    def cells(self) -> list[_Cell]:
+        """Its elements, in order."""
+        return [cell for row in self.data for cell in (row if isinstance(row, list) else [row])]
 
 
 class _Output(BaseModel):
@@ -53,7 +64,7 @@ class InferRequest(BaseModel):
     model_config = ConfigDict(strict=True)
 
     id: str | None = Field(None, max_length=256)
-    inputs: list[_Input] = Field(min_length=1, max_length=1)
+    inputs: list[_Input] = Field(min_length=1, max_length=1 + len(METADATA_COLUMNS))
     outputs: list[_Output] = []
 
     @property
@@ -62,11 +73,11 @@ class InferRequest(BaseModel):
         return [output.name for output in self.outputs] or list(_DATATYPES)
 
 
-def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, list[bytes]]:
+def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, list[bytes], list[dict[str, str]] | None]:
     """Read an inference request.
 
     Returns:
-        The request, and its images in base64, for `decode_images`.
+        The request; its images in base64, for `decode_images`; age, sex and site of each, None where none is given.
 
     Raises:
         Problem: no such request, or too many images.
@@ -79,17 +90,29 @@ def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, lis
         raise Problem(
             "invalid-options", f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}"[:200]
         ) from None
-    tensor = asked.inputs[0]
-    texts = [text for row in tensor.data for text in ([row] if isinstance(row, str) else row)]
-    if [size for size in tensor.shape if size != 1] != [size for size in (len(texts),) if size != 1]:
-        raise Problem("invalid-options", f"image: the shape must be [{len(texts)}], the number of its strings")
+    tensors = {tensor.name: tensor for tensor in asked.inputs}
+    if "image" not in tensors or len(tensors) < len(asked.inputs):
+        raise Problem("invalid-options", "inputs: one tensor image, and at most one each of age, sex and site")
+    tensor = tensors.pop("image")
+    texts = [cell for cell in tensor.cells if isinstance(cell, str)]
+    if tensor.datatype != "BYTES" or len(texts) < len(tensor.cells):
+        raise Problem("invalid-options", "image: each element must be a string, of datatype BYTES")
+    for one in (tensor, *tensors.values()):
+        if [size for size in one.shape if size != 1] != [size for size in (len(one.cells),) if size != 1]:
+            raise Problem("invalid-options", f"{one.name}: the shape must be [{len(one.cells)}], that of its data")
     if len(texts) > config.max_files:
         raise _too_many(config)
     if not texts:
         raise Problem("no-image", "the tensor holds no image")
     if unknown := set(asked.names).difference(_DATATYPES):
         raise Problem("invalid-options", f"outputs: no such tensor{did_you_mean(min(unknown)[:80], _DATATYPES)}")
-    return asked, [strings[int(text[-_MARK_DIGITS:])] if text.startswith(_MARK) else text.encode() for text in texts]
+    told = {
+        name: read_texts(name, [bytearray(str(cell), "utf-8", "replace") for cell in one.cells], len(texts))
+        for name, one in tensors.items()
+    }
+    metadata = [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)] or None
+    images = [strings[int(text[-_MARK_DIGITS:])] if text.startswith(_MARK) else text.encode() for text in texts]
+    return asked, images, metadata
 
 
 def decode_images(texts: Sequence[bytes]) -> list[bytes]:
@@ -175,13 +198,16 @@ def write_outputs(names: Sequence[str], answers: Sequence[Prediction], codes: Se
     ]
 
 
-def write_reply(loaded: Loaded, request: str, asked: InferRequest, outputs: Sequence[bytes]) -> bytes:
-    """The reply around the encoded output tensors."""
+def write_reply(
+    loaded: Loaded, request: str, asked: InferRequest, outputs: Sequence[bytes], counted: Sequence[str] | None
+) -> bytes:
+    """The reply around the encoded output tensors, with the fields of metadata that counted; None where none came."""
     parameters = {
         "notice": NOTICE,
         "classes": ",".join(loaded.classifier.spec.codes),
         "request_id": request,
         "sha256": loaded.identity["sha256"],
+        **({} if counted is None else {"metadata": ",".join(counted)}),
     }
     head = {
         "model_name": loaded.identity["name"],
@@ -200,11 +226,17 @@ def describe_model(loaded: Loaded) -> dict[str, Any]:
         "name": loaded.identity["name"],
         "versions": [loaded.identity["version"]],
         "platform": "onnx_onnxv1",
-        "inputs": [{"name": "image", "datatype": "BYTES", "shape": [-1]}],
+        "inputs": [{"name": name, "datatype": "BYTES", "shape": [-1]} for name in ("image", *_taken(loaded))],
         "outputs": [
             {"name": name, "datatype": kind, "shape": _shape(name, -1, classes)} for name, kind in _DATATYPES.items()
         ],
     }
+
+
+def _taken(loaded: Loaded) -> Sequence[str]:
+    """The fields of metadata that a model takes."""
+    known = loaded.classifier.spec.metadata
+    return list(known.log_ratios) if known else ()
 
 
 def _shape(name: str, images: int, classes: int) -> list[int]:

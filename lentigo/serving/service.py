@@ -149,7 +149,7 @@ class Service:
         with self.budget.lease() as lease:
             content = await self._read(read_json(scope, request.receive, self.config, lease), lease)
             lease.take(2 * len(content))  # its text and the images in it
-            asked, texts = read_request(content, self.config)
+            asked, texts, metadata = read_request(content, self.config)
             del content
             images = await asyncio.to_thread(decode_images, texts)
             del texts
@@ -159,11 +159,14 @@ class Service:
             for i, answer in enumerate(answers):
                 if isinstance(answer, Problem):
                     raise Problem(answer.kind, f"image {i}: {answer.detail}")
+            if metadata is not None:
+                answers = _with_metadata(loaded.classifier, answers, metadata)
             found = [answer for answer in answers if not isinstance(answer, Problem)]
             outputs = _encoded(write_outputs(asked.names, found, loaded.classifier.spec.codes))
             await self._record(scope["lentigo.request"], key, loaded, outputs, deadline)
             return Response(
-                write_reply(loaded, scope["lentigo.request"], asked, outputs), media_type="application/json"
+                write_reply(loaded, scope["lentigo.request"], asked, outputs, _counted(loaded, metadata)),
+                media_type="application/json",
             )
 
     def _admit(self, scope: Any, options: Options) -> Key | None:
@@ -238,9 +241,7 @@ class Service:
         await self._record(request, key, loaded, [item for listed in encoded.values() for item in listed], deadline)
         facts: dict[str, Any] = {"request_id": request, "model": loaded.identity, "notice": NOTICE}
         if given.metadata is not None:
-            facts["metadata"] = [
-                name for name in given.metadata[0] if spec.metadata and name in spec.metadata.log_ratios
-            ]
+            facts["metadata"] = _counted(loaded, given.metadata)
         head = json.dumps(facts, ensure_ascii=False)
         body = head.encode()[:-1] + b"".join(
             b', "%b": [%b]' % (name.encode(), b", ".join(listed)) for name, listed in encoded.items()
@@ -405,6 +406,12 @@ def _stages(items: Sequence[Item]) -> list[Stage]:
 
 def _encoded(documents: Sequence[dict[str, Any]]) -> list[bytes]:
     return [json.dumps(document, ensure_ascii=False, allow_nan=False).encode() for document in documents]
+
+
+def _counted(loaded: Loaded, metadata: Sequence[Mapping[str, str]] | None) -> list[str] | None:
+    """The fields that were given and that the model takes; None where none was given."""
+    known = loaded.classifier.spec.metadata
+    return None if metadata is None else [name for name in metadata[0] if known and name in known.log_ratios]
 
 
 def _with_metadata(

@@ -325,6 +325,29 @@ def test_requests_take_turns() -> None:
     assert [i for i, request in enumerate(order) if request == b"a"][-1] < 200
 
 
+def test_where_too_many_wait_the_last_of_the_largest_request_are_left_out() -> None:
+    lane = _Lane(threading.Lock())
+    with lane.changed:
+        for place in range(16):
+            lane.put(Job(b"many", 32, lambda outcome: None, place=place))
+        lane.put(Job(b"one", 32, lambda outcome: None))
+        left = lane.shorten(16)
+    assert [(job.data, job.place) for job in left] == [(b"many", 15)]
+    assert [lane.take().data for _ in range(3)] == [b"many", b"one", b"many"]
+
+
+def test_one_request_of_large_images_leaves_room_for_another() -> None:
+    large = png(5000, 3500, colour=0)
+    with pool() as (decoders, outcomes, _):
+        names = [f"large {place}" for place in range(MOST_COSTLY + 4)]
+        for place, name in enumerate(names):
+            decoders.submit(outcomes.job(name, large, place=place))
+        decoders.submit(outcomes.job("other", large))
+        outcomes.wait("other", *names)
+        assert isinstance(outcomes.of["other"], Decoded)
+        assert isinstance(outcomes.of[names[-1]], Problem)
+
+
 def test_an_image_knows_how_many_of_its_request_come_before_it() -> None:
     jobs: list[Job] = []
 

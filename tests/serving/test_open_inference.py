@@ -19,6 +19,7 @@ from serving_tools import application, jpeg, problem_of
 from tiny_bundle import blob_image, tiny_bundle
 
 from lentigo import NOTICE
+from lentigo.bundle import Metadata
 from lentigo.serving import open_inference
 from lentigo.serving.auth import create_key
 from lentigo.serving.problems import Problem
@@ -161,6 +162,47 @@ def test_the_json_parser_and_the_loop_are_kept_from_the_images(
             assert (answer.status_code, answer.json()["id"]) == (200, 'a"b\\')
 
     served(test)
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_age_and_sex_are_further_tensors(numbers: bool, tmp_path: Path, served: Callable[..., None]) -> None:
+    ratios = Metadata(log_ratios={"age": {"80": (2.0, *[0.0] * 6)}, "site": {"nose": (0.0,) * 7}}, groups={})
+    model = tiny_bundle(tmp_path / "told", name="told", size=32, metadata=ratios).path
+    url = "/v2/models/told/infer"
+
+    def tensor(name: str, *cells: object) -> dict[str, Any]:
+        kind = "BYTES" if isinstance(cells[0], str) else "FP64"
+        return {"name": name, "datatype": kind, "shape": [len(cells)], "data": list(cells)}
+
+    async def test(client: httpx.AsyncClient, service: Service) -> None:
+        asked = asking(*IMAGES)
+        asked["inputs"].append(tensor("age", *((84, 20) if numbers else ("84", "20"))))
+        reply = hold((await client.post(url, json=hold(asked, "inference_request"))).json(), "inference_response")
+        assert reply["parameters"]["metadata"] == "age"
+        alone = (await client.post(url, json=asking(*IMAGES))).json()
+        assert "metadata" not in alone["parameters"]
+        figures = [one["outputs"][0]["data"] for one in (reply, alone)]
+        assert figures[0] != figures[1]
+        for image, age, row in zip(IMAGES, (84, 20), range(2), strict=True):
+            own = await client.post("/v1/predict?model=told", files={"image": ("a", image)}, data={"age": str(age)})
+            told = own.json()["predictions"][0]["probabilities"]
+            probabilities = [told[code] for code in reply["parameters"]["classes"].split(",")]
+            assert figures[0][row * len(probabilities) :][: len(probabilities)] == pytest.approx(probabilities)
+        listed = (await client.get("/v2/models/told")).json()["inputs"]
+        assert [one["name"] for one in listed] == ["image", "age", "site"]
+        for wrong in (
+            [tensor("age", "75")] * 2,
+            [tensor("age", "75", "20", "3")],
+            [tensor("age", "old", "20")],
+            [tensor("age", 1e300, float(10**9))],
+            [tensor("nationality", "x", "y")],
+        ):
+            answer = await client.post(url, json={"inputs": [*asking(*IMAGES)["inputs"], *wrong]})
+            assert (answer.status_code, problem_of(answer)["type"].rpartition(":")[2]) == (422, "invalid-options")
+        lone = await client.post(url, json={"inputs": [tensor("age", "75")]})
+        assert lone.status_code == 422
+
+    served(test, models=(str(model),))
 
 
 @pytest.mark.parametrize("piece", [8, 12, 64, 2**20])

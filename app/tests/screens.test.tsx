@@ -9,7 +9,7 @@ import { fhirRecord } from "../src/fhir/record";
 import { speak } from "../src/i18n";
 import { capture, model } from "../src/state/models";
 import { choosePrevalence, chosenValues } from "../src/state/operating";
-import { notices, tellDone, tellError } from "../src/state/notices";
+import { notices, openDialogs, tellDone, tellError } from "../src/state/notices";
 import type { Visit, VisitPhoto } from "../src/notebook/types";
 import { type Answer, answer, concerns, type Photo, photos, toggleConcern } from "../src/state/session";
 import { route } from "../src/state/route";
@@ -195,6 +195,24 @@ test("the question how photographs are taken has two answers and no way around",
   ]);
 });
 
+test("what comes while a dialog is open is shown in it, since the page behind it is out of reach", async () => {
+  notices.value = [];
+  tellError(new AppError("imageEmpty"), "before.jpg");
+  const page = draw(
+    <>
+      <Notices />
+      <CaptureQuestion />
+    </>,
+  );
+  expect(openDialogs.value).toHaveLength(1);
+  tellError(new AppError("imageEmpty"), "within.jpg");
+  await vi.waitFor(() => expect(page.querySelector("dialog")!.textContent).toContain("within.jpg"));
+  expect(page.textContent!.match(/(before|within)\.jpg/g)).toEqual(["before.jpg", "within.jpg"]);
+  expect(page.querySelector("dialog")!.textContent).not.toContain("before.jpg");
+  draw(null);
+  expect(openDialogs.value).toEqual([]);
+});
+
 test("messages: three at most, none twice, and what was done can be undone", () => {
   let undone = 0;
   for (let i = 0; i < 5; i++) tellError(new AppError("imageEmpty"), `${i}.jpg`);
@@ -202,7 +220,7 @@ test("messages: three at most, none twice, and what was done can be undone", () 
   tellError(new AppError("imageEmpty"), "4.jpg");
   expect(notices.value).toHaveLength(3);
   tellDone("photoRemoved", {}, () => undone++);
-  const page = draw(h(Notices, {}));
+  const page = draw(<Notices />);
   page.querySelector<HTMLButtonElement>("[data-testid=undo]")!.click();
   expect(undone).toBe(1);
   expect(notices.value.every(({ kind }) => kind === "error")).toBe(true);

@@ -128,7 +128,7 @@ const text = {
   concernsSay: "What you answered is a reason to show the lesion to a doctor, whatever the model says: {answers}.",
   beside: "Whose lesion is it, and where?",
   besideText:
-    "Changes the probabilities as it did in training. It can raise concern, never lower it; leave out what is not known.",
+    "Adjusts the probabilities by how common each class is at this age and place in the training data. It can raise concern, never lower it; leave out what is not known.",
   besideSays:
     "Malignant classes from the photograph alone {alone}; with {known} {both}. The higher of the two is held against the line.",
   age: "Age in years",

@@ -123,7 +123,7 @@ export const es: Translation = {
       "Lo que ha respondido es una razón para enseñar la lesión a un médico, diga lo que diga el modelo: {answers}.",
     beside: "¿De quién es la lesión y dónde está?",
     besideText:
-      "Cambia las probabilidades como en el entrenamiento. Puede aumentar la preocupación, nunca reducirla; omita lo que no se sepa.",
+      "Ajusta las probabilidades según la frecuencia de cada clase a esa edad y en ese lugar en los datos de entrenamiento. Puede aumentar la preocupación, nunca reducirla; omita lo que no se sepa.",
     besideSays:
       "Clases malignas solo por la fotografía: {alone}; con {known}: {both}. Con la línea se compara el valor más alto.",
     age: "Edad en años",

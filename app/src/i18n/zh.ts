@@ -114,7 +114,7 @@ export const zh: Translation = {
     doubtConcern: "照片低于界线，但您的回答值得注意。",
     concernsSay: "无论模型给出什么，您的回答都是请医生查看这处皮损的理由：{answers}。",
     beside: "患者情况与部位",
-    besideText: "按训练数据中的规律改变概率。只会提高警惕，不会降低；未知的请留空。",
+    besideText: "按训练数据中各类别在此年龄与部位的常见程度调整概率。只会提高警惕，不会降低；未知的请留空。",
     besideSays: "仅凭照片，恶性类别合计 {alone}；加上{known}为 {both}。与界线比较的是两者中较高的一个。",
     age: "年龄（岁）",
     ageIs: "{age}岁",

@@ -22,6 +22,22 @@ const MOST = 3; // at a time; they share a phone's screen with what they are abo
 export const notices = signal<Notice[]>([]);
 let next = 0;
 
+/** An open dialog shows the messages since it was opened: the page behind it is out of reach. */
+export interface Opened {
+  since: number;
+}
+
+/** The topmost last. */
+export const openDialogs = signal<readonly Opened[]>([]);
+
+export const newDialog = (): Opened => ({ since: next });
+
+/** @returns what takes the dialog off again */
+export function dialogOpened(dialog: Opened): () => void {
+  openDialogs.value = [...openDialogs.value, dialog];
+  return () => (openDialogs.value = openDialogs.value.filter((other) => other !== dialog));
+}
+
 export function dismiss(id: number): void {
   notices.value = notices.value.filter((notice) => notice.id !== id);
 }

@@ -1,9 +1,11 @@
 /** A modal dialog: the browser's own element, which traps the focus and closes on Escape. */
 
 import type { ComponentChildren } from "preact";
-import { useEffect, useId, useRef } from "preact/hooks";
+import { useEffect, useId, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { t } from "../i18n";
+import { dialogOpened, newDialog } from "../state/notices";
 import { Icon } from "./icons";
+import { Notices } from "./Notices";
 
 interface Props {
   title: string;
@@ -16,6 +18,8 @@ interface Props {
 export function Dialog({ title, onClose, class: name = "", children }: Props) {
   const element = useRef<HTMLDialogElement>(null);
   const titleId = useId();
+  const [opened] = useState(newDialog);
+  useLayoutEffect(() => dialogOpened(opened), []);
   useEffect(() => {
     const before = document.activeElement;
     const dialog = element.current!;
@@ -52,6 +56,7 @@ export function Dialog({ title, onClose, class: name = "", children }: Props) {
           </button>
         )}
       </header>
+      <Notices dialog={opened} />
       {children}
     </dialog>
   );

@@ -1,13 +1,16 @@
-/** Messages at the edge of the page. */
+/** Messages at the edge of the page, and those that came while a dialog is open in that dialog. */
 
 import { errorText, t } from "../i18n";
-import { dismiss, notices } from "../state/notices";
+import { dismiss, notices, openDialogs, type Opened } from "../state/notices";
 import { Icon } from "./icons";
 
-export function Notices() {
+export function Notices({ dialog }: { dialog?: Opened }) {
+  const since = dialog?.since ?? 0;
+  const above = openDialogs.value[dialog === undefined ? 0 : openDialogs.value.indexOf(dialog) + 1];
+  const shown = notices.value.filter(({ id }) => id >= since && id < (above?.since ?? Infinity));
   return (
     <div class="notices" role="status" aria-live="polite">
-      {notices.value.map((notice) => (
+      {shown.map((notice) => (
         <div key={notice.id} class={`notice notice-${notice.kind}`} data-testid={`notice-${notice.kind}`}>
           <Icon name={notice.kind === "error" ? "warning" : "done"} />
           <p>

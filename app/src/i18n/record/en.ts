@@ -152,6 +152,7 @@ export const recordText = {
   exportPlain: "Everybody who has this file can read it.",
   passphrase: "Passphrase, at least {least} characters",
   passphraseAgain: "The passphrase again",
+  passphrasesDiffer: "The two passphrases differ.",
   passphraseLost: "Without the passphrase nobody can read the file, not even lentigo.",
   passphraseAsk: "Passphrase of this file",
 };

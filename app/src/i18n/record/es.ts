@@ -157,6 +157,7 @@ export const esRecord: RecordTranslation = {
     exportPlain: "Cualquiera que tenga este archivo puede leerlo.",
     passphrase: "Contraseña, al menos {least} caracteres",
     passphraseAgain: "La contraseña otra vez",
+    passphrasesDiffer: "Las dos contraseñas no coinciden.",
     passphraseLost: "Sin la contraseña nadie puede leer el archivo, ni siquiera lentigo.",
     passphraseAsk: "Contraseña de este archivo",
   },

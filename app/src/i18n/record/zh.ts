@@ -149,6 +149,7 @@ export const zhRecord: RecordTranslation = {
     exportPlain: "拿到这个文件的人都能阅读它。",
     passphrase: "口令，至少 {least} 个字符",
     passphraseAgain: "再次输入口令",
+    passphrasesDiffer: "两次输入的口令不一致。",
     passphraseLost: "没有口令，任何人都无法读取这个文件，lentigo 也不能。",
     passphraseAsk: "此文件的口令",
   },

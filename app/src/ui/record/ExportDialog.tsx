@@ -68,7 +68,9 @@ export function ExportDialog({ name, content, onClose }: Props) {
               autocomplete="new-password"
               testId="passphrase-again"
             />
-            <p class="small">{t("passphraseLost")}</p>
+            <p class="small" role="status">
+              {t(differ && again.value !== "" ? "passphrasesDiffer" : "passphraseLost")}
+            </p>
           </>
         ) : (
           <p class="problem">{t("exportPlain")}</p>

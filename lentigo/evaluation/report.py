@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
 from operator import attrgetter
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,7 @@ from lentigo.evaluation.selective import SelectiveSection, selective_plot, selec
 from lentigo.files import write_json, write_text
 from lentigo.inference.heatmap import overlay
 from lentigo.labels import LabelSet
+from lentigo.synthetic.phantom import all_rendered
 from lentigo.text import lines
 
 # What metrics.json takes from run.json; the data's place on this machine stays out.
@@ -96,9 +97,6 @@ class Report:
     index: Path
     metrics: dict[str, Any]
 
-
-_RENDERED = "PHANTOM_"
-"""How the names of rendered pictures begin (`lentigo.synthetic`)."""
 
 # The page has the confusion matrix as a table and the training curves one by one, which a phone shows better.
 _FILES_ONLY = ("confusion", "training")
@@ -188,7 +186,7 @@ def _measure(
     )
     threshold = metrics.malignant.points[0].threshold if metrics.malignant and metrics.malignant.points else None
     heading = title or str(facts.get("name") or run.name)
-    if all(PurePath(image).name.startswith(_RENDERED) for image in table.images.tolist()):
+    if all_rendered(table.images.tolist()):
         heading += " (rendered pictures, no photographs)"
         data = f"pictures rendered by a program, in the layout of {facts.get('data', 'a data set')}"
         facts = {**facts, "data_name": data, "rendered": True}

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from lentigo.bundle import Domain, as_name
 from lentigo.data.groups import recorded_groups
 from lentigo.evaluation import PredictionTable
+from lentigo.synthetic.phantom import all_rendered
 from lentigo.training import Run
-
-_PHANTOM = "PHANTOM_"
 
 
 @dataclass(frozen=True)
@@ -90,7 +88,7 @@ DATA: dict[str, DataFacts] = {
 
 def data_facts(run: Run, test: PredictionTable) -> DataFacts | None:
     """What is known of the run's data; phantoms are recognised by their image ids."""
-    if all(PurePath(image).name.startswith(_PHANTOM) for image in test.images.tolist()):
+    if all_rendered(test.images.tolist()):
         return DATA["phantoms"]
     return DATA.get(str(run.record["data"]))
 

@@ -10,8 +10,8 @@ import csv
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
@@ -49,6 +49,8 @@ CLINICAL: dict[str, Callable[[Canvas], None]] = {
 KINDS: dict[str, tuple[str, ...]] = {"ham10000": tuple(DERMOSCOPY), "hypo": tuple(sorted(CLINICAL))}
 """Sets that can be written, with their classes."""
 
+PREFIX = "PHANTOM_"
+"""How the ids of rendered pictures begin."""
 _RECIPES = DERMOSCOPY | CLINICAL
 _MARGIN = 1.3  # the canvas is this much larger than the view, so that a view can turn and zoom
 _TONES = np.array([[0.95, 0.80, 0.73], [0.90, 0.70, 0.60], [0.79, 0.59, 0.47], [0.62, 0.44, 0.34]], np.float32)
@@ -83,6 +85,11 @@ def render_phantom(code: str, seed: int, size: int, *, view: int = 0) -> Image.I
     _RECIPES[code](canvas)
     image = canvas.colour(skin)
     return _photograph(image, np.random.default_rng([seed, number, view + 1]), size, code in CLINICAL)
+
+
+def all_rendered(images: Iterable[str]) -> bool:
+    """Whether all image ids are those of rendered pictures."""
+    return all(PurePath(image).name.startswith(PREFIX) for image in images)
 
 
 def _skin(c: Canvas, photograph: bool) -> NDArray[np.float32]:
@@ -174,7 +181,7 @@ def _write_set(
     rng = np.random.default_rng([seed, 7])
     rows = []
     for done, (code, lesion, view) in enumerate(_plan(rng, codes, per_class)):
-        image = f"PHANTOM_{done + 1:07d}"
+        image = f"{PREFIX}{done + 1:07d}"
         # A lesion's own seed lies far from those of the next set, so that sets of neighbouring seeds share none.
         picture = render_phantom(code, seed * 1_000_003 + lesion, size, view=view)
         place = folder / ("images" if kind == "ham10000" else code) / f"{image}.jpg"
@@ -182,7 +189,7 @@ def _write_set(
         picture.save(place, quality=92)
         if view == 0:
             person = int(rng.integers(4, 18)) * 5, str(rng.choice(["male", "female"])), str(rng.choice(_SITES))
-        rows.append((f"PHANTOM_{code}_{lesion:05d}", image, code, "rendered", *person))
+        rows.append((f"{PREFIX}{code}_{lesion:05d}", image, code, "rendered", *person))
         tick(done + 1, len(codes) * per_class)
     if kind == "ham10000":
         with (folder / "HAM10000_metadata.csv").open("w", newline="", encoding="utf-8") as file:

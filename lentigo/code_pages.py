@@ -72,8 +72,8 @@ def decode(content: bytes) -> tuple[str, str]:
         return _checked(content.decode("utf-8")), ""
     except ValueError:  # a UnicodeDecodeError is one
         pass
-    if b"\0" in content[:_SNIFFED]:
-        head = content[:_SNIFFED]
+    head = content[:_SNIFFED]
+    if head.count(0) * 10 > len(head):  # a lone one is no text
         little = head[1::2].count(0) >= head[::2].count(0)
         return _checked(content.decode("utf-16-le" if little else "utf-16-be")), ""
     cells = dict.fromkeys(re.findall(rb"[^,;\t\r\n\"]*[\x80-\xff][^,;\t\r\n\"]*", content))

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 from lentigo.code_pages import decode
 from lentigo.errors import DataError, MissingExtraError
+from lentigo.text import counted
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods"})
 PATH_COLUMNS = (
@@ -225,8 +226,8 @@ def _sheet_rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
     hidden = sum(row.hidden for sheet in shown if sheet.title == name for row in sheet.row_dimensions.values())
     told = [
         f"the sheet {name!r} is read, the largest of {len(sheets)}" * (len(sheets) > 1),
-        f"{len(workbook) - len(shown)} hidden sheets are not read" * (len(workbook) > len(shown)),
-        f"{hidden} hidden rows are read like the others" * (hidden > 0),
+        f"left out: {counted(len(workbook) - len(shown), 'hidden sheet')}" * (len(workbook) > len(shown)),
+        f"{counted(hidden, 'hidden row')} read like the others" * (hidden > 0),
     ]
     return list(enumerate(sheets[name], start=1)), "; ".join(filter(None, told))
 

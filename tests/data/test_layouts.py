@@ -367,6 +367,7 @@ def test_excel(tmp_path: Path) -> None:
         ("image,label\n,a\n1.png,b\n", "1 rows name no image .column 'image'., the first in line 2"),
         ("\n\nimage,label\n0.png,a\n\n1.png,\n", "1 rows have no label, the first in line 6"),
         ("image,label\n\x00\x01,b\n", "cannot be read as a CSV table"),
+        ("image,label\n0\x00.png,a\n1.png,b\n", "it holds control characters, so it is no text"),
         (
             "image,mel,nv\n0.png,1,0\n1.png,1,1\n2.png,0,1\n",
             "1 of 3 rows have none or several .* the first in line 3 .2., .*take these rows out",
@@ -1089,7 +1090,7 @@ def test_hidden_sheets_are_not_read_and_headings_complete_names(tmp_path: Path) 
     assert samples.frame["label"].tolist() == ["a", "b", "a", "b"]
     assert (samples.groups.name, samples.groups.unit) == ("Patient ID", "patient")
     assert set(samples.frame["age"]) == {40.5}
-    assert "1 hidden sheets are not read; 1 hidden rows are read like the others" in remarks(samples)
+    assert "left out: 1 hidden sheet; 1 hidden row read like the others" in remarks(samples)
 
 
 def test_splits_of_folders_and_columns_are_compared(tmp_path: Path) -> None:

@@ -533,10 +533,12 @@ def cold_table(found: dict[str, float]) -> list[str]:
 
 
 def memory_table(found: list[tuple[int, float]]) -> list[str]:
-    lines = ["| images of a stream | peak memory MiB |", "|---:|---:|"]
-    grown = found[-1][1] - next(mib for count, mib in found if count >= 1000 or count == found[-1][0])
-    told = f"A folder of symbolic links. Grown by {grown:.1f} MiB after the first thousand images."
-    return [*lines, *(f"| {count:,} | {mib:.1f} |" for count, mib in found), "", told]
+    last, peak = found[-1]
+    thousand = next(mib for count, mib in found if count >= 1000 or count == last)
+    return [
+        f"Memory of a stream over a folder of {last:,} symbolic links: at most {peak:.1f} MiB, {peak - thousand:.1f} more"
+        " than after the first thousand images."
+    ]
 
 
 def write_readme(text: str) -> None:

@@ -519,10 +519,10 @@ def report(
             "",
         ]
     if points:
+        (first, before), (last, after) = points[0], points[-1]
+        peak = max(mib for _, mib in points)
         lines += [
-            "| requests answered by one worker | resident MiB |",
-            "|---:|---:|",
-            *(f"| {n:,} | {mib:.0f} |" for n, mib in points),
+            f"Memory of one worker: {before:.0f} MiB after {first:,} requests, {after:.0f} after {last:,}, at most {peak:.0f}.",
             "",
         ]
     return "\n".join(lines).rstrip()

@@ -17,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote
 
-from lentigo.code_pages import decode
 from lentigo.errors import DataError, MissingExtraError
 from lentigo.text import counted
 
@@ -172,6 +171,8 @@ def some(names: Iterable[str], most: int = 4) -> str:
 
 
 def _text_rows(path: Path, suffix: str) -> tuple[list[tuple[int, list[str]]], str]:
+    from lentigo.code_pages import decode  # `predict photo.jpg` reads no table
+
     text, page = decode(path.read_bytes())
     note = f"it is no Unicode and is read as {page}; where words look wrong, save it as UTF-8" if page else ""
     if suffix in (".jsonl", ".ndjson"):

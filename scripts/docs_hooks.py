@@ -16,7 +16,7 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
-OUTSIDE = ("results/*.md", "results/*.json", "results/*.svg", "results/*.csv", "benchmarks/*.md", "CHANGELOG.md")
+OUTSIDE = (*(f"results/**/*.{kind}" for kind in ("md", "json", "svg", "csv")), "benchmarks/*.md", "CHANGELOG.md")
 """Files of the repository that are part of the site, as patterns from its root."""
 LINK = re.compile(r"(\]\()((?:\.\./)+)(?=(?:results|benchmarks|docs)/|CHANGELOG\.md)")
 

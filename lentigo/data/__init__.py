@@ -39,7 +39,7 @@ __all__ = [
     "split_samples",
 ]
 
-__getattr__ = attach(
+__getattr__, __dir__ = attach(
     __name__,
     {
         "audit": ("Audit", "audit_samples"),

@@ -73,7 +73,7 @@ __all__ = [
     "write_report",
 ]
 
-__getattr__ = attach(
+__getattr__, __dir__ = attach(
     __name__,
     {
         "calibration": ("Calibration", "calibrate"),

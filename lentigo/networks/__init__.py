@@ -27,7 +27,7 @@ __all__ = [
     "register_network",
 ]
 
-__getattr__ = attach(
+__getattr__, __dir__ = attach(
     __name__,
     {
         "network": ("LoadReport", "Network", "PooledHead"),

@@ -18,4 +18,4 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "Reproduction", "Table", "check_request", "list_tables", "load_table", "reproduce", "table_names"]
 
 
-__getattr__ = attach(__name__, {"command": ("Plan", "Reproduction", "reproduce")})
+__getattr__, __dir__ = attach(__name__, {"command": ("Plan", "Reproduction", "reproduce")})

@@ -13,4 +13,4 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "describe", "load_run", "train"]
 
-__getattr__ = attach(__name__, {"preflight": ("describe",), "run": ("train",), "rundir": ("Run", "load_run")})
+__getattr__, __dir__ = attach(__name__, {"preflight": ("describe",), "run": ("train",), "rundir": ("Run", "load_run")})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "Plan", "evaluate", "measure_ood", "plan_training"]
 
-__getattr__ = attach(
+__getattr__, __dir__ = attach(
     __name__,
     {"evaluation": ("Evaluation", "evaluate"), "ood": ("measure_ood",), "plan": ("Plan", "plan_training")},
 )

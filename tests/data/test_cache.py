@@ -120,7 +120,7 @@ def test_unreadable_images_can_be_skipped(samples: Samples, tmp_path: Path) -> N
 
 def test_nothing_readable_is_an_error_even_when_skipping(samples: Samples, tmp_path: Path) -> None:
     for row in range(9):
-        samples.file(row).write_bytes(b"")
+        samples.file(row).write_bytes(b"no image")
     with pytest.raises(DataError, match="9 of 9"):
         opened(read_samples(samples.root), tmp_path, skip_unreadable=True)
 

@@ -39,15 +39,24 @@ _REFUSED_TYPES = {onnx.TensorProto.DOUBLE: "float64", onnx.TensorProto.BFLOAT16:
 
 
 class DeployedNetwork(nn.Module):
-    """A network together with its explanation: what the graph computes.
+    """A network together with its explanation: what the graph computes, on the CPU, in float32 and in evaluation.
 
     Args:
-        network: the trained network; it is not changed.
+        network: the trained network, on any device, in any mode; it is copied.
+        attention: put the layers that runtimes run fastest in the place of attention layers.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, *, attention: bool = True) -> None:
         super().__init__()
-        self.network = network
+        self.network = copy.deepcopy(network)
+        self.to("cpu", torch.float32).eval()
+        if attention:
+            deploy_attention(self.network)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what it gives."""
+        return OUTPUTS if self.network.head is not None else OUTPUTS[:2]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Classify normalised images.
@@ -84,9 +93,7 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
         BundleError: the exporter cannot express the network in standard operators.
         OutputError: ``path`` cannot be written.
     """
-    deployed = DeployedNetwork(copy.deepcopy(network)).to("cpu", torch.float32).eval()
-    deploy_attention(deployed.network)
-    outputs = OUTPUTS if network.head is not None else OUTPUTS[:2]
+    deployed = DeployedNetwork(network)
     # Two images, so that the exporter does not take the batch axis for a constant 1.
     example = torch.zeros(2, 3, size, size)
     try:
@@ -97,7 +104,7 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT],
-                output_names=list(outputs),
+                output_names=list(deployed.outputs),
                 dynamic_shapes=({0: torch.export.Dim(BATCH_AXIS, min=1)},),
                 external_data=False,
                 optimize=True,

@@ -8,7 +8,6 @@ is converted and not run.
 
 from __future__ import annotations
 
-import copy
 import io
 import tempfile
 import warnings
@@ -20,17 +19,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from lentigo.errors import BundleError, MissingExtraError, did_you_mean, first_line
-from lentigo.export.attention import deploy_attention
 from lentigo.export.graph import INPUT, OUTPUTS, DeployedNetwork
+from lentigo.export.session import FloatArray
 from lentigo.networks import Network
 from lentigo.networks.profile import median_ms
 
-FloatArray = npt.NDArray[np.float32]
 Runner = Callable[[FloatArray], dict[str, FloatArray]]
 """One normalised image, (1, 3, S, S) float32 -> ``logits``, ``embedding`` and, where the network has them, ``cam``."""
 
@@ -92,13 +88,11 @@ def convert(network: Network, size: int, form: Format) -> MobileModel:
     Raises:
         BundleError: the converter cannot express the network.
     """
-    deployed = DeployedNetwork(copy.deepcopy(network)).to("cpu", torch.float32).eval()
-    deploy_attention(deployed.network)
-    names = OUTPUTS if network.head is not None else OUTPUTS[:2]
+    deployed = DeployedNetwork(network)
     example = torch.zeros(1, 3, size, size)
     try:
         with torch.no_grad(), _quiet():
-            content = _WRITERS[form](deployed, example, names)
+            content = _WRITERS[form](deployed, example)
     except Exception as error:  # converters raise whatever their passes raise
         raise BundleError(
             f"{type(network).__name__} at {size} px cannot be converted for {form}: {first_line(error)}"
@@ -118,7 +112,7 @@ def runner(form: Format, content: bytes) -> Runner | None:
         return None
 
 
-def _write_litert(deployed: DeployedNetwork, example: torch.Tensor, names: Sequence[str]) -> bytes:
+def _write_litert(deployed: DeployedNetwork, example: torch.Tensor) -> bytes:
     import litert_torch
 
     with tempfile.TemporaryDirectory(prefix="lentigo-") as folder:
@@ -140,7 +134,7 @@ def _run_litert(content: bytes) -> Runner:
     return call
 
 
-def _write_executorch(deployed: DeployedNetwork, example: torch.Tensor, names: Sequence[str]) -> bytes:
+def _write_executorch(deployed: DeployedNetwork, example: torch.Tensor) -> bytes:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
@@ -161,13 +155,13 @@ def _run_executorch(content: bytes) -> Runner:
     return call
 
 
-def _write_coreml(deployed: DeployedNetwork, example: torch.Tensor, names: Sequence[str]) -> bytes:
+def _write_coreml(deployed: DeployedNetwork, example: torch.Tensor) -> bytes:
     import coremltools
 
     program = torch.export.export(deployed, (example,)).run_decompositions({})
     package = coremltools.convert(
         program,
-        outputs=[coremltools.TensorType(name=name) for name in names],
+        outputs=[coremltools.TensorType(name=name) for name in deployed.outputs],
         compute_precision=coremltools.precision.FLOAT32,
         minimum_deployment_target=coremltools.target.iOS16,
         skip_model_load=True,
@@ -182,7 +176,7 @@ def _write_coreml(deployed: DeployedNetwork, example: torch.Tensor, names: Seque
         return archive.getvalue()
 
 
-_WRITERS: dict[Format, Callable[[DeployedNetwork, torch.Tensor, Sequence[str]], bytes]] = {
+_WRITERS: dict[Format, Callable[[DeployedNetwork, torch.Tensor], bytes]] = {
     "litert": _write_litert,
     "executorch": _write_executorch,
     "coreml": _write_coreml,

@@ -8,7 +8,6 @@ their files and the runtime is installed, the phone app's own worker where there
 from __future__ import annotations
 
 import base64
-import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,8 @@ from lentigo.errors import BundleError
 from lentigo.export.browser import BrowserUnavailableError, ask_browser
 from lentigo.export.golden import FORMAT
 from lentigo.export.graph import OUTPUTS, DeployedNetwork
-from lentigo.export.mobile import FILES, FloatArray, Runner, runner
+from lentigo.export.mobile import FILES, Runner, runner
+from lentigo.export.session import FloatArray
 from lentigo.imaging import load, normalise, open_image
 from lentigo.inference import Classifier, softmax
 from lentigo.inference.quality import measure_quality
@@ -228,7 +228,7 @@ def _answer(outputs: Mapping[str, FloatArray], temperature: float) -> Outputs:
 
 
 def _torch_runner(network: Network) -> Runner:
-    deployed = DeployedNetwork(copy.deepcopy(network)).to("cpu", torch.float32).eval()
+    deployed = DeployedNetwork(network, attention=False)
 
     def call(image: FloatArray) -> dict[str, FloatArray]:
         with torch.inference_mode():

@@ -22,7 +22,8 @@ from lentigo.bundle import Bundle, write_bundle
 from lentigo.errors import BundleError, MissingExtraError
 from lentigo.export import check_parity, mobile, parity
 from lentigo.export.card import _mobile
-from lentigo.export.mobile import FILES, FloatArray, Runner, check_formats, convert, runner
+from lentigo.export.mobile import FILES, Runner, check_formats, convert, runner
+from lentigo.export.session import FloatArray
 from lentigo.networks import Network, PooledHead
 from lentigo.networks.attention import CaCo
 from lentigo.training import load_run

@@ -133,8 +133,8 @@ def read_samples(
     samples = _present(place, samples, missing)
     if skip_unreadable:
         samples = _readable(place, samples)
-    else:
-        _check_files(place, samples, missing)
+    elif missing != "keep":  # an audit keeps them
+        _check_files(place, samples)
     if group_by is not None:
         samples = _group_by(place, samples, group_by)
     if samples.is_own:
@@ -288,18 +288,18 @@ def _readable(place: Place, samples: Samples) -> Samples:
     return samples.without(unreadable) if unreadable else samples
 
 
-def _check_files(place: Place, samples: Samples, missing: Missing) -> None:
+def _check_files(place: Place, samples: Samples) -> None:
     """Refuse image files of no bytes, as a copy that was broken off leaves them, and those that may not be opened.
 
     Raises:
-        DataError: there are such, and an audit does not keep what is missing.
+        DataError: there are such.
     """
     files = [samples.file(row) for row in range(len(samples))]
     for why, mend, found in (
         ("of no bytes", "copy them anew", [f for f, size in zip(files, samples.sizes(), strict=True) if size == 0]),
         ("without permission to read", "change their permissions", [f for f in files if not os.access(f, os.R_OK)]),
     ):
-        if found and missing != "keep":
+        if found:
             raise DataError(
                 f"{place.path}: {counted(len(found), 'image file')} {why}, such as {found[0]}; {mend}, or leave out"
                 " what cannot be read (--skip-unreadable)"

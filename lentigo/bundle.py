@@ -60,7 +60,8 @@ Deviation = Annotated[float, Field(ge=1e-3, le=100)]
 
 class _Model(BaseModel):
     # Unknown keys are kept out loudly: a newer writer must raise FORMAT instead.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # defer_build: the parts of a specification are validated as parts of it, and need no validator of their own.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class InputSpec(_Model):

@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
+from copy import copy
 from typing import Any
 
 import typer
@@ -74,9 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             # A terminal without the characters of a file name shows their escapes.
             stream.reconfigure(errors="backslashreplace")
     warnings.formatwarning = _warning
+    # pydantic looks for plugins in the metadata of every installed package, which takes up to a tenth of the start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         try:
-            app(args=list(arguments) if arguments is not None else None)
+            called = list(sys.argv[1:] if arguments is None else arguments)
+            _narrow(called)(args=called)
         finally:
             if sys.stdout is not None:  # None: closed by the caller
                 sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
@@ -103,6 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _leave_output()
         _fail(f"the output cannot be written ({error.strerror})")
+
+
+def _narrow(arguments: Sequence[str]) -> typer.Typer:
+    """The app with only the command that is called: Typer builds the options of every command at each start."""
+    only = copy(app)
+    for command in app.registered_commands:
+        if arguments and arguments[0] == (command.name or getattr(command.callback, "__name__", None)):
+            only.registered_commands, only.registered_groups = [command], []
+    return only
 
 
 def _leave_output() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -34,6 +34,16 @@ NonNegative = Annotated[float, Field(ge=0)]
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    former: ClassVar[Mapping[str, str]] = {}
+    """Key of the release before -> its key now. Files with the former keep working for one release."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_former(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not cls.former.keys() & given.keys():
+            return given
+        return {cls.former.get(key, key): value for key, value in given.items()}
 
 
 class ExtraRecipe(_Section):
@@ -226,21 +236,23 @@ class SizeStage(_Section):
 class ColourRecipe(_Section):
     """Random colour change: each factor is drawn from [1 - x, 1 + x]; ``hue`` in turns, from [-x, x].
 
-    ``cast`` is colour jitter per channel: a factor for each of red, green and blue, as under another light.
+    ``channels`` is colour jitter per channel: a factor for each of red, green and blue, as under another light.
     """
+
+    former = {"cast": "channels"}
 
     brightness: Annotated[float, Field(ge=0, lt=1)] = 0.0
     contrast: Annotated[float, Field(ge=0, lt=1)] = 0.0
     saturation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    cast: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    channels: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 class DegradeRecipe(_Section):
     """Random degradations: what lens, sensor, skin and clinic add to a picture.
 
     Attributes:
-        share: probability of blur, of noise and of hair, image by image; 0 for none.
+        probability: of blur, of noise and of hair, image by image; 0 for none.
         blur: largest standard deviation of a Gaussian blur, in pixels of an image of 224; drawn from [0, x].
         noise: largest standard deviation of Gaussian noise, white being 1; drawn from [0, x].
         hair: most drawn hairs.
@@ -250,7 +262,9 @@ class DegradeRecipe(_Section):
         quality: lowest and highest quality of that JPEG.
     """
 
-    share: Fraction = 0.0
+    former = {"share": "probability"}
+
+    probability: Fraction = 0.0
     blur: NonNegative = 2.0
     noise: Annotated[float, Field(ge=0, le=1)] = 0.08
     hair: Annotated[int, Field(ge=0, le=200)] = 30
@@ -328,7 +342,7 @@ class PretrainRecipe(_Section):
         rotation=180.0,
         scale=(0.9, 2.0),
         translation=0.2,
-        colour=ColourRecipe(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05, cast=0.1),
+        colour=ColourRecipe(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.05, channels=0.1),
     )
 
     @field_validator("augment")

@@ -125,7 +125,7 @@ def colour_matrices(recipe: ColourRecipe, draws: Draws) -> tuple[Tensor, Tensor]
     angle = 2 * math.pi * _between(colour[:, HUE], -recipe.hue, recipe.hue)
     saturate = saturation * torch.eye(3) + (1 - saturation) * torch.tensor(_LUMA).expand(3, 3)
     # A grey stays as it is under saturation and hue, so what contrast adds needs no turning.
-    jitter = _between(draws.table(Stream.CHANNELS, 3), 1 - recipe.cast, 1 + recipe.cast)  # (N, 3)
+    jitter = _between(draws.table(Stream.CHANNELS, 3), 1 - recipe.channels, 1 + recipe.channels)  # (N, 3)
     matrix = (brightness * contrast)[:, None, None] * (_hue_rotation(angle) @ saturate)
     return jitter[:, :, None] * matrix, jitter * ((1 - contrast) * brightness)[:, None]
 

@@ -45,13 +45,13 @@ class Degrade:
     @property
     def active(self) -> bool:
         """Whether anything is to be done."""
-        return max(self.recipe.share, self.recipe.vignette, self.recipe.marks, self.recipe.jpeg) > 0
+        return max(self.recipe.probability, self.recipe.vignette, self.recipe.marks, self.recipe.jpeg) > 0
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
         """Degrade normalised images in place."""
         if not self.active:
             return batch
-        x, p, recipe = batch.images, self.recipe.share, self.recipe
+        x, p, recipe = batch.images, self.recipe.probability, self.recipe
         if recipe.hair:
             counts = np.linspace(1, recipe.hair, _BANK).round().astype(int)
             self._lay(x, "hair", lambda ground, i: add_hair(ground, i, int(counts[i])), p, draws.table(Stream.HAIR, 3))

@@ -88,6 +88,15 @@ def test_overrides_are_yaml_with_dots() -> None:
     ]
 
 
+def test_keys_of_the_release_before_are_taken() -> None:
+    former = {"name": "x", "augment": {"colour": {"cast": 0.1}, "degrade": {"share": 0.2}}}
+    recipe = parse_recipe(former)
+    assert recipe.augment.colour.channels == 0.1
+    assert recipe.augment.degrade.probability == 0.2
+    assert load_recipe("isic-3", ["augment.colour.cast=0"]).augment.colour.channels == 0
+    assert "share" not in to_yaml(recipe)
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

@@ -49,7 +49,7 @@ def test_blur_equals_a_slow_version() -> None:
 
 def test_noise_is_as_strong_as_the_recipe_says() -> None:
     x = batch(200)
-    changed = degrade(x, share=1.0, blur=0, noise=0.1, hair=0)
+    changed = degrade(x, probability=1.0, blur=0, noise=0.1, hair=0)
     found = ((changed - x) * NORMALISE.std[:, None, None]).std((1, 2, 3))
     assert torch.allclose(found, 0.1 * given(200).table(Stream.NOISE, 3)[:, 1], rtol=0.1, atol=1e-3)
 
@@ -57,7 +57,9 @@ def test_noise_is_as_strong_as_the_recipe_says() -> None:
 def test_hair_is_laid_as_on_phantoms() -> None:
     pixels = np.random.default_rng(1).integers(60, 200, (40, 40, 3), dtype=np.uint8)
     last = torch.tensor([[0.0, 0.999, 0.0]])  # the last picture of the bank, not turned
-    found = degrade(NORMALISE(torch.from_numpy(pixels[None])), {Stream.HAIR: last}, share=1.0, blur=0, noise=0, hair=30)
+    found = degrade(
+        NORMALISE(torch.from_numpy(pixels[None])), {Stream.HAIR: last}, probability=1.0, blur=0, noise=0, hair=30
+    )
     expected = NORMALISE(torch.from_numpy(add_hair(pixels, 47, 30)[None]))
     assert (found - expected).abs().max() < 3 / 255 / min(IMAGENET_STD)
 
@@ -66,7 +68,7 @@ def test_hair_is_laid_as_on_phantoms() -> None:
 def test_share_of_images_that_change(kind: str) -> None:
     strengths = {"blur": 0.0, "noise": 0.0, "hair": 0} | {kind: {"blur": 14.0, "noise": 0.1, "hair": 20}[kind]}
     x = batch(200, 32)
-    changed = degrade(x, share=0.3, **strengths)
+    changed = degrade(x, probability=0.3, **strengths)
     assert 0.2 < float(((changed - x).abs().amax((1, 2, 3)) > 1e-6).float().mean()) < 0.4
     assert not Degrade(DegradeRecipe(**strengths), NORMALISE).active
 
@@ -130,8 +132,8 @@ def test_jpeg_of_small_images_keeps_what_is_large() -> None:
 def test_artifacts_leave_the_other_draws_alone() -> None:
     """What two kinds of degradation do together is what each does by itself."""
     x = batch(40, 32)
-    blurred = degrade(x, share=0.5, noise=0, hair=0)
-    both = degrade(x, share=0.5, noise=0, hair=0, vignette=0.2)
+    blurred = degrade(x, probability=0.5, noise=0, hair=0)
+    both = degrade(x, probability=0.5, noise=0, hair=0, vignette=0.2)
     dark = (degrade(x, vignette=0.2) != x).flatten(1).any(1)
     assert 0 < int(dark.sum()) < 40
     assert torch.equal(both[~dark], blurred[~dark])
@@ -139,6 +141,6 @@ def test_artifacts_leave_the_other_draws_alone() -> None:
 
 
 def test_a_place_in_the_run_decides() -> None:
-    changes = {"share": 0.5, "vignette": 0.5, "marks": 0.5}
+    changes = {"probability": 0.5, "vignette": 0.5, "marks": 0.5}
     assert torch.equal(degrade(batch(), **changes), degrade(batch(), **changes))
     assert degrade(batch(), **changes).is_contiguous(memory_format=torch.channels_last)

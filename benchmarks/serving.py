@@ -2,6 +2,7 @@
 
     python benchmarks/serving.py                        # prints the tables, a few minutes
     python benchmarks/serving.py --requests 20000 --write   # also memory over 20,000 requests; puts the tables into benchmarks/README.md
+    python benchmarks/serving.py --isolation --model dermoscopy-7   # what decoding in processes costs against threads
     python benchmarks/serving.py --hostile --model dermoscopy-7   # good requests while benchmarks/hostile.py runs against the service
 
 All servers get the same network and the same pictures, from the same load generator on the same machine: a closed loop of
@@ -85,6 +86,25 @@ if __name__ == "__main__":
     model, port, workers, decode = sys.argv[1:]
     serve(ServeConfig(models=(model,), port=int(port), workers=int(workers), exact=decode == "exact", log_format="json"))
 """
+
+IN_THREADS = """
+import lentigo.serving.decoding as decoding
+from lentigo.serving import decode_worker
+
+class InThread:
+    late, exit = False, None
+
+    def __init__(self, config, niceness):
+        pass
+
+    def ask(self, job, config):
+        return decode_worker.decode(job.data, job.size, config.max_pixels, exact=config.exact, picture=job.picture)
+
+    wait_ready = kill = close = lambda self: None
+
+decoding._Process = InThread
+"""
+"""The same service, but decoding in the threads that otherwise feed the decoding processes."""
 
 
 # --- the servers ----------------------------------------------------------------------------------------------------
@@ -462,6 +482,41 @@ def hostile(server: Server, requests: list[bytes], seconds: float, clients: int)
     return "\n".join(lines)
 
 
+def isolation(
+    servers: list[Server], requests: list[bytes], seconds: float, rounds: int, clients: tuple[int, ...]
+) -> str:
+    """What decoding in processes costs against decoding in threads: many short turns, in random order within a pair."""
+    import numpy as np
+
+    draw = np.random.default_rng(0)
+    figures: dict[str, Callable[[Result], float]] = {
+        "answers/s": lambda r: r.rate,
+        "mean ms": lambda r: 1000 * statistics.fmean(r.latencies),
+        "p50 ms": lambda r: r.percentile(0.5),
+        "CPU ms a request": lambda r: r.cpu_ms,
+    }
+    lines = ["| clients | figure | processes | threads | ratio | 95 % interval |", "|---|---|---:|---:|---:|---|"]
+    for server in servers:
+        load(server, requests, 8, seconds=2.0)  # warm
+    for count in clients:
+        pairs: list[list[Result]] = []
+        for _ in range(rounds):
+            pair = {int(i): load(servers[i], requests, count, seconds=seconds) for i in draw.permutation(2)}
+            pairs.append([pair[0], pair[1]])
+        if any(set(result.statuses) != {200} for pair in pairs for result in pair):
+            raise SystemExit("unexpected answers")
+        for name, figure in figures.items():
+            found = np.array([[figure(result) for result in pair] for pair in pairs])  # (rounds, 2)
+            ratios = np.log(found[:, 0] / found[:, 1])
+            means = ratios[draw.integers(0, rounds, (5000, rounds))].mean(1)
+            low, high = np.exp(np.quantile(means, (0.025, 0.975)))
+            middle = np.median(found, axis=0)
+            lines.append(
+                f"| {count} | {name} | {middle[0]:.2f} | {middle[1]:.2f} | {np.exp(ratios.mean()):.3f} | {low:.3f} to {high:.3f} |"
+            )
+    return "\n".join(lines)
+
+
 class Sampling(threading.Thread):
     """The largest resident memory of a server and its processes, looked at five times a second."""
 
@@ -567,17 +622,26 @@ def main() -> None:
     parser.add_argument(
         "--hostile", action="store_true", help="good requests while hostile ones run against one worker; nothing else"
     )
+    parser.add_argument(
+        "--isolation", action="store_true", help="decoding in processes against threads, in turn; nothing else"
+    )
     options = parser.parse_args()
-    if options.hostile:
-        with tempfile.TemporaryDirectory() as folder:
+    if options.hostile or options.isolation:
+        programs = {"serve.py": SERVE, **({"threads.py": IN_THREADS + SERVE} if options.isolation else {})}
+        with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             work = Path(folder)
-            (work / "serve.py").write_text(SERVE)
-            port = free_port()
             model = options.model or str(random_bundle(work / "random"))
-            with started(
-                [sys.executable, "serve.py", model, str(port), "1", "exact"], port, "/readyz", work / "log"
-            ) as server:
-                print(hostile(server, [raw(image) for image in pictures(24)], options.seconds, 4))
+            servers = []
+            for name, program in programs.items():
+                (work / name).write_text(program)
+                port = free_port()
+                command = [sys.executable, name, model, str(port), "1", "exact"]
+                servers.append(stack.enter_context(started(command, port, "/readyz", work / f"{name}.log")))
+            requests = [raw(image) for image in pictures(24)]
+            if options.isolation:
+                print(isolation(servers, requests, options.seconds, options.rounds, tuple(options.clients)))
+            else:
+                print(hostile(servers[0], requests, options.seconds, 4))
         return
     clients = tuple(options.clients)
     busy = os.getloadavg()[0]

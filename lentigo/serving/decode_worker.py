@@ -137,13 +137,13 @@ def main(arguments: list[str]) -> None:
             found = decode(data, size, max_pixels, exact=bool(exact), picture=bool(picture), extra_kinds=extra_kinds)
         except RefusedError as refused:
             text = f"{refused.kind}\n{refused.detail}".encode()
-            _send(target, REPLY.pack(0, 0, 0, 0, 0, len(text)), text)
+            _send(target, REPLY.pack(0, 0, 0, 0, 0, len(text)) + text)
             continue
         shown = found.picture.tobytes() if found.picture else b""
         wide, high = found.picture.size if found.picture else (0, 0)
-        content = found.pixels.tobytes() + shown
-        _send(target, REPLY.pack(1, *found.extent, wide, high, len(content)), content)
-        del data, found, shown, content
+        head = REPLY.pack(1, *found.extent, wide, high, found.pixels.nbytes + len(shown))
+        _send(target, b"".join((head, found.pixels, shown)))  # at once: who reads it is woken once
+        del data, found, shown
 
 
 def confine(memory: int, niceness: int = 0) -> None:
@@ -179,11 +179,10 @@ def _allow(cpu_s: float) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (soft if hard == resource.RLIM_INFINITY else min(soft, hard), hard))
 
 
-def _send(target: object, *parts: bytes) -> None:
-    for part in parts:
-        left = memoryview(part)
-        while left:
-            left = left[target.write(left) :]  # type: ignore[attr-defined]
+def _send(target: object, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[target.write(left) :]  # type: ignore[attr-defined]
 
 
 TINY = (

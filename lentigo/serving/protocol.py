@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -29,7 +29,9 @@ HEAD_LINES = 100
 PATIENCE_S = 5.0
 """How long a body may arrive before it makes room for others, where there is none."""
 _LINE_ENDS = re.compile(rb"\n\r?\n")
-_LAST_CHUNK = re.compile(rb"[\r\n]*0+(?![0-9A-Fa-f])[^\n]*\n")
+_CHUNK_HEAD = re.compile(rb"[\r\n]*([0-9A-Fa-f]+)([^\n]*\n)?")
+_ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(?=[/?]|$)", re.IGNORECASE)
+_TOO_SMALL = "the body comes in too many pieces that are too small"
 _DISCARD_S, _DISCARD_BYTES = 2.0, 256 * 1024 * 1024
 _LEAST_TAKEN = 4096  # bytes of its answer that a slow client must take in each pause it is given
 
@@ -37,13 +39,20 @@ _LEAST_TAKEN = 4096  # bytes of its answer that a slow client must take in each 
 class BoundedConnection(h11.Connection):
     """A parser that refuses bodies of many tiny pieces and heads of many lines, since its cost goes with those.
 
+    It also refuses a chunk that is too large before it arrives, and takes request targets in absolute form.
+
+    Args:
+        max_header_bytes: largest request head.
+        max_body_bytes: largest chunk.
+
     Attributes:
-        too_many_lines: whether it has refused a head, or trailers, of too many lines.
+        problem: why it refuses a request; None where h11 does.
     """
 
-    def __init__(self, max_header_bytes: int) -> None:
+    def __init__(self, max_header_bytes: int, max_body_bytes: int = ServeConfig.max_body_bytes) -> None:
         super().__init__(h11.SERVER, max_header_bytes)
-        self.too_many_lines = False
+        self.problem: Problem | None = None
+        self._max_body_bytes = max_body_bytes
         self._pieces = self._chunks = self._bytes = 0
         self._between_chunks = self._in_trailers = False
 
@@ -51,10 +60,10 @@ class BoundedConnection(h11.Connection):
         """The next part of a request.
 
         Raises:
-            h11.RemoteProtocolError: not HTTP/1.1, or a body of too many too small pieces.
+            h11.RemoteProtocolError: not HTTP/1.1, or a request that `problem` says is refused.
         """
         if self.their_state is h11.IDLE or self._between_chunks:
-            self._check_lines()
+            self._look_ahead()
         event = super().next_event()
         if event is not h11.NEED_DATA:
             self._between_chunks = isinstance(event, h11.Request) or (isinstance(event, h11.Data) and event.chunk_end)
@@ -64,30 +73,62 @@ class BoundedConnection(h11.Connection):
             self._bytes += len(event.data)
             least = max(self._pieces * LEAST_PIECE, self._chunks * LEAST_CHUNK)
             if self._pieces > FREE_PIECES and self._bytes < least:
-                raise h11.RemoteProtocolError("the pieces of the body are too small")
+                self.refuse("bad-request", _TOO_SMALL)
         elif isinstance(event, h11.Request):
             self._pieces = self._chunks = self._bytes = 0
             self._in_trailers = False
+            if not event.target.startswith(b"/") and event.target != b"*":
+                return self._in_origin_form(event)
         return event
 
-    def _check_lines(self) -> None:
-        """Refuse a head or trailers before its lines are parsed one by one.
+    def refuse(self, kind: str, detail: str) -> NoReturn:
+        """Take no more of the request, and say why in `problem`.
 
         Raises:
-            h11.RemoteProtocolError: too many lines.
+            h11.RemoteProtocolError: always.
+        """
+        self.problem = Problem(kind, detail)
+        raise h11.RemoteProtocolError(detail)
+
+    def _in_origin_form(self, event: h11.Request) -> h11.Request:
+        """A request for ``http://host/path`` as one for ``/path`` of that host (RFC 9112, section 3.2.2).
+
+        Raises:
+            h11.RemoteProtocolError: another scheme, no host, or a user's name.
+        """
+        found = _ABSOLUTE.match(event.target)
+        if found is None:
+            self.refuse("bad-request", "the request target must be a path, or http:// with host and path")
+        rest = event.target[found.end() :]
+        headers = [(name, value) for name, value in event.headers if name != b"host"]
+        return h11.Request(
+            method=event.method,
+            target=rest if rest.startswith(b"/") else b"/" + rest,
+            headers=[(b"host", found[1]), *headers],
+            http_version=event.http_version,
+        )
+
+    def _look_ahead(self) -> None:
+        """Refuse a chunk that is too large, and a head or trailers before the lines are parsed one by one.
+
+        Raises:
+            h11.RemoteProtocolError: too large, or too many lines.
         """
         held, _ = self.trailing_data
         start = 0
         if self.their_state is not h11.IDLE and not self._in_trailers:
-            last = _LAST_CHUNK.match(held)
-            if last is None:
+            chunk = _CHUNK_HEAD.match(held)
+            size = int(chunk[1], 16) if chunk else 0
+            if size > self._max_body_bytes:
+                self.refuse("body-too-large", f"a body may have {self._max_body_bytes:,} bytes")
+            if size or not chunk or not chunk[2]:
                 return
             self._in_trailers = True
-            start = last.end() - 1
+            start = chunk.end() - 1
         end = _LINE_ENDS.search(held, start)
         if held.count(b"\n", start, end.start() if end else len(held)) > HEAD_LINES:
-            self.too_many_lines = True
-            raise h11.RemoteProtocolError("the head has too many lines")
+            kind = "bad-request" if self._in_trailers else "head-too-large"
+            self.refuse(kind, f"a request head, and trailers, may have {HEAD_LINES} lines")
 
 
 class GuardedProtocol(H11Protocol):
@@ -101,7 +142,7 @@ class GuardedProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.conn = BoundedConnection(self.settings.max_header_bytes)
+        self.conn: BoundedConnection = BoundedConnection(self.settings.max_header_bytes, self.settings.max_body_bytes)
         self._head_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         self._head_bytes = self._head_pieces = 0
@@ -186,7 +227,9 @@ class GuardedProtocol(H11Protocol):
             self._body_bytes += len(data)
             self._body_pieces += 1
             if self._body_pieces > FREE_PIECES and self._body_bytes < self._body_pieces * LEAST_PIECE:
-                self.send_400_response("")  # h11 counts only those that hold some of the body
+                # h11 counts only those that hold some of the body.
+                self.conn.problem = Problem("bad-request", _TOO_SMALL)
+                self.send_400_response("")
                 return
         super().data_received(data)
         if self._refused or self.transport.is_closing():
@@ -250,14 +293,9 @@ class GuardedProtocol(H11Protocol):
         held, _ = self.conn.trailing_data
         cycle = self.cycle
         in_head = cycle is None or cycle.response_complete
-        if in_head and cast("BoundedConnection", self.conn).too_many_lines:
-            problem = Problem("head-too-large", f"a request head may have {HEAD_LINES} lines")
-        elif in_head and len(held) > self.settings.max_header_bytes:
+        problem = self.conn.problem or Problem("bad-request", "the request cannot be read as HTTP/1.1")
+        if self.conn.problem is None and in_head and len(held) > self.settings.max_header_bytes:
             problem = Problem("head-too-large", f"a request head may have {self.settings.max_header_bytes:,} bytes")
-        else:
-            problem = Problem(
-                "bad-request", "the request cannot be read as HTTP/1.1, or its body comes in too many pieces"
-            )
         if cycle is not None and not cycle.response_complete:  # broken in the middle of a body
             if cycle.response_started:
                 self.transport.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import threading
 import time
 from collections.abc import Iterator
@@ -129,6 +130,22 @@ def test_a_decoded_image_is_the_librarys() -> None:
     assert shown.picture is not None
     assert shown.picture.size == (512, 366)
     assert not replaced
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_the_memory_of_one_image_serves_the_next() -> None:
+    def faults() -> int:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[7])
+
+    content = jpeg(600, 450)
+    with pool() as (decoders, outcomes, _):
+        for name in range(45):
+            decoders.submit(outcomes.job(str(name), content))
+            outcomes.wait(str(name))
+            if name == 4:
+                (pid,) = children()
+                before = faults()
+        assert faults() - before < 40 * 50  # 500 an image where its memory is given back
 
 
 def test_every_hostile_shape_is_refused_and_costs_no_process() -> None:

@@ -131,6 +131,46 @@ def test_heads_and_trailers_of_many_lines_are_refused_unparsed(
             send(3000 if where == "head" else 12_000)
 
 
+@pytest.mark.parametrize("size", [b"10000000000000000", b"2000001", b"00ffffffff;x"])
+def test_a_chunk_that_is_too_large_is_refused_before_it_arrives(size: bytes) -> None:
+    connection = BoundedConnection(16384, 2**25)
+    with pytest.raises(h11.RemoteProtocolError, match="33,554,432 bytes"):
+        feed(connection, HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" + size)
+    assert connection.problem is not None
+    assert connection.problem.status == 413
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "host"),
+    [("http://a.example/b?c=/d", "/b?c=/d", "a.example"), ("HTTPS://[::1]:80", "/", "[::1]:80"),
+     ("http://a:80?b", "/?b", "a:80"), ("/http://a/b", "/http://a/b", "localhost"), ("*", "*", "localhost")],
+)  # fmt: skip
+def test_a_target_in_absolute_form_counts_for_path_and_host(target: str, path: str, host: str) -> None:
+    head = f"OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\nX: y\r\n\r\n".encode()
+    request = feed(BoundedConnection(16384), head)[0]
+    assert (request.method, request.target) == (b"OPTIONS", path.encode())
+    assert sorted(request.headers) == [(b"host", host.encode()), (b"x", b"y")]
+
+
+@pytest.mark.parametrize(
+    "target", [b"http://", b"http:///a", b"ftp://a/b", b"http://user@a/b", b"a:443", b"a/b", b"**"]
+)
+def test_targets_without_a_path_are_refused(target: bytes) -> None:
+    connection = BoundedConnection(16384)
+    with pytest.raises(h11.RemoteProtocolError, match="must be a path"):
+        feed(connection, b"GET " + target + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+
+def test_the_host_of_an_absolute_target_is_the_one_that_is_checked(server: Server) -> None:
+    def status(target: bytes, host: bytes) -> int:
+        request = b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n"
+        return status_of(exchange(server, request))
+
+    assert status(b"http://localhost/openapi.json", b"other.example") == 200
+    assert status(b"http://other.example/openapi.json", b"localhost") == 421
+    assert status(b"ftp://localhost/openapi.json", b"localhost") == 400
+
+
 @pytest.mark.parametrize("key", [pytest.param(KEY, id="right"), "wrong"])
 def test_tiny_chunks_and_unwanted_bodies_are_not_read_on(server: Server, key: str) -> None:
     head = HEAD + b"X-API-Key: " + key.encode() + b"\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -142,7 +142,7 @@ def main(arguments: list[str]) -> None:
         shown = found.picture.tobytes() if found.picture else b""
         wide, high = found.picture.size if found.picture else (0, 0)
         head = REPLY.pack(1, *found.extent, wide, high, found.pixels.nbytes + len(shown))
-        _send(target, b"".join((head, found.pixels, shown)))  # at once: who reads it is woken once
+        _send(target, b"".join((head, found.pixels.data, shown)))  # at once: who reads it is woken once
         del data, found, shown
 
 

@@ -8,7 +8,12 @@ from itertools import islice
 
 _SNIFFED = 65536
 _PROBED = 2000
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as UTF-16's
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 # The letters of languages that spreadsheets write in code pages of Windows, beside a to z.
 _LANGUAGES = {
     "cp1252": (

@@ -10,17 +10,18 @@ import re
 import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote
 
+from lentigo.annotations import records
 from lentigo.errors import DataError, MissingExtraError
 from lentigo.text import counted
 
-TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".xlsx", ".xls", ".ods"})
 PATH_COLUMNS = (
     "path", "image_path", "img_path", "file_path", "file", "file_name", "fname", "image_file", "image_filename",
     "img_file",
@@ -30,6 +31,8 @@ IMAGE_COLUMNS = ("image", "image_id", "img_id", "isic_id", "image_name", "img_na
 _NAMES = (*PATH_COLUMNS, *IMAGE_COLUMNS)
 _DELIMITERS = ",;\t|"
 _PROBED = 20
+_LABEL_STUDIO = re.compile(r"/data/(local-files/\?d=|upload/(\d+/)?[0-9a-f]{8}-)")
+"""What Label Studio puts in front of a file's name."""
 NOTHING = frozenset(
     ("", "?", "??", "-", "--", ".", "/", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "null", "nil", "none")
 )
@@ -63,20 +66,23 @@ class Cells:
         columns: name -> its cells, without surrounding blanks.
         lines: the line (or the sheet's row) that each record ends in.
         note: what is said of a sheet among several, or of a code page that was recognised.
+        sheets: the rows of a workbook's other sheets.
     """
 
     path: Path
     columns: Mapping[str, Sequence[str]]
     lines: Sequence[int]
     note: str = ""
+    sheets: Mapping[str, Sequence[Sequence[str]]] = field(default_factory=dict)
 
 
 def read_cells(path: Path) -> Cells:
     """Read a table as text, cells without surrounding blanks, empty cells as empty strings.
 
     Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx``;
-    ``.jsonl`` with an object a line. Blank lines, repeated headers, empty columns, and title lines above the header are
-    left out; of a workbook's sheets the largest is read, and cells that are merged downwards all have the value.
+    ``.jsonl`` with an object a line; ``.json`` (`lentigo.annotations`). Blank lines, repeated headers, empty columns,
+    and title lines above the header are left out; of a workbook's sheets the largest that names images is read, and
+    cells that are merged downwards all have the value.
 
     Raises:
         DataError: missing, empty, no table, a row longer than the header, or a column that stands there twice.
@@ -85,19 +91,21 @@ def read_cells(path: Path) -> Cells:
     suffix = path.suffix.lower()
     if suffix in (".xls", ".ods"):
         raise DataError(f"{path}: {suffix} is not read; save it as .csv or .xlsx")
+    sheets: dict[str, list[list[str]]] = {}
     try:
-        rows, note = _sheet_rows(path) if suffix == ".xlsx" else _text_rows(path, suffix)
+        rows, note = _sheet_rows(path, sheets) if suffix == ".xlsx" else _text_rows(path, suffix)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except PermissionError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from None
-    except (OSError, ValueError, csv.Error, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, ValueError, csv.Error, zipfile.BadZipFile, KeyError, RecursionError) as error:
         what = {
             ".xlsx": "an Excel workbook",
+            ".json": "JSON",
             **dict.fromkeys((".jsonl", ".ndjson"), "JSON, an object a line"),
         }.get(suffix, "a CSV table")
         raise DataError(f"{path}: cannot be read as {what} ({str(error).strip()})") from None
-    return _cells(rows, path, note)
+    return replace(_cells(rows, path, note), sheets=sheets)
 
 
 def find_column(columns: Iterable[str], names: Iterable[str]) -> str | None:
@@ -175,8 +183,8 @@ def _text_rows(path: Path, suffix: str) -> tuple[list[tuple[int, list[str]]], st
 
     text, page = decode(path.read_bytes())
     note = f"it is no Unicode and is read as {page}; where words look wrong, save it as UTF-8" if page else ""
-    if suffix in (".jsonl", ".ndjson"):
-        return _object_rows(text), note
+    if suffix in (".json", ".jsonl", ".ndjson"):
+        return _object_rows(text, by_line=suffix != ".json"), note
     first, _, rest = text.partition("\n")
     skipped = 0
     if declared := re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE):
@@ -184,20 +192,39 @@ def _text_rows(path: Path, suffix: str) -> tuple[list[tuple[int, list[str]]], st
     else:
         delimiter = _delimiter(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    return [(reader.line_num + skipped, [cell.strip() for cell in row]) for row in reader], note
+    rows = [(reader.line_num + skipped, [cell.strip() for cell in row]) for row in reader]
+    if rows and {"filename", *(attributes := ("file_attributes", "region_attributes"))} <= {*rows[0][1]}:  # of VIA
+        regions = [dict(zip(rows[0][1], row, strict=False)) for _, row in rows[1:]]
+        rows = _records_rows(
+            list(enumerate(records([r | {a: json.loads(r[a] or "{}") for a in attributes} for r in regions]), start=1))
+        )
+    return rows, note
 
 
-def _object_rows(text: str) -> list[tuple[int, list[str]]]:
-    """The rows of JSON lines, the names of all members first; lists and objects stay JSON."""
-    objects = [(line, json.loads(one)) for line, one in enumerate(text.splitlines(), start=1) if one.strip()]
-    for line, one in objects:
-        if not isinstance(one, dict):
-            raise ValueError(f"line {line} is no object")
-    names = list(dict.fromkeys(name for _, one in objects for name in one))
-    return [
-        (0, names),
-        *((line, [_cell(one.get(name)) for name in names]) for line, one in objects),
-    ]
+def _object_rows(text: str, *, by_line: bool) -> list[tuple[int, list[str]]]:
+    """The rows of JSON, the names of all members first; lists and objects stay JSON."""
+    if by_line:
+        lines = {n: json.loads(one) for n, one in enumerate(text.splitlines(), start=1) if one.strip()}
+        if strange := [n for n, one in lines.items() if not isinstance(one, dict)]:
+            raise ValueError(f"line {strange[0]} is no object")
+        objects = records(list(lines.values())) if lines else []
+        numbered = list(zip(lines if len(lines) == len(objects) else range(1, len(objects) + 1), objects, strict=True))
+    else:
+        numbered = list(enumerate(records(json.loads(text)), start=1))
+    return _records_rows(numbered)
+
+
+def _records_rows(numbered: Sequence[tuple[int, Mapping[str, object]]]) -> list[tuple[int, list[str]]]:
+    names = list(dict.fromkeys(name for _, one in numbered for name in one))
+    naming = [name for name in names if find_column((name,), _NAMES)]
+    # Objects may call the image differently, each by one name.
+    mixed = len(naming) > 1 and all(sum(name in one for name in naming) == 1 for _, one in numbered)
+    columns = [naming, *([n] for n in names if n not in naming)] if mixed else [[n] for n in names]
+
+    def row(one: Mapping[str, object]) -> list[str]:
+        return [_cell(next((one[name] for name in column if name in one), None)) for column in columns]
+
+    return [(0, [column[0] for column in columns]), *((line, row(one)) for line, one in numbered)]
 
 
 def _delimiter(text: str) -> str:
@@ -210,12 +237,11 @@ def _delimiter(text: str) -> str:
     return found if found and found in header else max(_DELIMITERS, key=header.count)
 
 
-def _sheet_rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
+def _sheet_rows(path: Path, sheets: dict[str, list[list[str]]]) -> tuple[list[tuple[int, list[str]]], str]:
     try:
         from openpyxl import load_workbook
     except ImportError:
         raise MissingExtraError(f"{path}: reading .xlsx", "train") from None
-    sheets = {}
     workbook = load_workbook(path, data_only=True).worksheets
     shown = [sheet for sheet in workbook if sheet.sheet_state == "visible"] or workbook
     for sheet in shown:
@@ -223,14 +249,19 @@ def _sheet_rows(path: Path) -> tuple[list[tuple[int, list[str]]], str]:
         for merged in sheet.merged_cells.ranges:
             for row in rows[merged.min_row : merged.max_row]:
                 row[merged.min_col - 1] = rows[merged.min_row - 1][merged.min_col - 1]
-    name = max(sheets, key=lambda name: sum(sum(map(bool, row)) for row in sheets[name] if len(row) > 1))
+
+    def size(name: str) -> tuple[bool, int]:
+        listed = any(find_column(row, _NAMES) for row in sheets[name][:_PROBED])
+        return listed, sum(sum(map(bool, row)) for row in sheets[name] if len(row) > 1)
+
+    name = max(sheets, key=size)
     hidden = sum(row.hidden for sheet in shown if sheet.title == name for row in sheet.row_dimensions.values())
     told = [
-        f"the sheet {name!r} is read, the largest of {len(sheets)}" * (len(sheets) > 1),
+        f"the sheet {name!r} of {len(sheets)} is read, the largest that names images" * (len(sheets) > 1),
         f"left out: {counted(len(workbook) - len(shown), 'hidden sheet')}" * (len(workbook) > len(shown)),
         f"{counted(hidden, 'hidden row')} read like the others" * (hidden > 0),
     ]
-    return list(enumerate(sheets[name], start=1)), "; ".join(filter(None, told))
+    return list(enumerate(sheets.pop(name), start=1)), "; ".join(filter(None, told))
 
 
 def _cell(value: object) -> str:
@@ -334,6 +365,11 @@ class ImageNames:
         found = self._locate(name)
         if found is None and "%" in name:
             found = self._locate(unquote(name))
+        if (
+            found is None
+            and (plain := re.sub(r"^/data/(local-files/\?d=|upload/(\d+/)?[0-9a-f]{8}-)", "", name)) != name
+        ):
+            found = self._locate(plain)  # as Label Studio calls its copy
         if (
             found is None and by_number and (number := re.fullmatch(r"(\d{1,18})(\.0)?", name))
         ):  # as spreadsheets write 0007

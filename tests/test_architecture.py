@@ -14,7 +14,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "lentigo"
 
 FLOORS = {
-    "code_pages": 0, "errors": 0, "lazy": 0, "text": 0,
+    "annotations": 0, "code_pages": 0, "errors": 0, "lazy": 0, "text": 0,
     "extra_formats": 1, "dicom_rle": 1, "jpeg": 1, "tables": 1, "walk": 1,
     "files": 1, "image_header": 1, "estimate": 1, "labels": 1, "machine": 1, "resampler": 1, "progress": 1,
     "losses": 2, "networks": 2, "imaging": 2, "bundle": 2, "synthetic": 2, "config": 2,
@@ -29,7 +29,7 @@ FLOORS = {
     "__main__": 11,
 }  # fmt: skip
 USE = {
-    "extra_formats", "dicom_rle", "jpeg", "tables", "walk",
+    "annotations", "extra_formats", "dicom_rle", "jpeg", "tables", "walk",
     "code_pages", "errors", "text", "files", "image_header", "estimate", "labels", "machine", "resampler", "imaging",
     "bundle", "inference",
     "serving", "client", "cli", "__main__",

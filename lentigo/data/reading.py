@@ -40,6 +40,11 @@ class Reading:
         if text not in self.notes:
             self.notes.append(text)
 
+    def use(self, table: str) -> None:
+        """Say that a table is used, whatever was said of it before."""
+        self.notes = [note for note in self.notes if not note.startswith(f"{table} is not used: ")]
+        self.tables.append(table)
+
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         ignored = [{"why": why, "count": n, "first": self.examples[why]} for why, n in self.ignored.most_common()]

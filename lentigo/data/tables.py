@@ -20,12 +20,11 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Returns:
         One row a record; its index is the line (or the sheet's row) that the record ends in. ``attrs["note"]`` is
-        what is said of its sheet or code page.
+        what is said of its sheet or code page, ``attrs["sheets"]`` the rows of a workbook's other sheets.
     """
     cells = read_cells(path)
     table = pd.DataFrame(cells.columns, index=pd.Index(cells.lines, dtype=int), dtype=object)
-    if cells.note:
-        table.attrs["note"] = cells.note
+    table.attrs |= {key: value for key, value in (("note", cells.note), ("sheets", cells.sheets)) if value}
     return table
 
 

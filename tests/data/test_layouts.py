@@ -862,7 +862,7 @@ def test_of_several_sheets_the_largest_is_read_and_told(tmp_path: Path) -> None:
     samples = read_samples(tmp_path)
     assert samples.groups == GroupSource("column", "patient", 1)
     assert samples.reading is not None
-    assert "t.xlsx: the sheet 'Images' is read, the largest of 2" in samples.reading.notes
+    assert "t.xlsx: the sheet 'Images' of 2 is read, the largest that names images" in samples.reading.notes
 
 
 def test_a_link_to_itself_stops_nothing(tmp_path: Path) -> None:
@@ -1110,3 +1110,145 @@ def test_a_class_that_training_lacks_and_a_lone_flag_are_told(tmp_path: Path) ->
     rows = [(f"{n}.png", "ab"[n % 2], n // 2) for n in range(4)]
     write_csv(tmp_path / "b" / "t.csv", ("image", "label", "test"), rows)
     assert "column test is not used for the split" in remarks(read_samples(tmp_path / "b"))
+
+
+LABELS = [("0.png", "mel"), ("1.png", "nv"), ("2.png", "mel"), ("3.png", "nv")]
+
+
+def coco(images: list[tuple[str, str]], names: tuple[str, ...] = ("mel", "nv")) -> str:
+    return json.dumps(
+        {
+            "images": [{"id": n, "file_name": image} for n, (image, _) in enumerate(images)],
+            "annotations": [
+                {"image_id": n, "category_id": names.index(one)}
+                for n, (_, label) in enumerate(images)
+                for one in label.split("+")
+            ],
+            "categories": [{"id": n, "name": name} for n, name in enumerate(names)],
+        }
+    )
+
+
+def test_annotation_files_tell_class_and_split(tmp_path: Path) -> None:
+    for part in ("train", "valid"):
+        tree(tmp_path / part, *(image for image, _ in LABELS))
+        (tmp_path / part / "_annotations.coco.json").write_text(coco(LABELS))
+    samples = read_samples(tmp_path)
+    assert facts(samples) == ({"mel", "nv"}, {"train": 4, "val": 4})
+    assert dict(zip(samples.frame["image"], samples.frame["label"], strict=True))["valid/3.png"] == "nv"
+
+
+def test_an_export_of_via_as_csv_is_read(tmp_path: Path) -> None:
+    rows = [f'{i},9,"{{}}",1,0,"{{}}","{{""lesion"":""{label}""}}"' for i, label in LABELS]
+    header = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,region_attributes"
+    tree(tmp_path, *(image for image, _ in LABELS))
+    (tmp_path / "via.csv").write_text("\n".join([header, *rows]))
+    assert read_samples(tmp_path).frame["label"].tolist() == ["mel", "nv", "mel", "nv"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("a.json", coco([*LABELS[:3], ("3.png", "mel+nv")]), r"a\.json: 1 images have several classes.*\(mel, nv\)"),
+        ("a.csv", "image,labels\n0.png,\"['mel', 'nv']\"\n1.png,['nv']\n", "several classes, the first in line 2"),
+        ("a.json", "[" * 100_000, "a.json: cannot be read as JSON"),
+        ("a.json", '{"a": ', "a.json: cannot be read as JSON"),
+        ("a.json", '{"lr": 1}', "a.json: .* none of COCO, VIA, Label Studio or Labelbox"),
+    ],
+)
+def test_annotations_that_do_not_tell_one_class_are_refused(tmp_path: Path, name: str, text: str, why: str) -> None:
+    tree(tmp_path, *(image for image, _ in LABELS))
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=why):
+        read_samples(tmp_path)
+
+
+def test_json_of_one_class_or_of_other_kinds_leaves_the_folders_their_say(tmp_path: Path) -> None:
+    paths = cross("mel|nv")
+    tree(tmp_path, *paths)
+    (tmp_path / "boxes.json").write_text(coco([(path, "lesion") for path in paths], ("lesion",)))
+    (tmp_path / "settings.json").write_text('{"lr": 1}')
+    samples = read_samples(tmp_path)
+    assert facts(samples)[0] == {"mel", "nv"}
+    assert "such as settings.json" in remarks(samples)
+
+
+def test_objects_may_name_their_image_differently(tmp_path: Path) -> None:
+    tree(tmp_path, *(image for image, _ in LABELS))
+    lines = [{("file", "image")[n % 2]: image, "label": label} for n, (image, label) in enumerate(LABELS)]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert read_samples(tmp_path).frame["label"].tolist() == ["mel", "nv", "mel", "nv"]
+
+
+def test_names_of_label_studio_are_found(tmp_path: Path) -> None:
+    tree(tmp_path, "0.png", "deep/1.png")
+    (tmp_path / "t.csv").write_text(
+        "image,choice\n/data/upload/3/0a1b2c3d-0.png,mel\n/data/local-files/?d=deep/1.png,nv\n"
+    )
+    assert set(read_samples(tmp_path).frame["path"]) == {"0.png", "deep/1.png"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("classes.txt", "melanoma\nnevus\n"),
+        ("labels.txt", "0 melanoma\n1 nevus\n"),
+        ("data.yaml", "nc: 2\nnames: [melanoma, nevus]\n"),
+        ("data.yaml", "names:\n  0: melanoma\n  1: nevus\n"),
+        ("class_to_idx.json", '{"melanoma": 0, "nevus": 1}'),
+        ("id2label.json", '{"0": "melanoma", "1": "nevus"}'),
+        ("legend.csv", "meaning;value\nmelanoma;0\nnevus;1\nother;2\n"),
+        ("book.xlsx", ""),
+    ],
+)
+def test_a_legend_names_classes_that_are_numbers(tmp_path: Path, name: str, text: str) -> None:
+    if name != "legend.csv":
+        tree(tmp_path, *cross("train|val", "0|1"))
+    if name == "book.xlsx":
+        pytest.importorskip("openpyxl")
+        with pd.ExcelWriter(tmp_path / name) as book:
+            pd.DataFrame({"image": cross("train|val", "0|1"), "label": [0, 0, 1, 1] * 2}).to_excel(book, index=False)
+            pd.DataFrame({"code": [0, 1], "meaning": ["melanoma", "nevus"]}).to_excel(book, sheet_name="legend")
+    elif name == "legend.csv":
+        tree(tmp_path, *(image for image, _ in LABELS))
+        (tmp_path / "t.csv").write_text("image,label\n0.png,0\n1.png,1\n2.png,0\n3.png,1\n")
+    if text:
+        (tmp_path / name).write_text(text)
+    samples = read_samples(tmp_path)
+    assert set(samples.frame["label"]) == {"melanoma", "nevus"}
+    assert "names the classes: 0 is 'melanoma', 1 is 'nevus'" in remarks(samples)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"classes.txt": "melanoma\nnevus\n", "labels.txt": "nevus\nmelanoma\n"},
+        {"classes.txt": "melanoma\n"},
+        {"classes.txt": "melanoma\nmelanoma\n"},
+        {"classes.csv": "code,en\n0,Melanoma\n1,Nevus\n", "labels.txt": "nevus\nmelanoma\n"},
+    ],
+)
+def test_a_legend_that_may_be_wrong_is_not_used(tmp_path: Path, files: dict[str, str]) -> None:
+    tree(tmp_path, *cross("0|1"))
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert set(read_samples(tmp_path).frame["label"]) == {"0", "1"}
+
+
+def test_columns_of_the_sex_are_no_classes(tmp_path: Path) -> None:
+    paths = cross("mel|nv")
+    tree(tmp_path, *paths)
+    rows = "".join(f"{path},{n % 2},{1 - n % 2}\n" for n, path in enumerate(paths))
+    (tmp_path / "meta.csv").write_text(f"image,a,b\n{rows}")
+    assert facts(read_samples(tmp_path))[0] == {"mel", "nv"}
+    (tmp_path / "meta.csv").write_text(f"image,male,female\n{rows}")
+    assert facts(read_samples(tmp_path))[0] == {"mel", "nv"}
+
+
+def test_a_table_that_calls_images_otherwise_than_their_folder_is_warned_of(tmp_path: Path) -> None:
+    paths = cross("mel|nv")
+    tree(tmp_path, *paths)
+    (tmp_path / "t.csv").write_text(
+        "image,label\n" + "".join(f"{path},nv\n" for path in paths[1:]) + f"{paths[0]},mel\n"
+    )
+    assert "WARNING: the table calls 1 images otherwise than the folders" in remarks(read_samples(tmp_path))

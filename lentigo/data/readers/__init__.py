@@ -124,9 +124,12 @@ def read_samples(
         samples = READERS[chosen](place)
     except DataError as error:
         unused = [note for note in place.reading.notes if "is not used: no column" in note]
-        unused += [f"{table}: {why}" for why, table in place.reading.examples.items() if table in place.tables]
+        unused += [f"{table}: {why}" for table, why in place.broken.items()]
         if not unused and (others := _others(place)):
-            unused.append(f"{some(others, 3)}: neither images nor tables by their names")
+            unused.append(
+                f"{some(others, 3)}: neither images nor tables by their names; write the classes into a CSV with path"
+                " and label"
+            )
         raise DataError("; ".join([str(error), *(unused[:2] if chosen == "folder" else ())])) from None
     if samples.is_own and place.file is None:
         samples = add_table(place, samples)
@@ -234,7 +237,7 @@ def _unread(place: Place) -> str:
         for why in place.reading.ignored
         if why not in ("hidden", "left by the system")
     ]
-    found += place.reading.notes
+    found += [f"{table}: {why}" for table, why in place.broken.items()] + place.reading.notes
     if others := _others(place):
         found.append(f"{some(others, 3)}: neither images nor tables by their names; tables end in .csv, .tsv or .xlsx")
     return f" (found: {'; '.join(found[:3])})" if found else ""
@@ -350,7 +353,7 @@ def _whole(file: Path) -> bytes:
 
 def _others(place: Place) -> list[str]:
     """The files that are neither images nor tables by their names, but for what says what the data are."""
-    known = {*place.images, *place.tables}
+    known = {*place.images, *place.tables, *place.broken}
     return [
         file
         for file in place.files
@@ -367,8 +370,11 @@ def _note_unused(place: Place, samples: Samples) -> None:
         for image in place.images:
             if image not in listed and image not in told:
                 place.reading.ignore(image, "an image that no row of the table is used for")
+    for table, why in place.broken.items():
+        if table not in place.reading.tables:
+            place.reading.ignore(table, why)
     for table in place.tables:
-        told_of = (*place.reading.tables, *place.reading.examples.values())
+        told_of = (*place.reading.tables, *place.broken, *place.reading.examples.values())
         if table not in told_of and not any(table in note for note in place.reading.notes):
             place.reading.ignore(table, f"a table that {samples.name} does not use")
     for file in _others(place):

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lentigo.data.diagnoses import label_key
 from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource, unify
+from lentigo.data.readers.legend import name_classes
 from lentigo.data.readers.place import Place
 from lentigo.data.reading import Reading
 from lentigo.data.samples import Samples
@@ -225,6 +226,7 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
     """
     from lentigo.data.diagnoses import is_known, read_classes, same_disease
 
+    values = name_classes(place, values)
     listed = read_classes(place.root, place.reading)
     given = place.labels or (LabelSet(name, tuple(listed.values())) if listed else None)
     values = [" ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", value)).split()) for value in values]

@@ -17,7 +17,9 @@ from lentigo.labels import LabelSet
 from lentigo.tables import TABLE_SUFFIXES, ImageNames
 from lentigo.walk import walk
 
-_NOT_TABLES = frozenset({"split.csv", "classes.csv"})
+_NOT_TABLES = frozenset({"split.csv", "classes.csv", "phantoms.json", "sample_submission.csv"})
+_MOST_JSON = 12
+"""More JSON files than these are one for each image, and are not looked into."""
 
 
 class Place:
@@ -34,6 +36,7 @@ class Place:
         reading: what is said about how it was read.
         rows: the table's rows with the column ``image``, once a reader has read one.
         again: images whose name another one has too.
+        broken: tables that cannot be read -> why.
     """
 
     def __init__(self, path: Path, labels: LabelSet | None = None, label_by: str | None = None) -> None:
@@ -44,7 +47,7 @@ class Place:
         self.rows: pd.DataFrame | None = None
         self.again: set[str] = set()
         self._read: dict[str, pd.DataFrame] = {}
-        self._broken: set[str] = set()
+        self.broken: dict[str, str] = {}
 
     @cached_property
     def _walked(self) -> tuple[list[str], list[str]]:
@@ -87,13 +90,19 @@ class Place:
 
     @cached_property
     def tables(self) -> list[str]:
-        """The tables, those near the top first; splits and lists of classes are none."""
+        """The tables, those near the top first; splits, lists of classes and JSON of other kinds are none."""
         if self.file is not None:
             return [self.file.name]
-        found = [f for f in self.files if PurePosixPath(f).suffix.lower() in TABLE_SUFFIXES]
-        return sorted(
-            (f for f in found if f.rpartition("/")[2].lower() not in _NOT_TABLES), key=lambda f: (f.count("/"), f)
-        )
+        found = [
+            f
+            for f in self.files
+            if PurePosixPath(f).suffix.lower() in TABLE_SUFFIXES and f.rpartition("/")[2].lower() not in _NOT_TABLES
+        ]
+        several = [f for f in found if f.lower().endswith(".json")]
+        if several:
+            wanted = [f for f in several if self.columns(f)] if len(several) <= _MOST_JSON else []
+            found = [f for f in found if f not in several or f in wanted]
+        return sorted(found, key=lambda f: (f.count("/"), f))
 
     def find(self, pattern: str) -> list[str]:
         """The files whose name matches a regular expression in full, whatever its case, those near the top first."""
@@ -114,13 +123,12 @@ class Place:
 
     def columns(self, name: str) -> list[str]:
         """A table's columns; none where it cannot be read."""
-        if name in self._broken:
+        if name in self.broken:
             return []
         try:
             return [str(c) for c in self.table(name).columns]
         except DataError as error:
-            self._broken.add(name)
-            self.reading.ignore(name, str(error).removeprefix(f"{self.root / name}: "))
+            self.broken[name] = str(error).removeprefix(f"{self.root / name}: ")
             return []
 
     @cached_property

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -51,6 +53,7 @@ SPLIT_COLUMNS = (
     "split_set", "usage",
 )  # fmt: skip
 _FOLD = re.compile(r"k?folds?(id|no|nr)?|cvfolds?")
+_SEX = re.compile(r"(is)?(sex|gender|geschlecht|sexo)?(male|female|man|woman)|(sex|gender|geschlecht|sexo)\w?")
 _MOST_PARTS = 12
 _SPLIT_FLAG = re.compile(r"(is|in|for)?(train|training|val|valid|validation|test|testing)(set)?")
 
@@ -98,7 +101,12 @@ def roles_of(place: Place, name: str) -> Roles:
 def _bits(table: pd.DataFrame, *others: str | None) -> list[str]:
     """The columns of marks, such as 0 and 1, but for others."""
     return [
-        str(c) for c in table.columns if c not in others and len(table) and table[c].str.lower().isin([*MARKS]).all()
+        str(c)
+        for c in table.columns
+        if c not in others
+        and len(table)
+        and table[c].str.lower().isin([*MARKS]).all()
+        and not _SEX.fullmatch(column_key(str(c)))
     ]
 
 
@@ -120,9 +128,7 @@ def fitting_tables(place: Place) -> list[str]:
         if not columns:
             continue
         roles = roles_of(place, name)
-        # Folders may tell more classes than a column of one disease.
-        lone = roles.label is not None and place.label_by is None and find_column(columns, LABEL_COLUMNS) is None
-        if roles.complete and not (lone and len({image.rpartition("/")[0] for image in place.images}) > 1):
+        if roles.complete and not (place.label_by is None and _folders_tell_more(place, name, roles)):
             found.append(name)
         elif place.file is None:
             what = "image" if roles.image is None and roles.path is None else "label"
@@ -132,6 +138,15 @@ def fitting_tables(place: Place) -> list[str]:
                 f" {looked})" + (_several_marks(place, name, roles) if what == "label" else "")
             )
     return found
+
+
+def _folders_tell_more(place: Place, name: str, roles: Roles) -> bool:
+    """Whether folders tell more than a column of one disease or value, or than columns of marks for what is none."""
+    folders = {image.rpartition("/")[0] for image in place.images}
+    if roles.label is None:
+        return any(is_known(part) for f in folders for part in f.split("/")) and not any(map(is_known, roles.one_hot))
+    table = place.table(name)
+    return len(folders) > 1 and (find_column(table.columns, LABEL_COLUMNS) is None or table[roles.label].nunique() == 1)
 
 
 def _several_marks(place: Place, name: str, roles: Roles) -> str:
@@ -218,8 +233,7 @@ def add_table(place: Place, samples: Samples) -> Samples:
         rows = table.assign(image=pd.Series(found, index=table.index, dtype=object)).dropna(subset="image")
         if rows.empty:
             continue
-        place.reading.notes = [note for note in place.reading.notes if not note.startswith(f"{name} is not used: ")]
-        place.reading.tables.append(name)
+        place.reading.use(name)
         told = aligned(rows, "image", samples.frame["image"])
         rows = told.assign(image=samples.frame["image"].to_numpy())
         if place.rows is not None:
@@ -342,6 +356,7 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
         dtype=object,
     )
     _compare_split(place, own)
+    _compare_class(place, own)
     spoken_for = {roles.image, roles.path, roles.label, place.reading.columns.get("split"), *own.columns}
     return pd.concat([own, table.drop(columns=[c for c in table.columns if c in spoken_for])], axis=1)
 
@@ -360,7 +375,7 @@ def _written(place: Place, table: pd.DataFrame, column: str, source: object) -> 
             f"the class is taken from the column {column}; --label-by {others[0]} takes it from that column"
         )
     place.reading.columns["label"] = column
-    written = table[column]
+    written = _without_lists(table[column], source)
     if column_key(column) in ("malignant", "ismalignant"):
         strange = table.index[~written.str.lower().isin([*MALIGNANT, *BENIGN, *NOTHING])]
         if len(strange):
@@ -386,6 +401,26 @@ def _written(place: Place, table: pd.DataFrame, column: str, source: object) -> 
             f" {int(decimal[0])}, no classes; write each image's class, or name another column with --label-by"
         )
     return written
+
+
+def _without_lists(cells: pd.Series[str], source: object) -> pd.Series[str]:
+    """Cells such as ``["nevus"]`` without the brackets.
+
+    Raises:
+        DataError: a list of several classes.
+    """
+    found = {}
+    for line, cell in cells[cells.str.startswith("[")].items():
+        with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            found[line] = [str(one) for one in ast.literal_eval(cell)]
+    if several := [line for line, classes in found.items() if len(classes) > 1]:
+        raise DataError(
+            f"{source}: {len(several):,} images have several classes, the first in line {several[0]}"
+            f" ({some(found[several[0]])}), and each must have one; keep one of them, or take these images out"
+        )
+    return cells.mask(
+        cells.index.isin(found), pd.Series({line: "".join(one) for line, one in found.items()}, dtype=object)
+    )
 
 
 def _is_numbers(cells: pd.Series[str]) -> bool:
@@ -452,6 +487,18 @@ def _compare_split(place: Place, rows: pd.DataFrame) -> None:
         place.reading.note(
             f"WARNING: of {len(other):,} images the column of the split says otherwise than the folder, such as"
             f" {rows['path'][other[0]]} ({rows['split'][other[0]]}); the column is used"
+        )
+
+
+def _compare_class(place: Place, rows: pd.DataFrame) -> None:
+    """Warn of images in a folder that is named as another class than the table's."""
+    keys = {label_key(written) for written in rows["written"]}
+    folders = rows["path"].str.split("/").map(lambda parts: {label_key(part) for part in parts[:-1]} & keys)
+    other = [line for line in rows.index if folders[line] and label_key(rows["written"][line]) not in folders[line]]
+    if other:
+        place.reading.note(
+            f"WARNING: the table calls {len(other):,} images otherwise than the folders that they lie in, such as"
+            f" {rows['path'][other[0]]} ({rows['written'][other[0]]}); the table is used"
         )
 
 

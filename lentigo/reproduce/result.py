@@ -48,24 +48,23 @@ def build_result(
     request: Request, rows: Sequence[RowRuns], measured: Measured, external: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Everything that is known about a table, as plain data."""
-    table, seeds = request.table, request.seeds
+    table = request.table
     present = [row for row in rows if row.runs]
     starts = {row.slug: row.start for row in present}
     records = [run.record for row in present for run in row.runs.values()]
-    first = records[0]
-    reference = next((row for row in present if row.row.slug == table.reference), None)
-    others = [] if reference is None else [(reference.slug, row.slug) for row in present if row is not reference]
+    reference = next((row.slug for row in present if row.row.slug == table.reference), None)
+    others = [] if reference is None else [(reference, row.slug) for row in present if row.slug != reference]
     figures = {row.slug: measured.figures(row.slug) for row in present}
     return {
         "format": FORMAT,
         "table": table.name,
         "title": table.title,
         "paper": table.paper,
-        "data": str(first["data"]),
+        "data": str(records[0]["data"]),
         "protocol": request.protocol,
         "budget": {"name": request.budget.name, "values": request.budget.values, "recipe": table.recipe},
-        "seeds": list(seeds),
-        "complete": all(set(row.runs) >= set(seeds) for row in rows),
+        "seeds": list(request.seeds),
+        "complete": all(set(row.runs) >= set(request.seeds) for row in rows),
         "mixed_start": len(set(starts.values())) > 1,
         "part": table.part,
         "test": {"images": measured.images, "groups": measured.groups, "grouped": measured.grouped},
@@ -75,19 +74,9 @@ def build_result(
             "resamples": measured.resamples,
             "seed": measured.seed,
         },
-        "reference": None if reference is None else reference.slug,
+        "reference": reference,
         "rows": [_row(row, figures.get(row.slug), table) for row in rows] + _class_rows(rows, figures),
-        "pairs": [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                "seeds": list(pair.seeds),
-                "mixed_start": starts[pair.first] != starts[pair.second],
-                "differences": plain(pair.differences),
-                "mcnemar": {str(seed): p for seed, p in pair.mcnemar.items()},
-            }
-            for pair in measured.pairs(others, PAIRED)
-        ],
+        "pairs": _pairs(measured, others, starts),
         "recall_of_rare_classes": [
             {"slug": slug, "class": code, **measured.recall_difference(base, slug, code).to_dict()}
             for base, slug in others
@@ -97,21 +86,43 @@ def build_result(
         ],
         "elsewhere": list(external),
         "order": {metric: _order(present, measured, metric) for metric in PRINTED},
-        "provenance": {
-            "command": command_line(),
-            "fingerprint": first["fingerprint"],
-            "split": {
-                "protocol": request.protocol,
-                "split_seed": first["split_seed"],
-                "counts": first["counts"],
-                "recipe": "recipe.yaml",
-            },
-            "hardware": sorted({str(record["hardware"]) for record in records}),
-            "wall_seconds": round(sum(float(record["wall_seconds"]) for record in records), 1),
-            "runs_created": [min(str(r["created"]) for r in records), max(str(r["created"]) for r in records)],
-            "written": datetime.now(UTC).isoformat(timespec="seconds"),
-            "versions": versions(),
+        "provenance": _provenance(request, records),
+    }
+
+
+def _pairs(
+    measured: Measured, couples: Sequence[tuple[str, str]], starts: Mapping[str, str | None]
+) -> list[dict[str, Any]]:
+    """Paired differences of each row from the reference."""
+    return [
+        {
+            "first": pair.first,
+            "second": pair.second,
+            "seeds": list(pair.seeds),
+            "mixed_start": starts[pair.first] != starts[pair.second],
+            "differences": plain(pair.differences),
+            "mcnemar": {str(seed): p for seed, p in pair.mcnemar.items()},
+        }
+        for pair in measured.pairs(couples, PAIRED)
+    ]
+
+
+def _provenance(request: Request, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    first = records[0]
+    return {
+        "command": command_line(),
+        "fingerprint": first["fingerprint"],
+        "split": {
+            "protocol": request.protocol,
+            "split_seed": first["split_seed"],
+            "counts": first["counts"],
+            "recipe": "recipe.yaml",
         },
+        "hardware": sorted({str(record["hardware"]) for record in records}),
+        "wall_seconds": round(sum(float(record["wall_seconds"]) for record in records), 1),
+        "runs_created": [min(str(r["created"]) for r in records), max(str(r["created"]) for r in records)],
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
     }
 
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lentigo.bundle import FORMAT, Spec
+from lentigo.bundle import AGES, FORMAT, Spec
 
 TARGET = Path(__file__).parents[1] / "app/src/core/spec.generated.ts"
 
@@ -120,6 +120,7 @@ def generate() -> str:
         "// Written by scripts/app_spec.py from the schema of lentigo.bundle.Spec; do not edit.",
         'import * as v from "valibot";',
         f"/** The newest format that is read. */\nexport const FORMAT = {FORMAT};",
+        f"/** First years of the bands of ages. */\nexport const AGES = {list(AGES)};",
     ]
     for name in _ordered(definitions):
         lines.append(f"const {name[0].lower() + name[1:]} = {_type(definitions[name])};")

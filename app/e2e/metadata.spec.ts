@@ -31,9 +31,26 @@ test("age and site change the probabilities, never lower concern, and are kept a
   await page.reload();
   await shown(page);
   await expect(page.getByTestId("beside-age")).toHaveValue("45");
+  // The place that is marked when it is saved answers the question too, and the other way round.
+  await page.getByTestId("save").click();
+  await page.getByTestId("site").selectOption("front:face");
+  await page.keyboard.press("Escape");
+  await expect(page.getByTestId("beside-site")).toHaveValue("face");
+  await page.getByTestId("beside-site").selectOption("back");
+  await page.getByTestId("save").click();
+  await expect(page.getByTestId("site")).toHaveValue("");
+  await page.keyboard.press("Escape");
+  await page.getByTestId("beside-site").selectOption("face");
+  await page.getByTestId("save").click();
+  await expect(page.getByTestId("site")).toHaveValue("front:face");
+  await expect(page.getByTestId("saved-verdict")).toHaveText("Above the line for malignant classes");
+  await page.keyboard.press("Escape");
   await save(page, "Known", { site: "back:upperBack" });
-  await expect(page.getByTestId("visit").getByTestId("verdict")).toContainText("with age 45");
-  expect((await stored(page, "visits"))[0]["beside"]).toEqual({ known: { age: "45" }, ratios: lowering });
+  await expect(page.getByTestId("visit").getByTestId("verdict")).toContainText("with age 45, Upper back");
+  expect((await stored(page, "visits"))[0]["beside"]).toEqual({
+    known: { age: "45", site: "upperBack" },
+    ratios: lowering.map((ratio) => 2 * ratio),
+  });
 
   // A lesion that is followed brings its site, and its patient's age.
   await page.getByRole("link", { name: "Patients" }).first().click();

@@ -11,7 +11,8 @@ import { exportCases, importCases } from "../src/notebook/transfer";
 import { visitVerdict } from "../src/notebook/verdict";
 import { capture, model } from "../src/state/models";
 import { operatingPoint } from "../src/state/operating";
-import { answer, clearSession, known, photos } from "../src/state/session";
+import { answer, clearSession, known, photos, tell, tellPlace, words } from "../src/state/session";
+import { onlySite } from "../src/ui/body";
 import { verdictSentences, visitFacts } from "../src/ui/Verdict";
 import { BUNDLES, FIXTURES, textOf } from "./fixtures";
 
@@ -57,6 +58,22 @@ test("what is missing, not known to the model or no age changes nothing", () => 
 test("a part of the body map is the model's own site", () => {
   expect(logRatios(spec.metadata, { site: "upperBack" })).toEqual(python.metadata.log_ratios["site"]["back"]);
   expect(logRatios(spec.metadata, { site: "nape" })).toEqual(python.metadata.log_ratios["site"]["neck"]);
+});
+
+test("a model's place is a region of the body map where it is one, and never two that disagree", () => {
+  expect(["face", "nose", "abdomen"].map((told) => onlySite(told)?.region)).toEqual(["face", "face", "abdomen"]);
+  expect(["back", "hand", "elbow", undefined].map(onlySite)).toEqual([null, null, null, null]); // several, or none
+  known.value = { site: "nose" };
+  tellPlace(onlySite("face"));
+  expect(known.value).toEqual({ site: "nose" });
+  tellPlace(onlySite("chest"));
+  expect(known.value).toEqual({ site: "chest" });
+  words.value = { target: "", title: "", site: onlySite("chest"), note: "", date: "" };
+  tell("site", "trunk");
+  expect(words.value.site!.region).toBe("chest");
+  tell("site", "face");
+  expect(words.value.site).toBeNull();
+  clearSession();
 });
 
 test("one ratio a class, or the bundle is refused", () => {

@@ -2,6 +2,7 @@
 
 import { malignantShare } from "./probabilities";
 import type { ClassSpec, Spec } from "./spec";
+import { AGES } from "./spec.generated";
 
 export const FIELDS = ["age", "sex", "site"] as const;
 export type Field = (typeof FIELDS)[number];
@@ -27,14 +28,26 @@ const SITES: Record<string, readonly string[]> = {
   foot: ["lower extremity"],
 };
 
+/** The part of the body that a region of the body map belongs to: "forearm" of "left.forearm". */
+export const partOf = (region: string): string => region.split(".").at(-1)!;
+
+/** What models may call a region of the body map, the most exact first. */
+const namesOf = (region: string): readonly string[] => [partOf(region), ...(SITES[partOf(region)] ?? [])];
+
+/** Places that models know apart, and the body map does not. */
+const WITHIN: Record<string, string> = { ear: "face", lip: "face", nose: "face" };
+
+/** Whether a region of the body map and a place as it was told (a part of the map, or a model's own name) agree. */
+export const agrees = (region: string, told: string | undefined): boolean =>
+  told !== undefined && namesOf(region).includes(WITHIN[told] ?? told);
+
 /** The value of a field as a model's table names it; null where it is not known, or not to the model. */
 export function valueIn(table: Record<string, unknown>, field: Field, told: string | undefined): string | null {
   const text = told?.trim() ?? "";
-  if (field !== "age") return [text, ...(SITES[text] ?? [])].find((name) => name in table) ?? null;
+  if (field !== "age") return namesOf(text).find((name) => name in table) ?? null;
   const years = Number(text);
   if (text === "" || !(years >= 0 && years <= MAX_AGE)) return null;
-  const bands = [0, 30, 40, 50, 60, 70, 80]; // `lentigo.bundle.AGES`: a band is called by its first year
-  const band = String(Math.max(...bands.filter((first) => first <= years)));
+  const band = String(Math.max(...AGES.filter((first) => first <= years))); // a band is called by its first year
   return band in table ? band : null;
 }
 

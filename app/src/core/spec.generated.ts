@@ -5,6 +5,9 @@ import * as v from "valibot";
 /** The newest format that is read. */
 export const FORMAT = 3;
 
+/** First years of the bands of ages. */
+export const AGES = [0, 30, 40, 50, 60, 70, 80];
+
 const separation = v.strictObject({
   images: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.ltValue(9007199254740992)),
   auroc: v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(1)),

@@ -4,7 +4,7 @@ import { AppError } from "../core/errors";
 import { identity } from "../notebook/record";
 import { type CaseWithVisits, change, changeCase, changeVisit, listCases, readCases } from "../notebook/cases";
 import { type Found, read, readAll, readEach } from "../notebook/database";
-import type { Visit } from "../notebook/types";
+import type { Case, Visit } from "../notebook/types";
 import { whole } from "../notebook/whole";
 import { type Clinical, type Measure, NO_CLINICAL, type Patient, type Sheet } from "./types";
 
@@ -40,6 +40,12 @@ export function listPatients(): Promise<Patient[]> {
 /** @throws AppError: the patient's record is damaged */
 export function readPatient(id: string): Promise<Patient | null> {
   return read(async (db) => whole("patient", await db.get("patients", id)));
+}
+
+/** The age in years of a lesion's patient, where the year of birth is known and can be read. */
+export async function ageOf({ clinical }: Pick<Case, "clinical">): Promise<string | null> {
+  const patient = clinical?.patientId ? await readPatient(clinical.patientId).catch(() => null) : null;
+  return patient?.birthYear == null ? null : String(new Date().getFullYear() - patient.birthYear);
 }
 
 export function savePatient(patient: Patient): Promise<void> {

@@ -3,7 +3,7 @@
 import { computed, signal } from "@preact/signals";
 import { AppError } from "../core/errors";
 import { type Edit, NO_EDIT } from "../core/geometry";
-import { heldOf, heldShare, type Known, logRatios, reweigh } from "../core/metadata";
+import { agrees, type Field, heldOf, heldShare, type Known, logRatios, partOf, reweigh } from "../core/metadata";
 import { malignantShare, meanOf, predictionSet } from "../core/probabilities";
 import type { Spec } from "../core/spec";
 import type { Reason } from "../core/trust";
@@ -65,6 +65,21 @@ export interface Words {
 export const words = signal<Words | null>(null);
 
 export const selected = computed(() => photos.value.find((photo) => photo.id === selectedId.value) ?? null);
+
+/** Say what is known; a place marked for the notebook that is another one is taken back. */
+export function tell(field: Field, value: string): void {
+  known.value = { ...known.value, [field]: value };
+  const marked = words.value?.site;
+  if (field === "site" && value !== "" && marked && !agrees(marked.region, value))
+    words.value = { ...words.value!, site: null };
+}
+
+/** Mark the place: models that ask for it are told, but for what they know more exactly. */
+export function tellPlace(site: Site | null): void {
+  const { site: told, ...rest } = known.value;
+  if (site === null) known.value = rest;
+  else if (!agrees(site.region, told)) known.value = { ...rest, site: partOf(site.region) };
+}
 
 /** The answer about the lesion. */
 export interface Answer {

@@ -1,18 +1,15 @@
 /** Age, sex and site, for models that take them. What is left out changes nothing. */
 
-import { type Field, FIELDS, MAX_AGE, valueIn } from "../core/metadata";
+import { FIELDS, MAX_AGE, valueIn } from "../core/metadata";
 import type { Spec } from "../core/spec";
 import { capital, partName, sexName, t } from "../i18n";
-import { known } from "../state/session";
+import { known, tell } from "../state/session";
 
 const LABELS = { age: "age", sex: "sex", site: "bodySite" } as const;
 
 export function Beside({ spec: { metadata } }: { spec: Spec }) {
   const fields = FIELDS.filter((field) => metadata?.log_ratios[field]);
   if (metadata === null || fields.length === 0) return null;
-  const tell = (field: Field, value: string): void => {
-    known.value = { ...known.value, [field]: value };
-  };
   return (
     <fieldset class="questions beside" data-testid="beside">
       <legend>{t("beside")}</legend>

@@ -2,16 +2,12 @@
 
 import { siteName, t } from "../i18n";
 import type { Site } from "../notebook/types";
-import { FIGURE, type Region, REGIONS } from "./body";
+import { FIGURE, type Region, REGIONS, siteAt } from "./body";
 
 const VIEWS = ["front", "back"] as const;
 
 function regionOf(site: Site | null): Region | undefined {
   return site === null ? undefined : REGIONS.find((region) => region.id === site.region && region.view === site.view);
-}
-
-function siteAt(region: Region, x: number, y: number): Site {
-  return { region: region.id, view: region.view, x: x / FIGURE.width, y: y / FIGURE.height };
 }
 
 interface FigureProps {
@@ -25,7 +21,7 @@ export function BodyFigure({ view, site, onPick }: FigureProps) {
   const pick = (region: Region) => (event: MouseEvent) => {
     const svg = (event.currentTarget as SVGElement).ownerSVGElement!;
     const point = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM()!.inverse());
-    onPick?.(siteAt(region, point.x, point.y));
+    onPick?.(siteAt(region, [point.x, point.y]));
   };
   return (
     <figure class="body-figure">
@@ -66,7 +62,7 @@ export function BodyMap({ site, onPick }: Props) {
   const chosen = regionOf(site);
   const byName = (key: string): void => {
     const region = REGIONS.find((candidate) => `${candidate.view}:${candidate.id}` === key);
-    onPick(region === undefined ? null : siteAt(region, ...region.centre));
+    onPick(region === undefined ? null : siteAt(region));
   };
   return (
     <div class="body-map">

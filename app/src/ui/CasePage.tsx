@@ -17,10 +17,10 @@ import { downloadBlob } from "../notebook/download";
 import { plainVisit } from "../notebook/record";
 import { exportCases } from "../notebook/transfer";
 import type { Visit } from "../notebook/types";
-import { listPatients, readPatient } from "../patients/store";
+import { ageOf, listPatients } from "../patients/store";
 import { tellDone, tellError } from "../state/notices";
 import { go, routeHash } from "../state/route";
-import { clearSession, followUp, known, photos, startOver } from "../state/session";
+import { clearSession, followUp, known, photos, startOver, tell, tellPlace } from "../state/session";
 import { BodyFigure } from "./BodyMap";
 import { CaseForm } from "./CaseForm";
 import { Compare } from "./Compare";
@@ -32,13 +32,6 @@ import { LesionRecord, PlainVisit } from "./record/lazy";
 import { MeasureFigures } from "./record/MeasureFigures";
 import { useRead } from "./useRead";
 import { VisitView } from "./VisitView";
-
-/** The age that the patient's year of birth gives, where the person has not said it first. */
-async function tellAge({ id, clinical }: CaseWithVisits): Promise<void> {
-  const patient = clinical?.patientId ? await readPatient(clinical.patientId).catch(() => null) : null;
-  if (patient?.birthYear == null || followUp.value !== id || known.value.age !== undefined) return;
-  known.value = { ...known.value, age: String(new Date().getFullYear() - patient.birthYear) };
-}
 
 /** Run a change of the notebook and tell how it went. */
 async function attempt(work: () => Promise<void>, done?: "deletedCase" | "deletedVisit" | "saved"): Promise<boolean> {
@@ -159,8 +152,10 @@ function Loaded({ one, damaged }: Opened) {
       startOver(); // can be brought back
     else clearSession();
     followUp.value = one.id;
-    known.value = one.site === null ? {} : { site: one.site.region.split(".").at(-1)! };
-    void tellAge(one);
+    tellPlace(one.site);
+    void ageOf(one).then((age) => {
+      if (age !== null && followUp.value === one.id && known.value.age === undefined) tell("age", age);
+    });
     cameraOpen.value = true;
     go({ page: "check" });
   };

@@ -1,21 +1,36 @@
 /** Put the answer into the notebook: a new lesion, or another date of a known one. What is written is kept with the draft. */
 
 import { effect, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
+import type { Known } from "../core/metadata";
 import type { Spec } from "../core/spec";
 import { t, today, untitled } from "../i18n";
 import { listCases, saveVisit } from "../notebook/cases";
 import type { CaseBrief } from "../notebook/brief";
 import { newCase, newVisit } from "../notebook/record";
 import { keepStorage } from "../notebook/database";
+import { ageOf } from "../patients/store";
 import { capture, model } from "../state/models";
 import { tellDone, tellError } from "../state/notices";
 import { chosenValues, operatingPoint } from "../state/operating";
 import { go } from "../state/route";
-import { type Answer, busy, clearSession, concerns, followUp, known as told, photos, words } from "../state/session";
+import {
+  type Answer,
+  busy,
+  clearSession,
+  concerns,
+  followUp,
+  known as told,
+  photos,
+  tell,
+  tellPlace,
+  words,
+} from "../state/session";
+import { onlySite } from "./body";
 import { BodyMap } from "./BodyMap";
 import { Dialog } from "./Dialog";
 import { FormActions, NoteField, TextField } from "./fields";
+import { VerdictLine } from "./Verdict";
 
 const NEW = "";
 
@@ -41,7 +56,7 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
   const known = useSignal<CaseBrief[]>([]);
   const target = useSignal(before?.target ?? followUp.value ?? NEW);
   const title = useSignal(before?.title ?? "");
-  const site = useSignal(before?.site ?? null);
+  const site = useSignal(before?.site ?? onlySite(told.peek().site));
   const note = useSignal(before?.note ?? "");
   const date = useSignal(before?.date ?? today());
   const saving = useSignal(false);
@@ -78,6 +93,16 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
     };
   }, []);
   const chosen = known.value.find((one) => one.id === target.value);
+  const own = useRef<Known | null>(null); // what was told before a lesion of the notebook was chosen
+  useEffect(() => {
+    if (own.current !== null) told.value = own.current;
+    own.current = chosen === undefined ? null : told.peek();
+    if (chosen === undefined) return;
+    if (chosen.site !== null) tellPlace(chosen.site);
+    void ageOf(chosen).then((age) => {
+      if (age !== null && target.peek() === chosen.id && told.peek().age === undefined) tell("age", age);
+    });
+  }, [chosen?.id]);
 
   const save = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
@@ -134,6 +159,9 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
             </select>
           </label>
         )}
+        <p role="status" data-testid="saved-verdict">
+          <VerdictLine verdict={answer.verdict} />
+        </p>
         <OtherModel one={chosen} />
         {target.value === NEW && (
           <>
@@ -144,7 +172,13 @@ export function SaveDialog({ answer, spec, onClose }: Props) {
               placeholder={t("titleHint")}
               testId="case-title"
             />
-            <BodyMap site={site.value} onPick={(picked) => (site.value = picked)} />
+            <BodyMap
+              site={site.value}
+              onPick={(picked) => {
+                site.value = picked;
+                tellPlace(picked);
+              }}
+            />
           </>
         )}
         <TextField label={t("date")} text={date} type="date" required max={today()} testId="case-date" />

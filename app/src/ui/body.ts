@@ -1,5 +1,8 @@
 /** The drawn body: regions of a standing figure, seen from the front and from the back. */
 
+import { agrees } from "../core/metadata";
+import type { Site } from "../notebook/types";
+
 /** Outline of the figure's box. */
 export const FIGURE = { width: 200, height: 440 };
 
@@ -81,3 +84,14 @@ function regionsOf(view: Region["view"]): Region[] {
 }
 
 export const REGIONS: readonly Region[] = [...regionsOf("front"), ...regionsOf("back")];
+
+/** A point of a region, in the figure's own units; its centre where none is given. */
+export function siteAt({ id, view, centre }: Region, [x, y]: readonly [number, number] = centre): Site {
+  return { region: id, view, x: x / FIGURE.width, y: y / FIGURE.height };
+}
+
+/** The region that a model's place names; null where it names none, or several. */
+export function onlySite(told: string | undefined): Site | null {
+  const [region, ...others] = REGIONS.filter(({ id }) => agrees(id, told));
+  return region === undefined || others.length > 0 ? null : siteAt(region);
+}

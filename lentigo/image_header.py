@@ -38,8 +38,8 @@ MAX_STRIPS = 32_768
 """Strips or tiles of a TIFF."""
 MAX_TAGS = 1_024
 """Entries of a TIFF or EXIF directory."""
-MAX_VALUES = 200_000
-"""Numbers of one directory entry; a 16-bit palette has 196,608."""
+MAX_VALUES = 262_144
+"""Numbers of one directory: a 16-bit palette has 196,608, the list of strips and their lengths 65,536."""
 MAX_BOXES = 5_000
 """Boxes of a HEIC; a photograph of 50 million pixels in tiles has a few hundred."""
 MAX_REFERENCES = 16_384
@@ -72,6 +72,9 @@ _TIFF_TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 
 _TIFF_INTEGERS = dict(zip((1, 3, 4, 6, 8, 9, 13, 16, 17, 18), "BHLBHLLQQQ", strict=True))
 _WIDTH, _HEIGHT, _STRIPS, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _COMPRESSION = 256, 257, 273, 322, 323, 324, 259
 _TIFF_JPEG = 7
+_EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
+_RATIONAL_COST = 50
+"""What Pillow takes to read a fraction, as a multiple of another number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +330,7 @@ def _bmp(file: BinaryIO) -> ImageHeader:
 
 
 def _tiff(file: BinaryIO) -> ImageHeader:
-    tags = _read_directory(file)
+    tags = _read_directory(file, nested=True)
     width, height = _first(tags, _WIDTH), _first(tags, _HEIGHT)
     pixels = width * height
     parts = max(len(tags.get(_STRIPS, ())), len(tags.get(_TILES, ())))
@@ -347,13 +350,16 @@ def _tiff(file: BinaryIO) -> ImageHeader:
     return ImageHeader(width, height, passes)
 
 
-def _read_directory(file: BinaryIO) -> dict[int, tuple[int, ...]]:
+def _read_directory(file: BinaryIO, *, nested: bool = False) -> dict[int, tuple[int, ...]]:
     """The first directory of a TIFF: the integers of each tag that `_tiff` looks at.
 
+    Args:
+        file: the TIFF, or an EXIF block.
+        nested: also check the directories of EXIF, GPS and interoperability, which Pillow reads of a TIFF.
+
     Raises:
-        ImageCostError: the entries are too many, or claim more bytes than there are.
+        ImageCostError: the entries are too many, have too many values, or claim more bytes than there are.
     """
-    size = file.seek(0, io.SEEK_END)
     file.seek(0)
     start = file.read(16)
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
@@ -361,7 +367,17 @@ def _read_directory(file: BinaryIO) -> dict[int, tuple[int, ...]]:
         return {}
     big = start[2:4] in (b"+\0", b"\0+")
     (at,) = struct.unpack_from(order + ("Q" if big else "L"), start, 8 if big else 4)
-    if at >= size:
+    tags = _read_entries(file, at, order, big=big)
+    if nested:
+        exif = _read_entries(file, _first(tags, _EXIF), order, big=big)
+        for pointer in (_first(tags, _GPS), _first(exif, _INTEROPERABILITY)):
+            _read_entries(file, pointer, order, big=big)
+    return tags
+
+
+def _read_entries(file: BinaryIO, at: int, order: str, *, big: bool) -> dict[int, tuple[int, ...]]:
+    size = file.seek(0, io.SEEK_END)
+    if not 0 < at < size:
         return {}
     file.seek(at)
     (count,) = struct.unpack(order + ("Q" if big else "H"), file.read(8 if big else 2))
@@ -369,7 +385,7 @@ def _read_directory(file: BinaryIO) -> dict[int, tuple[int, ...]]:
         raise ImageCostError(f"more than {MAX_TAGS:,} tags")
     entry = struct.Struct(order + ("HHQ8s" if big else "HHL4s"))
     listed = file.read(count * entry.size)
-    claimed = 0
+    claimed = numbers = 0
     tags: dict[int, tuple[int, ...]] = {}
     for tag, kind, values, inline in entry.iter_unpack(listed[: len(listed) // entry.size * entry.size]):
         length = values * _TIFF_TYPES.get(kind, 0)
@@ -378,8 +394,9 @@ def _read_directory(file: BinaryIO) -> dict[int, tuple[int, ...]]:
             (offset,) = struct.unpack(order + ("Q" if big else "L"), inline)
             if offset + length <= size:  # what lies beyond the end is not read
                 claimed += length
-                if kind not in (1, 2, 7) and values > MAX_VALUES:
-                    raise ImageCostError(f"a tag of {values:,} values")
+                numbers += 0 if kind in (1, 2, 7) else values * (_RATIONAL_COST if kind in (5, 10) else 1)
+                if numbers > MAX_VALUES:
+                    raise ImageCostError("tags of too many numbers")
                 if claimed > 2 * size + _MAX_JUNK:
                     raise ImageCostError("tags that together claim more bytes than there are")
         if tag not in _LOOKED_AT or kind not in _TIFF_INTEGERS:
@@ -394,7 +411,9 @@ def _read_directory(file: BinaryIO) -> dict[int, tuple[int, ...]]:
     return tags
 
 
-_LOOKED_AT = frozenset({_WIDTH, _HEIGHT, _STRIPS, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _COMPRESSION})
+_LOOKED_AT = frozenset(
+    {_WIDTH, _HEIGHT, _STRIPS, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _COMPRESSION, _EXIF, _GPS, _INTEROPERABILITY}
+)
 
 
 def _first(tags: dict[int, tuple[int, ...]], tag: int) -> int:

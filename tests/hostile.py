@@ -108,6 +108,14 @@ def big_tiff(count: int = 2**61, offset: int = 8) -> bytes:
     return b"II+\0\x08\0\0\0" + struct.pack("<QQ", 16, 1) + struct.pack("<HHQQ", 256, 4, count, offset) + bytes(8)
 
 
+def nested_directory(pointer: int, *entries: tuple[int, int, int]) -> bytes:
+    """A TIFF with a further directory, whose entries (tag, type, count) share what lies behind it."""
+    behind = 1280 + 2 + 12 * len(entries) + 4
+    listed = b"".join(struct.pack("<HHLL", *entry, behind) for entry in entries)
+    tail = bytes(256) + struct.pack("<H", len(entries)) + listed + bytes(4)
+    return tiff(16, 16, (pointer, 4, 1, 1280), tail=tail + bytes(80_000))
+
+
 def many_strips(count: int = 80_000) -> bytes:
     """A TIFF that lists its few bytes as a strip again and again."""
     offsets = struct.pack("<L", 1024) * count
@@ -283,6 +291,8 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "a tiff with a huge tile": huge_tile,
     "a tiff of 80,000 strips": many_strips,
     "a tiff with a tag of 300,000 numbers": lambda: tiff(16, 16, (50_000, 3, 300_000, 1024), tail=bytes(600_000)),
+    "a tiff with exif of 10,000 fractions": lambda: nested_directory(34665, (1, 5, 10_000)),
+    "a tiff with gps of 2,000 tags": lambda: nested_directory(34853, *[(tag, 3, 8) for tag in range(2000)]),
     "a tiff of one column": lambda: tiff(1, 2_000_000, tail=bytes(1000)),
     "a tiff of overlapping tags": lambda: tiff(
         16, 16, *[(50_000 + i, 7, 900_000, 1024) for i in range(70)], tail=bytes(900_000)

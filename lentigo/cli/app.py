@@ -66,6 +66,7 @@ def _options(
 use.register(app)
 make.register(app)
 app.add_typer(data.app, name="data")
+app.command(epilog="[bold]Example[/bold]: lentigo cache --clear")(data.cache)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

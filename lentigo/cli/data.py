@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from lentigo.cli.output import AsJson, print_json, say
+from lentigo.text import counted
 
 app = typer.Typer(
     help="Look at, check, split, fetch and render data sets.", no_args_is_help=True, rich_markup_mode="rich"
@@ -242,3 +243,24 @@ def download(
 
     folder = download_dataset(name, out, base_url=base_url, progress=True)
     say(f"ready: {folder}; try next: lentigo data info {folder}")
+
+
+def cache(
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all arrays that no process has open.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say where the decoded images of training lie and how large they are; remove them."""
+    from lentigo.data.cache import arrays, default_directory, limit, prune
+
+    folder, most = default_directory(), limit()
+    freed = prune(folder) if clear else 0
+    sizes = list(arrays(folder).values())
+    if as_json:
+        print_json({"folder": str(folder), "arrays": len(sizes), "bytes": sum(sizes), "limit": most, "freed": freed})
+        return
+    if clear:
+        say(f"removed {freed / 1e9:.2f} GB")
+    say(
+        f"{folder}: decoded images in {counted(len(sizes), 'array')}, {sum(sizes) / 1e9:.2f} GB; beyond {most / 1e9:g} GB"
+        " (LENTIGO_CACHE_GB) those used least recently are removed"
+    )

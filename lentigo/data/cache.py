@@ -5,6 +5,9 @@ what it holds. The key is a digest of the data (ids in order, labels, sizes, mod
 version of the preprocessing, so that changed data finds no cache. The array is written under a temporary name, renamed
 when it is whole, and the sidecar comes last; a cache whose sidecar, length or sampled rows disagree is built again. Two
 processes that build the same cache at once write the same content, each under its own temporary name.
+
+Before an array is built, those used least recently are removed until all take no more than `limit` bytes. A mapped
+array is locked (``flock``; Windows removes no mapped file), so that none in use is removed.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +26,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +45,11 @@ from lentigo.resampler import resize
 PREPROCESSING = 2
 """Raised when ``lentigo.imaging`` changes what a decoded, resized image looks like."""
 
+DEFAULT_GB = 20.0
 _HEADER = 128
+_ARRAY = re.compile(r".+-\d+-[0-9a-f]{24}(\.\w+)?\.npy", re.DOTALL)
+_ABANDONED = 24 * 3600.0
+"""Seconds after which an array that is still being written was left behind by a process that was killed."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +77,64 @@ def default_directory() -> Path:
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "lentigo" / "cache"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lentigo"
+
+
+def limit() -> int:
+    """Bytes that all arrays may take: ``LENTIGO_CACHE_GB``, else 20 GB.
+
+    Raises:
+        DataError: the variable holds no positive number.
+    """
+    text = os.environ.get("LENTIGO_CACHE_GB") or str(DEFAULT_GB)
+    with suppress(ValueError):
+        if 0 < (size := float(text)) < float("inf"):
+            return int(size * 1e9)
+    raise DataError(f"LENTIGO_CACHE_GB={text!r}: give the size in GB, such as {DEFAULT_GB:g}")
+
+
+def arrays(directory: Path) -> dict[Path, int]:
+    """The arrays in a folder of caches, the least recently used first, and their bytes."""
+    found = []
+    with suppress(OSError):
+        for path in directory.iterdir():
+            with suppress(OSError):
+                if _ARRAY.fullmatch(path.name):
+                    stat = path.stat()
+                    found.append((stat.st_mtime, path, stat.st_size))
+    return {path: size for _, path, size in sorted(found)}
+
+
+def prune(directory: Path, most: int = 0) -> int:
+    """Remove arrays, the least recently used first, until the rest takes no more than so many bytes.
+
+    Those that a process has open stay.
+
+    Returns:
+        The bytes that were freed.
+    """
+    there = arrays(directory)
+    total = left = sum(there.values())
+    for path, size in there.items():
+        if left <= most:
+            break
+        with suppress(OSError):
+            if not _in_use(path):
+                path.with_suffix(".json").unlink(missing_ok=True)
+                path.unlink()
+                left -= size
+    return total - left
+
+
+def _in_use(path: Path) -> bool:
+    if path.name.startswith("."):  # being written
+        return time.time() - path.stat().st_mtime < _ABANDONED
+    if fcntl is not None:
+        with path.open("r+b") as file:  # NFS locks for one process only what may be written
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                return True
+    return False
 
 
 def open_cache(
@@ -94,15 +165,19 @@ def open_cache(
     folder = Path(directory) if directory is not None else default_directory()
     key = _key(samples, size)
     array, sidecar = folder / f"{key}.npy", folder / f"{key}.json"
-    unreadable = _check(array, sidecar, samples, size)
-    if unreadable is None:
+    found = _check(array, sidecar, samples, size)
+    if found is None:
         with suppress(OSError):
             sidecar.unlink(missing_ok=True)
-        unreadable = _build(samples, size, array, sidecar, progress, skip_unreadable, workers or available_cores())
+        prune(folder, max(limit() - len(samples) * size * size * 3, 0))
+        _build(samples, size, array, sidecar, progress, skip_unreadable, workers or available_cores())
+        found = _check(array, sidecar, samples, size)
+    if found is None:
+        raise OutputError(f"{array}: the image cache was removed while it was opened; start again")
+    pixels, unreadable = found
     if unreadable and not skip_unreadable:
         raise _refusal(samples, unreadable)
-    kept = samples.without(unreadable) if unreadable else samples
-    return Cache(np.load(array, mmap_mode="r", allow_pickle=False), kept, array, unreadable)
+    return Cache(pixels, samples.without(unreadable) if unreadable else samples, array, unreadable)
 
 
 def bytes_to_build(samples: Samples, size: int, directory: str | Path | None = None) -> int:
@@ -118,8 +193,8 @@ def _key(samples: Samples, size: int) -> str:
     return f"{samples.name}-{size}-{digest.hexdigest()[:24]}"
 
 
-def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> dict[str, str] | None:
-    """The unreadable images of a whole and fitting cache; None where it must be built."""
+def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> tuple[NDArray[np.uint8], dict[str, str]] | None:
+    """The pixels of a whole and fitting cache, and its unreadable images; None where it must be built."""
     try:
         record = json.loads(sidecar.read_text(encoding="utf-8"))
         unreadable: dict[str, str] = record["unreadable"]
@@ -132,17 +207,24 @@ def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> dict[str,
             return None
         if array.stat().st_size != _HEADER + int(np.prod(shape)):
             return None
-        pixels = np.load(array, mmap_mode="r", allow_pickle=False)
-        if pixels.shape != shape or pixels.dtype != np.uint8 or _probe(pixels) != record["probe"]:
+        with array.open("rb") as file:
+            if fcntl is not None:
+                with suppress(OSError):  # a file system without locks
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # until the map is closed, which keeps the file
+            with suppress(OSError):
+                os.utime(array)
+            whole = file.read(_HEADER) == _header(shape[0], size)
+            pixels: NDArray[np.uint8] = np.memmap(file, np.uint8, "r", _HEADER, shape)
+        if not whole or _probe(pixels) != record["probe"]:
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return unreadable
+    return pixels, unreadable
 
 
 def _build(
     samples: Samples, size: int, array: Path, sidecar: Path, progress: bool | Progress, skip: bool, workers: int
-) -> dict[str, str]:
+) -> None:
     rows, needed = len(samples), _HEADER + len(samples) * size * size * 3
     unreadable: dict[str, str] = {}
     temporary: Path | None = None
@@ -152,6 +234,7 @@ def _build(
         if free < needed:
             raise OutputError(
                 f"{array.parent}: too full for the image cache ({needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free)"
+                "; lentigo cache --clear removes older ones"
             )
         handle, name = tempfile.mkstemp(prefix=f".{array.stem}.", suffix=".npy", dir=array.parent)
         temporary = Path(name)
@@ -165,7 +248,8 @@ def _build(
                 tick(row + 1, rows)
             if unreadable and (not skip or len(unreadable) == rows):
                 raise _refusal(samples, unreadable)
-            _write_header(file, rows - len(unreadable), size)
+            file.seek(0)
+            file.write(_header(rows - len(unreadable), size))
         temporary.chmod(0o644)
         record = {
             "preprocessing": PREPROCESSING,
@@ -182,7 +266,6 @@ def _build(
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-    return unreadable
 
 
 def _decode(samples: Samples, size: int, workers: int) -> Iterator[NDArray[np.uint8] | str]:
@@ -202,11 +285,10 @@ def _decode(samples: Samples, size: int, workers: int) -> Iterator[NDArray[np.ui
             pending.extend(pool.submit(one, row) for row in islice(rows, 1))
 
 
-def _write_header(file: BinaryIO, rows: int, size: int) -> None:
+def _header(rows: int, size: int) -> bytes:
     """The .npy 1.0 header, always 128 bytes, so that the number of rows can be filled in last."""
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, {size}, {size}, 3), }}"
-    file.seek(0)
-    file.write(b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + text.ljust(_HEADER - 11).encode() + b"\n")
+    return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + text.ljust(_HEADER - 11).encode() + b"\n"
 
 
 def _probe(pixels: NDArray[np.uint8]) -> str:

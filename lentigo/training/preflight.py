@@ -227,5 +227,9 @@ def _check_disk(recipe: Recipe, ready: Ready, folder: Path, cache: Path | None) 
         there = next(p for p in (place, *place.absolute().parents) if p.exists())
         free = shutil.disk_usage(there).free
         if free < size:
-            what = "the decoded images (LENTIGO_CACHE names another place)" if place == directory else "the run"
+            what = (
+                "the decoded images (lentigo cache --clear, or another place, LENTIGO_CACHE)"
+                if place == directory
+                else "the run"
+            )
             raise OutputError(f"{place}: too full for {what}: {size / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")

@@ -200,3 +200,44 @@ def test_the_bar_is_shown_on_standard_error(
 ) -> None:
     open_cache(samples, 16, tmp_path, progress=True)
     assert capsys.readouterr().out == ""
+
+
+def age(cache: Cache, seconds: int) -> Path:
+    os.utime(cache.path, (seconds, seconds))
+    return cache.path
+
+
+def test_the_least_recently_used_arrays_make_room_but_none_in_use(
+    samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = open_cache(samples, 20, tmp_path, progress=False)
+    age(held, 1)
+    old, used = (age(open_cache(samples, size, tmp_path, progress=False), 2) for size in (21, 22))
+    open_cache(samples, 22, tmp_path, progress=False)  # is the most recent now
+    (tmp_path / "mine.npy").write_bytes(b"0" * 9999)
+    monkeypatch.setenv("LENTIGO_CACHE_GB", str(3 * 9 * 24 * 24 * 3 / 1e9))
+    new = open_cache(samples, 24, tmp_path, progress=False).path
+    there = [path for path in (held.path, old, used, new) if path.exists() and path.with_suffix(".json").exists()]
+    assert there == [held.path, used, new]
+    assert cache_module.prune(tmp_path) > 0
+    assert sorted(tmp_path.glob("*.npy")) == sorted([held.path, tmp_path / "mine.npy"])
+    del held
+    cache_module.prune(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "mine.npy"]
+
+
+def test_arrays_that_are_being_written_stay_for_a_day(tmp_path: Path) -> None:
+    fresh, left = (tmp_path / f".folder-24-{digit * 24}.ab.npy" for digit in "01")
+    for path in (fresh, left):
+        path.write_bytes(b"0")
+    os.utime(left, (1, 1))
+    assert cache_module.prune(tmp_path) == 1
+    assert fresh.exists()
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("size", ["much", "-1", "0", "nan", "inf"])
+def test_a_limit_that_is_no_size_is_refused(size: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LENTIGO_CACHE_GB", size)
+    with pytest.raises(DataError, match="LENTIGO_CACHE_GB"):
+        cache_module.limit()

@@ -1224,6 +1224,7 @@ def test_a_legend_names_classes_that_are_numbers(tmp_path: Path, name: str, text
     [
         {"classes.txt": "melanoma\nnevus\n", "labels.txt": "nevus\nmelanoma\n"},
         {"classes.txt": "melanoma\n"},
+        {"data.yaml": "names: [melanoma, nevus\n", "id2label.json": "[" * 9999},
         {"classes.txt": "melanoma\nmelanoma\n"},
         {"classes.csv": "code,en\n0,Melanoma\n1,Nevus\n", "labels.txt": "nevus\nmelanoma\n"},
     ],

@@ -11,6 +11,7 @@ from typing import Any
 
 from lentigo.code_pages import decode
 from lentigo.data.readers.place import Place
+from lentigo.errors import LentigoError
 from lentigo.tables import PATH_COLUMNS, find_column, some
 
 _LISTS = ("classes.txt", "class_names.txt", "labels.txt", "obj.names", "classes.names", "categories.txt")
@@ -67,7 +68,7 @@ def _legends(place: Place) -> Iterator[tuple[str, Rows]]:
     for file in place.files:
         name = PurePosixPath(file).name.lower()
         if name in _LISTS or name in _SETTINGS or name.endswith(".json"):
-            with suppress(OSError, ValueError, RecursionError):
+            with suppress(OSError, ValueError, RecursionError, LentigoError):
                 text, _ = decode((place.root / file).read_bytes()[: 2**20])
                 if name in _LISTS:
                     lines = [line.strip() for line in text.splitlines() if line.strip()]

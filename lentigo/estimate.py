@@ -16,21 +16,21 @@ class Estimate:
     """A measured value with its 95 % interval.
 
     Attributes:
-        value: the value on the data as they are; NaN where the metric is not defined (no image of that class).
-        low: lower end, None where no interval can be given.
-        high: upper end.
+        value: the value on the data; NaN if the metric is undefined (no image of the class).
+        low: lower end of the interval; None without an interval.
+        high: upper end of the interval; None without an interval.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
 
-    # Where a bundle's spec.json is read.
+    # For reading a bundle's spec.json.
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "allow_inf_nan": False}
 
     @property
     def defined(self) -> bool:
-        """Whether the metric exists for these data."""
+        """Whether the metric is defined on these data."""
         return math.isfinite(self.value)
 
     @property
@@ -39,11 +39,11 @@ class Estimate:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
     def to_dict(self) -> dict[str, float | None]:
-        """``value``, ``low``, ``high``; JSON has no NaN, so an undefined value is None."""
+        """Return ``value``, ``low`` and ``high``; None for an undefined value, since JSON has no NaN."""
         return {"value": self.value if self.defined else None, "low": self.low, "high": self.high}
 
     def text(self, *, percent: bool = True, digits: int = 1, signed: bool = False) -> str:
-        """Plain text such as ``85.2 (82.1 to 88.0)``; an en dash where the value is not defined."""
+        """Format as ``85.2 (82.1 to 88.0)``; an en dash if the value is undefined."""
         if not self.defined:
             return "–"
         scale, sign = (100 if percent else 1), ("+" if signed else "")
@@ -59,11 +59,11 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class PredictiveValues:
-    """What a threshold says of a lesion where a stated fraction of all is malignant.
+    """Predictive values of a threshold at a stated prevalence.
 
     Attributes:
-        ppv: positive predictive value, the fraction malignant of the lesions that reach the threshold.
-        npv: negative predictive value, the fraction benign of the others.
+        ppv: positive predictive value, the malignant fraction of the lesions that reach the threshold, 0 to 1.
+        npv: negative predictive value, the benign fraction of the other lesions, 0 to 1.
     """
 
     ppv: Estimate
@@ -71,33 +71,36 @@ class PredictiveValues:
 
     @classmethod
     def of(cls, sensitivity: Estimate, specificity: Estimate, prevalence: float) -> PredictiveValues:
-        """From two measured rates, by Bayes' rule.
+        """Compute predictive values from measured rates, by Bayes' rule.
 
-        Both values grow with either rate, so their ends come from the ends of both intervals. These are wider than
-        95 %; a report's, bootstrapped from the images themselves, are narrower.
+        Both values increase with both rates, so the ends of their intervals come from the ends of the rates'
+        intervals. Their coverage is therefore more than 95 %; the bootstrap intervals of a report are narrower.
 
         Args:
-            sensitivity: fraction of malignant images that reach the threshold.
-            specificity: fraction of benign images that do not.
-            prevalence: fraction of malignant lesions among those seen, above 0 and below 1.
+            sensitivity: fraction of malignant images that reach the threshold, 0 to 1.
+            specificity: fraction of benign images that do not, 0 to 1.
+            prevalence: fraction of malignant lesions in the population, above 0 and below 1.
         """
         rates = [np.array([rate.value, rate.low, rate.high], np.float64) for rate in (sensitivity, specificity)]
         return cls(*(_estimate(values) for values in predictive_values(rates[0], rates[1], prevalence)))
 
     def to_dict(self) -> dict[str, dict[str, float | None]]:
-        """As plain numbers."""
+        """Return plain numbers, for JSON."""
         return {"ppv": self.ppv.to_dict(), "npv": self.npv.to_dict()}
 
 
 def predictive_values(
     sensitivity: npt.NDArray[np.float64], specificity: npt.NDArray[np.float64], prevalence: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Positive and negative predictive value by Bayes' rule; NaN where nothing would be flagged, or nothing spared.
+    """Compute positive and negative predictive values by Bayes' rule (Altman and Bland, BMJ 309:102, 1994).
 
     Args:
-        sensitivity: of any shape, 0 to 1.
-        specificity: of the same shape.
-        prevalence: fraction of malignant lesions among those seen.
+        sensitivity: any shape, 0 to 1.
+        specificity: the same shape, 0 to 1.
+        prevalence: fraction of malignant lesions in the population, above 0 and below 1.
+
+    Returns:
+        PPV and NPV of the same shape; NaN if no lesion, or every lesion, would reach the threshold.
     """
     found, missed = sensitivity * prevalence, (1 - sensitivity) * prevalence
     alarmed, spared = (1 - specificity) * (1 - prevalence), specificity * (1 - prevalence)
@@ -106,7 +109,7 @@ def predictive_values(
 
 
 def plain(value: Any) -> Any:
-    """As JSON holds it: what has a ``to_dict``, other dataclasses by their fields, mappings and tuples of these."""
+    """Convert to JSON types: objects with ``to_dict``, other dataclasses by field, mappings and sequences of these."""
     if hasattr(value, "to_dict"):
         return value.to_dict()
     if is_dataclass(value):
@@ -117,6 +120,6 @@ def plain(value: Any) -> Any:
 
 
 def _estimate(values: npt.NDArray[np.float64]) -> Estimate:
-    """Of (3,): the value and the ends of its interval, which are NaN where there is none."""
+    """Convert (3,) to an estimate: the value and the ends of its interval, NaN without an interval."""
     value, low, high = values.tolist()
     return Estimate(value, *(end if math.isfinite(end) else None for end in (low, high)))

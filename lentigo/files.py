@@ -1,4 +1,4 @@
-"""Atomic writes, which appear whole or not at all, and bounded reads, which never block."""
+"""Atomic writes, and bounded reads that never block."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from lentigo.errors import OutputError
 
-_JSON_WIDTH = 320  # a row of figures with their intervals
+_JSON_WIDTH = 320  # fits a row of figures with their intervals
 
 
 @contextmanager
@@ -23,11 +23,11 @@ def atomic_path(target: str | Path, *, sync: bool = True) -> Iterator[Path]:
 
     Args:
         target: the file to write; its folder is created. The temporary name keeps the suffix.
-        sync: have it on the disk before it replaces ``target`` (`replace_synced`); False for many small files that can
-            be made again.
+        sync: whether to sync it to disk before it replaces ``target`` (`replace_synced`); False for many small files
+            that can be regenerated.
 
     Raises:
-        OutputError: the disk refuses (full, read-only, not a folder).
+        OutputError: the file cannot be written (full disk, read-only, not a folder).
     """
     path = Path(target)
     try:
@@ -52,29 +52,29 @@ def atomic_path(target: str | Path, *, sync: bool = True) -> Iterator[Path]:
 
 
 def replace_synced(source: Path, target: Path) -> None:
-    """Rename a file so that a loss of power leaves the old one or the new one, never an empty one.
+    """Rename a file so that a power failure leaves the old one or the new one, never an empty one.
 
-    The content goes to the disk before the rename, which alone could be there first, and the rename before this
-    returns.
+    The content is synced before the rename, since a rename alone may reach the disk first. The rename is synced before
+    the function returns.
 
     Raises:
-        OSError: the disk refuses; ``target`` is as it was.
+        OSError: the file cannot be written; ``target`` is unchanged.
     """
     sync(source)
     source.replace(target)
-    with suppress(OSError):  # the rename is done and seen by all; only how long it lasts is open
+    with suppress(OSError):  # the rename is done and visible; only its durability is uncertain
         sync(target.parent)
 
 
 def sync(path: Path) -> None:
-    """Return when the content of a file, or the names in a folder, are on the disk.
+    """Sync the content of a file, or the names in a folder, to disk.
 
     Raises:
-        OSError: the disk refuses.
+        OSError: syncing fails.
     """
     if path.is_dir() and os.name == "nt":  # folders cannot be opened there
         return
-    # For reading alone Windows would refuse to sync a file, and no system opens a folder for writing.
+    # Windows does not sync a file opened read-only, and no system opens a folder for writing.
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
         os.fsync(handle)
@@ -83,25 +83,25 @@ def sync(path: Path) -> None:
 
 
 def write_text(target: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically; what is no Unicode, as in some file names, becomes an escape, which JSON reads back.
+    """Write UTF-8 text atomically; lone surrogates, as in some file names, become escapes, which JSON reads back.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
     with atomic_path(target) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(target: str | Path, document: Any, *, digits: int | None = None) -> None:
-    """Write figures as JSON atomically, in few lines: what fits on one line stands on one.
+    """Write figures as JSON atomically; a value that fits on one line is not broken.
 
     Args:
         target: the file.
-        document: dicts with string keys, lists, strings and numbers; anything else is written as its text.
-        digits: significant digits that floats keep; all where left out.
+        document: dicts with string keys, lists, strings and numbers; other values are written as ``str``.
+        digits: significant digits of floats; None for all.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
 
     def shorten(number: str) -> float:
@@ -121,7 +121,7 @@ def _layout(value: Any, indent: str) -> str:
     elif any(isinstance(item, dict | list) for item in value):
         items = [_layout(item, inner) for item in value]
     else:
-        return line  # numbers stay together
+        return line  # a list of scalars is not broken
     start, end = "{}" if isinstance(value, dict) else "[]"
     return f"{start}\n{inner}" + f",\n{inner}".join(items) + f"\n{indent}{end}"
 
@@ -130,22 +130,22 @@ def write_bytes(target: str | Path, content: bytes) -> None:
     """Write bytes atomically.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
     with atomic_path(target) as temporary:
         temporary.write_bytes(content)
 
 
 def read_regular(path: Path, limit: int) -> bytes:
-    """The content of a regular file of at most ``limit`` bytes; a pipe would wait for ever, and a device has no end.
+    """Read a regular file of at most ``limit`` bytes; reading a pipe could block, and a device has no end.
 
     Raises:
-        OSError: missing, not to be read, larger, or no regular file.
+        OSError: the file is missing, unreadable, larger, or not a regular file.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # before it is opened, which alone can block or move a device
+    if not stat.S_ISREG(path.stat().st_mode):  # before opening, which can block or act on a device
         raise OSError(errno.EINVAL, "not a regular file")
     with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:  # noqa: PTH123
-        facts = os.fstat(file.fileno())  # it may be another by now
+        facts = os.fstat(file.fileno())  # the path may have been replaced since
         if not stat.S_ISREG(facts.st_mode):
             raise OSError(errno.EINVAL, "not a regular file")
         content = b"" if facts.st_size > limit else file.read(limit + 1)

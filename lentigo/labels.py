@@ -1,4 +1,4 @@
-"""Label sets: every class with its code, its names in English and Chinese, and whether it is malignant."""
+"""Label sets: the code, names and malignancy of every class."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class ClassLabel:
         code: short lower-case identifier, used in files and tables.
         en: plain English name.
         zh: plain Simplified Chinese name.
-        malignant: True or False where the field agrees, None where it is not known (own data sets).
-        names: names in other languages, by their codes, such as ``{"es": "nevo"}``.
+        malignant: whether the class is malignant; None if unknown (own data sets).
+        names: names in other languages by language code, such as ``{"es": "nevo"}``.
     """
 
     code: Code
@@ -45,14 +45,14 @@ class ClassLabel:
 
     @property
     def record(self) -> dict[str, Any]:
-        """For files: ``names`` only where there are some."""
+        """The fields for a file, without empty ``names``."""
         return {key: value for key, value in asdict(self).items() if key != "names" or value}
 
     def name(self, language: str) -> str:
-        """Its name in a language, such as ``en`` or ``es``; the English one where that language has none."""
+        """Return the name in a language, such as ``en`` or ``es``; the English name if that language has none."""
         return self.zh if language == "zh" else self.names.get(language, self.en)
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # checked where a bundle's spec.json is read
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # for reading a bundle's spec.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class LabelSet:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages that classes are named in, English and Chinese first."""
+        """The language codes of the class names, English and Chinese first."""
         return "en", "zh", *sorted({language for c in self.classes for language in c.names})
 
     @property
@@ -84,13 +84,13 @@ class LabelSet:
         return tuple(c.code for c in self.classes)
 
     def malignant_probability(self, probabilities: npt.ArrayLike) -> npt.NDArray[np.float64] | None:
-        """Summed probability of the malignant classes.
+        """Return the summed probability of the malignant classes.
 
         Args:
-            probabilities: (..., K).
+            probabilities: (..., K), 0 to 1.
 
         Returns:
-            (...); None where it is not known of every class whether it is malignant.
+            Sums (...), 0 to 1; None if the malignancy of a class is unknown.
         """
         flags = [c.malignant for c in self.classes]
         if None in flags:
@@ -99,7 +99,7 @@ class LabelSet:
         return total
 
     def index(self, code: str) -> int:
-        """Position of a class code in the network's outputs.
+        """Return the index of a class code in the network's outputs.
 
         Raises:
             DataError: the code is not in this set.
@@ -113,7 +113,7 @@ class LabelSet:
 
     @classmethod
     def of(cls, name: str, codes: Iterable[str]) -> LabelSet:
-        """A label set for a user's own classes; known codes and English names keep what is known, others their code."""
+        """Make a label set of a user's classes; names and malignancy come from known codes and English names."""
         classes = [c for known_set in LABEL_SETS.values() for c in known_set]
         known = {c.en: c for c in classes} | {
             c.code: c for c in (*classes, ClassLabel("malignant", "malignant lesion", "恶性病变", True))
@@ -206,10 +206,10 @@ LABEL_SETS: dict[str, LabelSet] = {s.name: s for s in (HAM10000, ISIC2017, PAD_U
 
 
 def label_set(name: str) -> LabelSet:
-    """Look up a label set by name.
+    """Return a label set by name.
 
     Raises:
-        DataError: no set has this name; the message names the nearest.
+        DataError: the name is unknown; the message names the nearest.
     """
     try:
         return LABEL_SETS[name]

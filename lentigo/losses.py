@@ -1,8 +1,8 @@
-"""Losses for long-tailed classes: cross-entropy, focal, LDAM, and the joint of the last two.
+"""Losses for long-tailed classes: cross-entropy, focal, LDAM, and the weighted sum of the last two.
 
-Every loss maps logits (N, K) and class indices (N,) to a scalar. With class weights w, all take the same weighted
-mean over the batch, ``sum_i w[y_i] loss_i / sum_i w[y_i]``, which is PyTorch's convention for cross-entropy.
-Everything is computed in float32 at least, so bfloat16 and float16 logits are safe.
+Every loss maps logits (N, K) and class indices (N,) to a scalar. With class weights w, the loss of a batch is the
+weighted mean ``sum_i w[y_i] loss_i / sum_i w[y_i]``, PyTorch's convention for cross-entropy. Losses are computed in
+float32 at least, also for bfloat16 and float16 logits.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ LossName = Literal["cross_entropy", "focal", "ldam", "joint"]
 
 
 def class_weights(class_counts: Sequence[int], exponent: float) -> Tensor:
-    """Weight of each class, w_j proportional to n_j^(-exponent), with mean 1 over the classes.
+    """Compute class weights w_j proportional to n_j^(-exponent), with mean 1 over the classes.
 
     Args:
-        class_counts: n_j, training images of each class, all positive unless the exponent is 0.
+        class_counts: n_j, number of training images of each class, all positive unless the exponent is 0.
         exponent: 0 for equal weights, 1 for inverse frequency.
 
     Returns:
         Weights (K,), float32.
 
     Raises:
-        RecipeError: a class has no image, so that its weight would be infinite.
+        RecipeError: a class has no image, so its weight would be infinite.
     """
     if exponent == 0:
         return torch.ones(len(class_counts))
@@ -40,7 +40,7 @@ def class_weights(class_counts: Sequence[int], exponent: float) -> Tensor:
 
 
 def log_priors(class_counts: Sequence[int]) -> Tensor:
-    """Logarithm of each class's fraction of the training images, (K,) float32.
+    """Compute the logarithm of each class's fraction of the training images, (K,) float32.
 
     Raises:
         RecipeError: a class has no image.
@@ -54,8 +54,8 @@ def _check_counts(class_counts: Sequence[int]) -> None:
     empty = [index for index, count in enumerate(class_counts) if count < 1]
     if empty:
         raise RecipeError(
-            f"class {', '.join(map(str, empty))} (counted from 0) has no training image, so the loss cannot be weighted"
-            " by counts"
+            f"class {', '.join(map(str, empty))} (counted from 0) has no training image, so the counts cannot weight"
+            " the loss"
         )
 
 
@@ -64,12 +64,12 @@ def _precise(logits: Tensor) -> Tensor:
 
 
 class Loss(nn.Module):
-    """Base of the losses: class weights, which deferred re-weighting switches on later.
+    """Base class of the losses, with class weights and deferred re-weighting.
 
     Args:
         weights: (K,) weight of each class.
-        drw_epoch: first epoch (from 0) with these weights; before it all classes weigh the same (deferred
-            re-weighting, Cao et al., 2019). None: the weights hold from the start.
+        drw_epoch: first epoch (from 0) with these weights; before it all classes have weight 1 (deferred re-weighting,
+            Cao et al., 2019). None to use the weights from the start.
     """
 
     weights: Tensor
@@ -83,7 +83,7 @@ class Loss(nn.Module):
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the loss which epoch (from 0) begins; with deferred re-weighting this switches the weights."""
+        """Set the current epoch (from 0), which selects the weights of deferred re-weighting."""
         if self.drw_epoch is not None:
             self.weights_in_use = self.weights.clone() if epoch >= self.drw_epoch else torch.ones_like(self.weights)
 
@@ -96,11 +96,11 @@ class CrossEntropy(Loss):
     """Weighted cross-entropy.
 
     Args:
-        weights: see :class:`Loss`, as of the others.
-        drw_epoch: likewise.
+        weights: see :class:`Loss`.
+        drw_epoch: see :class:`Loss`.
         label_smoothing: fraction of the target spread over all classes, 0 to 1.
         shift: (K,) added to the logits in training only: ``tau log prior`` for logit adjustment (Menon et al., ICLR
-            2021, equation 10), whose plain argmax then aims at balanced accuracy. None for none.
+            2021, equation 10), which optimises the argmax for balanced accuracy. None for no shift.
     """
 
     shift: Tensor
@@ -118,7 +118,7 @@ class CrossEntropy(Loss):
         self.register_buffer("shift", torch.zeros_like(weights) if shift is None else shift, persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of logits (N, K) and class indices (N,)."""
+        """Compute the scalar loss of logits (N, K) and class indices (N,)."""
         logits = _precise(logits) + self.shift
         return F.cross_entropy(
             logits, targets, weight=self.weights_in_use.to(logits.dtype), label_smoothing=self.label_smoothing
@@ -126,9 +126,9 @@ class CrossEntropy(Loss):
 
 
 class Focal(Loss):
-    """Focal loss, -w (1 - p)^gamma log p (Lin et al., ICCV 2017, equation 5), over the softmax.
+    """Focal loss, -w (1 - p)^gamma log p (Lin et al., ICCV 2017, equation 5), with softmax probabilities p.
 
-    Cross-entropy is the case of gamma 0.
+    gamma = 0 gives cross-entropy.
     """
 
     def __init__(self, weights: Tensor, drw_epoch: int | None = None, *, gamma: float = 2.0) -> None:
@@ -136,20 +136,20 @@ class Focal(Loss):
         self.gamma = gamma
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of logits (N, K) and class indices (N,)."""
+        """Compute the scalar loss of logits (N, K) and class indices (N,)."""
         log_p = F.log_softmax(_precise(logits), dim=1).gather(1, targets[:, None]).squeeze(1)  # (N,)
-        # 1 - p, exact near p = 1; never 0, for gamma < 1.
+        # 1 - p, accurate near p = 1 and never 0, so that the gradient is finite for gamma < 1.
         miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
         return self._weighted_mean(-miss.pow(self.gamma) * log_p, targets)
 
 
 class LDAM(Loss):
-    """Label-distribution-aware margin loss (Cao et al., NeurIPS 2019, equations 12-13), on a plain linear head.
+    """Label-distribution-aware margin loss (Cao et al., NeurIPS 2019, equations 12-13), for a linear head.
 
-    The true class's logit is lowered by its margin ``m_j = max_margin * (n_j / min n)^(-1/4)``, all logits are
-    multiplied by ``scale``, and cross-entropy follows. The reference normalises features and classifier weights, which
-    bounds the logits by 1, and therefore scales by s = 30. A plain linear head has unbounded logits and learns its own
-    scale: s = 1 is the default here, so that ``softmax(logits)`` at prediction is the distribution that was trained.
+    The loss is the cross-entropy of ``scale`` times the logits, after the true class's logit is reduced by its margin
+    ``m_j = max_margin * (n_j / min n)^(-1/4)``. The reference normalises features and classifier weights, which bounds
+    the logits by 1, and uses a scale of 30. The logits of a linear head are unbounded and their scale is learned. The
+    default scale is therefore 1, so that ``softmax(logits)`` at prediction is the trained distribution.
     """
 
     margins: Tensor
@@ -168,14 +168,14 @@ class LDAM(Loss):
         self.register_buffer("margins", ldam_margins(class_counts, max_margin), persistent=False)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of logits (N, K) and class indices (N,)."""
+        """Compute the scalar loss of logits (N, K) and class indices (N,)."""
         logits = _precise(logits)
         margins = F.one_hot(targets, logits.shape[1]) * self.margins  # (N, K)
         return F.cross_entropy(self.scale * (logits - margins), targets, weight=self.weights_in_use.to(logits.dtype))
 
 
 def ldam_margins(class_counts: Sequence[int], max_margin: float) -> Tensor:
-    """Margins (K,) proportional to n_j^(-1/4), the largest being ``max_margin``.
+    """Compute margins (K,) proportional to n_j^(-1/4), with maximum ``max_margin``.
 
     Raises:
         RecipeError: a class has no image.
@@ -186,7 +186,7 @@ def ldam_margins(class_counts: Sequence[int], max_margin: float) -> Tensor:
 
 
 class Joint(Loss):
-    """``alpha * focal + (1 - alpha) * LDAM``, both with the class weights in use."""
+    """Joint loss ``alpha * focal + (1 - alpha) * LDAM``, both with the current class weights."""
 
     def __init__(
         self,
@@ -205,13 +205,13 @@ class Joint(Loss):
         self.ldam = LDAM(weights, drw_epoch, class_counts=class_counts, max_margin=max_margin, scale=scale)
 
     def set_epoch(self, epoch: int) -> None:
-        """Pass the epoch on to both terms."""
+        """Set the current epoch of both terms."""
         for term in self.children():
             if isinstance(term, Loss):
                 term.set_epoch(epoch)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Scalar loss of logits (N, K) and class indices (N,)."""
+        """Compute the scalar loss of logits (N, K) and class indices (N,)."""
         loss: Tensor = self.alpha * self.focal(logits, targets) + (1 - self.alpha) * self.ldam(logits, targets)
         return loss
 
@@ -233,21 +233,21 @@ def create_loss(
 
     Args:
         name: ``cross_entropy``, ``focal``, ``ldam`` or ``joint``.
-        class_counts: training images of each class, in output order.
-        weight_exponent: of :func:`class_weights`; 0 for none.
-        label_smoothing: of cross-entropy only, 0 to 1.
-        gamma: of focal and joint.
-        alpha: of joint: the fraction of the focal term.
-        max_margin: of LDAM and joint.
-        scale: of LDAM and joint.
-        drw_epoch: deferred re-weighting from this epoch on (it needs ``weight_exponent`` above 0).
-        logit_adjustment: tau of :func:`log_priors`, of cross-entropy only; 0 for none, 1 for balanced error.
+        class_counts: number of training images of each class, in output order.
+        weight_exponent: exponent of :func:`class_weights`; 0 for equal weights.
+        label_smoothing: for cross-entropy only, 0 to 1.
+        gamma: exponent of focal and joint.
+        alpha: fraction of the focal term in joint, 0 to 1.
+        max_margin: largest margin of LDAM and joint.
+        scale: scale of LDAM and joint.
+        drw_epoch: first epoch with class weights; needs ``weight_exponent`` above 0.
+        logit_adjustment: factor tau of :func:`log_priors`, for cross-entropy only; 0 for none, 1 for balanced error.
 
     Returns:
-        The loss; call ``set_epoch`` at each epoch's start where ``drw_epoch`` is given.
+        The loss; with ``drw_epoch``, call its ``set_epoch`` at the start of each epoch.
 
     Raises:
-        RecipeError: unknown name, values out of range, or options that do nothing together.
+        RecipeError: an unknown name, a value out of range, or an option that has no effect.
     """
     if name not in get_args(LossName):
         raise RecipeError(f"unknown loss {name!r}{did_you_mean(name, get_args(LossName))}")

@@ -1,7 +1,7 @@
-"""Untrusted text: what may stand in one line of a table, a terminal or a page, and how the rest is shown.
+"""Escape untrusted text for one line of a table, a terminal or a page.
 
-File names, class names and messages come from elsewhere. They may hold characters that drive a terminal, turn the order
-of a line around, end a line of a table, or make a spreadsheet run them as a formula.
+File names, class names and messages may contain characters that control a terminal, reverse the direction of a line,
+end a line of a table, or make a spreadsheet execute a cell as a formula.
 """
 
 from __future__ import annotations
@@ -16,28 +16,27 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 _CONTROL_BUT_LAYOUT = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 )
-# What Excel, LibreOffice and Sheets take for the start of a formula (OWASP, "CSV Injection"), whole numbers and lone
-# signs apart.
+# Starts of formulas in Excel, LibreOffice and Sheets (OWASP, "CSV Injection"), except numbers and single signs.
 _FORMULA = re.compile(r"'*(?:[=@\t\r\n\uff1d\uff0b\uff0d\uff20]|[+-](?!(?:\d+\.?\d*(?:[eE][+-]?\d+)?)?\Z))")
 
 
 def is_line(text: str) -> bool:
-    """Whether a text is free of control characters and of marks that change its direction."""
+    """Return whether a text has no control characters and no marks that change its direction."""
     return _CONTROL.search(text) is None
 
 
 def one_line(text: str) -> str:
-    r"""A text with control characters and marks of direction written as escapes, such as ``\x1b`` and ``\u202e``."""
+    r"""Escape control characters and marks of direction, as in ``\x1b`` and ``\u202e``."""
     return _CONTROL.sub(_escape, text)
 
 
 def lines(text: str) -> str:
-    """`one_line` for a text of several lines: line feeds and tabs stay."""
+    """Escape as `one_line` does, except line feeds and tabs."""
     return _CONTROL_BUT_LAYOUT.sub(_escape, text)
 
 
 def counted(number: int, noun: str) -> str:
-    """A number and what it counts.
+    """Format a number with its noun.
 
     Example:
         >>> counted(1, "epoch"), counted(2000, "epoch")
@@ -47,12 +46,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def json_line(text: str) -> str:
-    r"""A JSON document in which strings show no control characters: those that JSON allows raw become ``\uXXXX``."""
+    r"""Escape control characters in a JSON document: those that JSON allows unescaped become ``\uXXXX``."""
     return _CONTROL_BUT_LAYOUT.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def guard_cell(text: str) -> str:
-    """A cell that no spreadsheet runs: a formula gets an apostrophe in front; `unguard_cell` removes it.
+    """Prefix a cell that a spreadsheet would execute as a formula with an apostrophe; `unguard_cell` removes it.
 
     >>> guard_cell("=cmd|' /C calc'!A0"), guard_cell("-1.5"), guard_cell("photo.jpg")
     ("'=cmd|' /C calc'!A0", '-1.5', 'photo.jpg')
@@ -61,12 +60,12 @@ def guard_cell(text: str) -> str:
 
 
 def unguard_cell(text: str) -> str:
-    """The text that `guard_cell` was given."""
+    """Undo `guard_cell`."""
     return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def csv_line(cells: Iterable[str]) -> str:
-    r"""One line of a CSV table, its cells quoted where they must be and guarded (`guard_cell`).
+    r"""Format one line of a CSV table, with cells quoted if necessary and guarded (`guard_cell`).
 
     Example:
         >>> csv_line(["=1+1", "a,b", "-1.5"])
@@ -83,7 +82,7 @@ class _Echo:
         return text
 
 
-# A carriage return in a cell is quoted only where lines end in one.
+# The csv module quotes a carriage return in a cell only if the line terminator contains one.
 _formatter: Any = csv.writer(_Echo(), lineterminator="\r\n")
 
 

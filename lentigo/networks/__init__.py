@@ -1,4 +1,4 @@
-"""Networks: the papers' own, and what they are compared with, all behind one contract. Names load when first used."""
+"""Networks of the papers and baselines, behind one interface. Names load when they are first used."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
 """Attention layers for small convolutional networks.
 
-Every layer is built as ``Layer(channels, ...)`` and maps (N, C, H, W) to the same shape: it multiplies its
-input by a gate. Means over all places are taken with ``x.mean((2, 3), keepdim=True)``, whose gradient is deterministic
-everywhere.
+Every layer is built as ``Layer(channels, ...)`` and maps (N, C, H, W) to the same shape by multiplying its input by a
+gate. Means over positions use ``x.mean((2, 3), keepdim=True)``, whose gradient is deterministic on every device.
 
-How the gate starts: :func:`gate_layers` names the last layer of each gate; with these at zero the gate is a
-constant, whatever the image (see :func:`make_gate_constant`).
+:func:`gate_layers` yields the last layer of each gate. If its weights are zero, the gate is constant (see
+:func:`make_gate_constant`).
 """
 
 from __future__ import annotations
@@ -30,8 +29,8 @@ def make_divisible(value: float, divisor: int = 8) -> int:
 class SqueezeExcite(SqueezeExcitation):  # type: ignore[misc]
     """Squeeze-and-excitation as in MobileNetV3 (Hu et al., CVPR 2018; Howard et al., ICCV 2019).
 
-    torchvision's layer (two 1x1 convolutions with bias, ReLU between, hard sigmoid after) with the width
-    that its MobileNetV3 uses, so that the pretrained keys ``fc1.*`` and ``fc2.*`` fit.
+    torchvision's layer (1x1 convolution, ReLU, 1x1 convolution, hard sigmoid; with biases) with the width of its
+    MobileNetV3, so that the pretrained keys ``fc1.*`` and ``fc2.*`` load.
 
     Args:
         channels: C of the input.
@@ -43,17 +42,17 @@ class SqueezeExcite(SqueezeExcitation):  # type: ignore[misc]
 
 
 def eca_kernel_size(channels: int, gamma: float = 2.0, offset: float = 1.0) -> int:
-    """Kernel size of ECA: the odd number nearest ``log2(C) / gamma + offset / gamma`` (Wang et al., equation 12)."""
+    """Return ECA's kernel size: the odd number nearest ``(log2(C) + offset) / gamma`` (Wang et al., equation 12)."""
     size = int(abs((math.log2(channels) + offset) / gamma))
     return size if size % 2 else size + 1
 
 
 class EfficientChannelAttention(nn.Module):
-    """ECA: one 1-D convolution over the channels' means, without bias (Wang et al., CVPR 2020).
+    """Efficient channel attention: a 1-D convolution over the channel means, without bias (Wang et al., CVPR 2020).
 
     Args:
         channels: C of the input.
-        kernel_size: neighbours taken together; from :func:`eca_kernel_size` where None.
+        kernel_size: number of neighbouring channels; None for :func:`eca_kernel_size`.
     """
 
     def __init__(self, channels: int, kernel_size: int | None = None) -> None:
@@ -71,8 +70,8 @@ class EfficientChannelAttention(nn.Module):
 class ChannelAttention(nn.Module):
     """Channel attention of CBAM (Woo et al., ECCV 2018, equation 2).
 
-    One two-layer perceptron without bias, shared by the means and the maxima of the channels; the sum goes
-    through a sigmoid.
+    A two-layer perceptron without bias maps the channel means and the channel maxima; the gate is the sigmoid of the
+    sum.
 
     Args:
         channels: C of the input.
@@ -87,10 +86,10 @@ class ChannelAttention(nn.Module):
         self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False)
 
     def gate(self, means: Tensor, peaks: Tensor) -> Tensor:
-        """The gates of channels (N, C), in (0, 1), from their means and largest values of the same shape."""
+        """Return channel gates (N, C), in (0, 1), from channel means (N, C) and maxima (N, C)."""
         # (N, C / r).
         hidden = self.activation(_pointwise(self.fc1, means)) + self.activation(_pointwise(self.fc1, peaks))
-        return torch.sigmoid(_pointwise(self.fc2, hidden))  # fc2 is linear: one pass serves both
+        return torch.sigmoid(_pointwise(self.fc2, hidden))  # fc2 is linear: one pass for both
 
     def forward(self, x: Tensor) -> Tensor:
         """Gate (N, C, H, W) channel by channel."""
@@ -101,7 +100,7 @@ class SpatialAttention(nn.Module):
     """Spatial attention of CBAM (Woo et al., ECCV 2018, equation 3): a convolution over the channel mean and maximum.
 
     Args:
-        channels: C of the input (any; kept so that every layer is built alike).
+        channels: C of the input (unused; every attention takes it).
         kernel_size: odd size of the convolution.
     """
 
@@ -111,7 +110,7 @@ class SpatialAttention(nn.Module):
         self.conv = nn.Conv2d(2, 1, kernel_size, padding=kernel_size // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate (N, C, H, W) place by place."""
+        """Gate (N, C, H, W) position by position."""
         summary = torch.cat([x.mean(1, keepdim=True), x.amax(1, keepdim=True)], dim=1)  # (N, 2, H, W)
         return x * torch.sigmoid(self.conv(summary))
 
@@ -139,13 +138,13 @@ class CBAM(nn.Module):
 class CoordinateAttention(nn.Module):
     """Coordinate attention (Hou, Zhou, Feng, CVPR 2021, equations 4-8).
 
-    Row means and column means pass through one shared 1x1 convolution, then each gives its own gate; the
-    output is ``x * gate_of_the_row * gate_of_the_column``.
+    Row means and column means pass through a shared 1x1 convolution, then each through its own. The output is ``x *
+    row_gate * column_gate``.
 
     Args:
         channels: C of the input.
-        reduction: the hidden width is ``channels // reduction``, ...
-        min_channels: ... but at least this.
+        reduction: the hidden width is ``channels // reduction``, at least ``min_channels``.
+        min_channels: minimum hidden width.
     """
 
     def __init__(self, channels: int, reduction: int = 32, min_channels: int = 8) -> None:
@@ -158,7 +157,7 @@ class CoordinateAttention(nn.Module):
         self.conv_w = nn.Conv2d(hidden, channels, 1)
 
     def gates(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """The gates of rows (N, H, C) and columns (N, W, C), in (0, 1), from their means of the same shapes."""
+        """Return gates in (0, 1) of rows (N, H, C) and columns (N, W, C) from their means of the same shapes."""
         both = _pointwise(self.conv, torch.cat([rows, columns], dim=1))  # (N, H + W, hidden)
         both = self.norm(both.flatten(0, 1)[:, :, None, None]).view_as(both)
         hidden_h, hidden_w = self.activation(both).split([rows.shape[1], columns.shape[1]], dim=1)
@@ -173,8 +172,8 @@ class CoordinateAttention(nn.Module):
 class CaCo(nn.Module):
     """CaCo: CBAM's channel attention, then coordinate attention (Shi et al., 2023).
 
-    The channel gate is the same at every place, so it passes through the means of rows and columns: two products with
-    the large input do instead of three.
+    The channel gate is constant over positions, so it commutes with the means of rows and columns. This saves one of
+    three products with the large input.
 
     Args:
         channels: C of the input.
@@ -196,7 +195,7 @@ class CaCo(nn.Module):
 
 
 class SeCo(SqueezeExcite):
-    """SeCo: squeeze-and-excitation kept, coordinate attention after it (the ablation of Shi et al., 2023).
+    """SeCo: squeeze-and-excitation followed by coordinate attention (the ablation of Shi et al., 2023).
 
     The SE part keeps its key names, so pretrained SE weights load.
 
@@ -217,14 +216,13 @@ class SeCo(SqueezeExcite):
 
 
 class SimAM(nn.Module):
-    """SimAM: attention without parameters, from each place's energy (Yang et al., ICML 2021, equation 5).
+    """SimAM: parameter-free attention from the energy of each position (Yang et al., ICML 2021, equation 5).
 
-    With mean and variance over the H x W places of a channel, ``1 / e* = ((t - mean)^2 + 2 var + 2 lambda) /
-    (4 (var + lambda))`` and the output is ``x * sigmoid(1 / e*)``. The variance divides by H x W - 1, as in the
-    authors' code.
+    With mean and variance over the H x W positions of a channel, ``1 / e* = ((t - mean)^2 + 2 var + 2 lambda) / (4 (var
+    + lambda))`` and the output is ``x * sigmoid(1 / e*)``. The variance divides by H x W - 1, as in the authors' code.
 
     Args:
-        channels: C of the input (any; kept so that every layer is built alike).
+        channels: C of the input (unused; every attention takes it).
         strength: lambda, the regulariser.
     """
 
@@ -234,7 +232,7 @@ class SimAM(nn.Module):
         self.strength = strength
 
     def forward(self, x: Tensor) -> Tensor:
-        """Gate (N, C, H, W) place by place."""
+        """Gate (N, C, H, W) position by position."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))  # squares and their sum overflow float16
         squares = (wide - wide.mean((2, 3), keepdim=True)).square()  # (N, C, H, W)
         places = max(1, x.shape[2] * x.shape[3] - 1)
@@ -253,11 +251,11 @@ ATTENTIONS: dict[str, type[nn.Module]] = {
     "seco": SeCo,
     "simam": SimAM,
 }
-"""Every attention by name; each is built with the number of channels."""
+"""Attention classes by name; each takes the number of channels."""
 
 
 def gate_layers(attention: nn.Module) -> Iterator[nn.Conv1d | nn.Conv2d]:
-    """The last layer before each sigmoid of an attention's new parts (SeCo's pretrained SE is left alone)."""
+    """Yield the last layer before each sigmoid of an attention's new parts (not of SeCo's pretrained SE)."""
     for module in attention.modules():
         match module:
             case EfficientChannelAttention() | SpatialAttention():
@@ -270,12 +268,12 @@ def gate_layers(attention: nn.Module) -> Iterator[nn.Conv1d | nn.Conv2d]:
 
 
 def make_gate_constant(attention: nn.Module) -> float:
-    """Zero the last layer of every gate, so that each is sigmoid(0) = 1/2 everywhere, whatever the image.
+    """Set the last layer of every gate to zero, so that each gate is sigmoid(0) = 1/2 for every image.
 
-    The layers still learn: a zeroed layer receives gradients, as its input is not zero.
+    The layers remain trainable: a zero layer receives gradients because its input is not zero.
 
     Returns:
-        The constant by which the new parts now multiply their input: 1/2 a gate.
+        The constant by which the new parts multiply their input: 1/2 per gate.
     """
     gates = 0
     for layer in gate_layers(attention):
@@ -287,5 +285,5 @@ def make_gate_constant(attention: nn.Module) -> float:
 
 
 def _pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution of channels that come last, (..., C) -> (..., D)."""
+    """Apply a 1x1 convolution to channels-last data, (..., C) -> (..., D)."""
     return F.linear(x, convolution.weight.flatten(1), convolution.bias)

@@ -1,4 +1,4 @@
-"""The networks that the papers compare with, from torchvision, behind the common contract."""
+"""The papers' baselines from torchvision, behind the common interface."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class _Baseline:
         weights: its ImageNet weights.
         output: name of its last linear layer.
         options: further arguments of ``build``.
-        rescale: whether its weights were trained on images scaled to [-1, 1] (as TensorFlow does it) rather than by
-            ImageNet's statistics.
+        rescale: whether its weights were trained on images scaled to [-1, 1] (as in TensorFlow) instead of ImageNet's
+            normalisation.
     """
 
     build: Callable[..., nn.Module]
@@ -37,7 +37,7 @@ class _Baseline:
 
 
 class Rescale(nn.Module):
-    """Change ImageNet's normalisation into images from -1 to 1, as torchvision's Inceptions do."""
+    """Convert images normalised by ImageNet's statistics to the range [-1, 1], as torchvision's Inception does."""
 
     scale: Tensor
     shift: Tensor
@@ -56,7 +56,7 @@ class Rescale(nn.Module):
 class TorchvisionNetwork(PooledNetwork):
     """A torchvision network that ends in global average pooling and one linear layer.
 
-    Its layers become ``features`` (under torchvision's names) and its last layer ``head.output``.
+    Its layers become ``features`` (with torchvision's names) and its last layer ``head.output``.
 
     Args:
         classes: K, the number of outputs.
@@ -84,10 +84,10 @@ class TorchvisionNetwork(PooledNetwork):
         return maps
 
     def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load torchvision's weights, or a file named as torchvision or this class names them.
+        """Load torchvision's weights, or a file with the parameter names of torchvision or of this class.
 
         Raises:
-            NetworkError: the weights cannot be had, or are of another architecture.
+            NetworkError: the weights are not available, or are of another architecture.
         """
         state = torchvision_state_dict(self.baseline.weights) if source == "imagenet" else read_state_dict(source)
         own = self.state_dict()
@@ -101,7 +101,7 @@ class TorchvisionNetwork(PooledNetwork):
 
 
 class VGG16(Network):
-    """torchvision's VGG16: its head is no pooled one (7x7 places, three linear layers), so it has no closed-form map.
+    """torchvision's VGG16, without a closed-form map: its head has 7x7 positions and three linear layers.
 
     Args:
         classes: K, the number of outputs.
@@ -129,10 +129,10 @@ class VGG16(Network):
         return self.classifier[5:](embedding), embedding
 
     def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load torchvision's weights, or a file named alike.
+        """Load torchvision's weights, or a file with the same parameter names.
 
         Raises:
-            NetworkError: the weights cannot be had, or are of another architecture.
+            NetworkError: the weights are not available, or are of another architecture.
         """
         state = (
             torchvision_state_dict(tv.VGG16_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
@@ -188,7 +188,7 @@ _register(
 _INCEPTION: dict[str, object] = {
     "aux_logits": False,
     "init_weights": True,
-}  # auxiliary classifiers take part in training only, and not here
+}  # auxiliary classifiers are used in training only, and not by lentigo
 _register(
     "googlenet",
     "GoogLeNet, without auxiliary classifiers",

@@ -1,13 +1,13 @@
 """Grad-CAM in closed form, for networks whose head is global pooling and one or two linear layers.
 
-Grad-CAM (Selvaraju et al., ICCV 2017, equations 1-2) weighs each feature map by the mean gradient of a
-class's logit. Behind a mean over positions and linear layers that gradient needs no autograd:
+Grad-CAM (Selvaraju et al., ICCV 2017, equations 1-2) weights each feature map by the mean gradient of a class's logit.
+For a mean over positions followed by linear layers, this gradient needs no autograd:
 
     alpha[k, c] = (1 / hw) sum_m W2[k, m] act'(z_m) W1[m, c],    cam_k = relu(sum_c alpha[k, c] A_c)
 
-with feature maps A (C, h, w), z = W1 mean(A) + b1, and W2 the output layer. Batch normalisation of z, where a
-head has it, scales act' in evaluation. With one linear layer alpha is its weight over hw. Everything here is
-plain tensor arithmetic, so it traces into ONNX.
+with feature maps A (C, h, w), z = W1 mean(A) + b1, and W2 the output layer. Batch normalisation of z, if any, scales
+act' in evaluation. With one linear layer alpha is its weight divided by hw. The code is plain tensor arithmetic, so it
+can be traced into ONNX.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from lentigo.networks.network import PooledHead
 
 
 def closed_form_cam(head: PooledHead, maps: Tensor) -> Tensor:
-    """Exact Grad-CAM of every class.
+    """Compute exact Grad-CAM of every class.
 
     Args:
-        head: the network's pooled head, as it acts in evaluation (dropout is left out).
-        maps: (N, C, h, w), what the head is given.
+        head: the network's pooled head, in evaluation mode (without dropout).
+        maps: (N, C, h, w), the input of the head.
 
     Returns:
-        (N, K, h, w), not negative, in units of the logits: a map is not scaled to [0, 1].
+        (N, K, h, w), at least 0, in units of the logits, not scaled to [0, 1].
 
     Raises:
-        NetworkError: the head's activation has no derivative here.
+        NetworkError: the head's activation is not supported by :func:`activation_slope`.
     """
     height, width = maps.shape[2:]
     flat = maps.flatten(2)  # (N, C, hw)
@@ -46,11 +46,14 @@ def closed_form_cam(head: PooledHead, maps: Tensor) -> Tensor:
 
 
 def activation_slope(activation: nn.Module, z: Tensor) -> Tensor:
-    """Derivative of an activation, element by element.
+    """Compute the derivative of an activation, element by element.
 
     Args:
         activation: Hardswish, ReLU, LeakyReLU or Identity.
-        z: where.
+        z: the arguments, any shape.
+
+    Returns:
+        The derivatives, of the shape of ``z``.
 
     Raises:
         NetworkError: another activation.
@@ -68,6 +71,6 @@ def activation_slope(activation: nn.Module, z: Tensor) -> Tensor:
             return torch.where(z > -3, inner, torch.zeros_like(z))
         case _:
             raise NetworkError(
-                f"no closed-form class-activation map behind {type(activation).__name__}; known: Hardswish, Identity,"
+                f"no closed-form class-activation map for {type(activation).__name__}; known: Hardswish, Identity,"
                 " LeakyReLU, ReLU"
             )

@@ -20,12 +20,12 @@ Fusion = Literal["add", "concat"]
 
 
 class DualScaleCascade(nn.Module):
-    """A 3x3 convolution, then one of dilation 3 on its output (7x7 in effect); both outputs are fused.
+    """A 3x3 convolution and one of dilation 3 on its output; both outputs are fused.
 
     Args:
         channels: C of the input and of each convolution.
         stride: of the first convolution.
-        depthwise: one filter a channel; False for dense convolutions.
+        depthwise: one filter per channel; False for dense convolutions.
         fusion: ``add`` gives C channels, ``concat`` 2 C.
     """
 
@@ -53,7 +53,7 @@ def _conv_norm(channels: int, *, dilation: int, stride: int, groups: int) -> nn.
 
 
 class DualScaleBottleneck(nn.Module):
-    """1x1 reduce, SimAM, dual-scale cascade, SimAM, 1x1 expand, and the shortcut.
+    """1x1 reduction, SimAM, dual-scale cascade, SimAM, 1x1 expansion, and a shortcut.
 
     Args:
         base: torchvision's bottleneck, whose 1x1 convolutions and shortcut are kept.
@@ -89,7 +89,7 @@ class DualScaleBottleneck(nn.Module):
 
 
 class DSResNet50(PooledNetwork):
-    """torchvision's ResNet50 with :class:`DualScaleBottleneck` in the place of its sixteen bottlenecks.
+    """torchvision's ResNet50 with its sixteen bottlenecks replaced by :class:`DualScaleBottleneck`.
 
     Args:
         classes: K, the number of outputs.
@@ -118,10 +118,10 @@ class DSResNet50(PooledNetwork):
         return maps
 
     def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load torchvision's ResNet50 weights, or a file named as torchvision or this class names them.
+        """Load torchvision's ResNet50 weights, or a file with the parameter names of torchvision or of this class.
 
         Raises:
-            NetworkError: the weights cannot be had, or are of another architecture.
+            NetworkError: the weights are not available, or are of another architecture.
         """
         state = (
             torchvision_state_dict(ResNet50_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
@@ -133,7 +133,7 @@ class DSResNet50(PooledNetwork):
         )
 
     def _renamed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Torchvision's names in ours; the 3x3 convolution goes to the cascade's first only where that is dense."""
+        """Translate torchvision's names; the 3x3 convolution maps to the cascade's first if that is dense."""
         renamed = {}
         for key, value in state.items():
             if not key.startswith(("features.", "head.")):

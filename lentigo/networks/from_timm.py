@@ -1,6 +1,6 @@
-"""Networks of the timm library, behind the common contract: a few by name, and any as ``timm/NAME``.
+"""Networks of the timm library behind the common interface: some by their own name, any as ``timm/NAME``.
 
-timm is imported where it is used: it takes a second, and most networks do without.
+timm is imported inside functions, because its import takes a second and most networks do not need it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PREFIX = "timm/"
 
 
 class TimmNetwork(Network):
-    """A timm network; where its head is pooled and linear (one or two layers) that head becomes a ``PooledHead``.
+    """A timm network; a pooled linear head (one or two layers) becomes a ``PooledHead``.
 
     Args:
         architecture: timm's name.
@@ -43,7 +43,7 @@ class TimmNetwork(Network):
         model: Any = timm.create_model(architecture, pretrained=False, num_classes=classes, drop_rate=dropout)
         self.features = model
         self.head = pooled_head(model, dropout)
-        self._moved: dict[str, str] = {}  # timm's name of a head layer -> ours
+        self._moved: dict[str, str] = {}  # timm's prefix of a head layer -> ours
         if self.head is not None:
             self._take_head()
         elif not isinstance(model.get_classifier(), nn.Module):
@@ -61,7 +61,7 @@ class TimmNetwork(Network):
             self.features.norm_head = nn.Identity()
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Feature maps (N, C, h, w) of normalised images; of transformers without a pooled head, timm's tokens."""
+        """Return feature maps (N, C, h, w) of images; for transformers without a pooled head, timm's tokens."""
         maps: Tensor = self.features.forward_features(x)
         return maps
 
@@ -75,23 +75,23 @@ class TimmNetwork(Network):
         return logits, embedding
 
     def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load timm's own weights, or a file named as timm or this class names them.
+        """Load timm's weights, or a file with the parameter names of timm or of this class.
 
         Raises:
-            NetworkError: the weights cannot be had, or are of another architecture.
+            NetworkError: the weights are not available, or are of another architecture.
         """
         state = self._download() if source == "imagenet" else read_state_dict(source)
         own = self.state_dict()
         state = {key if key in own else self._rename(key): value for key, value in state.items()}
         hidden = state.get("head.hidden.weight")
         if hidden is not None:
-            state["head.hidden.weight"] = hidden.flatten(1)  # timm keeps this layer as a 1x1 convolution
+            state["head.hidden.weight"] = hidden.flatten(1)  # a 1x1 convolution in timm
         reference = {key: value for key, value in own.items() if not key.startswith(self._own_classifier)}
         self.load_report = load_pretrained(self, state, reference, source=str(source), name=name)
 
     @property
     def _own_classifier(self) -> tuple[str, ...]:
-        """Names of the last layer, where it stays inside timm's network; ImageNet's has other classes."""
+        """Prefixes of the last layer if it stays in timm's network; its ImageNet classes are not loaded."""
         names = self.features.pretrained_cfg.get("classifier") or ()
         return tuple(f"features.{name}." for name in ([names] if isinstance(names, str) else names))
 
@@ -106,7 +106,7 @@ class TimmNetwork(Network):
 
         try:
             state: dict[str, Tensor] = timm.create_model(self.architecture, pretrained=True).state_dict()
-        except Exception as error:  # timm passes on whatever its download clients raise
+        except Exception as error:  # timm does not wrap the errors of its download clients
             reason = first_line(error)
             raise NetworkError(
                 f"timm's weights of {self.architecture} cannot be downloaded ({reason}); "
@@ -117,9 +117,9 @@ class TimmNetwork(Network):
 
 @torch.no_grad()
 def pooled_head(model: Any, dropout: float) -> PooledHead | None:
-    """The head of a timm network as a ``PooledHead`` with the same weights; None where its head is of another kind.
+    """Return the head of a timm network as a ``PooledHead`` with the same weights; None for other heads.
 
-    The copy is kept only where it gives the same logits as timm's own head on random maps.
+    The copy is used only if its logits equal those of timm's head on random maps.
     """
     classifier = model.get_classifier()
     if not isinstance(classifier, nn.Linear) or not isinstance(model.pretrained_cfg.get("classifier"), str):
@@ -174,7 +174,7 @@ def _same(model: Any, head: PooledHead, channels: int) -> bool:
     training = model.training
     try:
         theirs = model.eval().forward_head(maps)
-    except (RuntimeError, ValueError, IndexError, TypeError):  # its features are no maps (N, C, h, w)
+    except (RuntimeError, ValueError, IndexError, TypeError):  # its features are not maps (N, C, h, w)
         return False
     finally:
         model.train(training)
@@ -195,7 +195,7 @@ def _builder(name: str, architecture: str, default_dropout: float = 0.0) -> Buil
 
 @register_family(PREFIX)
 def _any_timm(name: str) -> tuple[NetworkInfo, Builder]:
-    """Any network of timm by its own name.
+    """Find a network of timm by timm's name.
 
     Raises:
         NetworkError: timm has no such network.

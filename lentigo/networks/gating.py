@@ -1,8 +1,8 @@
-"""Means, maxima and gates of rows and columns, with their derivatives written out.
+"""Means, maxima and gates of rows and columns, with explicit derivatives.
 
-Left to autograd, the six uses of its input in `lentigo.networks.attention.CaCo` become some thirty passes over memory
-forth and back, many of them between memory layouts. All here works on (N, H, W, C), which is how ``channels_last``
-images lie in memory: CaCo and coordinate attention learn in half the time. Tracing takes each function as one step.
+With autograd, the six uses of the input in `lentigo.networks.attention.CaCo` take about thirty passes over memory, many
+of them between memory layouts. These functions work on (N, H, W, C), the memory layout of ``channels_last`` images,
+which halves the training time of CaCo and coordinate attention. Tracing records each function as one node.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _MeansAndPeaks(torch.autograd.Function):
         x, highest = ctx.saved_tensors
         places = x.permute(0, 2, 3, 1)
         gradient: Tensor = (places == highest[:, None, None]).to(places.dtype)
-        weights = peaks / gradient.sum((1, 2))  # divided among several highest places, as in amax
+        weights = peaks / gradient.sum((1, 2))  # shared among equal maxima, as in amax
         gradient *= weights[:, None, None]
         gradient += (rows / places.shape[2])[:, :, None]
         gradient += (columns / places.shape[1])[:, None]
@@ -72,13 +72,13 @@ class _Gate(torch.autograd.Function):
 
 @torch.fx.wrap
 def means(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The means of the rows and of the columns of images.
+    """Compute the means of rows and of columns.
 
     Args:
-        x: (N, C, H, W).
+        x: images (N, C, H, W).
 
     Returns:
-        (N, H, C) and (N, W, C).
+        Row means (N, H, C) and column means (N, W, C).
     """
     rows, columns = _Means.apply(x)
     return rows, columns
@@ -86,13 +86,13 @@ def means(x: Tensor) -> tuple[Tensor, Tensor]:
 
 @torch.fx.wrap
 def means_and_peaks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The means of rows and columns, and the largest value of each channel of images.
+    """Compute the means of rows and of columns, and the maximum of each channel.
 
     Args:
-        x: (N, C, H, W).
+        x: images (N, C, H, W).
 
     Returns:
-        (N, H, C), (N, W, C) and (N, C).
+        Row means (N, H, C), column means (N, W, C) and maxima (N, C).
     """
     rows, columns, peaks = _MeansAndPeaks.apply(x)
     return rows, columns, peaks
@@ -100,12 +100,12 @@ def means_and_peaks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @torch.fx.wrap
 def gate(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Images times a gate of each row and a gate of each column, channel by channel.
+    """Multiply images by row gates and column gates, channel by channel.
 
     Args:
-        x: (N, C, H, W).
-        rows: (N, H, C).
-        columns: (N, W, C).
+        x: images (N, C, H, W).
+        rows: gates (N, H, C).
+        columns: gates (N, W, C).
 
     Returns:
         (N, C, H, W).

@@ -1,9 +1,9 @@
 """Pretrained weights from a bundle's ``model.onnx``: its constants, mapped to the network's parameters.
 
-Export folds batch normalisation into the convolutions, so the graph holds a convolution's weight and a bias in the
-place of weight, gamma, beta, mean and variance. :func:`load_graph` puts an identity normalisation behind the folded
-convolution, which gives the same answers in evaluation. In training a normalisation needs the statistics of its input:
-:func:`refit_norms` measures them on images and splits the folded bias and scale again, without changing any answer in
+Export folds batch normalisation into the convolutions, so the graph has a convolution's weight and a bias instead of
+weight, gamma, beta, mean and variance. :func:`load_graph` puts an identity normalisation after the folded convolution,
+which gives the same outputs in evaluation. Training needs the statistics of each normalisation's input:
+:func:`refit_norms` estimates them on images and splits the folded bias and scale again, without changing the outputs in
 evaluation.
 """
 
@@ -26,12 +26,12 @@ _PROBE = 96  # px: enough for every stride
 
 
 def read_graph(path: Path) -> dict[str, Tensor]:
-    """The constants of a graph that `lentigo.export.export_graph` wrote, float32, by the name of their parameter.
+    """Read the constants of a graph of `lentigo.export.export_graph`, float32, by parameter name.
 
-    Nothing is executed and nothing is unpickled: ONNX files hold plain tensors.
+    Nothing is executed or unpickled: ONNX files contain plain tensors.
 
     Raises:
-        NetworkError: the file is missing, damaged, or not such a graph.
+        NetworkError: the file is missing, damaged, or another graph.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -50,7 +50,7 @@ def read_graph(path: Path) -> dict[str, Tensor]:
         if one.name.startswith(_PREFIX) and one.data_type in floats
     }
     if not found:
-        raise NetworkError(f"{path}: holds no weights of a lentigo network (float32 or float16)")
+        raise NetworkError(f"{path}: contains no weights of a lentigo network (float32 or float16)")
     return found
 
 
@@ -58,12 +58,12 @@ def load_graph(network: Network, path: Path, *, output: bool = False) -> LoadRep
     """Load a graph's weights into a network of its architecture; folded normalisations become identities.
 
     Args:
-        network: filled in place; untouched where the weights are refused.
+        network: filled in place; unchanged if the weights are refused.
         path: ``model.onnx`` of a bundle with float32 or float16 weights.
-        output: load the last layer too. Without it that layer, which tells the classes, stays as it is.
+        output: whether to load the last layer (the classifier) too.
 
     Returns:
-        How much was loaded; ``folded`` is true: call :func:`refit_norms` before training.
+        The report; ``folded`` is true: call :func:`refit_norms` before training.
 
     Raises:
         NetworkError: the file cannot be read, or is of another architecture.
@@ -76,7 +76,7 @@ def load_graph(network: Network, path: Path, *, output: bool = False) -> LoadRep
             continue
         bias = weights.get(f"{source}.weight_bias", weights.get(f"{source}.bias"))
         if bias is None:
-            raise NetworkError(_refused(path, network, f"{source} has no bias to stand for {name}"))
+            raise NetworkError(_refused(path, network, f"{source} has no bias that could replace {name}"))
         filled[f"{name}.weight"] = torch.full_like(state[f"{name}.weight"], (1 + norm.eps) ** 0.5)
         filled[f"{name}.bias"] = bias
         filled[f"{name}.running_mean"] = torch.zeros_like(state[f"{name}.running_mean"])
@@ -88,7 +88,7 @@ def load_graph(network: Network, path: Path, *, output: bool = False) -> LoadRep
         if key.endswith("num_batches_tracked") or (key.startswith(_OUTPUT) and not output):
             continue
         if key not in filled and key not in weights:
-            raise NetworkError(_refused(path, network, f"{key} is not there"))
+            raise NetworkError(_refused(path, network, f"{key} is missing"))
         filled[key] = _cut(filled.get(key, weights.get(key)), target, key, path, network)
         loaded += target.numel() if not key.endswith(("running_mean", "running_var")) else 0
     network.load_state_dict(filled, strict=False)
@@ -98,14 +98,14 @@ def load_graph(network: Network, path: Path, *, output: bool = False) -> LoadRep
 
 @torch.no_grad()
 def refit_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
-    """Give each batch normalisation its input's statistics, and adapt gamma and beta so answers stay.
+    """Set the statistics of each batch normalisation to those of its input, without changing the outputs.
 
     With a = gamma / sqrt(variance + eps) and c = beta - a mean, a normalisation in evaluation is y = a x + c. Mean and
-    variance become those of the images, gamma = a sqrt(variance + eps) and beta = c + a mean, so that training, which
-    normalises with the statistics of a batch, begins where evaluation stands.
+    variance become those of the images, gamma = a sqrt(variance + eps) and beta = c + a mean. Training normalises with
+    the statistics of a batch, and so starts from the outputs of evaluation.
 
     Args:
-        network: changed in place; its mode is kept.
+        network: changed in place; its training mode is kept.
         batches: normalised images (N, 3, S, S), on the network's device.
     """
     norms = [
@@ -145,9 +145,9 @@ def refit_norms(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 
 def _norms(network: Network) -> Iterator[tuple[str, str, _BatchNorm]]:
-    """Each batch normalisation: its name, the name of the layer whose output it normalises, and itself."""
+    """Yield each batch normalisation: its name, the name of the layer whose output it normalises, and the module."""
     names = {module: name for name, module in network.named_modules()}
-    made: dict[int, tuple[str, Tensor]] = {}  # keeps the tensors alive, so that no id comes twice
+    made: dict[int, tuple[str, Tensor]] = {}  # keeps the tensors alive, so that ids stay unique
     # Not called as modules.
     source = {names[m.norm]: names[m.conv] for m in network.modules() if isinstance(m, CoordinateAttention)}
 
@@ -175,14 +175,14 @@ def _norms(network: Network) -> Iterator[tuple[str, str, _BatchNorm]]:
 
 
 def _parameter(name: str) -> str:
-    """The parameter that a constant of the graph stands for; squeeze-and-excitation has other names there."""
+    """Translate the name of a constant to its parameter; squeeze-and-excitation has other names in the graph."""
     for deployed, own in ((".excitation.", "."), (".squeeze.", ".fc1."), (".excite.", ".fc2."), (_PREFIX, "")):
         name = name.replace(deployed, own, 1)
     return name.removesuffix(".fp16")
 
 
 def _cut(value: Tensor | None, target: Tensor, key: str, path: Path, network: Network) -> Tensor:
-    """A constant in the shape of its parameter: export fills hidden channels of attention up with zeros."""
+    """Cut a constant to the shape of its parameter: export pads hidden channels of attention with zeros."""
     assert value is not None
     if value.dim() != target.dim() or any(have < want for have, want in zip(value.shape, target.shape, strict=True)):
         raise NetworkError(

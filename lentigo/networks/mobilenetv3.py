@@ -1,9 +1,9 @@
-"""MobileNetV3-Small with any attention in the place of its squeeze-and-excitation, and the Hypo paper's variant.
+"""MobileNetV3-Small with squeeze-and-excitation replaced by another attention, and the Hypo paper's variant.
 
-The pretrained SE gates turn out to be almost constants: over images, a channel's gate varies by a few hundredths, while
-channels differ by tenths. Taking SE away without a replacement therefore changes what the pretrained features expect.
-``start="se"`` keeps it: each gate's expected value is worked out from the pretrained weights alone
-(:func:`expected_se_gates`) and multiplied into the convolution that follows.
+The pretrained SE gates are almost constant: between images, a channel's gate varies by a few hundredths, while channels
+differ by tenths. Removing SE therefore changes the scale of the pretrained features. ``start="se"`` keeps it: each
+gate's expected value is computed from the pretrained weights (:func:`expected_se_gates`) and multiplied into the
+following convolution.
 """
 
 from __future__ import annotations
@@ -32,22 +32,23 @@ NORM_MOMENTUM = 0.1
 
 
 class MobileNetV3(PooledNetwork):
-    """torchvision's MobileNetV3-Small behind the common head; ``features.*`` keeps torchvision's key names.
+    """torchvision's MobileNetV3-Small with the common head; ``features.*`` keeps torchvision's parameter names.
 
     Args:
         classes: K, the number of outputs.
         attention: name of the attention (a key of ``ATTENTIONS``) that replaces each of the nine SE modules.
-        leaky: LeakyReLU in the place of every ReLU and Hardswish.
-        dilation: dilation 2 in the depthwise convolutions with stride 1 of the last two stages.
-        start: how new attention begins. ``random``: as any layer. ``identity``: at a constant gate, which the next
-            convolution takes back once weights are loaded, so that the features pass as if there were no attention.
-            ``se``: likewise, and the next convolution also takes over the expected value of the pretrained SE gates.
+        leaky: replace every ReLU and Hardswish by LeakyReLU.
+        dilation: use dilation 2 in the stride-1 depthwise convolutions of the last two stages.
+        start: initialisation of new attention. ``random``: as any layer. ``identity``: a constant gate; after weights
+            are loaded the next convolution is divided by the constant, so that the features are those without
+            attention. ``se``: a constant gate; the next convolution is also multiplied by the expected value of the
+            pretrained SE gates.
         dropout: before the last layer, 0 to 1.
-        stochastic_depth: probability with which the last residual block is passed over in training, image by image,
-            rising linearly from the first (Huang et al., ECCV 2016); 0 to 1.
+        stochastic_depth: probability of skipping the last residual block in training, per image, rising linearly from
+            the first (Huang et al., ECCV 2016); 0 to 1.
         norm_momentum: of the running statistics of every batch normalisation, 0 to 1. torchvision's 0.01 suits long
-            training from scratch; after a change of data or attention it lags by hundreds of steps, and evaluation with
-            it.
+            training from scratch; after a change of data or attention the statistics lag by hundreds of steps, and so
+            does evaluation.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class MobileNetV3(PooledNetwork):
         initialise(self.head)
         self.start = start
         self.features: nn.Sequential = mobilenet_v3_small(weights=None).features
-        self._gates: dict[str, float] = {}  # block name -> constant of its new gates, where they have one
+        self._gates: dict[str, float] = {}  # block name -> constant of its new gates
         if attention != "se":
             self._replace_attention(attention)
         if leaky:
@@ -93,11 +94,11 @@ class MobileNetV3(PooledNetwork):
         return maps
 
     def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load torchvision's weights, or a file named as torchvision or this class names them.
+        """Load torchvision's weights, or a file with the parameter names of torchvision or of this class.
 
         Raises:
-            NetworkError: the weights cannot be had, are of another architecture, or lack the SE that ``start="se"``
-                needs.
+            NetworkError: the weights are not available, are of another architecture, or lack the SE that
+                ``start="se"`` needs.
         """
         state = (
             torchvision_state_dict(MobileNet_V3_Small_Weights.IMAGENET1K_V1)
@@ -112,7 +113,7 @@ class MobileNetV3(PooledNetwork):
 
     @torch.no_grad()
     def _hand_over(self, state: Mapping[str, Tensor], source: str) -> None:
-        """Let the convolution after each new attention take back its constant and, for ``se``, the old gate."""
+        """Divide the convolution after each new attention by its constant; for ``se``, multiply it by the old gate."""
         if self.start == "random":
             return
         gates = expected_se_gates(state, source) if self.start == "se" else {}
@@ -130,7 +131,7 @@ _ATTENTION_BLOCKS = (1, *range(4, 12))  # all but two of the eleven blocks (Howa
 
 
 def _attention_blocks(features: nn.Sequential) -> Iterator[tuple[str, Any, int]]:
-    """Each block with attention: its name, its layers, and the attention's place (just before the projection)."""
+    """Yield each block with attention: its name, its layers, and the attention's index (just before the projection)."""
     for index in _ATTENTION_BLOCKS:
         layers = features[index].block
         assert isinstance(layers, nn.Sequential)
@@ -140,17 +141,17 @@ def _attention_blocks(features: nn.Sequential) -> Iterator[tuple[str, Any, int]]
 
 @torch.no_grad()
 def expected_se_gates(state: Mapping[str, Tensor], source: str = "the state dict") -> dict[str, Tensor]:
-    """The value that each pretrained SE gate takes on an average input, from the weights alone.
+    """Compute the value of each pretrained SE gate on an average input, from the weights alone.
 
-    The batch normalisation before an SE gives channel c the distribution N(beta_c, gamma_c^2), to good approximation;
-    the mean of the activation over it is what the SE would see, and its two layers give the gate.
+    The batch normalisation before an SE gives channel c approximately the distribution N(beta_c, gamma_c^2). The SE's
+    input is the mean of the activation over this distribution, and its two layers give the gate.
 
     Args:
         state: torchvision's MobileNetV3-Small weights, ``features.*``.
         source: the file's name, for messages.
 
     Returns:
-        Block name (``features.4.block``) to gate (C,), 0 to 1.
+        Gate (C,), 0 to 1, by block name (``features.4.block``).
 
     Raises:
         NetworkError: the weights have no SE.
@@ -198,7 +199,7 @@ def _drop_blocks(features: nn.Sequential, rate: float) -> None:
 
 
 def _rename(key: str) -> str:
-    """Torchvision's names of the classifier in ours."""
+    """Translate torchvision's names of the classifier."""
     return key.replace("classifier.0.", "head.hidden.").replace("classifier.3.", "head.output.")
 
 
@@ -246,7 +247,7 @@ def _register(name: str, attention: str, title: str, paper: tuple[str, str]) -> 
 
 @register_network(
     "mobilenetv3_small_stem",
-    title="The first seven of MobileNetV3-Small's thirteen layers, with stride 16: for what texture and colour tell",
+    title="The first seven of MobileNetV3-Small's thirteen layers, with stride 16: for texture and colour",
     paper=_HOWARD[0],
     link=_HOWARD[1],
     licence=_LICENCE,

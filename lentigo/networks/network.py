@@ -1,4 +1,4 @@
-"""What every network of lentigo looks like: features, then a pooled head."""
+"""The interface of lentigo's networks: features, then a pooled head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """What a pretrained file gave to a network.
+    """The parameters of a network that were loaded from a pretrained file.
 
     Attributes:
         source: the file, or ``imagenet``.
@@ -40,7 +40,7 @@ class LoadReport:
             f"pretrained: {self.loaded:,} of {self.expected:,} parameters of the backbone ({self.fraction:.1%}) from"
             f" {self.source}"
         )
-        return f"{text}; {self.new:,} parameters start new" if self.new else text
+        return f"{text}; {self.new:,} parameters start untrained" if self.new else text
 
 
 class PooledHead(nn.Module):
@@ -53,7 +53,7 @@ class PooledHead(nn.Module):
         channels: C of the feature maps.
         classes: K, the number of outputs.
         hidden: width of the hidden layer; None for a single linear layer.
-        activation: after the hidden layer (element by element); ignored without one.
+        activation: element-wise, after the hidden layer; ignored without one.
         dropout: fraction of the embedding dropped in training, 0 to 1.
         norm: after the hidden layer, before the activation; ignored without a hidden layer.
         bias: whether the hidden layer has one.
@@ -98,7 +98,7 @@ class PooledHead(nn.Module):
         return self.output(self.dropout(embedding)), embedding
 
     def norm_slope(self) -> Tensor:
-        """Derivative (D,) of the hidden layer's batch normalisation in evaluation; ones where there is none."""
+        """Return the derivative (D,) of the hidden layer's batch normalisation in evaluation; ones without one."""
         if isinstance(self.norm, nn.BatchNorm1d) and self.norm.running_var is not None:
             return self.norm.weight * torch.rsqrt(self.norm.running_var + self.norm.eps)
         return torch.ones_like(self.output.weight[0])
@@ -109,8 +109,8 @@ class Network(nn.Module, ABC):
 
     Attributes:
         name: the registered name it was created by.
-        head: the pooled head; None where the network has another kind (then no closed-form class-activation map).
-        load_report: what the pretrained weights gave; None from scratch.
+        head: the pooled head; None for another kind (then there is no closed-form class-activation map).
+        load_report: the loaded parameters; None from scratch.
     """
 
     head: PooledHead | None
@@ -158,7 +158,7 @@ class PooledNetwork(Network):
 
 
 def initialise(module: nn.Module) -> None:
-    """Initialise as torchvision does MobileNetV3: Kaiming normal convolutions, small linear weights, no bias."""
+    """Initialise as torchvision's MobileNetV3: Kaiming normal convolutions, normal linear weights, zero biases."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out")

@@ -1,6 +1,6 @@
 """The options of every network, checked without importing torch.
 
-``options.json`` lists names and options; a test holds it equal to the registry.
+``options.json`` lists names and options; a test checks that it equals the registry.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Option:
     """One option of a network.
 
     Attributes:
-        default: used where the option is not given.
-        choices: the accepted values; empty where any value of ``kind`` is.
+        default: the value if the option is not given.
+        choices: the accepted values; empty if every value of ``kind`` is accepted.
         kind: the type of the value.
     """
 
@@ -35,7 +35,7 @@ class Option:
 
 @cache
 def listed_options() -> dict[str, dict[str, Option]]:
-    """Options by name, by network, from the packaged list."""
+    """Return the options of each network by name, from the packaged list."""
     listed = json.loads(files("lentigo").joinpath("networks", "options.json").read_text(encoding="utf-8"))
     return {
         network: {name: Option(o["default"], tuple(o["choices"]), _KINDS[o["kind"]]) for name, o in options.items()}
@@ -44,10 +44,10 @@ def listed_options() -> dict[str, dict[str, Option]]:
 
 
 def check_listed(network: str, options: Mapping[str, Any]) -> None:
-    """Check a network's name and options as `create_network` will; a family's (``timm/NAME``) are left to it.
+    """Check a network's name and options as `create_network` does, except those of ``timm/NAME``.
 
     Raises:
-        NetworkError: unknown name or option, or a value that the option does not take.
+        NetworkError: unknown name or option, or a value that the option does not accept.
     """
     if "/" in network:
         return
@@ -57,10 +57,10 @@ def check_listed(network: str, options: Mapping[str, Any]) -> None:
 
 
 def check_options(network: str, options: Mapping[str, Any], known: Mapping[str, Option]) -> None:
-    """Refuse options that a network does not have, and values that they do not take.
+    """Check that a network has the given options and that their values are accepted.
 
     Raises:
-        NetworkError: one of these.
+        NetworkError: an option is unknown or its value not accepted.
     """
     for key, value in options.items():
         if key not in known:

@@ -1,4 +1,4 @@
-"""Pretrained weights: read them safely, check that they belong, and say how much was loaded."""
+"""Read pretrained weights without unpickling code, check their architecture, and report what was loaded."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lentigo.errors import NetworkError, first_line
 from lentigo.networks.network import LoadReport
 
 Pretrained = None | Literal["imagenet"] | Path
-"""From scratch, the library's own ImageNet weights (downloaded), or a file with a state dict."""
+"""None for training from scratch, ``imagenet`` for the library's weights (downloaded), or a file with a state dict."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read a state dict from a file, without unpickling code.
 
-    A file that holds more (a checkpoint with a ``state_dict``, ``model`` or ``network`` entry) is taken too.
+    A checkpoint with a ``state_dict``, ``model`` or ``network`` entry is accepted too.
 
     Raises:
-        NetworkError: the file is missing, damaged, or holds something else.
+        NetworkError: the file is missing, damaged, or has other content.
     """
     path = Path(path)
     if not path.is_file():
@@ -46,7 +46,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
 
 
 def torchvision_state_dict(weights: WeightsEnum) -> dict[str, Tensor]:
-    """Torchvision's own weights, from its cache or by download.
+    """Return torchvision's weights, from its cache or by download.
 
     Raises:
         NetworkError: they are not cached and cannot be downloaded.
@@ -70,21 +70,21 @@ def load_pretrained(
     name: str,
     backbone: str = "features.",
 ) -> LoadReport:
-    """Copy a state dict into every layer that still exists; the head follows where its shapes fit.
+    """Copy a state dict into all backbone layers of the same name and shape, and into the head if its shapes match.
 
     Args:
-        network: the network to fill, in place (untouched when the weights are refused).
+        network: the network to fill, in place (unchanged if the weights are refused).
         state: the weights, named as in the network.
-        reference: a state dict of the original architecture, named as in the network: what the weights should hold.
+        reference: a state dict of the original architecture, named as in the network, which ``state`` must cover.
         source: the file's name, for messages.
         name: the network's name, for messages.
         backbone: prefix of the backbone's names.
 
     Returns:
-        How much was loaded.
+        The report.
 
     Raises:
-        NetworkError: less than all of the backbone that exists in the original architecture is found in ``state``.
+        NetworkError: a backbone layer of the original architecture is missing in ``state``.
     """
     target = network.state_dict()
     parameters = {key for key, _ in network.named_parameters()}

@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-accumulates, file size and latency."""
+"""The cost of a network: parameters, multiply-accumulates, file size and latency."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Profile:
         name: the network.
         size: side of the square input, in pixels.
         classes: K, the number of outputs.
-        parameters: of the whole network, the head included.
-        macs: multiply-accumulates for one image; element-wise layers are not counted.
-        macs_tool: what counted them.
+        parameters: number of parameters, including the head.
+        macs: multiply-accumulates for one image, without element-wise layers.
+        macs_tool: the tool that counted them.
         bytes: size of the state dict as ``torch.save`` writes it.
         latency_ms_one_thread: median time for one image on one CPU thread, in milliseconds, in eager PyTorch.
-        latency_ms_all_threads: likewise with all threads.
-        threads: how many "all" is (the CPUs at hand).
-        repeats: timed passes behind each median.
+        latency_ms_all_threads: the same on all threads.
+        threads: number of all threads (the available CPUs).
+        repeats: number of timed passes.
         torch: version of PyTorch.
     """
 
@@ -56,24 +56,24 @@ class Profile:
     torch: str
 
     def to_dict(self) -> dict[str, object]:
-        """All fields, ready for JSON."""
+        """Return all fields, for JSON."""
         return asdict(self)
 
 
 def profile_network(network: Network, size: int = 224, *, repeats: int = 20, warmup: int = 3) -> Profile:
-    """Measure a network on the CPU; the network itself is left as it was.
+    """Measure a copy of a network on the CPU.
 
     Args:
         network: any network of the registry.
         size: side of the square input, in pixels.
-        repeats: timed passes; the median counts.
-        warmup: passes before that.
+        repeats: number of timed passes, of which the median is taken.
+        warmup: number of untimed passes before them.
 
     Returns:
         The profile of a batch of one image.
 
     Raises:
-        NetworkError: the network does not take images of this size.
+        NetworkError: the network does not accept images of this size.
     """
     subject = copy.deepcopy(network).to(device="cpu", dtype=torch.float32).eval()
     image = torch.zeros(1, 3, size, size)
@@ -104,10 +104,10 @@ def profile_network(network: Network, size: int = 224, *, repeats: int = 20, war
 
 
 def count_macs(network: Network, size: int) -> tuple[int, int]:
-    """Multiply-accumulates for one image of ``size`` x ``size`` pixels, and the number of classes.
+    """Return the multiply-accumulates for one image of ``size`` x ``size`` pixels, and the number of classes.
 
     Raises:
-        NetworkError: the network does not take images of this size.
+        NetworkError: the network does not accept images of this size.
     """
     device = next(network.parameters()).device
     try:
@@ -119,17 +119,17 @@ def count_macs(network: Network, size: int) -> tuple[int, int]:
 
 
 def list_networks(*, classes: int = 7, size: int = 224) -> list[dict[str, object]]:
-    """One row a network of the registry: ``network, parameters, macs, paper, licence``.
+    """Return one row per network of the registry: ``network, parameters, macs, paper, licence``.
 
     Args:
         classes: K, the number of outputs.
-        size: side of the square input for the multiply-accumulates, in pixels; ``macs`` is None where a network takes
-            no such image.
+        size: side of the square input for the multiply-accumulates, in pixels; ``macs`` is None if a network does not
+            accept it.
     """
     rows: list[dict[str, object]] = []
     for name in network_names():
         info = describe_network(name)
-        network = create_network(name, classes=classes).to("meta").eval()  # shapes without arithmetic
+        network = create_network(name, classes=classes).to("meta").eval()  # shapes only
         try:
             macs: int | None = count_macs(network, size)[0]
         except NetworkError:
@@ -154,13 +154,16 @@ def _threads(number: int) -> Iterator[None]:
 def median_ms(
     call: Callable[[], object], *, repeats: int, warmup: int = 1, limit: float = math.inf
 ) -> tuple[float, int]:
-    """The median time of a call in milliseconds, and how many calls are behind it.
+    """Measure the median time of a call.
 
     Args:
-        call: what is timed.
-        repeats: calls to time.
-        warmup: calls before them, which do not count.
+        call: the function to time.
+        repeats: number of timed calls.
+        warmup: number of untimed calls before them.
         limit: seconds after which no further call is made, once one has been timed.
+
+    Returns:
+        The median in milliseconds, and the number of timed calls.
     """
     times: list[float] = []
     began = time.perf_counter()

@@ -23,16 +23,16 @@ Finder = Callable[[str], "tuple[NetworkInfo, Builder]"]
 
 @dataclass(frozen=True, slots=True)
 class NetworkInfo:
-    """What is known about a network without building it.
+    """Description of a network, available without building it.
 
     Attributes:
         name: the name it is created by.
-        title: one line on what it is.
-        paper: the paper that introduced it: authors, title, where, year.
-        link: DOI or arXiv address of the paper; empty where there is none.
+        title: one line of description.
+        paper: the paper that introduced it: authors, title, venue, year.
+        link: DOI or arXiv address of the paper; empty if there is none.
         licence: of the code and weights it is built from.
         input_size: side of the square input that it was designed for, in pixels.
-        options: what ``create_network`` accepts besides classes and pretrained.
+        options: options of ``create_network`` besides classes and pretrained.
     """
 
     name: str
@@ -52,7 +52,7 @@ _RESERVED = ("classes", "pretrained")
 def register_network(
     name: str, *, title: str, paper: str, licence: str, link: str = "", input_size: int = 224
 ) -> Callable[[Builder], Builder]:
-    """Decorate a builder ``build(*, classes, pretrained, <options with defaults>)`` to make it known by name.
+    """Decorate a builder ``build(*, classes, pretrained, <options with defaults>)`` to register it by name.
 
     The options, their types and choices are read from the builder's keyword arguments: annotate them with
     ``bool``, ``int``, ``float`` or ``Literal[...]``.
@@ -72,7 +72,7 @@ def register_network(
 
 
 def register_family(prefix: str) -> Callable[[Finder], Finder]:
-    """Decorate a function that finds any network whose name begins with ``prefix`` (such as ``timm/``)."""
+    """Decorate a function that finds networks whose name begins with ``prefix`` (such as ``timm/``)."""
 
     def register(find: Finder) -> Finder:
         _FAMILIES[prefix] = find
@@ -82,7 +82,7 @@ def register_family(prefix: str) -> Callable[[Finder], Finder]:
 
 
 def read_options(builder: Builder) -> dict[str, Option]:
-    """The options of a builder, from its keyword arguments and their annotations."""
+    """Return the options of a builder, from its keyword arguments and their annotations."""
     hints = typing.get_type_hints(builder)
     options = {}
     for parameter in inspect.signature(builder).parameters.values():
@@ -97,13 +97,13 @@ def read_options(builder: Builder) -> dict[str, Option]:
 
 
 def network_names() -> list[str]:
-    """The names of all registered networks, sorted."""
+    """Return the names of all registered networks, sorted."""
     _register_all()
     return sorted(_REGISTRY)
 
 
 def describe_network(name: str) -> NetworkInfo:
-    """Paper, licence and options of a network.
+    """Return paper, licence and options of a network.
 
     Raises:
         NetworkError: the name is unknown; the message names the nearest.
@@ -134,15 +134,15 @@ def create_network(name: str, *, classes: int, pretrained: Pretrained | str = No
     Args:
         name: one of :func:`network_names`, or ``timm/NAME`` for any network of timm.
         classes: K, the number of outputs.
-        pretrained: None (from scratch), ``"imagenet"`` (the library's own weights, downloaded), a file with a state
-            dict, or a bundle's ``model.onnx``, of the same network: all but its last layer.
-        **options: the network's own options, as :func:`describe_network` lists them; others are refused.
+        pretrained: None (from scratch), ``"imagenet"`` (the library's weights, downloaded), a file with a state dict,
+            or the ``model.onnx`` of a bundle of the same network, from which all but the last layer is loaded.
+        **options: the network's options, as :func:`describe_network` lists them.
 
     Returns:
-        The network, in training mode, on the CPU; ``load_report`` says what the weights gave.
+        The network, in training mode, on the CPU; ``load_report`` describes the loaded weights.
 
     Raises:
-        NetworkError: unknown name or option, a value that the option does not take, or weights that do not belong.
+        NetworkError: unknown name or option, a value that the option does not accept, or weights of another network.
     """
     info, builder = _find(name)
     if classes < 1:

@@ -1,4 +1,4 @@
-"""Training: augmentation on the device, and runs that can be stopped and resumed. Names load when first used."""
+"""Training: augmentation on the device and resumable runs. Names load when they are first used."""
 
 from __future__ import annotations
 

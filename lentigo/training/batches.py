@@ -1,8 +1,8 @@
-"""Batches for training: whole batches of stored pixels, in an order that depends on seed and epoch only.
+"""Batches of stored pixels, in an order that depends only on seed and epoch.
 
-Images are decoded once, into a memory-mapped cache for each size. A batch is one gather from it; there
-is no work per image in Python. Batches are cut from one order for all processes, and each process takes
-every W-th image of a batch, so that a run sees the same batches on any number of processes.
+Images are decoded once, into a memory-mapped cache for each size. A batch is one gather from it. All processes share
+one order, and each of W processes takes every W-th image of a batch, so the batches do not depend on the number of
+processes.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Batch(NamedTuple):
     Attributes:
         images: (N, S, S, 3) uint8 RGB as stored; (N, 3, S, S) float32, normalised, channels last in memory, once
             augmented.
-        targets: (N,) int64 class positions.
-        total: images in the batch of all processes.
-        partners: (N,) class positions of the images mixed in; None where nothing is mixed.
-        ratio: of each image's own pixels in a mixed one, 0 to 1.
+        targets: (N,) int64 class indices.
+        total: number of images in the batch of all processes.
+        partners: (N,) class indices of the images mixed in; None without mixing.
+        ratio: fraction of each image's own pixels in a mixed one, 0 to 1.
     """
 
     images: Tensor
@@ -47,29 +47,29 @@ class Batch(NamedTuple):
 
 
 Transform = Callable[[Batch, Draws], Batch]
-"""A random change of a batch; all that it draws comes from the second argument. It may change the images in place."""
+"""An augmentation of a batch; its random numbers come from the second argument. It may change the images in place."""
 
 
 class Shard(NamedTuple):
-    """One process's part of a batch before it is read: positions, and the size of the whole batch."""
+    """One process's part of a batch before it is read: row indices, and the size of the whole batch."""
 
     rows: Index
     total: int
 
 
 def epoch_order(targets: Index, *, sampling: float, seed: int, epoch: int, stream: Stream = Stream.ORDER) -> Index:
-    """Which images an epoch sees, and in what order.
+    """Draw the images of an epoch and their order.
 
     Args:
-        targets: (N,) class positions of the training images.
-        sampling: 0: each image once. Otherwise a class of n images is drawn in proportion to n^(1 - sampling),
-            N draws in all, and within a class each image as often as any other, give or take one.
+        targets: (N,) class indices of the training images.
+        sampling: 0 for each image once. Otherwise a class of n images is drawn in proportion to n^(1 - sampling), with
+            N draws in all; the counts of two images of a class differ by at most one.
         seed: the run's seed.
         epoch: from 0.
         stream: of the random numbers.
 
     Returns:
-        (N,) positions in ``targets``.
+        (N,) indices into ``targets``.
     """
     random = generator(seed, stream, epoch=epoch)
     order = random.permutation(len(targets))
@@ -77,7 +77,7 @@ def epoch_order(targets: Index, *, sampling: float, seed: int, epoch: int, strea
         return order
     counts = np.bincount(targets).astype(np.float64)
     weights = np.power(counts, -sampling, where=counts > 0, out=np.zeros_like(counts))[targets[order]]
-    # Systematic sampling over the images sorted by class: evenly spaced draws, so counts differ by one at most.
+    # Systematic sampling over the images sorted by class: evenly spaced draws, so counts differ by at most one.
     by_class = np.argsort(targets[order], kind="stable")
     edges = np.cumsum(weights[by_class])
     draws = (np.arange(len(targets)) + random.random()) * (edges[-1] / len(targets))
@@ -86,12 +86,12 @@ def epoch_order(targets: Index, *, sampling: float, seed: int, epoch: int, strea
 
 
 def cut_batches(order: Index, batch: int) -> list[Index]:
-    """Cut an order into nearly equal batches near ``batch`` images, so that no batch is too small to normalise."""
+    """Split an order into nearly equal batches of about ``batch`` images, none of them too small to normalise."""
     return np.array_split(order, max(1, round(len(order) / batch)))
 
 
 def shards_of(batches: Sequence[Index], rank: int, world: int) -> list[Shard]:
-    """What process ``rank`` of ``world`` takes of each batch: every W-th image."""
+    """Return the shard of each batch for process ``rank`` of ``world``: every W-th image."""
     return [Shard(rows[rank::world], len(rows)) for rows in batches]
 
 
@@ -101,13 +101,13 @@ class Batches:
     Args:
         samples: the data set, split.
         recipe: sizes, batch, sampling and seed.
-        extras: other data sets to learn from as well, with the same classes, in the order of ``recipe.data.extra``.
+        extras: additional training data sets with the same classes, in the order of ``recipe.data.extra``.
         cache: folder of the image caches; None for the user's.
-        progress: whether to show a bar while images are decoded.
-        stream: of the order of the images.
+        progress: whether to show a progress bar while images are decoded.
+        stream: random numbers of the order.
 
     Raises:
-        DataError: no image to learn from, or none to validate with.
+        DataError: there is no training image, or no validation image.
     """
 
     def __init__(
@@ -132,18 +132,17 @@ class Batches:
         for name in ("train", "val"):
             if len(self.rows[name]) == 0:
                 raise DataError(
-                    f"{samples.name}: no image is in {name}; training needs images to learn from, and evaluation"
-                    " needs others"
+                    f"{samples.name}: no image is in {name}; a run needs images for training and others for validation"
                 )
         own, added = self.rows["train"], np.arange(len(samples), len(samples) + sum(map(len, self.extra)))
-        self.learnt: Index = np.concatenate([own, added])  # rows of the pool of all images
+        self.learnt: Index = np.concatenate([own, added])  # rows in the pool of all images
         self.learnt_targets: Index = np.concatenate([samples.targets[own], *(part.targets for part in self.extra)])
         self.until = [np.inf if chosen.until_epoch is None else chosen.until_epoch for chosen in recipe.data.extra]
         # The first epoch without each image.
         self.ends = np.repeat([np.inf, *self.until], [len(own), *map(len, self.extra)])
 
     def steps(self, epoch: int) -> int:
-        """Steps of an epoch."""
+        """Return the number of steps of an epoch (from 0)."""
         return len(cut_batches(np.flatnonzero(self.ends > epoch), self.recipe.batch))
 
     def prepare(self) -> None:
@@ -152,11 +151,11 @@ class Batches:
             self._pool(size)
 
     def pixels(self, size: int) -> NDArray[np.uint8]:
-        """The decoded images (N, size, size, 3) uint8, memory-mapped; row i is row i of the samples."""
+        """Return the decoded images (N, size, size, 3) uint8, memory-mapped; row i is row i of the samples."""
         return self._pool(size).parts[0]
 
     def training(self, epoch: int, fabric: Fabric) -> Iterator[Batch]:
-        """This process's batches of an epoch (from 0), on its device."""
+        """Yield this process's batches of an epoch (from 0), on its device."""
         here = self.ends > epoch
         rows, targets = self.learnt[here], self.learnt_targets[here]
         order = epoch_order(
@@ -165,7 +164,7 @@ class Batches:
         return self._read(rows, targets, order, epoch, fabric)
 
     def validation(self, epoch: int, fabric: Fabric) -> Iterator[Batch]:
-        """The validation images in table order, at the size of an epoch."""
+        """Yield this process's validation batches in table order, at the size of an epoch (from 0)."""
         rows = self.rows["val"]
         return self._read(rows, self.samples.targets[rows], np.arange(len(rows)), epoch, fabric)
 
@@ -177,14 +176,14 @@ class Batches:
             yield Batch(images, truth, shard.total)
 
     def _pool(self, size: int) -> Pool:
-        """The samples' images, then those of the other data sets."""
+        """Return the images of the samples, then those of the other data sets."""
         if size not in self._opened:
             epochs = [epoch for epoch in range(self.recipe.epochs) if self.recipe.size_at(epoch) == size]
             parts = [open_cache(self.samples, size, self.cache, progress=self.progress).pixels]
             for part, end in zip(self.extra, self.until, strict=True):
                 if not epochs or epochs[0] < end:
                     parts.append(open_cache(part, size, self.cache, progress=self.progress).pixels)
-                else:  # no epoch of this size shows them: keep their rows, decode nothing
+                else:  # no epoch of this size uses them: keep the row numbers without decoding
                     parts.append(np.broadcast_to(np.uint8(0), (len(part), size, size, 3)))
             self._opened[size] = Pool(parts)
         return self._opened[size]

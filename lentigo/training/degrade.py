@@ -1,8 +1,8 @@
-"""Random degradations of a batch, after its geometry and colours: what lens, sensor, skin and storage do to a picture.
+"""Random degradations of a batch: blur, noise, hair, dark corners, rulers, pen marks and JPEG.
 
-A small network that has seen clean images only fails on slightly worse ones, and it learns dark corners, rulers and pen
-marks where these go with a class. Blur is one separable convolution an image, noise a window of one long vector, and
-hair, dark corners and marks come from banks of drawn ones, so that all together cost little beside the network.
+A small network trained on clean images alone fails on slightly worse ones, and uses dark corners, rulers and pen marks
+that correlate with a class. To keep the cost small, blur is one separable convolution, noise is a window of one long
+vector, and hair, dark corners and marks come from banks of drawn images.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lentigo.training.augment import Normalise
 from lentigo.training.batches import Batch
 from lentigo.training.streams import Draws, Stream
 
-_BANK = 48  # pictures in a bank
+_BANK = 48  # images in a bank
 _NOISE = 1 << 22  # length of the vector of noise
 
 
@@ -32,8 +32,8 @@ class Degrade:
     """Blur, noise, hair, dark corners, marks and JPEG at random.
 
     Args:
-        recipe: how often, and how strong.
-        normalise: the mapping to the network's input, in which the batch already is.
+        recipe: probabilities and strengths.
+        normalise: the normalisation of the batch.
     """
 
     def __init__(self, recipe: DegradeRecipe, normalise: Normalise) -> None:
@@ -44,7 +44,7 @@ class Degrade:
 
     @property
     def active(self) -> bool:
-        """Whether anything is to be done."""
+        """Whether any degradation has a probability above 0."""
         return max(self.recipe.probability, self.recipe.vignette, self.recipe.marks, self.recipe.jpeg) > 0
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
@@ -71,7 +71,7 @@ class Degrade:
         return batch
 
     def _through_jpeg(self, x: Tensor, qualities: Sequence[int]) -> Tensor:
-        """(N, 3, S, S) through JPEG of these qualities; small images at 224, so that blocks are as in photographs."""
+        """Compress (N, 3, S, S) by JPEG of these qualities, at 224 px or more to keep the blocks small."""
         std, mean = (value.to(x.device)[:, None, None] for value in (self.std, self.mean))
         size = max(x.shape[-1], REFERENCE)
         pixels = F.interpolate(x * std + mean, size=(size, size), mode="bilinear", align_corners=False)
@@ -85,7 +85,7 @@ class Degrade:
         ) / std
 
     def _noise_of(self, x: Tensor, place: Tensor) -> Tensor:
-        """Standard normal noise (N, 3, S, S): each image a window of one vector."""
+        """Return standard normal noise (N, 3, S, S): each image is a window of one vector."""
         length = x[0].numel()
         if self._noise is None or len(self._noise) < 2 * length:
             self._noise = torch.randn(max(_NOISE, 2 * length), generator=torch.Generator().manual_seed(0))
@@ -93,7 +93,7 @@ class Degrade:
         return torch.stack([self._noise[start : start + length] for start in starts]).view_as(x).to(x.device)
 
     def _lay(self, x: Tensor, kind: str, paint: Callable[[Pixels, int], Pixels], p: float, draws: Tensor) -> None:
-        """Lay pictures of a bank over some images; ``draws`` (N, 3): whether, which picture, how it is turned."""
+        """Blend images of a bank over some images; ``draws`` (N, 3): whether, which one, rotation."""
         rows = _rows(draws[:, 0], p)
         if not len(rows):
             return
@@ -105,11 +105,9 @@ class Degrade:
             x[row] = x[row] * (1 - a) + c
 
     def _bank(self, kind: str, paint: Callable[[Pixels, int], Pixels], size: int) -> tuple[Tensor, Tensor]:
-        """Opacity (B, 1, S, S) and opacity times colour (B, 3, S, S) of what ``paint`` lays over an image.
+        """Return opacity a (B, 1, S, S) and a times colour c (B, 3, S, S) of what ``paint(ground, number)`` draws.
 
-        ``paint`` takes (ground, number); colours are normalised.
-
-        A thing over black is ``a c``, over white ``a c + (1 - a)``; both together give its opacity and colour.
+        Painted on black the result is ``a c``, on white ``a c + (1 - a)``, which gives both. Colours are normalised.
         """
         if (kind, size) not in self._banks:
             black, white = np.zeros((size, size, 3), np.uint8), np.full((size, size, 3), 255, np.uint8)
@@ -123,16 +121,16 @@ class Degrade:
 
 
 def _rows(draws: Tensor, p: float) -> Tensor:
-    """Positions of the images that are chosen, (n,)."""
+    """Return the indices of the chosen images, (n,)."""
     return (draws < p).nonzero().flatten()
 
 
 def blur(x: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur, of another width in each image.
+    """Apply a Gaussian blur with a separate width for each image.
 
     Args:
         x: (N, C, S, S).
-        sigma: (N,) standard deviations in pixels; 0 leaves an image as it is.
+        sigma: (N,) standard deviations in pixels; 0 leaves an image unchanged.
     """
     radius = max(1, math.ceil(2.5 * float(sigma.max())))
     steps = torch.arange(-radius, radius + 1, dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Knowledge distillation: learning what trained networks say of the very images that the student sees."""
+"""Knowledge distillation: the predictions of trained networks on the student's augmented images as targets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lentigo.networks.attention import CoordinateAttention
 
 
 class Teachers:
-    """Trained networks whose mean softmax the student learns (Hinton et al. 2015; Beyer et al., CVPR 2022).
+    """Trained networks whose mean softmax is the student's target (Hinton et al. 2015; Beyer et al., CVPR 2022).
 
-    No module, so that the teachers' weights stay out of the student's checkpoints.
+    This is not a module, so that checkpoints of the student do not contain the teachers' weights.
 
     Args:
         networks: trained networks with the student's classes.
-        recipe: temperature and weight of the term, views of an image and their size.
+        recipe: temperature and weight of the loss term, number of views and size of the images.
     """
 
     def __init__(self, networks: Sequence[Network], recipe: DistilRecipe) -> None:
@@ -36,13 +36,13 @@ class Teachers:
         self.size = recipe.size
 
     def to(self, device: torch.device) -> None:
-        """Move the networks."""
+        """Move the networks to a device."""
         for network in self.networks:
             network.to(device)
 
     @torch.no_grad()
     def targets(self, images: Tensor) -> Tensor:
-        """The teachers' mean softmax at the temperature over their views, (N, K), of images (N, 3, S, S)."""
+        """Return the mean softmax (N, K) over teachers and views, at the temperature, of images (N, 3, S, S)."""
         if self.size is not None and images.shape[-1] < self.size:
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False)
         answers = [
@@ -53,35 +53,35 @@ class Teachers:
         return torch.stack(answers).mean(0)
 
     def loss(self, logits: Tensor, images: Tensor) -> Tensor:
-        """``T^2 KL(teachers || student)``, averaged over the batch.
+        """Compute ``T^2 KL(teachers || student)``, averaged over the batch.
 
         Args:
-            logits: (N, K), the student's.
-            images: (N, 3, S, S), what the student saw.
+            logits: the student's, (N, K).
+            images: the student's input, (N, 3, S, S).
         """
         student = F.log_softmax(logits.float() / self.temperature, dim=1)
         return self.temperature**2 * F.kl_div(student, self.targets(images), reduction="batchmean")
 
 
 def fold(network: Network) -> nn.Module:
-    """A network that will learn no more, its batch normalisation folded into the convolutions before it.
+    """Fold batch normalisation into the preceding convolutions, for inference.
 
-    On a CPU MobileNetV3-CaCo and the SE network answer so in two thirds of the time.
+    On a CPU, MobileNetV3-CaCo and the SE network then take two thirds of the time.
 
     Returns:
-        A folded copy; the network itself where it cannot be traced.
+        A folded copy; the network itself if it cannot be traced.
     """
     try:
         folded = deepcopy(network)
         for layer in folded.modules():
-            if isinstance(layer, CoordinateAttention):  # its convolution is no step of the trace
+            if isinstance(layer, CoordinateAttention):  # its convolution is not a node of the trace
                 layer.conv, layer.norm = fuse_conv_bn_eval(layer.conv, layer.norm), nn.Identity()  # type: ignore[assignment]
         return fuse(folded, inplace=True)
-    except Exception:  # a control flow that depends on the image, modules under odd names: tracing fails in many ways
+    except Exception:  # tracing raises many errors, such as for control flow
         return network
 
 
 def view(images: Tensor, number: int) -> Tensor:
-    """One of the eight mirrored and turned views of square images; 0 is the image, 1 its mirror image."""
+    """Return one of the eight mirrored and rotated views of square images; 0 is the image, 1 its mirror image."""
     turned = torch.rot90(images, number // 2, (2, 3))
     return turned.flip(3) if number % 2 else turned

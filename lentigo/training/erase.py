@@ -1,4 +1,4 @@
-"""Random erasing: a box of an image is covered, so that a network learns to use more than one part of the lesion."""
+"""Random erasing: cover a box of an image, so that a network learns to use more than one part of the lesion."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import math
 from lentigo.training.batches import Batch
 from lentigo.training.streams import Draws, Stream
 
-_AREA, _ASPECT = (0.02, 0.33), (0.3, 1 / 0.3)  # of the image; height to width. The authors' values.
+_AREA, _ASPECT = (0.02, 0.33), (0.3, 1 / 0.3)  # fraction of the image; height / width; the authors' values
 
 
 class Erase:
     """Cover a box in some images with ImageNet's mean colour (Zhong et al., AAAI 2020).
 
     Args:
-        probability: image by image.
+        probability: of a box, per image, 0 to 1.
     """
 
     def __init__(self, probability: float) -> None:
         self.probability = probability
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
-        """Change normalised images in place."""
+        """Erase boxes of normalised images in place."""
         if not self.probability:
             return batch
         size = batch.images.shape[-1]
-        table = draws.table(Stream.ERASE, 5)  # whether, area, shape, top, left
+        table = draws.table(Stream.ERASE, 5)  # whether, area, aspect, top, left
         for row in (table[:, 0] < self.probability).nonzero().flatten().tolist():
             _, area, shape, top, left = table[row].tolist()
             area = size * size * (_AREA[0] + area * (_AREA[1] - _AREA[0]))

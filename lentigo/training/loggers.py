@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any, Self, cast
 from lentigo.errors import TrainingError, did_you_mean
 
 if TYPE_CHECKING:
-    from lentigo.training.rundir import Row  # loads torch, which a check of names can do without
+    from lentigo.training.rundir import Row  # imports torch, which checking names does not need
 
 LOGGERS = {"csv": "lightning_fabric", "mlflow": "mlflow", "tensorboard": "tensorboard", "wandb": "wandb"}
-"""Each logger, and the package that it needs."""
+"""The package that each logger needs."""
 
 
 def check_loggers(names: Sequence[str]) -> None:
-    """Refuse loggers that are unknown or not installed.
+    """Check that loggers are known and installed.
 
     Raises:
-        TrainingError: one is.
+        TrainingError: a logger is unknown or not installed.
     """
     for name in names:
         if name not in LOGGERS:
@@ -33,16 +33,16 @@ def check_loggers(names: Sequence[str]) -> None:
 
 
 class Loggers:
-    """The loggers of one run. A logger that fails is given up and training goes on: ``log.csv`` has all figures.
+    """The loggers of one run. A logger that fails is closed and training continues: ``log.csv`` has all figures.
 
-    TensorBoard's and CSV files lie in the run folder, and are written anew by each session, with the epochs before.
-    MLflow logs to ``MLFLOW_TRACKING_URI``, or to ``mlflow.db`` beside the run folder, and goes on with the run it
-    began; so does Weights & Biases.
+    Files of TensorBoard and CSV are in the run folder; each session rewrites them, including the earlier epochs. MLflow
+    logs to ``MLFLOW_TRACKING_URI``, or to ``mlflow.db`` beside the run folder. MLflow and Weights & Biases continue
+    their existing run.
 
     Args:
-        names: of ``LOGGERS``.
-        folder: the run folder, begun.
-        history: the epochs so far.
+        names: keys of ``LOGGERS``.
+        folder: the run folder, with its record.
+        history: log rows of the epochs so far.
         say: prints one line to the user.
     """
 
@@ -60,14 +60,14 @@ class Loggers:
             self._try(name, self._close, "success" if kind is None else "failed")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
-        """Log figures of an epoch, counted from 1; called by Fabric."""
+        """Log the figures of an epoch (from 1); called by Fabric."""
         for name in list(self.open):
             self._try(name, self._log, metrics, step)
 
     def _try(self, name: str, action: Callable[..., None], *arguments: Any) -> None:
         try:
             action(name, *arguments)
-        except Exception as error:  # what loggers and their servers raise is anything
+        except Exception as error:  # loggers and their servers may raise any error
             self.open.pop(name, None)
             self.say(
                 f"logger {name} fails ({type(error).__name__}: {' '.join(str(error).split())[:200]}); training goes on"
@@ -81,7 +81,7 @@ class Loggers:
         known: dict[str, str] = run.record.get("loggers", {})
         logger = create_logger(name, self.folder, known.get(name))
         if name not in known:
-            if name != "csv":  # which has no place for them; they are in the run folder
+            if name != "csv":  # it cannot store them; they are in the run folder
                 facts = {key: run.record[key] for key in ("data", "fingerprint", "versions", "hardware")}
                 logger.log_hyperparams({"recipe": run.recipe.model_dump(mode="json"), **facts})
             self.open[name] = logger
@@ -100,17 +100,18 @@ class Loggers:
 
 
 class _MLflow:
-    """One MLflow run, by the client alone: nothing of the process-wide state of ``mlflow.start_run``.
+    """One MLflow run, by the client, without the process-wide state of ``mlflow.start_run``.
 
     Args:
-        folder: the run folder, after which the run is named.
-        known: id of the run to go on with.
+        folder: the run folder, which gives the run its name.
+        known: id of the run to continue.
     """
 
     def __init__(self, folder: Path, known: str | None) -> None:
         from mlflow.tracking import MlflowClient
 
-        # By default it tries eight times, two minutes each, where a server takes connections but does not answer.
+        # By default the client tries eight times, two minutes each, if a server accepts connections but does not
+        # answer.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         folder = folder.resolve()
@@ -135,7 +136,7 @@ class _MLflow:
             self.client.log_metric(self.version, name, value, step=step)
 
     def save(self) -> None:
-        """Do nothing: each figure is stored as it is logged."""
+        """Do nothing: each figure is stored when it is logged."""
 
     def finalize(self, status: str) -> None:
         self.client.set_terminated(self.version, "FINISHED" if status == "success" else "FAILED")
@@ -164,12 +165,12 @@ class _WandB:
 
 
 def create_logger(name: str, folder: Path, known: str | None) -> Any:
-    """A logger with the methods of Fabric's.
+    """Create a logger with the methods of Fabric's loggers.
 
     Args:
-        name: of ``LOGGERS``.
+        name: a key of ``LOGGERS``.
         folder: the run folder.
-        known: id under which MLflow or Weights & Biases know the run already.
+        known: id of the existing run in MLflow or Weights & Biases.
     """
     from lightning_fabric.loggers.csv_logs import CSVLogger
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger

@@ -1,6 +1,6 @@
-"""The training loop, from top to bottom: augment, classify, learn, validate, save.
+"""The training loop: augment, forward, backward, validate, save.
 
-Lightning Fabric moves the network to its device, casts to the recipe's precision and joins several processes.
+Lightning Fabric provides devices, precision and multiple processes.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from lentigo.training.rundir import Row, RunWriter, save_best, update_record
 from lentigo.training.schedule import Monitor, rate_factor
 from lentigo.training.streams import Draws, Stream, torch_seed
 
-_CHECK_EVERY = 25  # steps between two looks for a loss that is not finite: reading a value back makes a GPU wait
+_CHECK_EVERY = 25  # steps between checks for a loss that is not finite: reading a value back makes a GPU wait
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, and what it minimises.
+    """A network and its loss.
 
     Attributes:
-        recipe: how.
-        network: what is trained, in place.
+        recipe: the recipe.
+        network: the network, trained in place.
         criterion: the loss on the labels.
-        classes: K.
-        teachers: trained networks to learn from as well.
+        classes: K, the number of classes.
+        teachers: teachers for distillation; None without.
     """
 
     recipe: Recipe
@@ -54,7 +54,7 @@ class Task:
     teachers: Teachers | None = None
 
     def terms(self, logits: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The terms of the loss, by name; training minimises their sum."""
+        """Compute the terms of the loss by name; training minimises their sum."""
         labels: Tensor = self.criterion(logits, batch.targets)
         if batch.partners is not None:
             labels = batch.ratio * labels + (1 - batch.ratio) * self.criterion(logits, batch.partners)
@@ -76,15 +76,15 @@ def fit(
 
     Args:
         fabric: devices, precision and loggers, launched.
-        task: what is trained.
+        task: the network and its loss.
         batches: the images.
-        writer: of the run folder.
-        shown: what the user sees.
-        state: the checkpoint to go on from; None to begin.
+        writer: writes the run folder.
+        shown: shows progress.
+        state: the checkpoint to resume from; None for a new run.
 
     Raises:
         TrainingError: the loss is not a finite number.
-        OutputError: the disk refuses.
+        OutputError: the run folder cannot be written.
     """
     recipe = task.recipe
     learner, monitor, first = Learner(fabric, task, batches, shown), Monitor(recipe), 0
@@ -133,13 +133,13 @@ def fit(
 
 
 class Learner:
-    """A network in training, with all that changes from step to step.
+    """The state of training: network, optimiser and averages.
 
     Args:
         fabric: devices and precision.
-        task: what is trained.
+        task: the network and its loss.
         batches: the images.
-        shown: what the user sees.
+        shown: shows progress.
 
     Attributes:
         rate: the learning rate of the last step.
@@ -152,7 +152,7 @@ class Learner:
             nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]  # in place
         self.average = RunningAverage(network).to(fabric.device) if recipe.ema else None
         self.cycles = RunningAverage(network).to(fabric.device) if recipe.swa else None
-        # Fabric clips no gradients of a fused optimiser in mixed precision.
+        # Fabric cannot clip gradients of a fused optimiser in mixed precision.
         optimiser = create_optimiser(network, recipe.optimiser, fused=recipe.precision == "32")
         self.model, self.optimiser = fabric.setup(network, optimiser)
         self.norms = [
@@ -167,32 +167,32 @@ class Learner:
         self.rate = 0.0
 
     def train(self, epoch: int, plateau: float) -> dict[str, float]:
-        """Learn from each training image once.
+        """Train for one epoch.
 
         Args:
             epoch: from 0.
             plateau: factor on the learning rate.
 
         Returns:
-            As of ``Scores.figures``, and the number of ``images``.
+            The figures of ``Scores.figures``.
         """
         fabric, task, recipe = self.fabric, self.task, self.task.recipe
         steps, scores = self.batches.steps(epoch), Scores(task.classes, fabric.device)
-        # The first whose loss is not finite, from 1.
+        # The first step whose loss is not finite, from 1; 0 for none.
         bad_step = torch.zeros((), dtype=torch.int64, device=fabric.device)
         self.shown.start_epoch(epoch)
         task.criterion.set_epoch(epoch)
         self.model.train()
         for step, batch in enumerate(self.batches.training(epoch, fabric)):
             torch.manual_seed(torch_seed(recipe.seed, Stream.DROPOUT, epoch=epoch, step=step, item=fabric.global_rank))
-            done = epoch * steps + step  # the schedule follows epochs, however many steps each of them has
+            done = epoch * steps + step  # the schedule follows epochs, whose numbers of steps may differ
             self.rate = (
                 recipe.optimiser.lr * plateau * rate_factor(recipe.schedule, done, steps=steps, epochs=recipe.epochs)
             )
             for group in self.optimiser.param_groups:
                 group["lr"] = self.rate * group["factor"]
-            # At first the plain mean over the batches so far: behind thirty layers, even a small rest of the initial
-            # statistics (0 and 1) leaves nothing of the signal.
+            # Initially the mean over the batches so far: a residue of the initial statistics (0 and 1) would accumulate
+            # over thirty layers and suppress the signal.
             for layer, momentum in self.norms:
                 layer.momentum = max(momentum, 1 / (done + 1))
 
@@ -221,10 +221,10 @@ class Learner:
         return scores.figures(fabric)
 
     def kept(self, epoch: int) -> Network:
-        """The network that is validated and kept after an epoch (from 0).
+        """Return the network to validate and save after an epoch (from 0).
 
-        The mean over the cycles so far where the recipe has ``swa`` and a cycle ends; else the running average of the
-        weights where it has ``ema``.
+        At the end of a cycle with ``swa``, this is the mean over the cycles so far. Otherwise it is the moving average
+        with ``ema``, or else the trained network.
         """
         if self.cycles is not None and epoch + 1 in self.task.recipe.cycle_ends:
             return self.cycles.module
@@ -236,7 +236,7 @@ class Learner:
 
     @torch.inference_mode()
     def validate(self, epoch: int) -> dict[str, float]:
-        """``loss``, ``accuracy`` and ``balanced_accuracy`` on validation, at the size of an epoch (from 0)."""
+        """Compute the figures of ``Scores.figures`` on validation, at the size of an epoch (from 0)."""
         scores, network = Scores(self.task.classes, self.fabric.device), self.kept(epoch)
         network.eval()
         with self.fabric.autocast():
@@ -246,11 +246,11 @@ class Learner:
         return scores.figures(self.fabric)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors, for a checkpoint."""
+        """Return plain values and tensors, for a checkpoint."""
         return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the values of ``state_dict``."""
+        """Restore the values of ``state_dict``."""
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
 
@@ -269,32 +269,36 @@ class Learner:
 
 
 def create_transforms(recipe: AugmentRecipe, normalise: Normalise) -> list[Transform]:
-    """The random changes of a training batch, in order; the first turns stored pixels into the network's input."""
+    """Return the transforms of a training batch, in order; the first converts stored pixels to the network's input."""
     return [Augment(recipe, normalise), Degrade(recipe.degrade, normalise), Erase(recipe.erase), MixPairs(recipe)]
 
 
 class Scores:
-    """Sums over the images of an epoch so far: the terms of the loss, and who was taken for whom.
+    """Sums over the images of an epoch so far: the terms of the loss and the confusion matrix.
 
     Args:
-        classes: K.
-        device: of the logits.
+        classes: K, the number of classes.
+        device: device of the logits.
     """
 
     def __init__(self, classes: int, device: torch.device) -> None:
         self.images = torch.zeros((), device=device)
         self.terms: dict[str, Tensor] = {}
-        self.confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)  # rows the true classes
+        self.confusion = torch.zeros(classes, classes, dtype=torch.int64, device=device)  # rows are true classes
 
     def update(self, terms: Mapping[str, Tensor], logits: Tensor, targets: Tensor) -> None:
-        """Add a batch: its mean terms, logits (N, K) and targets (N,). Reads nothing back from the device."""
+        """Add a batch's mean terms, logits (N, K) and targets (N,), without reading values back from the device."""
         self.images += len(targets)
         for name, value in terms.items():
             self.terms[name] = self.terms.get(name, 0) + value.detach() * len(targets)
         self.confusion.index_put_((targets, logits.detach().argmax(1)), torch.ones_like(targets), accumulate=True)
 
     def figures(self, fabric: Fabric | None = None) -> dict[str, float]:
-        """Means of ``loss/NAME``, their sum ``loss`` and accuracies; over all processes with ``fabric``."""
+        """Return ``images``, ``loss``, ``accuracy``, ``balanced_accuracy`` and ``loss/NAME`` of each term.
+
+        Args:
+            fabric: sums over all its processes; None for this process alone.
+        """
         sums: dict[str, Tensor] = {**self.terms, "images": self.images, "confusion": self.confusion}
         if fabric is not None:
             sums = {name: torch.as_tensor(fabric.all_reduce(value, reduce_op="sum")) for name, value in sums.items()}
@@ -309,13 +313,13 @@ class Scores:
         }
 
     def describe(self) -> str:
-        """One short line on the images of this process so far."""
+        """Format the figures of this process so far in one line."""
         figures = self.figures()
         return f"loss {figures['loss']:.4f}  acc {figures['accuracy']:.3f}  bacc {figures['balanced_accuracy']:.3f}"
 
 
 def accuracies(confusion: Tensor) -> tuple[float, float]:
-    """Accuracy and balanced accuracy of a (K, K) table, rows the true classes that occur."""
+    """Return accuracy and balanced accuracy of a confusion matrix (K, K), whose rows are the true classes."""
     table = confusion.cpu().double()
     support = table.sum(1)
     recall = table.diagonal()[support > 0] / support[support > 0]

@@ -1,6 +1,6 @@
-"""Two images in one: mixup blends a batch with itself turned round, cutmix pastes a box of it.
+"""Mixup and cutmix: blend a batch with its reverse, or paste a box of its reverse.
 
-Both come from one draw a step, so that every process of a run does the same; the loss is shared out as the pixels are.
+One draw per step gives the same mix in every process. The loss is weighted by the fraction of pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lentigo.training.streams import Draws, Stream
 
 
 class MixPairs:
-    """Mix a batch with itself turned round, where the recipe says so.
+    """Mix a batch with its reverse by mixup or cutmix.
 
     Args:
         recipe: ``mixup`` and ``cutmix``, parameters of their Beta distributions.
@@ -28,7 +28,7 @@ class MixPairs:
         self.recipe = recipe
 
     def __call__(self, batch: Batch, draws: Draws) -> Batch:
-        """Mix normalised images; ``partners`` and ``ratio`` say what of."""
+        """Mix normalised images, and set ``partners`` and ``ratio`` of the batch."""
         mix = draw_mix(self.recipe, draws, batch.images.shape[-1])
         if mix is None:
             return batch
@@ -37,18 +37,18 @@ class MixPairs:
 
 @dataclass(frozen=True)
 class Mix:
-    """How a batch is mixed with itself turned round.
+    """The mix of a batch with its reverse.
 
     Attributes:
-        ratio: of each image's own pixels, and so of its own target in the loss, 0 to 1.
-        box: top, bottom, left, right of what is pasted, as fractions of the side; None blends whole images.
+        ratio: fraction of each image's own pixels, and weight of its own target in the loss, 0 to 1.
+        box: top, bottom, left and right of the pasted box, as fractions of the side; None blends whole images.
     """
 
     ratio: float
     box: tuple[float, float, float, float] | None = None
 
     def images(self, x: Tensor) -> Tensor:
-        """Mix (N, C, S, S); the order along N is that of the targets."""
+        """Mix images (N, C, S, S), in the order of the targets."""
         if self.box is None:
             return torch.lerp(x.flip(0), x, self.ratio)
         top, bottom, left, right = (round(place * x.shape[-1]) for place in self.box)
@@ -58,14 +58,17 @@ class Mix:
 
 
 def draw_mix(recipe: AugmentRecipe, draws: Draws, size: int) -> Mix | None:
-    """What mixes the batch of one step; None for nothing.
+    """Draw the mix of one step.
 
-    Where the recipe has both kinds, each takes half of the steps.
+    If the recipe has both kinds, each is used in half of the steps.
 
     Args:
         recipe: ``mixup`` and ``cutmix``.
-        draws: of the streams ``MIXUP`` and ``CUTMIX``.
-        size: side of the images in pixels, to whole numbers of which a box is rounded.
+        draws: random numbers, of the streams ``MIXUP`` and ``CUTMIX``.
+        size: side of the images in pixels; boxes are rounded to whole pixels.
+
+    Returns:
+        The mix; None for none.
     """
     generator = draws.generator(Stream.CUTMIX)
     if recipe.cutmix and (not recipe.mixup or generator.random() < 0.5):
@@ -75,11 +78,11 @@ def draw_mix(recipe: AugmentRecipe, draws: Draws, size: int) -> Mix | None:
 
 
 def mixup_ratio(alpha: float, generator: np.random.Generator) -> float:
-    """Weight of the first image of two in [0.5, 1], Beta(alpha, alpha) folded at one half; 1 for alpha 0.
+    """Draw the weight of the first of two images: max(b, 1 - b) with b from Beta(alpha, alpha); 1 for alpha 0.
 
     Args:
         alpha: parameter of the Beta distribution (Zhang et al., ICLR 2018).
-        generator: of the draw.
+        generator: random numbers.
     """
     if alpha == 0:
         return 1.0
@@ -88,13 +91,13 @@ def mixup_ratio(alpha: float, generator: np.random.Generator) -> float:
 
 
 def cutmix(alpha: float, generator: np.random.Generator, size: int) -> Mix:
-    """A box as wide and as high as the image times ``sqrt(1 - ratio)``, about a place anywhere (Yun et al., ICCV 2019).
+    """Draw a box of ``sqrt(1 - ratio)`` times the image's side, with its centre anywhere (Yun et al., ICCV 2019).
 
-    What lies beyond the edge is cut off, and the fraction is that of the pixels that stay.
+    The box is clipped at the edges, and ``ratio`` is the fraction of the remaining pixels.
 
     Args:
-        alpha: parameter of the Beta distribution of the fraction.
-        generator: of the three draws.
+        alpha: parameter of the Beta distribution of ``ratio``.
+        generator: random numbers.
         size: side of the images in pixels.
     """
     half = math.sqrt(1 - generator.beta(alpha, alpha)) / 2

@@ -1,4 +1,4 @@
-"""The optimiser, and the running average of the weights."""
+"""The optimiser, and moving averages of the weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lentigo.networks import Network
 
 
 class RunningAverage(nn.Module):
-    """A running average of a network's weights and statistics, a' = a + weight (w - a).
+    """A moving average of a network's weights and statistics, a' = a + weight (w - a).
 
-    PyTorch's ``AveragedModel`` reads its counter back at each step, which a GPU has to wait for.
+    PyTorch's ``AveragedModel`` reads its counter back at each step, which makes a GPU wait.
 
     Args:
-        network: the network to follow.
+        network: the network to average.
 
     Attributes:
         module: the averaged network.
@@ -32,33 +32,36 @@ class RunningAverage(nn.Module):
 
     @torch.no_grad()
     def update(self, network: Network, weight: float) -> None:
-        """Move towards the network's present weights.
+        """Add the network's current weights to the average.
 
         Args:
-            network: the network that is followed, whose layers are those it had at the beginning.
-            weight: of its present weights, 0 to 1.
+            network: the network to average, with the same layers as at the beginning.
+            weight: of its current weights, 0 to 1.
         """
         torch._foreach_lerp_(self._tensors(self.module), self._tensors(network), weight)
 
     @staticmethod
     def _tensors(network: Network) -> list[Tensor]:
-        # Counters of batches are no averages; nothing reads them.
+        # Integer counters of batches are not averaged; nothing reads them.
         return [t for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()]
 
 
 def ema_weight(decay: float, done: int) -> float:
-    """Weight of the present weights in an exponential moving average of a decay (0 to 1), after ``done`` steps.
+    """Return the weight of the current weights in an exponential moving average, 0 to 1.
 
-    The decay rises to its value, min(decay, n / (9 + n)), so that the first weights are forgotten at once and the next
-    ones soon.
+    The decay at step n is min(decay, n / (9 + n)), so the initial weights lose their influence quickly.
+
+    Args:
+        decay: final decay, 0 to 1.
+        done: n, the number of steps before this one.
     """
     return 1 - min(decay, done / (9 + done))
 
 
 def create_optimiser(network: Network, recipe: OptimiserRecipe, *, fused: bool = True) -> torch.optim.Optimizer:
-    """The optimiser, its parameters grouped by weight decay and by factor on the learning rate.
+    """Create the optimiser, with parameters grouped by weight decay and by factor on the learning rate.
 
-    Fused, a step goes through the weights once: on a CPU VGG16's 134 M take a thirteenth of the time.
+    A fused step passes over the weights once: on a CPU it takes a thirteenth of the time for VGG16's 134 M parameters.
     """
     head = {id(p) for p in network.head.parameters()} if network.head is not None else set()
     depths = layer_depths([name for name, p in network.named_parameters() if id(p) not in head])
@@ -75,13 +78,16 @@ def create_optimiser(network: Network, recipe: OptimiserRecipe, *, fused: bool =
 
 
 def layer_depths(names: Sequence[str]) -> dict[str, int]:
-    """How many blocks lie between each parameter and the head, from 0.
+    """Count the blocks between each parameter and the head, from 0.
 
-    A block is what the names have up to their first number, such as ``features.4`` or ``layer2.0``; blocks lie in the
-    order of names.
+    The block of a parameter is its name up to the first number, such as ``features.4`` or ``layer2.0``. Blocks have the
+    order of the names.
 
     Args:
-        names: of the parameters before the head, in the network's order.
+        names: names of the parameters before the head, in the network's order.
+
+    Returns:
+        The number of blocks, by name.
     """
     blocks: dict[str, int] = {}
     found = []

@@ -1,4 +1,4 @@
-"""Write a trained network's predictions on one split: probabilities, and where it looked."""
+"""Write a trained network's predictions on one split: probabilities and class-activation maps."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def write_split_predictions(
     batch: int,
     maps: bool = True,
 ) -> None:
-    """Predict one split and write its table, and class-activation maps where they are wanted and the head has them.
+    """Predict one split and write its table, and class-activation maps if requested and supported by the head.
 
     Args:
         network: in evaluation mode, on the device.
         samples: the whole data set, split.
         pixels: (len(samples), S, S, 3) uint8, decoded at the final size.
-        split: which split.
-        path: the CSV to write; the maps go beside it.
-        device: where the network is.
-        batch: images at a time.
-        maps: whether maps are wanted.
+        split: name of the split.
+        path: the CSV to write; the maps are written beside it.
+        device: device of the network.
+        batch: number of images per batch.
+        maps: whether to write maps.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: a file cannot be written.
     """
     normalise = Normalise(IMAGENET_MEAN, IMAGENET_STD)
     part = samples.subset(split)

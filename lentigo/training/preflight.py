@@ -1,4 +1,4 @@
-"""Everything that a run needs, checked without importing torch: folder, recipe, network, weights, data, disk."""
+"""Check what a run needs without importing torch: folder, recipe, network, weights, data, disk."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from lentigo.training.rundir import LAST, RECIPE, RECORD, load_run
 from lentigo.training.samples import extras_of, prepare_extras, prepare_samples, samples_of
 from lentigo.training.teachers import is_recipe, teacher_place
 
-# Keys in which a resumed run may differ from the recipe it began with.
+# Keys that may change when a run is resumed.
 _FREE = frozenset({"name", "description", "network.pretrained"})
 _RUN_BYTES = 64 * 2**20
-"""Space for checkpoints, tables and logs of a small network."""
+"""Bytes for checkpoints, tables and logs of a small network."""
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What a run learns from, read and split.
+    """The data of a run, read and split.
 
     Attributes:
-        samples: its own images.
+        samples: images of its data set.
         extras: images of other data sets, for training only.
     """
 
@@ -48,11 +48,11 @@ def check_run(
         recipe: the experiment.
         data: the data set.
         folder: the run folder.
-        resume: whether a run in that folder goes on.
-        cache: folder of decoded images; the user's when left out.
+        resume: whether to resume the run in that folder.
+        cache: folder of decoded images; None for the user's.
 
     Returns:
-        The data; None where the run in ``folder`` is finished and nothing is left to do.
+        The data; None if the run in ``folder`` is finished.
 
     Raises:
         LentigoError: the folder, the recipe, the network, the weights, the data or the disk cannot be used.
@@ -76,10 +76,10 @@ def check_run(
 
 
 def describe(recipe: Recipe, data: str | Path) -> str:
-    """What would be trained on what, without training.
+    """Describe a run without training.
 
     Raises:
-        LentigoError: as ``train`` would.
+        LentigoError: as `check_run`.
     """
     spec = check_start(recipe)
     check_listed(recipe.network.name, recipe.network.options)
@@ -90,7 +90,7 @@ def describe(recipe: Recipe, data: str | Path) -> str:
 
 
 def describe_ready(recipe: Recipe, ready: Ready) -> str:
-    """What would be trained on data that are read already."""
+    """Describe a run on data that are already read."""
     sizes = ", ".join(f"{s.size} px from epoch {s.from_epoch + 1}" for s in recipe.sizes)
     lines = [
         f"recipe {recipe.name}: {recipe.description}",
@@ -103,11 +103,10 @@ def describe_ready(recipe: Recipe, ready: Ready) -> str:
     ]
     if recipe.pretrain.epochs:
         lines.append(
-            "learns from the images without labels first:"
-            f" {counted(recipe.pretrain.epochs, 'epoch')} at {recipe.pretrain.size} px"
+            f"self-supervised pretraining: {counted(recipe.pretrain.epochs, 'epoch')} at {recipe.pretrain.size} px"
         )
     if recipe.distil.teachers:
-        lines.append(f"learns from {', '.join(recipe.distil.teachers)} as well")
+        lines.append(f"teachers: {', '.join(recipe.distil.teachers)}")
     lines.append(repr(ready.samples))
     lines += [
         f"and, for training only, {len(extra.samples):,} images of {extra.samples.name} ({extra.samples.root})"
@@ -117,31 +116,29 @@ def describe_ready(recipe: Recipe, ready: Ready) -> str:
 
 
 def check_folder(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Refuse a folder that holds something else, and one that cannot be written.
+    """Check that a run can be written to a folder, or resumed in it.
 
     Raises:
-        TrainingError: a run, or other files, are there; or no run to resume, or one of another recipe.
-        OutputError: no permission.
+        TrainingError: the folder contains a run or other files; or no run to resume, or one of another recipe.
+        OutputError: the folder cannot be created or written.
     """
     if not resume:
         if (folder / RECORD).exists() or (folder / RECIPE).exists():
             raise TrainingError(
-                f"{folder}: a run is there already; go on with it by --resume, or name another folder with --out"
+                f"{folder}: contains a run already; continue it with --resume, or name another folder with --out"
             )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise TrainingError(f"{folder}: is there already and is not empty; name another folder with --out")
+            raise TrainingError(f"{folder}: exists and is not empty; name another folder with --out")
         there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-            raise OutputError(
-                f"{folder}: cannot be made, {there} is not a folder that may be written; name another with --out"
-            )
+            raise OutputError(f"{folder}: cannot be created, {there} is not a writable folder; name another with --out")
         return
     if not (folder / RECIPE).is_file():
         raise TrainingError(f"{folder}: no run to resume; start one without --resume")
     differences = [key for key in recipe_differences(recipe, load_recipe(folder / RECIPE)) if key not in _FREE]
     if differences:
         raise TrainingError(
-            f"{folder}: the run was begun by another recipe ({', '.join(differences)} differ); resume with the same"
+            f"{folder}: the run has another recipe ({', '.join(differences)} differ); resume with the same"
             f" recipe and --set, such as {folder / RECIPE}, or name another folder with --out"
         )
 
@@ -150,11 +147,11 @@ def check_start(recipe: Recipe) -> Spec | None:
     """Check the weights that training starts from.
 
     Returns:
-        The bundle's specification where they are those of a bundle.
+        The specification of the bundle; None for other weights.
 
     Raises:
-        NetworkError: no such file or bundle.
-        RecipeError: a bundle of another network, or one whose weights cannot be learnt from.
+        NetworkError: the file or bundle does not exist.
+        RecipeError: the bundle is of another network, or has int8 weights.
     """
     chosen = recipe.network
     folder = chosen.bundle
@@ -175,17 +172,16 @@ def check_start(recipe: Recipe) -> Spec | None:
         )
     if spec.weights == "int8":
         raise RecipeError(
-            f"network.pretrained: {spec.name} has int8 weights, which cannot be trained on; export it with --weights"
-            " fp32"
+            f"network.pretrained: {spec.name} has int8 weights, which cannot be trained; export it with --weights fp32"
         )
     return spec
 
 
 def check_unseen(spec: Spec, recipe: Recipe, samples: Samples) -> None:
-    """Refuse the features of a bundle that was trained on images that the run would be evaluated on.
+    """Refuse a bundle that may have been trained on the run's validation or test images.
 
     Raises:
-        TrainingError: it was trained on this data set with another split, or has learnt from it otherwise.
+        TrainingError: the bundle, or its teacher, was trained on this data set, and not with the same split.
     """
     origin = spec.provenance
     if samples.fingerprint == origin.fingerprint:
@@ -197,21 +193,21 @@ def check_unseen(spec: Spec, recipe: Recipe, samples: Samples) -> None:
     elif samples.fingerprint not in {seen.fingerprint for seen in (*origin.extra, *origin.taught)}:
         return
     raise TrainingError(
-        f"network.pretrained: {spec.name} has learnt from {samples.root}, perhaps from images that this run is"
+        f"network.pretrained: {spec.name} was trained on {samples.root}, perhaps on images that this run is"
         " evaluated on; start from other weights (imagenet, none), or split as it was trained"
         f" (data.protocol={origin.protocol}, data.split_seed={origin.split_seed})"
     )
 
 
 def packaged_models() -> Sequence[str]:
-    """Names of the packaged bundles."""
+    """Return the names of the packaged bundles."""
     from lentigo.inference.classifier import packaged_bundles
 
     return packaged_bundles()
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes; known from the launcher's environment before any group exists."""
+    """Return whether this process writes files, from the launcher's environment (before a process group exists)."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 

@@ -1,7 +1,7 @@
-"""Learning from the training images without their labels, before the training proper: SimSiam.
+"""Self-supervised pretraining on the training images: SimSiam.
 
-Chen and He, *Exploring simple Siamese representation learning*, CVPR 2021: two views of an image, and what a small
-predictor makes of one view's projection shall be the other's, whose gradient is stopped.
+Chen and He, *Exploring simple Siamese representation learning*, CVPR 2021. A small predictor maps the projection of one
+view of an image to that of another view, whose gradient is stopped.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from lentigo.training.rundir import Row, RunWriter, update_record
 from lentigo.training.schedule import rate_factor
 from lentigo.training.streams import Draws, Stream, torch_seed
 
-WIDTH, BOTTLENECK = 512, 128  # of the projections, and inside the predictor
+WIDTH, BOTTLENECK = 512, 128  # width of the projections, and of the predictor's hidden layer
 COLLAPSED = 0.1
-"""A spread below which all images have nearly the same projection, and nothing was learnt."""
+"""Spread below which the projections of all images are nearly equal, a collapse."""
 
 
 class SimSiam(nn.Module):
-    """A network with a projector and a predictor, as pretraining needs them.
+    """A network with SimSiam's projector and predictor.
 
     Args:
-        network: what is pretrained; its classification layer stays as it is.
+        network: the network to pretrain; its classification layer does not change.
         size: side of the images, in pixels.
     """
 
@@ -55,7 +55,7 @@ class SimSiam(nn.Module):
         )
 
     def forward(self, one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss between two views (N, 3, S, S) of the same images, and the spread of the first one's projections."""
+        """Return the loss between two views (N, 3, S, S) of the images, and the spread of the first's projections."""
         first, second = (
             self.projector(self.network.forward_head(self.network.forward_features(view))[1]) for view in (one, other)
         )
@@ -64,7 +64,7 @@ class SimSiam(nn.Module):
 
 
 def unlikeness(predicted: Tensor, projected: Tensor) -> Tensor:
-    """Negative cosine of predictions with the other view's projections (equation 1), gradient stopped (3).
+    """Compute the negative cosine of predictions and the other view's projections (equation 1), gradient stopped (3).
 
     Args:
         predicted: (N, D).
@@ -77,9 +77,9 @@ def unlikeness(predicted: Tensor, projected: Tensor) -> Tensor:
 
 
 def spread(projected: Tensor) -> Tensor:
-    """Standard deviation of unit-length projections over a batch, times the square root of D.
+    """Compute the standard deviation of unit-length projections over a batch, times the square root of D.
 
-    Near 1 where they point everywhere, 0 where all are the same, which is a collapse (section 4.1).
+    It is near 1 for evenly spread directions and 0 for equal ones, a collapse (section 4.1).
 
     Args:
         projected: (N, D).
@@ -90,7 +90,7 @@ def spread(projected: Tensor) -> Tensor:
 
 
 def create_pretrain_optimiser(model: SimSiam, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW with the recipe's weight decay; the predictor's rate is constant, which the paper found best."""
+    """Create AdamW with the recipe's weight decay and, as the paper found best, a constant rate of the predictor."""
     falling = [*model.network.parameters(), *model.projector.parameters()]
     groups = [{"params": falling, "falls": True}, {"params": list(model.predictor.parameters()), "falls": False}]
     return torch.optim.AdamW(groups, lr=recipe.pretrain.lr, weight_decay=recipe.optimiser.weight_decay)
@@ -109,14 +109,14 @@ def pretrain(
     Args:
         fabric: one device, and the precision.
         network: changed in place.
-        batches: by ``pretrain_recipe``.
-        writer: of the run folder.
-        shown: what the user sees.
-        state: the checkpoint to go on from; None to begin.
+        batches: the images, by the recipe of ``pretrain_recipe``.
+        writer: writes the run folder.
+        shown: shows progress.
+        state: the checkpoint to resume from; None for a new run.
 
     Raises:
         TrainingError: the loss is not a finite number.
-        OutputError: the disk refuses.
+        OutputError: the run folder cannot be written.
     """
     recipe, chosen, history = batches.recipe, batches.recipe.pretrain, writer.history
     augment = Augment(chosen.augment, Normalise(IMAGENET_MEAN, IMAGENET_STD))
@@ -165,7 +165,7 @@ def pretrain(
         writer.save(row, {name: part.state_dict() for name, part in parts.items()})
         fabric.log_dict({f"pretrain/{name}": row[name] for name in ("loss", "spread")}, step=epoch + 1)
         collapsed = (
-            "  (collapsed: all images look the same to it; try a lower pretrain.lr)"
+            "  (collapsed: all projections are nearly equal; try a lower pretrain.lr)"
             if row["spread"] < COLLAPSED
             else ""
         )
@@ -176,7 +176,7 @@ def pretrain(
 
 
 def pretrain_recipe(recipe: Recipe) -> Recipe:
-    """The recipe of pretraining's batches: each image once an epoch, at one size, other data throughout."""
+    """Return the recipe of pretraining's batches: each image once per epoch, at one size, other data throughout."""
     chosen = recipe.pretrain
     data = recipe.data.model_copy(
         update={"extra": tuple(extra.model_copy(update={"until_epoch": None}) for extra in recipe.data.extra)}

@@ -1,4 +1,4 @@
-"""What a user sees while a run trains: a bar in a terminal, one line an epoch elsewhere."""
+"""Progress of a run: a bar in a terminal, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _REDRAW = 0.25  # seconds
 
 
 class TimeLeft:
-    """Estimates the time left of a training, whose epochs grow with the image size.
+    """Estimate of the remaining time of a training.
 
     Args:
-        sizes: of the images, an entry an epoch; an epoch's cost is taken as proportional to their pixels.
-        first: epochs done before this session.
+        sizes: side of the images in each epoch, in pixels; the cost of an epoch is taken as proportional to its square.
+        first: number of epochs done before this session.
     """
 
     def __init__(self, sizes: Iterable[int], first: int = 0) -> None:
@@ -28,7 +28,7 @@ class TimeLeft:
         self.start = time.monotonic()
 
     def seconds(self, epoch: int, fraction: float) -> float | None:
-        """Seconds left in epoch ``epoch`` (from 0) of which ``fraction`` is done; None before anything is."""
+        """Return the seconds left when ``fraction`` of ``epoch`` (from 0) is done; None at the start."""
         done = sum(self.costs[self.first : epoch]) + fraction * self.costs[epoch]
         if done <= 0:
             return None
@@ -36,12 +36,12 @@ class TimeLeft:
 
 
 class RunProgress:
-    """Shows a run's progress on stderr; as a context, it takes the bar away at the end.
+    """Progress of a run on stderr; as a context manager, it removes the bar at the end.
 
     Args:
-        bar: whether a bar is wanted; without a terminal it is one line an epoch in any case.
-        quiet: whether to show nothing at all, as processes but the first do.
-        console: stderr when left out.
+        bar: whether to show a bar; without a terminal there is one line per epoch in any case.
+        quiet: whether to show nothing, as in all processes but the first.
+        console: where to print; None for stderr.
     """
 
     def __init__(self, *, bar: bool = True, quiet: bool = False, console: Console | None = None) -> None:
@@ -66,36 +66,35 @@ class RunProgress:
             self.say("stopped; go on from the last whole epoch with --resume")
 
     def say(self, text: str) -> None:
-        """Print one line, above the bar where there is one."""
+        """Print one line, above the bar if there is one."""
         if self.bar is not None:
             self.console.print(text, highlight=False)
         elif not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
     def begin(self, name: str, sizes: Sequence[int], first: int = 0) -> None:
-        """Begin to count.
+        """Start a sequence of epochs.
 
         Args:
-            name: of an epoch.
-            sizes: of the images, in pixels, an entry an epoch.
-            first: epochs done before this session.
+            name: name of an epoch.
+            sizes: side of the images in each epoch, in pixels.
+            first: number of epochs done before this session.
         """
         self.name, self.sizes, self.left = name, sizes, TimeLeft(sizes, first)
         self.evaluated = ""
 
     def start_epoch(self, epoch: int) -> None:
-        """Begin to count the images of an epoch (from 0)."""
+        """Start an epoch (from 0)."""
         self.epoch, self.images, self.epoch_start, self.drawn = epoch, 0, time.monotonic(), 0.0
         self.title = f"{self.name} {epoch + 1}/{len(self.sizes)}"
 
     def step(self, done: float, images: int, describe: Callable[[], str] = str) -> None:
-        """Move the bar.
+        """Update the bar.
 
         Args:
-            done: fraction of the epoch.
-            images: of the step.
-            describe: figures so far, in a few words. Reading them back makes a GPU wait, so it is not called at every
-                step.
+            done: fraction of the epoch, 0 to 1.
+            images: number of images in the step.
+            describe: returns the figures so far. It makes a GPU wait, so it is not called at every step.
         """
         self.images += images
         if self.bar is None or (time.monotonic() - self.drawn < _REDRAW and done < 1):
@@ -115,9 +114,9 @@ class RunProgress:
 
         Args:
             text: its figures.
-            images_per_second: of training.
-            evaluated: what the bar shows of it during the next epoch.
-            note: what stands at the end.
+            images_per_second: speed of training.
+            evaluated: text for the bar during the next epoch.
+            note: text for the end of the line.
         """
         self.evaluated = evaluated
         self.say(
@@ -130,7 +129,7 @@ class RunProgress:
 
 
 def clock(seconds: float | None) -> str:
-    """Hours, minutes and seconds, such as ``1:02:03``."""
+    """Format seconds as hours, minutes and seconds, such as ``1:02:03``; None as ``?``."""
     if seconds is None:
         return "?"
     whole = round(seconds)

@@ -1,4 +1,4 @@
-"""What a run says about itself: hardware, versions, command."""
+"""Provenance of a run: hardware, versions, command."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _PACKAGES = ("torch", "torchvision", "timm", "lightning-fabric", "numpy", "pillo
 
 
 def command_line() -> str:
-    """The command that runs, without the folder of the program; ``python -m lentigo`` is named as its script is."""
+    """Return the current command without the folder of the program; ``python -m lentigo`` as ``lentigo``."""
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
     return shlex.join([name or "python", *sys.argv[1:]])
 
 
 def hardware(device: torch.device | None = None, devices: int = 1) -> str:
-    """One line: processor, cores, and the accelerator where one was used."""
+    """Describe processor, cores and accelerator in one line."""
     text = f"{_processor()}, {available_cores()} cores"
     if device is None:
         return text
@@ -38,7 +38,7 @@ def hardware(device: torch.device | None = None, devices: int = 1) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of lentigo, Python and the packages that a result may depend on."""
+    """Return the versions of lentigo, Python and the packages that results may depend on."""
     found = {"lentigo": lentigo.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:

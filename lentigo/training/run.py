@@ -1,4 +1,4 @@
-"""A run: train by a recipe into a folder that says everything, can be stopped at any time, and goes on where it was."""
+"""Train by a recipe into a run folder; a run can be interrupted at any time and resumed."""
 
 from __future__ import annotations
 
@@ -68,25 +68,26 @@ def train(
 
     Args:
         recipe: the experiment.
-        data: the data set, in any layout that ``read_samples`` knows.
-        out: the run folder; ``runs/<recipe name>`` when left out.
-        resume: go on with the run in that folder.
-        devices: accelerators, or processes on a CPU, on this host.
-        nodes: hosts.
+        data: the data set, in any layout that ``read_samples`` supports.
+        out: the run folder; None for ``runs/<recipe name>``.
+        resume: whether to resume the run in that folder.
+        devices: number of accelerators, or of processes on a CPU, on each host.
+        nodes: number of hosts.
         accelerator: ``auto``, ``cpu`` or ``gpu``.
-        progress: a bar in a terminal; otherwise one line an epoch.
-        cache: folder of decoded images; the user's cache folder when left out.
-        ready: the data, where `check_run` has read them already.
-        loggers: ``csv``, ``mlflow``, ``tensorboard`` or ``wandb``, which get the figures of each epoch as well.
+        progress: whether to show a bar in a terminal; otherwise one line per epoch.
+        cache: folder of decoded images; None for the user's cache folder.
+        ready: the data, if `check_run` has read them already.
+        loggers: names from ``csv``, ``mlflow``, ``tensorboard`` and ``wandb``; they get the figures of each epoch.
 
     Returns:
         The run folder.
 
     Raises:
         DataError: the data cannot be used.
-        RecipeError: the recipe asks for what cannot be.
-        NetworkError: unknown network, or weights that do not belong to it.
-        TrainingError: a run is there already, nothing is there to resume, the loss is no number, or the disk refuses.
+        RecipeError: the recipe is not valid.
+        NetworkError: the network is unknown, or the weights are not its own.
+        TrainingError: the folder has a run already, or none to resume; the loss is not finite; or a file cannot be
+            written.
     """
     started = time.monotonic()
     check_loggers(loggers)
@@ -130,7 +131,7 @@ def train(
     writer = RunWriter(folder, LAST, LOG, started, state)
     try:
         with shown, Loggers(loggers if first else (), folder, writer.history, shown.say) as logger:
-            fabric.loggers.append(logger)  # type: ignore[arg-type]  # Fabric calls log_metrics alone
+            fabric.loggers.append(logger)  # type: ignore[arg-type]  # Fabric calls only log_metrics
             fabric.launch()
             if state is None and recipe.pretrain.epochs:
                 earlier = read_resumable(folder / PRETRAIN) if resume else None
@@ -151,17 +152,17 @@ def train(
 
 
 def create_task(images: Batches, extras: Sequence[Extra], folder: Path, *, pretrained: bool) -> Task:
-    """The network, its loss and its teachers.
+    """Create the network, its loss and its teachers.
 
     Args:
-        images: the run's, with its recipe.
-        extras: what it learns from as well.
-        folder: the run folder, beside which teachers are.
+        images: the run's images, with its recipe.
+        extras: images of other data sets, for training only.
+        folder: the run folder; teachers are beside it.
         pretrained: whether the network starts from the recipe's weights.
 
     Raises:
-        NetworkError: unknown network, or weights that do not belong to it.
-        TrainingError: a teacher that would leak or does not fit.
+        NetworkError: the network is unknown, or the weights are not its own.
+        TrainingError: a teacher has other classes or would leak.
     """
     recipe, samples = images.recipe, images.samples
     torch.manual_seed(torch_seed(recipe.seed, Stream.WEIGHTS))
@@ -172,7 +173,7 @@ def create_task(images: Batches, extras: Sequence[Extra], folder: Path, *, pretr
     if network.load_report is not None and network.load_report.folded:
         fit_to_images(network, images, recipe.size_at(0))
     network.to(memory_format=torch.channels_last)
-    # Copies are left out: a rare class stays rare to the loss that weighs it or gives it a margin.
+    # Without copies: weights and margins of the loss depend on the number of original images.
     learnt = (samples.frame["split"].to_numpy() == "train") & ~samples.copies
     targets = np.concatenate([samples.targets[learnt], *(extra.samples.targets for extra in extras)])
     options = recipe.loss.model_dump()
@@ -181,10 +182,10 @@ def create_task(images: Batches, extras: Sequence[Extra], folder: Path, *, pretr
 
 
 def create_fabric(recipe: Recipe, *, devices: int, nodes: int, accelerator: str) -> Fabric:
-    """Devices and precision, not launched yet.
+    """Create the Fabric with devices and precision, not launched yet.
 
     Raises:
-        TrainingError: there are no such devices, or they have no such precision.
+        TrainingError: the devices are not available, or do not support the precision.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
@@ -222,7 +223,7 @@ def _begin(
     data: Path,
     machine: str,
 ) -> None:
-    """Write what is known before the first epoch."""
+    """Write recipe, split and record before the first epoch."""
     write_text(folder / RECIPE, to_yaml(recipe))
     save_split(samples, folder / SPLIT)
     if extras:

@@ -1,4 +1,4 @@
-"""A run folder: its files, and how they are read and written. Needs torch for networks and checkpoints only."""
+"""Read and write the files of a run folder. Only networks and checkpoints need torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAST, BEST = Path("checkpoints") / "last.ckpt", Path("checkpoints") / "best.ckpt
 PRETRAIN, PRETRAIN_LOG = Path("checkpoints") / "pretrain.ckpt", "pretrain.csv"
 Row = dict[str, float | int]
 FORMAT = 2
-"""Of the checkpoints that runs go on from: 1 was the state of another training engine."""
+"""Format of the checkpoints for resuming; 1 was the state of another training engine."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Run:
     Attributes:
         folder: the folder.
         recipe: the resolved recipe.
-        record: what ``run.json`` says.
+        record: content of ``run.json``.
     """
 
     folder: Path
@@ -50,19 +50,19 @@ class Run:
 
     @property
     def log(self) -> pd.DataFrame:
-        """``log.csv``, one row an epoch."""
+        """``log.csv``, one row per epoch."""
         return pd.read_csv(self.folder / LOG)
 
     @property
     def finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is finished."""
         return bool(self.record["finished"])
 
     def network(self) -> Network:
-        """The trained network of ``best.ckpt``, in evaluation mode, on the CPU.
+        """Load the trained network of ``best.ckpt``, in evaluation mode, on the CPU.
 
         Raises:
-            TrainingError: there is no such checkpoint yet, or it is damaged or of another network.
+            TrainingError: the checkpoint is missing, damaged or of another network.
         """
         from lentigo.networks import create_network
 
@@ -81,7 +81,7 @@ def load_run(folder: str | Path) -> Run:
     """Open a run folder.
 
     Raises:
-        TrainingError: it is no run folder.
+        TrainingError: the folder is not a run folder.
         RecipeError: its recipe is not valid.
     """
     path = Path(folder)
@@ -95,10 +95,10 @@ def load_run(folder: str | Path) -> Run:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's plain values and tensors; nothing else is ever unpickled.
+    """Read a checkpoint's plain values and tensors; nothing else is unpickled.
 
     Raises:
-        TrainingError: missing or damaged.
+        TrainingError: the checkpoint is missing or damaged.
     """
     import torch
 
@@ -108,26 +108,26 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError(
             f"{path}: no such checkpoint; the run has not finished an epoch at its last image size"
         ) from None
-    except Exception as error:  # the unpickler raises nearly anything on damaged bytes
-        raise TrainingError(f"{path}: damaged, or no checkpoint of lentigo ({first_line(error)})") from None
+    except Exception as error:  # the unpickler may raise any error on damaged bytes
+        raise TrainingError(f"{path}: damaged, or not a checkpoint of lentigo ({first_line(error)})") from None
     if not isinstance(state, dict):
-        raise TrainingError(f"{path}: no checkpoint of lentigo")
+        raise TrainingError(f"{path}: not a checkpoint of lentigo")
     return state
 
 
 def read_resumable(path: Path) -> dict[str, Any] | None:
-    """Read the checkpoint that a run goes on from; None where there is none yet.
+    """Read the checkpoint to resume from; None if there is none yet.
 
     Raises:
-        TrainingError: damaged, or of another version.
+        TrainingError: the checkpoint is damaged, or of another version.
     """
     if not path.is_file():
         return None
     state = read_checkpoint(path)
     if state.get("format") != FORMAT:
         raise TrainingError(
-            f"{path}: written by another version of lentigo, whose unfinished runs this one cannot go on with; "
-            "finish the run with that version, or train anew with --out FOLDER"
+            f"{path}: written by another version of lentigo, whose unfinished runs this version cannot resume; "
+            "finish the run with that version, or start a new one with --out FOLDER"
         )
     return state
 
@@ -136,7 +136,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
     import torch
 
@@ -145,19 +145,19 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
             torch.save(content, temporary)
     except LentigoError:
         raise
-    except RuntimeError as error:  # torch's writer wraps the disk's refusal
+    except RuntimeError as error:  # torch's writer wraps errors of the disk
         raise OutputError(f"{path}: cannot be written ({first_line(error)})") from None
 
 
 class RunWriter:
-    """Writes a run folder after each epoch: the checkpoint first, then the log that speaks of it.
+    """Writer of a run folder: after each epoch, the checkpoint first, then the log.
 
     Args:
         folder: the run folder.
-        checkpoint: what resuming reads, within the folder.
-        log: the CSV of one row an epoch, within the folder.
-        started: when this session began, of ``time.monotonic``.
-        state: the checkpoint that the run goes on from; None for a new one.
+        checkpoint: path of the checkpoint for resuming, within the folder.
+        log: path of the CSV with one row per epoch, within the folder.
+        started: start of this session, by ``time.monotonic``.
+        state: the checkpoint to resume from; None for a new run.
     """
 
     def __init__(
@@ -170,14 +170,14 @@ class RunWriter:
 
     @property
     def seconds(self) -> float:
-        """Seconds taken so far, over all sessions."""
+        """Seconds of training so far, over all sessions."""
         return self.earlier + time.monotonic() - self.started
 
     def save(self, row: Row, state: Mapping[str, Any]) -> None:
-        """Save an epoch: its row of the log, and what resuming needs, of plain values and tensors.
+        """Save an epoch: its row of the log, and the state for resuming, of plain values and tensors.
 
         Raises:
-            OutputError: the disk refuses.
+            OutputError: a file cannot be written.
         """
         self.history.append(row)
         save_checkpoint(self.checkpoint, {"format": FORMAT, **state, "history": self.history, "seconds": self.seconds})
@@ -185,10 +185,10 @@ class RunWriter:
 
 
 def save_best(folder: Path, weights: Mapping[str, Tensor], row: Row) -> None:
-    """Write ``best.ckpt``: the weights that are kept, and their epoch's row of the log.
+    """Write ``best.ckpt``: the selected weights, and their epoch's row of the log.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
     network = {name: value.detach().cpu() for name, value in weights.items()}
     save_checkpoint(folder / BEST, {"format": 1, "network": network, "epoch": row["epoch"], "figures": row})

@@ -1,4 +1,4 @@
-"""The images of a run: read, checked against the recipe, split, and the same again where a run goes on."""
+"""Read the images of a run, check them against the recipe and split them; restore them for a resumed run."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def prepare_samples(recipe: Recipe, data: Path) -> Samples:
             )
     samples = divide(samples, chosen)
     check_classes(samples)
-    if chosen.balance == "offline" and chosen.protocol != "augmented":  # which has balanced all of them
+    if chosen.balance == "offline" and chosen.protocol != "augmented":  # which balances the classes itself
         samples = balance_training(samples, chosen.split_seed)
     return samples
 
 
 def divide(samples: Samples, chosen: DataRecipe) -> Samples:
-    """The samples in the parts that a recipe wants, of its fold where it has folds.
+    """Split samples as a recipe says, with its fold if it has folds.
 
     Raises:
-        DataError: they cannot be divided so.
+        DataError: the samples cannot be split so.
     """
     samples = split_samples(samples, chosen.protocol, fractions=chosen.fractions, seed=chosen.split_seed)
     if chosen.folds is None:
@@ -52,22 +52,22 @@ def divide(samples: Samples, chosen: DataRecipe) -> Samples:
 
 
 def prepare_extras(recipe: Recipe, data: Path, samples: Samples) -> tuple[Extra, ...]:
-    """Read the other data sets that the recipe learns from as well.
+    """Read the recipe's additional training data sets.
 
     Args:
         recipe: the experiment.
-        data: the run's own data set; the others' folders are named from there.
-        samples: the run's own images, split.
+        data: the run's data set; folders of the others are relative to it.
+        samples: the run's images, split.
 
     Raises:
-        DataError: one cannot be read, or holds images that the run is evaluated on.
+        DataError: a data set cannot be read, or contains images that the run is evaluated on.
     """
     found = []
     for number, chosen in enumerate(recipe.data.extra):
         folder = data / chosen.folder
         if not folder.exists():
             raise DataError(
-                f"{folder}: no such folder, and the recipe {recipe.name} learns from it as well; say where it is with "
+                f"{folder}: no such folder, and the recipe {recipe.name} also trains on it; name it with "
                 f"--set data.extra.{number}.folder=FOLDER, or train without other data: --set 'data.extra=[]'"
             )
         found.append(read_extra(folder, chosen.classes, samples.labels))
@@ -76,10 +76,10 @@ def prepare_extras(recipe: Recipe, data: Path, samples: Samples) -> tuple[Extra,
 
 
 def check_classes(samples: Samples) -> None:
-    """Every class must have an image to learn from.
+    """Check that every class has a training image.
 
     Raises:
-        DataError: a class has none in training.
+        DataError: a class has none.
     """
     present = set(samples.frame["label"][samples.frame["split"] == "train"])
     missing = [code for code in samples.labels.codes if code not in present]
@@ -91,11 +91,11 @@ def check_classes(samples: Samples) -> None:
 
 
 def samples_of(recipe: Recipe, data: Path, folder: Path, *, resumed: bool) -> Samples:
-    """A run's own images, split as the recipe says, or, where the run goes on, as it was begun.
+    """Read a run's images, split as the recipe says, or, for a resumed run, as at its start.
 
     Raises:
         DataError: as `prepare_samples`.
-        TrainingError: other data than the run was begun with.
+        TrainingError: the data differ from those at the start of the run.
     """
     if not resumed:
         return prepare_samples(recipe, data)
@@ -103,22 +103,22 @@ def samples_of(recipe: Recipe, data: Path, folder: Path, *, resumed: bool) -> Sa
     begun = load_run(folder).record["fingerprint"]
     if samples.fingerprint != begun:
         raise TrainingError(
-            f"{data}: not the data that the run in {folder} was begun with (fingerprint {samples.fingerprint[:12]}…,"
+            f"{data}: not the data that the run in {folder} was started with (fingerprint {samples.fingerprint[:12]}…,"
             f" then {begun[:12]}…)"
         )
     return samples
 
 
 def extras_of(recipe: Recipe, data: Path, samples: Samples, folder: Path, *, resumed: bool) -> tuple[Extra, ...]:
-    """The images of other data sets that a run learns from; where it goes on, they must be those it was begun with.
+    """Read a run's additional training data sets; for a resumed run they must be those of its start.
 
     Raises:
         DataError: as `prepare_extras`.
-        TrainingError: other data than the run was begun with.
+        TrainingError: the data differ from those at the start of the run.
     """
     extras = prepare_extras(recipe, data, samples)
     if resumed:
         for extra, begun in zip(extras, load_run(folder).record.get("extra", []), strict=True):
             if extra.record != begun:
-                raise TrainingError(f"{extra.samples.root}: not the data that the run in {folder} was begun with")
+                raise TrainingError(f"{extra.samples.root}: not the data that the run in {folder} was started with")
     return extras

@@ -1,4 +1,4 @@
-"""The learning rate over time, and the monitored value: which epoch is best, and when to stop."""
+"""The learning-rate schedule, selection of the best epoch, and early stopping."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from lentigo.config.recipe import Recipe, ScheduleRecipe
 
 
 def rate_factor(schedule: ScheduleRecipe, step: int, *, steps: int, epochs: int) -> float:
-    """Learning rate at a step, as a fraction of its peak; plateau reductions come on top.
+    """Return the learning rate at a step as a fraction of its peak, without plateau reductions.
 
     Args:
-        schedule: which schedule.
-        step: optimiser steps done before this one.
-        steps: steps an epoch.
-        epochs: epochs in all.
+        schedule: the recipe's schedule.
+        step: number of optimiser steps before this one.
+        steps: steps per epoch.
+        epochs: total number of epochs.
     """
     cycle = sum(step >= epoch * steps for epoch in schedule.restarts)
     begin, end = [0, *schedule.restarts][cycle], [*schedule.restarts, epochs][cycle]
@@ -32,12 +32,12 @@ def rate_factor(schedule: ScheduleRecipe, step: int, *, steps: int, epochs: int)
 
 @dataclass
 class Patience:
-    """Follows one monitored value.
+    """The best value of a monitored figure, and the epochs since.
 
     Attributes:
-        lowest_is_best: True for a loss.
+        lowest_is_best: whether lower values are better, as for a loss.
         best: the best value so far; None before the first.
-        waited: epochs since the best.
+        waited: number of epochs since the best.
     """
 
     lowest_is_best: bool
@@ -45,7 +45,7 @@ class Patience:
     waited: int = 0
 
     def update(self, value: float) -> bool:
-        """Take the value of an epoch; True where it is the best so far. NaN never is."""
+        """Add the value of an epoch, and return whether it is the best so far; NaN never is."""
         better = not math.isnan(value) and (
             self.best is None or (value < self.best if self.lowest_is_best else value > self.best)
         )
@@ -55,21 +55,21 @@ class Patience:
         return better
 
     def forget(self) -> None:
-        """Begin anew: what comes next cannot be compared with what was."""
+        """Reset, because later values are not comparable with earlier ones."""
         self.best, self.waited = None, 0
 
 
 class Monitor:
-    """Follow a run's monitored value: pick the best epoch, lower the rate on a plateau, end the run.
+    """Select the best epoch, reduce the learning rate on a plateau, and stop the run early.
 
-    Only epochs at the last image size compete, and patience begins anew where the size changes. With ``swa`` the last
-    epoch is taken.
+    Only epochs at the last image size can be the best, and patience is reset when the size changes. With ``swa`` the
+    last epoch is selected.
 
     Args:
-        recipe: the run's.
+        recipe: the run's recipe.
 
     Attributes:
-        rate: plateau reductions so far, as a factor on the learning rate.
+        rate: factor on the learning rate from plateau reductions so far.
         stopped: whether early stopping has ended the run.
     """
 
@@ -81,7 +81,7 @@ class Monitor:
         self.stopped = False
 
     def update(self, epoch: int, value: float) -> bool:
-        """Take the value of an epoch (from 0); True where its network is the one to keep."""
+        """Add the value of an epoch (from 0), and return whether to save its network as the best."""
         recipe, schedule = self.recipe, self.recipe.schedule
         size = recipe.size_at(epoch)
         if epoch and size != recipe.size_at(epoch - 1):
@@ -94,12 +94,12 @@ class Monitor:
         limit = recipe.stop.patience
         last = size == recipe.final_size
         self.stopped = last and limit is not None and self.patience.waited >= limit
-        if recipe.swa:  # the mean over all cycles is the result, whatever single epochs were worth
+        if recipe.swa:  # the result is the mean over all cycles, whatever the values of single epochs
             return epoch + 1 == recipe.epochs
         return best and last
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
+        """Return plain values, for a checkpoint."""
         return {
             "rate": self.rate,
             "stopped": self.stopped,
@@ -108,6 +108,6 @@ class Monitor:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the values of ``state_dict``."""
+        """Restore the values of ``state_dict``."""
         self.rate, self.stopped = float(state["rate"]), bool(state["stopped"])
         self.patience, self.plateau = Patience(**state["patience"]), Patience(**state["plateau"])

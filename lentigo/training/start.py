@@ -1,4 +1,4 @@
-"""Start from a bundle's features: the statistics of its normalisation are measured on the images at hand."""
+"""Start from a bundle's features: estimate the statistics of its normalisation on the training images."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _IMAGES, _BATCH = 512, 32
 
 
 def fit_to_images(network: Network, images: Batches, size: int) -> None:
-    """Give a network whose normalisation was folded the statistics of up to 512 training images; its answers stay.
+    """Set the statistics of folded normalisations from up to 512 training images, without changing the outputs.
 
     Args:
-        network: on the CPU.
-        images: the run's.
+        network: the network, on the CPU; changed in place.
+        images: the run's images.
         size: their side in pixels.
     """
     rows = images.rows["train"]

@@ -1,8 +1,8 @@
 """Named streams of random numbers.
 
-What is drawn in a run depends on its seed, the stream and the place (epoch, step) alone, so a resumed run and a run on
-several processes draw the same. Philox (Salmon et al., SC 2011) encrypts a counter with a key. The seed is the key; the
-stream and the place are the counter. Two streams, or two places of one stream, therefore never share a number.
+Draws depend only on the run's seed, the stream and the position (epoch, step), so a resumed run and a run on several
+processes draw the same numbers. Philox (Salmon et al., SC 2011) encrypts a counter with a key. The seed is the key;
+stream and position are the counter. Two streams, or two positions of one stream, therefore never share a number.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 @unique
 class Stream(IntEnum):
-    """What random numbers are for. A new kind takes a new member at the end, and all others keep their draws."""
+    """The purposes of random numbers. Add new members at the end, so that the draws of the others do not change."""
 
     WEIGHTS = auto()
     ORDER = auto()
@@ -40,14 +40,14 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, *, epoch: int = 0, step: int = 0, item: int = 0) -> np.random.Generator:
-    """The random numbers of one stream at one place in a run.
+    """Return the generator of one stream at one position in a run.
 
     Args:
-        seed: the run's seed; its lowest 64 bits count.
-        stream: what they are for.
+        seed: the run's seed, of which the lowest 64 bits are used.
+        stream: the purpose of the numbers.
         epoch: from 0.
-        step: of the epoch, from 0.
-        item: tells apart what is drawn more than once a step, such as by several processes.
+        step: within the epoch, from 0.
+        item: separates several draws in one step, such as those of several processes.
     """
     counter = np.array([0, step, epoch, stream], dtype=np.uint64)  # Philox counts its blocks in the first word
     return np.random.Generator(
@@ -56,7 +56,7 @@ def generator(seed: int, stream: Stream, *, epoch: int = 0, step: int = 0, item:
 
 
 def torch_seed(seed: int, stream: Stream, *, epoch: int = 0, step: int = 0, item: int = 0) -> int:
-    """A seed for PyTorch's own generator, 0 to 2^63 - 1; the arguments are those of ``generator``."""
+    """Return a seed for PyTorch's generator, 0 to 2^63 - 1; the arguments are those of ``generator``."""
     return int(generator(seed, stream, epoch=epoch, step=step, item=item).integers(2**63))
 
 
@@ -67,9 +67,9 @@ class Draws:
     Attributes:
         seed: the run's seed.
         epoch: from 0.
-        step: of the epoch, from 0.
-        total: images in the batch of all processes.
-        rank: this process, which has every W-th image of the batch.
+        step: within the epoch, from 0.
+        total: number of images in the batch of all processes.
+        rank: index of this process, which has every W-th image of the batch.
         world: W, the number of processes.
         view: 0 in training; 1 and 2 for the two views of pretraining.
     """
@@ -83,10 +83,10 @@ class Draws:
     view: int = 0
 
     def generator(self, stream: Stream) -> np.random.Generator:
-        """One generator for the whole batch, the same in all processes."""
+        """Return a generator for the whole batch, the same in all processes."""
         return generator(self.seed, stream, epoch=self.epoch, step=self.step, item=self.view)
 
     def table(self, stream: Stream, columns: int) -> Tensor:
-        """Numbers for each image of this process, (N, columns) float32 in [0, 1), on the CPU."""
+        """Draw numbers for each image of this process, (N, columns) float32 in [0, 1), on the CPU."""
         drawn = self.generator(stream).random((self.total, columns), dtype=np.float32)
         return torch.from_numpy(drawn[self.rank :: self.world])

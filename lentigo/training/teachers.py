@@ -1,4 +1,4 @@
-"""The runs a student learns from: found beside it, trained first, or refused where they would leak."""
+"""The teachers of a run: find or train them, and refuse those that would leak."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
 
 def teacher_place(teacher: str, folder: Path) -> Path:
-    """A run folder, or that of a packaged recipe: beside the student's."""
+    """Return the run folder of a teacher; that of a packaged recipe is beside the student's."""
     return folder.parent / teacher if is_recipe(teacher) else Path(teacher)
 
 
 def is_recipe(teacher: str) -> bool:
-    """Whether a teacher is named by its packaged recipe; a run folder of that very path goes first."""
+    """Return whether a teacher is named by its packaged recipe; a run folder of that path takes precedence."""
     return teacher in recipe_names() and not (Path(teacher) / RECORD).is_file()
 
 
 def teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
-    """The packaged recipes among the teachers whose runs are not finished, on the student's data."""
+    """Return the packaged recipes of teachers whose runs are not finished, with the student's data."""
     same = {key: getattr(recipe.data, key) for key in ("protocol", "fractions", "split_seed", "folds", "fold", "extra")}
     found = []
     for teacher in recipe.distil.teachers:
@@ -42,16 +42,16 @@ def teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
 
 
 def open_teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | None:
-    """The teachers of a recipe, ready to answer; None where it has none.
+    """Load the teachers of a recipe; None if it has none.
 
     Args:
-        recipe: the student's.
-        samples: the student's, split.
+        recipe: the student's recipe.
+        samples: the student's images, split.
         folder: the student's run folder.
 
     Raises:
-        TrainingError: a teacher of other classes, one that was trained on images that the student is evaluated on, or
-            one that is named by its recipe and was not trained on the student's other data sets.
+        TrainingError: a teacher has other classes, was trained on images that the student is evaluated on, or is named
+            by its recipe and was not trained on the student's other data sets.
     """
     from lentigo.training.distil import Teachers
 
@@ -67,10 +67,10 @@ def open_teachers(recipe: Recipe, samples: Samples, folder: Path) -> Teachers | 
 
 
 def check_unseen(teacher: Run, samples: Samples) -> None:
-    """Refuse a teacher that learnt from a run's validation or test images: it would pass its knowledge of them on.
+    """Refuse a teacher that was trained on a run's validation or test images: its predictions would leak them.
 
     Raises:
-        TrainingError: it did.
+        TrainingError: it was.
     """
     split = samples.frame.set_index("image")["split"]
     taught = _learnt_from(teacher)
@@ -86,13 +86,13 @@ def check_unseen(teacher: Run, samples: Samples) -> None:
 
 
 def check_extra(teacher: Run, student: Recipe) -> None:
-    """Refuse a teacher, named by its recipe, that was trained on other data sets than the student is.
+    """Refuse a teacher, named by its recipe, with other additional data sets than the student's.
 
-    With more, the student would owe knowledge to data that its recipe does not name; with fewer, it would be taught
-    about images that the teacher has never seen.
+    With more data sets, the student would depend on data that its recipe does not name. With fewer, the teacher would
+    predict images of data sets that it was not trained on.
 
     Raises:
-        TrainingError: it was.
+        TrainingError: the data sets differ.
     """
     if teacher.recipe.data.extra != student.data.extra:
         told = [
@@ -100,22 +100,22 @@ def check_extra(teacher: Run, student: Recipe) -> None:
         ]
         raise TrainingError(
             f"{teacher.folder}: this teacher was trained with other data sets (data.extra: {told[0]}) than this run has"
-            f" ({told[1]}); move its folder away to have it trained anew, or name the folder in distil.teachers to take"
+            f" ({told[1]}); move its folder away to train it again, or name the folder in distil.teachers to use"
             " it as it is"
         )
 
 
 def taught_by(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder: Path) -> list[dict[str, Any]]:
-    """The data sets that teachers, or their teachers, have learnt from and the student does not.
+    """List the data sets that teachers, or their teachers, were trained on and the student is not.
 
     Args:
-        recipe: the student's.
-        samples: the student's.
-        extras: what the student learns from as well.
+        recipe: the student's recipe.
+        samples: the student's images.
+        extras: the student's additional data sets.
         folder: the student's run folder.
 
     Returns:
-        For each: ``teacher`` (name of its run), ``data``, ``fingerprint`` and ``images``, the number learnt from.
+        For each: ``teacher`` (name of its run), ``data``, ``fingerprint`` and ``images`` (number of training images).
     """
     known = {samples.fingerprint, *(extra.fingerprint for extra in extras)}
     found = []
@@ -130,7 +130,7 @@ def taught_by(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder:
 
 
 def started_from(recipe: Recipe, samples: Samples) -> list[dict[str, Any]]:
-    """The data sets behind the features that a run starts from, as `taught_by` names them, and ``by``: ``features``."""
+    """List the data sets of the bundle that a run starts from, as `taught_by` does, with ``by``: ``features``."""
     if recipe.network.bundle is None:
         return []
     spec = read_spec(recipe.network.bundle)
@@ -142,7 +142,7 @@ def started_from(recipe: Recipe, samples: Samples) -> list[dict[str, Any]]:
 
 
 def _learnt_from(run: Run) -> set[str]:
-    """Ids of a run's own training images."""
+    """Return the ids of a run's own training images."""
     table = need_columns(read_table(run.folder / SPLIT), ("image", "split"), run.folder / SPLIT)
     return set(table["image"][table["split"] == "train"])
 

@@ -1,4 +1,4 @@
-"""Export: from a trained run to a bundle that gives the same answer in every runtime."""
+"""Export: turn a trained run into a bundle that gives the same answer in every runtime."""
 
 from lentigo.export.graph import export_graph
 from lentigo.export.parity import Difference, ParityReport, check_parity

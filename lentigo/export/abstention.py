@@ -1,4 +1,4 @@
-"""The score behind "can't tell": its part of the graph, its threshold, and its rates on other pictures."""
+"""Abstention by OOD score: its part of the graph, its threshold, and its rates on synthetic images."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from lentigo.synthetic.phantom import KINDS, render_phantom
 from lentigo.synthetic.textures import BLANKS, TEXTURES, render_textures
 
 PICTURES = 70
-"""Pictures of each made set that an export measures on."""
+"""Number of images in each synthetic set that an export measures on."""
 SMALLEST = 20
-"""Validation images below which no threshold is set."""
+"""Minimum number of validation images for a threshold."""
 REACH: dict[Kind | None, float] = {None: 1.0, "clinical": 1.0, "dermoscopy": 2.0}
-"""Threshold over the score that `ACCEPTED` of the validation images do not exceed. Dermoscopy of another hospital
-(BCN20000) scores up to twice as high as the training hospital's; where a graph of its own finds what is no dermoscopy,
-such pictures need not be refused."""
+"""Threshold divided by the score that `ACCEPTED` of the validation images do not exceed. Dermoscopy of another hospital
+(BCN20000) scores up to twice as high as that of the training hospital. If the modality graph rejects pictures other
+than dermoscopy, such images can be accepted."""
 LOST = 0.9
-"""That graph is left out where it takes more than one in ten of the validation images for another kind."""
+"""Minimum fraction of the accepted validation images that the modality graph must accept; otherwise it is left out."""
 
 Tick = Callable[[int], None]
 
 
 def made_sets(codes: Iterable[str], size: int, count: int = PICTURES) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
-    """Pictures of other things than a model's classes: phantoms of other kinds, textures, noise, blanks.
+    """Render sets of out-of-distribution images: phantoms of other kinds, textures, noise, blanks.
 
     Args:
         codes: the classes of a model trained on phantoms, whose kind is left out; none for a model of real images.
         size: side of the input in pixels.
-        count: how many pictures a set.
+        count: number of images per set.
 
     Yields:
         Name and pixels (count, size, size, 3) uint8.
@@ -57,7 +57,7 @@ def made_sets(codes: Iterable[str], size: int, count: int = PICTURES) -> Iterato
 
 
 def collect_features(session: Session, batches: Iterable[FloatArray], tick: Tick | None = None) -> Features:
-    """Logits and embedding of normalised batches, in order."""
+    """Compute logits and embeddings of normalised batches, in order."""
     logits, embedding, done = [], [], 0
     for batch in batches:
         found = session(batch)
@@ -79,17 +79,16 @@ def add_abstention(
     size: int,
     kind: Kind | None = None,
 ) -> tuple[bytes, Abstention]:
-    """Put the score into a graph, set its threshold on the validation images, and measure it on the made sets.
+    """Append the score to a graph, set its threshold on the validation images, and measure it on synthetic images.
 
     Args:
-        content: the serialised model that the bundle would hold, with its weights as they will be stored.
-        train: what that graph says about the training images.
-        targets: (N,) their classes.
+        content: the serialised model, with its weights as they will be stored.
+        train: logits and embeddings of the training images by this model.
+        targets: (N,) classes of the training images.
         validation: normalised batches of the validation images.
         phantoms: the classes of a model trained on phantoms; none for a model of real images.
         size: side of the input in pixels.
-        kind: what kind of pictures the model is for; None where that is not known, or where it has not been told from
-            other kinds.
+        kind: kind of pictures that the model is for; None if it is unknown or has no modality graph.
 
     Returns:
         The model with the output ``atypicality``, and the entry of the specification.
@@ -105,7 +104,10 @@ def add_abstention(
         told = append_modality(content, kind, threshold)
         both = _scores(told, validation)
         if np.mean(both <= threshold) < LOST * np.mean(inside <= threshold):
-            kind, threshold = None, float(f"{usual:.6g}")  # these pictures are of neither kind that the graph knows
+            kind, threshold = (
+                None,
+                float(f"{usual:.6g}"),
+            )  # these pictures are of no kind that the modality graph was trained on
         else:
             content, inside = told, both
     measured = {}

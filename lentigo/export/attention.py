@@ -1,11 +1,11 @@
-"""Attention as ONNX Runtime runs it fastest: the same arithmetic in operators that keep its blocked memory layout.
+"""Attention layers rewritten for ONNX Runtime: the same arithmetic in operators that keep its blocked memory layout.
 
-Between convolutions ONNX Runtime holds maps in blocks of 8 or 16 channels (NCHWc), as long as every operator there can.
-A product that broadcasts cannot, nor a concatenation of places, nor a maximum over axes: the map is unblocked,
-multiplied in runs of 7 or 14 numbers, and blocked again. So here gates are spread over the map before they multiply it
-(nearest upsampling), rows and columns pass through their shared convolution one after the other, and hidden channels
-that fit blocks badly are filled up with zeros, which add nothing. MobileNetV3-CaCo takes a quarter less time where the
-batch is known (:attr:`Classifier.batch`).
+Between convolutions ONNX Runtime keeps maps in blocks of 8 or 16 channels (NCHWc) if every operator supports them.
+Broadcast products, concatenation of positions and maxima over axes do not: the map is unblocked, multiplied in runs of
+7 or 14 numbers, and blocked again. The layers of this module therefore expand gates to the size of the map before the
+product (nearest upsampling), pass rows and columns through their shared convolution one after the other, and pad hidden
+channels to whole blocks with zeros. MobileNetV3-CaCo takes a quarter less time with a fixed batch
+(:attr:`Classifier.batch`).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torchvision.ops.misc import SqueezeExcitation
 from lentigo.networks.attention import CaCo, ChannelAttention, CoordinateAttention, SeCo, SqueezeExcite
 
 BLOCK = 16
-"""Channels of a block with AVX-512, the largest; a multiple of the others'."""
+"""Channels per block with AVX-512, the largest block size and a multiple of the others."""
 
 
 def deploy_attention(network: nn.Module) -> None:
-    """Put the layers of this module in the place of a network's attention layers.
+    """Replace a network's attention layers by those of this module.
 
     Args:
-        network: in evaluation; changed in place, and of no more use for training.
+        network: in evaluation mode; changed in place, and no longer trainable.
     """
     for name, child in list(network.named_children()):
         kind = _DEPLOYED.get(type(child))
@@ -37,7 +37,7 @@ def deploy_attention(network: nn.Module) -> None:
 
 
 class DeployedSqueezeExcite(nn.Module):
-    """`SqueezeExcite` for a runtime, and torchvision's layer that it is made from."""
+    """`SqueezeExcite`, or torchvision's layer, for ONNX Runtime."""
 
     def __init__(self, layer: SqueezeExcitation) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class DeployedSqueezeExcite(nn.Module):
 
 
 class DeployedChannelAttention(nn.Module):
-    """`ChannelAttention` for a runtime."""
+    """`ChannelAttention` for ONNX Runtime."""
 
     def __init__(self, layer: ChannelAttention) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class DeployedChannelAttention(nn.Module):
         self.activation = layer.activation
 
     def gate(self, x: Tensor, rows: Tensor) -> Tensor:
-        """The gate of each channel, (N, C, 1, 1), from the map and its row means (N, C, H, 1)."""
+        """Return channel gates (N, C, 1, 1) from the map (N, C, H, W) and its row means (N, C, H, 1)."""
         mean = self.activation(self.fc1(F.avg_pool2d(rows, (x.shape[2], 1))))
         peak = self.activation(self.fc1(F.max_pool2d(x, x.shape[2:], stride=x.shape[2:])))
         return torch.sigmoid(self.fc2(mean + peak))
@@ -71,18 +71,18 @@ class DeployedChannelAttention(nn.Module):
 
 
 class DeployedCoordinateAttention(nn.Module):
-    """`CoordinateAttention` for a runtime; normalisation is folded into its convolution."""
+    """`CoordinateAttention` for ONNX Runtime, with normalisation folded into its convolution."""
 
     def __init__(self, layer: CoordinateAttention) -> None:
         super().__init__()
-        # Two outputs share the hidden channels.
+        # Both outputs use the same hidden channels.
         self.conv, (self.conv_h, self.conv_w) = _fill_up(
             fuse_conv_bn_eval(layer.conv, layer.norm), [layer.conv_h, layer.conv_w]
         )
         self.activation = layer.activation
 
     def gates(self, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
-        """The gates of rows (N, C, H, 1) and columns (N, C, 1, W), from their means of the same shapes."""
+        """Return gates of rows (N, C, H, 1) and columns (N, C, 1, W) from their means of the same shapes."""
         gate_h = torch.sigmoid(self.conv_h(self.activation(self.conv(rows))))
         gate_w = torch.sigmoid(self.conv_w(self.activation(self.conv(columns))))
         return gate_h, gate_w
@@ -94,7 +94,7 @@ class DeployedCoordinateAttention(nn.Module):
 
 
 class DeployedCaCo(nn.Module):
-    """`CaCo` for a runtime."""
+    """`CaCo` for ONNX Runtime."""
 
     def __init__(self, layer: CaCo) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class DeployedCaCo(nn.Module):
 
 
 class DeployedSeCo(nn.Module):
-    """`SeCo` for a runtime."""
+    """`SeCo` for ONNX Runtime."""
 
     def __init__(self, layer: SeCo) -> None:
         super().__init__()
@@ -136,31 +136,30 @@ _DEPLOYED: dict[type[nn.Module], type[nn.Module]] = {
 
 
 def _row_means(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, H, 1), the mean of each row as pooling.
+    """Pool (N, C, H, W) to (N, C, H, 1), the mean of each row.
 
-    Runtimes compute a mean over one axis slowly, and pooling in their own memory layout.
+    ONNX Runtime pools in its blocked layout, but computes a mean over one axis slowly.
     """
     return F.avg_pool2d(x, (1, x.shape[3]))
 
 
 def _column_means(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, 1, W)."""
+    """Pool (N, C, H, W) to (N, C, 1, W), the mean of each column."""
     return F.avg_pool2d(x, (x.shape[2], 1))
 
 
 def _spread(gate: Tensor, height: int, width: int) -> Tensor:
-    """Repeat each number of a gate ``height`` times down and ``width`` times across."""
+    """Repeat each value of a gate ``height`` times vertically and ``width`` times horizontally."""
     if height == width == 1:
         return gate
     return F.interpolate(gate, scale_factor=(float(height), float(width)), mode="nearest")
 
 
 def _fill_up(first: nn.Conv2d, outputs: list[nn.Conv2d]) -> tuple[nn.Conv2d, list[nn.Conv2d]]:
-    """1x1 convolutions in a row, the channels between them filled up to whole blocks where needed.
+    """Pad the hidden channels between 1x1 convolutions with zeros to whole blocks, where ONNX Runtime does not.
 
-    It fills up by itself where that takes a third more at most, and reads fewer than a block's channels unblocked. What
-    is added is zero before the activation; every activation in use maps zero to zero, and the weights behind it are
-    zero.
+    ONNX Runtime pads by itself if that adds at most a third, and does not block fewer channels than a block. The added
+    channels are zero before and after the activation, and so are their weights in the next convolution.
     """
     hidden = first.out_channels
     blocks = -(-hidden // BLOCK) * BLOCK

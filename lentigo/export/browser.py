@@ -1,7 +1,7 @@
-"""The browser's side of the parity gate: the built app's own worker, in Chromium, on a bundle's golden vectors.
+"""The browser part of the parity gate: the built app's worker, in Chromium, on a bundle's golden vectors.
 
-A page on a loopback address starts the worker exactly as the app does, lets it open the bundle and check itself, and
-sends what it found back to this process. Nothing but Chromium and the built app is needed: no Node, no driver.
+A page on a loopback address starts the worker as the app does. The worker opens the bundle and runs its golden vectors,
+and the page posts the differences to this process. Only Chromium and the built app are needed, no Node and no driver.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from lentigo.bundle import SPEC, Bundle
 from lentigo.serving.config import STATIC
 
 CHROMIUM = "LENTIGO_CHROMIUM"
-"""Environment variable: path of a Chromium, or ``none`` to leave the browser out."""
+"""Environment variable: path of Chromium, or ``none`` to skip the browser."""
 QUANTITIES = ("pixels", "logits", "probabilities", "embedding", "cam", "atypicality", "quality")
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -66,7 +66,7 @@ const base = new URL("bundle/", location.href).href;
 const opened = await call(0, "open", { kind: "url", base, specDigest: "DIGEST" });
 await tell(opened.ok ? await call(1, "check", null) : opened);
 """
-# What says something about this machine or the built app rather than about the bundle.
+# Errors of this machine or of the built app, not of the bundle.
 _NOT_THE_BUNDLE = {
     "wasmMissing", "wasmBlocked", "runtimeUnreachable", "canvasBlocked", "canvasUnavailable", "workerFailed",
     "workerEnded", "unexpected",
@@ -75,17 +75,17 @@ _NOT_THE_BUNDLE = {
 
 
 class BrowserUnavailableError(Exception):
-    """The browser cannot be asked here; the message says why."""
+    """The browser check cannot run here; the message gives the reason."""
 
 
 @dataclass(frozen=True)
 class BrowserCase:
-    """What the browser made of one golden case: the largest differences, as ``Difference`` defines them.
+    """The largest differences of one golden case in the browser, as ``Difference`` defines them.
 
     Attributes:
-        name: the case's name; for a bundle that the browser cannot open, why.
-        differences: quantity -> largest difference; infinite where shapes differ, where the answer is not finite, and
-            for a bundle that cannot be opened.
+        name: the case's name; for a bundle that the browser cannot open, the reason.
+        differences: largest difference by quantity; infinite for another shape, an output that is not finite, or a
+            bundle that cannot be opened.
     """
 
     name: str
@@ -93,18 +93,19 @@ class BrowserCase:
 
 
 def ask_browser(bundle: Bundle, *, static: Path = STATIC, seconds: float = 120.0) -> list[BrowserCase]:
-    """Let the built app's worker check a bundle in Chromium.
+    """Check a bundle by the built app's worker in Chromium.
 
     Args:
         bundle: the bundle.
-        static: the built app.
-        seconds: longest that it may take.
+        static: folder of the built app.
+        seconds: time limit.
 
     Returns:
-        One item a golden case.
+        One item per golden case.
 
     Raises:
-        BrowserUnavailableError: no Chromium, no built app, one that is too old for this bundle, or no answer.
+        BrowserUnavailableError: there is no Chromium or no built app, the app is too old for this bundle, or the time
+            limit is exceeded.
     """
     program = _chromium()
     workers = sorted(static.glob("assets/worker-*.js"))
@@ -134,7 +135,7 @@ def _chromium() -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Hands out a fixed set of pages below a secret path, and takes one answer."""
+    """Serve a fixed set of pages below a secret path, and receive one result."""
 
     def __init__(self, pages: dict[str, bytes | Path], secret: str, inbox: Queue[bytes], *rest: Any) -> None:
         self._pages, self._secret, self._inbox = pages, secret, inbox
@@ -164,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._inbox.put(content)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def _page(self) -> str | None:
         path = self.path.partition("?")[0]
@@ -176,7 +177,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a browser that was ended while it was still asking."""
+        """Ignore connections that the ended browser leaves open."""
         if not isinstance(sys.exc_info()[1], ConnectionError):
             super().handle_error(request, client_address)
 
@@ -197,7 +198,7 @@ def _serving(pages: dict[str, bytes | Path]) -> Iterator[tuple[str, Queue[bytes]
 
 
 def _visit(program: str, url: str, inbox: Queue[bytes], seconds: float) -> dict[str, Any]:
-    """Open the page until its answer has come."""
+    """Open the page until its result arrives."""
     flags = list(_FLAGS)
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags.append("--no-sandbox")  # Chromium's sandbox does not work for root, as in most containers
@@ -246,7 +247,7 @@ def _cases(found: dict[str, Any]) -> list[BrowserCase]:
                 f"the built app answers: {why}; if it is older than this lentigo, build it again (make app)"
             )
         return [BrowserCase(why[:120], {"answer": float("inf")})]
-    # JSON has no infinity: a difference that is none became null.
+    # JSON has no infinity: the worker writes null for an infinite difference.
     return [
         BrowserCase(
             str(one["name"]), {q: float("inf") if one[q] is None else float(one[q]) for q in QUANTITIES if q in one}

@@ -1,7 +1,6 @@
-"""The model card: what a model is, what it is for, and how well it does, filled from the run that made it.
+"""The model card of a bundle: description, intended use, results and limits, from the run's files.
 
-Sections follow Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019. Every figure comes from the run's files;
-what was not measured is not there.
+Sections follow Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019. The card contains measured figures only.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ _DOMAIN = {
 
 
 def write_card(spec: Spec, source: Source, graph: Graph, figures: Figures, data_note: str) -> str:
-    """Fill the model card."""
+    """Write the model card as Markdown."""
     metrics, facts, counts = figures.metrics, source.facts, class_counts(source.run.record)
     sections = [
         _head(spec, len(graph.content)),
@@ -77,7 +76,7 @@ def _head(spec: Spec, model_bytes: int) -> str:
         height, width = spec.outputs.cam
         outputs.append(f"`cam` (N, {len(spec.classes)}, {height}, {width}), exact Grad-CAM of every class")
     if spec.outputs.atypicality:
-        outputs.append("`atypicality` (N,), how unlike the training images an image is (1 is the middle of them)")
+        outputs.append("`atypicality` (N,), the out-of-distribution score (1 is the median of the training images)")
     size = spec.input.size
     lines = [
         f"# {spec.title}",
@@ -86,10 +85,12 @@ def _head(spec: Spec, model_bytes: int) -> str:
         "## The model",
         f"- Network: `{spec.network.name}`{_options(spec)}, {spec.network.parameters:,} parameters"
         + (
-            f", {spec.network.macs / 1e6:,.1f} M multiply-accumulates an image" if spec.network.macs is not None else ""
+            f", {spec.network.macs / 1e6:,.1f} M multiply-accumulates per image"
+            if spec.network.macs is not None
+            else ""
         ),
         (
-            f"- Input: RGB, resized straight to {size} x {size} px (antialiased bilinear), normalised with mean"
+            f"- Input: RGB, resized to {size} x {size} px (antialiased bilinear), normalised with mean"
             f" {_triple(spec.input.mean)} and standard deviation {_triple(spec.input.std)}"
         ),
         f"- Outputs: {'; '.join(outputs)}",
@@ -99,9 +100,7 @@ def _head(spec: Spec, model_bytes: int) -> str:
         ),
     ]
     if spec.outputs.cam is None:
-        lines.append(
-            "- No `cam`: the network's head is not a pooled linear one, so there is no closed form of Grad-CAM"
-        )
+        lines.append("- No `cam`: without a pooled linear head, Grad-CAM has no closed form")
     body = "\n\n".join(lines[:4]) + "\n\n" + "\n".join(lines[4:])
     return body + "\n\n" + _table(["Code", "English", "中文", *others, "Kind"], classes, "l")
 
@@ -110,11 +109,11 @@ def _use(spec: Spec) -> str:
     return f"""## Intended use
 
 For research on small classifiers, their calibration and their deployment, on {_DOMAIN[spec.domain]}; for teaching;
-and as a starting point for models trained on one's own data.
+and as a starting point for models trained on other data.
 
 Not for diagnosis, triage, screening, self-examination or any decision about a person's health. Not for images of
-another kind than those above, for lesions of other classes (every image is answered with one of the
-{len(spec.classes)} classes), or for people unlike those in the data."""
+another kind, for lesions of other classes (every image gets one of the {len(spec.classes)} classes), or for
+populations that differ from the data."""
 
 
 def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts | None, note: str) -> str:
@@ -122,7 +121,7 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
     named = (
         f"{facts.title} ({facts.source}); licence: {facts.licence}."
         if facts
-        else f"`{origin.data}`, a data set of the user's own."
+        else f"`{origin.data}`, the user's own data set."
     )
     splits = [split for split in ("train", "val", "test") if any(split in row for row in counts.values())]
     rows = [[f"`{code}`", *(f"{row.get(split, 0):,}" for split in splits)] for code, row in counts.items()]
@@ -135,8 +134,8 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
         named + (f" {note}" if note else ""),
         (
             f"Split protocol `{origin.protocol}` ({protocol}), seed {origin.split_seed}. Fingerprint"
-            f" `{origin.fingerprint[:16]}`. Training saw `train` only; `val` chose {chosen}the"
-            f" temperature{limits}; `test` is for the figures below only."
+            f" `{origin.fingerprint[:16]}`. Training used only `train`; `val` determined {chosen}the"
+            f" temperature{limits}; `test` is used only for the figures below."
         ),
         _table(["Class", *splits], rows, "lr"),
     ]
@@ -144,7 +143,7 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
 
 
 def _protocol(origin: Provenance) -> str:
-    """What the split keeps apart, as far as it is known."""
+    """Describe the groups that the split keeps apart."""
     source = recorded_groups(origin.model_dump())
     if origin.protocol == "official":
         text = "the split that came with the data"
@@ -154,8 +153,8 @@ def _protocol(origin: Provenance) -> str:
         )
     elif origin.protocol == "image" and source.known:
         text = (
-            f"random images: other photographs of a test {source.unit} may be in training, so that figures are too good"
-            " for new ones"
+            f"random images: other photographs of a test {source.unit} may be in training, so the figures are too"
+            " high for new ones"
         )
     else:
         text = "random images" if origin.protocol in ("image", "lesion", "patient") else origin.protocol
@@ -195,7 +194,7 @@ def _results(spec: Spec, metrics: Metrics) -> str:
             (
                 f"On the {metrics.images:,} test images{among}, protocol `{spec.provenance.protocol}`, after"
                 f" temperature scaling. In brackets: 95 % intervals ({metrics.resamples:,} bootstrap resamples of"
-                f" {unit}). Percent, unless said otherwise.{weights}"
+                f" {unit}). Figures are in percent, unless stated otherwise.{weights}"
             ),
             _table(["Measure", "Value"], rows, "lr"),
             _table(["Class", "Images", "Sensitivity", "Specificity", "Precision", "F1", "AUC"], classes, "lr"),
@@ -235,8 +234,8 @@ def _operation(spec: Spec, metrics: Metrics) -> str:
     malignant = ", ".join(f"`{c.code}`" for c in spec.classes if c.malignant)
     return (
         f"## Operating points\n\nAn image is flagged where the summed probability of {malignant} reaches the threshold."
-        " Thresholds were chosen on the validation part; what they give on the test part is what to expect of images"
-        f" like these. PPV and NPV are for {100 * metrics.malignant.prevalence:g} % malignant lesions among those seen,"
+        " Thresholds were chosen on the validation part; the test part estimates their performance on similar"
+        f" images. PPV and NPV are for a prevalence of {100 * metrics.malignant.prevalence:g} % malignant lesions,"
         " by Bayes' rule; another prevalence gives other values.\n\n" + _table([*head, "Test: PPV / NPV"], rows, "lr")
     )
 
@@ -255,12 +254,12 @@ def _sets(spec: Spec, coverage: Coverage) -> str:
         else ""
     )
     return (
-        "## Prediction sets\n\nBesides the likeliest class an answer names every class whose probability reaches the"
-        f" class's threshold, so that the true class is among them {coverage.aim:.0%} of the time (split-conformal, one"
-        " quantile a class on its validation images; Sadinle, Lei and Wasserman, JASA 2019). A set may therefore name"
-        f" a rare class, whose threshold is low, and leave out a likelier one.{shared} On the test part a set holds"
-        f" {coverage.size:.2f} classes on average; {coverage.single:.0%} hold one, {coverage.empty:.0%} none.\n\n"
-        + _table(["Class", "Threshold", "Test: sets that hold it, %"], rows, "lr")
+        "## Prediction sets\n\nA prediction set contains every class whose probability reaches the class's threshold,"
+        f" so that it contains the true class {coverage.aim:.0%} of the time (split-conformal, one quantile per class"
+        " on its validation images; Sadinle, Lei and Wasserman, JASA 2019). A set may therefore contain a rare class,"
+        f" whose threshold is low, and omit a more probable one.{shared} On the test part a set has"
+        f" {coverage.size:.2f} classes on average; {coverage.single:.0%} have one, {coverage.empty:.0%} none.\n\n"
+        + _table(["Class", "Threshold", "Test: sets that contain it, %"], rows, "lr")
     )
 
 
@@ -274,12 +273,12 @@ def _metadata(spec: Spec, effect: MetadataEffect | None) -> str:
         title, percent = _MEANING.get(name, ("AUC, malignant against benign", False))
         rows.append([title, _text(effect.with_metadata[name], percent), _text(difference, percent)])
     return (
-        "## Age, sex and site\n\nOptional beside the image. Each multiplies the calibrated probabilities by the square"
-        f" root of P(value | class) / P(value) in the training part: {known}. What is left out changes nothing."
-        " Prediction sets and abstention are those of the image alone. An operating point is reached where the image"
+        "## Age, sex and site\n\nThese values are optional. Each multiplies the calibrated probabilities by the square"
+        f" root of P(value | class) / P(value) in the training part: {known}. A missing value changes nothing."
+        " Prediction sets and abstention are those of the image alone. An operating point is reached if the image"
         " alone reaches it, or both together: these values can raise concern and do not lower it. Of the"
         f" {effect.images:,} test images {effect.known:,} have a value:\n\n"
-        + _table(["Measure", "With them", "Difference to the image alone"], rows, "lr")
+        + _table(["Measure", "With them", "Difference from the image alone"], rows, "lr")
     )
 
 
@@ -287,7 +286,7 @@ def _abstention(spec: Spec) -> str:
     rule = spec.abstention
     if rule is None:
         return (
-            "## Abstention\n\nThe model has no score for images unlike its training images. Images that are too dark,"
+            "## Abstention\n\nThe model has no out-of-distribution score. Images that are too dark,"
             ' too bright, blurred or empty are answered "can\'t tell".'
         )
     rows = [
@@ -296,9 +295,8 @@ def _abstention(spec: Spec) -> str:
     return (
         f'## Abstention\n\nThe model answers "can\'t tell" where `atypicality` is above {rule.threshold:.4g}'
         f" ({rule.score}, on the embedding; {rule.accepted:.0%} of the {rule.images:,} validation images are below),"
-        " and where the image is too dark, too bright, blurred or empty. How many pictures of other things pass the"
-        " first of these all the same:\n\n"
-        + _table(["Pictures made by a program", "Number", "Pass", "AUROC"], rows, "lr")
+        " and where the image is too dark, too bright, blurred or empty. Fraction of synthetic images of other"
+        " things that the score accepts:\n\n" + _table(["Synthetic images", "Number", "Accepted", "AUROC"], rows, "lr")
     )
 
 
@@ -306,12 +304,11 @@ def _limits(spec: Spec, facts: DataFacts | None, counts: Mapping[str, Mapping[st
     points = (
         [facts.bias]
         if facts
-        else ["The data set's own gaps are not known here: say which people, devices and places it comes from."]
+        else ["The gaps of the data set are not known: state the people, devices and places that it comes from."]
     )
     if spec.provenance.protocol == "image" or not recorded_groups(spec.provenance.model_dump()).known:
         points.append(
-            "The split may let photographs of one lesion stand on both sides; then the figures overstate how well new"
-            " ones are classified."
+            "Photographs of one lesion may be in both training and test; then the figures are too high for new lesions."
         )
     small = shortfalls(counts)
     points += [f"{text[0].upper()}{text[1:]}." for text in small]
@@ -320,11 +317,11 @@ def _limits(spec: Spec, facts: DataFacts | None, counts: Mapping[str, Mapping[st
     if spec.domain == "phantom":
         points.append("Trained on rendered pictures: its answers about a photograph mean nothing.")
     points += [
-        "Every answer is one of the classes above, however unlike the image is; other lesions, healthy skin and other"
+        "Every answer is one of the classes above, whatever the image shows; other lesions, healthy skin and other"
         " objects get a class " + ("too, except where the model abstains." if spec.abstention is not None else "too."),
         "Skin tone, age, sex, body site and device change the accuracy; intervals on small classes are wide.",
         (
-            "Heat maps show which places raised a class's score, not why, and not where a lesion ends."
+            "Heat maps show the areas that raised a class's score, not the reason, and not the border of a lesion."
             if spec.outputs.cam is not None
             else "The model gives no heat maps."
         ),
@@ -348,9 +345,9 @@ def _variants(variants: Sequence[Variant]) -> str:
         for v in variants
     ]
     return (
-        f"## Stored weights\n\nOn the {reference.images:,} validation images. The gate lets a variant lose at most"
-        f" {100 * MAX_DROP:g} points of balanced accuracy. Latency: median of one image on one thread, on the machine"
-        " that exported.\n\n"
+        f"## Stored weights\n\nOn the {reference.images:,} validation images. A variant may lose at most"
+        f" {100 * MAX_DROP:g} points of balanced accuracy. Latency: median of one image on one thread, on the"
+        " exporting machine.\n\n"
         + _table(["Weights", "Size", "Balanced accuracy", "Points", "Latency", "Gate"], rows, "lrrrrl")
     )
 
@@ -370,7 +367,7 @@ def _mobile(models: Sequence[MobileModel]) -> str:
     ]
     return (
         "## Formats for phones\n\nIn float32, for one image at a time: logits, embedding and class-activation maps,"
-        " without the OOD score. Latency: median of one image on one thread, on the machine that exported.\n\n"
+        " without the OOD score. Latency: median of one image on one thread, on the exporting machine.\n\n"
         + _table(["Format", "File", "Size", "Latency", "Gives the golden answers"], rows, "llrrl")
     )
 
@@ -386,8 +383,8 @@ def _origin(spec: Spec, non_commercial: bool) -> str:
     ]
     if non_commercial:
         lines.append(
-            "- The data's licence allows non-commercial use only and asks for attribution; take it that the model is"
-            " bound by it as well"
+            "- The data's licence allows non-commercial use only and requires attribution; assume that it also"
+            " applies to the model"
         )
     if origin.notes:
         lines.append(f"- Notes: {origin.notes}")

@@ -1,7 +1,7 @@
 """Golden vectors: inputs and outputs that every runtime of a bundle must reproduce.
 
-The form is in docs/bundle.md, "Golden vectors". The images are phantoms, rendered for the purpose, and as PNG, so that
-no two decoders can differ on them: what is compared is resizing, normalisation, the graph and the temperature.
+docs/bundle.md, "Golden vectors", describes the format. The images are rendered phantoms as PNG, which every decoder
+decodes identically, so the vectors test resizing, normalisation, the graph and the temperature.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ FORMAT = 1
 STRIDE = 16
 PIXEL_TOLERANCE = 1
 PROBABILITY_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-3, "int8": 2e-2}
-"""By stored weights: in int8 a last-bit difference of a scale moves a whole level, on another processor."""
+"""By stored weights; in int8, on another processor, a last-bit difference of a scale can change a whole level."""
 
-# Name, class of the phantom, and width and height in units of the input's side: both axes shrink, both grow, one of
-# each, and strong reduction, where resamplers differ most.
+# Name, class of the phantom, width and height in units of the input's side. The cases reduce both axes, enlarge both,
+# mix the two, and reduce strongly, where resamplers differ most.
 _CASES = (
     ("landscape", "nv", 1.5, 1.125),
     ("portrait", "mel", 1.125, 1.5),
@@ -41,11 +41,11 @@ _CASES = (
 
 
 def make_golden(content: bytes, spec: Spec) -> bytes:
-    """Run the golden images through a graph and note what goes in and comes out.
+    """Run a graph on the golden images and record inputs and outputs.
 
     Args:
-        content: the serialised model that the bundle will hold.
-        spec: how it is fed, its temperature, and how it stores its weights, which sets the tolerance.
+        content: the serialised model of the bundle.
+        spec: its input, its temperature, and its stored weights, which set the tolerance.
 
     Returns:
         The content of ``golden.json``.
@@ -77,16 +77,16 @@ def make_golden(content: bytes, spec: Spec) -> bytes:
 
 
 def _render(code: str, seed: int, width: int, height: int) -> tuple[bytes, int, int]:
-    phantom = render_phantom(code, seed, max(width, height, 16))  # a network of 32 px has golden images of 14
+    phantom = render_phantom(code, seed, max(width, height, 16))  # a network of 32 px has golden images of less than 16
     image = phantom.convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
-    image = ImageOps.posterize(image, 4)  # without the noise of the last bits a third of the size
+    image = ImageOps.posterize(image, 4)  # removing the noise of the last bits reduces the size to a third
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue(), width, height
 
 
 def _numbers(values: np.ndarray[Any, Any]) -> list[float]:
-    """Plain numbers of nine digits, which float32 survives unchanged."""
+    """Convert to plain numbers of nine digits, which preserve float32."""
     return [_number(value) for value in values.ravel().tolist()]
 
 

@@ -1,7 +1,7 @@
-"""From a trained network to the one ONNX graph that every runtime loads.
+"""Export a trained network to the ONNX graph that every runtime loads.
 
-The graph holds everything a runtime needs: the logits, the embedding and, where the head is pooled
-and linear, the class-activation maps in closed form (exact Grad-CAM without autograd).
+The graph computes logits, embedding and, for a pooled linear head, class-activation maps in closed form (exact Grad-CAM
+without autograd).
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from lentigo.networks import Network
 from lentigo.networks.cam import closed_form_cam
 
 OPSET = 18
-"""The oldest opset the exporter writes without a lossy down-conversion; ONNX Runtime and onnxruntime-web (WASM) read
-it."""
+"""The oldest opset that the exporter writes without a lossy down-conversion; ONNX Runtime and onnxruntime-web (WASM)
+support it."""
 
 INPUT = "image"
 OUTPUTS = ("logits", "embedding", "cam")
 
-# Wide types that onnxruntime-web runs slowly or not at all; float32 is the only type images and weights may have.
+# Types that onnxruntime-web runs slowly or not at all; images and weights must be float32.
 _REFUSED_TYPES = {onnx.TensorProto.DOUBLE: "float64", onnx.TensorProto.BFLOAT16: "bfloat16"}
 
 
 class DeployedNetwork(nn.Module):
-    """A network together with its explanation: what the graph computes, on the CPU, in float32 and in evaluation.
+    """A network with its class-activation maps, as the graph computes them: on the CPU, in float32, in evaluation mode.
 
     Args:
         network: the trained network, on any device, in any mode; it is copied.
-        attention: put the layers that runtimes run fastest in the place of attention layers.
+        attention: whether to replace attention layers by those of `lentigo.export.attention`.
     """
 
     def __init__(self, network: Network, *, attention: bool = True) -> None:
@@ -55,7 +55,7 @@ class DeployedNetwork(nn.Module):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """The names of what it gives."""
+        """Names of the outputs."""
         return OUTPUTS if self.network.head is not None else OUTPUTS[:2]
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -65,7 +65,7 @@ class DeployedNetwork(nn.Module):
             image: (N, 3, S, S), normalised as the bundle's input specification says.
 
         Returns:
-            Logits (N, K), embedding (N, D) and, where the network has a pooled head, maps (N, K, h, w) >= 0.
+            Logits (N, K), embedding (N, D) and, with a pooled head, maps (N, K, h, w) >= 0.
         """
         maps = self.network.forward_features(image)  # (N, C, h, w)
         logits, embedding = self.network.forward_head(maps)  # (N, K), (N, D)
@@ -77,14 +77,14 @@ class DeployedNetwork(nn.Module):
 def export_graph(network: Network, size: int, path: str | Path | None = None) -> bytes:
     """Export a network, its embedding and its closed-form class-activation maps to ONNX.
 
-    Batch normalisation is folded into the convolutions before it, names of source files are removed, and weights stay
-    inside the one file. The input is ``image``, float32 (N, 3, size, size) with any N >= 1; the outputs are ``logits``
-    (N, K), ``embedding`` (N, D) and ``cam`` (N, K, h, w), the last only where ``network.head`` is not None.
+    Batch normalisation is folded into the preceding convolutions, names of source files are removed, and weights stay
+    in the same file. The input is ``image``, float32 (N, 3, size, size) with any N >= 1. The outputs are ``logits``
+    (N, K), ``embedding`` (N, D) and, if ``network.head`` is not None, ``cam`` (N, K, h, w).
 
     Args:
-        network: the trained network, on any device, in any mode; it is left as it is.
-        size: side of the square input, pixels.
-        path: where to write the file as well; nothing is written when None.
+        network: the trained network, on any device, in any mode; it is not changed.
+        size: side of the square input, in pixels.
+        path: file to write; None to write none.
 
     Returns:
         The serialised model.
@@ -94,7 +94,7 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
         OutputError: ``path`` cannot be written.
     """
     deployed = DeployedNetwork(network)
-    # Two images, so that the exporter does not take the batch axis for a constant 1.
+    # Two images, so that the exporter does not treat the batch axis as a constant 1.
     example = torch.zeros(2, 3, size, size)
     try:
         with torch.no_grad(), _quiet():
@@ -126,11 +126,11 @@ def export_graph(network: Network, size: int, path: str | Path | None = None) ->
 
 
 def describe_graph(content: bytes, spec: Spec) -> bytes:
-    """A graph that tells how it is fed and what its outputs mean, for runtimes without the bundle.
+    """Add a description of inputs and outputs to a graph, for runtimes without the bundle.
 
     Args:
         content: an ONNX model.
-        spec: of its bundle.
+        spec: the specification of its bundle.
 
     Returns:
         The model with ``metadata_props``: name, version, classes, size, mean, std and temperature as JSON values, and
@@ -155,10 +155,11 @@ def describe_graph(content: bytes, spec: Spec) -> bytes:
 
 
 def check_graph(model: onnx.ModelProto) -> None:
-    """Refuse a graph that ONNX Runtime or onnxruntime-web could not run.
+    """Check that ONNX Runtime and onnxruntime-web can run a graph.
 
     Raises:
-        BundleError: an invalid model, a non-standard operator, a type no browser runs, or weights outside the file.
+        BundleError: the model is invalid, or has a non-standard operator, a type that browsers do not run, or weights
+            outside the file.
     """
     try:
         onnx.checker.check_model(model, full_check=True)
@@ -180,7 +181,7 @@ def check_graph(model: onnx.ModelProto) -> None:
 
 
 def output_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
-    """Shapes of a graph's outputs, without the batch axis, by name."""
+    """Return the shapes of a graph's outputs, without the batch axis, by name."""
     graph = onnx.load_from_string(content).graph
     return {
         output.name: tuple(axis.dim_value for axis in output.type.tensor_type.shape.dim[1:]) for output in graph.output
@@ -188,7 +189,7 @@ def output_shapes(content: bytes) -> dict[str, tuple[int, ...]]:
 
 
 def clean_graph(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop what exporters note for debugging: source paths of the exporting machine, and about a tenth of the file."""
+    """Remove the exporter's debugging data: source paths of the exporting machine, about a tenth of the file."""
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
     del model.graph.value_info[:]
@@ -207,7 +208,7 @@ def clean_graph(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress notes off the terminal; its errors still come as exceptions."""
+    """Suppress the exporter's progress messages; errors are still raised."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

@@ -1,4 +1,4 @@
-"""The images of a run, where they are at hand: decoded at its final size, with its split."""
+"""The images of a run, if available: decoded at its final size, with its split."""
 
 from __future__ import annotations
 
@@ -16,27 +16,32 @@ from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, normalise
 from lentigo.training import Run
 
 CALIBRATION_IMAGES = 256
-"""Training images that int8 scales are measured on, spread evenly over the classes."""
+"""Number of training images for the calibration of int8 scales, evenly distributed over the classes."""
 _BATCH = 16
 
 
 @dataclass(frozen=True)
 class RunImages:
-    """The run's images, decoded at its final size, with its split."""
+    """The run's images with its split.
+
+    Attributes:
+        samples: the images' table, split.
+        pixels: (N, S, S, 3) uint8, decoded at the run's final size.
+    """
 
     samples: Samples
     pixels: npt.NDArray[np.uint8]
 
     def rows(self, split: str) -> npt.NDArray[np.intp]:
-        """Positions of the images of a part."""
+        """Return the indices of the images of a part."""
         return np.flatnonzero(self.samples.frame["split"].to_numpy() == split)
 
     def batches(self, rows: npt.NDArray[np.intp]) -> Iterator[FloatArray]:
-        """Normalised batches (n, 3, S, S) of these rows, in order."""
+        """Yield normalised batches (n, 3, S, S) of these rows, in order."""
         return normalised(self.pixels, rows)
 
     def spread(self) -> npt.NDArray[np.intp]:
-        """Training rows to calibrate on: as many of every class as there are, up to one number."""
+        """Draw training rows for calibration, up to the same number of every class."""
         rows = self.rows("train")
         targets = self.samples.targets[rows]
         per_class = -(-CALIBRATION_IMAGES // len(self.samples.labels))
@@ -46,7 +51,7 @@ class RunImages:
 
 
 def normalised(pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.intp]) -> Iterator[FloatArray]:
-    """Batches (n, 3, S, S) float32 of these rows of pixels (N, S, S, 3) uint8, in order."""
+    """Yield normalised batches (n, 3, S, S) float32 of these rows of pixels (N, S, S, 3) uint8, in order."""
     for start in range(0, len(rows), _BATCH):
         yield normalise(np.asarray(pixels[rows[start : start + _BATCH]]), IMAGENET_MEAN, IMAGENET_STD)
 
@@ -54,11 +59,21 @@ def normalised(pixels: npt.NDArray[np.uint8], rows: npt.NDArray[np.intp]) -> Ite
 def read_images(
     run: Run, data: str | Path | None, *, needed: bool, cache: str | Path | None, progress: bool
 ) -> RunImages | None:
-    """The run's images where they are at hand.
+    """Read the run's images, if available.
+
+    Args:
+        run: the run.
+        data: the data set; None for the folder in the run's record.
+        needed: whether missing images are an error.
+        cache: folder of decoded images; None for the user's.
+        progress: whether to show a bar while images are decoded.
+
+    Returns:
+        The images; None if they are not available.
 
     Raises:
-        BundleError: they are needed and not there.
-        DataError: they are not the run's.
+        BundleError: the images are needed and missing.
+        DataError: the data are not the run's.
     """
     recorded = str(run.record.get("data_root") or "")
     place = Path(data if data is not None else recorded)

@@ -1,9 +1,8 @@
-"""The trained network in the formats of phones' own runtimes: LiteRT, ExecuTorch and Core ML.
+"""The trained network in formats of native runtimes of phones: LiteRT, ExecuTorch and Core ML.
 
-They hold what the ONNX graph holds apart from the OOD score: logits, embedding and class-activation maps of one
+Their outputs are those of the ONNX graph without the OOD score: logits, embedding and class-activation maps of one
 normalised image. Size, normalisation, classes and temperature are those of the bundle's ``spec.json``. LiteRT and
-ExecuTorch run here too and are held to the golden vectors; Core ML runs on Apple's systems alone, so that a file of it
-is converted and not run.
+ExecuTorch are checked against the golden vectors. Core ML runs only on Apple's systems, so its file is not run here.
 """
 
 from __future__ import annotations
@@ -28,24 +27,24 @@ from lentigo.networks import Network
 from lentigo.networks.profile import median_ms
 
 Runner = Callable[[FloatArray], dict[str, FloatArray]]
-"""One normalised image, (1, 3, S, S) float32 -> ``logits``, ``embedding`` and, where the network has them, ``cam``."""
+"""Map a normalised image, (1, 3, S, S) float32, to ``logits``, ``embedding`` and, if the network has it, ``cam``."""
 
 Format = Literal["litert", "executorch", "coreml"]
 
 FILES: dict[Format, str] = {"litert": "model.tflite", "executorch": "model.pte", "coreml": "model.mlpackage.zip"}
-"""The name of each format's file in a bundle; a Core ML package is a folder and travels as a ZIP archive."""
+"""The file name of each format in a bundle; a Core ML package is a folder, stored as a ZIP archive."""
 
 _CONVERTERS: dict[Format, str] = {"litert": "litert_torch", "executorch": "executorch", "coreml": "coremltools"}
 
 
 @dataclass(frozen=True)
 class MobileModel:
-    """A network in the format of a phone's runtime.
+    """A network in the format of a native runtime.
 
     Attributes:
-        format: of what runtime.
-        content: of its file.
-        latency_ms: median of one image on one thread; None where the runtime does not run here.
+        format: name of the runtime.
+        content: content of the file.
+        latency_ms: median time of one image on one thread, in milliseconds; None if the runtime does not run here.
     """
 
     format: Format
@@ -54,7 +53,7 @@ class MobileModel:
 
     @property
     def file(self) -> str:
-        """Its name in a bundle."""
+        """Its file name in a bundle."""
         return FILES[self.format]
 
 
@@ -62,8 +61,8 @@ def check_formats(names: Sequence[str]) -> tuple[Format, ...]:
     """Check that formats are known and their converters installed.
 
     Raises:
-        BundleError: an unknown format.
-        MissingExtraError: its converter is not installed.
+        BundleError: a format is unknown.
+        MissingExtraError: a converter is not installed.
     """
     known = get_args(Format)
     for name in names:
@@ -75,15 +74,15 @@ def check_formats(names: Sequence[str]) -> tuple[Format, ...]:
 
 
 def convert(network: Network, size: int, form: Format) -> MobileModel:
-    """Convert a trained network for a phone's runtime, in float32, for one image at a time.
+    """Convert a trained network for a native runtime, in float32, for one image at a time.
 
     Args:
-        network: the trained network; it is left as it is.
-        size: S, side of the square input, pixels.
+        network: the trained network; it is not changed.
+        size: S, side of the square input, in pixels.
         form: the runtime.
 
     Returns:
-        The file. Its input is ``image``, (1, 3, S, S) float32, normalised.
+        The converted network. Its input is ``image``, (1, 3, S, S) float32, normalised.
 
     Raises:
         BundleError: the converter cannot express the network.
@@ -93,7 +92,7 @@ def convert(network: Network, size: int, form: Format) -> MobileModel:
     try:
         with torch.no_grad(), _quiet():
             content = _WRITERS[form](deployed, example)
-    except Exception as error:  # converters raise whatever their passes raise
+    except Exception as error:  # the passes of converters may raise any error
         raise BundleError(
             f"{type(network).__name__} at {size} px cannot be converted for {form}: {first_line(error)}"
         ) from error
@@ -103,7 +102,7 @@ def convert(network: Network, size: int, form: Format) -> MobileModel:
 
 
 def runner(form: Format, content: bytes) -> Runner | None:
-    """What runs a file of a phone's runtime here; None where that runtime is not installed or not for this system."""
+    """Return a function that runs a file of a native runtime; None if the runtime is not available on this system."""
     open_ = _RUNNERS.get(form)
     try:
         with _quiet():
@@ -186,7 +185,7 @@ _RUNNERS: dict[Format, Callable[[bytes], Runner]] = {"litert": _run_litert, "exe
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the converters' progress notes off the terminal; their errors still come as exceptions."""
+    """Suppress the converters' progress messages; errors are still raised."""
     with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         yield

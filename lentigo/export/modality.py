@@ -1,10 +1,10 @@
-"""Dermoscopy, a photograph of a lesion, or neither: a small graph of its own inside every bundle of a known kind.
+"""Modality detection: a small graph that separates dermoscopy, photographs of lesions and other pictures.
 
 A classifier's features do not separate pictures of another kind well: a naevus photographed with a phone looks much
-like one under a dermatoscope. The folder ``modality`` beside this file is the bundle of a network trained to tell the
-kinds apart (recipe `modality`). Its graph reads the same input, resized to its side, and raises ``atypicality`` where
-the picture is of another kind than the model's, so Python, the service and the browser abstain alike, without a second
-file.
+like one under a dermatoscope. The folder ``modality`` beside this file is the bundle of a network trained to classify
+the kinds (recipe `modality`). Its graph takes the same input, resized to its side, and raises ``atypicality`` for
+pictures of another kind than the model's. It is part of the model's graph, so every runtime abstains on the same
+pictures.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from lentigo.export.ood_score import OUTPUT
 Kind = Literal["dermoscopy", "clinical"]
 
 OTHER: dict[Kind, str] = {"dermoscopy": "not like dermoscopy", "clinical": "not like a photograph of a lesion"}
-"""Why the score is high, for people."""
+"""Description of a high score, for users."""
 
 MARGIN: dict[Kind, float] = {"dermoscopy": 0.0, "clinical": 1.0}
-"""Largest logit of the other kinds less that of the model's own kind, from which on a picture counts as of another
+"""Largest logit of the other kinds minus the logit of the model's kind, above which a picture counts as another
 kind."""
 
 _CODES = {"dermoscopy": "dermoscopy", "clinical": "photograph"}
@@ -39,20 +39,20 @@ _OWN = "atypicality.distance"
 
 @lru_cache(maxsize=1)
 def modality_bundle() -> Bundle:
-    """The bundle of the network that tells dermoscopy from photographs."""
+    """Open the bundle of the modality network."""
     return Bundle.open(Path(str(files("lentigo").joinpath("export", "modality"))))
 
 
 def append_modality(content: bytes, kind: Kind, threshold: float) -> bytes:
-    """Raise the output ``atypicality`` of a graph where a picture is of another kind.
+    """Raise the output ``atypicality`` of a graph for pictures of another kind.
 
-    The new score is the larger of the former one and ``threshold + m - MARGIN[kind]`` with m = largest logit of the
-    other kinds - logit of the model's own kind: it crosses the threshold where m crosses the margin.
+    The new score is the maximum of the former one and ``threshold + m - MARGIN[kind]``, with m = largest logit of the
+    other kinds - logit of the model's kind. It exceeds the threshold if m exceeds the margin.
 
     Args:
         content: a serialised model with the output ``atypicality``.
-        kind: which pictures the model is for.
-        threshold: of the atypicality.
+        kind: kind of pictures that the model is for.
+        threshold: threshold of the atypicality.
 
     Returns:
         The serialised model.
@@ -70,7 +70,7 @@ def append_modality(content: bytes, kind: Kind, threshold: float) -> bytes:
         one.output[:] = [_OWN if name == OUTPUT else name for name in one.output]
     arrays: dict[str, np.ndarray[Any, Any]] = {
         "own": own,
-        "never": own * np.float32(1e4),  # takes the own kind out of the maximum
+        "never": own * np.float32(1e4),  # excludes the model's kind from the maximum
         "threshold": np.array(threshold - MARGIN[kind], np.float32),
         "column": np.array([1], np.int64),
         "extent": np.array([bundle.spec.input.size] * 2, np.int64),
@@ -105,7 +105,7 @@ def append_modality(content: bytes, kind: Kind, threshold: float) -> bytes:
 
 
 def _needed(graph: onnx.GraphProto, output: str) -> list[onnx.NodeProto]:
-    """The nodes that an output depends on, in order."""
+    """Return the nodes that an output depends on, in order."""
     wanted, nodes = {output}, []
     for node in reversed(graph.node):
         if wanted.intersection(node.output):

@@ -1,6 +1,6 @@
-"""The score for "can't tell" as nodes of the graph: every runtime gets the number without a second implementation.
+"""The OOD score as nodes of the graph, so that runtimes need no implementation of their own.
 
-What is appended is `lentigo.evaluation.ood.Gaussians` on the embedding. The large array is stored as float16 and cast
+The nodes compute `lentigo.evaluation.ood.Gaussians` on the embedding. The large array is stored as float16 and cast
 once when a runtime loads the graph.
 """
 
@@ -24,7 +24,7 @@ def append_atypicality(content: bytes, fitted: Gaussians) -> bytes:
     """Add the output ``atypicality``, float32 (N,), to a graph that has an ``embedding``.
 
     Raises:
-        BundleError: there is no embedding of that width, or there is such an output already.
+        BundleError: the graph has no embedding of the fitted width, or has an output ``atypicality`` already.
     """
     model = onnx.load_from_string(content)
     graph = model.graph

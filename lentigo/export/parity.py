@@ -1,8 +1,8 @@
-"""The parity gate: does a bundle give its golden answers in every runtime at hand?
+"""The parity gate: compare a bundle with its golden vectors in every available runtime.
 
-ONNX Runtime is asked through ``Classifier``, so that decoding, resizing, normalising and the temperature are compared
-as well as the graph; torch is asked where the trained network is at hand, LiteRT and ExecuTorch where the bundle holds
-their files and the runtime is installed, the phone app's own worker where there are the built app and Chromium.
+ONNX Runtime is checked through ``Classifier``, which includes decoding, resizing, normalisation and the temperature.
+torch is checked if the trained network is available, LiteRT and ExecuTorch if the bundle has their files and the
+runtime is installed, and the phone app's worker if the built app and Chromium are available.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from lentigo.training import load_run
 Array = np.ndarray[Any, Any]
 Outputs = dict[str, Array | None]
 
-# Float16 storage rounds each weight by up to 2^-11 of itself, which a network adds up to a few thousandths; the
-# accuracy gate checks that.
+# Float16 storage has a relative rounding error of up to 2^-11 per weight, which accumulates to a few thousandths; the
+# accuracy gate checks its effect.
 _FLOAT16_FACTOR = 20.0
-_FLOAT16_MAPS = 50.0  # of maps, sums in which much cancels out
+_FLOAT16_MAPS = 50.0  # of maps, whose sums suffer from cancellation
 
 _MISSING = {
     "torch": "the trained network is not at hand (give the run folder)",
@@ -46,7 +46,7 @@ _MISSING = {
 }
 
 QUALITY_TOLERANCE = 1e-2
-"""Measures of quality may differ as much as pixels that are one level apart make them."""
+"""Tolerance of quality measures, from pixels that differ by one level."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Difference:
         runtime: ``onnxruntime``, ``torch``, ``litert``, ``executorch`` or ``browser``.
         case: the golden case's name.
         quantity: ``pixels`` (levels of 255), ``probabilities`` (absolute), or ``logits``, ``embedding`` and ``cam``
-            (relative to the largest golden value), or ``answer`` for a bundle that the browser cannot open at all.
-        difference: the largest difference; infinite where the shapes differ or the answer is not finite.
+            (relative to the largest golden value), or ``answer`` for a bundle that the browser cannot open.
+        difference: the largest difference; infinite for another shape or an output that is not finite.
         tolerance: the largest difference allowed.
     """
 
@@ -70,18 +70,18 @@ class Difference:
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is allowed."""
+        """Whether the difference is within the tolerance."""
         return self.difference <= self.tolerance
 
 
 @dataclass(frozen=True)
 class ParityReport:
-    """What each runtime answered against the golden vectors; prints as a table.
+    """The differences of each runtime from the golden vectors; prints as a table.
 
     Attributes:
         bundle: the bundle's name.
-        differences: every quantity of every case in every runtime that was asked.
-        skipped: runtime -> why it was not asked.
+        differences: every quantity of every case in every checked runtime.
+        skipped: reason by runtime that was not checked.
     """
 
     bundle: str
@@ -95,11 +95,11 @@ class ParityReport:
 
     @property
     def failures(self) -> tuple[Difference, ...]:
-        """The differences that are not allowed."""
+        """The differences above their tolerance."""
         return tuple(d for d in self.differences if not d.passed)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON; an infinite difference becomes None."""
+        """Return plain data, for JSON; None for an infinite difference."""
         rows = [
             {**asdict(d), "difference": d.difference if np.isfinite(d.difference) else None, "passed": d.passed}
             for d in self.differences
@@ -125,29 +125,31 @@ class ParityReport:
 def check_parity(
     bundle: Bundle | str | Path, network: Network | None = None, *, browser: bool | None = None
 ) -> ParityReport:
-    """Compare a bundle with its golden vectors in ONNX Runtime, and in torch and a browser where they are at hand.
+    """Compare a bundle with its golden vectors in ONNX Runtime and every other available runtime.
 
     Args:
-        bundle: a bundle, its folder, or a run folder; a run folder brings its trained network along.
-        network: the trained network the bundle was made from.
-        browser: ask the built app in Chromium; None does so where both are there, True asks for them.
+        bundle: a bundle, its folder, or a run folder, which includes the trained network.
+        network: the trained network that the bundle was made from; None for that of the run folder.
+        browser: whether to check the built app in Chromium; None to check it if both are available.
 
     Returns:
-        Every difference; ``passed`` says whether all are allowed.
+        Every difference; ``passed`` says whether all are within their tolerances.
 
     Raises:
-        BundleError: no bundle there, a damaged one, golden vectors of another form, or a browser that was asked for and
-            is not there.
+        BundleError: the bundle is missing or damaged, its golden vectors have another format, or a required browser is
+            not available.
     """
     opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
     if network is None and not isinstance(bundle, Bundle) and (Path(bundle) / "checkpoints" / "best.ckpt").is_file():
         network = load_run(bundle).network()
     cases, pixel_tolerance, tolerance = _golden(opened)
     size = opened.spec.input.size
-    images = np.stack([resize(open_image(base64.b64decode(case["png"])), size) for case in cases])  # as the answers'
+    images = np.stack(
+        [resize(open_image(base64.b64decode(case["png"])), size) for case in cases]
+    )  # as the golden vectors' pixels
     differences = _in_onnxruntime(opened, cases, images, pixel_tolerance, tolerance)
     skipped: dict[str, str] = {}
-    # Other runtimes hold the trained network in float32, whatever the graph stores.
+    # Other runtimes use the trained network in float32, whatever the graph stores.
     others: dict[str, Runner | None] = {
         form: runner(form, opened.read(file)) for form, file in FILES.items() if file in opened.spec.files
     }
@@ -183,11 +185,11 @@ def check_parity(
 def _in_onnxruntime(
     bundle: Bundle, cases: list[dict[str, Any]], images: Array, pixel_tolerance: float, tolerance: float
 ) -> list[Difference]:
-    """Each image by itself, and all at once: a graph whose batch axis is not free answers single images only."""
+    """Check single images and a batch, because a graph whose batch axis is not free runs single images only."""
     classifier = Classifier(bundle)
     differences: list[Difference] = []
     for case, image in zip(cases, images, strict=True):
-        pixels = load(base64.b64decode(case["png"]), bundle.spec.input.size)  # (S, S, 3), as images are read here
+        pixels = load(base64.b64decode(case["png"]), bundle.spec.input.size)  # (S, S, 3), as in prediction
         stride = int(case["pixels"]["stride"])
         difference = _largest(pixels[::stride, ::stride].ravel().astype(np.int64), case["pixels"]["values"])
         differences.append(Difference("onnxruntime", case["name"], "pixels", difference, pixel_tolerance))
@@ -205,7 +207,7 @@ def _in_onnxruntime(
 
 
 def _golden(bundle: Bundle) -> tuple[list[dict[str, Any]], float, float]:
-    """Cases, tolerance of pixels (levels) and of everything else."""
+    """Return the cases, the tolerance of pixels (levels), and the tolerance of all other quantities."""
     golden = bundle.golden
     try:
         if golden["format"] != FORMAT:
@@ -222,7 +224,7 @@ def _golden(bundle: Bundle) -> tuple[list[dict[str, Any]], float, float]:
 
 
 def _answer(outputs: Mapping[str, FloatArray], temperature: float) -> Outputs:
-    """The first image's outputs and probabilities."""
+    """Return the first image's outputs and probabilities."""
     found: Outputs = {name: outputs[name][0] if name in outputs else None for name in OUTPUTS}
     return found | {"probabilities": softmax(outputs["logits"], temperature)[0]}
 
@@ -258,7 +260,7 @@ def _compare(
 
 
 def _quality_difference(found: dict[str, float], expected: dict[str, float]) -> float:
-    """Largest difference of a measure, relative to the golden one where that is above 1."""
+    """Return the largest difference of a measure, relative to golden values above 1."""
     if set(found) != set(expected):
         return float("inf")
     return max(abs(value - expected[name]) / max(abs(expected[name]), 1.0) for name, value in found.items())

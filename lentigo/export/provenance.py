@@ -1,4 +1,4 @@
-"""Provenance: the data that a model has learnt from, its teachers' data included."""
+"""Provenance: the training data of a model and of its teachers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lentigo.training import Run
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What is to be said of a data set wherever a model trained on it goes.
+    """Facts about a data set for the bundles of models trained on it.
 
     Attributes:
         title: its full name.
         licence: its licence, short.
-        source: whom to credit, with a DOI or arXiv number.
-        domain: what its images are.
-        bias: what is known to be missing or over-represented.
-        original: suffix and description of the published files; None where there is only one form.
+        source: citation, with a DOI or arXiv number.
+        domain: kind of its images.
+        bias: known gaps and over-represented groups.
+        original: suffix and description of the published files; None if there is only one form.
     """
 
     title: str
@@ -35,7 +35,7 @@ class DataFacts:
 
     @property
     def non_commercial(self) -> bool:
-        """Whether the licence binds what is made of the data to non-commercial use."""
+        """Whether the licence restricts derived works to non-commercial use."""
         return "NC" in self.licence
 
 
@@ -83,52 +83,52 @@ DATA: dict[str, DataFacts] = {
         "Drawn by a program for demonstrations. No accuracy on them says anything about skin.",
     ),
 }
-"""By the name of the data set's reader; phantoms have a name of their own."""
+"""Facts by the name of the data set's reader, and of phantoms."""
 
 
 def data_facts(run: Run, test: PredictionTable) -> DataFacts | None:
-    """What is known of the run's data; phantoms are recognised by their image ids."""
+    """Return the facts about the run's data, if known; phantoms are recognised by their image ids."""
     if all_rendered(test.images.tolist()):
         return DATA["phantoms"]
     return DATA.get(str(run.record["data"]))
 
 
 def data_domain(facts: DataFacts | None, run: Run) -> Domain:
-    """What the images are; of a user's own data what the user says (``data.domain``)."""
+    """Return the kind of the images; for a user's data, the recipe's ``data.domain``."""
     if facts is not None:
         return facts.domain
     return run.recipe.data.domain or "not stated"
 
 
 def learnt_facts(run: Run, facts: DataFacts | None) -> list[DataFacts | None]:
-    """Every data set that the run has learnt from: its own, other data sets, then its teachers'."""
+    """Return the facts about every training data set: the run's own, additional ones, then its teachers'."""
     return [facts, *(other for other, _ in _known(run, "extra")), *(other for other, _ in _known(run, "taught"))]
 
 
 def model_name(run: Run) -> str:
-    """The bundle's name: the run's where it learnt from own data, otherwise the recipe's."""
+    """Return the bundle's name: the run's if it was trained on own data, otherwise the recipe's."""
     return (as_name(str(run.record["name"])) if run.record.get("data_name") else "") or run.recipe.name
 
 
 def model_title(learnt: Sequence[DataFacts | None], run: Run) -> str:
-    """Network and data in a line; data sets that only a teacher has seen are left to the card."""
+    """Describe network and data in one line, without data sets of teachers only."""
     own = f"own images ({run.record['data_name']})" if run.record.get("data_name") else "own images"
     seen = learnt[: 1 + len(run.record.get("extra", []))]
     return f"{run.recipe.network.name} trained on {' and '.join(f.title if f else own for f in seen)}"
 
 
 def model_licence(learnt: Sequence[DataFacts | None]) -> str:
-    """Licence of the model: that of the first data set that binds it to non-commercial use, otherwise Apache-2.0."""
+    """Return the licence of the model: that of the first non-commercial data set, otherwise Apache-2.0."""
     return next((f"{f.licence} (as the data)" for f in learnt if f is not None and f.non_commercial), "Apache-2.0")
 
 
 def data_licence(learnt: Sequence[DataFacts | None]) -> str:
-    """Licences and sources of all data sets, in a line."""
+    """Return licences and sources of all data sets, in one line."""
     return " | ".join(f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in learnt)
 
 
 def other_notes(run: Run) -> list[str]:
-    """Sentences on splits that do not keep groups apart, and on other data sets learnt from."""
+    """Return sentences on groups in more than one part of the split, and on additional data sets."""
     notes = []
     if shared := run.record.get("shared_groups"):
         units = recorded_groups(run.record).units

@@ -2,10 +2,9 @@
 
 Both keep the graph's inputs and outputs. ``fp16`` halves the file and changes no arithmetic: each large weight is
 stored as float16 and cast back once, when the session loads. ``int8`` quantises convolutions and their activations per
-channel (Jacob et al., CVPR 2018; scales calibrated on training images), as many as an error budget allows: in a small
-network one or two early layers with wide ranges would spoil the answer, so those that disturb it most stay in float32.
-So do the head, the class-activation maps and the attention on pooled features. What is not quantised is stored as
-float16.
+channel (Jacob et al., CVPR 2018; scales calibrated on training images), as many as an error budget allows. In a small
+network one or two early layers with wide ranges cause most of the error, so they stay in float32. So do the head, the
+class-activation maps and the attention on pooled features. All other weights are stored as float16.
 """
 
 from __future__ import annotations
@@ -31,25 +30,26 @@ from lentigo.networks.profile import median_ms
 Weights = Literal["fp32", "fp16", "int8"]
 
 MAX_DROP = 0.005
-"""Balanced accuracy (a fraction) that a smaller variant may lose on validation: half a point."""
+"""Maximum loss of balanced accuracy (a fraction) of a smaller variant on validation: half a point."""
 
-# Mean squared change of the logits, as a fraction of their variance over images, that the quantised convolutions may
-# cause together.
+# Maximum total mean squared change of the logits by the quantised convolutions, as a fraction of the variance over
+# images.
 _ERROR_BUDGET = 0.002
-# Where logits hardly vary, a change of less than this (1e-4 squared) is nothing.
+# Lower bound of that variance (1e-4 squared), for logits that hardly vary.
 _SMALLEST_VARIANCE = 1e-8
-# Batches that each convolution's own error is measured on.
+# Number of batches on which the error of each convolution is measured.
 _PROBES = 2
 
-# Smaller tensors would only add nodes. Vectors (biases, scales of quantisation) need their precision and are few.
+# Smaller tensors stay in float32: storing them as float16 would only add nodes. Vectors (biases, scales) need their
+# precision.
 _SMALLEST = 256
 
 
 def store_float16(content: bytes) -> bytes:
     """Store the large weights of a graph as float16, each followed by a cast to float32.
 
-    Runtimes fold the casts when they load the graph, so that it computes in float32 as before. A tensor that
-    float16 cannot hold (an absolute value above 65504) stays as it is.
+    Runtimes fold the casts when they load the graph, so that it computes in float32 as before. A tensor with an
+    absolute value above 65504, the range of float16, is not changed.
 
     Args:
         content: a serialised float32 model.
@@ -81,10 +81,10 @@ def store_float16(content: bytes) -> bytes:
 def quantise_int8(content: bytes, batches: Sequence[FloatArray]) -> bytes:
     """Quantise the convolutions of a graph to int8, per output channel, with static activation scales.
 
-    Each convolution is first quantised alone and the change of the logits measured; errors of different layers nearly
-    add up, so the least disturbing ones are taken until their sum reaches the budget (0.2 % of the logits' variance
-    over images). Weights use seven bits of the eight: 8-bit sums saturate on x86 processors without VNNI, and a bundle
-    must answer alike everywhere.
+    Each convolution is first quantised alone, and the change of the logits is measured. Errors of different layers are
+    nearly additive, so convolutions are taken in order of their error until the sum reaches the budget (0.2 % of the
+    logits' variance over images). Weights use seven of the eight bits: 8-bit sums saturate on x86 processors without
+    VNNI, and a bundle must give the same answers on every processor.
 
     Args:
         content: a serialised float32 model.
@@ -92,10 +92,10 @@ def quantise_int8(content: bytes, batches: Sequence[FloatArray]) -> bytes:
             images.
 
     Returns:
-        The serialised model; what is not quantised is stored as float16.
+        The serialised model; all other weights are stored as float16.
 
     Raises:
-        BundleError: there is nothing to calibrate on, or no convolution that can be quantised within the budget.
+        BundleError: there are no images, or no convolution can be quantised within the budget.
     """
     if not batches:
         raise BundleError("int8: no training images to calibrate on")
@@ -120,8 +120,8 @@ def quantise_int8(content: bytes, batches: Sequence[FloatArray]) -> bytes:
 
 
 def _quantise(model: onnx.ModelProto, names: Sequence[str], batches: Sequence[FloatArray]) -> bytes:
-    """The serialised model with these convolutions in int8, calibrated on these images."""
-    # Slow to import, and wanted only here.
+    """Return the serialised model with these convolutions in int8, calibrated on these images."""
+    # Slow to import, and needed only here.
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
@@ -141,7 +141,7 @@ def _quantise(model: onnx.ModelProto, names: Sequence[str], batches: Sequence[Fl
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            # Extremes of single images would stretch the scales: average them over the batches instead.
+            # Average the extremes over the batches, because those of single images would enlarge the scales.
             extra_options={"CalibMovingAverage": True},
         )
         quantised = onnx.load(path)
@@ -156,21 +156,21 @@ def _logits(content: bytes, batches: Sequence[FloatArray]) -> FloatArray:
 
 
 def _error(found: FloatArray, expected: FloatArray) -> float:
-    """Mean squared difference as a fraction of the variance over images; infinite where an answer is not finite."""
+    """Return the mean squared difference as a fraction of the variance over images; infinite for non-finite logits."""
     error = float(np.mean((found - expected) ** 2)) / max(float(expected.var(axis=0).mean()), _SMALLEST_VARIANCE)
     return error if np.isfinite(error) else float("inf")
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to store the weights, with what it costs and saves.
+    """A graph with one kind of stored weights, and its measurements.
 
     Attributes:
-        weights: how they are stored.
+        weights: kind of stored weights.
         content: the serialised model.
-        balanced_accuracy: on the validation images, in 0 to 1.
-        latency_ms: median time of one image on one thread, milliseconds.
-        images: how many validation images were classified.
+        balanced_accuracy: on the validation images, 0 to 1.
+        latency_ms: median time of one image on one thread, in milliseconds.
+        images: number of validation images.
     """
 
     weights: Weights
@@ -183,16 +183,16 @@ class Variant:
 def measure_variant(
     weights: Weights, content: bytes, batches: Iterable[FloatArray], targets: npt.NDArray[np.int64]
 ) -> Variant:
-    """Classify the validation images with a graph, and time it.
+    """Classify the validation images with a graph, and measure its latency.
 
     Args:
-        weights: how the graph stores its weights.
+        weights: kind of stored weights.
         content: the serialised model.
         batches: the normalised validation images, in the order of ``targets``.
         targets: (N,) class indices.
 
     Raises:
-        BundleError: there are no validation images, or not as many as targets.
+        BundleError: there are no validation images, or another number than targets.
     """
     session = Session(content, threads=1)
     predicted = []
@@ -216,13 +216,13 @@ def check_drop(reference: Variant, variant: Variant, *, max_drop: float = MAX_DR
     Args:
         reference: the float32 graph.
         variant: the smaller one, on the same images.
-        max_drop: the largest loss allowed, a fraction (0.005 is half a point).
+        max_drop: the maximum loss, a fraction (0.005 is half a point).
 
     Returns:
-        The loss, a fraction; negative where the variant is better.
+        The loss, a fraction; negative if the variant is better.
 
     Raises:
-        BundleError: the loss is above ``max_drop``; the message holds the figures.
+        BundleError: the loss is above ``max_drop``; the message gives the figures.
     """
     drop = reference.balanced_accuracy - variant.balanced_accuracy
     if drop > max_drop + 1e-12:
@@ -235,7 +235,7 @@ def check_drop(reference: Variant, variant: Variant, *, max_drop: float = MAX_DR
 
 
 def _large_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Names of the convolutions with fixed weights over maps, not over pooled rows, columns or points."""
+    """Return the names of convolutions with constant weights over maps, not over pooled rows, columns or points."""
     shapes = {
         value.name: [axis.dim_value for axis in value.type.tensor_type.shape.dim] for value in model.graph.value_info
     }
@@ -250,12 +250,12 @@ def _large_convolutions(model: onnx.ModelProto) -> list[str]:
 
 
 class _Calibration:
-    """Hands the calibration images to the quantiser, one batch at a time."""
+    """Reader of the calibration images for the quantiser, one batch at a time."""
 
     def __init__(self, batches: Sequence[FloatArray]) -> None:
         self._batches = iter(batches)
 
     def get_next(self) -> dict[str, FloatArray] | None:
-        """The next batch, or None after the last."""
+        """Return the next batch, or None after the last."""
         batch = next(self._batches, None)
         return None if batch is None else {INPUT: batch}

@@ -1,4 +1,4 @@
-"""A serialised graph in ONNX Runtime, before it has become a bundle."""
+"""A serialised graph in ONNX Runtime, outside a bundle."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ FloatArray = npt.NDArray[np.float32]
 
 
 class Session:
-    """Runs a serialised graph on the CPU.
+    """A session that runs a serialised graph on the CPU.
 
     Args:
         content: the serialised model.
-        threads: threads within one operator; 0 lets ONNX Runtime choose.
+        threads: threads within one operator; 0 for ONNX Runtime's choice.
     """
 
     def __init__(self, content: bytes, *, threads: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""The specification of a bundle, from a run, its graph and its figures."""
+"""Make the specification of a bundle from a run, its graph and its figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lentigo.networks import profile_network
 
 
 def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> Spec:
-    """Fill ``spec.json``, but for the checksums of the files."""
+    """Make the content of ``spec.json``, without the checksums of the files."""
     run, record, recipe = source.run, source.run.record, source.run.recipe
     shapes = output_shapes(graph.content)
     cam = shapes.get("cam")
@@ -67,12 +67,12 @@ def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> S
 
 
 def _metrics(figures: Figures) -> dict[str, dict[str, Estimate]]:
-    """Metrics in the form of ``spec.json``: ``test``, and ``test/<code>`` for each class; undefined ones are left out.
+    """Return defined metrics in the form of ``spec.json``: ``test``, and ``test/<code>`` for each class.
 
-    Besides the overall metrics, ``test`` holds ``ece_before``, ``log_loss_before`` and ``brier_before`` (without the
-    temperature), ``malignant_auc`` and ``malignant_sensitivity_at_specificity_0.90`` and its like. ``coverage`` is that
-    of the prediction sets. ``test at <point>`` holds ``sensitivity`` and ``specificity`` of an operating point, ``test
-    with metadata`` the figures with age, sex and site, and ``test metadata difference`` what they change.
+    Besides the overall metrics, ``test`` contains ``ece_before``, ``log_loss_before`` and ``brier_before`` (before
+    temperature scaling), ``malignant_auc``, ``malignant_sensitivity_at_specificity_0.90`` and similar. ``coverage`` is
+    that of the prediction sets. ``test at <point>`` contains ``sensitivity`` and ``specificity`` of an operating point,
+    ``test with metadata`` the figures with age, sex and site, and ``test metadata difference`` their differences.
     """
     metrics, coverage = figures.metrics, figures.coverage
     overall = dict(metrics.overall)
@@ -99,7 +99,7 @@ def _metrics(figures: Figures) -> dict[str, dict[str, Estimate]]:
 
 
 def split_counts(record: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    """Split -> class code -> images, without the totals that the record also holds."""
+    """Return the number of images by split and class code, without the record's totals."""
     counts: dict[str, dict[str, int]] = record.get("counts", {})
     return {
         split: {code: n for code, n in column.items() if code != "total"}
@@ -109,6 +109,6 @@ def split_counts(record: Mapping[str, Any]) -> dict[str, dict[str, int]]:
 
 
 def class_counts(record: Mapping[str, Any]) -> dict[str, dict[str, int]]:
-    """Class code -> split -> images."""
+    """Return the number of images by class code and split."""
     splits = split_counts(record)
     return {c["code"]: {split: column.get(c["code"], 0) for split, column in splits.items()} for c in record["labels"]}

@@ -1,4 +1,4 @@
-"""What the stages of an export hand on."""
+"""The data that the stages of an export exchange."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lentigo.training import Run
 
 @dataclass(frozen=True)
 class About:
-    """What a bundle says of itself; what is None is taken from the run.
+    """Name, title, version, domain and licence of a bundle; None for the default from the run.
 
     Attributes:
-        name: lower case; by default the run's where it learnt from own data, otherwise the recipe's.
-        title: one line for people.
+        name: lower case; by default the run's if it was trained on own data, otherwise the recipe's.
+        title: one line of description.
         version: the bundle's version.
-        domain: what kind of images; known for the published data sets and for phantoms, otherwise what the recipe says.
-        licence: of the model; by default that of the data where it binds, otherwise Apache-2.0.
+        domain: kind of images; by default that of a published data set or of phantoms, otherwise the recipe's.
+        licence: licence of the model; by default that of non-commercial data, otherwise Apache-2.0.
         notes: a remark for the provenance and the card.
     """
 
@@ -39,17 +39,17 @@ class About:
 
 @dataclass(frozen=True)
 class Source:
-    """A finished run, read, with what is fitted on its validation predictions.
+    """A finished run with its calibration.
 
     Attributes:
         run: the run.
-        validation: predictions that calibration, int8 weights and the graph are checked on.
-        test: predictions that the figures come from.
-        images: the run's images; None where they are not at hand.
-        facts: of its data set; None for a user's own.
-        learnt: of every data set that its knowledge comes from.
+        validation: predictions for calibration and for checking the graph.
+        test: predictions for the figures.
+        images: the run's images; None if they are not available.
+        facts: facts about its data set; None for a user's own.
+        learnt: facts about every training data set, including those of teachers.
         calibration: temperature, operating points and prediction sets.
-        metadata: what age, sex and site say beside the image, where the recipe wants it.
+        metadata: likelihood ratios of age, sex and site; None if the recipe has no ``metadata``.
     """
 
     run: Run
@@ -69,9 +69,9 @@ class Graph:
     Attributes:
         network: the trained network.
         content: the serialised model.
-        weights: how its weights are stored.
-        abstention: when to abstain; None where no images were at hand to set it.
-        variants: ways to store the weights that were measured.
+        weights: kind of stored weights.
+        abstention: the rule of abstention; None if it could not be fitted without images.
+        variants: the measured kinds of stored weights.
         mobile: the network in formats for phones.
     """
 
@@ -85,7 +85,13 @@ class Graph:
 
 @dataclass(frozen=True)
 class Figures:
-    """Figures of the calibrated model on the test predictions; ``effect`` is of its metadata, where it takes any."""
+    """Figures of the calibrated model on the test predictions.
+
+    Attributes:
+        metrics: all metrics with intervals.
+        coverage: coverage and size of the prediction sets.
+        effect: effect of the metadata; None if the model takes none.
+    """
 
     metrics: Metrics
     coverage: Coverage

@@ -1,4 +1,4 @@
-"""From a finished run to a bundle: fit on validation, measure on test, write, and check the answers."""
+"""Turn a finished run into a bundle: fit on validation, measure on test, write, and check the outputs."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ from lentigo.inference import softmax
 from lentigo.progress import shown
 from lentigo.training import Run, load_run
 
-# Predictions made on a GPU in bfloat16 differ from float32 on a CPU by up to a few hundredths; another checkpoint
-# differs by far more.
+# Predictions on a GPU in bfloat16 differ from float32 on a CPU by up to a few hundredths, those of another checkpoint
+# by far more.
 _ON_FILE_TOLERANCE = 0.05
 _ON_FILE_IMAGES = 32
 
@@ -59,39 +59,37 @@ def export_run(
 ) -> Bundle:
     """Write the bundle of a finished run.
 
-    Temperature, operating points and prediction sets are fitted on the run's validation predictions, figures and
-    intervals measured on its test predictions. Where the images are at hand, the graph also gets a score of how unlike
-    the training images an image is.
+    Temperature, operating points and prediction sets are fitted on the run's validation predictions; figures and
+    intervals are measured on its test predictions. If the images are available, the graph also gets an OOD score.
 
-    The bundle appears only once it gives its golden answers in every runtime at hand; until then, and where anything
-    fails, what was at ``out`` stays.
+    The bundle replaces ``out`` only after it reproduces its golden vectors in every available runtime. If a step fails,
+    ``out`` is not changed.
 
     Args:
         run_folder: a finished run.
-        out: the bundle folder; ``bundle`` in the run folder when left out. A bundle that is there is replaced.
-        about: what the bundle says of itself; all from the run when left out.
-        weights: ``fp32``; ``fp16`` (half the size) or ``int8``, both refused where they lose more than half a point of
+        out: the bundle folder; None for ``bundle`` in the run folder. An existing bundle is replaced.
+        about: name, title and licence of the bundle; None for the defaults from the run.
+        weights: ``fp32``; ``fp16`` (half the size) or ``int8``, both refused if they lose more than half a point of
             balanced accuracy on validation. These two need the images.
-        compare: measure float16 and int8 weights too and put them in the card, whichever are exported. Needs the
-            images.
-        also: further formats to put into the bundle, of :data:`lentigo.export.mobile.FILES`: ``litert``,
-            ``executorch``, ``coreml``; always in float32, without the OOD score.
-        data: the data set of the run; where the run says it was, when left out. Without it there is no abstention, and
-            a warning.
-        cache: folder of decoded images; the user's cache folder when left out.
-        resamples: bootstrap resamples behind each interval.
-        progress: show a bar while images are decoded.
+        compare: whether to measure float16 and int8 weights for the card, whichever are exported. Needs the images.
+        also: additional formats, keys of :data:`lentigo.export.mobile.FILES`: ``litert``, ``executorch``, ``coreml``;
+            always in float32, without the OOD score.
+        data: the data set of the run; None for the folder in the run's record. Without it the bundle cannot abstain,
+            and a warning is given.
+        cache: folder of decoded images; None for the user's cache folder.
+        resamples: number of bootstrap resamples for each interval.
+        progress: whether to show a bar while images are decoded.
 
     Returns:
         The bundle, opened and verified.
 
     Raises:
-        TrainingError: no run folder, or its checkpoint is damaged.
-        DataError: predictions that cannot be used, or data that are not the run's.
-        BundleError: the run is not finished, the network cannot be exported, the variant loses too much, or the bundle
-            does not give its golden answers.
-        MissingExtraError: the converter of a further format is not installed.
-        OutputError: the disk refuses.
+        TrainingError: the folder is not a run folder, or its checkpoint is damaged.
+        DataError: the predictions cannot be used, or the data are not the run's.
+        BundleError: the run is not finished, the network cannot be exported, the weights lose too much accuracy, or the
+            bundle does not reproduce its golden vectors.
+        MissingExtraError: the converter of an additional format is not installed.
+        OutputError: the bundle cannot be written.
     """
     chosen, about, formats = _weights(weights), about or About(), check_formats(also)
     run = load_run(run_folder)
@@ -119,11 +117,11 @@ def export_run(
 
 
 def read_source(run: Run, data: str | Path | None, *, needed: bool, cache: str | Path | None, progress: bool) -> Source:
-    """Read a run's predictions and images, and fit on its validation part; ``needed``: images must exist.
+    """Read a run's predictions and images, and fit on its validation part; the arguments are those of `read_images`.
 
     Raises:
         BundleError: the run is not finished, has no validation predictions, or lacks images that are needed.
-        DataError: predictions that cannot be used, or data that are not the run's.
+        DataError: the predictions cannot be used, or the data are not the run's.
     """
     if not run.finished:
         done, epochs = run.record.get("epochs_done", 0), run.recipe.epochs
@@ -152,10 +150,10 @@ def read_source(run: Run, data: str | Path | None, *, needed: bool, cache: str |
 
 
 def _metadata(run: Run, images: RunImages | None) -> Metadata | None:
-    """What the recipe's metadata say, of the training part.
+    """Fit the recipe's metadata on the training part.
 
     Raises:
-        BundleError: the images' table is not at hand, or holds none of the fields.
+        BundleError: the images' table is not available, or has none of the fields.
     """
     fields = run.recipe.metadata
     if not fields:
@@ -171,18 +169,17 @@ def _metadata(run: Run, images: RunImages | None) -> Metadata | None:
 
 
 def build_graph(source: Source, weights: Weights, *, compare: bool, kind: Kind | None = None, progress: bool) -> Graph:
-    """Export the trained network, store its weights as asked, and add the score for abstention.
+    """Export the trained network, store its weights as requested, and append the OOD score.
 
     Args:
         source: the run.
-        weights: how to store them.
-        compare: measure the other ways of storing them too.
-        kind: what kind of pictures the model is for, where pictures of the other kind shall be told apart.
-        progress: show a bar.
+        weights: kind of stored weights.
+        compare: whether to measure the other kinds too.
+        kind: kind of pictures that the model is for, to append the modality graph; None for no such graph.
+        progress: whether to show a bar.
 
     Raises:
-        BundleError: the network cannot be exported, answers otherwise than the predictions on file, or loses too much
-            accuracy.
+        BundleError: the network cannot be exported, differs from the saved predictions, or loses too much accuracy.
     """
     images, network = source.images, source.run.network()
     content = export_graph(network, source.run.recipe.final_size)
@@ -240,7 +237,7 @@ def _check_name(name: str) -> None:
 def _abstention(
     content: bytes, source: Source, images: RunImages, kind: Kind | None, *, progress: bool
 ) -> tuple[bytes, Abstention]:
-    """The graph with its score of how unlike the training images an image is, and the entry of the specification."""
+    """Append the OOD score to the graph, and return the graph and the entry of the specification."""
     phantoms = source.run.labels.codes if source.facts is DATA["phantoms"] else ()
     rows = images.rows("train")
     with shown(progress, "reading the training images", len(rows)) as tick:
@@ -253,7 +250,7 @@ def _abstention(
 
 
 def _check_on_file(content: bytes, source: Source, images: RunImages) -> None:
-    """The graph must answer as the predictions on file say: the same checkpoint, size and normalisation.
+    """Check that the graph reproduces the saved predictions: the same checkpoint, size and normalisation.
 
     Raises:
         BundleError: it does not.
@@ -285,12 +282,12 @@ def _variants(content: bytes, images: RunImages, chosen: Weights, *, compare: bo
             stored["int8"] = quantise_int8(content, list(images.batches(images.spread())))
         except BundleError:
             if chosen == "int8":
-                raise  # otherwise the comparison in the card goes without it
+                raise  # otherwise the card's comparison omits int8
     return {kind: measure_variant(kind, graph, images.batches(rows), targets) for kind, graph in stored.items()}
 
 
 def _data_note(source: Source) -> str:
-    """One sentence where the images were not the published files."""
+    """Return a sentence on images that were not the published files."""
     facts, images = source.facts, source.images
     if facts is None or facts.original is None:
         return ""

@@ -15,6 +15,8 @@ from lentigo.machine import available_cores
 
 STATIC = Path(__file__).resolve().parent / "static"
 KEYS_VARIABLE = "LENTIGO_API_KEYS"
+_MOST_A_CORE = 8
+"""Processes or threads for each core; a typing error in their number would bring the machine down."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +125,10 @@ class ServeConfig:
                 raise ServiceError(
                     f"{field.name} must be {f'at least {least}' if least is not None else 'above 0'}, not {value}"
                 )
+        most = max(16, _MOST_A_CORE * available_cores())
+        for name in ("workers", "decoders", "threads"):
+            if (count := getattr(self, name)) is not None and count > most:
+                raise ServiceError(f"{name} must be at most {most} on this machine, not {count}")
         if self.port > 65535:
             raise ServiceError(f"port must be at most 65535, not {self.port}")
         for name, known in (

@@ -33,9 +33,17 @@ _SHORT = 1024
 _MARK, _MARK_DIGITS = secrets.token_hex(8), 300
 """What stands for a longer string: longer than an id may be."""
 _PIECE = 2**20
+_ESCAPES = {
+    b"\\/": b"/",
+    **{f"\\u{ord(c):04{case}}".encode(): c.encode() for c in "+/=" for case in "xX"},
+}
+"""How JSON may write the characters of base64: .NET escapes ``+``, Gson ``=``, PHP ``/``."""
+_LONGEST_ESCAPE = 6
 
 
 _Cell = str | float
+_CELL_TYPES = ("str", "float", "list[union[str,float]]", "list[list[union[str,float]]]")
+"""How the parser names a cell's possible types in the place of an error."""
 
 
 class _Input(BaseModel):
@@ -65,7 +73,7 @@ class InferRequest(BaseModel):
 
     id: str | None = Field(None, max_length=256)
     inputs: list[_Input] = Field(min_length=1, max_length=1 + len(METADATA_COLUMNS))
-    outputs: list[_Output] = []
+    outputs: list[_Output] = Field([], max_length=len(_DATATYPES))
 
     @property
     def names(self) -> list[str]:
@@ -87,9 +95,8 @@ def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, lis
         asked = InferRequest.model_validate_json(rest)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        raise Problem(
-            "invalid-options", f"{'.'.join(map(str, first['loc'])) or 'the body'}: {first['msg']}"[:200]
-        ) from None
+        where = ".".join(str(part) for part in first["loc"] if part not in _CELL_TYPES)
+        raise Problem("invalid-options", f"{where or 'the body'}: {first['msg']}"[:200]) from None
     tensors = {tensor.name: tensor for tensor in asked.inputs}
     if "image" not in tensors or len(tensors) < len(asked.inputs):
         raise Problem("invalid-options", "inputs: one tensor image, and at most one each of age, sex and site")
@@ -116,7 +123,9 @@ def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, lis
 
 
 def decode_images(texts: Sequence[bytes]) -> list[bytes]:
-    r"""Images in base64, in which JSON may write ``/`` as ``\/``; a piece at a time, since other threads stand still.
+    r"""Images in base64, in which JSON may write ``/`` as ``\/`` or ``\u002f``, and ``+`` and ``=`` in the same way.
+
+    A piece is decoded at a time, since other threads stand still.
 
     Raises:
         Problem: no base64.
@@ -131,14 +140,22 @@ def _decode(text: bytes) -> list[bytes]:
     found, left, at = [], b"", 0
     while at < len(text):
         end = at + _PIECE
-        end += text[end - 1 : end] == b"\\"
-        piece = left + text[at:end].replace(b"\\/", b"/")
+        escape = text.rfind(b"\\", end - _LONGEST_ESCAPE + 1, end)  # which may go on in the next piece
+        end = escape if escape > at else end
+        piece = left + _unescape(text[at:end])
         whole = len(piece) if end >= len(text) else len(piece) // 4 * 4 - 4
         left, at = piece[whole:], end
         if left and piece[:whole].endswith(b"="):
             raise ValueError("characters behind the padding")
         found.append(binascii.a2b_base64(piece[:whole], strict_mode=True))
     return found
+
+
+def _unescape(text: bytes) -> bytes:
+    if b"\\" in text:
+        for escape, character in _ESCAPES.items():
+            text = text.replace(escape, character)
+    return text
 
 
 def _take_out(content: bytes, config: ServeConfig) -> tuple[bytes, list[bytes]]:

@@ -65,18 +65,20 @@ class BoundedConnection(h11.Connection):
         if self.their_state is h11.IDLE or self._between_chunks:
             self._look_ahead()
         event = super().next_event()
-        if event is not h11.NEED_DATA:
-            self._between_chunks = isinstance(event, h11.Request) or (isinstance(event, h11.Data) and event.chunk_end)
         if isinstance(event, h11.Data):
+            self._between_chunks = event.chunk_end
             self._pieces += 1
             self._chunks += event.chunk_end
             self._bytes += len(event.data)
             least = max(self._pieces * LEAST_PIECE, self._chunks * LEAST_CHUNK)
             if self._pieces > FREE_PIECES and self._bytes < least:
                 self.refuse("bad-request", _TOO_SMALL)
+        elif isinstance(event, h11.EndOfMessage):
+            self._between_chunks = False
         elif isinstance(event, h11.Request):
             self._pieces = self._chunks = self._bytes = 0
             self._in_trailers = False
+            self._between_chunks = any(name == b"transfer-encoding" for name, _ in event.headers)
             if not event.target.startswith(b"/") and event.target != b"*":
                 return self._in_origin_form(event)
         return event
@@ -118,10 +120,15 @@ class BoundedConnection(h11.Connection):
         start = 0
         if self.their_state is not h11.IDLE and not self._in_trailers:
             chunk = _CHUNK_HEAD.match(held)
+            line = chunk[2] if chunk else b""
+            if (chunk is None and held.strip(b"\r\n")) or (line and not line.endswith(b"\r\n")):
+                self.refuse("bad-request", "a chunk must begin with a line of its size that ends in CR LF")
             size = int(chunk[1], 16) if chunk else 0
             if size > self._max_body_bytes:
                 self.refuse("body-too-large", f"a body may have {self._max_body_bytes:,} bytes")
-            if size or not chunk or not chunk[2]:
+            if size and line:
+                self._between_chunks = False  # h11 reads this line now, and what follows is data
+            if chunk is None or size or not line:
                 return
             self._in_trailers = True
             start = chunk.end() - 1

@@ -809,6 +809,8 @@ def test_settings_that_make_no_sense(tmp_path: Path) -> None:
     for settings, words in (
         ({"port": 70000}, "port"),
         ({"workers": 0}, "workers"),
+        ({"workers": 100_000}, "workers must be at most"),
+        ({"decoders": 100_000}, "decoders must be at most"),
         ({"deadline_s": -1.0}, "deadline_s"),
         ({"max_files": 300}, "max_files"),
         ({"log_level": "infos"}, "did you mean 'info'"),

@@ -26,13 +26,14 @@ import h11
 import httpx
 import pytest
 import uvicorn
+from hostile import png
 from serving_tools import Server, application, exchange, jpeg, problem_of, running, status_of
 from starlette.requests import Request
 from tiny_bundle import blob_image, tiny_bundle
 from uvicorn.server import ServerState
 
 from lentigo.errors import BundleError, ServiceError
-from lentigo.serving import limits, logs, serve, vet
+from lentigo.serving import limits, logs, serve, supervisor, vet
 from lentigo.serving.audit import Audit
 from lentigo.serving.auth import create_key, parse_keys, read_keys
 from lentigo.serving.config import ServeConfig
@@ -138,6 +139,30 @@ def test_a_chunk_that_is_too_large_is_refused_before_it_arrives(size: bytes) -> 
         feed(connection, HEAD + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" + size)
     assert connection.problem is not None
     assert connection.problem.status == 413
+
+
+@pytest.mark.parametrize("data", [b"f" * 20, b"zz", b"0\r\n" + b"\n" * 200])
+def test_a_chunk_may_hold_what_looks_like_another(data: bytes) -> None:
+    connection, found = BoundedConnection(16384), b""
+    size = b"%x\r\n" % len(data)
+    head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+    for piece in (head, size, data, b"\r", b"\n" + size, data, b"\r\n0\r\n\r\n"):
+        connection.receive_data(piece)
+        while (event := connection.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+            found += event.data if isinstance(event, h11.Data) else b""
+    assert found == data * 2
+    connection = BoundedConnection(16384)
+    connection.receive_data(HEAD + b"Content-Length: %d\r\n\r\n" % len(data))
+    assert isinstance(connection.next_event(), h11.Request)
+    assert connection.next_event() is h11.NEED_DATA
+    connection.receive_data(data)
+    assert connection.next_event().data == data  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("chunk", [b"5\nabcde\n", b"zz", b" 5\r\n", b"-1", b"1\r\nx\r\n5\n"])
+def test_what_is_no_chunk_is_refused_at_once(chunk: bytes) -> None:
+    with pytest.raises(h11.RemoteProtocolError, match="must begin with a line of its size"):
+        feed(BoundedConnection(16384), HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + chunk)
 
 
 @pytest.mark.parametrize(
@@ -761,14 +786,23 @@ STUCK = {
     "a model that does not load": (
         "import lentigo.serving.model_manager as h, time; h.find_bundle = lambda *given: time.sleep(1000)"
     ),
+    "a disk that does not answer": "import os, time; os.fsync = lambda handle: time.sleep(1000)",
 }
+
+
+def test_the_grace_of_a_stopping_service_is_below_20_seconds() -> None:
+    config = ServeConfig()
+    assert config.drain_s + 2 * config.linger_s + supervisor._MARGIN_S < 20
 
 
 @pytest.mark.parametrize("what", STUCK)
 def test_sigterm_ends_the_service_within_its_grace_whatever_hangs(what: str, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", size=32)
     stuck = f"if __name__ == '__mp_main__':\n    {STUCK[what]}\n"
-    with running(tmp_path, before=stuck, models=(str(bundle.path),), ready=False, decoders=1, reload_s=0) as server:
+    settings = {"audit_log": tmp_path / "audit"} if "disk" in what else {}
+    with running(
+        tmp_path, before=stuck, models=(str(bundle.path),), ready=False, decoders=1, reload_s=0, drain_s=2, **settings
+    ) as server:
         if what != "a model that does not load":
             server.await_event("ready", 1, 150)
             with socket.create_connection((server.host, server.port)) as asking:
@@ -778,6 +812,50 @@ def test_sigterm_ends_the_service_within_its_grace_whatever_hangs(what: str, tmp
         else:
             time.sleep(1.0)
             assert server.stop(20) is not None
+
+
+def test_sigterm_ends_the_service_within_its_grace_under_attack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tiny_bundle(tmp_path / "tiny", size=32).path
+    static, site, tried = tmp_path / "static", tmp_path / "site", tmp_path / "tried"
+    for folder in (static, site):
+        folder.mkdir()
+    (static / "index.html").write_text("app")
+    with (static / "large.bin").open("wb") as file:
+        file.truncate(40_000_000)
+    (site / "sitecustomize.py").write_text(  # a changed bundle whose graph does not end
+        "import sys, time\n"
+        f"if sys.argv[-1] == {str(path)!r}:\n    open({str(tried)!r}, 'w').close()\n    time.sleep(1000)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(site))
+    large = png(6000, 6000)
+    attacks = [
+        HEAD + b"Content-Length: %d\r\n\r\n" % len(large) + large,
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"400\r\n" + bytes(100),
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 100,
+        HEAD + b"Content-Length: 100000\r\n\r\n" + bytes(1000),
+        HEAD,
+        b"",
+        b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ] * 8
+    patience = {"header_timeout_s": 60, "body_timeout_s": 60, "idle_timeout_s": 60, "deadline_s": 60}
+    with (
+        running(tmp_path, models=(str(path),), static=static, reload_s=0, drain_s=2, **patience) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        for attack in attacks:
+            connection = stack.enter_context(socket.create_connection((server.host, server.port)))
+            connection.sendall(attack)
+        tiny_bundle(path, size=32, seed=4)
+        server.signal(signal.SIGHUP)
+        end = time.monotonic() + 60
+        while not tried.exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert ask(server).status_code == 200
+        assert server.stop(20) == 0
+    assert not server.events("worker does not stop, ending it")
 
 
 @pytest.mark.slow

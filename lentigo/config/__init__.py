@@ -1,4 +1,4 @@
-"""Configuration: recipes as typed data, read from YAML, with overrides. Needs no torch."""
+"""Configuration: recipes as typed data, read from YAML, with overrides. This package does not need torch."""
 
 from lentigo.config.recipe import Recipe, list_recipes, load_recipe, parse_recipe, recipe_names, recipe_schema, to_yaml
 

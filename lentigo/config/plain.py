@@ -1,4 +1,4 @@
-"""YAML as plain data, whoever wrote it: bounded in length, depth and what its aliases stand for."""
+"""Read untrusted YAML as plain data, with bounds on length, depth and expanded aliases."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lentigo.files import read_regular
 
 MAX_BYTES, MAX_DEPTH, MAX_VALUES, MAX_DIGITS = 2**16, 32, 20_000, 100
 MAX_MERGED = 16
-"""Mappings that one mapping may take in by ``<<``."""
+"""Maximum number of mappings merged into one by ``<<``."""
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader without endless numbers, merges that grow, and keys given twice."""
+    """PyYAML's safe loader that refuses very long numbers, large merges and duplicate keys."""
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         if len(node.value) > MAX_DIGITS and node.tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float"):
@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_scalar(node)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)  # before merges bring in keys that may stand there again
+        node = super().compose_mapping_node(anchor)  # before merges, whose keys may repeat
         seen = set()
         for key, _ in node.value:
             if (name := (key.tag, str(key.value))) in seen and isinstance(key, yaml.ScalarNode):
@@ -39,15 +39,15 @@ class _Loader(yaml.SafeLoader):
             if key.tag == _MERGE and isinstance(value, yaml.SequenceNode) and len(value.value) > MAX_MERGED:
                 raise ValueError(f"more than {MAX_MERGED} mappings merged into one")
         super().flatten_mapping(node)
-        if len(node.value) > MAX_VALUES:  # those it has taken in, and theirs
+        if len(node.value) > MAX_VALUES:  # including merged ones
             raise ValueError(f"more than {MAX_VALUES:,} values once its merges are written out")
 
 
 def read_yaml(path: str | Path) -> Any:
-    """Plain data from a YAML file.
+    """Read plain data from a YAML file.
 
     Raises:
-        RecipeError: missing, not to be read, or as at `parse_yaml`.
+        RecipeError: the file is missing or unreadable, or as in `parse_yaml`.
     """
     try:
         text = read_regular(Path(path), MAX_BYTES).decode("utf-8")
@@ -60,15 +60,15 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Plain data from YAML.
+    """Parse plain data from YAML.
 
     Args:
         text: the document.
-        source: what to call it in messages.
+        source: its name in messages.
 
     Raises:
-        RecipeError: not YAML, too long, too deep, too much once aliases are written out, or numbers that are not finite
-            or too large.
+        RecipeError: the text is not YAML, too long, too deep or too large with expanded aliases, or a number is not
+            finite or too large.
     """
     if len(text) > MAX_BYTES:
         raise RecipeError(f"{source}: {len(text):,} characters long; a recipe has at most {MAX_BYTES:,}")
@@ -77,19 +77,18 @@ def parse_yaml(text: str, source: str) -> Any:
         _count(value, {}, 0)
     except RecursionError:
         raise RecipeError(f"{source}: not valid YAML (nested too deeply)") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two: dates and numbers that are none
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the latter two: invalid dates and numbers
         raise RecipeError(f"{source}: not valid YAML ({' '.join(str(error).split())[:300]})") from None
     return value
 
 
 def _count(value: Any, known: dict[int, int], depth: int) -> int:
-    """How many values there are once every alias is written out.
+    """Count the values with every alias expanded.
 
     Args:
-        value: what is counted.
-        known: id of a list or mapping -> its count; 0 while it is being counted, so that one that holds itself is
-            found.
-        depth: how deep it lies.
+        value: the data.
+        known: count of each list or mapping by id; 0 while it is being counted, to detect cycles.
+        depth: nesting depth of the value.
     """
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is no number here")

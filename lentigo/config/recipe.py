@@ -1,8 +1,7 @@
 """Recipes: one experiment as typed, validated data.
 
-A recipe is a YAML file with the sections below. ``load_recipe`` reads one by the name of a packaged
-recipe or by path, applies ``key=value`` overrides, and refuses what it does not know. This module
-needs no torch.
+A recipe is a YAML file with the sections below. ``load_recipe`` reads a packaged recipe by name, or a file by path,
+applies ``key=value`` overrides, and refuses unknown keys. This module does not need torch.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     former: ClassVar[Mapping[str, str]] = {}
-    """Key of the release before -> its key now. Files with the former keep working for one release."""
+    """Current key by key of the previous release, which stays valid for one release."""
 
     @model_validator(mode="before")
     @classmethod
@@ -47,13 +46,13 @@ class _Section(BaseModel):
 
 
 class ExtraRecipe(_Section):
-    """Another data set whose images are learnt from as well; its published test part is left out.
+    """An additional training data set, without its published test part.
 
     Attributes:
-        folder: where it is, from the folder of the run's own data.
-        classes: its class code -> the run's class code; images of other classes are left out.
-        until_epoch: the first epoch without them, from 0, so that small images can serve the epochs of small size; None
-            for all epochs.
+        folder: its folder, relative to the run's data set.
+        classes: class code of the run by class code of this data set; images of other classes are left out.
+        until_epoch: first epoch (from 0) without these images, for example to use small images only in epochs of small
+            size; None for all epochs.
     """
 
     folder: str
@@ -62,26 +61,26 @@ class ExtraRecipe(_Section):
 
 
 class DataRecipe(_Section):
-    """Which images, and how they are split.
+    """Images and split.
 
     Attributes:
-        protocol: ``image`` (random), ``lesion`` (no lesion on two sides), ``patient``, ``official``, or ``augmented``
-            (random, after copies were made; it leaks by design).
-        fractions: of train, validation and test; they sum to 1.
-        split_seed: seed of the split, apart from the seed of the training.
+        protocol: ``image`` (random), ``lesion`` (all images of a lesion in one part), ``patient``, ``official``, or
+            ``augmented`` (random, with copies made before the split; it leaks by design).
+        fractions: fractions of train, validation and test; they sum to 1.
+        split_seed: seed of the split, independent of the training seed.
         folds: number of folds for cross-validation; None for a single split.
-        fold: which fold is validation, from 0.
-        group_by: the table's column, or a regular expression on file names, that tells the lesion or patient of an
-            image; None takes what the data set says itself.
-        label_by: likewise the class, for folders and tables of one's own.
-        missing: ``skip`` leaves out rows of a table whose image is not there.
-        skip_unreadable: leave out images that cannot be decoded, which are named.
-        domain: what kind of pictures an own data set holds, as the user says: ``clinical`` (photographs without a
-            dermatoscope), ``dermoscopy`` or ``other``; None where it is not stated.
-        labels: name of the label set that the data must have; None takes any classes.
-        balance: ``offline`` fills up every class of the training part to the size of the largest with turned, mirrored
-            and zoomed copies, the same in every epoch; losses still see the counts without copies.
-        extra: other data sets to learn from as well, for training only.
+        fold: index of the validation fold, from 0.
+        group_by: table column, or regular expression on file names, for the lesion or patient of an image; None for
+            the data set's own.
+        label_by: table column or regular expression for the class, for own folders and tables.
+        missing: ``skip`` leaves out table rows whose image is missing.
+        skip_unreadable: whether to leave out images that cannot be decoded, with a message.
+        domain: kind of pictures of an own data set, stated by the user: ``clinical`` (photographs without a
+            dermatoscope), ``dermoscopy`` or ``other``; None if not stated.
+        labels: name of the required label set; None accepts any classes.
+        balance: ``offline`` fills up every class of the training part to the size of the largest with rotated, mirrored
+            and zoomed copies, the same in every epoch; losses use the counts without copies.
+        extra: additional data sets, for training only.
     """
 
     protocol: Literal["image", "lesion", "patient", "official", "augmented"] = "lesion"
@@ -100,7 +99,7 @@ class DataRecipe(_Section):
 
     @property
     def reading(self) -> dict[str, Any]:
-        """Arguments of ``read_samples`` beside the place."""
+        """Arguments of ``read_samples`` besides the folder."""
         return {key: getattr(self, key) for key in ("group_by", "label_by", "missing", "skip_unreadable")}
 
     @model_validator(mode="after")
@@ -117,10 +116,10 @@ class NetworkRecipe(_Section):
 
     Attributes:
         name: registry name, such as ``mobilenetv3_small_caco``.
-        options: what the network's builder takes.
+        options: options of the network's builder.
         pretrained: ``none``, ``imagenet``, the path of a file of weights, or a packaged model's name or a bundle
-            folder, of the same network, for its features. Where the environment variable ``LENTIGO_WEIGHTS`` names a
-            file, it stands in for ``imagenet``.
+            folder, of the same network, for its features. A file named by the environment variable ``LENTIGO_WEIGHTS``
+            replaces ``imagenet``.
     """
 
     name: str = "mobilenetv3_small_caco"
@@ -129,12 +128,12 @@ class NetworkRecipe(_Section):
 
     @property
     def bundle(self) -> Path | None:
-        """Folder of the bundle whose features are the start; None where there is none."""
+        """Folder of the bundle that training starts from; None for other weights."""
         packaged = Path(str(files("lentigo").joinpath("bundles", self.pretrained)))
         return next((folder for folder in (packaged, Path(self.pretrained)) if (folder / "spec.json").is_file()), None)
 
     def weights(self) -> Literal["imagenet"] | Path | None:
-        """What ``create_network(pretrained=...)`` takes."""
+        """Return the argument for ``create_network(pretrained=...)``."""
         if self.pretrained == "none":
             return None
         if self.pretrained == "imagenet":
@@ -158,20 +157,19 @@ class LossRecipe(_Section):
 
 
 class DistilRecipe(_Section):
-    """Learning from trained networks as well as from the labels (Hinton et al. 2015).
+    """Knowledge distillation from trained networks (Hinton et al. 2015).
 
-    Student and teachers see the same augmented images (Beyer et al., CVPR 2022), at the size of the epoch.
+    Student and teachers get the same augmented images (Beyer et al., CVPR 2022), at the size of the epoch.
 
     Attributes:
         teachers: run folders, whose mean softmax is the target; none for no distillation. The name of a packaged recipe
-            stands for the run of that name beside the student's, which is trained first where it is not there.
+            means the run of that name beside the student's, which is trained first if it is missing.
         weight: fraction of the distillation term in the loss; the rest is the loss on the labels.
-        temperature: of both softmaxes; the term is multiplied by its square.
-        views: how many mirrored and turned views of an image a teacher's answer is the mean of, 1 to 8: its test-time
-            augmentation, which the student learns to do without.
-        size: side of the squares, in pixels, that images are enlarged to for the teachers; None shows them at the size
-            of the epoch. A network that was trained on larger images answers badly on small ones, and well on the same
-            ones enlarged.
+        temperature: temperature of both softmaxes; the term is multiplied by its square.
+        views: number of mirrored and rotated views over which a teacher's prediction is averaged (test-time
+            augmentation), 1 to 8.
+        size: side in pixels to which images are enlarged for the teachers; None for the size of the epoch. A network
+            trained on larger images is inaccurate on small ones, and more accurate on the same images enlarged.
     """
 
     teachers: tuple[str, ...] = ()
@@ -188,11 +186,11 @@ class OptimiserRecipe(_Section):
         name: ``adamw`` or ``adam``.
         lr: peak learning rate.
         weight_decay: decoupled for AdamW, L2 for Adam.
-        betas: running-average coefficients.
-        decay_norm_and_bias: whether normalisation parameters and biases decay too (torch's default).
+        betas: coefficients of the moving averages.
+        decay_norm_and_bias: whether weight decay includes normalisation parameters and biases (torch's default).
         head_lr: factor on the learning rate of the classification head, which starts untrained.
-        layer_decay: factor on the learning rate from each block before the head to the one before it (Clark et al.,
-            ICLR 2020), so that early features, which are general, move less; 1 for none.
+        layer_decay: factor on the learning rate from each block to the preceding one (Clark et al., ICLR 2020), so that
+            early, general features change less; 1 for none.
     """
 
     name: Literal["adamw", "adam"] = "adamw"
@@ -205,16 +203,16 @@ class OptimiserRecipe(_Section):
 
 
 class ScheduleRecipe(_Section):
-    """The learning rate over time.
+    """The learning-rate schedule.
 
     Attributes:
         name: ``constant``, ``cosine`` (per step, to ``final`` of the peak) or ``plateau``.
-        warmup: epochs of linear warm-up, whole or not.
-        final: cosine only: the last learning rate of a cycle as a fraction of its peak.
-        restarts: epochs at which a new cycle begins, warm-up first (Loshchilov and Hutter, ICLR 2017).
-        restart_factor: the peak of each further cycle is that of the one before times this.
-        factor: plateau only: the learning rate is multiplied by this...
-        patience: plateau only: ...after so many epochs without better monitored value.
+        warmup: epochs of linear warm-up, may be fractional.
+        final: for cosine: the last learning rate of a cycle as a fraction of its peak.
+        restarts: epochs at which a new cycle starts, with warm-up (Loshchilov and Hutter, ICLR 2017).
+        restart_factor: ratio of the peak of each cycle to that of the previous one.
+        factor: for plateau: factor on the learning rate after ``patience`` epochs.
+        patience: for plateau: epochs without a better monitored value.
     """
 
     name: Literal["constant", "cosine", "plateau"] = "constant"
@@ -227,7 +225,7 @@ class ScheduleRecipe(_Section):
 
 
 class SizeStage(_Section):
-    """From this epoch on (the first is 0), images are squares of this many pixels."""
+    """Side of the square images in pixels, from an epoch on (the first is 0)."""
 
     from_epoch: Annotated[int, Field(ge=0)]
     size: Annotated[int, Field(ge=16, le=2048)]
@@ -236,7 +234,7 @@ class SizeStage(_Section):
 class ColourRecipe(_Section):
     """Random colour change: each factor is drawn from [1 - x, 1 + x]; ``hue`` in turns, from [-x, x].
 
-    ``channels`` is colour jitter per channel: a factor for each of red, green and blue, as under another light.
+    ``channels`` is colour jitter per channel: a factor for each of red, green and blue.
     """
 
     former = {"cast": "channels"}
@@ -249,17 +247,17 @@ class ColourRecipe(_Section):
 
 
 class DegradeRecipe(_Section):
-    """Random degradations: what lens, sensor, skin and clinic add to a picture.
+    """Random degradations: blur, noise, hair, dark corners, marks and JPEG.
 
     Attributes:
-        probability: of blur, of noise and of hair, image by image; 0 for none.
-        blur: largest standard deviation of a Gaussian blur, in pixels of an image of 224; drawn from [0, x].
-        noise: largest standard deviation of Gaussian noise, white being 1; drawn from [0, x].
-        hair: most drawn hairs.
+        probability: of blur, of noise and of hair, per image; 0 for none.
+        blur: maximum standard deviation of a Gaussian blur, in pixels of an image of 224; drawn from [0, x].
+        noise: maximum standard deviation of Gaussian noise, with white as 1; drawn from [0, x].
+        hair: maximum number of drawn hairs.
         vignette: probability of dark corners.
         marks: probability of a drawn ruler or pen marks.
-        jpeg: probability of a round through JPEG, as of an image of 224.
-        quality: lowest and highest quality of that JPEG.
+        jpeg: probability of JPEG compression, as of an image of 224.
+        quality: lowest and highest JPEG quality.
     """
 
     former = {"share": "probability"}
@@ -282,23 +280,23 @@ class DegradeRecipe(_Section):
 
 
 class AugmentRecipe(_Section):
-    """Random changes of the training images, drawn for each image anew.
+    """Augmentation of the training images, drawn independently for each image.
 
     Attributes:
-        flip_horizontal: probability.
-        flip_vertical: probability.
-        quarter_turns: rotation by a random multiple of 90 degrees.
-        rotation: free rotation, degrees, drawn from [-x, x].
-        scale: smallest and largest zoom, above 1 enlarges.
-        aspect: largest ratio of width to height that an image is stretched or squeezed by, from 1 for none; uniform in
-            the logarithm.
-        translation: shift as a fraction of the side, drawn from [-x, x] in both directions.
+        flip_horizontal: probability of a horizontal flip.
+        flip_vertical: probability of a vertical flip.
+        quarter_turns: whether to rotate by a random multiple of 90 degrees.
+        rotation: additional rotation in degrees, drawn from [-x, x].
+        scale: smallest and largest zoom, above 1 enlarges; uniform in the logarithm.
+        aspect: maximum change of the ratio of width to height, 1 for none; uniform in the logarithm.
+        translation: translation as a fraction of the side, drawn from [-x, x] in both directions.
         colour: random colour change.
         degrade: blur, noise, hair, dark corners, marks and JPEG.
-        erase: probability of a covered box (random erasing; Zhong et al., AAAI 2020).
+        erase: probability of random erasing (Zhong et al., AAAI 2020).
         mixup: parameter of the Beta distribution of mixup (Zhang et al., ICLR 2018); 0 for none. Each batch is blended
-            with itself turned round, and so is its loss.
-        cutmix: likewise of cutmix (Yun et al., ICCV 2019), which pastes a box; with both, each takes half of the steps.
+            with its reverse, and so is its loss.
+        cutmix: parameter of the Beta distribution of cutmix (Yun et al., ICCV 2019); 0 for none. With both, each is
+            used in half of the steps.
     """
 
     flip_horizontal: Fraction = 0.5
@@ -323,16 +321,15 @@ class AugmentRecipe(_Section):
 
 
 class PretrainRecipe(_Section):
-    """Learning from the training images without their labels, those of ``data.extra`` too, before the training proper.
+    """Self-supervised pretraining on the training images, including those of ``data.extra``.
 
-    SimSiam (Chen and He, CVPR 2021): two random views of an image shall look alike to the network.
+    SimSiam (Chen and He, CVPR 2021) maximises the similarity of two random views of an image.
 
     Attributes:
         epochs: passes over the images; 0 for none.
         size: side of the images in pixels.
         lr: peak learning rate of AdamW, with a cosine schedule.
-        augment: what makes two views of an image; its ``degrade``, ``erase``, ``mixup`` and ``cutmix`` have no place
-            here.
+        augment: augmentation of the two views, without ``degrade``, ``erase``, ``mixup`` and ``cutmix``.
     """
 
     epochs: Annotated[int, Field(ge=0)] = 0
@@ -354,42 +351,42 @@ class PretrainRecipe(_Section):
 
 
 class StopRecipe(_Section):
-    """Early stopping: after ``patience`` epochs without better monitored value; None never stops."""
+    """Early stopping after ``patience`` epochs without a better monitored value; None for no early stopping."""
 
     patience: Annotated[int, Field(ge=1)] | None = None
 
 
 class Recipe(_Section):
-    """One experiment, complete.
+    """A complete experiment.
 
     Attributes:
         name: name of the recipe and, by default, of the run.
-        description: one line for people.
+        description: one line of description.
         data: images and split.
-        network: what is trained.
-        loss: what is minimised.
-        pretrain: what is learnt without labels, before.
-        distil: trained networks to learn from, too.
-        optimiser: how.
-        schedule: learning rate over time.
+        network: the network.
+        loss: the loss.
+        pretrain: self-supervised pretraining.
+        distil: distillation from trained networks.
+        optimiser: the optimiser.
+        schedule: the learning-rate schedule.
         epochs: passes over the training images.
-        batch: images a step, over all processes.
-        sizes: image size over time; validation uses the size of its epoch, predictions the last.
-        ema: decay of the running average of the weights that validation uses and that is kept; 0 for none.
-        swa: keep the mean of the weights at the end of each cycle of the schedule (stochastic weight averaging;
-            Izmailov et al., UAI 2018); no epoch is chosen then.
+        batch: images per step, over all processes.
+        sizes: image size by epoch; validation uses the size of its epoch, predictions the last.
+        ema: decay of the exponential moving average of the weights for validation and ``best.ckpt``; 0 for none.
+        swa: whether to keep the mean of the weights at the end of each cycle of the schedule (stochastic weight
+            averaging; Izmailov et al., UAI 2018) instead of one epoch's.
         precision: ``32``, ``bf16-mixed`` or ``16-mixed``.
         clip: largest gradient norm; 0 for no clipping.
-        sampling: exponent of balanced sampling: a class of n images is drawn in proportion to
-            n^(1 - sampling): 0 as the data are, 1 every class as often.
+        sampling: exponent of balanced sampling: a class of n images is drawn in proportion to n^(1 - sampling): 0 for
+            the data's frequencies, 1 for equal ones.
         stop: early stopping.
-        monitor: what picks ``best.ckpt`` and drives plateau and early stopping; only epochs at the
-            last image size are compared.
-        augment: random changes of the training images.
-        metadata: of ``age``, ``sex`` and ``site``: what the exported bundle takes beside an image. Likelihood ratios of
-            the training part's lesions, fitted by the export; training and the image's own answer do not change.
-        seed: seed of weights, order and augmentation.
-        deterministic: ask for deterministic GPU kernels (slower; the CPU is deterministic anyway).
+        monitor: figure that selects ``best.ckpt`` and drives plateau and early stopping; only epochs at the last image
+            size are compared.
+        augment: augmentation of the training images.
+        metadata: a list from ``age``, ``sex`` and ``site``: the metadata that the exported bundle takes. The export
+            fits likelihood ratios on the training part's lesions; training and the image's own answer do not change.
+        seed: seed of weights, order, augmentation and dropout.
+        deterministic: whether to use deterministic GPU kernels (slower; the CPU is always deterministic).
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
@@ -440,11 +437,11 @@ class Recipe(_Section):
 
     @property
     def cycle_ends(self) -> tuple[int, ...]:
-        """Number of epochs done at the end of each cycle of the schedule."""
+        """Number of completed epochs at the end of each cycle of the schedule."""
         return (*self.schedule.restarts, self.epochs)
 
     def size_at(self, epoch: int) -> int:
-        """Side of the square images in an epoch (the first is 0), in pixels."""
+        """Return the side of the square images in an epoch (the first is 0), in pixels."""
         return next(stage.size for stage in reversed(self.sizes) if stage.from_epoch <= epoch)
 
     @property
@@ -454,12 +451,12 @@ class Recipe(_Section):
 
 
 def to_yaml(recipe: Recipe) -> str:
-    """The complete recipe as YAML, every default spelt out."""
+    """Format the complete recipe as YAML, with every default."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def recipe_names() -> list[str]:
-    """Names of the packaged recipes, sorted."""
+    """Return the names of the packaged recipes, sorted."""
     return sorted(
         entry.name.removesuffix(".yaml")
         for entry in files("lentigo").joinpath("recipes").iterdir()
@@ -468,21 +465,21 @@ def recipe_names() -> list[str]:
 
 
 def recipe_schema() -> dict[str, Any]:
-    """JSON Schema of recipe files, for editors: every key with its type, range, default and description."""
+    """Return the JSON Schema of recipe files, for editors: type, range, default and description of every key."""
     schema = Recipe.model_json_schema()
-    for section in (schema, *schema["$defs"].values()):  # described by the docstrings of their classes
+    for section in (schema, *schema["$defs"].values()):  # descriptions come from the docstrings of the classes
         summary, _, attributes = section["description"].partition("Attributes:")
         for key, text in re.findall(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", attributes, re.MULTILINE):
             section["properties"][key]["description"] = " ".join(text.split())
         section["description"] = summary.partition("\n")[0]
-    schema["required"] = [key for key in schema["required"] if key != "name"]  # the file's own name stands in for it
+    schema["required"] = [key for key in schema["required"] if key != "name"]  # the default is the file's name
     precision = schema["properties"]["precision"]
     precision["enum"] = [*precision["enum"], 32]  # YAML without quotes
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def list_recipes() -> list[dict[str, str | int]]:
-    """What each packaged recipe is, one row a recipe."""
+    """Describe each packaged recipe in one row."""
     recipes = [load_recipe(name) for name in recipe_names()]
     return [
         {
@@ -505,7 +502,8 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
         overrides: ``key=value`` with dots for sections (``optimiser.lr=1e-3``); values are YAML.
 
     Raises:
-        RecipeError: no such recipe, not YAML, an unknown key (the nearest is named) or a bad value.
+        RecipeError: the recipe does not exist or is not YAML, a key is unknown (the message names the nearest) or a
+            value is not valid.
     """
     source, raw = _find(name_or_path)
     if not isinstance(raw, dict):
@@ -515,10 +513,10 @@ def load_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Reci
 
 
 def with_overrides(raw: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A recipe's plain data with ``key=value`` overrides applied.
+    """Apply ``key=value`` overrides to a copy of a recipe's plain data.
 
     Raises:
-        RecipeError: an override that cannot be read, or that names what is no section.
+        RecipeError: an override cannot be parsed, or names a value as a section.
     """
     changed = copy.deepcopy(dict(raw))
     for override in overrides:
@@ -531,10 +529,10 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
 
     Args:
         raw: the recipe's keys and values.
-        source: what to call it in messages.
+        source: its name in messages.
 
     Raises:
-        RecipeError: an unknown key or a bad value; all faults are listed, on one line.
+        RecipeError: a key is unknown or a value not valid; the message lists all faults on one line.
     """
     try:
         return Recipe.model_validate(dict(raw))
@@ -545,13 +543,13 @@ def parse_recipe(raw: Mapping[str, Any], source: str = "recipe") -> Recipe:
 
 
 def recipe_differences(one: Recipe, other: Recipe) -> list[str]:
-    """Dotted keys on which two recipes differ."""
+    """Return the dotted keys in which two recipes differ."""
     left, right = _flatten(one.model_dump(mode="json")), _flatten(other.model_dump(mode="json"))
     return sorted(key for key in left.keys() | right.keys() if left.get(key, _ABSENT) != right.get(key, _ABSENT))
 
 
 def _find(name_or_path: str | Path) -> tuple[str, Any]:
-    """What to call the recipe, and its data."""
+    """Return the recipe's name for messages, and its data."""
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"} or path.is_file():
         return str(path), read_yaml(path)
@@ -597,7 +595,7 @@ def _position(node: list[Any], part: str, override: str) -> int:
 
 
 def _explain(fault: ErrorDetails) -> str:
-    """One validation fault as one clause naming the key."""
+    """Describe a validation fault in one clause that names the key."""
     key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
         parent = ".".join(key.split(".")[:-1])
@@ -614,11 +612,11 @@ def _explain(fault: ErrorDetails) -> str:
 
 
 def _nearest_key(location: Iterable[str | int], parent: str) -> str:
-    """Nearest known key: in the same section first, then anywhere in the recipe."""
+    """Suggest the nearest known key: in the same section first, then anywhere in the recipe."""
     *above, last = [str(part) for part in location]
     section: type[BaseModel] = Recipe
     for part in above:
-        if not part.isdigit():  # a position in a list
+        if not part.isdigit():  # an index in a list
             section = _model_in(section.model_fields[part].annotation) or section
     here = list(section.model_fields)
     prefix = f"{parent}." if parent else ""

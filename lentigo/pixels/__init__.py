@@ -1,1 +1,1 @@
-"""Pixels: corruptions, perturbations, artifacts drawn and detected, segmentation, skin tone."""
+"""Operations on pixels: corruptions, perturbations, artifacts (drawn, detected), segmentation, skin tone."""

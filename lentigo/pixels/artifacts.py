@@ -1,7 +1,8 @@
-"""Estimate artifacts that a network may learn instead of the lesion: dark corners, ruler, ink, hair.
+"""Detect artifacts that a network may learn instead of the lesion: dark corners, ruler, ink, hair.
 
-Each artifact has a score and a threshold, set by looking at HAM10000 in squares of 224 pixels. They are estimates: good
-for comparing rates between classes and splits, not for sorting single images. numpy, scipy and Pillow only.
+Each artifact has a score and a threshold, set by inspection of HAM10000 in squares of 224 pixels. The scores are
+estimates for comparing rates between classes and splits, not for classifying single images. This module needs only
+numpy, scipy and Pillow.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from lentigo.pixels.segmentation import Mask, segment_lesion, surround
 from lentigo.pixels.skin_tone import lab
 
 SIDE = 224
-"""Side of the square in which is looked, in pixels."""
+"""Side of the square to which images are resized, in pixels."""
 
 Floats = NDArray[np.float64]
 
@@ -28,10 +29,10 @@ class Artifact:
     """One artifact.
 
     Attributes:
-        name: its short name, as it stands in files.
-        title: what it is called.
-        score: what its score counts.
-        threshold: the least score of an image that has it.
+        name: its short name, as in files.
+        title: its display name.
+        score: description of the score.
+        threshold: minimum score of an image with the artifact.
     """
 
     name: str
@@ -54,36 +55,39 @@ ARTIFACTS = {
 _RADIUS = np.hypot(*np.meshgrid(np.linspace(-1, 1, SIDE), np.linspace(-1, 1, SIDE)))
 _ACROSS = np.add.outer(np.arange(SIDE), np.arange(SIDE))
 _CORNER, _CORNER_SHARE = 24, 0.6
-_LINE, _LINE_DEPTH = 21, 18  # length of a hair's straight piece, and how much darker than its surroundings
+_LINE, _LINE_DEPTH = 21, 18  # length of a straight piece of hair, and minimum difference from its surroundings
 _DIRECTIONS = 12
 _TICK_DEPTH, _TICK_LENGTH, _TICK_WIDTH = 25, (4, 24), 4.5
-_TICK_PLACE, _TICK_APART = 0.5, 26  # least distance from the middle in half sides; most from tick to tick in pixels
-_INK_PLACE = 0.5  # least distance from the middle in half sides
-# CIELAB: how far off the skin, how much darker, and the largest b*.
+_TICK_PLACE, _TICK_APART = (
+    0.5,
+    26,
+)  # minimum distance from the middle in half sides; maximum distance between ticks in pixels
+_INK_PLACE = 0.5  # minimum distance from the middle in half sides
+# CIELAB: minimum distance from the skin's colour, minimum difference in lightness, and maximum b*.
 _INK_COLOUR, _INK_DARKER, _INK_YELLOW = (14.0, 6.0, 2.0)
 
 
 def detect_artifacts(pixels: NDArray[np.uint8]) -> dict[str, float]:
-    """Score each artifact.
+    """Compute the score of each artifact.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
 
     Returns:
-        Name -> score; an artifact is taken to be there from ``ARTIFACTS[name].threshold`` on.
+        Score by name; an artifact counts as present from ``ARTIFACTS[name].threshold`` on.
     """
     square = np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     lesion = segment_lesion(square)
     black = ndimage.binary_dilation(surround(square), iterations=6)
-    # Blood is dark in green and blue, hair and print in red as well.
+    # Blood is dark in green and blue only; hair and print are dark in red too.
     red = square[..., 0]
-    # What a 9 x 9 square does not fit into.
+    # Black top-hat with a 9 x 9 square.
     dark = np.clip(ndimage.grey_closing(red, 9).astype(np.int16) - red, 0, 255).astype(np.uint8)
     beside = ~black
-    if not lesion.doubt:  # the lesion has dark lines of its own
+    if not lesion.doubt:  # a lesion has dark lines of its own
         beside &= ~ndimage.binary_dilation(lesion.mask, iterations=4)
     ink = find_ink(square, lesion.mask | black)
-    beside &= ~ndimage.binary_dilation(ink, iterations=4).repeat(2, 0).repeat(2, 1)  # a thin pen's line is no hair
+    beside &= ~ndimage.binary_dilation(ink, iterations=4).repeat(2, 0).repeat(2, 1)  # a thin pen line is not hair
     return {
         "vignette": float(count_dark_corners(square)),
         "ruler": float(count_ticks(dark)),
@@ -93,7 +97,7 @@ def detect_artifacts(pixels: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def count_dark_corners(square: NDArray[np.uint8]) -> int:
-    """How many of the four corners are much darker than the skin between them."""
+    """Count the corners (0 to 4) that are much darker than the skin between them."""
     value = square.max(axis=2)
     skin = np.median(value[(_RADIUS > 0.7) & (_RADIUS < 0.95)])
     count = 0
@@ -104,10 +108,13 @@ def count_dark_corners(square: NDArray[np.uint8]) -> int:
 
 
 def find_hair(dark: NDArray[np.uint8]) -> Mask:
-    """Dark lines: an opening by straight pieces in twelve directions, after DullRazor (Lee et al., 1997).
+    """Find dark lines by an opening with straight pieces in twelve directions, after DullRazor (Lee et al., 1997).
 
     Args:
-        dark: (S, S) uint8, how much darker than its surroundings (a black top-hat).
+        dark: (S, S) uint8, the difference from brighter surroundings (a black top-hat).
+
+    Returns:
+        (S, S) bool.
     """
     best = np.zeros_like(dark)
     for step in range(_DIRECTIONS):
@@ -119,7 +126,7 @@ def find_hair(dark: NDArray[np.uint8]) -> Mask:
 
 
 def _over(values: NDArray[np.uint8], offsets: NDArray[np.int64], combine: np.ufunc) -> NDArray[np.uint8]:
-    """The least or largest value over a few offsets, ten times as fast as scipy's; nothing lies beyond the edge."""
+    """Compute the minimum or maximum over a few offsets, ten times as fast as scipy; 0 beyond the edge."""
     margin = _LINE
     padded = np.pad(values, margin)
     side = len(values)
@@ -130,13 +137,12 @@ def _over(values: NDArray[np.uint8], offsets: NDArray[np.int64], combine: np.ufu
 
 
 def count_ticks(dark: NDArray[np.uint8]) -> int:
-    """Ticks in the longest evenly spaced row of short, parallel, dark strokes outside the middle.
+    """Count the ticks in the longest evenly spaced row of short, parallel, dark strokes outside the middle.
 
-    A tick belongs to a row where it has a neighbour on each side of about its length and direction, as far off as each
-    other.
+    A tick belongs to a row if it has a neighbour on each side, at equal distances and of similar length and direction.
 
     Args:
-        dark: (S, S) uint8, how much darker than its surroundings.
+        dark: (S, S) uint8, the difference from brighter surroundings (a black top-hat).
     """
     parts, count = ndimage.label(dark > _TICK_DEPTH, structure=np.ones((3, 3)))
     if count < 3:
@@ -162,12 +168,12 @@ def count_ticks(dark: NDArray[np.uint8]) -> int:
 
 
 def longest_row(places: Floats, lengths: Floats, headings: Floats) -> int:
-    """Members of the longest evenly spaced row of parallel strokes.
+    """Count the members of the longest evenly spaced row of parallel strokes.
 
     Args:
-        places: (N, 2) x, y in pixels.
-        lengths: (N,) in pixels.
-        headings: (N,) direction along a stroke, radians.
+        places: (N, 2), x and y of the centres in pixels.
+        lengths: (N,), in pixels.
+        headings: (N,), direction along a stroke in radians.
     """
     if len(places) < 3:
         return 0
@@ -198,14 +204,13 @@ def longest_row(places: Floats, lengths: Floats, headings: Floats) -> int:
 
 
 def find_ink(square: NDArray[np.uint8], hidden: Mask) -> Mask:
-    """Patches bluer or greener than the skin, and darker, not black, and away from the middle.
+    """Find patches that are bluer or greener than the skin, darker, not black, and outside the middle.
 
-    Lesions in the middle are blue too.
+    The middle is excluded because lesions may be blue.
 
     Args:
         square: (S, S, 3) uint8.
-        hidden: (S, S) bool, where is not looked: the lesion, whose own blue would be taken for ink, and a black
-            surround.
+        hidden: (S, S) bool, excluded pixels: the lesion, which may be blue, and a black surround.
 
     Returns:
         (S / 2, S / 2) bool.

@@ -1,8 +1,8 @@
-"""Degradations that photographs meet in the field, in graded strengths: seeded, numpy and Pillow only.
+"""Seeded corruptions of images at graded strengths.
 
-They act on the square of pixels that a network sees, so that a strength means the same whatever the size of the
-original. After Hendrycks and Dietterich, *Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations*, ICLR 2019, with rotation and hair, which dermoscopy has, in the place of weather, which it has not.
+They are applied to the network's square input, so a strength does not depend on the size of the original. After
+Hendrycks and Dietterich, *Benchmarking Neural Network Robustness to Common Corruptions and Perturbations*, ICLR 2019,
+with rotation and hair, which occur in dermoscopy, instead of weather. This module needs only numpy and Pillow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lentigo.synthetic.phantom import add_hair
 Pixels = NDArray[np.uint8]
 
 REFERENCE = 224
-"""The side in pixels at which lengths are given; they grow with the square."""
+"""Side in pixels to which lengths refer; they scale with the square."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,12 @@ class Corruption:
     """One kind of degradation.
 
     Attributes:
-        name: its short name, as it stands in files.
-        title: what it is called.
-        unit: what a strength counts.
-        strengths: from mild to severe as a photograph would suffer it (brightness: from dark to light).
+        name: its short name, as in files.
+        title: its display name.
+        unit: unit of the strengths.
+        strengths: from mild to severe (brightness: from dark to light).
         neutral: the strength that changes nothing.
-        apply: (pixels (S, S, 3) uint8, strength, seed) -> pixels of the same shape.
+        apply: function (pixels (S, S, 3) uint8, strength, seed) -> pixels of the same shape.
     """
 
     name: str
@@ -46,19 +46,19 @@ class Corruption:
 
 
 def corrupt(pixels: Pixels, name: str, strength: float, seed: int = 0) -> Pixels:
-    """Degrade an image.
+    """Apply a corruption to an image.
 
     Args:
         pixels: (S, S, 3) uint8 RGB; not changed.
         name: a key of `CORRUPTIONS`.
-        strength: in the corruption's unit; its neutral value gives the image back.
-        seed: of noise and hair; the same seed gives the same result.
+        strength: in the corruption's unit; its neutral value returns the image.
+        seed: seed of noise and hair.
 
     Returns:
         (S, S, 3) uint8.
 
     Raises:
-        DataError: an unknown name.
+        DataError: the name is unknown.
     """
     if name not in CORRUPTIONS:
         raise DataError(f"unknown corruption {name!r}{did_you_mean(name, CORRUPTIONS)}")
@@ -67,7 +67,7 @@ def corrupt(pixels: Pixels, name: str, strength: float, seed: int = 0) -> Pixels
 
 
 def blur(pixels: Pixels, sigma: float) -> Pixels:
-    """Gaussian blur of (S, S, 3) pixels; ``sigma`` is in pixels of a square of `REFERENCE`."""
+    """Apply a Gaussian blur to (S, S, 3) uint8; ``sigma`` is in pixels of a square of `REFERENCE`."""
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(sigma * len(pixels) / REFERENCE)))
 
 
@@ -87,7 +87,7 @@ def _brightness(pixels: Pixels, factor: float, seed: int) -> Pixels:
 
 
 def _rotation(pixels: Pixels, degrees: float, seed: int) -> Pixels:
-    """Turned about the centre; what comes in at the corners is the image mirrored at its edge, not black."""
+    """Rotate about the centre; corners are filled by reflection."""
     if degrees % 90 == 0:
         return np.ascontiguousarray(np.rot90(pixels, round(degrees / 90)))
     size = len(pixels)

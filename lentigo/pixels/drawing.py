@@ -1,10 +1,10 @@
-"""What a dermatoscope and a clinic leave in a picture beside the lesion, drawn: dark corners, a ruler, pen marks.
+"""Draw artifacts of dermoscopy: dark corners, a ruler, pen marks.
 
-A network may learn such artifacts in the place of the lesion: pen marks raise the melanoma score of a convolutional
-network (Winkler et al., JAMA Dermatology 2019), and so do dark corners in some (Sies et al., Journal of Clinical
-Medicine 2021). Drawn at random on training images they stop telling one class from another; drawn on test images they
-show how much a network goes by them. Pixels are (S, S, 3) uint8 RGB and stay as they are; the same seed draws the same.
-numpy and Pillow only.
+A network may learn artifacts instead of the lesion: pen marks raise the melanoma score of a convolutional network
+(Winkler et al., JAMA Dermatology 2019), and so do dark corners in some (Sies et al., Journal of Clinical Medicine
+2021). Drawn at random on training images, they no longer correlate with a class; drawn on test images, they show the
+sensitivity of a network to them. Functions take (S, S, 3) uint8 RGB and a seed, and return a changed copy. This module
+needs only numpy and Pillow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INKS = np.array([[0.28, 0.14, 0.45], [0.16, 0.20, 0.52], [0.10, 0.28, 0.30], [0
 
 
 def add_vignette(pixels: Pixels, seed: int) -> Pixels:
-    """Darken what lies outside a round field of 0.9 to 1.2 half sides, which leaves no corner as it was."""
+    """Darken pixels outside a round field with a radius of 0.9 to 1.2 half sides; every corner changes."""
     c = Canvas(np.random.default_rng(seed), len(pixels))
     edge = c.uniform(0.9, 1.2)
     fade = c.uniform(0.02, 0.08) if c.chance(0.5) else c.uniform(0.1, 0.4)
@@ -31,7 +31,7 @@ def add_vignette(pixels: Pixels, seed: int) -> Pixels:
 
 
 def add_ruler(pixels: Pixels, seed: int) -> Pixels:
-    """Draw the ticks of a scale along one side: straight, or bent about the centre as on a dermatoscope's glass."""
+    """Draw the ticks of a scale along one side: straight, or on an arc around the centre as on a dermatoscope."""
     c = Canvas(np.random.default_rng(seed), len(pixels))
     bent, every, width, step = c.chance(0.5), 5 if c.chance(0.5) else 10, c.uniform(0.010, 0.018), c.uniform(0.05, 0.09)
     far, length, corner = (
@@ -53,7 +53,7 @@ def add_ruler(pixels: Pixels, seed: int) -> Pixels:
 
 
 def add_ink(pixels: Pixels, seed: int) -> Pixels:
-    """Draw marks of a skin pen beside the middle: a piece of a ring, a line, or dots."""
+    """Draw marks of a skin pen outside the middle: an arc, a line, or dots."""
     c = Canvas(np.random.default_rng(seed), len(pixels))
     far, heading, width = c.uniform(0.7, 0.95), c.uniform(0, TAU), c.uniform(0.04, 0.09)
     match int(c.rng.integers(3)):
@@ -77,11 +77,11 @@ def add_ink(pixels: Pixels, seed: int) -> Pixels:
 
 
 def draw_artifacts(pixels: Pixels, seed: int) -> Pixels:
-    """A ruler for even seeds, pen marks for odd ones; (S, S, 3) uint8 as the others."""
+    """Draw a ruler for even seeds, pen marks for odd ones."""
     return add_ink(pixels, seed) if seed % 2 else add_ruler(pixels, seed)
 
 
 def _cover(pixels: Pixels, opacity: Map, tone: NDArray[np.float32]) -> Pixels:
-    """Blend a colour (3,), 0 to 1, over an image by its opacity (S, S)."""
+    """Blend a colour (3,), 0 to 1, over an image with an opacity (S, S), 0 to 1."""
     mixed = pixels + opacity[..., None] * (tone * np.float32(255) - pixels)
     return (np.clip(mixed, 0, 255) + 0.5).astype(np.uint8)

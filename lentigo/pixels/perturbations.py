@@ -1,7 +1,7 @@
-"""Hide the lesion or its surroundings, or add an artifact: what a network's answers depend on.
+"""Perturbations for counterfactual tests: hide the lesion or its surroundings, or add an artifact.
 
 After Bissoto et al., *(De)Constructing bias on skin lesion datasets* (CVPR workshops, 2019), where networks kept much
-of their score on images without the lesion. numpy, scipy and Pillow only.
+of their score on images without the lesion. This module needs only numpy, scipy and Pillow.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from lentigo.pixels.segmentation import Lesion, Mask, segment_lesion
 from lentigo.synthetic.phantom import add_hair
 
 HAIRS = 20
-_AROUND_LESION, _AROUND_SKIN = 14, 16  # pixels by which the lesion's estimate is widened to hide it, or to keep it
-_SOFT = 4.0  # half the width of the edge of what is hidden
-_REACH = 16.0  # of the weights with which the skin around fills the lesion's place
+_AROUND_LESION, _AROUND_SKIN = 14, 16  # dilation of the lesion's mask in pixels, to hide it or to keep it
+_SOFT = 4.0  # half the width of the blended edge, in pixels
+_REACH = 16.0  # standard deviation of the weights for filling the lesion from the surrounding skin, in pixels
 
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One change of a picture.
+    """One change of an image.
 
     Attributes:
-        name: its short name, as it stands in files; an artifact's name where one is added.
-        title: what is done.
-        adds: whether an artifact is added; else something is hidden, and the lesion's place must be known.
+        name: its short name, as in files; the artifact's name if it adds one.
+        title: its display name.
+        adds: whether it adds an artifact; otherwise it hides an area, which needs the lesion's mask.
     """
 
     name: str
@@ -61,10 +61,17 @@ _PAINT: dict[str, Callable[[Pixels, int], Pixels]] = {
 
 
 def perturb(pixels: Pixels, seed: int) -> dict[str, Pixels]:
-    """Every change that can be made to a picture (S, S, 3), by name.
+    """Apply every possible perturbation to an image.
 
-    The lesion and its surroundings are hidden only where the lesion's estimated place passes its checks. An artifact
-    is added only where it was not found.
+    The lesion and its surroundings are hidden only if the segmentation passes its checks. An artifact is added only if
+    it was not detected.
+
+    Args:
+        pixels: (S, S, 3) uint8 RGB; not changed.
+        seed: seed of the artifacts.
+
+    Returns:
+        The changed images, (S, S, 3) uint8, by name of the perturbation.
     """
     lesion, found = segment_lesion(pixels), detect_artifacts(pixels)
     changed = (
@@ -78,18 +85,18 @@ def perturb(pixels: Pixels, seed: int) -> dict[str, Pixels]:
 
 
 def hide_lesion(pixels: Pixels, lesion: Lesion) -> Pixels:
-    """The lesion's place, widened a little for its edge, filled smoothly from the skin around it."""
+    """Fill the lesion's mask, dilated to include its edge, smoothly from the surrounding skin."""
     unit = len(pixels) / REFERENCE
     mask = _widen(lesion.mask, _AROUND_LESION * unit)
     weight = ndimage.gaussian_filter((~mask).astype(np.float32), _REACH * unit)[..., None]
     seen = np.where(mask[..., None], 0, pixels).astype(np.float32)
     around = ndimage.gaussian_filter(seen, (_REACH * unit, _REACH * unit, 0))
-    fill = (around + 1e-3 * lesion.skin) / (weight + 1e-3)  # deep inside a large lesion, the skin's colour
+    fill = (around + 1e-3 * lesion.skin) / (weight + 1e-3)  # the skin's colour deep inside a large lesion
     return _blend(pixels, fill, mask, unit)
 
 
 def hide_surroundings(pixels: Pixels, lesion: Lesion) -> Pixels:
-    """All but the lesion and a rim of skin painted in the skin's colour."""
+    """Fill everything but the lesion and a rim of skin with the skin's colour."""
     unit = len(pixels) / REFERENCE
     return _blend(pixels, np.broadcast_to(lesion.skin, pixels.shape), ~_widen(lesion.mask, _AROUND_SKIN * unit), unit)
 
@@ -100,7 +107,7 @@ def _widen(mask: Mask, pixels: float) -> Mask:
 
 
 def _blend(pixels: Pixels, fill: NDArray[np.floating], mask: Mask, unit: float) -> Pixels:
-    """The picture with another where the mask is, with an edge so soft that it adds no structure."""
+    """Blend another image over the mask, with an edge so soft that it adds no structure."""
     distance = ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
     opacity = np.clip(0.5 + distance / (2 * _SOFT * unit), 0, 1)[..., None]
     mixed: Pixels = (np.clip(pixels + opacity * (fill - pixels), 0, 255) + 0.5).astype(np.uint8)

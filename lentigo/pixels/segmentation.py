@@ -1,8 +1,9 @@
-"""Estimate where the lesion lies, well enough to hide it or the rest; not a measurement.
+"""Segment the lesion approximately, to hide it or its surroundings; not for measurements.
 
-Each pixel's distance in CIELAB from the skin's colour, weighted towards the middle, is cut by Otsu's threshold (IEEE
-Trans. SMC, 1979). Hairs are closed first and the black surround of a round field is left out. On images whose lesion
-fills the frame, has no edge or lies at the side this fails, and says so. numpy, scipy and Pillow only.
+Each pixel's CIELAB distance from the skin's colour, weighted towards the middle, is thresholded by Otsu's method (IEEE
+Trans. SMC, 1979). Hairs are removed by a closing first, and the black surround of a round field is excluded. The method
+fails for a lesion that fills the frame, has no edge or lies at the side; checks report such failures. This module needs
+only numpy, scipy and Pillow.
 """
 
 from __future__ import annotations
@@ -16,27 +17,27 @@ from scipy import ndimage
 
 from lentigo.pixels.skin_tone import lab, otsu
 
-_SIDE = 112  # the square in which is looked
+_SIDE = 112  # side of the square to which images are resized
 _BAND = 10  # width of the border whose median is the skin's colour
 _DARK = 45  # a pixel whose brightest channel is below this may belong to the black surround
-_BRIGHTER = 0.25  # how much brighter-than-skin counts: the middle of a round field is brighter than its edge
-_SPREAD = 0.7  # of the Gaussian weight of the middle, in half sides
+_BRIGHTER = 0.25  # weight of pixels brighter than the skin: the middle of a round field is brighter than its edge
+_SPREAD = 0.7  # standard deviation of the Gaussian weight of the middle, in half sides
 SMALLEST, LARGEST = 0.005, 0.6
-"""Fraction of the image that a lesion may cover."""
-_CONTRAST = 8.0  # least difference between lesion and skin, CIELAB units
-_EDGE = 0.25  # most of the image's border that a lesion may touch
+"""Smallest and largest fraction of the image that a lesion may cover."""
+_CONTRAST = 8.0  # minimum difference between lesion and skin, CIELAB units
+_EDGE = 0.25  # maximum fraction of the image's border that a lesion may touch
 
 Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """An estimate of the lesion's place.
+    """An approximate segmentation.
 
     Attributes:
-        mask: (H, W) bool, True on the lesion; may be empty.
-        skin: (3,) float64, the colour of the skin around it, 0 to 255.
-        doubt: why the mask is not to be relied on, empty where it passed the checks.
+        mask: (H, W) bool, True on the lesion; may be all False.
+        skin: (3,) float64, RGB colour of the surrounding skin, 0 to 255.
+        doubt: the failed check; empty if all passed.
     """
 
     mask: Mask
@@ -45,14 +46,14 @@ class Lesion:
 
 
 def surround(pixels: NDArray[np.uint8]) -> Mask:
-    """The black surround (H, W) of a round field: dark pixels that hang together with a dark corner."""
+    """Find the black surround (H, W) of a round field: dark pixels connected to a dark corner."""
     parts, _ = ndimage.label(pixels.max(axis=2) < _DARK)
     corners = set(parts[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()) - {0}
     return np.isin(parts, list(corners))
 
 
 def segment_lesion(pixels: NDArray[np.uint8]) -> Lesion:
-    """Estimate where the lesion lies in a square (S, S, 3)."""
+    """Segment the lesion in a square (S, S, 3) uint8 RGB."""
     side = len(pixels)
     small = np.asarray(Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BOX))
     closed = np.stack([ndimage.grey_closing(small[..., i], 5) for i in range(3)], axis=-1)  # without hairs

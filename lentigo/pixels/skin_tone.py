@@ -1,10 +1,8 @@
-"""Skin tone as an estimate from the image: the individual typology angle of the skin around a lesion.
+"""Estimate skin tone from an image: the individual typology angle of the skin around a lesion.
 
 Chardon, Cretois and Hourseau, *Skin colour typology and suntanning pathways*, International Journal of Cosmetic Science
-13, 1991: ``ITA = arctan((L* - 50) / b*)`` in degrees, of CIELAB colour. A photograph that was not taken with a colour
-    chart has
-the colour of its lamp and its camera's white balance in it, so that this is an estimate of a group, never a measurement
-of a person.
+13, 1991: ``ITA = arctan((L* - 50) / b*)`` in degrees, of CIELAB colour. Without a colour chart the result depends on
+lighting and white balance, so it is an estimate for groups, not a measurement of a person.
 """
 
 from __future__ import annotations
@@ -13,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 BORDER = 0.1
-"""Width of the band along the edges that is looked at, as a fraction of the side."""
-_DARKEST = 25.0  # L*: below lie the black corners of a dermatoscope's round field, and hair
-_LEAST = 0.05  # of the band must be skin
-_CONTRAST = 8.0  # L*: less than this between the two halves of a threshold is one even skin
+"""Width of the evaluated band along the edges, as a fraction of the side."""
+_DARKEST = 25.0  # L*: black corners of a round field, and hair, are darker
+_LEAST = 0.05  # minimum fraction of skin in the band
+_CONTRAST = 8.0  # L*: with a smaller difference across the threshold, the band is even skin
 
 # sRGB (IEC 61966-2-1) to XYZ, divided by the white point D65.
 _TO_XYZ = np.array(
@@ -43,22 +41,21 @@ def lab(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def typology_angle(lightness: float, b: float) -> float:
-    """``arctan((L* - 50) / b*)`` in degrees; NaN where b* is not above 0, which no skin under white light is."""
+    """Compute ``arctan((L* - 50) / b*)`` in degrees; NaN unless b* is above 0, as it is for skin in white light."""
     return float(np.degrees(np.arctan((lightness - 50) / b))) if b > 0 else float("nan")
 
 
 def estimate_angle(pixels: NDArray[np.uint8]) -> float:
-    """The individual typology angle of the skin along an image's border.
+    """Estimate the individual typology angle of the skin along an image's border.
 
-    The lesion lies in the middle and is darker than the skin: pixels of the border band that fall on the dark side of
-    the image's own Otsu threshold are left out, and so are black corners and hair. The median colour of the rest is
-    taken.
+    The lesion is in the middle and darker than the skin. The estimate uses the median colour of the border band,
+    without pixels darker than the image's Otsu threshold, black corners and hair.
 
     Args:
         pixels: (H, W, 3) uint8 RGB.
 
     Returns:
-        Degrees, about -90 (dark) to 90 (light); NaN where the border shows no skin.
+        Degrees, about -90 (dark) to 90 (light); NaN if the border shows no skin.
     """
     step = max(1, round(min(pixels.shape[:2]) / 112))  # a median needs no more pixels than this
     colours = lab(pixels[::step, ::step])  # (h, w, 3)
@@ -80,7 +77,7 @@ def estimate_angle(pixels: NDArray[np.uint8]) -> float:
 
 
 def otsu(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Otsu's threshold, and how far apart the means on its two sides are."""
+    """Return Otsu's threshold, and the difference between the means of its two sides."""
     counts, edges = np.histogram(values, bins=64)
     centres = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1]

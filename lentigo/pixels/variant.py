@@ -1,4 +1,4 @@
-"""A copy of an image: turned, mirrored, zoomed."""
+"""Augmented copies of an image: rotated, mirrored, zoomed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FORM = re.compile(r"m([01])t([0-3])z(\d\.\d{4})")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What a copy is of its image.
+    """The transform from an image to its copy.
 
     Attributes:
-        mirrored: flipped left to right, first.
-        turns: quarter turns, then.
-        zoom: above 1 enlarges (the edges are cut off), below 1 shrinks (mirror images fill the edges).
+        mirrored: whether the image is flipped left to right, before the rotation.
+        turns: number of quarter turns, 0 to 3.
+        zoom: above 1 enlarges (edges are cut off), below 1 shrinks (edges are filled by reflection).
     """
 
     mirrored: bool
@@ -34,18 +34,18 @@ class Variant:
 
     @classmethod
     def of(cls, text: str) -> Self:
-        """From its text, such as ``m1t2z1.0500``.
+        """Parse a transform from its text, such as ``m1t2z1.0500``.
 
         Raises:
-            DataError: it is none.
+            DataError: the text has another form.
         """
         found = _FORM.fullmatch(text)
         if found is None:
-            raise DataError(f"{text!r} describes no copy of an image; such as m1t2z1.0500 does")
+            raise DataError(f"{text!r} describes no copy of an image; an example is m1t2z1.0500")
         return cls(found[1] == "1", int(found[2]), float(found[3]))
 
     def apply(self, image: Image.Image) -> Image.Image:
-        """The copy of an image."""
+        """Make the copy of an image."""
         pixels = _zoomed(np.asarray(image), self.zoom)  # (H, W, 3)
         if self.mirrored:
             pixels = pixels[:, ::-1]
@@ -53,7 +53,7 @@ class Variant:
 
 
 def _zoomed(pixels: NDArray[np.uint8], zoom: float) -> NDArray[np.uint8]:
-    """Cut away the edges, or add mirror images there; resizing to the square completes the zoom."""
+    """Crop the edges, or extend them by reflection; resizing to the square completes the zoom."""
     height, width = pixels.shape[:2]
     tall, wide = max(1, round(height / zoom)), max(1, round(width / zoom))
     if zoom >= 1:

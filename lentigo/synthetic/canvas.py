@@ -1,8 +1,8 @@
-"""What phantoms are painted with: absorbing layers on skin, and the few shapes that lesions are made of.
+"""The canvas of phantoms: absorbing layers on skin, and the shapes of lesions.
 
-A canvas holds maps of what absorbs or covers: melanin (brown), blood (red), deep melanin (blue-grey by the Tyndall
-effect), white (scar, keratin, depigmentation) and keratin (yellow). Colour follows at the end from the Beer-Lambert
-law, ``skin * exp(-sum of absorbances)``, so that layers mix as pigments do rather than as paint.
+A canvas has maps of absorbers and covers: melanin (brown), blood (red), deep melanin (blue-grey by the Tyndall effect),
+white (scar, keratin, depigmentation) and keratin (yellow). The colour follows from the Beer-Lambert law, ``skin *
+exp(-sum of absorbances)``, so layers mix as pigments do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TAU = 2 * np.pi
 
 
 def smoothstep(low: float, high: float, values: Map) -> Map:
-    """0 below ``low``, 1 above ``high``, a smooth ramp between (``low`` may be the larger: then it falls)."""
+    """Compute a smooth ramp from 0 at ``low`` to 1 at ``high``; it falls if ``low`` is the larger."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
     ramp: Map = t * t * (3 - 2 * t)
     return ramp
@@ -35,16 +35,15 @@ class Canvas:
     """Layers over a square piece of skin.
 
     Attributes:
-        rng: where every random choice comes from.
-        size: side in pixels.
+        rng: random numbers of every choice.
+        size: S, side in pixels.
         x: (S, S) float32, -1 at the left edge and 1 at the right.
         y: (S, S) float32, -1 at the top and 1 at the bottom.
-        melanin: absorbance of pigment in the epidermis, (S, S), 0 and up; about 2 is black-brown. May fall below 0:
-            paler than skin.
-        blood: absorbance of vessels and redness; may fall below 0: blanched.
-        deep: absorbance of pigment in the dermis, blue-grey.
-        white: fraction covered by white, 0 to 1.
-        keratin: fraction covered by yellow keratin, 0 to 1.
+        melanin: absorbance of pigment in the epidermis, (S, S); about 2 is black-brown, below 0 is paler than skin.
+        blood: absorbance of vessels and redness, (S, S); below 0 is blanched.
+        deep: absorbance of pigment in the dermis (blue-grey), (S, S).
+        white: fraction covered by white, (S, S), 0 to 1.
+        keratin: fraction covered by yellow keratin, (S, S), 0 to 1.
     """
 
     def __init__(self, rng: np.random.Generator, size: int) -> None:
@@ -55,19 +54,19 @@ class Canvas:
         self.melanin, self.blood, self.deep, self.white, self.keratin = np.zeros((5, size, size), np.float32)
 
     def uniform(self, low: float, high: float) -> float:
-        """A random number in [low, high)."""
+        """Draw a number in [low, high)."""
         return float(self.rng.uniform(low, high))
 
     def amount(self, low: float, high: float) -> np.float32:
-        """A random number in [low, high) to multiply maps by, which keeps them float32."""
+        """Draw a number in [low, high) as float32, so that products with maps stay float32."""
         return np.float32(self.uniform(low, high))
 
     def chance(self, probability: float) -> bool:
-        """True with this probability."""
+        """Draw True with this probability."""
         return bool(self.rng.random() < probability)
 
     def noise(self, cells: float, octaves: int = 1) -> Map:
-        """Smooth noise, (S, S), mean about 0, deviation about 1; ``cells`` bumps across, doubled an octave."""
+        """Draw smooth noise (S, S), mean about 0, deviation about 1; ``cells`` bumps across, doubled per octave."""
         total = np.zeros((self.size, self.size), np.float32)
         for octave in range(octaves):
             count = max(2, round(cells * 2**octave)) + 3
@@ -81,13 +80,16 @@ class Canvas:
     def lesion(
         self, radius: float, *, irregularity: float, elongation: float = 0.2, centre: tuple[float, float] = (0, 0)
     ) -> Map:
-        """Depth inside a lesion's outline: 1 at its centre, 0 on the border, below 0 outside.
+        """Draw the outline of a lesion as a map of depth.
 
         Args:
             radius: mean radius; 1 reaches the canvas edge.
             irregularity: 0 for an ellipse; 0.1 is a smooth border, 0.3 a notched one.
             elongation: 0 for round.
-            centre: where it lies.
+            centre: x and y of the centre, -1 to 1.
+
+        Returns:
+            (S, S), 1 at the centre, 0 on the border, below 0 outside.
         """
         angle = self.uniform(0, TAU)
         dx, dy = self.x - np.float32(centre[0]), self.y - np.float32(centre[1])
@@ -105,10 +107,10 @@ class Canvas:
         return depth
 
     def lattice(self, spacing: float, warp: float) -> Map:
-        """A honeycomb: 1 on its lines and 0 in its holes.
+        """Draw a honeycomb, (S, S): 1 on its lines and 0 in its holes.
 
-        Three plane waves at 60 degrees make a hexagonal grid of holes, ``spacing`` apart on a canvas 2 wide. A smooth
-        warp, a fraction of the spacing, makes it a living one; above 0.5 it looks irregular.
+        Three plane waves at 60 degrees make a hexagonal grid of holes, ``spacing`` apart on a canvas of width 2. A
+        smooth ``warp``, a fraction of the spacing, makes it natural; above 0.5 it looks irregular.
         """
         angle = self.uniform(0, TAU)
         bump = 0.4 / spacing
@@ -128,7 +130,7 @@ class Canvas:
         *,
         softness: float = 0.35,
     ) -> Map:
-        """Round spots, (S, S), 1 inside, 0 outside, uneven; ``softness`` is the fraction of the radius that fades."""
+        """Draw uneven round spots, (S, S), 1 inside, 0 outside; ``softness`` is the fading fraction of the radius."""
         cover = np.zeros((self.size, self.size), np.float32)
         half = self.size / 2
         for (cx, cy), radius in zip(centres, radii, strict=True):
@@ -143,17 +145,17 @@ class Canvas:
             turn, stretch = self.uniform(0, TAU), self.uniform(1, 1.35)
             u, v = dx * np.cos(turn) + dy * np.sin(turn), dy * np.cos(turn) - dx * np.sin(turn)
             distance = np.sqrt(u * u * np.float32(stretch) + v * v / np.float32(stretch)).astype(np.float32)
-            if reach > 3:  # large enough to see that nothing living is a disc
+            if reach > 3:  # large spots get an irregular outline
                 theta = np.arctan2(v, u)
                 lobes = np.cos(2 * theta + self.amount(0, TAU)) + np.cos(3 * theta + self.amount(0, TAU))
                 distance *= 1 + np.float32(0.045) * lobes
-            fade = max(reach * softness, 0.7)  # at least a pixel, or small spots alias
+            fade = max(reach * softness, 0.7)  # at least 0.7 pixels, to avoid aliasing of small spots
             patch = np.clip((np.float32(reach) + np.float32(fade / 2) - distance) / np.float32(fade), 0, 1)
             np.maximum(cover[y0:y1, x0:x1], patch, out=cover[y0:y1, x0:x1])
         return cover
 
     def strokes(self, paths: Iterable[Sequence[tuple[float, float]]], widths: Iterable[float | Sequence[float]]) -> Map:
-        """Antialiased lines, (S, S) in 0 to 1; a width (canvas units) a path, or one a segment to taper it."""
+        """Draw antialiased lines, (S, S), 0 to 1, with a width (canvas units) per path, or per segment to taper it."""
         scale = 3 if self.size <= 200 else 2
         side = self.size * scale
         image = Image.new("L", (side, side))
@@ -169,7 +171,7 @@ class Canvas:
         return np.asarray(small, dtype=np.float32) / np.float32(255)
 
     def scatter(self, count: int, within: Map) -> list[tuple[float, float]]:
-        """Up to ``count`` random places where ``within`` (S, S) is above 0."""
+        """Draw ``count`` positions where ``within`` (S, S) is above 0; none if it nowhere is."""
         places = np.argwhere(within > 0)
         if len(places) == 0:
             return []
@@ -177,7 +179,7 @@ class Canvas:
         return [(float(px) / self.size * 2 - 1, float(py) / self.size * 2 - 1) for py, px in chosen]
 
     def apart(self, places: Sequence[tuple[float, float]], distance: float) -> list[tuple[float, float]]:
-        """The places of a list that keep this distance from those before them."""
+        """Return the positions that are more than a distance from all earlier returned ones."""
         kept: list[tuple[float, float]] = []
         for px, py in places:
             if all((px - qx) ** 2 + (py - qy) ** 2 > distance**2 for qx, qy in kept):
@@ -185,7 +187,7 @@ class Canvas:
         return kept
 
     def colour(self, skin: NDArray[np.float32]) -> NDArray[np.float32]:
-        """All layers over skin of this reflectance (3,): (S, S, 3) float32, about 0 to 1."""
+        """Compute the colour of all layers over skin of a reflectance (3,): (S, S, 3) float32, about 0 to 1."""
         # (S, S, 3).
         absorbed = self.melanin[..., None] * MELANIN + self.blood[..., None] * BLOOD + self.deep[..., None] * DEEP
         image: NDArray[np.float32] = skin * np.exp(-absorbed)
@@ -198,7 +200,7 @@ class Canvas:
 def curl(
     rng: np.random.Generator, start: tuple[float, float], heading: float, length: float, *, bend: float, steps: int = 14
 ) -> list[tuple[float, float]]:
-    """A wandering path of ``steps`` segments; ``bend`` is the deviation of the total turning in radians."""
+    """Draw a random path of ``steps`` segments; ``bend`` is the standard deviation of its total turn in radians."""
     turning = rng.normal(0, bend / steps) + np.cumsum(rng.normal(0, bend / steps, steps)) * 0.5
     angles = heading + np.cumsum(np.broadcast_to(turning, steps))
     xs = start[0] + np.cumsum(np.cos(angles)) * length / steps

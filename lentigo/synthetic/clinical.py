@@ -1,8 +1,7 @@
 """Phantom recipes of hypopigmented skin: the ten classes of the Hypo recipe by their clinical signs.
 
-The canvas comes as pigmented skin (its melanin and blood are set); a recipe takes pigment or blood away. How much, how
-sharply, in how many places and in what arrangement is what tells the diseases apart; tone, light and size overlap
-between them.
+The canvas is pigmented skin, with melanin and blood set. A recipe removes pigment or blood. The diseases differ in the
+amount, sharpness, number and arrangement of patches; tone, light and size overlap between them.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from lentigo.synthetic.canvas import TAU, Canvas, Map, smoothstep
 
 
 def _pale(c: Canvas, cover: Map, fraction: float) -> None:
-    """Take this fraction of the pigment away where ``cover`` is 1."""
+    """Remove a fraction of the pigment where ``cover`` is 1."""
     c.melanin *= 1 - np.float32(fraction) * np.clip(cover, 0, 1)
 
 
@@ -24,7 +23,7 @@ def _centre(c: Canvas, reach: float = 0.25) -> tuple[float, float]:
 def _patches(
     c: Canvas, count: int, low: float, high: float, *, irregularity: float, edge: float, reach: float = 0.6
 ) -> Map:
-    """The union of several patches, (S, S) in 0 to 1; ``edge`` is the depth over which a border fades."""
+    """Draw the union of several patches, (S, S), 0 to 1; ``edge`` is the depth over which a border fades."""
     cover = np.zeros((c.size, c.size), np.float32)
     for _ in range(count):
         depth = c.lesion(
@@ -35,7 +34,7 @@ def _patches(
 
 
 def vitiligo(c: Canvas) -> None:
-    """Vitiligo: chalk-white patches, sharp convex borders, at times a darker rim and islands of pigment."""
+    """Vitiligo: chalk-white patches with sharp convex borders, sometimes a darker rim and islands of pigment."""
     cover = _patches(c, int(c.rng.integers(2, 6)), 0.2, 0.5, irregularity=c.uniform(0.06, 0.14), edge=0.12)
     if c.chance(0.4):
         rim = smoothstep(0.02, 0.5, cover) * smoothstep(0.98, 0.5, cover)
@@ -48,7 +47,7 @@ def vitiligo(c: Canvas) -> None:
 
 
 def pityriasis_alba(c: Canvas) -> None:
-    """Pityriasis alba: a few faint round patches that fade at the border, finely scaling, at first a little red."""
+    """Pityriasis alba: a few faint round patches with a fading border and fine scale, initially slightly red."""
     cover = _patches(c, int(c.rng.integers(1, 4)), 0.28, 0.5, irregularity=0.05, edge=0.9, reach=0.4)
     _pale(c, cover, c.uniform(0.35, 0.6))
     c.blood += cover * c.amount(0, 0.2)
@@ -57,7 +56,7 @@ def pityriasis_alba(c: Canvas) -> None:
 
 
 def pityriasis_versicolor(c: Canvas) -> None:
-    """Pityriasis versicolor: many small oval macules that run together, with fine scale and clear borders."""
+    """Pityriasis versicolor: many small confluent oval macules with fine scale and clear borders."""
     focus = smoothstep(-1.2, 0.6, c.noise(1.4))
     places = c.scatter(int(c.rng.integers(35, 90)), focus - c.amount(0.3, 0.7))
     cover = c.spots(places, c.rng.gamma(6, 0.012, len(places)) + 0.02, softness=0.3)
@@ -67,7 +66,7 @@ def pityriasis_versicolor(c: Canvas) -> None:
 
 
 def naevus_depigmentosus(c: Canvas) -> None:
-    """Naevus depigmentosus: one off-white patch with a jagged border, splashes of paint about it."""
+    """Naevus depigmentosus: one off-white patch with a jagged border, surrounded by small splashes."""
     depth = c.lesion(
         c.uniform(0.4, 0.65), irregularity=c.uniform(0.2, 0.28), elongation=c.uniform(0.1, 0.5), centre=_centre(c, 0.15)
     )
@@ -79,7 +78,7 @@ def naevus_depigmentosus(c: Canvas) -> None:
 
 
 def naevus_anaemicus(c: Canvas) -> None:
-    """Naevus anaemicus: pale for want of blood, pigment unchanged; a border of small round lobes in reddish skin."""
+    """Naevus anaemicus: pale by lack of blood, pigment unchanged; a border of small round lobes in reddish skin."""
     c.blood += c.amount(0.2, 0.45) * (1 + np.float32(0.25) * c.noise(10, 2))
     depth = c.lesion(c.uniform(0.35, 0.6), irregularity=0.15, elongation=c.uniform(0, 0.4), centre=_centre(c, 0.15))
     places = c.scatter(int(c.rng.integers(70, 120)), depth + c.amount(0.05, 0.3))
@@ -109,13 +108,13 @@ def postinflammatory_hypopigmentation(c: Canvas) -> None:
 
 
 def macular_hypomelanosis(c: Canvas) -> None:
-    """Progressive macular hypomelanosis: faint round macules that run together about the midline, without scale."""
+    """Progressive macular hypomelanosis: faint confluent round macules around the midline, without scale."""
     turn = c.uniform(-0.3, 0.3)
     cover = np.zeros((c.size, c.size), np.float32)
     for _ in range(int(c.rng.integers(9, 18))):
         along, across = c.uniform(-0.95, 0.95), abs(float(c.rng.normal(0, 0.4)))
         radius = c.uniform(0.1, 0.22)
-        for side in (-1, 1):  # both sides of the midline, not quite alike
+        for side in (-1, 1):  # both sides of the midline, not exactly symmetric
             px, py = side * across + c.uniform(-0.07, 0.07), along + c.uniform(-0.07, 0.07)
             x, y = (
                 c.x - np.float32(px * np.cos(turn) - py * np.sin(turn)),
@@ -131,7 +130,7 @@ def halo_naevus(c: Canvas) -> None:
     side = c.uniform(0, TAU)
     away = c.uniform(0.35, 0.5) * np.array([np.cos(side), np.sin(side)])
     centres = [tuple(away), tuple(-away)] if c.chance(0.2) else [_centre(c, 0.3)]
-    for centre in centres:  # all halos before any naevus: they may touch
+    for centre in centres:  # all halos before the naevi, because they may overlap
         halo = c.lesion(c.uniform(0.35, 0.6), irregularity=0.04, elongation=c.uniform(0, 0.15), centre=centre)
         ring = smoothstep(-0.02, c.uniform(0.06, 0.15), halo)
         _pale(c, ring, c.uniform(0.8, 1.0))
@@ -143,7 +142,7 @@ def halo_naevus(c: Canvas) -> None:
 
 
 def piebaldism(c: Canvas) -> None:
-    """Piebaldism: a large white area to the midline with islands of normal and of darker skin in it, and white hair."""
+    """Piebaldism: a large white area at the midline with islands of normal and darker skin, and white hair."""
     turn = c.uniform(0, TAU)
     along = c.x * np.float32(np.cos(turn)) + c.y * np.float32(np.sin(turn))
     across = c.y * np.float32(np.cos(turn)) - c.x * np.float32(np.sin(turn))

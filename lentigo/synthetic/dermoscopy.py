@@ -1,7 +1,7 @@
-"""Phantom recipes for dermoscopy: the seven classes of HAM10000, each by the structures that dermoscopy knows it by.
+"""Phantom recipes for dermoscopy: the seven classes of HAM10000, by their dermoscopic structures.
 
-Colours overlap between the classes on purpose: redness, pigment and size are drawn from wide ranges that the classes
-share, so that structure, not mean colour, tells them apart.
+Redness, pigment and size are drawn from wide ranges that overlap between the classes, so that classes differ by
+structure, not by mean colour.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from lentigo.synthetic.canvas import TAU, Canvas, Map, curl, smoothstep
 
 
 def _pigment(c: Canvas, low: float = 0.25, high: float = 1.3) -> np.float32:
-    """Overall darkness of a pigmented lesion."""
+    """Draw the overall darkness of a pigmented lesion."""
     return c.amount(low, high)
 
 
 def _flush(c: Canvas, mask: Map, most: float = 0.55) -> None:
-    """Some redness in and about any lesion."""
+    """Add some redness to a lesion."""
     c.blood += mask * c.amount(0, most) * (1 + np.float32(0.3) * c.noise(4))
 
 
@@ -31,13 +31,13 @@ def _disc(c: Canvas, *, irregularity: float, low: float = 0.45, high: float = 0.
 
 
 def nevus(c: Canvas) -> None:
-    """Melanocytic nevus: symmetric, one colour or two, regular network, globules or none, fading border."""
+    """Melanocytic nevus: symmetric, one or two colours, regular network, globules or neither, fading border."""
     depth = _disc(c, irregularity=c.uniform(0.03, 0.08), low=0.4)
     mask = smoothstep(0, c.uniform(0.25, 0.5), depth)
     dark = _pigment(c)
     _flush(c, mask)
     pattern = c.rng.choice(["network", "globules", "homogeneous"], p=[0.6, 0.25, 0.15])
-    core = c.amount(-0.3, 0.45)  # darker or lighter in the middle, always symmetric
+    core = c.amount(-0.3, 0.45)  # darker or lighter centre, symmetric
     body = mask * (1 + core * smoothstep(0.1, 0.8, depth))
     if pattern == "network":
         lines = c.lattice(c.uniform(0.085, 0.13), c.uniform(0.25, 0.45)) * smoothstep(0, 0.2, depth)
@@ -149,7 +149,7 @@ def _branch(
     width: float,
     generations: int,
 ) -> None:
-    """A vessel that tapers and branches like a tree."""
+    """Draw a tapering, branching vessel."""
     path = curl(c.rng, start, heading, length, bend=1.3, steps=10)
     paths.append(path)
     widths.append(np.linspace(width, width * 0.55, 10).tolist())
@@ -169,7 +169,7 @@ def _branch(
 
 
 def benign_keratosis(c: Canvas) -> None:
-    """Seborrheic keratosis and kin: sharp border, milia-like cysts, comedo openings, ridges."""
+    """Seborrheic and other benign keratoses: sharp border, milia-like cysts, comedo openings, ridges."""
     depth = _disc(c, irregularity=c.uniform(0.06, 0.16), low=0.45, high=0.85)
     if c.chance(0.5):  # moth-eaten edge
         depth -= np.float32(0.09) * smoothstep(0.3, 1.2, c.noise(7)) * c.amount(0.6, 1.6)
@@ -195,7 +195,7 @@ def benign_keratosis(c: Canvas) -> None:
 
 
 def dermatofibroma(c: Canvas) -> None:
-    """Dermatofibroma: a white scar-like centre, about it a delicate network that fades into the skin."""
+    """Dermatofibroma: a white scar-like centre, surrounded by a delicate network that fades into the skin."""
     centre = (c.uniform(-0.08, 0.08), c.uniform(-0.08, 0.08))
     depth = c.lesion(
         c.uniform(0.55, 0.85), irregularity=c.uniform(0.03, 0.07), elongation=c.uniform(0, 0.2), centre=centre
@@ -208,7 +208,7 @@ def dermatofibroma(c: Canvas) -> None:
     c.melanin += dark * mask * (1 - scar) * (0.4 + np.float32(0.75) * lines)
     _flush(c, mask)
     c.white += scar * c.amount(0.3, 0.65) * np.clip(0.85 + np.float32(0.25) * c.noise(9, 2), 0.2, 1.2)
-    if c.chance(0.6):  # a white network, as of crossing bundles
+    if c.chance(0.6):  # a white network
         c.white += scar * np.float32(0.3) * c.lattice(c.uniform(0.1, 0.15), 0.6)
     c.blood += scar * c.amount(0, 0.45)
 

@@ -1,7 +1,7 @@
-"""Phantoms: rendered, seeded pictures that look like skin lesions, so that demo and tests run anywhere.
+"""Phantoms: rendered, seeded images of skin lesions for demonstrations and tests.
 
-Each class has a recipe of the structures it is known by. No figure measured on phantoms is ever a result. Needs numpy
-and Pillow only.
+Each class has a recipe of its characteristic structures. Figures measured on phantoms are not results. This module
+needs only numpy and Pillow.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ CLINICAL: dict[str, Callable[[Canvas], None]] = {
 }
 
 KINDS: dict[str, tuple[str, ...]] = {"ham10000": tuple(DERMOSCOPY), "hypo": tuple(sorted(CLINICAL))}
-"""Sets that can be written, with their classes."""
+"""The classes of each kind of set."""
 
 PREFIX = "PHANTOM_"
-"""How the ids of rendered pictures begin."""
+"""Prefix of the ids of rendered images."""
 _RECIPES = DERMOSCOPY | CLINICAL
-_MARGIN = 1.3  # the canvas is this much larger than the view, so that a view can turn and zoom
+_MARGIN = 1.3  # ratio of canvas to view, so that a view can rotate and zoom
 _TONES = np.array([[0.95, 0.80, 0.73], [0.90, 0.70, 0.60], [0.79, 0.59, 0.47], [0.62, 0.44, 0.34]], np.float32)
 _SITES = ("back", "trunk", "upper extremity", "lower extremity", "face", "abdomen")
 _BARE = np.array([0.95, 0.83, 0.77], np.float32)  # skin without pigment
@@ -63,15 +63,15 @@ def render_phantom(code: str, seed: int, size: int, *, view: int = 0) -> Image.I
 
     Args:
         code: a class of HAM10000 (dermoscopy) or of the hypopigmented set (a photograph).
-        seed: the lesion, 0 and up; the same code, seed, size and view give the same picture.
-        size: side in pixels, 16 and up.
-        view: another photograph of the same lesion: turned, zoomed, lit and overgrown with hair differently.
+        seed: seed of the lesion, at least 0; the same code, seed, size and view give the same image.
+        size: side in pixels, 16 to 4096.
+        view: number of the photograph of the lesion, at least 0; views differ in rotation, zoom, light and hair.
 
     Returns:
         RGB, (size, size).
 
     Raises:
-        DataError: no recipe for this class, or numbers out of range.
+        DataError: there is no recipe for the class, or a number is out of range.
     """
     if code not in _RECIPES:
         raise DataError(f"no phantom for class {code!r}{did_you_mean(code, _RECIPES)}")
@@ -88,14 +88,14 @@ def render_phantom(code: str, seed: int, size: int, *, view: int = 0) -> Image.I
 
 
 def all_rendered(images: Iterable[str]) -> bool:
-    """Whether all image ids are those of rendered pictures."""
+    """Return whether all image ids are those of rendered images."""
     return all(PurePath(image).name.startswith(PREFIX) for image in images)
 
 
 def _skin(c: Canvas, photograph: bool) -> NDArray[np.float32]:
-    """Lay plain skin on the canvas; the reflectance beneath it, (3,)."""
+    """Draw plain skin on the canvas, and return the reflectance beneath it, (3,)."""
     c.blood += np.float32(0.06) * c.noise(4, 2) + c.amount(0, 0.15)
-    if photograph:  # pigment that a recipe can take away, furrows, freckled unevenness
+    if photograph:  # pigment that a recipe can remove, furrows, unevenness
         c.melanin += c.amount(0.28, 0.95) * (1 + np.float32(0.06) * c.noise(3, 3))
         c.melanin *= (
             1
@@ -121,24 +121,22 @@ def write_phantoms(
     """Write a data set of phantoms.
 
     ``ham10000`` has the layout of HAM10000 (``HAM10000_metadata.csv`` and ``images/<image_id>.jpg``), and about a third
-    of its lesions were photographed twice; ``hypo`` has one folder a class. ``phantoms.json`` says how the set was
-    made.
+    of its lesions have two photographs; ``hypo`` has one folder per class. ``phantoms.json`` records the arguments.
 
     Args:
-        out: the folder; it appears whole or not at all. A set that was made with the same arguments is left as it is,
-            another set of phantoms is replaced.
-        kind: which classes.
-        per_class: images of each class.
-        size: side in pixels.
-        seed: the same arguments give the same set.
+        out: the folder, written atomically. A set with the same arguments is kept; another set of phantoms is replaced.
+        kind: the classes, a key of `KINDS`.
+        per_class: number of images of each class.
+        size: side in pixels, 16 to 4096.
+        seed: seed of the set, at least 0.
         progress: True for a bar, or a function called with (done, total).
 
     Returns:
         The folder.
 
     Raises:
-        DataError: unknown kind, or numbers that make no set.
-        OutputError: ``out`` holds something else, or the disk refuses.
+        DataError: the kind is unknown, or a number is out of range.
+        OutputError: ``out`` has other content, or cannot be written.
     """
     if kind not in KINDS:
         raise DataError(f"unknown kind of phantoms {kind!r}{did_you_mean(kind, KINDS)}")
@@ -153,7 +151,7 @@ def write_phantoms(
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             if not note.is_file():
                 raise OutputError(
-                    f"{target}: holds something that is no set of phantoms; choose an empty or new folder"
+                    f"{target}: contains other files and no set of phantoms; choose an empty or new folder"
                 )
             if note.read_text(encoding="utf-8") == json.dumps(record) + "\n":
                 return target
@@ -182,7 +180,7 @@ def _write_set(
     rows = []
     for done, (code, lesion, view) in enumerate(_plan(rng, codes, per_class)):
         image = f"{PREFIX}{done + 1:07d}"
-        # A lesion's own seed lies far from those of the next set, so that sets of neighbouring seeds share none.
+        # Seeds of lesions are far apart between sets, so that sets with consecutive seeds share none.
         picture = render_phantom(code, seed * 1_000_003 + lesion, size, view=view)
         place = folder / ("images" if kind == "ham10000" else code) / f"{image}.jpg"
         place.parent.mkdir(exist_ok=True)
@@ -199,7 +197,7 @@ def _write_set(
 
 
 def _plan(rng: np.random.Generator, codes: tuple[str, ...], per_class: int) -> Iterator[tuple[str, int, int]]:
-    """(code, lesion, view) of each image; a third of the lesions has a second view."""
+    """Yield (code, lesion, view) of each image; a third of the lesions has a second view."""
     for code in codes:
         lesion, view = 0, 0
         for _ in range(per_class):
@@ -209,7 +207,7 @@ def _plan(rng: np.random.Generator, codes: tuple[str, ...], per_class: int) -> I
 
 
 def _photograph(image: NDArray[np.float32], rng: np.random.Generator, size: int, by_phone: bool) -> Image.Image:
-    """What the camera makes of a canvas: geometry, hair, light, gel or shine, white balance, sensor."""
+    """Simulate a photograph of a canvas: geometry, hair, light, gel or shine, white balance, sensor noise."""
     pixels = _view(image, rng, size)
     if rng.random() < 0.35:
         pixels = _hair(pixels, rng, int(rng.integers(2, 22)), 0.006 if by_phone else 0.014)
@@ -219,7 +217,7 @@ def _photograph(image: NDArray[np.float32], rng: np.random.Generator, size: int,
     slope = c.x * np.float32(np.cos(direction)) + c.y * np.float32(np.sin(direction))
     radius = np.sqrt(c.x**2 + c.y**2)
     falloff = (1 + c.amount(0, 0.13) * slope) * (1 - c.amount(0, 0.16) * radius**2)
-    if by_phone:  # a curved limb, and now and then a shine
+    if by_phone:  # a curved limb, and sometimes a shine
         falloff *= 1 - c.amount(0, 0.3) * np.clip(slope + c.amount(-0.5, 0.5), -1, 1) ** 2
         if c.chance(0.3):
             falloff += c.amount(0.05, 0.2) * smoothstep(0.7, 1.8, c.noise(2) + np.float32(0.3) * c.noise(30))
@@ -238,7 +236,7 @@ def _photograph(image: NDArray[np.float32], rng: np.random.Generator, size: int,
 
 
 def _view(image: NDArray[np.float32], rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """A turned, mirrored, shifted and zoomed part of the canvas, (S, S, 3); it never reaches over the canvas edge."""
+    """Draw a rotated, mirrored, shifted and zoomed part of the canvas, (S, S, 3), within its edges."""
     side = image.shape[0]
     tilt = float(rng.uniform(-0.12, 0.12))
     turn = int(rng.integers(4)) * np.pi / 2 + tilt
@@ -254,7 +252,7 @@ def _view(image: NDArray[np.float32], rng: np.random.Generator, size: int) -> ND
 
 
 def _bubbles(c: Canvas) -> NDArray[np.float32]:
-    """Rings of air in the immersion gel, (S, S)."""
+    """Draw air bubbles in the immersion gel, (S, S)."""
     places = c.scatter(int(c.rng.integers(3, 14)), np.ones_like(c.x))
     sizes = c.rng.uniform(0.02, 0.07, len(places))
     state = c.rng.bit_generator.state
@@ -265,7 +263,7 @@ def _bubbles(c: Canvas) -> NDArray[np.float32]:
 
 
 def _ruler(c: Canvas) -> NDArray[np.float32]:
-    """The ticks of a scale along one side, (S, S) in 0 to 1."""
+    """Draw the ticks of a scale along one side, (S, S), 0 to 1."""
     at = c.uniform(0.75, 0.95)
     ticks = [
         [(float(along), at), (float(along), at - (0.12 if number % 5 == 0 else 0.06))]
@@ -276,12 +274,12 @@ def _ruler(c: Canvas) -> NDArray[np.float32]:
 
 
 def add_hair(pixels: NDArray[np.uint8], seed: int, count: int) -> NDArray[np.uint8]:
-    """Lay hairs over an image.
+    """Draw hairs on a copy of an image.
 
     Args:
         pixels: (H, W, 3) uint8 RGB; not changed.
-        seed: the same seed gives the same hairs.
-        count: how many.
+        seed: seed of the hairs.
+        count: number of hairs.
 
     Returns:
         (H, W, 3) uint8.
@@ -290,7 +288,7 @@ def add_hair(pixels: NDArray[np.uint8], seed: int, count: int) -> NDArray[np.uin
 
 
 def _hair(pixels: NDArray[np.uint8], rng: np.random.Generator, count: int, thickness: float) -> NDArray[np.uint8]:
-    """Hairs of about one direction and thickness (2 is the longer side), each a little bent."""
+    """Draw slightly bent hairs of similar direction and thickness (the longer side is 2)."""
     height, width = pixels.shape[:2]
     c = Canvas(rng, max(height, width))
     heading = rng.uniform(0, TAU)

@@ -1,7 +1,8 @@
-"""Textures: seeded pictures that are no lesion at all, to see whether a model notices.
+"""Textures: seeded images without a lesion, for testing out-of-distribution detection.
 
-Each kind imitates something that a camera may be pointed at by mistake: cloud-like noise with the spectrum of natural
-scenes, wood, marble, cloth, bricks, stripes, checks, pebbles, a gradient, a page of text. Needs numpy and Pillow only.
+The kinds imitate objects that a camera may capture by mistake: cloud-like noise with the spectrum of natural scenes,
+wood, marble, cloth, bricks, stripes, checks, pebbles, a gradient, a page of text. This module needs only numpy and
+Pillow.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ def render_texture(kind: str, seed: int, size: int) -> Image.Image:
     """Render one texture.
 
     Args:
-        kind: one of `TEXTURES` (structured), or of `BLANKS` (``noise``, ``blank``: nothing in it at all).
-        seed: 0 and up; the same kind, seed and size give the same picture.
-        size: side in pixels, 16 and up.
+        kind: a key of `TEXTURES` (structured) or `BLANKS` (``noise``, ``blank``: without structure).
+        seed: at least 0; the same kind, seed and size give the same image.
+        size: side in pixels, 16 to 4096.
 
     Returns:
         RGB, (size, size).
 
     Raises:
-        DataError: no such kind, or numbers out of range.
+        DataError: the kind is unknown, or a number is out of range.
     """
     recipes = TEXTURES | BLANKS
     if kind not in recipes:
@@ -41,11 +42,11 @@ def render_texture(kind: str, seed: int, size: int) -> Image.Image:
 
 
 def render_textures(kinds: tuple[str, ...], count: int, size: int) -> Iterator[Image.Image]:
-    """Render ``count`` textures, the kinds in turn.
+    """Yield ``count`` textures of alternating kinds.
 
     Args:
-        kinds: of `TEXTURES` or `BLANKS`.
-        count: how many pictures.
+        kinds: keys of `TEXTURES` or `BLANKS`.
+        count: number of images.
         size: side in pixels.
     """
     for i in range(count):
@@ -53,7 +54,7 @@ def render_textures(kinds: tuple[str, ...], count: int, size: int) -> Iterator[I
 
 
 def _field(rng: np.random.Generator, size: int, slope: float) -> Map:
-    """Random field with amplitude spectrum ``1 / f ** slope``, (size, size) in [0, 1].
+    """Draw a random field with amplitude spectrum ``1 / f ** slope``, (size, size) in [0, 1].
 
     Natural scenes have a slope of about 1 (Field, JOSA A 1987).
     """
@@ -68,14 +69,14 @@ def _field(rng: np.random.Generator, size: int, slope: float) -> Map:
 
 
 def _blend(rng: np.random.Generator, t: Map) -> Map:
-    """Between two random colours, (size, size, 3)."""
+    """Interpolate between two random colours, (size, size, 3)."""
     first, second = rng.random((2, 3)).astype(np.float32)
     result: Map = first + t[..., None] * (second - first)
     return result
 
 
 def _grid(rng: np.random.Generator, size: int) -> tuple[Map, Map]:
-    """Coordinates in [-0.5, 0.5], turned by a random angle."""
+    """Return coordinates in [-0.5, 0.5], rotated by a random angle."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size - 0.5
     angle = rng.uniform(0, np.pi)
     cosine, sine = np.float32(np.cos(angle)), np.float32(np.sin(angle))
@@ -132,7 +133,7 @@ def _checks(rng: np.random.Generator, size: int) -> Map:
 
 
 def _pebbles(rng: np.random.Generator, size: int) -> Map:
-    """Cells around random points (Worley, SIGGRAPH 1996)."""
+    """Draw cells around random points (Worley, SIGGRAPH 1996)."""
     points, shades = rng.random((60, 2)).astype(np.float32), rng.random((60, 3)).astype(np.float32)
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     distance = np.hypot(x[..., None] - points[:, 0], y[..., None] - points[:, 1])  # (size, size, 60)
@@ -179,7 +180,7 @@ TEXTURES: dict[str, Callable[[np.random.Generator, int], Map]] = {
     "gradient": _gradient,
     "text": _text,
 }
-"""Kinds with a structure."""
+"""Structured kinds."""
 
 BLANKS: dict[str, Callable[[np.random.Generator, int], Map]] = {"noise": _noise, "blank": _blank}
-"""Kinds without any."""
+"""Kinds without structure."""

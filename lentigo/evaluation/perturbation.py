@@ -1,7 +1,7 @@
 """Perturbation tests: answers where lesion or surroundings are hidden, or an artifact is added.
 
-``test_stress/reliance.csv`` has ``change, image, <one probability a class>``. `lentigo.workflow.robustness` runs the
-network and writes it. Each change has the images to which it can be made (`lentigo.pixels.perturbations`).
+``test_robustness/perturbations.csv`` has ``change, image, <one probability a class>``. `lentigo.workflow.robustness`
+runs the network and writes it. Each change has the images to which it can be made (`lentigo.pixels.perturbations`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lentigo.evaluation.predictions import PredictionTable, require_columns
 from lentigo.labels import LabelSet
 from lentigo.pixels.perturbations import PERTURBATIONS, Perturbation
 
-PERTURBATION_FILE = "reliance.csv"
+PERTURBATION_FILE = "perturbations.csv"
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -95,7 +95,7 @@ def measure_perturbations(
     *,
     resamples: int = RESAMPLES,
 ) -> tuple[PerturbationResult, ...]:
-    """Figures of each change in ``reliance.csv``, with intervals from resamples of whole lesions.
+    """Figures of each change in ``perturbations.csv``, with intervals from resamples of whole lesions.
 
     Raises:
         DataError: columns are missing, changes are unknown, or images are not the table's or there twice.

@@ -204,6 +204,7 @@ def _measure(
 
 def _summary(found: _Found) -> dict[str, Any]:
     """The content of ``metrics.json``."""
+    selective, robustness = plain(found.selective), found.robustness.to_dict() if found.robustness else None
     return {
         "format": 1,
         "title": found.title,
@@ -213,8 +214,12 @@ def _summary(found: _Found) -> dict[str, Any]:
         "lentigo": lentigo.__version__,
         "metrics": found.metrics.to_dict(),
         "subgroups": plain(found.subgroups),
-        "trust": plain(found.selective),
-        "stress": found.robustness.to_dict() if found.robustness else None,
+        "selective": selective,
+        "robustness": robustness,
+        # The keys of the release before, for one more.
+        "trust": selective,
+        "stress": robustness
+        and {**robustness, "robustness": robustness["curves"], "reliance": robustness["perturbations"]},
     }
 
 
@@ -367,9 +372,9 @@ def _plots(report: _Found) -> dict[str, tuple[Figure, str]]:
             f"Accuracy and balanced accuracy on validation {epochs}",
         )
     for curve in report.robustness.curves:
-        found[f"stress_{curve.corruption.name}"] = degradation_plot(curve), degradation_text(curve)
-    if changes := report.robustness.reliance:
-        found["stress_reliance"] = perturbation_plot(changes), perturbation_text(changes)
+        found[f"robustness_{curve.corruption.name}"] = degradation_plot(curve), degradation_text(curve)
+    if changes := report.robustness.perturbations:
+        found["perturbations"] = perturbation_plot(changes), perturbation_text(changes)
     found["selective"] = (
         selective_plot(report.selective.selective),
         "Accuracy against coverage, the fraction of images that is answered.",

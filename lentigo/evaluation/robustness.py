@@ -1,13 +1,13 @@
 """Robustness to image degradations, and a deletion test of the class-activation maps: figures from files.
 
-Beside ``test.csv`` may lie a folder ``test_stress/`` (written by `lentigo.workflow.robustness`, which runs the
+Beside ``test.csv`` may lie a folder ``test_robustness/`` (written by `lentigo.workflow.robustness`, which runs the
 network):
 
 - ``robustness.csv``: ``corruption, strength, image, <one probability a class>``, every image once a strength;
 - ``occlusion.csv``: ``image, score, marked, elsewhere, least``: the predicted class's probability on the image as it
   is, and after the fifth of it that the class's map marks most was blurred away, or an area of the same shape
   elsewhere, or the fifth marked least;
-- ``reliance.csv``: what was answered where the lesion or the rest was hidden or an artifact added
+- ``perturbations.csv``: what was answered where the lesion or the rest was hidden or an artifact added
   (`lentigo.evaluation.perturbation`);
 - ``skin.csv``: ``image, ita``, the estimated skin tone (`lentigo.pixels.skin_tone`);
 - ``record.json``: what made them.
@@ -42,6 +42,8 @@ from lentigo.labels import LabelSet
 from lentigo.pixels.corruptions import CORRUPTIONS, Corruption
 
 ROBUSTNESS, OCCLUSION, SKIN, RECORD = "robustness.csv", "occlusion.csv", "skin.csv", "record.json"
+FORMER_PERTURBATIONS = "reliance.csv"
+"""Name of the perturbation tests' file in the release before."""
 AREA = 0.2
 """The fraction of an image that the occlusion check deletes."""
 SCORES = ("score", "marked", "elsewhere", "least")
@@ -143,31 +145,35 @@ class Robustness:
         curves: degradation curves; empty where there are none.
         occlusion: the check of the maps; None where there is none.
         record: what made them: command, model, hardware, wall time.
-        reliance: perturbation tests: parts hidden, artifacts added; empty where they were not run.
+        perturbations: perturbation tests: parts hidden, artifacts added; empty where they were not run.
     """
 
     curves: tuple[Curve, ...] = ()
     occlusion: Occlusion | None = None
     record: Mapping[str, Any] | None = None
-    reliance: tuple[PerturbationResult, ...] = ()
+    perturbations: tuple[PerturbationResult, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.curves or self.reliance) or self.occlusion is not None
+        return bool(self.curves or self.perturbations) or self.occlusion is not None
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers."""
         return {
             "record": dict(self.record or {}),
-            "robustness": plain(self.curves),
+            "curves": plain(self.curves),
             "occlusion": plain(self.occlusion),
-            "reliance": plain(self.reliance),
+            "perturbations": plain(self.perturbations),
         }
 
 
 def robustness_folder(predictions: str | Path) -> Path:
-    """Where the files about a table of predictions lie: ``test.csv`` -> ``test_stress/``."""
+    """Return the folder of the files about a table of predictions: ``test.csv`` -> ``test_robustness/``.
+
+    Runs of the release before have ``test_stress/``, which stays in use there.
+    """
     path = Path(predictions)
-    return path.with_name(f"{path.stem}_stress")
+    folder, former = (path.with_name(f"{path.stem}_{name}") for name in ("robustness", "stress"))
+    return former if former.is_dir() and not folder.is_dir() else folder
 
 
 def read_robustness(
@@ -181,8 +187,9 @@ def read_robustness(
     if table.source is None or not robustness_folder(table.source).is_dir():
         return Robustness()
     folder = robustness_folder(table.source)
-    names = ROBUSTNESS, OCCLUSION, PERTURBATION_FILE
-    graded, occluded, changed = (_read(folder / name) if (folder / name).is_file() else None for name in names)
+    perturbed = folder / PERTURBATION_FILE
+    files = folder / ROBUSTNESS, folder / OCCLUSION, perturbed if perturbed.is_file() else folder / FORMER_PERTURBATIONS
+    graded, occluded, changed = (_read(path) if path.is_file() else None for path in files)
     record = read_json(folder / RECORD)
     return Robustness(
         () if graded is None else robustness_curves(table, graded, resamples=resamples),
@@ -326,8 +333,8 @@ def robustness_markdown(robustness: Robustness) -> str:
             *markdown_table(head, rows),
         ]
         lines.append("")
-    if robustness.reliance:
-        lines += perturbation_markdown(robustness.reliance, len(robustness.reliance[0].towards))
+    if robustness.perturbations:
+        lines += perturbation_markdown(robustness.perturbations, len(robustness.perturbations[0].towards))
     return "\n".join(lines)
 
 

@@ -96,7 +96,7 @@ def run_robustness(
     logits = np.concatenate([answers.logits for answers in found], axis=1)  # (V, N, K)
     changed = {image: versions for answers in found for image, versions in answers.changed.items()}
     _write(target / ROBUSTNESS, _robustness(images, logits, classifier.labels.codes))
-    _write(target / PERTURBATION_FILE, _reliance(changed, classifier.labels.codes))
+    _write(target / PERTURBATION_FILE, _perturbations(changed, classifier.labels.codes))
     scores = np.concatenate([answers.scores for answers in found])  # (N, 4)
     mapped = np.isfinite(scores[:, 1])
     if mapped.any():
@@ -223,7 +223,9 @@ def _robustness(images: list[str], logits: Floats, codes: tuple[str, ...]) -> pd
     return pd.concat(blocks, names=["corruption", "strength"]).reset_index()
 
 
-def _reliance(changed: Mapping[str, Mapping[str, npt.NDArray[np.float64]]], codes: tuple[str, ...]) -> pd.DataFrame:
+def _perturbations(
+    changed: Mapping[str, Mapping[str, npt.NDArray[np.float64]]], codes: tuple[str, ...]
+) -> pd.DataFrame:
     """One row a change and image."""
     rows = [(name, image) for name in PERTURBATIONS for image, answers in changed.items() if name in answers]
     index = pd.MultiIndex.from_tuples(rows, names=["change", "image"])

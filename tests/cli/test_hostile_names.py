@@ -110,7 +110,7 @@ def test_evaluated_and_compared(capsys: pytest.CaptureFixture[str], table: Path,
     assert set(read.images) <= {path.name for path in table.parent.iterdir()}
     assert all(group == f"={image[:-5]}" for group, image in zip(read.groups, read.images, strict=True))
     assert list(read.metadata) == ["patient", "=note"]
-    cells(evaluated / "predictions" / "train_stress" / "skin.csv")
+    cells(evaluated / "predictions" / "train_robustness" / "skin.csv")
     page = (evaluated / "report" / "index.html").read_text(encoding="utf-8")
     assert all(map(is_line, page.replace("\t", "").split("\n")))
     assert "<b>x" not in page

@@ -409,13 +409,15 @@ def other_data(tmp_path: Path) -> Path:
 
 def test_the_report_shows_coverage_and_selective_accuracy(tmp_path: Path) -> None:
     result = evaluate(tiny_export().path, data=tiny_data(), out=tmp_path / "out", progress=False)
-    trust = result.metrics["trust"]
-    assert trust["coverage"]["aim"] == 0.9
-    assert trust["coverage"]["overall"]["value"] == pytest.approx(tiny_export().spec.metrics["test"]["coverage"].value)
-    assert [one["by"] for one in trust["selective"]] == ["confidence", "atypicality"]
+    selective = result.metrics["selective"]
+    assert selective["coverage"]["aim"] == 0.9
+    assert selective["coverage"]["overall"]["value"] == pytest.approx(
+        tiny_export().spec.metrics["test"]["coverage"].value
+    )
+    assert [one["by"] for one in selective["selective"]] == ["confidence", "atypicality"]
     accuracy = result.metrics["metrics"]["overall"]["accuracy"]["value"]
-    assert all(one["accuracy"]["1"]["value"] == pytest.approx(accuracy) for one in trust["selective"])
-    assert trust["selective"][0]["aurc"]["value"] == pytest.approx(
+    assert all(one["accuracy"]["1"]["value"] == pytest.approx(accuracy) for one in selective["selective"])
+    assert selective["selective"][0]["aurc"]["value"] == pytest.approx(
         result.metrics["metrics"]["overall"]["aurc"]["value"]
     )
     page = result.index.read_text()

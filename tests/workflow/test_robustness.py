@@ -61,7 +61,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def evaluated(classifier: Classifier, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with predictions, stress files and report."""
+    """A folder with predictions, robustness files and report."""
     out = tmp_path_factory.mktemp("judged") / "out"
     with pytest.raises(SystemExit) as stopped:
         main(["evaluate", str(classifier.bundle.path), "--data", str(data), "--out", str(out), "--robustness"])
@@ -92,17 +92,17 @@ def test_every_image_is_answered_in_every_strength(evaluated: Path, classifier: 
 
 def test_the_report_shows_it_and_knows_all_figures(evaluated: Path) -> None:
     metrics = json.loads((evaluated / "report" / "metrics.json").read_text())
-    assert [curve["corruption"] for curve in metrics["stress"]["robustness"]] == list(CORRUPTIONS)
-    assert metrics["stress"]["occlusion"]["images"] == 10
+    assert [curve["corruption"] for curve in metrics["robustness"]["curves"]] == list(CORRUPTIONS)
+    assert metrics["robustness"]["occlusion"]["images"] == 10
     page = (evaluated / "report" / "index.html").read_text(encoding="utf-8")
-    assert 'id="stress"' in page
-    assert page.count('id="stress_') >= len(CORRUPTIONS)
+    assert 'id="robustness"' in page
+    assert page.count('id="robustness_') >= len(CORRUPTIONS)
     assert "Occlusion test of the maps" in page
-    assert (evaluated / "report" / "plots" / "stress_hair.svg").is_file()
+    assert (evaluated / "report" / "plots" / "robustness_hair.svg").is_file()
     table = (evaluated / "report" / "robustness.md").read_text(encoding="utf-8")
-    assert metrics["stress"]["record"]["bundle"]["model_sha256"] in table
+    assert metrics["robustness"]["record"]["bundle"]["model_sha256"] in table
     assert "not a medical device" in table
-    assert all(curve["title"] in table for curve in metrics["stress"]["robustness"])
+    assert all(curve["title"] in table for curve in metrics["robustness"]["curves"])
     assert any(
         line.startswith(f"| {row['value']} | {row['images']} |")
         for row in metrics["subgroups"]
@@ -116,7 +116,7 @@ def test_the_same_images_give_the_same_files_in_any_company(
     run_robustness(classifier, read_samples(data), tmp_path / "some.csv", limit=3, progress=False)
     some, every = (
         pd.read_csv(folder / "robustness.csv")
-        for folder in (tmp_path / "some_stress", evaluated / "predictions" / "test_stress")
+        for folder in (tmp_path / "some_robustness", evaluated / "predictions" / "test_robustness")
     )
     chosen = some["image"].unique()
     assert len(chosen) == 3
@@ -131,23 +131,23 @@ def test_another_model_does_not_inherit_the_figures(evaluated: Path, data: Path,
     out = shutil.copytree(evaluated, tmp_path / "out")
     same = tiny_bundle(tmp_path / "same", labels=HAM10000, temperature=2.0)
     evaluate(same.path, data=data, out=out, progress=False)
-    assert "stress" in json.loads((out / "report" / "metrics.json").read_text())
-    assert (out / "predictions" / "test_stress" / "robustness.csv").is_file()
+    assert "robustness" in json.loads((out / "report" / "metrics.json").read_text())
+    assert (out / "predictions" / "test_robustness" / "robustness.csv").is_file()
     other = tiny_bundle(tmp_path / "other", labels=HAM10000, seed=9)
     evaluate(other.path, data=data, out=out, progress=False)
-    assert json.loads((out / "report" / "metrics.json").read_text())["stress"] is None
-    assert [p.name for p in (out / "predictions" / "test_stress").iterdir()] == ["skin.csv"]
+    assert json.loads((out / "report" / "metrics.json").read_text())["robustness"] is None
+    assert [p.name for p in (out / "predictions" / "test_robustness").iterdir()] == ["skin.csv"]
 
 
 def test_a_run_is_degraded_by_its_own_bundle(evaluated: Path, classifier: Classifier, tmp_path: Path) -> None:
     run = shutil.copytree(evaluated, tmp_path / "run")
-    shutil.rmtree(run / "predictions" / "test_stress")
+    shutil.rmtree(run / "predictions" / "test_robustness")
     with pytest.raises(DataError, match="write it first: lentigo export"):
         evaluate(run, robustness=True, progress=False)
     shutil.copytree(classifier.bundle.path, run / "bundle")
     result = evaluate(run, robustness=True, limit=4, progress=False)
-    assert result.metrics["stress"]["robustness"][0]["images"] == 4
-    assert result.metrics["stress"]["record"]["drawn"] is True
+    assert result.metrics["robustness"]["curves"][0]["images"] == 4
+    assert result.metrics["robustness"]["record"]["drawn"] is True
 
 
 # Areas
@@ -170,7 +170,7 @@ def test_areas_have_the_size_asked_for_and_lie_where_they_should() -> None:
 # Figures
 
 
-def stressed(made, strengths: dict[str, list[float]], wrong: dict[tuple[str, float], float]) -> pd.DataFrame:  # type: ignore[no-untyped-def]
+def degraded(made, strengths: dict[str, list[float]], wrong: dict[tuple[str, float], float]) -> pd.DataFrame:  # type: ignore[no-untyped-def]
     """Rows of robustness.csv with a given share of the answers changed to the next class."""
     blocks = []
     for name, values in strengths.items():
@@ -187,7 +187,7 @@ def stressed(made, strengths: dict[str, list[float]], wrong: dict[tuple[str, flo
 def test_curves_are_the_metrics_of_the_changed_answers() -> None:
     made = table(200)
     curves = robustness_curves(
-        made, stressed(made, {"jpeg": [75, 7], "brightness": [0.6, 1.4]}, {("jpeg", 7): 0.5}), resamples=200
+        made, degraded(made, {"jpeg": [75, 7], "brightness": [0.6, 1.4]}, {("jpeg", 7): 0.5}), resamples=200
     )
     assert [c.corruption.name for c in curves] == ["jpeg", "brightness"]
     jpeg, brightness = curves
@@ -208,7 +208,7 @@ def test_curves_are_the_metrics_of_the_changed_answers() -> None:
 def test_some_images_are_compared_with_themselves() -> None:
     made = table(200)
     part = made.subset(np.arange(200) < 60)
-    (curve,) = robustness_curves(made, stressed(part, {"noise": [10]}, {}), resamples=50)
+    (curve,) = robustness_curves(made, degraded(part, {"noise": [10]}, {}), resamples=50)
     assert curve.images == 60
     assert curve.points[0].accuracy.value == pytest.approx(
         float((part.probabilities.argmax(axis=1) == part.targets).mean())
@@ -218,7 +218,7 @@ def test_some_images_are_compared_with_themselves() -> None:
 
 def test_bad_files_are_told(tmp_path: Path) -> None:
     made = table(30)
-    rows = stressed(made, {"blur": [1, 2]}, {})
+    rows = degraded(made, {"blur": [1, 2]}, {})
     with pytest.raises(DataError, match=r"robustness\.csv: unknown corruption 'fog'"):
         robustness_curves(made, rows.replace({"corruption": {"blur": "fog"}}))
     with pytest.raises(DataError, match="no column strength"):
@@ -304,8 +304,10 @@ def test_artifacts_are_added_where_they_are_not() -> None:
     assert set(perturb(np.full_like(pixels, 200), 0)) == {"vignette", "ruler", "ink", "hair"}  # no lesion to hide
 
 
-def test_the_files_and_the_report_say_what_it_leans_on(evaluated: Path, classifier: Classifier, data: Path) -> None:
-    rows = pd.read_csv(robustness_folder(evaluated / "predictions" / "test.csv") / "reliance.csv")
+def test_the_files_and_the_report_say_what_the_perturbations_change(
+    evaluated: Path, classifier: Classifier, data: Path
+) -> None:
+    rows = pd.read_csv(robustness_folder(evaluated / "predictions" / "test.csv") / "perturbations.csv")
     assert set(rows["change"]) <= set(PERTURBATIONS)
     row = rows[rows["change"] == "hair"].iloc[0]
     samples = read_samples(data)
@@ -314,14 +316,25 @@ def test_the_files_and_the_report_say_what_it_leans_on(evaluated: Path, classifi
     own = zlib.crc32(f"0/{row['image']}".encode())
     expected = softmax(classifier.run(perturb(pixels, own)["hair"][None]).logits)[0]
     np.testing.assert_allclose(row[list(HAM10000.codes)].to_numpy(float), expected, atol=1e-4)
-    found = json.loads((evaluated / "report" / "metrics.json").read_text())["stress"]["reliance"]
+    found = json.loads((evaluated / "report" / "metrics.json").read_text())["robustness"]["perturbations"]
     assert [r["change"] for r in found] == [c for c in PERTURBATIONS if c in set(rows["change"])]
     page = (evaluated / "report" / "index.html").read_text(encoding="utf-8")
     assert "Perturbation tests" in page
-    assert 'id="stress_reliance' in page
+    assert 'id="perturbations' in page
 
 
-def test_reliance_is_the_difference_of_the_metrics() -> None:
+def test_the_names_of_the_release_before_are_read(evaluated: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(evaluated, tmp_path / "run")
+    folder = run / "predictions" / "test_robustness"
+    (folder / "perturbations.csv").rename(folder / "reliance.csv")
+    folder.rename(run / "predictions" / "test_stress")
+    metrics = evaluate(run, progress=False).metrics
+    assert metrics["robustness"] == json.loads((evaluated / "report" / "metrics.json").read_text())["robustness"]
+    assert metrics["stress"]["reliance"] == metrics["robustness"]["perturbations"] != []
+    assert metrics["trust"] == metrics["selective"]
+
+
+def test_a_perturbation_is_the_difference_of_the_metrics() -> None:
     made = table(200)
     worse = made.probabilities.copy()
     worse[:50] = np.eye(7)[0] * 0.94 + 0.01  # a quarter is said to be the first class
@@ -341,7 +354,9 @@ def test_reliance_is_the_difference_of_the_metrics() -> None:
     assert ink.malignant_difference is not None
     assert ink.malignant_difference.value < 0
     assert measure_perturbations(made, frame, resamples=0)[0].malignant_before is None
-    assert "| pen marks added | 200 |" in robustness_markdown(replace(read_robustness(made), reliance=(lesion, ink)))
+    assert "| pen marks added | 200 |" in robustness_markdown(
+        replace(read_robustness(made), perturbations=(lesion, ink))
+    )
     with pytest.raises(DataError, match=r"unknown change 'inks'; did you mean 'ink'|unknown change 'inks'"):
         measure_perturbations(made, frame.replace({"change": {"ink": "inks"}}))
     with pytest.raises(DataError, match="twice"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from contextlib import suppress
 from itertools import islice
 
 _SNIFFED = 65536
@@ -49,7 +50,8 @@ _WRONG = re.compile(
     r"[^\W\d_][‚„…†‡ˆ‰‹›“”•˜™¡-¶¸-¿][^\W\d_]|(?:[a-zß-ÿ]|\b[A-Z])[À-ÖØ-ÞŠŒŽŸ][a-z]|[²³¹][^\W\d_]|õ(?!e)|\bï"
     r"|(?<![a-zA-ZÀ-ž])[À-ž]{2,}(?![a-zA-ZÀ-ž])|[\uac00-\ud7af]\s?[\u4e00-\u9fff]|[\u4e00-\u9fff]\s?[\uac00-\ud7af]"
     r"|[a-zA-Z][\u3400-\u9fff\uac00-\ud7af][a-z]|[a-zA-Z][\u0370-\u04ff]|[\u0370-\u04ff][a-zA-Z]|[ά-ώа-я][Α-ΩА-Я]"
-    r"|[\ue000-\uf8ff]|[^\W\d_][\u2190-\u2bff][^\W\d_]"
+    r"|[\ue000-\uf8ff]|[^\W\d_][\u2190-\u2bff][^\W\d_]|[^\W\d_][¡-§¨«¬±¶¸¼-¿]"
+    r"|[˘˙˛˝ˇ]|[a-zA-Z][\uff61-\uff9f]|[\uff61-\uff9f][a-zA-Z]"
 )
 _KANA = re.compile(r"[\u3041-\u30fa]")
 _SIGNS = re.compile(rb"[\x00-\x7f\x85\x91-\x97\x99\xa0\xa9\xae\xb0-\xb3\xb5\xb7]*")  # of cp1252, as in °C and µm
@@ -60,7 +62,15 @@ _NORTH_OR_SOUTH = re.compile(
 """Only letters that Turkish has where Icelandic or Czech have others."""
 _RIVAL, _SURE = 0.7, 0.005
 """Share of the best confidence from which another code page may be right as well; confidence that says nothing."""
-_NO_PAGE = "it is no Unicode, and too short to tell in which code page it is written"
+_FAR, _NEARER = 1.3, 1.05
+"""How many times as likely a code page must be that is not read, so that none is taken; and ISO 8859-2."""
+_TELLS = 0.025
+"""Confidence up to which chardet's word on all pages says nothing."""
+_NEAR = frozenset(f"iso8859-{part}" for part in (1, 2, 3, 9, 10, 14, 15, 16))
+"""Of which Windows' pages of Western and Central Europe are further versions."""
+_NO_PAGE = "it is no Unicode, and it cannot be told in which code page it is written"
+_ESCAPES = re.compile(r"\x1b[$(][@A-J]|~\{[!-~\s]*?~\}")
+"""How ISO-2022 and HZ write Japanese, Korean and Chinese in ASCII."""
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
@@ -120,9 +130,28 @@ def _code_page(cells: bytes) -> str:
         rivals = {"cp949"}
     if best in _ALPHABETS and not re.search(rb"[\x80-\xff]{3}", cells):
         rivals = {"gb18030"}  # whose characters are two bytes
-    if best not in pages or rivals or found[best] < _SURE:
+    if best not in pages or rivals or found[best] < _SURE or _another_is_likelier(cells, best):
         raise ValueError(f"{_NO_PAGE}; save it as UTF-8")
     return best
+
+
+def _another_is_likelier(cells: bytes, page: str) -> bool:
+    """Whether a code page that is not read, such as a Baltic one or KOI8, is far likelier, and reads otherwise."""
+    import chardet
+
+    found = chardet.detect_all(cells, ignore_threshold=True, compat_names=False)
+    read = {*_LANGUAGES, *_OTHERS, *_SPELLING}
+    sure = next((one["confidence"] for one in found if one["encoding"] == page), 0.0)
+    text = cells.decode(page)
+    for one in found:
+        other, far = one["encoding"] or "", _FAR
+        if page in _LANGUAGES and other in _NEAR:
+            far = _NEARER if (page, other) == ("cp1250", "iso8859-2") else float("inf")
+        if other not in read and one["confidence"] > max(far * sure, _TELLS):
+            with suppress(LookupError, UnicodeDecodeError):
+                if cells.decode(other) != text:
+                    return True
+    return False
 
 
 def _is_wrong(cells: bytes, page: str) -> bool:
@@ -147,4 +176,6 @@ def _fits(cells: bytes, page: str) -> bool:
 def _checked(text: str) -> str:
     if _CONTROL.search(text[:_SNIFFED]):
         raise ValueError("it holds control characters, so it is no text")
+    if _ESCAPES.search(text[:_SNIFFED]):
+        raise ValueError("it is written in ISO-2022 or HZ; save it as UTF-8")
     return text.removeprefix("\ufeff")

@@ -21,7 +21,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from importlib import import_module
 from io import BytesIO
 from pathlib import Path
@@ -112,6 +112,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_SEVERAL = "lentigo: first of several"
 _ORIENTATION = 0x0112
 
 
@@ -296,6 +297,18 @@ def read_file(path: str | Path, limit: int) -> bytes:
     return content
 
 
+def has_several(path: str | Path) -> bool:
+    """Whether a file that can be read has several pages or frames, of which the first counts."""
+    with suppress(ImageError, OSError), _open_file(str(path)) as file:
+        return _has_several(_identify(file, str(path), MAX_PIXELS)[0])
+    return False
+
+
+def is_first_of_several(image: Image.Image) -> bool:
+    """Whether an image from `open_image` is the first of several pages or frames."""
+    return image.info.get(_SEVERAL) is True
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file name looks like an image that can be read here (hidden files do not)."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  (a name, not a path)
@@ -471,6 +484,7 @@ def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | No
     try:
         if draft_size is not None:
             image.draft(None, (draft_size, draft_size))
+        several = _has_several(image)
         image.load()
         orientation = _orientation(image)
         image = _to_rgb(image, name)
@@ -478,6 +492,8 @@ def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | No
         if method is not None:
             image = image.transpose(method)
             image.info = {}  # the tag has been obeyed; opened again, the image must not turn a second time
+        if several:
+            image.info[_SEVERAL] = True
         return image
     except ImageError:
         raise
@@ -488,6 +504,12 @@ def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | No
     except Exception as error:  # damaged data raises nearly anything in the decoders
         kind = image.format or "image"
         raise ImageError(f"{name}: truncated or damaged {kind} ({_reason(error)}); fetch it again") from None
+
+
+def _has_several(image: Image.Image) -> bool:
+    with suppress(Exception):  # damaged behind the first
+        return image.format in ("TIFF", "GIF", "PNG", "WEBP") and bool(getattr(image, "is_animated", False))
+    return False
 
 
 def _check_pixels(name: str, width: int, height: int, max_pixels: int) -> None:

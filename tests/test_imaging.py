@@ -22,7 +22,7 @@ from PIL import Image
 
 from lentigo import imaging, resampler
 from lentigo.errors import ImageError
-from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, find_images, load, normalise, open_image
+from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD, find_images, is_first_of_several, load, normalise, open_image
 from lentigo.resampler import resize
 
 
@@ -162,13 +162,16 @@ def test_cmyk_jpeg_keeps_its_colours() -> None:
     assert b > 235
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_first_frame_of_an_animation(kind: str) -> None:
     first, second = Image.new("RGB", (8, 8), (250, 0, 0)), Image.new("RGB", (8, 8), (0, 0, 250))
     options = {"lossless": True} if kind == "WEBP" else {}
-    r, _, b = array(open_image(encode(first, kind, save_all=True, append_images=[second], **options)))[4, 4]
+    image = open_image(encode(first, kind, save_all=True, append_images=[second], **options))
+    r, _, b = array(image)[4, 4]
     assert r > 240
     assert b < 10
+    assert is_first_of_several(image)
+    assert not is_first_of_several(open_image(encode(first, kind, **options)))
 
 
 def test_broken_files_say_what_is_wrong_and_where(tmp_path: Path) -> None:

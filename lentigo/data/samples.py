@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from html import escape
 from pathlib import Path
@@ -45,6 +45,7 @@ class Samples:
             in val or test under a grouped protocol), then metadata columns (``age``, ``sex``, ``site``, ...).
         groups: how the groups are known, or that they are not.
         reading: how it was read; None for samples that no reader made.
+        stats: path -> bytes and modification time, as first looked up.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Samples:
     frame: pd.DataFrame
     groups: GroupSource = UNKNOWN
     reading: Reading | None = None
+    stats: dict[str, tuple[int, int]] = field(default_factory=dict, compare=False)
 
     @property
     def title(self) -> str:
@@ -124,13 +126,16 @@ class Samples:
 
     def sizes(self, rows: NDArray[np.bool_] | None = None) -> list[int]:
         """Bytes of each image (or of the chosen ones), of its file or array row; -1 where the file is missing."""
-        return [
-            _stat(self.root, path)[0] for path in (self.frame["path"] if rows is None else self.frame["path"][rows])
-        ]
+        return [self._stat(path)[0] for path in (self.frame["path"] if rows is None else self.frame["path"][rows])]
 
     def modified(self) -> list[int]:
         """Modification time of each image's file in nanoseconds; -1 where it is missing."""
-        return [_stat(self.root, path)[1] for path in self.frame["path"]]
+        return [self._stat(path)[1] for path in self.frame["path"]]
+
+    def _stat(self, path: str) -> tuple[int, int]:
+        if path not in self.stats:
+            self.stats[path] = _stat(self.root, path)
+        return self.stats[path]
 
     def counts(self) -> pd.DataFrame:
         """Images per class (rows, in label order) and split (columns), with totals."""

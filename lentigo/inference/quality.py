@@ -28,6 +28,7 @@ HINTS = {
     "flat": "hardly anything stands out: is the lesion in the frame?",
     "blurred": "the image is not sharp",
 }
+FIRST_OF_SEVERAL = "the file has several pages or frames, of which the first is read"
 REASONS = {
     "dark": "the image is too dark",
     "bright": "the image is too bright",

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image
 
 from lentigo.errors import DataError, ImageError
-from lentigo.imaging import Floats, Pixels, normalise, open_and_load
+from lentigo.imaging import Floats, Pixels, is_first_of_several, normalise, open_and_load
 from lentigo.inference.classifier import Classifier
 from lentigo.inference.heatmap import save_heatmap
-from lentigo.inference.quality import Faults, assess_quality
+from lentigo.inference.quality import FIRST_OF_SEVERAL, Faults, assess_quality
 from lentigo.inference.sources import Item
 from lentigo.inference.table import Row
 from lentigo.inference.verdict import assess
@@ -72,7 +72,8 @@ class Worker:
             rows.append(None)
             seen = slice(read, read + 1)  # while the processor still has the pixels at hand
             normalise(pixels[seen], spec.input.mean, spec.input.std, out=floats[seen])
-            faults.append(assess_quality(pixels[read]))
+            reasons, hints = assess_quality(pixels[read])
+            faults.append((reasons, (*hints, FIRST_OF_SEVERAL) if is_first_of_several(image) else hints))
             read += 1
             if self.heatmaps is not None:
                 image.thumbnail((HEATMAP_SIZE, HEATMAP_SIZE), Image.Resampling.BILINEAR)

@@ -77,7 +77,7 @@ def read_evaluation_data(
         reading = {"missing": missing}
         samples = read_samples(data, **reading)
     if group_by is not None:
-        grouped = read_samples(data, **{**reading, "group_by": group_by})
+        grouped = read_samples(data, **{**reading, "group_by": group_by}, lone_groups=True)
         samples = samples if samples.groups.known else grouped
         evaluated = _evaluation_data(samples, data, spec, classes)
         lesions = dict(zip(grouped.frame["image"], grouped.frame["group"], strict=True))

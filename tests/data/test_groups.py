@@ -155,3 +155,14 @@ def test_where_patients_tell_nothing_lesions_are_taken(tmp_path: Path) -> None:
 def test_ids_are_no_dates(tmp_path: Path, ids: str) -> None:
     cells = [(ids.split()[n % 2],) for n in range(8)]
     assert read_samples(pictures(tmp_path, ("patient",), cells)).groups.known
+
+
+def test_each_class_may_have_one_lesion_where_lesions_are_evaluated(tmp_path: Path) -> None:
+    for name in ("mel/L1_0", "mel/L1_1", "nv/L2_0", "nv/L2_1"):
+        write_image(tmp_path / f"{name}.png", len(name))
+    with pytest.raises(DataError, match="one value for each class"):
+        read_samples(tmp_path, group_by=r"(L\d)_")
+    samples = read_samples(tmp_path, group_by=r"(L\d)_", lone_groups=True)
+    assert samples.frame["group"].tolist() == ["L1", "L1", "L2", "L2"]
+    with pytest.raises(DataError, match="one value for all images"):
+        read_samples(tmp_path, group_by=r"(L)\d_", lone_groups=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 from tiny_data import write_csv, write_image
 
 from lentigo.data import GroupSource, Samples, read_samples, split_samples
@@ -273,6 +274,13 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path, kind: str) -> None:
     assert [int(a) for a in frame[age][[0, 1, 3]]] == [51, 47, 30]
 
 
+def test_ascii_that_stands_for_other_letters_is_refused(tmp_path: Path) -> None:
+    for page in ("iso2022_jp", "hz"):
+        (tmp_path / "t.csv").write_bytes("image,label\n0.jpg,色素\n1.jpg,母\n".encode(page))
+        with pytest.raises(DataError, match=r"ISO-2022 or HZ; save it as UTF-8"):
+            read_table(tmp_path / "t.csv")
+
+
 @pytest.mark.parametrize(
     ("words", "page"),
     [
@@ -311,6 +319,15 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path, kind: str) -> None:
         ("mélanome|nævus", "mac_roman"),
         ("меланома|невус", "koi8-r"),
         ("メラノーマ|ほくろ", "euc_jp"),
+        ("黒色腫の疑い|基底細胞癌", "euc_jp"),
+        ("nežinoma liga|šašas", "iso8859_13"),
+        ("dzimumzīme|bazālo šūnu vēzis", "iso8859_13"),
+        ("zmiana złośliwa|gąbczasta", "iso8859_2"),
+        ("žilna promjena|čir kože", "iso8859_2"),
+        ("меланома|базалиома", "koi8-r"),
+        ("doğum lekesi|ışık", "mac_turkish"),
+        ("lesión vascular|células", "mac_roman"),
+        ("μελάνωμα|σπίλος", "mac_greek"),
     ],
 )
 @pytest.mark.parametrize("rows", [2, 40])
@@ -321,7 +338,7 @@ def test_a_code_page_is_recognised_and_told_or_refused(tmp_path: Path, words: st
     table = tmp_path / "t.csv"
     table.write_bytes(("image,label\n" + "".join(f"{n}.jpg,{word}\n" for n, word in enumerate(labels))).encode(page))
     if words.startswith(("痣", "yanlış")) or not page.startswith(("cp", "gb", "big5")):
-        with pytest.raises(DataError, match=r"t\.csv: .*no Unicode, and too short to tell .*; save it as UTF-8"):
+        with pytest.raises(DataError, match=r"t\.csv: .*no Unicode, and it cannot be told .*; save it as UTF-8"):
             read_cells(table)
         return
     cells = read_cells(table)
@@ -1253,3 +1270,12 @@ def test_a_table_that_calls_images_otherwise_than_their_folder_is_warned_of(tmp_
         "image,label\n" + "".join(f"{path},nv\n" for path in paths[1:]) + f"{paths[0]},mel\n"
     )
     assert "WARNING: the table calls 1 images otherwise than the folders" in remarks(read_samples(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif"])
+def test_files_of_several_pages_are_named(tmp_path: Path, suffix: str) -> None:
+    tree(tmp_path, *cross("mel|nv", suffix=suffix))
+    with Image.open(tmp_path / f"nv/1.{suffix}") as image:
+        image.save(tmp_path / f"nv/1.{suffix}", save_all=True, append_images=[Image.new("RGB", image.size)])
+    said = f"1 of 4 TIFF and GIF files looked into have several pages or frames, such as nv/1.{suffix}"
+    assert said in remarks(read_samples(tmp_path))

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from tiny_data import folder, table, write_image
 
-from lentigo.data import Samples, read_samples
+from lentigo.data import Samples, read_samples, split_samples
+from lentigo.data import samples as samples_module
 from lentigo.errors import DataError, ImageError
 
 
@@ -109,3 +110,14 @@ def test_every_exported_name_is_there() -> None:
     assert set(lentigo.data.__all__) <= set(dir(lentigo.data))
     for name in lentigo.data.__all__:
         assert getattr(lentigo.data, name) is not None
+
+
+def test_each_file_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    stat = samples_module._stat
+    monkeypatch.setattr(samples_module, "_stat", lambda root, path: looked.append(path) or stat(root, path))
+    samples = read_samples(folder(tmp_path, {"a": 3, "b": 3}))
+    split = split_samples(samples, "image")
+    assert split.fingerprint == samples.fingerprint
+    assert split.modified() == samples.modified()
+    assert sorted(looked) == sorted(samples.frame["path"])

@@ -381,6 +381,12 @@ def test_every_kind_of_broken_file_becomes_a_clear_row(tmp_path: Path, classifie
             assert all(row[code] == "" for code in CODES)
 
 
+def test_a_file_of_several_pages_has_a_hint(tmp_path: Path, classifier: Classifier) -> None:
+    blob_image(0).save(tmp_path / "x.tiff", save_all=True, append_images=[blob_image(1)])
+    predict_paths(classifier, tmp_path, out=tmp_path / "out.csv", progress=False)
+    assert "several pages or frames, of which the first is read" in read_csv(tmp_path / "out.csv")[0]["hints"]
+
+
 AWKWARD = [
     'comma, quote".png', "皮肤 图.png", "line\nbreak.png", "carriage\rreturn.png", "both\r\n.png",
     "\rfirst.png", "\ttab.png", '".png',

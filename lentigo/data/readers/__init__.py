@@ -47,7 +47,7 @@ from lentigo.data.readers.table import add_table, fitting_tables, read_csv
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError, ImageError, did_you_mean
 from lentigo.extra_formats import patient_of
-from lentigo.imaging import FOREIGN_SUFFIXES
+from lentigo.imaging import FOREIGN_SUFFIXES, has_several
 from lentigo.labels import LabelSet
 from lentigo.machine import available_cores
 from lentigo.tables import TABLE_SUFFIXES, find_column, some
@@ -57,6 +57,7 @@ Missing = Literal["error", "keep", "skip"]
 _EXPLAINS = re.compile(
     r"(readme|licen[cs]e|attribution|citation)[^/]*$|(^|/)(classes\.csv|split\.csv|phantoms\.json)$", re.IGNORECASE
 )
+_LOOKED_INTO = 200
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 
 READERS: dict[str, Callable[[Place], Samples]] = {
@@ -85,6 +86,7 @@ def read_samples(
     group_by: str | None = None,
     label_by: str | None = None,
     skip_unreadable: bool = False,
+    lone_groups: bool = False,
 ) -> Samples:
     """Read a data set; its layout is detected.
 
@@ -101,6 +103,7 @@ def read_samples(
         label_by: a column of the table, or a regular expression on the paths, that tells the class, for ``folder`` and
             ``csv``.
         skip_unreadable: decode every image once and leave out those that cannot be read.
+        lone_groups: a pattern may give each class one group, as lesions that are evaluated may be.
 
     Returns:
         At least two images, sorted by id. Where a split was published, it is in ``split`` and ``official_split``.
@@ -139,9 +142,10 @@ def read_samples(
     elif missing != "keep":  # an audit keeps them
         _check_files(place, samples)
     if group_by is not None:
-        samples = _group_by(place, samples, group_by)
+        samples = _group_by(place, samples, group_by, lone_groups)
     if samples.is_own:
         _note_copies(place, samples)
+        _note_pages(place, samples)
     trained = set(samples.frame["label"][samples.frame["split"] == "train"])
     if trained and samples.is_own and (untrained := [code for code in samples.labels.codes if code not in trained]):
         place.reading.note(
@@ -338,6 +342,16 @@ def _note_copies(place: Place, samples: Samples) -> None:
             )
 
 
+def _note_pages(place: Place, samples: Samples) -> None:
+    paths = [path for path in samples.frame["path"] if path.lower().endswith((".tif", ".tiff", ".gif"))][:_LOOKED_INTO]
+    several = [path for path in paths if has_several(place.root / path)]
+    if several:
+        place.reading.note(
+            f"{len(several):,} of {len(paths):,} TIFF and GIF files looked into have several pages or frames, such as"
+            f" {several[0]}; of each the first is read, so save others as files of their own"
+        )
+
+
 def _middle(file: Path) -> bytes:
     with suppress(OSError), file.open("rb") as opened:
         opened.seek(file.stat().st_size // 2)
@@ -386,7 +400,7 @@ def _note_unused(place: Place, samples: Samples) -> None:
             )
 
 
-def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:
+def _group_by(place: Place, samples: Samples, wanted: str, lone_groups: bool) -> Samples:
     """The samples grouped by a column, by the patients of DICOM headers, or by a pattern on file names."""
     frame, rows = samples.frame, place.rows
     column = None if rows is None else find_column(rows.columns, (wanted,))
@@ -413,7 +427,7 @@ def _group_by(place: Place, samples: Samples, wanted: str) -> Samples:
                 f" {paths[0]} is of {told[0]!r}"
             )
     holds = doubt(told, frame["label"].tolist())
-    if source.kind == "pattern" and holds.startswith("one value"):
+    if source.kind == "pattern" and holds.startswith("one value for all" if lone_groups else "one value"):
         raise DataError(
             f"{place.path}: --group-by {wanted!r} gives {holds}, such as {told[0]!r} of {frame['path'].iloc[0]}, which"
             " tells no patients or lesions; give a pattern of what differs between them"

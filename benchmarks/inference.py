@@ -4,9 +4,9 @@
     python benchmarks/inference.py --images 5000 --write   # and puts them into benchmarks/README.md
     python benchmarks/inference.py --stream 20000      # also the memory of a long stream
 
-Every case runs in a process of its own, several rounds in turn, and its best round counts, so that one disturbance
-does not favour anyone. CPU time an image is given beside the rate: it hardly depends on what else the machine does.
-Needs the make wing. Weights are random: speed does not depend on them.
+Every case runs in its own process, in several alternating rounds, and its best round counts, so that a disturbance
+favours no case. CPU time per image is given beside the rate, because it hardly depends on other load. Needs the make
+wing. Weights are random: speed does not depend on them.
 """
 
 from __future__ import annotations
@@ -506,7 +506,7 @@ def _limit(found: dict[str, dict[str, Any]], case: str, reading: str) -> str:
     return (
         f"The limit of both together is {together:.0f} images/s ({decode['cpu'] + network['cpu']:.2f} ms of CPU an image); lentigo reaches "
         f"{ours['rate'] / together:.0%} of it ({(decode['cpu'] + network['cpu']) / ours['cpu']:.0%} by CPU time), and "
-        f"{ours['rate'] / lower:.0%} of the lower of the two single limits ({lower:.0f} images/s, within reach only of cores to spare)."
+        f"{ours['rate'] / lower:.0%} of the lower of the two single limits ({lower:.0f} images/s, which needs separate cores for each)."
     )
 
 
@@ -585,7 +585,7 @@ def main() -> None:
             "## Inference",
             "",
             f"{what}, {SIZE} px, {CLASSES} classes. {machine()}. Load average before the first round: {load_before:.1f} "
-            "(more than the benchmark itself makes wall times worse, CPU times hardly).",
+            "(other load increases wall times, but CPU times only slightly).",
             f"Command: `python benchmarks/inference.py {' '.join(sys.argv[1:])}`. The best of {options.rounds} rounds.",
             "",
             *folder_table(folders),

@@ -655,7 +655,7 @@ def main() -> None:
     network = options.model or "MobileNetV3-CaCo with random weights, 224 px"
     head = (
         f"48 rendered 600x450 JPEGs, {network}; closed loop over kept connections, load generator on the same machine. {machine()}. "
-        f"Load average before: {busy:.1f} (what else the machine does makes all wall times worse; ratios and CPU times count).\n"
+        f"Load average before: {busy:.1f} (other load increases wall times; compare ratios and CPU times).\n"
         f"Command: `python benchmarks/serving.py {' '.join(a for a in sys.argv[1:])}`. The median of each figure over "
         f"{options.rounds} rounds of {options.seconds:g} s; ratios are taken within each round."
     )

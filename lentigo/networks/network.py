@@ -120,11 +120,6 @@ class Network(nn.Module, ABC):
         self.name = ""
         self.load_report: LoadReport | None = None
 
-    @property
-    def loaded_fraction(self) -> float:
-        """Fraction of the backbone's known parameters that were loaded: 0 from scratch, 1 with pretrained weights."""
-        return self.load_report.fraction if self.load_report else 0.0
-
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
         """Feature maps (N, C, h, w) of normalised images (N, 3, S, S)."""

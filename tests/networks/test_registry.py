@@ -96,7 +96,6 @@ def test_contract(name: str) -> None:
     assert isinstance(network, Network)
     assert network.name == name
     assert network.load_report is None
-    assert network.loaded_fraction == 0
     assert network.training
     assert parameters(network) == PARAMETERS[name]
     network.eval()
@@ -155,7 +154,7 @@ def test_pretrained_features_load(attention: str, start: str, torchvision_file: 
     network = create_network(f"mobilenetv3_small_{attention}", classes=7, pretrained=torchvision_file, start=start)
     report = network.load_report
     assert report is not None
-    assert report.fraction == network.loaded_fraction == 1
+    assert report.fraction == 1
     assert report.head
     assert report.loaded + report.new == parameters(network.features)
     assert report.loaded == (927_008 if attention in ("se", "seco") else 465_368)
@@ -277,7 +276,7 @@ def test_start_from_se_needs_se(tmp_path: Path, torchvision_file: Path) -> None:
     torch.save(state, path)
     with pytest.raises(NetworkError, match=r"no_se\.pt: start='se' needs weights with squeeze-and-excitation"):
         create_network("mobilenetv3_small_caco", classes=7, pretrained=path, start="se")
-    assert create_network("mobilenetv3_small_caco", classes=7, pretrained=path, start="identity").loaded_fraction == 1
+    assert create_network("mobilenetv3_small_caco", classes=7, pretrained=path, start="identity").load_report.fraction == 1
 
 
 def test_stochastic_depth_passes_blocks_over_in_training_only(torchvision_file: Path) -> None:
@@ -374,7 +373,7 @@ def test_hypo_switches(eca: bool, leaky: bool, dilation: bool, torchvision_file:
     assert (nn.ReLU in kinds or nn.Hardswish in kinds) != leaky
     dilated = [name for name, m in network.named_modules() if isinstance(m, nn.Conv2d) and m.dilation == (2, 2)]
     assert [int(name.split(".")[1]) for name in dilated] == ([5, 6, 7, 8, 10, 11] if dilation else [])
-    assert network.loaded_fraction == 1
+    assert network.load_report.fraction == 1
     assert parameters(network) == parameters(create_network(f"mobilenetv3_small_{'eca' if eca else 'se'}", classes=10))
     assert network.forward_features(images(96)).shape == (2, 576, 3, 3)
 
@@ -436,7 +435,7 @@ def test_timm_network_is_timm(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(network(x), base(x))
     assert (network.head is None) == (name in ("timm/convnext_atto", "timm/vit_tiny_patch16_224"))
     smaller = create_network(name, classes=3, pretrained=path, dropout=0.3).eval()
-    assert smaller.loaded_fraction == 1
+    assert smaller.load_report.fraction == 1
     assert smaller(x).shape == (1, 3)
     torch.save(smaller.state_dict(), path)
     again = create_network(name, classes=3, pretrained=path).eval()

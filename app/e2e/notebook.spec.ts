@@ -276,7 +276,7 @@ test("a notebook of a version without the index tells how far its reading has co
     }).observe(document.body, { childList: true, subtree: true, characterData: true });
   });
   await page.getByRole("link", { name: "Notebook" }).first().click();
-  await expect(page.getByTestId("case")).toContainText("400 dates");
+  await expect(page.getByTestId("case")).toContainText("Dates: 400");
   await expect(page.getByTestId("indexing")).toBeHidden();
   expect(await page.locator("body").getAttribute("data-indexing")).toMatch(/\d+ of 400 dates/);
 });

@@ -1,7 +1,7 @@
 /** The clinical record: patients, outlines and sizes, change, hypopigmented disease, report, FHIR, encrypted export. */
 
 import { readFileSync } from "node:fs";
-import type { Page } from "@playwright/test";
+import type { Page, TestInfo } from "@playwright/test";
 import { encode } from "fast-png";
 import { signedArea } from "../src/measure/contour";
 import type { Pixels } from "../src/measure/raster";
@@ -29,7 +29,15 @@ const dataUrl = (pixels: Pixels): string => `data:image/png;base64,${png(pixels)
 const visit = (id: string, date: string, pixels: Pixels) =>
   visitOf(id, date, dataUrl(pixels), { width: pixels.width, height: pixels.height });
 
-/** A notebook of two lesions, one of them at two dates. */
+/** The same below the line; `visitOf` is above it. */
+const calm = (one: ReturnType<typeof visit>) => ({
+  ...one,
+  probabilities: [0.1, 0.9],
+  malignant: 0.1,
+  photos: one.photos.map((photo) => ({ ...photo, probabilities: [0.1, 0.9] })),
+});
+
+/** A notebook of two lesions, one of them at two dates: first above the line, then below it. */
 function notebook(): string {
   const lesion = (id: string, title: string, region: string, x: number, y: number, visits: unknown[]) => ({
     id,
@@ -47,7 +55,7 @@ function notebook(): string {
     cases: [
       lesion("arm", "Mole on the arm", "left.forearm", 0.785, 0.41, [
         visit("arm-1", "2024-03-02", render(SCENE)),
-        visit("arm-2", "2024-06-01", warped(GROWN, 12, 1, 8, -6, 9).pixels),
+        calm(visit("arm-2", "2024-06-01", warped(GROWN, 12, 1, 8, -6, 9).pixels)),
       ]),
       lesion("face", "Spot on the cheek", "face", 0.46, 0.09, [visit("face-1", "2024-03-02", render(SCENE))]),
     ],
@@ -76,6 +84,21 @@ async function addPatient(page: Page, code: string): Promise<void> {
 
 const go = (page: Page, hash: string) => page.evaluate((to) => (location.hash = to), hash);
 const numberIn = (text: string | null): number => Number(/[\d.]+/.exec(text ?? "")![0]);
+
+/** The report that is shown fills one page, A4 and Letter. */
+async function onOnePage(page: Page, info: TestInfo): Promise<void> {
+  for (const [paper, size] of [
+    ["A4", [595, 842]],
+    ["Letter", [612, 792]],
+  ] as const) {
+    await page.getByTestId(`paper-${paper}`).click();
+    const pdf = await page.pdf({ preferCSSPageSize: true, path: info.outputPath(`report-${paper}.pdf`) });
+    const text = pdf.toString("latin1");
+    const [, width, height] = /\/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]/.exec(text)!.map(Number);
+    expect([Math.round(width), Math.round(height)]).toEqual(size);
+    expect([...text.matchAll(/\/Type\s*\/Page\b/g)]).toHaveLength(1);
+  }
+}
 
 /** Outline the photograph of a visit, with the picture's known width. */
 async function measure(page: Page, nth: number): Promise<number> {
@@ -207,6 +230,10 @@ test("outline and size: proposed, corrected by finger, in square millimetres; ch
   const over = page.getByTestId("lay-over");
   await expect(over).toHaveAttribute("data-found", "true", { timeout: 300_000 }); // a busy machine is slow, not wrong
   expect(Math.abs(numberIn(/-?\d+°/.exec((await page.getByTestId("laid").textContent())!)![0]) - 12)).toBeLessThan(3);
+  await page.setViewportSize({ width: 360, height: 640 });
+  expect((await page.getByTestId("swipe").boundingBox())!.width).toBeGreaterThan(200);
+  await page.locator(".lay-stage").click({ position: { x: 1, y: 20 } });
+  await expect(page.getByTestId("lay-top")).toHaveCSS("clip-path", "inset(0px 0px 0px 0%)");
   await page.getByTestId("swipe").fill("30");
   await expect(page.getByTestId("lay-top")).toHaveCSS("clip-path", "inset(0px 0px 0px 30%)");
   await page.getByTestId("view-blink").click();
@@ -227,7 +254,7 @@ const PATCHES: Scene = {
 test("hypopigmented disease: photographs in pairs, patches, per cent of a region, VASI with its steps, treatment", async ({
   page,
   url,
-}) => {
+}, info) => {
   await openApp(page, url, "#/patients");
   await addPatient(page, "V-7");
   for (const [date, units] of [
@@ -254,6 +281,15 @@ test("hypopigmented disease: photographs in pairs, patches, per cent of a region
     if (units === "2") await page.locator(".back").click();
   }
   await page.getByTestId("add-pair").click();
+  // The same pose under both lamps: the camera shows the one as a ghost while the other is taken.
+  await page.getByTestId("camera-visible").click();
+  await page.getByTestId("shutter").click();
+  await page.getByTestId("use-shot").click();
+  await expect(page.getByTestId("outline-visible")).toBeVisible();
+  await page.getByTestId("camera-wood").click();
+  await expect(page.getByTestId("ghost")).toBeChecked();
+  await page.keyboard.press("Escape");
+  await page.getByRole("button", { name: "Remove this photograph" }).click();
   for (const [light, kind] of [
     ["visible", "pale"],
     ["wood", "wood"],
@@ -296,6 +332,13 @@ test("hypopigmented disease: photographs in pairs, patches, per cent of a region
   await page.reload();
   await expect(page.getByTestId("share-visible")).toBeVisible();
   await expect(page.getByTestId("treatment")).toHaveValue("narrowband UV-B");
+  await page.getByTestId("report-link").click();
+  for (const said of ["V-7", "vitiligo", "narrowband UV-B", "VASI = 1 × 50 % + 3 × 25 % = 1.25", "medical device"]) {
+    await expect(page.getByTestId("report")).toContainText(said);
+  }
+  await expect(page.getByTestId("report").locator("polygon.outline-line")).toHaveCount(4);
+  await onOnePage(page, info);
+  await page.locator(".back").click();
   await expect(page.getByTestId("vasi-curve").locator("circle")).toHaveCount(2);
   await page.locator(".back").click();
   await expect(page.getByTestId("sheet")).toHaveCount(2);
@@ -304,8 +347,12 @@ test("hypopigmented disease: photographs in pairs, patches, per cent of a region
 
 test("out: a report on one page, FHIR, and an export that only its passphrase opens", async ({ page, url }, info) => {
   await start(page, url);
+  // The alarm of an earlier date is in sight wherever the last one, below the line, leads.
+  const earlier = "Above the line before, last on 2 Mar 2024";
+  await expect(page.getByTestId("case").filter({ hasText: "arm" }).getByTestId("earlier-alarm")).toHaveText(earlier);
   await addPatient(page, "P-001");
   await go(page, "#/notebook/arm");
+  await expect(page.getByTestId("earlier-alarm")).toHaveText(earlier);
   await page.getByTestId("lesion-patient").selectOption({ label: "P-001" });
   await page.getByTestId("diagnosis").fill("naevus");
   await page.getByTestId("diagnosis").blur();
@@ -323,18 +370,9 @@ test("out: a report on one page, FHIR, and an export that only its passphrase op
   await page.getByTestId("report-link").click();
   await expect(page.getByTestId("report")).toContainText("not a medical device");
   await expect(page.getByTestId("report")).toContainText("P-001");
+  await expect(page.getByTestId("earlier-alarm")).toHaveText(earlier);
   await expect(page.getByTestId("growth-curve")).toBeVisible();
-  for (const [paper, size] of [
-    ["A4", [595, 842]],
-    ["Letter", [612, 792]],
-  ] as const) {
-    await page.getByTestId(`paper-${paper}`).click();
-    const pdf = await page.pdf({ preferCSSPageSize: true, path: info.outputPath(`report-${paper}.pdf`) });
-    const text = pdf.toString("latin1");
-    const [, width, height] = /\/MediaBox\s*\[0 0 ([\d.]+) ([\d.]+)\]/.exec(text)!.map(Number);
-    expect([Math.round(width), Math.round(height)]).toEqual(size);
-    expect([...text.matchAll(/\/Type\s*\/Page\b/g)]).toHaveLength(1);
-  }
+  await onOnePage(page, info);
 
   await go(page, "#/patients");
   await page.getByTestId("export-record").click();

@@ -21,7 +21,7 @@ import { ReportVisit } from "../src/ui/record/Report";
 import { Prevalence } from "../src/ui/Models";
 import { Notices } from "../src/ui/Notices";
 import { Results } from "../src/ui/Results";
-import { VerdictBanner, VerdictLine } from "../src/ui/Verdict";
+import { VerdictBanner, verdictInWords, VerdictLine } from "../src/ui/Verdict";
 import { KeptPhoto, VisitView } from "../src/ui/VisitView";
 import { BUNDLES, textOf } from "./fixtures";
 
@@ -134,6 +134,8 @@ test("photographs that look like different lesions are never averaged without a 
   };
   const other = [0.01, 0.01, 0.02, 0.02, 0.02, 0.02, 0.9];
   expect(lead(photo(0, BENIGN), photo(1, other))).toContain("look like different lesions");
+  const spoken = verdictInWords(answer.value!.verdict, { malignant: 0, point: null }, answer.value!.differ);
+  expect(spoken).toContain("look like different lesions");
   expect(lead(photo(0, BENIGN), photo(1, BENIGN))).not.toContain("look like different lesions");
 });
 
@@ -262,6 +264,55 @@ describe("a kept visit", () => {
     expect(onPaper(visit)).toContain("Melanocytic nevus 90");
     expect(onPaper(other)).toContain("Can't tell");
     expect(onPaper(other)).not.toContain("Melanocytic nevus 90");
+  });
+
+  test("says what is odd about its photographs wherever it is shown", async () => {
+    const one = { ...photo(0, BENIGN).analysis!, image: new Blob(), width: 1, height: 1 };
+    const odd: Visit = {
+      ...visit,
+      differ: true,
+      photos: [one, { ...one, reasons: [{ key: "unlike" as const }] }].map(
+        ({ image, width, height, probabilities, reasons }) => ({
+          ...{ image, width, height, probabilities, reasons, cam: null },
+        }),
+      ),
+    };
+    vi.stubGlobal("createImageBitmap", () => new Promise(() => undefined));
+    for (const what of [
+      h(VisitView, { visit: odd, heat: 0 }),
+      h(ReportVisit, { visit: odd }),
+      h(Compare, { visits: [odd, { ...visit, id: "w" }], heat: 0 }),
+    ]) {
+      const text = draw(what).textContent;
+      expect(text).toContain("look like different lesions");
+      expect(text).toContain("Left out, since the model can't tell on them: 1");
+    }
+    vi.unstubAllGlobals();
+  });
+
+  test("is no mere doubt in FHIR where some photographs are above the line", async () => {
+    const record = async (change: Partial<Visit>): Promise<string> => {
+      const head = { id: "c", title: "", site: null, note: "", created: visit.created, updated: visit.created };
+      const lesions = [{ ...head, visits: [{ ...visit, ...change }] }];
+      return JSON.stringify(await fhirRecord({ patient: null, lesions, sheets: [], placeName: () => "" }));
+    };
+    const kept = (probabilities: number[]): VisitPhoto => ({
+      image: new Blob(),
+      width: 1,
+      height: 1,
+      probabilities,
+      reasons: [],
+      cam: null,
+    });
+    expect(await record({ photos: [kept(BENIGN), kept(BENIGN_LEADS)] })).toContain(
+      "some photographs are above the line",
+    );
+    expect(await record({ concerns: ["bleeding"] })).toContain("is a reason for concern");
+    const other = await record({ taken: "camera", differ: true });
+    expect(other).toContain("made for another kind of photograph");
+    expect(other).toContain("The class probabilities are not an answer.");
+    expect(other).toContain("look like different lesions");
+    expect(await record({})).not.toContain("are not an answer");
   });
 
   test("says what its line meant at the prevalence that was stated", async () => {

@@ -10,11 +10,10 @@ import {
   type Evidence,
   fits,
   looksDifferent,
-  misses,
   predictiveValues,
   type Verdict,
 } from "../src/core/verdict";
-import { visitVerdict } from "../src/notebook/verdict";
+import { earlierAlarm, visitVerdict } from "../src/notebook/verdict";
 import type { Visit } from "../src/notebook/types";
 import { verdictInWords, verdictSentences, verdictTitle } from "../src/ui/Verdict";
 import { BUNDLES, textOf } from "./fixtures";
@@ -137,7 +136,6 @@ describe("the verdict", () => {
   });
 
   test("what the line misses is said of 100 images", () => {
-    expect(misses(POINT)).toEqual({ missed: 10, alarms: 39 });
     const words = verdictSentences({ kind: "below" }, { malignant: 0.05, point: POINT }).join(" ");
     expect(words).toContain("Of 100 malignant images in validation about 10 lay below this line");
     expect(words).toContain("of 100 benign ones about 39 lay above it");
@@ -145,6 +143,35 @@ describe("the verdict", () => {
     const old = verdictSentences({ kind: "below" }, { malignant: 0.05, point: { threshold } }).join(" ");
     expect(old).not.toContain("validation"); // older records do not hold the figures
   });
+});
+
+test("few are never called none, nor nearly all all", () => {
+  const said = (kind: "above" | "below", sensitivity: number, specificity: number, npv: number): string =>
+    verdictSentences(kind === "above" ? { kind, concerns: [] } : { kind }, {
+      malignant: 0.05,
+      point: { ...POINT, sensitivity, specificity },
+      values: {
+        prevalence: 0.001,
+        ppv: { value: 0.002, low: 0.001, high: 0.003 },
+        npv: { value: npv, low: npv - 0.001, high: 1 },
+      },
+    }).join(" ");
+  expect(said("below", 0.998, 0.003, 0.9998)).toMatch(/about <1 lay below.* about >99 lay above/);
+  expect(said("below", 0.9, 0.6, 0.9998)).toMatch(/of 1000 lesions below this line about <1 \(0–1\) are malignant/);
+  expect(said("above", 0.9, 0.6, 0.9998)).toMatch(/of 100 lesions above this line about <1 \(<1–<1\) are malignant/);
+  expect(said("below", 1, 0.6, 0.99)).toContain("about 0 lay below"); // as it was in validation
+});
+
+test("a lesion that was above the line is not listed as below it without a word", () => {
+  const at = (date: string, malignant: number | null) => ({
+    date,
+    evidence: malignant === null ? null : evidence({ malignant, each: [malignant] }),
+  });
+  expect(earlierAlarm([at("2024-01-01", 0.5), at("2024-02-01", 0.3), at("2024-03-01", 0.1)])).toBe("2024-02-01");
+  expect(earlierAlarm([at("2024-01-01", 0.5), at("2024-02-01", null), at("2024-03-01", 0.1)])).toBe("2024-01-01");
+  expect(earlierAlarm([at("2024-01-01", 0.5), at("2024-02-01", 0.3)])).toBeNull(); // its last answer says so
+  expect(earlierAlarm([at("2024-01-01", 0.5), at("2024-02-01", null)])).toBeNull();
+  expect(earlierAlarm([at("2024-01-01", 0.1), at("2024-02-01", null)])).toBeNull();
 });
 
 describe("a kept visit", () => {

@@ -96,12 +96,6 @@ export function concernOf(verdict: Verdict): 0 | 1 | 2 {
   return verdict.kind === "below" ? 0 : verdict.kind === "unsure" ? 1 : 2;
 }
 
-/** What the line misses: of 100 malignant validation images those below it, of 100 benign ones those above it. */
-export function misses(point: { sensitivity: number; specificity: number }): { missed: number; alarms: number } {
-  const ofHundred = (rate: number): number => Math.round(100 * (1 - rate));
-  return { missed: ofHundred(point.sensitivity), alarms: ofHundred(point.specificity) };
-}
-
 type Estimate = Spec["metrics"][string][string];
 
 /** What a line says of a lesion where a stated share of all lesions is malignant. */

@@ -4,11 +4,11 @@
  */
 
 import { RESEARCH } from "../core/research";
-import { isAnswer, type Verdict } from "../core/verdict";
+import { type Doubt, isAnswer, type Verdict } from "../core/verdict";
 import { diagnosisName } from "../hypo/diagnoses";
 import { shareOfRegion } from "../hypo/share";
 import { hasTotal, vasi } from "../hypo/vasi";
-import { areaMm2, diameterMm, figures } from "../measure/figures";
+import { areaMm2, diameterMm, figures, SHAPE_ERRORS } from "../measure/figures";
 import type { CaseWithVisits } from "../notebook/cases";
 import type { Visit, VisitPhoto } from "../notebook/types";
 import { visitVerdict } from "../notebook/verdict";
@@ -22,11 +22,21 @@ const CATEGORY = "http://terminology.hl7.org/CodeSystem/observation-category";
 const LENTIGO = "urn:lentigo:code";
 /** Nobody has verified what this app writes, which "final" would claim. */
 const UNVERIFIED = { Observation: "preliminary", DiagnosticReport: "partial" } as const;
-const VERDICTS: { [Kind in Verdict["kind"]]: string } = {
-  above: "Above the line for malignant classes",
-  below: "Below the line for malignant classes, which does not rule out cancer",
-  unsure: "Can't tell",
+const DOUBTS: { [Why in Doubt]: string } = {
+  otherKind: "the model was made for another kind of photograph",
+  abstained: "no photograph is of the kind and quality that the model can judge",
+  noMalignancy: "the model does not say of each class whether it is malignant",
+  noLine: "the model has no line for malignant classes",
+  disagree: "some photographs are above the line for malignant classes, though all together are below it",
+  concern: "below the line for malignant classes, but what was answered about the lesion is a reason for concern",
 };
+
+/** A verdict with what keeps it from being read as more. */
+function inWords(verdict: Verdict): string {
+  if (verdict.kind === "unsure") return `Can't tell: ${DOUBTS[verdict.doubt]}`;
+  if (verdict.kind === "below") return "Below the line for malignant classes, which does not rule out cancer";
+  return `Above the line for malignant classes${verdict.disagree ? ", some photographs below it" : ""}`;
+}
 
 export interface Exported {
   patient: Patient | null;
@@ -177,8 +187,17 @@ function sizes(measure: Measure, longerSide: number): { [field: string]: unknown
   const [largest] = measure.shapes;
   const shape = figures(largest);
   const components: { [field: string]: unknown }[] = [
-    { code: own("asymmetry", "Asymmetry, 0 to 1"), valueQuantity: quantity(shape.asymmetry, "1") },
-    { code: own("border", "Border: perimeter² / (4 pi area)"), valueQuantity: quantity(shape.border, "1") },
+    {
+      code: own("asymmetry", `Asymmetry, 0 to 1; error on drawn lesions up to ${SHAPE_ERRORS.asymmetry}`),
+      valueQuantity: quantity(shape.asymmetry, "1"),
+    },
+    {
+      code: own(
+        "border",
+        `Border: perimeter² / (4 pi area); relative error on drawn lesions up to ${SHAPE_ERRORS.border}`,
+      ),
+      valueQuantity: quantity(shape.border, "1"),
+    },
   ];
   if (measure.scale === null) return components;
   const area = areaMm2(measure.shapes, measure.scale, longerSide);
@@ -231,10 +250,12 @@ function predicted({ kind }: Verdict, { values }: Visit): { [field: string]: unk
 }
 
 /** What the answer was given with, beside the photographs. */
-function notesOf({ concerns, beside }: Visit): { note?: { text: string }[] } {
+function notesOf({ concerns, beside, differ }: Visit, verdict: Verdict | null): { note?: { text: string }[] } {
   const told = Object.entries(beside?.known ?? {}).map(([field, value]) => `${field} ${value}`);
   const notes = [
     concerns?.length && `Reasons for concern that were stated: ${concerns.join(", ")}.`,
+    differ && "The photographs look like different lesions.",
+    verdict && !isAnswer(verdict) && "The class probabilities are not an answer.",
     told.length > 0 && `Class probabilities take into account: ${told.join(", ")}.`,
   ].flatMap((text) => (text ? [{ text }] : []));
   return notes.length > 0 ? { note: [{ text: RESEARCH }, ...notes] } : {};
@@ -268,10 +289,10 @@ async function visitReport(record: Record, one: CaseWithVisits, visit: Visit, st
       record.observe(`answer:${visit.id}`, own("model-answer", "Class probabilities of a neural network"), visit.date, {
         bodyStructure: structure,
         derivedFrom: photographs,
-        ...(verdict && { valueString: VERDICTS[verdict.kind] }),
+        ...(verdict && { valueString: inWords(verdict) }),
         component: [...line, ...visit.classes.map((label, i) => of(label.code, label.en, visit.probabilities[i]))],
         method: { text: `${visit.model.title}, version ${visit.model.version}, SHA-256 ${visit.model.digest}` },
-        ...notesOf(visit),
+        ...notesOf(visit, verdict),
       }),
     );
   }

@@ -109,6 +109,7 @@ const text = {
   verdictBelow: "Below the line for malignant classes",
   verdictAboveShort: "above the line",
   verdictBelowShort: "below the line",
+  earlierAbove: "Above the line before, last on {date}",
   verdictAboveText:
     "The malignant classes together reach {share}; the line is at {threshold}. That is a reason to show the lesion to a doctor.",
   verdictBelowText:
@@ -214,7 +215,7 @@ const text = {
   export: "Export",
   imported: "Imported: {added} new, {updated} updated, {unchanged} unchanged.",
   saved: "Saved on this device.",
-  visitCount: "{count} dates",
+  visitCount: "Dates: {count}",
   storageUse: "{used} used on this device, of about {quota} this browser allows.",
   deleteAll: "Delete all cases",
   deleteAllText:

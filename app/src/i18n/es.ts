@@ -103,6 +103,7 @@ export const es: Translation = {
     verdictBelow: "Por debajo de la línea de las clases malignas",
     verdictAboveShort: "por encima de la línea",
     verdictBelowShort: "por debajo de la línea",
+    earlierAbove: "Antes por encima de la línea, la última vez el {date}",
     verdictAboveText:
       "Las clases malignas suman {share}; la línea está en {threshold}. Es una razón para enseñar la lesión a un médico.",
     verdictBelowText: "Las clases malignas suman {share}; la línea está en {threshold}. Eso no descarta un cáncer.",
@@ -208,7 +209,7 @@ export const es: Translation = {
     export: "Exportar",
     imported: "Importado: {added} nuevos, {updated} actualizados, {unchanged} sin cambios.",
     saved: "Guardado en este dispositivo.",
-    visitCount: "{count} fechas",
+    visitCount: "Fechas: {count}",
     storageUse: "{used} usados en este dispositivo, de unos {quota} que permite este navegador.",
     deleteAll: "Borrar todos los casos",
     deleteAllText:

@@ -98,6 +98,7 @@ export const zh: Translation = {
     verdictBelow: "低于恶性类别的界线",
     verdictAboveShort: "高于界线",
     verdictBelowShort: "低于界线",
+    earlierAbove: "此前曾高于界线，最近一次为 {date}",
     verdictAboveText: "恶性类别合计 {share}，界线为 {threshold}。建议请医生查看这处皮损。",
     verdictBelowText: "恶性类别合计 {share}，界线为 {threshold}。这并不能排除癌症。",
     lineMisses:
@@ -194,7 +195,7 @@ export const zh: Translation = {
     export: "导出",
     imported: "已导入：新增 {added}，更新 {updated}，未变 {unchanged}。",
     saved: "已保存在本设备上。",
-    visitCount: "{count} 个日期",
+    visitCount: "日期：{count}",
     storageUse: "已使用 {used}，本浏览器约允许 {quota}。",
     deleteAll: "删除全部病例",
     deleteAllText: "所有病例、患者、白斑记录和照片都将从本设备删除。如果以后还需要，请先导出。",

@@ -131,6 +131,9 @@ export interface Measured {
  */
 export const OUTLINE_ERROR = 0.0025;
 
+/** Largest errors of a proposed outline's asymmetry, and of its border as a share, on drawn lesions (the same test). */
+export const SHAPE_ERRORS = { asymmetry: 0.03, border: 0.07 };
+
 /** Area in mm², with what the outline and the scale add to its error. */
 export function areaMm2(shapes: readonly (readonly Point[])[], scale: Scale, longerSide: number): Measured {
   const pixels = shapes.reduce((sum, shape) => sum + area(shape), 0);

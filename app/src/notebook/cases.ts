@@ -164,6 +164,12 @@ export async function readCase(id: string): Promise<CaseWithVisits | null> {
   return (await openCase(id))?.one ?? null;
 }
 
+/** The photograph of the last visit of a lesion. */
+export async function lastPhotograph(caseId: string): Promise<Blob | null> {
+  const one = await readCase(caseId);
+  return one?.visits.flatMap(({ photos }) => photos.slice(0, 1)).at(-1)?.image ?? null;
+}
+
 /** Whole cases, for writing them to a file; also how many records could not be read. */
 export async function readCases(ids: readonly string[]): Promise<{ cases: CaseWithVisits[]; damaged: number }> {
   const cases: CaseWithVisits[] = [];

@@ -71,6 +71,7 @@ export async function newVisit(from: Visited): Promise<Visit> {
     ...(answer.beside !== null && { beside: { known: usedBy(spec, from.known), ratios: answer.beside.ratios } }),
     ...(from.taken !== null && { taken: from.taken }),
     domain: spec.domain,
+    ...(answer.differ && { differ: true }),
     ...(spec.conformal !== null &&
       answer.set !== null && {
         set: { coverage: spec.conformal.coverage, codes: answer.set.map((i) => spec.classes[i].code) },

@@ -130,6 +130,7 @@ const visit = v.pipe(
     ),
     taken: v.exactOptional(v.picklist(CAPTURES)),
     domain: v.exactOptional(v.picklist(DOMAINS)),
+    differ: v.exactOptional(v.boolean()),
     set: v.exactOptional(v.object({ coverage: share, codes: v.array(text) })),
     values: v.exactOptional(v.object({ prevalence: share, ppv: estimate, npv: estimate })),
     edited: v.exactOptional(instant),

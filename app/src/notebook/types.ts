@@ -94,6 +94,8 @@ export interface Visit {
   taken?: Capture;
   /** What the model was made for. */
   domain?: Domain;
+  /** The photographs look like different lesions. */
+  differ?: boolean;
   /** The prediction set: codes of its classes, the most probable first. */
   set?: { coverage: number; codes: string[] };
   /** What the line said at the prevalence that the person had stated. */

@@ -33,6 +33,22 @@ export function evidenceOf(visit: Visit): Evidence | null {
   };
 }
 
+/** A date with what its verdict is decided from. */
+export interface Judged {
+  date: string;
+  evidence: Evidence | null;
+}
+
+/** The last day above the line before the last answer, where that is not above it; null where there is none. */
+export function earlierAlarm(visits: readonly Judged[]): string | null {
+  const answered = visits.flatMap(({ date, evidence }) => (evidence ? [{ date, kind: decide(evidence).kind }] : []));
+  if (answered.at(-1)?.kind === "above") return null;
+  return answered.filter(({ kind }) => kind === "above").at(-1)?.date ?? null;
+}
+
+export const judged = (visits: readonly Visit[]): Judged[] =>
+  visits.map((visit) => ({ date: visit.date, evidence: evidenceOf(visit) }));
+
 export function visitVerdict(visit: Visit): Verdict | null {
   const evidence = evidenceOf(visit);
   return evidence && decide(evidence);

@@ -10,7 +10,8 @@ export type Route =
   | { page: "patients" }
   | { page: "patient"; id: string }
   | { page: "sheet"; id: string }
-  | { page: "report"; id: string };
+  | { page: "report"; id: string }
+  | { page: "sheet-report"; id: string };
 
 /** An identity as it stands in an address, which a person may have typed. */
 function decoded(id: string): string {
@@ -27,7 +28,7 @@ export function parseRoute(hash: string): Route {
   if (page === "notebook") return id ? { page: "case", id } : { page: "notebook" };
   if (page === "models") return { page: "models" };
   if (page === "patients") return id ? { page: "patient", id } : { page: "patients" };
-  if ((page === "sheet" || page === "report") && id) return { page, id };
+  if ((page === "sheet" || page === "report" || page === "sheet-report") && id) return { page, id };
   return { page: "check" };
 }
 

@@ -11,7 +11,7 @@ import { Dialog } from "./Dialog";
 import { Icon, type IconName } from "./icons";
 import { later } from "./later";
 import { Notices } from "./Notices";
-import { PatientPage, Patients, Report, SheetPage } from "./record/lazy";
+import { PatientPage, Patients, Report, SheetPage, SheetReport } from "./record/lazy";
 import { UpdatePrompt } from "./UpdatePrompt";
 
 const CasePage = later(async () => (await import("./CasePage")).CasePage);
@@ -34,6 +34,7 @@ const NAVIGATED: Record<Route["page"], (typeof PAGES)[number]["page"]> = {
   patients: "patients",
   patient: "patients",
   sheet: "patients",
+  "sheet-report": "patients",
   models: "models",
 };
 
@@ -133,6 +134,8 @@ function Page({ at }: { at: Route }) {
       return <PatientPage key={at.id} id={at.id} />;
     case "sheet":
       return <SheetPage key={at.id} id={at.id} />;
+    case "sheet-report":
+      return <SheetReport key={at.id} id={at.id} />;
     case "models":
       return <Models />;
   }

@@ -7,7 +7,6 @@ import type { Crop, Edit } from "../core/geometry";
 import { isLevel, type Level } from "../core/level";
 import { type Fault, findFault, measureQuality } from "../core/quality";
 import { t } from "../i18n";
-import { readCase } from "../notebook/cases";
 import { applyControl, closeCamera, type Controls, controlsOf, type Facing, openCamera } from "../state/camera";
 import { tellError } from "../state/notices";
 import { BlobImage } from "./BlobImage";
@@ -61,13 +60,11 @@ function useGuide(stage: { current: HTMLDivElement | null }): void {
   }, []);
 }
 
-/** The photograph of the last visit, where the lesion is followed. */
-function useGhost(caseId: string | null): Signal<Blob | null> {
+function useGhost(read: Props["ghost"]): Signal<Blob | null> {
   const ghost = useSignal<Blob | null>(null);
   useEffect(() => {
-    if (caseId === null) return;
-    readCase(caseId).then(
-      (one) => (ghost.value = one?.visits.flatMap(({ photos }) => photos.slice(0, 1)).at(-1)?.image ?? null),
+    read().then(
+      (found) => (ghost.value = found),
       () => undefined, // without the notebook there is no ghost
     );
   }, []);
@@ -154,13 +151,15 @@ function Review({ shot, onUse, onAgain }: { shot: Shot; onUse: () => void; onAga
 }
 
 interface Props {
-  /** The lesion that is followed, whose last photograph is shown as a ghost. */
-  follows: string | null;
+  /** An earlier photograph, shown as a ghost so that the pose is the same. */
+  ghost: () => Promise<Blob | null>;
+  /** In a dark room, as under Wood's lamp: that it is dark is no fault. */
+  dark?: boolean;
   onShot: (shot: { blob: Blob; name: string; edit: Edit }) => void;
   onClose: () => void;
 }
 
-export function Camera({ follows, onShot, onClose }: Props) {
+export function Camera({ ghost: read, dark = false, onShot, onClose }: Props) {
   const video = useRef<HTMLVideoElement>(null);
   const stage = useRef<HTMLDivElement>(null);
   const stream = useSignal<MediaStream | null>(null);
@@ -170,7 +169,7 @@ export function Camera({ follows, onShot, onClose }: Props) {
   const shot = useSignal<Shot | null>(null);
   const taking = useSignal(false); // a second touch of the shutter takes no second photograph
   const ghostShown = useSignal(true);
-  const ghost = useGhost(follows);
+  const ghost = useGhost(read);
   const hint = useLiveHint(video);
   const level = useLevel();
   useGuide(stage);
@@ -212,7 +211,10 @@ export function Camera({ follows, onShot, onClose }: Props) {
       if (source.readyState < 2) {
         await new Promise((resolve) => source.addEventListener("loadeddata", resolve, { once: true }));
       }
-      if (video.current === source) shot.value = await takeShot(source);
+      if (video.current === source) {
+        const taken = await takeShot(source);
+        shot.value = dark && taken.fault === "dark" ? { ...taken, fault: null } : taken;
+      }
     } catch (error) {
       tellError(error);
     }
@@ -239,7 +241,7 @@ export function Camera({ follows, onShot, onClose }: Props) {
         </div>
         <div class="camera-panel">
           <p class="camera-hint" role="status" data-testid="camera-hint">
-            {t(hint.value)}
+            {t(dark && hint.value === "cameraDark" ? "cameraFrame" : hint.value)}
           </p>
           {level.value !== null && <LevelMark level={level.value} />}
           {zoom && (

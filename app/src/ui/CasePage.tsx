@@ -17,6 +17,7 @@ import { downloadBlob } from "../notebook/download";
 import { plainVisit } from "../notebook/record";
 import { exportCases } from "../notebook/transfer";
 import type { Visit } from "../notebook/types";
+import { judged } from "../notebook/verdict";
 import { ageOf, listPatients } from "../patients/store";
 import { tellDone, tellError } from "../state/notices";
 import { go, routeHash } from "../state/route";
@@ -31,6 +32,7 @@ import { Damaged, Kept } from "./Kept";
 import { LesionRecord, PlainVisit } from "./record/lazy";
 import { MeasureFigures } from "./record/MeasureFigures";
 import { useRead } from "./useRead";
+import { EarlierAlarm } from "./Verdict";
 import { VisitView } from "./VisitView";
 
 /** Run a change of the notebook and tell how it went. */
@@ -234,6 +236,7 @@ function Loaded({ one, damaged }: Opened) {
       </div>
       <Damaged count={damaged} />
       <Conflicts one={one} />
+      <EarlierAlarm visits={judged(one.visits)} />
       {!comparing.value && <Models visits={one.visits} />}
       {hasMaps && (
         <label class="heat-slider no-print">

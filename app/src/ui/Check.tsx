@@ -51,6 +51,12 @@ const HEAT = 0.6;
 /** Longer side at which a photograph is opened, pixels; phones cannot draw much larger ones. */
 const FULL_SIDE = 4096;
 
+/** The last photograph of the lesion that is followed. */
+async function lastOfFollowed(): Promise<Blob | null> {
+  if (followUp.value === null) return null;
+  return (await import("../notebook/cases")).lastPhotograph(followUp.value);
+}
+
 function Welcome() {
   return (
     <DropArea class="start">
@@ -306,7 +312,10 @@ function Session() {
       <h1 class="visually-hidden">{t("checkTitle")}</h1>
       <div class="session-verdict">
         <p class="visually-hidden" aria-live="polite" data-testid="spoken">
-          {result !== null && spec !== null && !busy.value && verdictInWords(result.verdict, factsOf(result, spec))}
+          {result !== null &&
+            spec !== null &&
+            !busy.value &&
+            verdictInWords(result.verdict, factsOf(result, spec), result.differ)}
         </p>
         <ModelProblem />
         {result !== null && spec !== null && <Lead answer={result} spec={spec} />}
@@ -374,7 +383,7 @@ export function Check() {
       {!empty && captureUnknown.value && <CaptureQuestion />}
       {cameraOpen.value && (
         <Camera
-          follows={followUp.value}
+          ghost={lastOfFollowed}
           onShot={(shot) => void addPhotos([shot])}
           onClose={() => (cameraOpen.value = false)}
         />

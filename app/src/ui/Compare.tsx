@@ -9,7 +9,7 @@ import { visitVerdict } from "../notebook/verdict";
 import { Bars, byProbability } from "./Bars";
 import { LayOver } from "./record/lazy";
 import { VerdictLine } from "./Verdict";
-import { AnsweredBy, KeptPhoto } from "./VisitView";
+import { AnsweredBy, KeptPhoto, Together } from "./VisitView";
 
 /** One class, its two probabilities beneath each other. */
 function Rows({ first, second, muted }: { first: Visit; second: Visit; muted: boolean }) {
@@ -94,6 +94,7 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
               ))}
             </div>
             <KeptVerdict visit={visit} />
+            <Together visit={visit} />
             <AnsweredBy visit={visit} />
             {visit.note && <p class="visit-note">{visit.note}</p>}
           </article>

@@ -25,7 +25,7 @@ import { Damaged } from "./Kept";
 import { PassphraseDialog } from "./record/ExportDialog";
 import { LongList } from "./record/LongList";
 import { useRead } from "./useRead";
-import { VerdictLine } from "./Verdict";
+import { EarlierAlarm, VerdictLine } from "./Verdict";
 
 /** A visit, read when its card is shown: the list itself holds no photograph. */
 function useVisit(id: string | undefined): Visit | null {
@@ -61,6 +61,7 @@ function CaseCard({ one }: { one: CaseBrief }) {
             </span>
           )}
           {verdict && <VerdictLine verdict={verdict} />}
+          <EarlierAlarm visits={one.visits} />
         </span>
         <span class="case-dates small">
           {last && dayText(last.date)}

@@ -1,11 +1,11 @@
 /** A verdict in words, colour and shape. Everything that shows a result shows it with what is here. */
 
 import type { Known } from "../core/metadata";
-import { isAnswer, misses, type PredictiveValues, type Verdict } from "../core/verdict";
+import { isAnswer, type PredictiveValues, type Verdict } from "../core/verdict";
 import type { Reason } from "../core/trust";
 import type { Visit } from "../notebook/types";
-import { besideOf } from "../notebook/verdict";
-import { finePercent, partName, percent, sexName, t } from "../i18n";
+import { besideOf, earlierAlarm, type Judged } from "../notebook/verdict";
+import { dayText, finePercent, partName, percent, sexName, t } from "../i18n";
 import type { TextKey } from "../i18n/en";
 
 export const HINTS = { dark: "hintDark", bright: "hintBright", blurred: "hintBlurred", flat: "hintFlat" } as const;
@@ -82,7 +82,7 @@ export function verdictSentences(verdict: Verdict, { malignant, point, values, b
   }
   const judged = verdict.kind !== "unsure" || verdict.doubt === "disagree" || verdict.doubt === "concern";
   if (judged && point?.sensitivity !== undefined && point.specificity !== undefined) {
-    const { missed, alarms } = misses({ sensitivity: point.sensitivity, specificity: point.specificity });
+    const [missed, alarms] = [countIn(100, 1 - point.sensitivity), countIn(100, 1 - point.specificity)];
     sentences.push(t("lineMisses", { missed, alarms }));
   }
   if (values && verdict.kind !== "unsure") {
@@ -99,15 +99,24 @@ export function verdictSentences(verdict: Verdict, { malignant, point, values, b
   return sentences;
 }
 
-/** A share as so many of `total`, with its interval. */
-function countOf(total: number, { value, low, high }: PredictiveValues["ppv"]): string {
-  const count = (share: number): number => Math.round(total * share);
-  return count(value) + (low === null || high === null ? "" : ` (${count(low)}–${count(high)})`);
+/** A share as so many of `total`; few, but not none, are not called none, nor nearly all all. */
+function countIn(total: number, share: number): string {
+  const count = Math.round(total * share);
+  const exact = Number((total * share).toFixed(9)); // 1 - 0.9 is not quite 0.1
+  if (count === 0 && exact > 0) return "<1";
+  return count === total && exact < total ? `>${total - 1}` : String(count);
 }
 
-/** The verdict in one piece, for screen readers to say when it comes. */
-export function verdictInWords(verdict: Verdict, facts: Facts): string {
-  return [`${verdictTitle(verdict)}.`, ...verdictSentences(verdict, facts), t("noticeShort")].join(" ");
+/** The same with its interval. */
+function countOf(total: number, { value, low, high }: PredictiveValues["ppv"]): string {
+  const range = low === null || high === null ? "" : ` (${countIn(total, low)}–${countIn(total, high)})`;
+  return countIn(total, value) + range;
+}
+
+/** The verdict in one piece, for screen readers to say when it comes; `differ`: of photographs of different lesions. */
+export function verdictInWords(verdict: Verdict, facts: Facts, differ = false): string {
+  const warning = differ ? [t("photosDiffer")] : [];
+  return [`${verdictTitle(verdict)}.`, ...verdictSentences(verdict, facts), ...warning, t("noticeShort")].join(" ");
 }
 
 /** The shape: a triangle over the line, a ring under it, a question in a diamond. */
@@ -120,6 +129,19 @@ export function VerdictMark({ kind }: { kind: Verdict["kind"] }) {
         <path d="M12 1.5L22.5 12L12 22.5L1.5 12ZM9.7 9.7a2.3 2.3 0 1 1 3.3 2c-.7.4-1 .8-1 1.6M12 16.4v.2" />
       )}
     </svg>
+  );
+}
+
+/** That a lesion whose last answer is not above the line was above it before. */
+export function EarlierAlarm({ visits }: { visits: readonly Judged[] }) {
+  const day = earlierAlarm(visits);
+  return (
+    day && (
+      <span class="verdict-line verdict-line-above" data-testid="earlier-alarm">
+        <VerdictMark kind="above" />
+        {t("earlierAbove", { date: dayText(day) })}
+      </span>
+    )
   );
 }
 

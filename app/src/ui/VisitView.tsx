@@ -84,6 +84,25 @@ export function AnsweredBy({ visit: { model } }: { visit: Visit }) {
   );
 }
 
+/** What is odd about several photographs, beside their verdict. */
+export function Together({ visit: { photos, differ, abstained } }: { visit: Visit }) {
+  const left = photos.filter(({ reasons }) => reasons.length > 0).length;
+  return (
+    <>
+      {differ && (
+        <p class="problem" data-testid="differ">
+          {t("photosDiffer")}
+        </p>
+      )}
+      {left > 0 && !abstained && (
+        <p class="small" data-testid="averaged">
+          {t("meanWithout", { count: photos.length - left, left })}
+        </p>
+      )}
+    </>
+  );
+}
+
 interface Props {
   visit: Visit;
   heat: number;
@@ -100,6 +119,7 @@ export function VisitView({ visit, heat }: Props) {
         <h3>{dayText(visit.date)}</h3>
       </header>
       {verdict && <VerdictBanner verdict={verdict} facts={visitFacts(visit)} />}
+      <Together visit={visit} />
       <div class="visit-photos">
         {visit.photos.map((photo, i) => (
           <KeptPhoto key={i} photo={photo} classIndex={top} heat={heat} label={t("photograph", { number: i + 1 })} />

@@ -30,8 +30,10 @@ export const recordText = {
   exported: "The file is written.",
   bodyHead: "Head, front",
   bodyHeadBack: "Head, back",
-  bodyHandRight: "Right hand",
-  bodyHandLeft: "Left hand",
+  bodyHandRight: "Right hand, front",
+  bodyHandLeft: "Left hand, front",
+  bodyHandLeftBack: "Left hand, back",
+  bodyHandRightBack: "Right hand, back",
 
   newLesionPlain: "New lesion",
   newLesionPlainText: "Photographs, sizes, diagnosis and notes, without a model's answer.",
@@ -63,8 +65,8 @@ export const recordText = {
   report: "Report",
   reportMade: "Report made on {date}",
   reportLeft: "First and last date shown; {count} more in between.",
-  reportLimits:
-    "A model knows only the diseases it was trained on, and can be wrong where it is sure. Sizes are read off photographs: the errors given hold for a flat surface, seen straight on.",
+  reportLimits: "A model knows only the diseases it was trained on, and can be wrong where it is sure.",
+  reportSizes: "Sizes are read off photographs: the errors given hold for a flat surface, seen straight on.",
 
   outline: "Outline and size",
   target: "Look for",
@@ -91,7 +93,9 @@ export const recordText = {
   outlinePatches: "Outline the patches",
   scaleNone: "Without a scale there are no millimetres: set a ruler, a coin or the picture's width.",
   figuresError:
-    "± is one standard error from outline and scale. On drawn lesions of known area the proposed area was within 8 %; on skin it is not known.",
+    "± is one standard error from outline and scale. On drawn lesions of known area the proposed area was within 8 %.",
+  shapeErrors:
+    "On drawn lesions asymmetry was within {asymmetry} and border within {border} %; on skin no error is known.",
   area: "Area",
   areaTogether: "Area together",
   diameter: "Longest diameter",

@@ -33,8 +33,10 @@ export const esRecord: RecordTranslation = {
     exported: "El archivo está escrito.",
     bodyHead: "Cabeza, delante",
     bodyHeadBack: "Cabeza, detrás",
-    bodyHandRight: "Mano derecha",
-    bodyHandLeft: "Mano izquierda",
+    bodyHandRight: "Mano derecha, delante",
+    bodyHandLeft: "Mano izquierda, delante",
+    bodyHandLeftBack: "Mano izquierda, detrás",
+    bodyHandRightBack: "Mano derecha, detrás",
 
     newLesionPlain: "Nueva lesión",
     newLesionPlainText: "Fotografías, tamaños, diagnóstico y notas, sin respuesta de un modelo.",
@@ -68,7 +70,9 @@ export const esRecord: RecordTranslation = {
     reportMade: "Informe del {date}",
     reportLeft: "Se muestran la primera y la última fecha; hay {count} más entre ellas.",
     reportLimits:
-      "Un modelo solo conoce las enfermedades con las que se entrenó, y puede equivocarse aunque esté seguro. Los tamaños se leen en fotografías: los errores indicados valen para una superficie plana vista de frente.",
+      "Un modelo solo conoce las enfermedades con las que se entrenó, y puede equivocarse aunque esté seguro.",
+    reportSizes:
+      "Los tamaños se leen en fotografías: los errores indicados valen para una superficie plana vista de frente.",
 
     outline: "Contorno y tamaño",
     target: "Buscar",
@@ -95,7 +99,9 @@ export const esRecord: RecordTranslation = {
     outlinePatches: "Contornear las manchas",
     scaleNone: "Sin escala no hay milímetros: indique una regla, una moneda o el ancho de la imagen.",
     figuresError:
-      "± es un error estándar del contorno y la escala. En lesiones dibujadas de área conocida el área propuesta acertó dentro del 8 %; en piel no se sabe.",
+      "± es un error estándar del contorno y la escala. En lesiones dibujadas de área conocida el área propuesta acertó dentro del 8 %.",
+    shapeErrors:
+      "En lesiones dibujadas la asimetría acertó dentro de {asymmetry} y el borde dentro del {border} %; en piel no se conoce ningún error.",
     area: "Área",
     areaTogether: "Área en conjunto",
     diameter: "Diámetro mayor",

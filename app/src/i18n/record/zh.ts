@@ -31,8 +31,10 @@ export const zhRecord: RecordTranslation = {
     exported: "文件已写出。",
     bodyHead: "头部正面",
     bodyHeadBack: "头部背面",
-    bodyHandRight: "右手",
-    bodyHandLeft: "左手",
+    bodyHandRight: "右手，正面",
+    bodyHandLeft: "左手，正面",
+    bodyHandLeftBack: "左手，背面",
+    bodyHandRightBack: "右手，背面",
 
     newLesionPlain: "新建皮损",
     newLesionPlainText: "照片、大小、诊断和备注，不需要模型给出答案。",
@@ -62,8 +64,8 @@ export const zhRecord: RecordTranslation = {
     report: "报告",
     reportMade: "报告日期：{date}",
     reportLeft: "显示首次和末次；中间还有 {count} 次。",
-    reportLimits:
-      "模型只认识训练过的疾病，很有把握时也可能出错。大小是从照片上读出的：所列误差只对正对镜头的平坦表面成立。",
+    reportLimits: "模型只认识训练过的疾病，很有把握时也可能出错。",
+    reportSizes: "大小是从照片上读出的：所列误差只对正对镜头的平坦表面成立。",
 
     outline: "轮廓与大小",
     target: "寻找",
@@ -89,8 +91,8 @@ export const zhRecord: RecordTranslation = {
     outlineByHand: "轮廓经手工修正。",
     outlinePatches: "勾画白斑",
     scaleNone: "没有比例尺就没有毫米数：请设定标尺、硬币或画面宽度。",
-    figuresError:
-      "± 为轮廓和比例尺的一个标准误。在已知面积的绘制皮损上，自动轮廓的面积误差在 8% 以内；在真实皮肤上未知。",
+    figuresError: "± 为轮廓和比例尺的一个标准误。在已知面积的绘制皮损上，自动轮廓的面积误差在 8% 以内。",
+    shapeErrors: "在绘制的皮损上，不对称性误差在 {asymmetry} 以内，边界误差在 {border}% 以内；在真实皮肤上误差未知。",
     area: "面积",
     areaTogether: "总面积",
     diameter: "最长径",

@@ -13,6 +13,8 @@ const VIEWS = [
   { key: "bodyHeadBack", view: "back", box: [64, 2, 72, 76], size: "detail" },
   { key: "bodyHandRight", view: "front", box: [22, 200, 36, 48], size: "detail" },
   { key: "bodyHandLeft", view: "front", box: [142, 200, 36, 48], size: "detail" },
+  { key: "bodyHandLeftBack", view: "back", box: [22, 200, 36, 48], size: "detail" },
+  { key: "bodyHandRightBack", view: "back", box: [142, 200, 36, 48], size: "detail" },
 ] as const;
 
 export function AllLesions({ lesions }: { lesions: readonly Case[] }) {

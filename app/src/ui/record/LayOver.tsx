@@ -108,6 +108,11 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
       </section>
     );
   const hidden = view.value === "blink" && blinking.value;
+  const swipe = (event: PointerEvent): void => {
+    if (view.value !== "swipe" || event.buttons === 0) return;
+    const { left, width } = (event.currentTarget as HTMLElement).getBoundingClientRect();
+    share.value = Math.round(100 * Math.min(1, Math.max(0, (event.clientX - left) / width)));
+  };
   return (
     <section class="lay-over" data-testid="lay-over" data-found={found === null ? "" : "true"}>
       <div class="actions actions-start no-print" role="group" aria-label={t("layOver")}>
@@ -127,7 +132,12 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
           </button>
         ))}
       </div>
-      <div class="lay-stage" style={{ aspectRatio: `${first.photos[0].width} / ${first.photos[0].height}` }}>
+      <div
+        class={view.value === "swipe" ? "lay-stage lay-swipe" : "lay-stage"}
+        onPointerDown={swipe}
+        onPointerMove={swipe}
+        style={{ aspectRatio: `${first.photos[0].width} / ${first.photos[0].height}` }}
+      >
         {loaded.value === null && <span class="spinner" role="status" />}
         <canvas ref={bottom} role="img" aria-label={dayText(first.date)} />
         <canvas

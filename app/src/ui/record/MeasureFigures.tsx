@@ -1,7 +1,7 @@
 /** Sizes and shape of an outline, each with its error or what it means. */
 
 import { t } from "../../i18n";
-import { areaMm2, diameterMm, figures } from "../../measure/figures";
+import { areaMm2, diameterMm, figures, SHAPE_ERRORS } from "../../measure/figures";
 import type { Measure } from "../../patients/types";
 import { MM2, number, withError } from "./numbers";
 
@@ -34,7 +34,9 @@ export function MeasureFigures({ measure, longerSide }: { measure: Measure; long
       <dt>{t("border")}</dt>
       <dd>{number(shape.border)}</dd>
       <dd class="small figures-note">
-        {t(scale === null ? "scaleNone" : "figuresError")} {t(measure.proposed ? "outlineProposed" : "outlineByHand")}
+        {t(scale === null ? "scaleNone" : "figuresError")}{" "}
+        {t("shapeErrors", { asymmetry: SHAPE_ERRORS.asymmetry, border: 100 * SHAPE_ERRORS.border })}{" "}
+        {t(measure.proposed ? "outlineProposed" : "outlineByHand")}
       </dd>
     </dl>
   );

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import type { Edit } from "../../core/geometry";
 import { dayText, t, today } from "../../i18n";
-import { changeVisit } from "../../notebook/cases";
+import { changeVisit, lastPhotograph } from "../../notebook/cases";
 import { identity } from "../../notebook/record";
 import type { Visit, VisitPhoto } from "../../notebook/types";
 import { tellDone, tellError } from "../../state/notices";
@@ -88,7 +88,11 @@ export function PlainVisit({ visit }: { visit: Visit }) {
         <AnsweredBy visit={visit} />
       </div>
       {shooting.value && (
-        <Camera follows={visit.caseId} onShot={(shot) => void add([shot])} onClose={() => (shooting.value = false)} />
+        <Camera
+          ghost={() => lastPhotograph(visit.caseId)}
+          onShot={(shot) => void add([shot])}
+          onClose={() => (shooting.value = false)}
+        />
       )}
     </article>
   );

@@ -14,6 +14,7 @@ import {
   vasi,
   withScore,
 } from "../../hypo/vasi";
+import type { Edit } from "../../core/geometry";
 import { dayText, language, t, today } from "../../i18n";
 import type { TextKey } from "../../i18n/en";
 import { identity } from "../../notebook/record";
@@ -21,15 +22,16 @@ import { changeSheet, deleteSheet, listSheets, readPatient, readSheet, settleShe
 import type { Patient, PhotoPair, Sheet, SheetPhoto } from "../../patients/types";
 import { tellDone, tellError } from "../../state/notices";
 import { go, routeHash } from "../../state/route";
-import { BlobImage } from "../BlobImage";
 import { Confirm } from "../Dialog";
 import { FileInput, KeptDay, KeptText } from "../fields";
 import { Icon } from "../icons";
 import { Kept } from "../Kept";
+import { later } from "../later";
 import { Curve } from "./Curve";
 import { vasiCurve } from "./growth";
 import { MeasureFigures } from "./MeasureFigures";
 import { number } from "./numbers";
+import { Outlined } from "./Outlined";
 import { OutlineEditor } from "./OutlineEditor";
 import { sheetPhoto } from "./photos";
 
@@ -41,27 +43,40 @@ export const REGION_NAMES: Record<ScoredRegion, TextKey> = {
   feet: "regionFeet",
   faceNeck: "regionFace",
 };
-const LIGHTS = ["visible", "wood"] as const;
+export const LIGHTS = ["visible", "wood"] as const;
 type Light = (typeof LIGHTS)[number];
+export const LIGHT_NAMES: Record<Light, TextKey> = { visible: "lightVisible", wood: "lightWood" };
+
+const Camera = later(async () => (await import("../Camera")).Camera);
+
+/** The photograph of the same region under a light at the last date before. */
+function imageBefore(sheets: readonly Sheet[], { date }: Sheet, region: ScoredRegion, light: Light): Blob | null {
+  const earlier = sheets.filter((one) => one.date < date).sort((a, b) => a.date.localeCompare(b.date));
+  const found = earlier.flatMap(({ pairs }) => pairs.filter((pair) => pair.region === region && pair[light] !== null));
+  return found.at(-1)?.[light]?.image ?? null;
+}
 
 function PhotoSlot({
   photo,
   light,
+  pose,
   onChange,
 }: {
   photo: SheetPhoto | null;
   light: Light;
+  /** The photograph whose pose this one repeats, shown by the camera as a ghost. */
+  pose: Blob | null;
   /** Gives whether it is kept. */
   onChange: (photo: SheetPhoto | null) => Promise<boolean>;
 }) {
   const input = useRef<HTMLInputElement>(null);
   const editing = useSignal(false);
-  const add = async (file: File | undefined): Promise<void> => {
-    if (file === undefined) return;
+  const shooting = useSignal(false);
+  const add = async (blob: Blob, name: string, edit?: Edit): Promise<void> => {
     try {
-      await onChange(await sheetPhoto(file, light === "wood" ? "wood" : "pale"));
+      await onChange(await sheetPhoto(blob, light === "wood" ? "wood" : "pale", edit));
     } catch (error) {
-      tellError(error, file.name);
+      tellError(error, name);
     }
   };
   const remove = async (removed: SheetPhoto): Promise<void> => {
@@ -70,33 +85,41 @@ function PhotoSlot({
   const share = photo && shareOfRegion(photo.region, photo.measure.shapes);
   return (
     <div class="photo-slot">
-      <h4>{t(light === "wood" ? "lightWood" : "lightVisible")}</h4>
+      <h4>{t(LIGHT_NAMES[light])}</h4>
       {photo === null ? (
         <>
-          <button type="button" class="button no-print" onClick={() => input.current!.click()}>
-            {t("addPhoto")}
-          </button>
-          <FileInput input={input} accept="image/*" testId={`photo-${light}`} onFiles={([file]) => void add(file)} />
+          <div class="actions actions-start no-print">
+            <button type="button" class="button" onClick={() => input.current!.click()}>
+              {t("addPhoto")}
+            </button>
+            <button
+              type="button"
+              class="button"
+              onClick={() => (shooting.value = true)}
+              data-testid={`camera-${light}`}
+            >
+              <Icon name="camera" />
+              {t("camera")}
+            </button>
+          </div>
+          <FileInput
+            input={input}
+            accept="image/*"
+            testId={`photo-${light}`}
+            onFiles={([file]) => file && void add(file, file.name)}
+          />
+          {shooting.value && (
+            <Camera
+              ghost={async () => pose}
+              dark={light === "wood"}
+              onShot={({ blob, name, edit }) => void add(blob, name, edit)}
+              onClose={() => (shooting.value = false)}
+            />
+          )}
         </>
       ) : (
         <>
-          <div class="slot-image">
-            <BlobImage
-              blob={photo.image}
-              alt={t(light === "wood" ? "lightWood" : "lightVisible")}
-              width={photo.width}
-              height={photo.height}
-              class="kept"
-            />
-            <svg viewBox={`0 0 ${photo.width} ${photo.height}`} aria-hidden="true">
-              {photo.region && (
-                <polygon class="outline-region" points={photo.region.map(({ x, y }) => `${x},${y}`).join(" ")} />
-              )}
-              {photo.measure.shapes.map((shape, i) => (
-                <polygon key={i} class="outline-line" points={shape.map(({ x, y }) => `${x},${y}`).join(" ")} />
-              ))}
-            </svg>
-          </div>
+          <Outlined photo={photo} alt={t(LIGHT_NAMES[light])} />
           <div class="actions actions-start no-print">
             <button
               type="button"
@@ -133,6 +156,29 @@ function PhotoSlot({
   );
 }
 
+/** VASI with its steps, what they leave open, and its source. */
+export function VasiTotal({ scores }: { scores: readonly RegionScore[] }) {
+  const { steps, total, low, high, adultHand } = vasi(scores);
+  return (
+    <>
+      {hasTotal(scores) && (
+        <>
+          <p>
+            <strong data-testid="vasi-total">{`VASI = ${steps
+              .filter(({ region }) => region !== "faceNeck")
+              .map(({ handUnits, depigmentation }) => `${number(handUnits)} × ${depigmentation} %`)
+              .join(" + ")} = ${number(total)}`}</strong>
+          </p>
+          <p class="small" data-testid="vasi-range">
+            {t("vasiRange", { range: `${number(low, 1)}–${number(high, 1)}`, adult: number(adultHand) })}
+          </p>
+        </>
+      )}
+      <p class="small">{t("vasiSource")}</p>
+    </>
+  );
+}
+
 function VasiTable({
   scores,
   onChange,
@@ -144,7 +190,6 @@ function VasiTable({
     onChange((before) => withScore(before, region, changed));
   const result = vasi(scores);
   const units = scores.reduce((sum, { handUnits }) => sum + handUnits, 0);
-  const range = `${number(result.low, 1)}–${number(result.high, 1)}`;
   return (
     <div class="vasi" data-testid="vasi">
       <table>
@@ -198,25 +243,12 @@ function VasiTable({
           })}
         </tbody>
       </table>
-      {hasTotal(scores) && (
-        <>
-          <p>
-            <strong data-testid="vasi-total">{`VASI = ${result.steps
-              .filter(({ region }) => region !== "faceNeck")
-              .map(({ handUnits, depigmentation }) => `${number(handUnits)} × ${depigmentation} %`)
-              .join(" + ")} = ${number(result.total)}`}</strong>
-          </p>
-          <p class="small" data-testid="vasi-range">
-            {t("vasiRange", { range, adult: number(result.adultHand) })}
-          </p>
-        </>
-      )}
-      <p class="small">{t("vasiSource")}</p>
+      <VasiTotal scores={scores} />
     </div>
   );
 }
 
-function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | null; sheets: Sheet[] }) {
+function View({ sheet, patient, sheets }: SheetShown) {
   const deleting = useSignal(false);
   const write = (changed: (kept: Sheet) => Partial<Sheet>): Promise<boolean> =>
     changeSheet(sheet.id, changed).then(
@@ -251,10 +283,10 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
           <p class="lead">{dayText(sheet.date)}</p>
         </div>
         <div class="actions no-print">
-          <button type="button" class="button" onClick={() => print()}>
+          <a class="button" href={routeHash({ page: "sheet-report", id: sheet.id })} data-testid="report-link">
             <Icon name="print" />
-            {t("print")}
-          </button>
+            {t("report")}
+          </a>
           <button type="button" class="button" onClick={() => (deleting.value = true)}>
             <Icon name="trash" />
             {t("delete")}
@@ -356,6 +388,9 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
                   key={light}
                   light={light}
                   photo={pair[light]}
+                  pose={
+                    pair[light === "wood" ? "visible" : "wood"]?.image ?? imageBefore(sheets, sheet, pair.region, light)
+                  }
                   onChange={(photo) => setPair(pair.id, { [light]: photo })}
                 />
               ))}
@@ -395,7 +430,14 @@ function View({ sheet, patient, sheets }: { sheet: Sheet; patient: Patient | nul
   );
 }
 
-async function readSheets(id: string): Promise<{ sheet: Sheet; patient: Patient | null; sheets: Sheet[] } | null> {
+export interface SheetShown {
+  sheet: Sheet;
+  patient: Patient | null;
+  /** All of the patient. */
+  sheets: Sheet[];
+}
+
+export async function readSheets(id: string): Promise<SheetShown | null> {
   const sheet = await readSheet(id);
   if (sheet === null) return null;
   // A damaged patient or another damaged date does not hide this one.

@@ -9,3 +9,4 @@ export { PlainVisit } from "./PlainVisit";
 export { Patients } from "./Patients";
 export { Report } from "./Report";
 export { SheetPage } from "./SheetPage";
+export { SheetReport } from "./SheetReport";

@@ -25,6 +25,10 @@ export async function keptPhoto(blob: Blob, edit: Edit = NO_EDIT): ReturnType<ty
   return kept;
 }
 
-export async function sheetPhoto(file: Blob, target: Target): Promise<SheetPhoto> {
-  return { ...(await keptPhoto(file)), measure: { target, shapes: [], proposed: true, scale: null }, region: null };
+export async function sheetPhoto(file: Blob, target: Target, edit?: Edit): Promise<SheetPhoto> {
+  return {
+    ...(await keptPhoto(file, edit)),
+    measure: { target, shapes: [], proposed: true, scale: null },
+    region: null,
+  };
 }

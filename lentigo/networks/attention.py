@@ -138,8 +138,8 @@ class CBAM(nn.Module):
 class CoordinateAttention(nn.Module):
     """Coordinate attention (Hou, Zhou, Feng, CVPR 2021, equations 4-8).
 
-    Row means and column means pass through a shared 1x1 convolution, then each through its own. The output is ``x *
-    row_gate * column_gate``.
+    Row means and column means pass through a shared 1x1 convolution, then each through its own. The output is their
+    product with the input.
 
     Args:
         channels: C of the input.
@@ -218,8 +218,9 @@ class SeCo(SqueezeExcite):
 class SimAM(nn.Module):
     """SimAM: parameter-free attention from the energy of each position (Yang et al., ICML 2021, equation 5).
 
-    With mean and variance over the H x W positions of a channel, ``1 / e* = ((t - mean)^2 + 2 var + 2 lambda) / (4 (var
-    + lambda))`` and the output is ``x * sigmoid(1 / e*)``. The variance divides by H x W - 1, as in the authors' code.
+    With mean and variance over the H x W positions of a channel, the output is ``x * sigmoid(1 / e*)`` with
+    ``1 / e* = ((t - mean)^2 + 2 var + 2 lambda) / (4 (var + lambda))``. The variance divides by H x W - 1, as in the
+    authors' code.
 
     Args:
         channels: C of the input (unused; every attention takes it).

@@ -1,8 +1,8 @@
 """The canvas of phantoms: absorbing layers on skin, and the shapes of lesions.
 
 A canvas has maps of absorbers and covers: melanin (brown), blood (red), deep melanin (blue-grey by the Tyndall effect),
-white (scar, keratin, depigmentation) and keratin (yellow). The colour follows from the Beer-Lambert law, ``skin *
-exp(-sum of absorbances)``, so layers mix as pigments do.
+white (scar, keratin, depigmentation) and keratin (yellow). The colour follows from the Beer-Lambert law,
+``skin * exp(-sum of absorbances)``, so layers mix as pigments do.
 """
 
 from __future__ import annotations

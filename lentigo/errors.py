@@ -1,7 +1,7 @@
-"""The typed errors that users meet, and the nearest-match helper they use.
+"""Errors for users, and suggestions of the nearest valid name.
 
-A message says what was wrong, where, and what would be right. The command line prints it on one
-line and exits with code 2; a traceback never reaches the user for these.
+A message states what is wrong, where, and what is expected. The command line prints it on one line, without a
+traceback, and exits with code 2.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from difflib import get_close_matches
 
 
 class LentigoError(Exception):
-    """Base of every error that is the input's fault rather than the program's."""
+    """Base class of errors caused by the input, not by the program."""
 
 
 class ImageError(LentigoError):
-    """An image that is missing, damaged, too large or no image at all."""
+    """An image that is missing, damaged, too large or not an image."""
 
 
 class ImageCostError(ImageError):
@@ -23,19 +23,19 @@ class ImageCostError(ImageError):
 
 
 class DataError(LentigoError):
-    """A data set, table or split that cannot be used as it is."""
+    """A data set, table or split that cannot be used."""
 
 
 class RecipeError(LentigoError):
-    """A recipe (or an override of one) that does not describe a runnable experiment."""
+    """A recipe, or an override, that is not valid."""
 
 
 class NetworkError(LentigoError):
-    """An unknown network, or weights that do not belong to it."""
+    """An unknown network, or weights of another network."""
 
 
 class TrainingError(LentigoError):
-    """A run that cannot start or go on: NaN loss, full disk, nothing to resume."""
+    """A run that cannot start or continue: NaN loss, full disk, nothing to resume."""
 
 
 class BundleError(LentigoError):
@@ -43,11 +43,11 @@ class BundleError(LentigoError):
 
 
 class OutputError(LentigoError):
-    """A result that cannot be written where it was asked for."""
+    """A result that cannot be written to the given path."""
 
 
 class ServiceError(LentigoError):
-    """A service that cannot start with the settings given, or cannot be reached or used by a client."""
+    """A service that cannot start with the given settings, or that a client cannot reach or use."""
 
 
 class MissingExtraError(LentigoError):
@@ -58,17 +58,17 @@ class MissingExtraError(LentigoError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, at most 200 characters; the error's type where it has no text."""
+    """Return the first line of an error's text, at most 200 characters; the error's type if it has no text."""
     text = str(error).strip()
     return text.splitlines()[0][:200] if text else type(error).__name__
 
 
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
-    """Name the nearest valid choice, or all of them when none is near.
+    """Name the nearest valid choice, or all of them if none is near.
 
     Args:
-        name: what the user wrote.
-        choices: what would have been accepted.
+        name: the user's input.
+        choices: the valid choices.
 
     Returns:
         A clause to append to an error message, such as ``"; did you mean 'caco'?"``.

@@ -1,4 +1,4 @@
-"""Names of a package that load when first used, so that only their users import torch or matplotlib."""
+"""Load names of a package on first use, so that only their users import torch or matplotlib."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 def attach(package: str, modules: Mapping[str, Sequence[str]]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """The ``__getattr__`` and ``__dir__`` of a package.
+    """Return ``__getattr__`` and ``__dir__`` of a package.
 
     Args:
-        package: its ``__name__``.
-        modules: module in it -> the names that it defines.
+        package: the package's ``__name__``.
+        modules: names to load, by the module that defines them.
     """
     homes = {name: module for module, names in modules.items() for name in names}
 

@@ -1,4 +1,4 @@
-"""Progress of a long job: nothing, a bar on standard error, or a function of the caller's."""
+"""Progress of a long job: nothing, a bar on standard error, or calls of a function."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Progress = Callable[[int, int], None]
-"""Called with (done, total); total is 0 where it is not known."""
+"""A function called with (done, total); total is 0 if it is unknown."""
 
 
 @contextmanager
 def shown(progress: bool | Progress, description: str, total: int, *, size: bool = False) -> Iterator[Progress]:
-    """Yield a function to call with (done, total) as a job goes on.
+    """Yield a function to call with (done, total) during a job.
 
     Args:
         progress: True for a bar, False for nothing, or a function to call.
-        description: what the bar says.
-        total: how much there is to do; 0 where it is not known.
-        size: count in bytes, and show the speed.
+        description: text of the bar.
+        total: amount of work; 0 if it is unknown.
+        size: whether to count in bytes, and show the speed.
     """
     if callable(progress):
         yield progress

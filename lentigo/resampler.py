@@ -1,4 +1,4 @@
-"""Resize to the network's square with one integer arithmetic, so that every runtime makes the same pixels."""
+"""Resize to the network's square in integer arithmetic that is bit-identical in every runtime."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _GROWTH = 4
-"""How many times more pixels than the image (or the square) the result of the first pass may have."""
+"""Maximum ratio of pixels after the first pass to those of the image or the square."""
 
 PILLOW = 13
-"""The newest major version of Pillow whose images `cykooz_resizer` is known to read: it looks into their memory."""
+"""The newest major version of Pillow with which `cykooz_resizer`, which accesses its memory, is known to work."""
 
 _local = threading.local()
 
 
 def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
-    """Resize straight to a square with the antialiased bilinear filter (the triangle filter, widened by the scale).
+    """Resize to a square with the antialiased bilinear filter (the triangle filter, widened by the scale).
 
-    The arithmetic is that of the Rust library fast_image_resize: weights of 16 bits, a pass a side, each rounded to 8
-    bits. The library does it in vector instructions; where its wheel is missing, NumPy gives the same bits in about ten
-    times the time, and so does the browser (`app/src/core/resize.ts`). Pillow's filter has weights of 22 bits: of 600 x
-    450 photographs, one value in 800 differs from Pillow's, by one level of 255 a pass.
+    The arithmetic is that of the Rust library fast_image_resize: 16-bit weights and one pass per side, each rounded to
+    8 bits. The library uses vector instructions. Without its wheel, NumPy gives the same bits in about ten times the
+    time, and so does the browser (`app/src/core/resize.ts`). Pillow's filter has 22-bit weights: for photographs of 600
+    x 450, one value in 800 differs from Pillow's by one level of 255 per pass.
 
     Args:
         image: an RGB image, as `lentigo.imaging.open_image` returns it.
@@ -36,7 +36,7 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
         (size, size, 3) uint8 RGB.
     """
     if not hasattr(_local, "resizer"):
-        _local.resizer = _make_resizer()  # one a thread: a resizer works for one caller at a time
+        _local.resizer = _make_resizer()  # one per thread, because a resizer is not thread-safe
     for extent in _passes(image, size):
         if _local.resizer is None:
             resized = _resize_side(image, extent)
@@ -49,7 +49,7 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def _passes(image: Image.Image, size: int) -> list[tuple[int, int]]:
-    """The (width, height) after each pass: the width first, unless that would make a strip many times larger."""
+    """Return (width, height) after each pass: the width first, unless that would make a strip many times larger."""
     width, height = image.size
     tall = size * height > _GROWTH * max(width * height, size * size)  # 1 x 60,000 must not go through 224 x 60,000
     extents = [(width, size) if tall else (size, height), (size, size)]
@@ -67,7 +67,7 @@ def _make_resizer() -> tuple[Any, Any] | None:
 
 
 def _resize_side(image: Image.Image, extent: tuple[int, int]) -> Image.Image:
-    """One pass in NumPy: `extent` differs from the image's in one side."""
+    """Resize one side in NumPy; `extent` differs from the image's in one side."""
     pixels = np.asarray(image)
     axis = 0 if extent[0] == image.width else 1
     pixels = pixels.swapaxes(0, axis)
@@ -80,9 +80,9 @@ def _resize_side(image: Image.Image, extent: tuple[int, int]) -> Image.Image:
 
 @lru_cache(maxsize=16)
 def _weights(source: int, target: int) -> tuple[NDArray[np.int64], NDArray[np.int32], int]:
-    """(T,) first position, (T, K) integer weights, and the shift: weights are in units of 2^-shift.
+    """Return (T,) first positions, (T, K) integer weights, and their shift: weights are in units of 2^-shift.
 
-    The shift is the largest with which they fit 16 bits.
+    The shift is the largest for which the weights fit into 16 bits.
     """
     scale = source / target
     reach = max(scale, 1.0)

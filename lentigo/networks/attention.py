@@ -138,8 +138,8 @@ class CBAM(nn.Module):
 class CoordinateAttention(nn.Module):
     """Coordinate attention (Hou, Zhou, Feng, CVPR 2021, equations 4-8).
 
-    Row means and column means pass through a shared 1x1 convolution, then each through its own. The output is their
-    product with the input.
+    Row means and column means pass through a shared 1x1 convolution, then each through its own to a gate. The output is
+    the input times both gates.
 
     Args:
         channels: C of the input.

@@ -1,4 +1,4 @@
-"""Fitted on validation, applied to all predictions: temperature, operating points, prediction sets."""
+"""Calibration, fitted on validation and applied to all predictions: temperature, operating points, prediction sets."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Calibration:
 
     @classmethod
     def of(cls, spec: Spec) -> Calibration:
-        """The calibration that a bundle holds."""
+        """Return the calibration of a bundle."""
         return cls(spec.temperature, spec.operating_points, spec.conformal)
 
     @property
     def thresholds(self) -> dict[str, float] | None:
-        """Name -> threshold of the operating points; None where there are none."""
+        """Thresholds of the operating points by name; None without operating points."""
         return {p.name: p.threshold for p in self.points} or None
 
     def apply(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -44,7 +44,7 @@ class Calibration:
 
 
 def calibrate(run: RunFiles) -> Calibration:
-    """Fit on a run's validation predictions.
+    """Fit the calibration on a run's validation predictions.
 
     Without them only the temperature of the run's record is known, if it names one.
     """

@@ -76,7 +76,7 @@ class Difference:
 
     @property
     def real(self) -> bool:
-        """Whether the corrected p is below 0.05 and the interval leaves out zero."""
+        """Whether the corrected p is below 0.05 and the interval excludes zero."""
         return self.p_adjusted < ALPHA and self.estimate.excludes_zero
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two runs, image by image.
+    """A pair of runs, compared image by image.
 
     Attributes:
         first: name of one run.
@@ -103,7 +103,7 @@ class Pair:
     differences: dict[str, Difference]
 
     def verdict(self) -> str:
-        """What may be said about this pair, in plain words."""
+        """The conclusion about this pair, in words."""
         if self.only_first == self.only_second == 0:
             return f"{self.first} and {self.second}: right and wrong on the very same images."
         parts = []
@@ -147,7 +147,7 @@ class Comparison:
     seed: int
 
     def markdown(self) -> str:
-        """The comparison as Markdown: runs, pairs, and what may be said."""
+        """Format the comparison as Markdown: runs, pairs, and conclusions."""
         facts = [
             key
             for key in ("protocol", "split_seed", "seed", "parameters")
@@ -204,7 +204,7 @@ class Comparison:
         )
 
     def csv(self) -> str:
-        """The comparison as CSV, one row a figure: kind, first, second, metric, value, low, high, p, p_holm."""
+        """Format the comparison as CSV, one row per figure of a run or a pair."""
         rows = [["kind", "first", "second", "protocol", "metric", "value", "low", "high", "p", "p_holm"]]
         for run in self.runs:
             for metric, e in run.metrics.items():
@@ -329,13 +329,13 @@ def compare_runs(
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """McNemar's exact two-sided p: are the images that only one run gets right split like fair coins?"""
+    """Compute McNemar's exact two-sided p on the images that exactly one of two runs classifies correctly."""
     discordant = only_first + only_second
     return 1.0 if discordant == 0 else float(binomtest(only_first, discordant, 0.5).pvalue)
 
 
 def bootstrap_p(difference: FloatArray) -> float:
-    """Two-sided p of a bootstrapped difference: twice the fraction of resamples on the far side of zero.
+    """Compute the two-sided p of a bootstrapped difference: twice the fraction of resamples beyond zero.
 
     Args:
         difference: (1 + R,), the difference on the data, then on each resample.
@@ -347,7 +347,7 @@ def bootstrap_p(difference: FloatArray) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down correction; the order stays."""
+    """Apply Holm's step-down correction, in the given order."""
     corrected = [0.0] * len(p)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
@@ -405,7 +405,7 @@ def _folders(runs: Sequence[str | Path]) -> list[_Entry]:
 
 
 def align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
-    """The same images in the same order for every run.
+    """Align the images of every run in the same order.
 
     Args:
         tables: by name.

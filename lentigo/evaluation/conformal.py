@@ -1,4 +1,4 @@
-"""Prediction sets that hold the true class with a chosen probability.
+"""Conformal prediction sets, which contain the true class with a chosen probability.
 
 Split-conformal prediction (Vovk et al., 2005) with the score ``1 - p(true class)`` and a quantile for each class
 (Mondrian), so that rare classes are covered as often as common ones: the least ambiguous sets of Sadinle, Lei and
@@ -64,7 +64,7 @@ def fit_conformal(
 
 @dataclass(frozen=True)
 class Coverage:
-    """How often prediction sets hold the true class, and how large they are.
+    """Coverage and size of prediction sets.
 
     Attributes:
         aim: the coverage that was chosen.
@@ -94,7 +94,7 @@ def measure_coverage(
     *,
     resamples: int = RESAMPLES,
 ) -> Coverage:
-    """Verify prediction sets on labelled images that the calibration has not seen, at the same temperature."""
+    """Measure prediction sets on labelled images that were not used for calibration, at the same temperature."""
     sets = conformal.contains(probabilities, codes)
     covered = sets[np.arange(len(targets)), targets].astype(np.float64)
     of_class = np.eye(len(codes))[targets]  # (N, K)

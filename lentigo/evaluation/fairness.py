@@ -1,4 +1,4 @@
-"""The same figures for parts of the people: by age band, sex, body site and skin tone.
+"""Subgroup metrics by age band, sex, body site and skin tone.
 
 A subgroup's figure is compared with everybody else's from the same resamples, so its gap has an interval of its
 own. Many subgroups are looked at at once, so one interval in twenty leaves out zero by chance alone.
@@ -62,12 +62,12 @@ class Subgroup:
 
     @property
     def small(self) -> bool:
-        """Whether there are too few images to conclude anything."""
+        """Whether there are too few images for a conclusion."""
         return self.images < SMALL
 
     @property
     def apart(self) -> bool:
-        """Whether the gap's interval leaves out zero, on enough images."""
+        """Whether the gap's interval excludes zero, on enough images."""
         return not self.small and self.gap.excludes_zero
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def subgroup_metrics(
     threshold: float | None = None,
     resamples: int = RESAMPLES,
 ) -> tuple[Subgroup, ...]:
-    """Figures by age band, sex, site and skin tone, as far as the table's metadata has them.
+    """Compute figures by age band, sex, site and skin tone, if the table's metadata has them.
 
     Columns: ``age`` (years), ``sex``, ``site``, ``fitzpatrick`` (1 to 6, as recorded), ``skin_tone`` (any words) and
     ``ita`` (individual typology angle in degrees, an estimate from the image). A column in which all images agree is
@@ -215,7 +215,7 @@ _ANGLES = ((-30, "dark"), (10, "brown"), (28, "tan"), (41, "intermediate"), (55,
 
 
 def _bands(edges: tuple[tuple[float, str], ...]) -> Callable[[pd.Series[Any]], pd.Series[str]]:
-    """Numbers into named bands; each edge is the first number that is no longer in its band."""
+    """Assign numbers to named bands; each edge is the first number above its band."""
 
     def divide(column: pd.Series[Any]) -> pd.Series[str]:
         numbers = pd.to_numeric(column, errors="coerce")

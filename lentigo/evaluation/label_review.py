@@ -53,7 +53,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class LabelReview:
-    """What a review found.
+    """The result of a review.
 
     Attributes:
         candidates: the images to look at again, the most doubtful first.
@@ -92,7 +92,7 @@ def review_labels(
     data_root: str | Path | None = None,
     pictures: int = 100,
 ) -> LabelReview:
-    """Rank images by the doubt about their label, and write ``label-review.csv`` and ``label-review.html``.
+    """Rank images with doubtful labels, and write ``label-review.csv`` and ``label-review.html``.
 
     Args:
         sources: runs, such as those of the folds of a cross-validation; a folder of runs; or CSVs of predictions. The
@@ -170,7 +170,7 @@ def _runs_in(source: Path, split: str) -> list[Path]:
 
 
 def _pooled(runs: Sequence[RunFiles]) -> PredictionTable:
-    """One row an image: the mean over the runs that held it out."""
+    """One row per image: the mean over the runs that held it out."""
     first = runs[0]
     for run in runs:
         if run.split == "train":

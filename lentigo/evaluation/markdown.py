@@ -46,5 +46,5 @@ def p_text(p: float, *, sign: bool = False) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that ends no cell, no line and no table; tags in it are shown as text."""
+    """Escape text for a cell: it cannot end the cell, line or table, and tags are shown as text."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", one_line(text).replace("|", "\\|"))

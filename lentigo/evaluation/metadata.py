@@ -1,4 +1,4 @@
-"""Age, sex and body site beside the image: likelihood ratios by Bayes' rule, and what they change on a part.
+"""Age, sex and body site in addition to the image: likelihood ratios by Bayes' rule, and their effect.
 
 Only values count, never that a value is missing: who was asked for an age or a sex depends on the work-up (in
 PAD-UFES-20 the sex is known of the lesions that were biopsied), and no answer may rest on that.
@@ -33,7 +33,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MetadataEffect:
-    """What metadata change on a part of the data.
+    """Effect of metadata on a part of the data.
 
     Attributes:
         known: images with a value of at least one field.

@@ -37,7 +37,7 @@ _Key = TypeVar("_Key")
 
 @dataclass(frozen=True)
 class OperatingResult:
-    """How a fixed threshold on the summed malignant probability does.
+    """Performance of a fixed threshold on the summed malignant probability.
 
     Attributes:
         name: such as ``sensitivity_90``.
@@ -313,7 +313,7 @@ def operating_points(
 
 
 def risk_coverage(probabilities: FloatArray, targets: IntArray) -> tuple[FloatArray, FloatArray]:
-    """The risk-coverage curve: the error rate when only the most confident fraction is answered.
+    """Compute the risk-coverage curve: the error rate on the most confident fraction of the images.
 
     Geifman and El-Yaniv, *Selective Classification for Deep Neural Networks*, NeurIPS 2017. Images of equal
     confidence are answered or left together.
@@ -529,7 +529,7 @@ def _mean(values: FloatArray) -> FloatArray:
 
 
 def _groups_behind(name: str, k: int, table: PredictionTable, predicted: IntArray) -> int | None:
-    """How many groups a class's proportion is taken of; None for metrics that are no proportions."""
+    """Count the groups behind a class's proportion; None for metrics that are not proportions."""
     match name:
         case "sensitivity":
             rows = table.targets == k

@@ -1,4 +1,4 @@
-"""How unlike the training images an image is: scores on logits and embedding, and how well they tell.
+"""Out-of-distribution scores on logits and embedding, and their evaluation.
 
 Every score is higher the less an image is like those of the training. They are compared by ``lentigo ood``; the one
 that bundles carry, `Gaussians`, is also written as nodes of the graph (`lentigo.export.ood_score`), so that every
@@ -30,7 +30,7 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Features:
-    """What a network says about images.
+    """Outputs of a network for images.
 
     Attributes:
         logits: (N, K).
@@ -181,7 +181,7 @@ def nearest_neighbours(embedding: FloatArray, *, block: int = 256) -> Score:
 
 
 def fit_scores(embedding: FloatArray, targets: IntArray) -> dict[str, Score]:
-    """Every score there is to choose from, fitted to the training images' embeddings (N, D) and classes (N,)."""
+    """Fit every available score to the training images' embeddings (N, D) and classes (N,)."""
     return {
         "max softmax": max_softmax,
         "energy": energy,

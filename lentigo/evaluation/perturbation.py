@@ -1,4 +1,4 @@
-"""Perturbation tests: answers where lesion or surroundings are hidden, or an artifact is added.
+"""Perturbation tests: predictions with the lesion or its surroundings hidden, or with an artifact added.
 
 ``test_robustness/perturbations.csv`` has ``change, image, <one probability a class>``. `lentigo.workflow.robustness`
 runs the network and writes it. Each change has the images to which it can be made (`lentigo.pixels.perturbations`).
@@ -30,7 +30,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PerturbationResult:
-    """What one change does to the answers, always against the same images as they are, from the same resamples.
+    """Effect of one perturbation, against the same original images and on the same resamples.
 
     Attributes:
         change: what was done.

@@ -69,7 +69,7 @@ _Arguments = ParamSpec("_Arguments")
 
 
 def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
-    """Draw in one style, and work the layout out once rather than again for each file the figure is written to."""
+    """Draw in one style, and compute the layout once instead of for each file."""
 
     @wraps(draw)
     def drawn(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
@@ -197,7 +197,7 @@ def malignant_plot(
 
 @styled
 def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Figure:
-    """Reliability diagram: how often the answer is right, against how sure it says it is.
+    """Reliability diagram: accuracy against confidence.
 
     ``tables`` holds probabilities by name, such as those before and after temperature scaling.
     """

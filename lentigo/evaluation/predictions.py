@@ -1,4 +1,4 @@
-"""Predictions on file: the one thing that training writes and evaluation reads.
+"""Saved predictions, which training writes and evaluation reads.
 
 A CSV with one row an image: ``image, path, group, target, <one column a class code>, <metadata>``.
 Beside ``test.csv`` may lie ``test_maps.npz`` with class-activation maps. See docs/architecture.md,
@@ -38,7 +38,7 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """What a model answered for a set of labelled images.
+    """Predictions of a model for a set of labelled images.
 
     Attributes:
         frame: one row an image: image, path, group, target (code), one column a class code, then metadata.
@@ -249,7 +249,7 @@ def read_predictions(path: str | Path, *, codes: Sequence[str] | None = None) ->
 
 @dataclass(frozen=True)
 class Maps:
-    """Class-activation maps that lie beside a table of predictions.
+    """Class-activation maps of a table of predictions.
 
     Attributes:
         images: (N,) str, image ids.
@@ -292,7 +292,7 @@ def write_maps(path: str | Path, *, images: Sequence[str], predicted: npt.ArrayL
 
 
 def read_maps(path: str | Path) -> Maps:
-    """Read class-activation maps; nothing is ever unpickled.
+    """Read class-activation maps; nothing is unpickled.
 
     Raises:
         DataError: no such file, damaged, or arrays missing or of shapes that do not fit.

@@ -251,7 +251,7 @@ def _page(found: _Found, drawn: Mapping[str, tuple[Figure, str]], tiles: list[Ti
 
 
 def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Path, count: int) -> list[Tile]:
-    """The wrong answers that gave the true class the least probability, at most one a lesion.
+    """Return the wrong predictions with the lowest probability of the true class, at most one per lesion.
 
     Args:
         run: the run's files; its maps are drawn where it has them.
@@ -387,7 +387,7 @@ def _list(what: str, values: Mapping[str, float]) -> str:
 
 
 def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What the head of the page says about the run, as far as it is known."""
+    """Facts about the run for the head of the page, if known."""
     said = []
     for key, name in (
         ("recipe", "Recipe"),
@@ -430,7 +430,7 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What makes the figures look better than they are, each with a bold opening."""
+    """Cautions about optimistic figures, each with a bold opening."""
     said = []
     if facts.get("rendered"):
         said.append(
@@ -488,7 +488,7 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _reassurance(split: str, facts: Mapping[str, Any]) -> str:
-    """That nothing evaluated was trained on, where the facts say so."""
+    """State that no evaluated image was used in training, if the facts say so."""
     source = recorded_groups(facts)
     grouped = facts.get("protocol") in ("lesion", "patient") and source.known
     if split not in ("test", "val") or not grouped or facts.get("trained_on", 0) != 0:

@@ -89,7 +89,7 @@ class Curve:
         return min(self.points, key=lambda point: point.balanced_accuracy.value)
 
     def is_neutral(self, point: Point) -> bool:
-        """Whether a point is that of the images as they are."""
+        """Whether a point is that of the original images."""
         return point.strength == self.corruption.neutral
 
     def name_of(self, point: Point) -> str:
@@ -110,7 +110,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Occlusion:
-    """What deleting a fifth of an image takes off the probability of its predicted class.
+    """Decrease of the predicted class's probability when a fifth of the image is deleted.
 
     Attributes:
         images: number of images with a map.
@@ -263,7 +263,7 @@ def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples:
 
 
 def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> Occlusion:
-    """Whether deleting what the map marks costs more than deleting elsewhere, by ``occlusion.csv``.
+    """Test whether deleting the area marked by the map costs more than deleting elsewhere, by ``occlusion.csv``.
 
     Raises:
         DataError: columns are missing, or images the table does not have.

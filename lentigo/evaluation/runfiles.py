@@ -1,4 +1,4 @@
-"""What evaluation reads of a run folder: tables, never the network.
+"""Read the tables of a run folder for evaluation; the network is not read.
 
 A run folder holds ``predictions/test.csv`` and, each of them optional, ``predictions/val.csv``, ``run.json``,
 ``log.csv`` and ``predictions/test_maps.npz``. A single CSV of predictions will do as well.

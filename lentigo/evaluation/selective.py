@@ -32,7 +32,7 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Selective:
-    """Accuracy of the least doubtful images.
+    """Accuracy of the least uncertain images.
 
     Attributes:
         by: what the images are ordered by.
@@ -71,7 +71,7 @@ class SelectiveSection:
 
 
 def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], resampling: Resampling) -> Selective:
-    """Accuracy of the least doubtful images, with intervals.
+    """Compute the accuracy of the least uncertain images, with intervals.
 
     Images with less doubt (N,) are answered first, those of equal doubt together.
     """

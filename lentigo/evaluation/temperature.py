@@ -1,4 +1,4 @@
-"""Calibration: temperature scaling and how far stated confidence is from the fraction that is right.
+"""Temperature scaling, and the difference between confidence and accuracy.
 
 Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017.
 """

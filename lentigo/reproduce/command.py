@@ -1,4 +1,4 @@
-"""What ``lentigo reproduce`` does: plan, train what is missing, measure, write."""
+"""``lentigo reproduce``: plan, train missing runs, measure, write."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ class Reproduction:
 
 @dataclass
 class Plan:
-    """What a table needs and what is there."""
+    """The runs that a table needs, and their states."""
 
     request: Request
     rows: list[RowPlan] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # lines for the user
 
     def jobs(self) -> list[tuple[Job, State]]:
-        """Every run, seed by seed, so that an early stop leaves whole seeds; a run that two rows share comes once."""
+        """Every run, seed by seed, so that an early stop leaves complete seeds; a run shared by two rows comes once."""
         found: dict[Path, tuple[Job, State]] = {}
         for seed in self.request.seeds:
             for row in self.rows:
@@ -94,7 +94,7 @@ def reproduce(
     resamples: int = RESAMPLES,
     say: Callable[[str], None] = say_line,
 ) -> Reproduction | Plan:
-    """Regenerate a table: reuse the runs at hand, go on with those begun, train the others, and write the table.
+    """Reproduce a table: reuse finished runs, resume unfinished ones, train the others, and write the table.
 
     Args:
         request: the table, of ``check_request``.
@@ -129,7 +129,7 @@ def reproduce(
 
 
 def make_plan(request: Request) -> Plan:
-    """Work out which runs a table needs and what is there."""
+    """Determine the runs that a table needs and their states."""
     plan = Plan(request)
     at_hand: dict[str, Any] = {}  # what was found for a network
     for row in request.rows:

@@ -1,4 +1,4 @@
-"""What a network costs: counted once, timed as it would run on a machine without PyTorch, and kept on disk."""
+"""The cost of a network: counted once, timed in ONNX Runtime, and saved."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Cost:
 
 
 def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | None, size: int, folder: Path) -> Cost:
-    """Measure a network, or read what was measured on this machine before.
+    """Measure a network, or read an earlier measurement on this machine.
 
     Args:
         network: name and options.

@@ -55,7 +55,7 @@ def to_markdown(result: Data, figures: Sequence[str]) -> str:
 
 
 def _facts(result: Data, rows: Sequence[Data]) -> list[str]:
-    """What was compared, and what limits the figures."""
+    """The comparison, and the limits of the figures."""
     test, budget = result["test"], result["budget"]
     scratch = ", ".join(row["name"] for row in rows if row["start"] == "scratch")
     values = ", ".join(f"{key} = {_short(value)}" for key, value in budget["values"].items())

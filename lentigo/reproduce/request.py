@@ -1,4 +1,4 @@
-"""What a table is asked for, checked before torch is imported."""
+"""The options of a table, checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Request:
 
     @property
     def folder(self) -> Path:
-        """Where the run folders of this budget and protocol lie."""
+        """Folder of the runs of this budget and protocol."""
         return self.runs / self.budget.name / self.protocol
 
 

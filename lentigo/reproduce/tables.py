@@ -130,7 +130,7 @@ class Table(_Section):
 
 
 class Budget(_Section):
-    """How far training is scaled to a machine: changes of the recipe, the same for every row."""
+    """Changes of the recipe that scale training, the same for every row."""
 
     name: Slug  # ``small``, ``medium``, ``full``, ``paper``, or the name of a file
     values: Values  # dotted keys and their values

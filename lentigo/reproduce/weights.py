@@ -1,4 +1,4 @@
-"""Whether the ImageNet weights that a row starts from are at hand."""
+"""Find the ImageNet weights that a row starts from."""
 
 from __future__ import annotations
 

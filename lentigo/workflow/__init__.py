@@ -1,4 +1,4 @@
-"""What one command does across modules; names load when first used, before torch is imported."""
+"""Commands that use several packages; names load when first used, before torch is imported."""
 
 from __future__ import annotations
 

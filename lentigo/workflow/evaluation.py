@@ -141,7 +141,7 @@ def evaluate(
 
 
 def _check_run(target: Path, *, lesions: bool) -> None:
-    """Refuse what is no run folder, and options on lesions, which need the pictures."""
+    """Refuse a folder that is not a run, and options on lesions, which need the pictures."""
     if lesions:
         raise DataError(
             "a run's predictions are one a picture, and complete; --group-by and --missing need the pictures: --data"
@@ -164,7 +164,7 @@ def _evaluate_run(run: Path, out: str | Path | None, split: str, prevalence: flo
 
 
 def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:
-    """Degrade the very images of a run's table, and classify them with its bundle."""
+    """Degrade the images of a run's table, and classify them with its bundle."""
     files = read_run(run, split=split)
     try:
         classifier = Classifier(find_bundle(run))

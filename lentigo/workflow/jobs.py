@@ -37,7 +37,7 @@ _FREE = frozenset({"description"})
 
 @dataclass(frozen=True)
 class Job:
-    """One run that is wanted."""
+    """One required run."""
 
     title: str  # such as ``caco-joint seed 1``
     base: str  # the recipe that it starts from, as ``lentigo train`` takes it
@@ -69,7 +69,7 @@ class State:
 
 
 def inspect(job: Job, fingerprint: str | None) -> State:
-    """Look into the folder of a job.
+    """Determine the state of a job's folder.
 
     Args:
         job: what is wanted there.
@@ -113,7 +113,7 @@ class _Running:
 def run_jobs(
     wanted: Sequence[tuple[Job, State]], data: Path | None, *, folder: Path, jobs: int, say: Callable[[str], None]
 ) -> dict[Path, str]:
-    """Train what is absent and go on with what was begun.
+    """Train missing runs and resume unfinished ones.
 
     Args:
         wanted: jobs with their states, in order; those that are done or blocked are not touched.
@@ -159,7 +159,7 @@ def read_runs(jobs: Iterable[Job], failed: dict[Path, str]) -> dict[Path, RunFil
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Hold a folder of runs against other processes; the lock of one that died is taken over.
+    """Lock a folder of runs against other processes; the lock of a dead process is taken over.
 
     Raises:
         TrainingError: a living process holds it.
@@ -255,7 +255,7 @@ def _reason(one: _Running) -> str:
 
 
 def _stop(running: Sequence[_Running]) -> None:
-    """End what still runs: each keeps its last whole epoch."""
+    """End running jobs; each keeps its last complete epoch."""
     for one in running:
         if one.process.poll() is None:
             one.process.send_signal(signal.SIGINT)

@@ -31,7 +31,7 @@ IN_THE_GRAPH = "the bundle's own output"
 
 @dataclass(frozen=True)
 class Seen:
-    """What a bundle made of a set of images.
+    """Outputs of a bundle for a set of images.
 
     Attributes:
         features: logits and embedding.

@@ -1,4 +1,4 @@
-"""What a result says of how it was made."""
+"""Provenance of a result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``lentigo sweep`` does: one recipe over seeds and folds, side by side, and a table of what came out."""
+"""``lentigo sweep``: train one recipe over seeds and folds in parallel, and summarise the results."""
 
 from __future__ import annotations
 

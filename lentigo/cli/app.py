@@ -104,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
             _fail(f"{error.filename or 'a file'}: no permission to read or write it")
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EROFS):
+            _fail(f"{error.filename or 'a path'}: cannot be used ({error.strerror})")
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG):
             raise
         _leave_output()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from lentigo.cli.output import AsJson, print_json, say
+from lentigo.errors import DataError, MissingExtraError
 from lentigo.text import counted
 
 app = typer.Typer(
@@ -202,6 +204,11 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Rank images whose label may be wrong, by predictions of networks that did not learn from them."""
+    for run in runs:
+        if not run.exists():
+            raise DataError(f"{run}: no run folder and no file of predictions there")
+    if find_spec("cleanlab") is None:
+        raise MissingExtraError("the review of labels", "review")
     from lentigo.evaluation.label_review import review_labels
 
     found = review_labels(runs, out, split=part, data_root=data, pictures=pictures)

@@ -142,6 +142,8 @@ def match_pattern(option: str, pattern: str, paths: Sequence[str]) -> tuple[list
     Raises:
         DataError: no regular expression, or a name that it does not match.
     """
+    if not pattern:
+        raise DataError(f"{option} is empty; name a column of the table, or a regular expression")
     try:
         compiled = re.compile(pattern)
     except re.error as error:

@@ -162,3 +162,13 @@ def test_a_name_that_is_no_unicode_is_refused(
     assert code == 2
     assert "no valid UTF-8, the first 'mel/\\udcff.png'" in out
     assert len(out.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [("data", "info"), ("train", "--dry-run", "--data"), ("evaluate",), ("parity",), ("recipes",)]
+)
+def test_a_path_that_is_too_long_is_one_line(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
+    code, said = run(capsys, *arguments, "n" * 300)
+    assert code == 2
+    assert said.startswith("lentigo: error: nnn")
+    assert said.endswith("cannot be used (File name too long)\n")

@@ -64,6 +64,7 @@ def test_file_names_give_the_group(tmp_path: Path) -> None:
     ("group_by", "message"),
     [
         (r"PAT_(\d+", "no regular expression"),
+        ("", "--group-by is empty"),
         (r"b/(\d+)\.png", "matches 3 of 6 file names, not 'a/0.png'"),
         ("patients", "'patients' is no column of the table"),
     ],

@@ -20,7 +20,7 @@ FIGURES = ["lr", "train_loss", "val_loss", "val_accuracy", "val_balanced_accurac
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(whole_run(), tmp_path / "runs" / "copy"))
+    return Path(shutil.copytree(whole_run(), tmp_path / "50% #runs; %(x)s" / "=copy\n'é😀"))
 
 
 def stop_after_third(run: Path, name: str, rows: list[Any], say: Callable[[str], None]) -> None:
@@ -69,13 +69,23 @@ def test_mlflow_store_holds_one_run_of_both_sessions(copy: Path, monkeypatch: py
     experiment = client.get_experiment_by_name("lentigo")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.run_id == load_run(copy).record["loggers"]["mlflow"]
-    assert (run.info.run_name, run.info.status) == ("copy", "FINISHED")
+    assert (run.info.run_name, run.info.status) == (copy.name, "FINISHED")
     assert float(run.data.params["recipe/optimiser/lr"]) == recipe().optimiser.lr
     assert run.data.params["fingerprint"] == load_run(copy).record["fingerprint"]
     for name in FIGURES:
         found = client.get_metric_history(run.info.run_id, name)
         assert [metric.step for metric in found] == [1, 2, 3, 4]
         assert [metric.value for metric in found] == pytest.approx(log[name].tolist())
+
+
+def test_mlflow_is_refused_a_folder_that_its_address_cannot_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("mlflow.tracking")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with pytest.raises(TrainingError, match=r"rename the folder with '\?'"):
+        loggers.create_logger("mlflow", tmp_path / "why?" / "run", None)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_run_logs_as_it_trains_and_outlives_a_logger_that_fails(

@@ -276,7 +276,8 @@ def test_start_from_se_needs_se(tmp_path: Path, torchvision_file: Path) -> None:
     torch.save(state, path)
     with pytest.raises(NetworkError, match=r"no_se\.pt: start='se' needs weights with squeeze-and-excitation"):
         create_network("mobilenetv3_small_caco", classes=7, pretrained=path, start="se")
-    assert create_network("mobilenetv3_small_caco", classes=7, pretrained=path, start="identity").load_report.fraction == 1
+    network = create_network("mobilenetv3_small_caco", classes=7, pretrained=path, start="identity")
+    assert network.load_report.fraction == 1
 
 
 def test_stochastic_depth_passes_blocks_over_in_training_only(torchvision_file: Path) -> None:

@@ -45,8 +45,12 @@ def entries(folder: str, skipped: Skipped | None = None) -> list[tuple[str, bool
                     skipped(
                         entry.name, "a link to a folder, which is not followed; give its target, or copy the folder"
                     )
-            else:
-                found.append((entry.name, entry.is_dir(follow_symlinks=False)))
+            elif entry.is_dir(follow_symlinks=False):
+                found.append((entry.name, True))
+            elif entry.is_symlink() or entry.is_file():  # a link that leads nowhere is told when it is opened
+                found.append((entry.name, False))
+            elif skipped is not None:  # reading a pipe waits for ever
+                skipped(entry.name, "a pipe, socket or device, no file")
     return sorted(found)
 
 

@@ -89,8 +89,9 @@ _LANGUAGES = {
 
 
 def label_key(name: str) -> str:
-    """A class name for comparison: lower case, composed letters, single blanks for ``_`` and ``-``."""
-    return re.sub(r"[\s_\-]+", " ", unicodedata.normalize("NFC", name)).strip().lower()
+    """A class name for comparison: lower case, composed letters, single blanks for ``_`` and ``-`` (but in ``-1``)."""
+    plain = unicodedata.normalize("NFC", name).strip()
+    return plain if re.fullmatch(r"-\d+", plain) else re.sub(r"[\s_\-]+", " ", plain).strip().lower()
 
 
 _KNOWN = (

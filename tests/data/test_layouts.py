@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import warnings
 from pathlib import Path
@@ -1279,3 +1280,33 @@ def test_files_of_several_pages_are_named(tmp_path: Path, suffix: str) -> None:
         image.save(tmp_path / f"nv/1.{suffix}", save_all=True, append_images=[Image.new("RGB", image.size)])
     said = f"1 of 4 TIFF and GIF files looked into have several pages or frames, such as nv/1.{suffix}"
     assert said in remarks(read_samples(tmp_path))
+
+
+def test_a_table_of_patients_counts_for_the_images_in_their_folders(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("photos", "P0|P1|P2", "left|right", count=1))
+    (tmp_path / "patients.csv").write_text("Patient ID;Diagnosis;Age\nP0;mel;40\nP1;nv;50\nP2;mel;60\n")
+    samples = read_samples(tmp_path)
+    assert samples.groups == GroupSource("column", "Patient ID")
+    assert samples.frame["group"].tolist() == ["P0", "P0", "P1", "P1", "P2", "P2"]
+    assert samples.frame["label"].tolist() == ["mel", "mel", "nv", "nv", "mel", "mel"]
+    assert samples.frame["age"].tolist() == [40, 40, 50, 50, 60, 60]
+    (tmp_path / "patients.csv").write_text("Patient ID;Diagnosis\nP0;mel\nP1;nv\nP9;mel\n")
+    with pytest.raises(DataError, match="1 of 5 images in the table are missing, the first 'P9'"):
+        read_samples(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+def test_pipes_are_no_files(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("mel|nv"))
+    for name in ("mel/z.png", "labels.csv", "classes.txt"):
+        os.mkfifo(tmp_path / name)
+    samples = read_samples(tmp_path)
+    assert len(samples) == 4
+    assert "left out: 3 (a pipe, socket or device, no file), such as classes.txt" in remarks(samples)
+
+
+def test_minus_one_is_warned_of_as_no_class(tmp_path: Path) -> None:
+    tree(tmp_path, *cross("-1|0|1"))
+    assert "WARNING: '-1' are read as classes of their own; where they say that the class is not known" in remarks(
+        read_samples(tmp_path)
+    )

@@ -8,13 +8,14 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
+from lentigo.data.groups import GROUP_COLUMNS
 from lentigo.data.reading import Reading
 from lentigo.data.tables import read_table
 from lentigo.errors import DataError
 from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES, is_image_name
 from lentigo.labels import LabelSet
-from lentigo.tables import TABLE_SUFFIXES, ImageNames
+from lentigo.tables import IMAGE_COLUMNS, PATH_COLUMNS, TABLE_SUFFIXES, ImageNames, column_key, find_column
 from lentigo.walk import walk
 
 _NOT_TABLES = frozenset({"split.csv", "classes.csv", "phantoms.json", "sample_submission.csv"})
@@ -116,10 +117,27 @@ class Place:
             DataError: as `read_table`.
         """
         if name not in self._read:
-            self._read[name] = read_table(self.root / name)
-            if "note" in self._read[name].attrs:
-                self.reading.note(f"{name}: {self._read[name].attrs['note']}")
+            table = read_table(self.root / name)
+            if "note" in table.attrs:
+                self.reading.note(f"{name}: {table.attrs['note']}")
+            self._read[name] = self._by_folder(name, table)
         return self._read[name]
+
+    def _by_folder(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """A table of patients or lesions that have a folder each, with a row for each of their images."""
+        named = [str(c) for c in table.columns if any(re.fullmatch(n, column_key(str(c))) for n in GROUP_COLUMNS)]
+        named = [c for c in named if table[c].is_unique and len(table) > 1]
+        if not named or find_column(table.columns, (*PATH_COLUMNS, *IMAGE_COLUMNS)) is not None:
+            return table
+        below: dict[str, list[str]] = {}
+        for image in self.images:
+            for folder in image.split("/")[:-1]:
+                below.setdefault(folder, []).append(image)
+        for column in named:
+            if table[column].isin(below).mean() > 0.5:  # the others are missing
+                self.reading.note(f"{name} has a row for each folder of {column}, which counts for the images in it")
+                return table.assign(image=[below.get(cell, cell) for cell in table[column]]).explode("image")
+        return table
 
     def columns(self, name: str) -> list[str]:
         """A table's columns; none where it cannot be read."""

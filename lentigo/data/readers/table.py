@@ -42,12 +42,12 @@ from lentigo.tables import (
 )
 
 LABEL_COLUMNS = (
-    "label", "diagnosis", "dx", "diagnostic", "class", "class_name", "label_name", "category", "diagnosis_name",
-    "target", "benign_malignant", "malignant", "is_malignant", "disease", "labels", "classes", "class_id", "label_id",
-    "choice", "y", "diagnose", "diagnóstico", "diagnostico", "diagnosi", "klasse", "clase", "classe", "诊断", "类别",
-    "标签", "診斷", "診断", "类型",
+    "label", "diagnosis", "dx", "diagnostic", "class", "class_name", "class_label", "label_name", "category",
+    "diagnosis_name", "target", "benign_malignant", "malignant", "is_malignant", "disease", "labels", "classes",
+    "class_id", "label_id", "choice", "y", "diagnose", "diagnóstico", "diagnostico", "diagnosi", "klasse", "clase",
+    "classe", "诊断", "类别", "标签", "診斷", "診断", "类型",
 )  # fmt: skip
-_LOOKED_FOR = ", ".join((*LABEL_COLUMNS[:13], "..."))
+_LOOKED_FOR = ", ".join((*LABEL_COLUMNS[:14], "..."))
 SPLIT_COLUMNS = (
     "split", "set", "subset", "partition", "phase", "part", "fold", "dataset", "data_split", "dataset_split",
     "split_set", "usage",
@@ -493,12 +493,15 @@ def _compare_split(place: Place, rows: pd.DataFrame) -> None:
 def _compare_class(place: Place, rows: pd.DataFrame) -> None:
     """Warn of images in a folder that is named as another class than the table's."""
     keys = {label_key(written) for written in rows["written"]}
-    folders = rows["path"].str.split("/").map(lambda parts: {label_key(part) for part in parts[:-1]} & keys)
-    other = [line for line in rows.index if folders[line] and label_key(rows["written"][line]) not in folders[line]]
+    other = [
+        (path, written)
+        for path, written in zip(rows["path"], rows["written"], strict=True)
+        if (within := {label_key(part) for part in path.split("/")[:-1]} & keys) and label_key(written) not in within
+    ]
     if other:
         place.reading.note(
             f"WARNING: the table calls {len(other):,} images otherwise than the folders that they lie in, such as"
-            f" {rows['path'][other[0]]} ({rows['written'][other[0]]}); the table is used"
+            f" {other[0][0]} ({other[0][1]}); the table is used"
         )
 
 

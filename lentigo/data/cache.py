@@ -233,8 +233,8 @@ def _build(
         free = shutil.disk_usage(array.parent).free
         if free < needed:
             raise OutputError(
-                f"{array.parent}: too full for the image cache ({needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free)"
-                "; lentigo cache --clear removes older ones"
+                f"{array.parent}: too full for the image cache ({needed / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB"
+                " free); lentigo cache --clear removes older ones"
             )
         handle, name = tempfile.mkstemp(prefix=f".{array.stem}.", suffix=".npy", dir=array.parent)
         temporary = Path(name)

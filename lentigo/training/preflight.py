@@ -228,4 +228,6 @@ def _check_disk(recipe: Recipe, ready: Ready, folder: Path, cache: Path | None) 
                 if place == directory
                 else "the run"
             )
-            raise OutputError(f"{place}: too full for {what}: {size / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free")
+            raise OutputError(f"{place}: too full for {what}: {size / 1e6:,.0f} MB needed, {free / 1e6:,.0f} MB free")
+        if size and not os.access(there, os.W_OK):
+            raise OutputError(f"{place}: cannot be written; name another place with LENTIGO_CACHE")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tiny_data import folder, write_csv, write_image
 
 from lentigo.config import load_recipe, to_yaml
 from lentigo.data import read_samples
-from lentigo.errors import DataError, RecipeError
+from lentigo.errors import DataError, OutputError, RecipeError
+from lentigo.training import preflight
 from lentigo.training.preflight import check_run
 from lentigo.training.samples import prepare_samples
 from lentigo.workflow import plan_training
@@ -94,6 +97,19 @@ def test_the_recipe_can_be_written_and_run_again(tmp_path: Path) -> None:
     again = load_recipe(tmp_path / "recipe.yaml")
     assert again == plan.recipe
     assert check_run(again, tmp_path / "data", tmp_path / "run") is not None
+
+
+def test_a_cache_that_is_full_or_locked_is_told_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, cache = folder(tmp_path / "data", {"a": 20, "b": 20}), tmp_path / "cache"
+    recipe = plan_training(place).recipe
+    cache.mkdir()
+    access = os.access
+    monkeypatch.setattr(preflight.os, "access", lambda path, mode: path != cache and access(path, mode))
+    with pytest.raises(OutputError, match="cache: cannot be written; name another place with LENTIGO_CACHE"):
+        check_run(recipe, place, tmp_path / "run", cache=cache)
+    monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    with pytest.raises(OutputError, match=r"too full for the decoded images \(lentigo cache --clear, or .* 0 MB free"):
+        check_run(recipe, place, tmp_path / "run", cache=cache)
 
 
 def test_features_are_packaged_and_small_pictures_stay_small(tmp_path: Path) -> None:

@@ -197,9 +197,9 @@ class Batcher:
         for item, result in results:
             if item.future.done():
                 continue
-            if result is None:
-                item.future.cancel()
-            elif isinstance(result, Exception) and not isinstance(result, Problem):
+            if result is None:  # given up at its deadline: the request may not have noticed that yet
+                result = TimeoutError()
+            if isinstance(result, Exception) and not isinstance(result, Problem):
                 item.future.set_exception(result)
                 item.future.exception()  # of several images of one request only the first is awaited
             else:

@@ -16,11 +16,13 @@ import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import import_module
+from io import BytesIO
 
 from PIL import Image
 
 from lentigo.errors import ImageCostError, ImageError
 from lentigo.extra_formats import extra_format, require
+from lentigo.image_header import check_header
 from lentigo.imaging import PLUGINS, Pixels, open_and_load, sniff
 
 try:
@@ -32,6 +34,12 @@ REQUEST = struct.Struct("<QIQBB")
 """Bytes of the image, side of the square, most pixels, whether to decode in full, whether a picture is wanted."""
 REPLY = struct.Struct("<BIIIIQ")
 """Whether it was decoded, width and height, width and height of the picture, bytes that follow."""
+COSTLY = 2
+"""In the place of the first: not decoded, since it is for the process of low priority."""
+QUICK_WORK = 16_000_000
+"""Pixels times passes that the processes of usual priority take: a phone's photograph."""
+SPARSE_WORK, SPARSE = 2_000_000, 100
+"""More pixels than the first with fewer bytes than a hundredth of them: no photograph is packed so well."""
 READY = b"\n"
 """Sent once, when images can be taken."""
 PICTURE_SIDE = 512
@@ -133,6 +141,9 @@ def main(arguments: list[str]) -> None:
         if len(data) < length:
             return
         _allow(cpu_s)
+        if not niceness and is_costly(data, extra_kinds):
+            _send(target, REPLY.pack(COSTLY, 0, 0, 0, 0, 0))
+            continue
         try:
             found = decode(data, size, max_pixels, exact=bool(exact), picture=bool(picture), extra_kinds=extra_kinds)
         except RefusedError as refused:
@@ -144,6 +155,20 @@ def main(arguments: list[str]) -> None:
         head = REPLY.pack(1, *found.extent, wide, high, found.pixels.nbytes + len(shown))
         _send(target, b"".join((head, found.pixels.data, shown)))  # at once: who reads it is woken once
         del data, found, shown
+
+
+def is_costly(data: bytes, extra_kinds: Collection[str] = ()) -> bool:
+    """Whether an image is for the process of low priority.
+
+    HEIC and DICOM are, since their structure does not bound their work.
+    """
+    if extra_kinds and extra_format(data[:_SNIFFED]) in extra_kinds:
+        return True
+    try:
+        work = check_header(BytesIO(data), sniff(data[:_SNIFFED])).work
+    except ImageError:
+        return False
+    return work > QUICK_WORK or work > max(SPARSE_WORK, SPARSE * len(data))
 
 
 def confine(memory: int, niceness: int = 0) -> None:

@@ -17,29 +17,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 import lentigo
-from lentigo.errors import ImageError
-from lentigo.extra_formats import extra_format
-from lentigo.image_header import check_header
-from lentigo.imaging import sniff
 from lentigo.serving import logs
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.decode_worker import READY, REPLY, REQUEST, Decoded
+from lentigo.serving.decode_worker import COSTLY, READY, REPLY, REQUEST, Decoded
 from lentigo.serving.problems import Problem
 
-QUICK_WORK = 16_000_000
-"""Pixels times passes that the quick lane takes: a phone's photograph."""
-SPARSE_WORK, SPARSE = 2_000_000, 100
-"""More pixels than the first with fewer bytes than a hundredth of them: no photograph is packed so well."""
 MOST_COSTLY = 16
 """Images that may wait for the slow lane."""
 _LOOK_S = 0.05
@@ -155,14 +146,6 @@ class DecoderPool:
     def _do(self, job: Job, lane: _Lane, process: _Process | None) -> tuple[object, _Process | None]:
         if job.abandoned or time.monotonic() >= job.until:
             return None, process
-        if lane is self._quick and _is_costly(job.data, self._config.extra_kinds):
-            with self._lock:
-                self._slow.put(job)
-                left = self._slow.shorten(MOST_COSTLY)
-            for other in left:
-                other.data = b""
-                other.done(Problem("queue-full", "too many large images are waiting", headers={"Retry-After": "5"}))
-            return _PASSED_ON, process
         process = process or self._start(lane)
         if process is None:
             return Problem("queue-full", "no decoder can be started now", headers={"Retry-After": "5"}), None
@@ -171,7 +154,10 @@ class DecoderPool:
                 return None, process
             self._running[process] = job
         try:
-            return process.ask(job, self._config), process
+            outcome = process.ask(job, self._config)
+            if outcome is _PASSED_ON:
+                self._pass_on(job)
+            return outcome, process
         except OSError:  # it has died, or has been killed
             process.close()
             outcome = self._explain(process, job)
@@ -183,6 +169,14 @@ class DecoderPool:
         finally:
             with self._lock:
                 self._running.pop(process, None)
+
+    def _pass_on(self, job: Job) -> None:
+        with self._lock:
+            self._slow.put(job)
+            left = self._slow.shorten(MOST_COSTLY)
+        for other in left:
+            other.data = b""
+            other.done(Problem("queue-full", "too many large images are waiting", headers={"Retry-After": "5"}))
 
     def _explain(self, process: _Process, job: Job) -> Outcome:
         if process.late or self._closed.is_set():
@@ -293,8 +287,8 @@ class _Process:
         """
         self._read(len(READY))
 
-    def ask(self, job: Job, config: ServeConfig) -> Outcome:
-        """Have one image decoded.
+    def ask(self, job: Job, config: ServeConfig) -> object:
+        """Have one image decoded; `_PASSED_ON` where it is for the slow lane.
 
         Raises:
             OSError: the process is gone.
@@ -306,6 +300,8 @@ class _Process:
                 left = left[self._to.write(left) :]
         done, width, height, wide, high, length = REPLY.unpack(self._read(REPLY.size))
         content = self._read(length)
+        if done == COSTLY:
+            return _PASSED_ON
         if not done:
             kind, _, detail = content.decode().partition("\n")
             return Problem(kind, detail)
@@ -336,14 +332,3 @@ class _Process:
                 raise BrokenPipeError
             left = left[got:]
         return content
-
-
-def _is_costly(data: bytes, extra_kinds: Collection[str]) -> bool:
-    """Whether an image is for the slow lane: HEIC and DICOM are, since their structure does not bound their work."""
-    if extra_kinds and extra_format(data[:512]) in extra_kinds:
-        return True
-    try:
-        work = check_header(BytesIO(data), sniff(data[:512])).work
-    except ImageError:
-        return False
-    return work > QUICK_WORK or work > max(SPARSE_WORK, SPARSE * len(data))

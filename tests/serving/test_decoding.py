@@ -306,14 +306,14 @@ def test_what_is_urgent_goes_first() -> None:
 
 
 def test_a_fault_with_one_image_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = decoding._is_costly
+    whole = decoding._Process.ask
 
-    def faulty(data: bytes, extra_kinds: Any) -> bool:
-        if data == b"x":
+    def faulty(process: Any, job: Job, config: ServeConfig) -> Any:
+        if job.data == b"x":
             raise OverflowError
-        return whole(data, extra_kinds)
+        return whole(process, job, config)
 
-    monkeypatch.setattr(decoding, "_is_costly", faulty)
+    monkeypatch.setattr(decoding._Process, "ask", faulty)
     with pool() as (made, outcomes, _):
         for name, data in (("bad", b"x"), ("good", PHOTO)):
             made.submit(outcomes.job(name, data))

@@ -306,6 +306,15 @@ def test_a_request_that_takes_too_long_gets_504_and_is_left_undone(bundle: Path)
     assert ran == [1], "images that nobody waited for were classified"
 
 
+def test_work_that_ends_at_the_deadline_before_its_request_does_is_a_504(bundle: Path) -> None:
+    async def go() -> None:
+        async with application(models=(str(bundle),), deadline_s=60) as (client, service):
+            service._pool.submit = lambda job: job.done(None)  # type: ignore[method-assign]
+            assert problem_of(await client.post("/v1/predict", content=IMAGE))["status"] == 504
+
+    asyncio.run(go())
+
+
 def test_a_lone_image_does_not_wait_for_others(bundle: Path) -> None:
     async def go() -> None:
         async with application(models=(str(bundle),), max_delay_ms=20_000.0, deadline_s=10.0) as (client, _):

@@ -125,10 +125,11 @@ def train(
     from lentigo.data.groups import ASK, LEAK
     from lentigo.files import write_text
     from lentigo.training.loggers import check_loggers
-    from lentigo.training.preflight import check_run, describe_ready, is_first_process
+    from lentigo.training.preflight import check_device, check_run, describe_ready, is_first_process
     from lentigo.workflow.plan import name_of, plan_training
 
     check_loggers(logger or ())
+    check_device(device.value)
     keys = {
         "epochs": epochs,
         "batch": batch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,11 +200,26 @@ def check_unseen(spec: Spec, recipe: Recipe, samples: Samples) -> None:
     )
 
 
+_GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "/dev/nvmap")
+
+
 def packaged_models() -> Sequence[str]:
     """Return the names of the packaged bundles."""
     from lentigo.inference.classifier import packaged_bundles
 
     return packaged_bundles()
+
+
+def check_device(name: str) -> None:
+    """Refuse ``gpu`` on a machine that plainly has none, without importing torch.
+
+    Raises:
+        TrainingError: a Linux machine without the device files of NVIDIA's or AMD's driver, or of WSL's.
+    """
+    if name == "gpu" and sys.platform == "linux" and not any(map(os.path.exists, _GPU_FILES)):
+        raise TrainingError(
+            "no GPU on this machine that can be used: its driver's device is missing; leave --device out"
+        )
 
 
 def is_first_process() -> bool:

@@ -121,3 +121,11 @@ def test_each_file_is_looked_up_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert split.fingerprint == samples.fingerprint
     assert split.modified() == samples.modified()
     assert sorted(looked) == sorted(samples.frame["path"])
+
+
+def test_a_notebook_shows_counts_and_runs_no_names(tmp_path: Path) -> None:
+    page = read_samples(folder(tmp_path / "<b>", {"<script>": 3, "nv": 2}))._repr_html_()
+    assert "5 images, 2 classes" in page
+    assert "&lt;script&gt;" in page
+    assert "<script>" not in page
+    assert "<b>" not in page

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,14 @@ def test_golden_vectors_are_reproduced(classifier: Classifier, bundle: Bundle) -
         np.testing.assert_allclose(found.logits, case["logits"], atol=1e-5)
         np.testing.assert_allclose(found.embedding, case["embedding"], atol=1e-5)
         np.testing.assert_allclose(found.cam.ravel(), case["cam"]["values"], atol=1e-5)
+
+
+def test_a_notebook_shows_pictures_and_every_class(prediction: Prediction) -> None:
+    page = prediction._repr_html_()
+    assert page.count("data:image/") == 2  # the picture and its heat map
+    for label in prediction.labels:
+        assert f"<td>{escape(label.en)}</td>" in page
+    assert "not a medical device" in page
 
 
 def test_outputs_of_a_batch(classifier: Classifier) -> None:

@@ -12,7 +12,7 @@ from tiny_data import folder, write_csv, write_image
 
 from lentigo.config import load_recipe, to_yaml
 from lentigo.data import read_samples
-from lentigo.errors import DataError, OutputError, RecipeError
+from lentigo.errors import DataError, OutputError, RecipeError, TrainingError
 from lentigo.training import preflight
 from lentigo.training.preflight import check_run
 from lentigo.training.samples import prepare_samples
@@ -110,6 +110,16 @@ def test_a_cache_that_is_full_or_locked_is_told_before_the_run(tmp_path: Path, m
     monkeypatch.setattr(preflight.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
     with pytest.raises(OutputError, match=r"too full for the decoded images \(lentigo cache --clear, or .* 0 MB free"):
         check_run(recipe, place, tmp_path / "run", cache=cache)
+
+
+def test_a_gpu_that_is_not_there_is_refused_before_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight.sys, "platform", "linux")
+    monkeypatch.setattr(preflight, "_GPU_FILES", ("/dev/null",))
+    preflight.check_device("gpu")
+    monkeypatch.setattr(preflight, "_GPU_FILES", ("/dev/no-such-device",))
+    preflight.check_device("auto")
+    with pytest.raises(TrainingError, match="no GPU on this machine"):
+        preflight.check_device("gpu")
 
 
 def test_features_are_packaged_and_small_pictures_stay_small(tmp_path: Path) -> None:

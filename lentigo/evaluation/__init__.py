@@ -1,6 +1,6 @@
 """Evaluation of saved probabilities: metrics with intervals, calibration, paired tests, plots and reports.
 
-Nothing here ever runs a network. Names load when first used, so that reading a table needs no plots.
+No function here runs a network. Names are imported on first use, so that reading a table does not import matplotlib.
 """
 
 from __future__ import annotations

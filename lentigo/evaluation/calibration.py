@@ -16,10 +16,10 @@ from lentigo.evaluation.temperature import apply_temperature, fit_temperature
 
 @dataclass(frozen=True)
 class Calibration:
-    """The fitted values. `calibrate` fits them; a bundle's specification holds them.
+    """Calibration values, fitted by `calibrate` and stored in a bundle's specification.
 
     Attributes:
-        temperature: divides the logits; None where the probabilities stay as they are.
+        temperature: divides the logits; None leaves the probabilities unchanged.
         points: thresholds on the summed malignant probability.
         conformal: quantiles of the prediction sets; None where none were fitted.
     """
@@ -35,18 +35,18 @@ class Calibration:
 
     @property
     def thresholds(self) -> dict[str, float] | None:
-        """Thresholds of the operating points by name; None without operating points."""
+        """Return the operating points' thresholds by name; None without operating points."""
         return {p.name: p.threshold for p in self.points} or None
 
     def apply(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Probabilities (N, K) at the temperature."""
+        """Return the probabilities (N, K) at the temperature."""
         return probabilities if self.temperature is None else apply_temperature(probabilities, self.temperature)
 
 
 def calibrate(run: RunFiles) -> Calibration:
     """Fit the calibration on a run's validation predictions.
 
-    Without them only the temperature of the run's record is known, if it names one.
+    Without validation predictions, the temperature is that of the run's record, if any.
     """
     validation = run.validation
     if validation is None:

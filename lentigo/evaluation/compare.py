@@ -1,11 +1,11 @@
 """Paired comparison of runs on the same test images.
 
-Two tests a pair, because two runs evaluated on the same images are not independent:
+Runs evaluated on the same images are not independent, so each pair gets two paired tests:
 
-* McNemar's test, exact binomial, on the images that only one of the two gets right (McNemar, *Psychometrika*
-  12, 1947). It takes images as independent.
-* The paired cluster bootstrap of the difference in accuracy and in balanced accuracy, which keeps all images of a
-  lesion together. Both runs see the same resamples.
+* McNemar's test, exact binomial, on the images that only one run classifies correctly (McNemar, *Psychometrika*
+  12, 1947). It assumes independent images.
+* The paired cluster bootstrap of the difference in accuracy and in balanced accuracy. It resamples whole
+  lesions, the same for both runs.
 
 With more than two runs, p values are corrected by Holm's method (*Scand. J. Statistics* 6, 1979).
 """
@@ -46,11 +46,11 @@ class RunResult:
     """One run in a comparison.
 
     Attributes:
-        name: what it is called here.
-        source: where it came from; None for a table in memory.
-        facts: protocol, split_seed, seed, network and parameters, as far as they are known.
+        name: display name.
+        source: path it was read from; None for a table in memory.
+        facts: protocol, split_seed, seed, network and parameters, where known.
         metrics: accuracy, balanced_accuracy, bacc_ovr, macro_f1, macro_auc.
-        log: one row an epoch, where the run has a log.
+        log: one row per epoch; None without a log.
     """
 
     name: str
@@ -62,12 +62,12 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Difference:
-    """The second run of a pair against the first, in one metric.
+    """Difference between the two runs of a pair in one metric.
 
     Attributes:
         estimate: second minus first, -1 to 1, with its paired 95 % interval.
-        p: two-sided p.
-        p_adjusted: the same after Holm's correction over all pairs.
+        p: two-sided p value.
+        p_adjusted: p after Holm's correction over all pairs.
     """
 
     estimate: Estimate
@@ -76,23 +76,23 @@ class Difference:
 
     @property
     def real(self) -> bool:
-        """Whether the corrected p is below 0.05 and the interval excludes zero."""
+        """Return whether the corrected p is below 0.05 and the interval excludes zero."""
         return self.p_adjusted < ALPHA and self.estimate.excludes_zero
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """Return plain numbers."""
         return {**self.estimate.to_dict(), "p": self.p, "p_holm": self.p_adjusted, "real": self.real}
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A pair of runs, compared image by image.
+    """Paired comparison of two runs.
 
     Attributes:
         first: name of one run.
         second: name of the other.
-        only_first: images that only the first gets right.
-        only_second: images that only the second gets right.
+        only_first: images that only the first run classifies correctly.
+        only_second: images that only the second run classifies correctly.
         differences: accuracy (p of McNemar's test) and balanced_accuracy (p of the bootstrap).
     """
 
@@ -103,7 +103,7 @@ class Pair:
     differences: dict[str, Difference]
 
     def verdict(self) -> str:
-        """The conclusion about this pair, in words."""
+        """Return the conclusion as a sentence."""
         if self.only_first == self.only_second == 0:
             return f"{self.first} and {self.second}: right and wrong on the very same images."
         parts = []
@@ -126,14 +126,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side, and pair by pair.
+    """Comparison of several runs, with all paired tests.
 
     Attributes:
-        runs: in the order they were given.
-        pairs: every pair, or every pair with the reference.
-        images: how many, the same for all.
-        groups: lesions or patients among them.
-        grouped: whether groups hold more than one image.
+        runs: the runs, in the given order.
+        pairs: all pairs, or all pairs with the reference.
+        images: number of test images, the same for all runs.
+        groups: number of lesions or patients.
+        grouped: whether any group holds more than one image.
         resamples: bootstrap resamples.
         seed: seed of the bootstrap.
     """
@@ -225,7 +225,7 @@ class Comparison:
         return "".join(map(csv_line, rows))
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, ready for JSON."""
+        """Return plain numbers for JSON."""
         return {
             "images": self.images,
             "groups": self.groups,
@@ -257,7 +257,7 @@ class Comparison:
         """Write OUT.md, OUT.csv and OUT.json, and OUT_curves.png and .svg where the runs have logs.
 
         Raises:
-            OutputError: the disk refuses.
+            OutputError: a file cannot be written.
         """
         written = []
         for suffix, content in (("md", self.markdown()), ("csv", self.csv())):
@@ -284,7 +284,7 @@ def compare_runs(
 
     Args:
         runs: run folders or CSV files of predictions, or tables by name.
-        reference: compare every other run with this one only, instead of every pair; fewer pairs cost less power.
+        reference: compare the other runs with this one only. Fewer pairs lose less power to the correction.
         resamples: bootstrap resamples, at least 100.
 
     Raises:
@@ -329,7 +329,7 @@ def compare_runs(
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Compute McNemar's exact two-sided p on the images that exactly one of two runs classifies correctly."""
+    """Compute McNemar's exact two-sided p from the counts of images that only one run classifies correctly."""
     discordant = only_first + only_second
     return 1.0 if discordant == 0 else float(binomtest(only_first, discordant, 0.5).pvalue)
 
@@ -338,16 +338,16 @@ def bootstrap_p(difference: FloatArray) -> float:
     """Compute the two-sided p of a bootstrapped difference: twice the fraction of resamples beyond zero.
 
     Args:
-        difference: (1 + R,), the difference on the data, then on each resample.
+        difference: (1 + R,), the difference on the data and on each resample.
     """
     drawn = difference[1:][np.isfinite(difference[1:])]
-    # Adding one to both counts keeps p above zero: R resamples cannot show less than 1 / (R + 1).
+    # Adding one to both counts keeps p above zero: the smallest p that R resamples resolve is 1 / (R + 1).
     tails = ((drawn <= 0).sum() + 1, (drawn >= 0).sum() + 1)
     return float(min(1.0, 2 * min(tails) / (len(drawn) + 1)))
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Apply Holm's step-down correction, in the given order."""
+    """Return the p values after Holm's step-down correction, in the given order."""
     corrected = [0.0] * len(p)
     largest = 0.0
     for rank, index in enumerate(sorted(range(len(p)), key=lambda i: p[i])):
@@ -357,11 +357,11 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def corrected_differences(drawn: Sequence[FloatArray], p: Sequence[float] | None = None) -> list[Difference]:
-    """Test one metric's differences, a family of pairs, with Holm's correction over it.
+    """Test the differences of one metric, with Holm's correction over all pairs.
 
     Args:
-        drawn: a difference a pair, each (1 + R,) as of ``Resampling.draw``.
-        p: a p value a pair; the bootstrap's when left out.
+        drawn: one difference per pair, (1 + R,) each, as returned by ``Resampling.draw``.
+        p: one p value per pair; by default the bootstrap's.
     """
     values = [bootstrap_p(one) for one in drawn] if p is None else p
     return [
@@ -389,7 +389,7 @@ def _folders(runs: Sequence[str | Path]) -> list[_Entry]:
     paths = [Path(run) for run in runs]
     read = [read_run(path) for path in paths]
     names = [run.name for run in read]
-    if len(set(names)) < len(names):  # the same recipe in two places: tell them apart by their paths
+    if len(set(names)) < len(names):  # the same recipe in two folders: use the paths
         names = [str(path) for path in paths]
     if len(set(names)) < len(names):
         double = next(name for name in names if names.count(name) > 1)
@@ -405,10 +405,10 @@ def _folders(runs: Sequence[str | Path]) -> list[_Entry]:
 
 
 def align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
-    """Align the images of every run in the same order.
+    """Reorder the rows so that all runs have the same image order.
 
     Args:
-        tables: by name.
+        tables: predictions by run name.
 
     Raises:
         DataError: runs differ in their images, classes, true classes or groups.

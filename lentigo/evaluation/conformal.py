@@ -1,10 +1,10 @@
 """Conformal prediction sets, which contain the true class with a chosen probability.
 
-Split-conformal prediction (Vovk et al., 2005) with the score ``1 - p(true class)`` and a quantile for each class
-(Mondrian), so that rare classes are covered as often as common ones: the least ambiguous sets of Sadinle, Lei and
-Wasserman, JASA 2019. Classes with fewer than 20 calibration images are pooled and share a quantile; where even the pool
-is smaller, the quantile over all images is taken. The promise is about new images like the calibration images, on
-average over draws of both: it holds for lesions like those, not for other cameras.
+Split-conformal prediction (Vovk et al., 2005) with the score ``1 - p(true class)`` and one quantile per class
+(Mondrian), which gives rare and common classes the same coverage: the least ambiguous sets of Sadinle, Lei and
+Wasserman, JASA 2019. Classes with fewer than 20 calibration images share one quantile; if they have fewer than 20
+images together, the quantile over all images is used. Coverage is guaranteed on average, for new images from the
+distribution of the calibration images. It is not guaranteed for other cameras.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ IntArray = npt.NDArray[np.int64]
 def fit_conformal(
     probabilities: FloatArray, targets: IntArray, codes: tuple[str, ...], *, coverage: float = COVERAGE
 ) -> Conformal:
-    """Quantiles of the score ``1 - p(true class)`` for sets of this coverage.
+    """Fit the quantiles of the score ``1 - p(true class)`` for sets of this coverage.
 
     Args:
-        probabilities: (N, K) of the calibration images, calibrated as they will be shown.
-        targets: (N,) their true classes.
+        probabilities: (N, K) calibrated probabilities of the calibration images.
+        targets: (N,) true classes.
         codes: the K class codes.
-        coverage: how often a set is to hold the true class, above 0 and below 1.
+        coverage: required fraction of sets with the true class, above 0 and below 1.
 
     Raises:
-        DataError: no calibration images, or a coverage out of range.
+        DataError: no calibration images, or coverage out of range.
     """
     if not 0 < coverage < 1:
         raise DataError(f"a coverage is above 0 and below 1, such as 0.9, not {coverage}")
@@ -67,13 +67,13 @@ class Coverage:
     """Coverage and size of prediction sets.
 
     Attributes:
-        aim: the coverage that was chosen.
-        overall: fraction of the images whose set holds the true class.
-        per_class: the same by class code; NaN where a class has no image.
+        aim: required coverage.
+        overall: fraction of images whose set contains the true class.
+        per_class: coverage by class code; NaN for a class without images.
         size: mean number of classes in a set.
-        single: fraction of the sets with one class.
-        empty: fraction of the sets without any.
-        pooled: classes that share a quantile.
+        single: fraction of sets with one class.
+        empty: fraction of empty sets.
+        pooled: codes of the classes that share a quantile.
     """
 
     aim: float
@@ -94,7 +94,7 @@ def measure_coverage(
     *,
     resamples: int = RESAMPLES,
 ) -> Coverage:
-    """Measure prediction sets on labelled images that were not used for calibration, at the same temperature."""
+    """Measure prediction sets on labelled images outside the calibration set, at the same temperature."""
     sets = conformal.contains(probabilities, codes)
     covered = sets[np.arange(len(targets)), targets].astype(np.float64)
     of_class = np.eye(len(codes))[targets]  # (N, K)
@@ -123,9 +123,9 @@ def measure_coverage(
 
 
 def _quantile(scores: FloatArray, coverage: float) -> float:
-    """The ``ceil((n + 1) coverage)``-th smallest score; 1, which admits every class, where there are too few."""
+    """Return the ``ceil((n + 1) coverage)``-th smallest score; 1 (every class) with too few scores."""
     place = math.ceil((len(scores) + 1) * coverage)
     if place > len(scores):
         return 1.0
-    # So that rounding in 1 - quantile keeps that score in.
+    # The margin keeps that score included after rounding of 1 - quantile.
     return min(1.0, float(np.partition(scores, place - 1)[place - 1]) + 1e-12)

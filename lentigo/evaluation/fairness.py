@@ -1,7 +1,7 @@
 """Subgroup metrics by age band, sex, body site and skin tone.
 
-A subgroup's figure is compared with everybody else's from the same resamples, so its gap has an interval of its
-own. Many subgroups are looked at at once, so one interval in twenty leaves out zero by chance alone.
+Each subgroup is compared with all other images on the same resamples, which gives its gap an interval. The
+intervals are not corrected for the number of subgroups: one in twenty excludes zero by chance.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Subgroup:
-    """Figures of the images that share one property.
+    """Metrics of the images that share one property.
 
     Attributes:
-        attribute: what they are divided by, such as ``age``.
-        value: which part, such as ``60 to 74``.
+        attribute: the property, such as ``age``.
+        value: its value, such as ``60 to 74``.
         images: number of images.
         groups: number of lesions or patients.
-        classes: number of classes among them; balanced accuracy is the mean over these only, so it compares poorly
-            between subgroups with different classes.
-        accuracy: fraction that is right.
-        gap: accuracy here minus accuracy of everybody else.
-        balanced_accuracy: mean recall over the classes that are there.
-        malignant_auc: malignant against benign; NaN where a kind is absent.
-        sensitivity: fraction of the malignant images found at the operating threshold; NaN without one.
-        specificity: fraction of the benign images left alone at the operating threshold; NaN without one.
+        classes: number of classes present. Balanced accuracy is the mean over these, so subgroups with different
+            classes are hard to compare.
+        accuracy: fraction of correct predictions.
+        gap: accuracy of the subgroup minus accuracy of all other images.
+        balanced_accuracy: mean recall over the classes present.
+        malignant_auc: ROC AUC of malignant against benign; NaN if either is absent.
+        sensitivity: at the operating threshold; NaN without one.
+        specificity: at the operating threshold; NaN without one.
     """
 
     attribute: str
@@ -62,16 +62,16 @@ class Subgroup:
 
     @property
     def small(self) -> bool:
-        """Whether there are too few images for a conclusion."""
+        """Return whether there are too few images for a conclusion."""
         return self.images < SMALL
 
     @property
     def apart(self) -> bool:
-        """Whether the gap's interval excludes zero, on enough images."""
+        """Return whether the gap's interval excludes zero, on enough images."""
         return not self.small and self.gap.excludes_zero
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """Return plain numbers."""
         return {
             "attribute": self.attribute,
             "value": self.value,
@@ -91,21 +91,21 @@ def subgroup_metrics(
     threshold: float | None = None,
     resamples: int = RESAMPLES,
 ) -> tuple[Subgroup, ...]:
-    """Compute figures by age band, sex, site and skin tone, if the table's metadata has them.
+    """Compute metrics by age band, sex, site and skin tone, where the table's metadata has them.
 
-    Columns: ``age`` (years), ``sex``, ``site``, ``fitzpatrick`` (1 to 6, as recorded), ``skin_tone`` (any words) and
-    ``ita`` (individual typology angle in degrees, an estimate from the image). A column in which all images agree is
-    left out.
+    Columns: ``age`` (years), ``sex``, ``site``, ``fitzpatrick`` (recorded type, 1 to 6), ``skin_tone`` (text) and
+    ``ita`` (individual typology angle in degrees, estimated from the image). Columns with a single value are
+    skipped.
 
     Args:
         table: the predictions.
-        labels: what the classes are; by default looked up by code.
-        temperature: applied to the probabilities first.
+        labels: the label set; by default looked up by class codes.
+        temperature: applied to the probabilities before all metrics.
         threshold: operating threshold on the summed malignant probability (after the temperature).
         resamples: bootstrap resamples.
 
     Returns:
-        One entry a subgroup, in order of the columns above, values in their natural order.
+        One entry per subgroup, in the order of the columns above and of their values.
 
     Raises:
         DataError: ``labels`` has other classes than the table.
@@ -129,7 +129,7 @@ def subgroup_metrics(
 
 
 def divisions(metadata: pd.DataFrame) -> dict[str, pd.Series[str]]:
-    """The attributes that divide a table, each as one word or band an image (``not known`` where empty)."""
+    """Return the subgroup of each image by attribute; empty values become ``not known``."""
     found: dict[str, pd.Series[str]] = {}
     for column, (attribute, divide) in _ATTRIBUTES.items():
         if column in metadata:
@@ -140,7 +140,7 @@ def divisions(metadata: pd.DataFrame) -> dict[str, pd.Series[str]]:
 
 
 class _Part:
-    """One subgroup while resamples are drawn."""
+    """Metrics of one subgroup for weighted rows."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class _Part:
         self.flagged = None if scored is None or threshold is None else scored[0][mask] >= threshold
 
     def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """Fields of a subgroup, (B,) each, as far as they are defined here."""
+        """Return the defined fields of a subgroup, (B,) each."""
         here, there = weights[:, self.mask], weights[:, ~self.mask]
         block = self.counts.metrics(here)
         block["gap"] = block["accuracy"] - ratio(there @ self.right[~self.mask], there.sum(axis=1))
@@ -187,7 +187,7 @@ class _Part:
         }
         accuracy, gap = measured["accuracy"], measured["gap"]
         if accuracy.value in (0.0, 1.0) and gap.defined and accuracy.low is not None and accuracy.high is not None:
-            # All agree here, so only the others' spread would show: take this subgroup's exact interval instead.
+            # All predictions here are right, or all wrong: use the exact interval in place of the bootstrap's.
             others = accuracy.value - gap.value
             measured["gap"] = Estimate(gap.value, accuracy.low - others, accuracy.high - others)
         return Subgroup(
@@ -200,7 +200,7 @@ class _Part:
         )
 
 
-# Field of a subgroup -> the drawn figure behind it (the per-class sensitivities share the plain name).
+# Field of a subgroup -> name of the drawn metric (``sensitivity`` is taken by the per-class metric).
 _MEASURED = {
     "accuracy": "accuracy",
     "gap": "gap",
@@ -215,7 +215,7 @@ _ANGLES = ((-30, "dark"), (10, "brown"), (28, "tan"), (41, "intermediate"), (55,
 
 
 def _bands(edges: tuple[tuple[float, str], ...]) -> Callable[[pd.Series[Any]], pd.Series[str]]:
-    """Assign numbers to named bands; each edge is the first number above its band."""
+    """Return a function that assigns numbers to bands; each edge is the exclusive upper end of its band."""
 
     def divide(column: pd.Series[Any]) -> pd.Series[str]:
         numbers = pd.to_numeric(column, errors="coerce")
@@ -248,7 +248,7 @@ _ATTRIBUTES: dict[str, tuple[str, Callable[[pd.Series[Any]], pd.Series[str]]]] =
 
 
 def _ordered(values: pd.Series[str]) -> list[str]:
-    """Bands in their natural order, words by how many images they have, the unknown last."""
+    """Return bands in ascending order, or text by number of images; ``not known`` comes last."""
     bands = [name for _, name in (*_AGES, *_ANGLES)]
     counts = values.value_counts()
 

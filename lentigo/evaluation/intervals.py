@@ -1,9 +1,9 @@
 """Bootstrap 95 % intervals, resampling whole groups (lesions or patients) where they are known.
 
-Images of one lesion are not independent: drawing them one by one makes every interval too narrow. The
-cluster bootstrap draws groups with replacement and keeps each group whole (Davison and Hinkley, *Bootstrap
-Methods and their Application*, 1997, section 3.8). A resample is a vector of weights, how often each image was
-drawn, so every metric is computed for all resamples at once from weighted counts and weighted ranks.
+Images of one lesion are not independent, so resampling single images gives intervals that are too narrow. The
+cluster bootstrap draws whole groups with replacement (Davison and Hinkley, *Bootstrap Methods and their
+Application*, 1997, section 3.8). A resample is a vector of weights: how often each image was drawn. Weighted
+counts and weighted ranks then give every metric for all resamples at once.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Resampling:
 
     Attributes:
         members: (N,) int64, the group index of each row.
-        groups: number of groups.
-        resamples: number of resamples.
+        groups: number of groups, G.
+        resamples: number of resamples, R.
         seed: seed of the draws; the same seed gives the same resamples for every metric and every model.
     """
 
@@ -47,11 +47,11 @@ class Resampling:
 
     @classmethod
     def of(cls, groups: npt.ArrayLike, *, resamples: int = RESAMPLES, seed: int = 0) -> Resampling:
-        """A resampling of rows by group.
+        """Return a resampling of rows by group.
 
         Args:
             groups: (N,) group of each row.
-            resamples: how many; 0 gives values without intervals.
+            resamples: number of resamples; 0 gives values without intervals.
             seed: seed of the draws.
 
         Raises:
@@ -63,13 +63,13 @@ class Resampling:
         return cls(members.astype(np.int64).reshape(-1), len(names), resamples, seed)
 
     def weights(self, *, cells: int = 500_000) -> Iterator[FloatArray]:
-        """Row weights, a block of resamples at a time, bounded in memory.
+        """Yield row weights in blocks of bounded size.
 
-        The very first row of the first block is all ones: the data as they are. So the value and its
-        interval come from one and the same code.
+        The first row of the first block is all ones: the original data. The same code thus computes a value and
+        its interval.
 
         Args:
-            cells: the largest block, in numbers.
+            cells: maximum number of elements of a block.
 
         Yields:
             (B, N) float64, how often each row was drawn.
@@ -83,7 +83,7 @@ class Resampling:
             yield drawn[:, self.members].astype(np.float64)
 
     def draw(self, measure: Callable[[FloatArray], Mapping[_Name, FloatArray]]) -> dict[_Name, FloatArray]:
-        """Metrics on the data as they are, and then on each resample.
+        """Compute metrics on the original data and on each resample.
 
         Args:
             measure: takes row weights (B, N) and returns metrics by name, (B, ...) each.
@@ -96,17 +96,17 @@ class Resampling:
 
 
 def estimate(samples: FloatArray, *, proportion_of: int | None = None) -> Estimate:
-    """The value and its percentile interval.
+    """Return the value with its percentile interval.
 
     Args:
-        samples: (1 + R,) the value on the data, then on each resample; NaN where a resample leaves it undefined.
-        proportion_of: for a fraction (accuracy, sensitivity, ...), the number of groups it is a fraction of. Where all
-            or none of them are right every resample agrees and the bootstrap would claim certainty; the exact
-            binomial interval (Clopper and Pearson, 1934) over the groups is given instead.
+        samples: (1 + R,) the value on the data and on each resample; NaN where it is undefined.
+        proportion_of: number of groups behind a proportion (accuracy, sensitivity, ...). If all resamples are 0 or
+            all are 1, the bootstrap interval has no width; the exact binomial interval (Clopper and Pearson, 1934)
+            over the groups replaces it.
 
     Returns:
-        The estimate; without an interval where there are no resamples, where more than half of them are undefined,
-        or where they all agree.
+        The estimate. It has no interval without resamples, if more than half of them are undefined, or if all are
+        equal.
     """
     value = float(samples[0])
     drawn = samples[1:]
@@ -117,7 +117,7 @@ def estimate(samples: FloatArray, *, proportion_of: int | None = None) -> Estima
     if proportion_of and value in (0.0, 1.0):
         bound = tail ** (1 / proportion_of)
         return Estimate(value, bound, 1.0) if value == 1.0 else Estimate(value, 0.0, 1 - bound)
-    if drawn.min() == drawn.max() == value:  # an AUC of 1 in every resample is no certainty either
+    if drawn.min() == drawn.max() == value:  # an AUC of 1 in every resample has no valid interval either
         return Estimate(value)
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Estimate(value, float(low), float(high))

@@ -1,9 +1,9 @@
-"""Likely label errors, by confident learning on predictions for images that a network did not learn from.
+"""Likely label errors, by confident learning on predictions for images outside the training set.
 
-The method is that of Northcutt, Jiang and Chuang (JAIR 2021), as the package ``cleanlab`` has it: from the mean
-probability of each class among the images labelled so, it estimates how many labels of one class belong to another,
-and takes as many images as candidates. A candidate is an image to look at again, not an error: a network that is wrong
-with confidence makes one as well.
+The method is that of Northcutt, Jiang and Chuang (JAIR 2021), implemented by the package ``cleanlab``. It uses the
+mean probability of each class among the images with that label. From these it estimates how many labels of one class
+belong to another, and selects as many images as candidates. A candidate needs a second look and is not necessarily an
+error: a confident wrong prediction gives a candidate, too.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Candidate:
 
     Attributes:
         image: image id.
-        path: its file, relative to the data's folder.
-        group: its lesion or patient.
-        given: code of the class it is labelled with.
+        path: image file, relative to the data folder.
+        group: lesion or patient id.
+        given: code of the labelled class.
         suggested: code of the most probable class.
         doubt: 1 minus the probability of the given class.
         confidence: probability of the suggested class.
@@ -53,16 +53,16 @@ class Candidate:
 
 @dataclass(frozen=True)
 class LabelReview:
-    """The result of a review.
+    """Result of a label review.
 
     Attributes:
-        candidates: the images to look at again, the most doubtful first.
-        images: how many were reviewed.
-        runs: of how many runs the predictions are.
-        split: the part of each run they are of.
-        state: ``before temperature`` or ``after temperature``; empty where the tables do not say, or not the same.
-        table: the CSV that was written.
-        page: the page that was written.
+        candidates: images to check, in descending order of doubt.
+        images: number of images reviewed.
+        runs: number of runs.
+        split: part of each run that was reviewed.
+        state: ``before temperature`` or ``after temperature``; empty if not recorded or different between the tables.
+        table: path of the CSV.
+        page: path of the HTML page.
     """
 
     candidates: tuple[Candidate, ...]
@@ -75,12 +75,12 @@ class LabelReview:
 
     @property
     def pairs(self) -> list[tuple[str, str, int]]:
-        """(given, suggested, candidates), the most frequent first."""
+        """Return (given, suggested, number of candidates), in descending order of the number."""
         counts = Counter((one.given, one.suggested) for one in self.candidates)
         return [(given, suggested, count) for (given, suggested), count in counts.most_common()]
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return plain values."""
         return asdict(self) | {"table": str(self.table), "page": str(self.page)}
 
 
@@ -92,20 +92,20 @@ def review_labels(
     data_root: str | Path | None = None,
     pictures: int = 100,
 ) -> LabelReview:
-    """Rank images with doubtful labels, and write ``label-review.csv`` and ``label-review.html``.
+    """Rank images with doubtful labels and write ``label-review.csv`` and ``label-review.html``.
 
     Args:
-        sources: runs, such as those of the folds of a cross-validation; a folder of runs; or CSVs of predictions. The
-            images must not be those that the networks learnt from. Of an image in several the mean is taken.
-        out: the folder to write to.
-        split: which predictions of a run: ``val`` (with folds, every image in turn) or ``test``.
-        data_root: where the pictures are; by default where the runs say.
-        pictures: how many candidates the page shows.
+        sources: runs (such as the folds of a cross-validation), a folder of runs, or CSVs of predictions. The images
+            must not be training images. Several predictions of one image are averaged.
+        out: output folder.
+        split: predictions to use: ``val`` (with folds, this covers every image) or ``test``.
+        data_root: folder of the images; by default the one in the runs' records.
+        pictures: maximum number of candidates on the page.
 
     Raises:
-        DataError: no such predictions, of other classes or labels in each, or of images that were learnt from.
+        DataError: no such predictions, classes or labels that differ between sources, or training images.
         MissingExtraError: ``cleanlab`` is not installed.
-        OutputError: the disk refuses.
+        OutputError: a file cannot be written.
     """
     try:
         from cleanlab.filter import find_label_issues
@@ -160,7 +160,7 @@ def review_labels(
 
 
 def _runs_in(source: Path, split: str) -> list[Path]:
-    """A run or a CSV itself; the runs of a folder of runs."""
+    """Return a run or CSV itself, or the runs in a folder of runs."""
     if source.is_dir() and not (source / "predictions").is_dir():
         found = sorted(path.parent.parent for path in source.glob(f"*/predictions/{split}.csv"))
         if not found:
@@ -170,7 +170,7 @@ def _runs_in(source: Path, split: str) -> list[Path]:
 
 
 def _pooled(runs: Sequence[RunFiles]) -> PredictionTable:
-    """One row per image: the mean over the runs that held it out."""
+    """Return one row per image, averaged over the runs that held it out."""
     first = runs[0]
     for run in runs:
         if run.split == "train":

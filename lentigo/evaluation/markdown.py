@@ -13,25 +13,24 @@ _RULES = {"l": "---", "r": "---:"}
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = "lr") -> list[str]:
-    """The lines of a Markdown table.
+    """Return the lines of a Markdown table.
 
     Args:
-        head: the columns' names.
-        rows: cells, as many as columns in each.
-        align: ``l`` (text) or ``r`` (numbers), column by column; the last letter holds for the columns that follow,
-            too.
+        head: column names.
+        rows: cells, one per column.
+        align: ``l`` (text) or ``r`` (numbers) per column; the last letter also applies to all further columns.
     """
     rule = [_RULES[align[min(i, len(align) - 1)]] for i in range(len(head))]
     return [f"| {' | '.join(cells)} |" for cells in ([*map(_cell, head)], rule, *([*map(_cell, row)] for row in rows))]
 
 
 def table_lines(lines: Sequence[Mapping[str, str]], align: str = "lr") -> list[str]:
-    """A table of lines of one and the same columns; nothing without lines."""
+    """Return the lines of a Markdown table of mappings with the same keys; empty without rows."""
     return markdown_table(list(lines[0]), [list(line.values()) for line in lines], align) if lines else []
 
 
 def estimate_text(e: Mapping[str, Any] | None, *, percent: bool = True, signed: bool = False) -> str:
-    """A value with its interval as JSON holds them, in percent with one decimal or as it is with two."""
+    """Format a JSON estimate with its interval: percent with one decimal, or a number with two."""
     if not e or e["value"] is None:
         return "–"
     found = Estimate(e["value"], e.get("low"), e.get("high"))
@@ -39,12 +38,12 @@ def estimate_text(e: Mapping[str, Any] | None, *, percent: bool = True, signed: 
 
 
 def p_text(p: float, *, sign: bool = False) -> str:
-    """A p value, such as ``0.034`` (``= 0.034`` with ``sign``) or ``< 0.001``."""
+    """Format a p value: ``0.034`` (``= 0.034`` with ``sign``) or ``< 0.001``."""
     if p < 0.001:
         return "< 0.001"
     return ("= " if sign else "") + (f"{p:.3f}" if p < 0.1 else f"{p:.2f}")
 
 
 def _cell(text: str) -> str:
-    """Escape text for a cell: it cannot end the cell, line or table, and tags are shown as text."""
+    """Escape pipes, line breaks and HTML tags in the text of a cell."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", one_line(text).replace("|", "\\|"))

@@ -1,7 +1,7 @@
 """Age, sex and body site in addition to the image: likelihood ratios by Bayes' rule, and their effect.
 
-Only values count, never that a value is missing: who was asked for an age or a sex depends on the work-up (in
-PAD-UFES-20 the sex is known of the lesions that were biopsied), and no answer may rest on that.
+A missing value has no effect. Whether a value was recorded depends on the work-up (in PAD-UFES-20 the sex is known
+only for biopsied lesions), so missingness must not change a prediction.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MetadataEffect:
-    """Effect of metadata on a part of the data.
+    """Effect of metadata on the metrics of one part of the data.
 
     Attributes:
-        known: images with a value of at least one field.
-        images: of all.
-        with_metadata: metric (of ``METRICS``) -> value, of all images.
-        difference: metric -> with metadata minus image alone, with its paired 95 % interval.
+        known: number of images with at least one field.
+        images: number of all images.
+        with_metadata: metric (of ``METRICS``) -> value over all images.
+        difference: metric -> value with metadata minus value without, with its paired 95 % interval.
     """
 
     known: int
@@ -55,19 +55,19 @@ def fit_metadata(
     classes: int,
     fields: Sequence[MetadataField],
 ) -> Metadata | None:
-    """Count the values of each class's lesions.
+    """Fit likelihood ratios to the metadata of training images.
 
-    A lesion (or patient) of several images counts once.
+    Each lesion (or patient) counts once.
 
     Args:
         frame: N training images with columns of ``fields``.
         targets: (N,) class indices.
-        groups: N lesions or patients.
-        classes: number of classes.
-        fields: what to use; a field that the frame lacks is left out.
+        groups: N lesion or patient ids.
+        classes: number of classes, K.
+        fields: fields to use; those missing from the frame are skipped.
 
     Returns:
-        The ratios; None where no field has values.
+        The ratios; None if no field has values.
     """
     found: dict[MetadataField, dict[str, tuple[float, ...]]] = {}
     told: dict[MetadataField, int] = {}
@@ -88,7 +88,7 @@ def fit_metadata(
 
 
 def with_metadata(table: PredictionTable, metadata: Metadata) -> FloatArray:
-    """Calibrated probabilities (N, K) after the metadata that the table holds; unknown values add nothing."""
+    """Return calibrated probabilities (N, K) updated by the table's metadata; missing values have no effect."""
     columns = table.metadata.reindex(columns=list(metadata.log_ratios))
     rows = [dict(zip(metadata.log_ratios, values, strict=True)) for values in columns.itertuples(index=False)]
     return metadata.update(table.probabilities, rows, strict=False)
@@ -97,13 +97,13 @@ def with_metadata(table: PredictionTable, metadata: Metadata) -> FloatArray:
 def measure_metadata(
     table: PredictionTable, both: FloatArray, labels: LabelSet, *, resamples: int = RESAMPLES
 ) -> MetadataEffect:
-    """Compare answers with metadata to those from the image alone, by a paired bootstrap of lesions or patients.
+    """Compare predictions with and without metadata by a paired bootstrap of lesions or patients.
 
     Args:
         table: calibrated predictions.
-        both: (N, K), `with_metadata` of them, by ratios of other lesions.
-        labels: the classes.
-        resamples: of the bootstrap.
+        both: (N, K), result of `with_metadata`, with ratios fitted on other lesions.
+        labels: the label set.
+        resamples: number of bootstrap resamples.
     """
     targets = table.targets
     measured = {

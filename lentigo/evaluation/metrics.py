@@ -1,10 +1,10 @@
-"""Every metric with its interval, from saved probabilities.
+"""Metrics with intervals, from saved probabilities.
 
-Each metric is written once, for weighted rows: weights of one give the value, bootstrap weights give the
-interval (``lentigo.evaluation.intervals``). The definitions are scikit-learn's, where it has them, and the tests
-hold them to it. A class that is absent from a resample leaves its own metrics undefined there and drops out of
-the means, as in ``sklearn.metrics.balanced_accuracy_score``. Probabilities are (N, K) float64, targets and predicted
-classes (N,) int64, weights (B, N).
+Each metric is implemented for weighted rows. Weights of one give the value, bootstrap weights give the interval
+(``lentigo.evaluation.intervals``). Definitions follow scikit-learn where it has the metric, and the tests compare
+against it. The metrics of a class that is absent from a resample are undefined there and excluded from the means, as
+in ``sklearn.metrics.balanced_accuracy_score``. Probabilities are (N, K) float64, targets and predicted classes (N,)
+int64, weights (B, N).
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class OperatingResult:
     """Performance of a fixed threshold on the summed malignant probability.
 
     Attributes:
-        name: such as ``sensitivity_90``.
-        threshold: an image counts as malignant where its score reaches this.
-        sensitivity: fraction of malignant images found.
-        specificity: fraction of benign images left alone.
-        ppv: positive predictive value, the fraction of flagged images that are malignant, at the stated prevalence.
-        npv: negative predictive value, the fraction of the others that are benign, at the stated prevalence.
+        name: name, such as ``sensitivity_90``.
+        threshold: lowest score of an image classified as malignant.
+        sensitivity: fraction of malignant images classified as malignant.
+        specificity: fraction of benign images classified as benign.
+        ppv: positive predictive value at the stated prevalence.
+        npv: negative predictive value at the stated prevalence.
     """
 
     name: str
@@ -58,16 +58,16 @@ class OperatingResult:
 
 @dataclass(frozen=True)
 class MalignantMetrics:
-    """Malignant against benign, scored by the summed probability of the malignant classes.
+    """Metrics of malignant against benign, scored by the summed probability of the malignant classes.
 
     Attributes:
-        positives: malignant images.
-        negatives: benign images.
+        positives: number of malignant images.
+        negatives: number of benign images.
         auc: area under the ROC curve.
-        sensitivity_at: specificity -> the best sensitivity among thresholds with at least that specificity.
-        points: operating points at fixed thresholds.
-        chosen_on: ``validation``, or ``test`` where the thresholds were chosen on these same images (optimistic).
-        prevalence: fraction of malignant images that the predictive values are for; not that of these images.
+        sensitivity_at: specificity -> highest sensitivity among thresholds with at least that specificity.
+        points: results at the operating points.
+        chosen_on: ``validation``, or ``test`` if the thresholds were chosen on these same images (optimistic).
+        prevalence: fraction of malignant images assumed for the predictive values; not that of these images.
     """
 
     positives: int
@@ -79,7 +79,7 @@ class MalignantMetrics:
     prevalence: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """Return plain numbers."""
         return {
             "positives": self.positives,
             "negatives": self.negatives,
@@ -93,23 +93,23 @@ class MalignantMetrics:
 
 @dataclass(frozen=True)
 class Metrics:
-    """Every metric of one table of predictions.
+    """All metrics of one table of predictions.
 
     Attributes:
         codes: class codes, in output order.
         images: number of images.
-        groups: number of lesions or patients (of images, where those are unknown).
-        resamples: bootstrap resamples behind each interval.
+        groups: number of lesions or patients (images, if unknown).
+        resamples: number of bootstrap resamples.
         seed: seed of the bootstrap.
         overall: accuracy, balanced_accuracy (mean recall), bacc_ovr (CaCo, equation 11, averaged over the classes),
-            macro_f1, macro_auc (one class against the rest), log_loss (nats), brier (sum over the classes, 0 to 2),
+            macro_f1, macro_auc (one-vs-rest), log_loss (nats), brier (sum over the classes, 0 to 2),
             ece (15 equal-width bins of the top probability), aurc (area under the risk-coverage curve).
         per_class: class code -> sensitivity, specificity, precision, f1, auc, average_precision.
         support: class code -> number of images.
         confusion: (K, K) int64, rows are true classes, columns predicted ones.
-        temperature: the temperature that was applied before everything else; None where there was none.
-        before_temperature: ece, log_loss and brier of the probabilities as they were; empty without a temperature.
-        malignant: malignant against benign; None where the classes do not say which are malignant.
+        temperature: temperature applied before all metrics; None without one.
+        before_temperature: ece, log_loss and brier without the temperature; empty if there is none.
+        malignant: malignant against benign; None if it is unknown which classes are malignant.
     """
 
     codes: tuple[str, ...]
@@ -126,7 +126,7 @@ class Metrics:
     malignant: MalignantMetrics | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, ready for JSON."""
+        """Return plain numbers for JSON."""
         return {
             "classes": list(self.codes),
             "images": self.images,
@@ -158,18 +158,18 @@ def evaluate_predictions(
     thresholds: Mapping[str, float] | None = None,
     prevalence: float = PREVALENCE,
 ) -> Metrics:
-    """Compute every metric of a table of predictions, each with its 95 % interval.
+    """Compute all metrics of a table of predictions, with 95 % intervals.
 
     Args:
         table: the predictions.
-        labels: what the classes are, for malignant against benign; by default looked up by code.
-        resamples: bootstrap resamples; 0 for values without intervals.
+        labels: the label set, which says what is malignant; by default looked up by class codes.
+        resamples: number of bootstrap resamples; 0 for values without intervals.
         seed: seed of the bootstrap.
-        temperature: applied to the probabilities first, so that the figures are those of the calibrated model;
-            fit it on validation data (``fit_temperature``).
-        thresholds: operating points, name -> threshold on the summed malignant probability (after the temperature),
-            chosen on validation data (``operating_points``); by default chosen on this table, and marked so.
-        prevalence: fraction of malignant lesions that predictive values are stated for, above 0 and below 1.
+        temperature: applied to the probabilities before all metrics. Fit it on validation data (``fit_temperature``).
+        thresholds: operating points, name -> threshold on the summed malignant probability (after the temperature).
+            Choose them on validation data (``operating_points``); by default they come from this table, and
+            ``chosen_on`` says so.
+        prevalence: fraction of malignant lesions assumed for the predictive values, above 0 and below 1.
 
     Raises:
         DataError: ``labels`` has other classes than the table, or the temperature, ``resamples`` or ``prevalence`` is
@@ -242,7 +242,7 @@ _PER_CLASS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_p
 
 
 def check_labels(table: PredictionTable, labels: LabelSet | None) -> LabelSet:
-    """The label set of a table: the given one, checked, or one looked up by the table's codes.
+    """Return the given label set after a check, or the one that the table's codes name.
 
     Raises:
         DataError: the label set has other classes than the table.
@@ -259,7 +259,7 @@ def check_labels(table: PredictionTable, labels: LabelSet | None) -> LabelSet:
 
 
 def confusion_matrix(targets: IntArray, predicted: IntArray, classes: int) -> IntArray:
-    """Counts, rows true and columns predicted: (K, K) int64."""
+    """Return counts (K, K) int64, rows true and columns predicted."""
     flat = np.bincount(targets * classes + predicted, minlength=classes * classes)
     return flat.reshape(classes, classes).astype(np.int64)
 
@@ -267,10 +267,10 @@ def confusion_matrix(targets: IntArray, predicted: IntArray, classes: int) -> In
 def malignant_score(
     probabilities: FloatArray, targets: IntArray, labels: LabelSet
 ) -> tuple[FloatArray, BoolArray] | None:
-    """The summed probability of the malignant classes, and which images are malignant.
+    """Return the summed probability of the malignant classes and the true malignancy.
 
     Returns:
-        Scores (N,) and truth (N,) bool; None unless every class says what it is and both kinds exist.
+        Scores (N,) and truth (N,) bool; None unless all classes are known as malignant or benign and both exist.
     """
     scores = labels.malignant_probability(probabilities)
     mask = np.array([c.malignant for c in labels], dtype=bool)
@@ -282,15 +282,15 @@ def malignant_score(
 def operating_points(
     scores: FloatArray, positive: BoolArray, sensitivities: Sequence[float] = SENSITIVITIES
 ) -> tuple[OperatingPoint, ...]:
-    """The highest thresholds that still reach each sensitivity; choose them on validation data.
+    """Return the highest thresholds that reach the given sensitivities; use validation data.
 
     Args:
         scores: (N,) summed malignant probability.
-        positive: (N,) bool, truly malignant.
-        sensitivities: what to reach, each above 0 and at most 1.
+        positive: (N,) bool, true malignancy.
+        sensitivities: required sensitivities, each above 0 and at most 1.
 
     Returns:
-        One point a sensitivity, named ``sensitivity_90`` and so on; none where either kind is absent.
+        One point per sensitivity, named ``sensitivity_90`` and so on; empty if either kind is absent.
     """
     if positive.all() or not positive.any():
         return ()
@@ -316,10 +316,10 @@ def risk_coverage(probabilities: FloatArray, targets: IntArray) -> tuple[FloatAr
     """Compute the risk-coverage curve: the error rate on the most confident fraction of the images.
 
     Geifman and El-Yaniv, *Selective Classification for Deep Neural Networks*, NeurIPS 2017. Images of equal
-    confidence are answered or left together.
+    confidence are accepted together.
 
     Returns:
-        Coverage and risk, each (U,) for U distinct confidences, coverage ascending to 1.
+        Coverage and risk, (U,) each for U distinct confidences; coverage ascends to 1.
     """
     ranking = Ranking(probabilities.max(axis=1), probabilities.argmax(axis=1) != targets)
     wrong, right = ranking.cumulate(np.ones((1, len(targets))))
@@ -328,63 +328,63 @@ def risk_coverage(probabilities: FloatArray, targets: IntArray) -> tuple[FloatAr
 
 
 class Ranking:
-    """Rows in descending order of a score, for metrics that depend on ranks only."""
+    """Rows in descending order of a score, for rank-based metrics."""
 
     def __init__(self, scores: FloatArray, positive: BoolArray) -> None:
         self.order = np.argsort(-scores, kind="stable")
         ranked = scores[self.order]
         self.positive = positive[self.order].astype(np.float64)
-        # Rows of equal score are passed together: only the last of each tie is a threshold.
+        # Only the last row of each tie is a threshold.
         ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
         self.ends = None if len(ends) == len(scores) else ends
 
     def cumulate(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Weight of positives and of negatives at or above each distinct score: two (B, U)."""
+        """Return the weights of positives and of negatives at or above each distinct score, (B, U) each."""
         drawn = weights[:, self.order]
         true = np.cumsum(drawn * self.positive, axis=1)
         false = np.cumsum(drawn, axis=1) - true
         return (true, false) if self.ends is None else (true[:, self.ends], false[:, self.ends])
 
     def areas(self, weights: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Area under the ROC curve and average precision, (B,) each; NaN where a kind is absent."""
+        """Return the area under the ROC curve and the average precision, (B,) each; NaN if either kind is absent."""
         true, false = self.cumulate(weights)
         gained = np.diff(true, axis=1, prepend=0)
-        # Each new positive beats the negatives below it, and half of those it ties with.
+        # Each positive ranks above the negatives below it and half of those with the same score.
         lost = np.einsum("bu,bu->b", gained, false) - 0.5 * np.einsum(
             "bu,bu->b", gained, np.diff(false, axis=1, prepend=0)
         )
         positives, negatives = true[:, -1], false[:, -1]
-        both = np.maximum(true + false, 1)  # a row drawn in no resample so far gains nothing
+        both = np.maximum(true + false, 1)  # avoids 0 / 0 above the first row with a weight
         precision = np.einsum("bu,bu->b", gained, true / both)
         return 1 - ratio(lost, positives * negatives), ratio(precision, positives)
 
     def risk_area(self, weights: FloatArray) -> FloatArray:
-        """Area under the risk-coverage curve, (B,), where positive means wrong."""
+        """Return the area under the risk-coverage curve, (B,); positives are the errors."""
         wrong, right = self.cumulate(weights)
         answered = wrong + right
         steps = np.diff(answered, axis=1, prepend=0)
         return ratio(np.einsum("bu,bu->b", steps, wrong / np.maximum(answered, 1)), answered[:, -1])
 
     def sensitivity_at(self, weights: FloatArray, specificity: float) -> FloatArray:
-        """The best sensitivity among thresholds of at least this specificity, (B,); NaN where a kind is absent."""
+        """Return the highest sensitivity at this specificity or above, (B,); NaN if either kind is absent."""
         true, false = self.cumulate(weights)
         positives, negatives = true[:, -1], false[:, -1]
         allowed = (1 - specificity) * negatives + 1e-9
-        steps = (false <= allowed[:, None]).sum(axis=1)  # false never falls, so these come first
+        steps = (false <= allowed[:, None]).sum(axis=1)  # false is ascending
         padded = np.concatenate([np.zeros((len(true), 1)), true], axis=1)
         best = padded[np.arange(len(true)), steps]
         return np.where(negatives > 0, ratio(best, positives), np.nan)
 
 
 def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    """``part / whole``, NaN where ``whole`` is 0: a metric that a resample leaves undefined."""
+    """Return ``part / whole``, NaN where ``whole`` is 0 (an undefined metric)."""
     result = np.full(np.broadcast_shapes(part.shape, whole.shape), np.nan)
     np.divide(part, whole, out=result, where=whole > 0)
     return result
 
 
 class Counts:
-    """Metrics of the predicted class alone."""
+    """Metrics that depend only on the predicted classes."""
 
     def __init__(self, targets: IntArray, predicted: IntArray, classes: int) -> None:
         self.true = np.eye(classes)[targets]  # (N, K)
@@ -392,7 +392,7 @@ class Counts:
         self.hit = self.true * self.said
 
     def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """Per class (B, K) and overall (B,), for weights (B, N)."""
+        """Return metrics per class (B, K) and overall (B,) for weights (B, N)."""
         total = weights.sum(axis=1, keepdims=True)
         true, said, hit = weights @ self.true, weights @ self.said, weights @ self.hit  # (B, K) each
         sensitivity = ratio(hit, true)
@@ -411,7 +411,7 @@ class Counts:
 
 
 class ProbabilityMetrics:
-    """Metrics of the probabilities, for comparing many tables on the same resamples."""
+    """Metrics of the probabilities, to compare tables on the same resamples."""
 
     def __init__(self, probabilities: FloatArray, targets: IntArray, labels: LabelSet) -> None:
         self.errors = _ProbabilityErrors(probabilities, targets)
@@ -420,11 +420,9 @@ class ProbabilityMetrics:
         self.malignant = None if scored is None else Ranking(*scored)
 
     def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
-        """``macro_auc``, ``ece``, ``malignant_auc`` and ``malignant_sensitivity``, (B,) each, for weights (B, N).
+        """Return macro_auc, ece, malignant_auc and malignant_sensitivity, (B,) each, for weights (B, N).
 
-        Sensitivity is at 90 % specificity.
-
-        The last two are NaN where the classes do not say which are malignant.
+        The sensitivity is at 90 % specificity. The last two are NaN if it is unknown which classes are malignant.
         """
         found = {
             "macro_auc": _mean(np.stack([ranking.areas(weights)[0] for ranking in self.rankings], axis=1)),
@@ -441,10 +439,10 @@ class ProbabilityMetrics:
 def draw_each(
     resampling: Resampling, measured: Mapping[_Key, Sequence[Counts | ProbabilityMetrics]]
 ) -> dict[tuple[_Key, str], FloatArray]:
-    """Metrics of several tables on the same resamples.
+    """Compute metrics of several tables on the same resamples.
 
     Args:
-        resampling: of the rows that the tables share.
+        resampling: resampling of the rows that the tables share.
         measured: the metrics of each table.
 
     Returns:
@@ -461,7 +459,7 @@ def draw_each(
 
 
 class _ProbabilityErrors:
-    """Log loss, Brier score and ECE: means of what each row adds."""
+    """Log loss, Brier score and ECE, computed from sums over rows."""
 
     def __init__(self, probabilities: FloatArray, targets: IntArray) -> None:
         chosen = probabilities[np.arange(len(targets)), targets]
@@ -483,7 +481,7 @@ class _ProbabilityErrors:
 
 
 class _Malignant:
-    """Malignant against benign."""
+    """Metrics of malignant against benign for weighted rows."""
 
     def __init__(self, scores: FloatArray, positive: BoolArray, thresholds: Mapping[str, float]) -> None:
         self.ranking = Ranking(scores, positive)
@@ -523,13 +521,13 @@ class _Malignant:
 
 
 def _mean(values: FloatArray) -> FloatArray:
-    """Mean over the classes that are defined, (B, K) -> (B,); NaN where none is."""
+    """Return the mean over the defined classes, (B, K) -> (B,); NaN where none is defined."""
     defined = np.isfinite(values)
     return ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1).astype(np.float64))
 
 
 def _groups_behind(name: str, k: int, table: PredictionTable, predicted: IntArray) -> int | None:
-    """Count the groups behind a class's proportion; None for metrics that are not proportions."""
+    """Return the number of groups behind a class's proportion; None for other metrics."""
     match name:
         case "sensitivity":
             rows = table.targets == k

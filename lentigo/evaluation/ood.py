@@ -1,8 +1,8 @@
 """Out-of-distribution scores on logits and embedding, and their evaluation.
 
-Every score is higher the less an image is like those of the training. They are compared by ``lentigo ood``; the one
-that bundles carry, `Gaussians`, is also written as nodes of the graph (`lentigo.export.ood_score`), so that every
-runtime gets the same number.
+Higher scores mean less similarity to the training images. ``lentigo ood`` compares the scores. Bundles carry
+`Gaussians`, which is exported as nodes of the ONNX graph (`lentigo.export.ood_score`), so all runtimes compute the
+same score.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Features:
-    """Outputs of a network for images.
+    """Outputs of a network for N images.
 
     Attributes:
         logits: (N, K).
-        embedding: (N, D), what goes into the last linear layer.
+        embedding: (N, D), input of the last linear layer.
     """
 
     logits: FloatArray
@@ -49,39 +49,38 @@ Score = Callable[[Features], FloatArray]
 
 
 def max_softmax(features: Features) -> FloatArray:
-    """Minus the largest softmax probability (Hendrycks and Gimpel, ICLR 2017)."""
+    """Return minus the largest softmax probability (Hendrycks and Gimpel, ICLR 2017)."""
     result: FloatArray = -softmax(features.logits, axis=1).max(axis=1)
     return result
 
 
 def energy(features: Features) -> FloatArray:
-    """Free energy ``-log sum exp logits`` (Liu et al., NeurIPS 2020)."""
+    """Return the free energy ``-log sum exp logits`` (Liu et al., NeurIPS 2020)."""
     result: FloatArray = -logsumexp(features.logits, axis=1)
     return result
 
 
 @dataclass(frozen=True)
 class Gaussians:
-    """One Gaussian a class around the training embeddings, all of one covariance, in a low-rank form.
+    """Mahalanobis distance to one Gaussian per class with a shared low-rank covariance.
 
-    The squared Mahalanobis distance to the nearest class mean (Lee et al., NeurIPS 2018) on embeddings of length one
-    (Mueller and Hein, ICML 2025). The covariance is that of probabilistic principal components (Tipping and Bishop,
-    1999): ``R`` axes with a variance each, and one variance for everything outside them, where images unlike the
-    training ones show most::
+    The score is the distance to the nearest class mean (Lee et al., NeurIPS 2018) on embeddings of length one (Mueller
+    and Hein, ICML 2025). The covariance is that of probabilistic principal components (Tipping and Bishop, 1999):
+    ``R`` axes with one variance each, and one variance for the remaining directions, where OOD images differ most::
 
         u = e / |e|;  z = (u - centre) basis;  rest = |u - centre - z basis'|^2
         atypicality = sqrt(min_k sum_r (z_r - means_kr)^2 scale_r + rest * rest_scale)
 
-    The scales are such that the median of the training images is 1.
+    The scales are normalised to a median of 1 over the training images.
 
     Attributes:
         centre: (D,) mean of the training embeddings.
-        basis: (D, R) orthonormal columns: their largest principal components, turned so that the covariance within
-            classes is diagonal.
-        means: (C, R) class means of the classes that have images.
+        basis: (D, R) orthonormal columns: largest principal components, rotated to make the covariance within classes
+            diagonal.
+        means: (C, R) means of the classes with images.
         scale: (R,) inverse variances within classes.
-        rest_scale: inverse variance of one axis outside the basis.
-        normalised: False for embeddings of their own length, as Lee et al. take them.
+        rest_scale: inverse variance of a direction outside the basis.
+        normalised: whether embeddings are scaled to length one; Lee et al. do not.
     """
 
     centre: FloatArray
@@ -92,7 +91,7 @@ class Gaussians:
     normalised: bool = True
 
     def __call__(self, features: Features) -> FloatArray:
-        """The distance of each image, (N,)."""
+        """Return the distance of each image, (N,)."""
         outside, z = _project(
             _unit(features.embedding) if self.normalised else features.embedding, self.centre, self.basis
         )
@@ -115,14 +114,13 @@ def fit_gaussians(
     Args:
         embedding: (N, D).
         targets: (N,) class indices.
-        rank: axes with a variance of their own; as many as fit into `ARRAY_BYTES`, and four images an axis, when left
-            out.
-        normalised: bring embeddings to length one first.
-        rest: count what lies outside the axes.
-        unit: divide by the median of the training images.
+        rank: number of axes, R; by default as many as fit into `ARRAY_BYTES`, with at least four images per axis.
+        normalised: scale embeddings to length one.
+        rest: include the distance outside the axes.
+        unit: divide by the median over the training images.
 
     Raises:
-        DataError: fewer than 8 images, or embeddings that are all the same.
+        DataError: fewer than 8 images, or all embeddings equal.
     """
     if len(embedding) < 8 or len(embedding) != len(targets):
         raise DataError(
@@ -157,16 +155,16 @@ def fit_gaussians(
 
 
 def relative_mahalanobis(embedding: FloatArray, targets: IntArray, *, rank: int | None = None) -> Score:
-    """Squared Mahalanobis distance to the nearest class less that to all images as one Gaussian (Ren et al., 2021)."""
+    """Fit the relative Mahalanobis score: squared distance to the nearest class minus to all (Ren et al., 2021)."""
     classes = fit_gaussians(embedding, targets, rank=rank, normalised=False, rest=False, unit=False)
     whole = fit_gaussians(embedding, np.zeros_like(targets), rank=rank, normalised=False, rest=False, unit=False)
     return lambda features: classes(features) ** 2 - whole(features) ** 2
 
 
 def nearest_neighbours(embedding: FloatArray, *, block: int = 256) -> Score:
-    """Distance to the k-th nearest training embedding at unit length (Sun et al., ICML 2022).
+    """Fit the distance to the k-th nearest training embedding at unit length (Sun et al., ICML 2022).
 
-    It needs every training embedding.
+    The score keeps all training embeddings.
     """
     bank = _unit(embedding)
     k = min(NEIGHBOURS, len(bank))
@@ -181,7 +179,7 @@ def nearest_neighbours(embedding: FloatArray, *, block: int = 256) -> Score:
 
 
 def fit_scores(embedding: FloatArray, targets: IntArray) -> dict[str, Score]:
-    """Fit every available score to the training images' embeddings (N, D) and classes (N,)."""
+    """Fit all scores to the embeddings (N, D) and classes (N,) of the training images."""
     return {
         "max softmax": max_softmax,
         "energy": energy,
@@ -198,7 +196,7 @@ CARRIED = "normalised Mahalanobis with rest"
 
 
 def threshold_at(scores: FloatArray, accepted: float = ACCEPTED) -> float:
-    """The smallest threshold that at least this fraction of the scores does not exceed.
+    """Return the smallest threshold that accepts at least this fraction of the scores.
 
     Raises:
         DataError: there are no scores.
@@ -209,7 +207,7 @@ def threshold_at(scores: FloatArray, accepted: float = ACCEPTED) -> float:
 
 
 def separate(inside: FloatArray, outside: FloatArray) -> Separation:
-    """Compare scores (N,) of images that should be accepted with scores (M,) of images that should not."""
+    """Compare scores of in-distribution (N,) and out-of-distribution (M,) images."""
     ranks = rankdata(np.concatenate([inside, outside]))
     m, n = len(outside), len(inside)
     auroc = (ranks[n:].sum() - m * (m + 1) / 2) / (m * n)
@@ -223,7 +221,7 @@ def _unit(embedding: FloatArray) -> FloatArray:
 
 
 def _project(points: FloatArray, centre: FloatArray, basis: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Squared distance from the plane of the basis (N,), and coordinates in it (N, R)."""
+    """Return the squared distance to the span of the basis (N,) and the coordinates in it (N, R)."""
     shifted = points - centre
     z = shifted @ basis
     return ((shifted - z @ basis.T) ** 2).sum(axis=1), z

@@ -20,11 +20,10 @@ _PANELS = {"val_accuracy": "Validation accuracy, %", "val_balanced_accuracy": "V
 
 @styled
 def curves_plot(curves: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
-    """Validation accuracy and balanced accuracy of several models by epoch, as in CaCo's figure 6.
+    """Plot validation accuracy and balanced accuracy of several models by epoch, as in CaCo's figure 6.
 
     Args:
-        curves: model -> one ``log.csv`` a seed. The line is the mean over the seeds, the band goes from the lowest to
-            the highest.
+        curves: model -> one ``log.csv`` per seed. The line is the mean over the seeds, the band their range.
     """
     longest = max(len(name) for name in curves)
     figure = Figure(figsize=(7.4 + 0.14 * longest, 3.2), layout="constrained")
@@ -46,10 +45,10 @@ def curves_plot(curves: Mapping[str, Sequence[pd.DataFrame]]) -> Figure:
 
 
 def save_svg(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG with text as text, atomically; the same figure gives the same file.
+    """Write a figure as SVG with text elements, atomically and reproducibly.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
     with mpl.rc_context(STYLE | {"svg.fonttype": "none"}), atomic_path(path) as temporary:
         figure.savefig(temporary, metadata={"Date": None})
@@ -57,7 +56,7 @@ def save_svg(figure: Figure, path: Path) -> None:
 
 @styled
 def confusion_panels(matrices: Mapping[str, npt.NDArray[np.int64]], codes: Sequence[str]) -> Figure:
-    """Confusion matrices side by side, each normalised by row, as in CaCo's figure 7.
+    """Plot confusion matrices side by side, normalised by row, as in CaCo's figure 7.
 
     Args:
         matrices: model -> (K, K) counts, rows true and columns predicted.

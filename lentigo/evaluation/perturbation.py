@@ -1,7 +1,7 @@
 """Perturbation tests: predictions with the lesion or its surroundings hidden, or with an artifact added.
 
-``test_robustness/perturbations.csv`` has ``change, image, <one probability a class>``. `lentigo.workflow.robustness`
-runs the network and writes it. Each change has the images to which it can be made (`lentigo.pixels.perturbations`).
+``test_robustness/perturbations.csv`` has ``change, image, <one probability per class>``. `lentigo.workflow.robustness`
+runs the network and writes it. Changes that do not apply to an image have no row (`lentigo.pixels.perturbations`).
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class PerturbationResult:
-    """Effect of one perturbation, against the same original images and on the same resamples.
+    """Effect of one perturbation, compared with the original images on the same resamples.
 
     Attributes:
-        change: what was done.
-        images: number of images it was done to.
-        before: balanced accuracy on them as they are.
-        after: balanced accuracy on the changed ones.
-        difference: the second minus the first.
-        malignant_before: area under the ROC curve of malignant against benign as they are; None where classes do not
-            say what they are.
-        malignant_after: the same, changed.
-        malignant_difference: the second minus the first.
-        flipped: fraction of the images whose answer changes.
-        towards: class code -> fraction of the images whose answer changes to it.
-        away: class code -> fraction of the images whose answer was it and changes.
+        change: name of the perturbation.
+        images: number of perturbed images.
+        before: balanced accuracy on the original images.
+        after: balanced accuracy on the perturbed images.
+        difference: after minus before.
+        malignant_before: ROC AUC of malignant against benign on the original images; None if it is unknown which
+            classes are malignant.
+        malignant_after: the same on the perturbed images.
+        malignant_difference: after minus before.
+        flipped: fraction of images whose prediction changes.
+        towards: class code -> fraction of images whose prediction changes to it.
+        away: class code -> fraction of images whose prediction changes from it.
     """
 
     change: Perturbation
@@ -61,7 +61,7 @@ class PerturbationResult:
 
     @property
     def destination(self) -> str:
-        """The class that most of the changed answers go to, with its fraction of them; empty where none changes."""
+        """Return the most frequent new class of changed predictions with its share; empty without changes."""
         total = sum(self.towards.values())
         if not total:
             return ""
@@ -69,7 +69,7 @@ class PerturbationResult:
         return f"{code} ({100 * self.towards[code] / total:.0f} % of them)"
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """Return plain numbers."""
         auc = {
             "before": self.malignant_before,
             "after": self.malignant_after,
@@ -95,10 +95,10 @@ def measure_perturbations(
     *,
     resamples: int = RESAMPLES,
 ) -> tuple[PerturbationResult, ...]:
-    """Figures of each change in ``perturbations.csv``, with intervals from resamples of whole lesions.
+    """Measure each change of ``perturbations.csv``, with intervals from resamples of whole lesions.
 
     Raises:
-        DataError: columns are missing, changes are unknown, or images are not the table's or there twice.
+        DataError: missing columns, unknown changes, images missing from the table, or repeated images.
     """
     require_columns(frame, ("change", "image", *table.codes), PERTURBATION_FILE)
     for name in frame["change"].unique():
@@ -158,7 +158,7 @@ def _measure(
 
 
 def perturbation_markdown(found: tuple[PerturbationResult, ...], classes: int) -> list[str]:
-    """The figures of one or more changes as lines of Markdown; guessing among ``classes`` is stated beside them."""
+    """Return lines of Markdown for one or more changes, with the accuracy of guessing among ``classes``."""
     rows = []
     for r in found:
         auc = ["", ""]

@@ -1,9 +1,9 @@
 """Plots of saved figures, through matplotlib's object interface: no window, no global state.
 
-Colours are Okabe and Ito's, which people with any common colour-blindness can tell apart; lines are labelled where
-they end rather than in a legend. :func:`save_plot` writes PNG and SVG; :func:`inline_svg` gives an SVG whose
-colours and fonts follow the page around it. Probabilities are (N, K), targets (N,) class indices, ``codes`` the K class
-codes, and areas NaN for a class that is not there.
+Colours are Okabe and Ito's palette for colour-blind readers. Labels stand at the end of lines instead of in a
+legend. :func:`save_plot` writes PNG and SVG; :func:`inline_svg` returns an SVG with the colours and fonts of the
+surrounding page. Probabilities are (N, K), targets (N,) class indices, ``codes`` the K class codes. Areas are NaN for
+a class without images.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from lentigo.evaluation.metrics import OperatingResult, risk_coverage
 from lentigo.evaluation.temperature import reliability
 from lentigo.files import atomic_path
 
-# Okabe and Ito, *Color Universal Design*, 2008; the faint yellow comes last.
+# Okabe and Ito, *Color Universal Design*, 2008; yellow, with the lowest contrast, is last.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#5A5A5A", "#A89A00")
 INK, MUTED, GRID, FACE = "#1B1F24", "#5F6973", "#DFE3E8", "#FFFFFF"
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
@@ -57,7 +57,7 @@ STYLE: Any = {  # matplotlib lists every key as a literal type
     "lines.linewidth": 1.8,
     "lines.solid_capstyle": "round",
     "savefig.dpi": 200,
-    "svg.hashsalt": "lentigo",  # the same figures give the same file
+    "svg.hashsalt": "lentigo",  # reproducible files
 }
 
 GUIDE: Any = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (2, 2))}
@@ -69,7 +69,7 @@ _Arguments = ParamSpec("_Arguments")
 
 
 def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
-    """Draw in one style, and compute the layout once instead of for each file."""
+    """Decorate a plot function: apply the style and compute the layout once."""
 
     @wraps(draw)
     def drawn(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> Figure:
@@ -84,7 +84,7 @@ def styled(draw: Callable[_Arguments, Figure]) -> Callable[_Arguments, Figure]:
 
 @styled
 def confusion_plot(confusion: IntArray, codes: Sequence[str]) -> Figure:
-    """A confusion matrix, normalised by row, as in CaCo's figure 7."""
+    """Plot a confusion matrix, normalised by row, as in CaCo's figure 7."""
     size = len(codes)
     side = max(3.6, 0.62 * size + 1.1)
     figure, axes = new_figure(side, side * 0.94)
@@ -104,12 +104,12 @@ def draw_matrix(axes: Axes, confusion: IntArray, *, linewidth: float) -> list[tu
     """Draw the cells of a confusion matrix, normalised by row.
 
     Args:
-        axes: where.
+        axes: axes to draw on.
         confusion: (K, K) counts, rows true and columns predicted.
-        linewidth: between the cells.
+        linewidth: width of the lines between cells, in points.
 
     Returns:
-        Row and column, fraction of the row, and colour to write in, of each cell.
+        Row and column, fraction of the row, and text colour of each cell.
     """
     totals = confusion.sum(axis=1, keepdims=True)
     fractions = np.divide(confusion, totals, out=np.zeros(confusion.shape), where=totals > 0)
@@ -124,13 +124,13 @@ def draw_matrix(axes: Axes, confusion: IntArray, *, linewidth: float) -> list[tu
 
 
 def shown_names(codes: Sequence[str]) -> list[str]:
-    """Class codes as axes show them."""
+    """Return the display names of class codes."""
     return [code.upper() if len(code) <= 5 else code.replace("_", " ") for code in codes]
 
 
 @styled
 def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str], aucs: Mapping[str, float]) -> Figure:
-    """ROC curves, each class against the rest."""
+    """Plot one-vs-rest ROC curves."""
     figure, axes = new_figure()
     axes.plot([0, 1], [0, 1], **GUIDE)
     shown = []
@@ -149,7 +149,7 @@ def roc_plot(probabilities: FloatArray, targets: IntArray, codes: Sequence[str],
 def precision_recall_plot(
     probabilities: FloatArray, targets: IntArray, codes: Sequence[str], areas: Mapping[str, float]
 ) -> Figure:
-    """Precision-recall curves, each class against the rest."""
+    """Plot one-vs-rest precision-recall curves."""
     figure, axes = new_figure()
     shown = []
     for k, code in enumerate(codes):
@@ -169,11 +169,11 @@ def precision_recall_plot(
 def malignant_plot(
     scores: FloatArray, positive: npt.NDArray[np.bool_], auc: float, points: Sequence[OperatingResult]
 ) -> Figure:
-    """The ROC curve of malignant against benign, with the operating points.
+    """Plot the ROC curve of malignant against benign, with the operating points.
 
     Args:
         scores: (N,) summed malignant probability.
-        positive: (N,) bool, truly malignant.
+        positive: (N,) bool, true malignancy.
         auc: area under the curve.
         points: operating points to mark.
     """
@@ -197,9 +197,9 @@ def malignant_plot(
 
 @styled
 def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Figure:
-    """Reliability diagram: accuracy against confidence.
+    """Plot a reliability diagram: accuracy against confidence.
 
-    ``tables`` holds probabilities by name, such as those before and after temperature scaling.
+    ``tables`` holds probabilities by name, such as before and after temperature scaling.
     """
     figure = Figure(figsize=(4.3, 3.8), layout="constrained")
     grid = figure.add_gridspec(2, 1, height_ratios=(4, 1), hspace=0.04)
@@ -228,7 +228,7 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
 
 @styled
 def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
-    """Error rate among the most confident fraction of the images."""
+    """Plot the error rate of the most confident images against their fraction."""
     coverage, risk = risk_coverage(probabilities, targets)
     figure, axes = new_figure()
     axes.plot(coverage * 100, risk * 100, color=PALETTE[0])
@@ -244,7 +244,7 @@ def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
 
 @styled
 def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("loss", "accuracy")) -> Figure:
-    """Loss and accuracy by epoch, as in CaCo's figure 6; one run in detail, or several side by side.
+    """Plot loss and accuracy by epoch, as in CaCo's figure 6, for one or several runs.
 
     Args:
         logs: run name -> ``log.csv`` with ``epoch`` and any of train_loss, val_loss, val_accuracy,
@@ -287,7 +287,7 @@ _PANELS = {
 
 
 def save_plot(figure: Figure, stem: str | Path) -> list[Path]:
-    """Write a figure as ``<stem>.png`` and ``<stem>.svg``, atomically: both, or none where one cannot be written.
+    """Write a figure as ``<stem>.png`` and ``<stem>.svg``, atomically: both or neither.
 
     Args:
         figure: the figure.
@@ -297,24 +297,24 @@ def save_plot(figure: Figure, stem: str | Path) -> list[Path]:
         Both paths.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: a file cannot be written.
     """
     paths = [Path(f"{stem}.png"), Path(f"{stem}.svg")]
     with mpl.rc_context(STYLE), ExitStack() as stack:
         for path in paths:
             temporary = stack.enter_context(atomic_path(path))
-            # No date inside: the same figures give the same file.
+            # No date, for reproducible files.
             figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
     return paths
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> str:
-    """A figure as an ``<svg>`` element that follows its page's colours and fonts.
+    """Return a figure as an ``<svg>`` element with its page's colours and fonts.
 
     Args:
         figure: the figure.
-        name: unique on the page; prefixes every id inside.
-        description: what the plot shows, for those who cannot see it.
+        name: prefix of all ids inside, unique on the page.
+        description: text alternative for screen readers.
 
     Returns:
         The element. Ink, grid and series colours are CSS variables: ``--ink``, ``--muted``, ``--grid``, ``--face`` and
@@ -334,25 +334,25 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     for colour, variable in variables.items():
         svg = re.sub(re.escape(colour), f"var(--{variable})", svg, flags=re.I)
     label = description.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    # The view box alone decides the shape; the page decides the width.
+    # Without width and height, the view box sets the aspect ratio and the page the width.
     return re.sub(
         r'<svg ([^>]*?)width="[^"]*" height="[^"]*"', rf'<svg \1role="img" aria-label="{label}"', svg, count=1
     ).strip()
 
 
 def new_figure(width: float = 4.3, height: float = 3.6) -> tuple[Figure, Axes]:
-    """A figure of this size in inches, and its axes."""
+    """Return a figure of this size in inches, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
 
 
 def line_style(k: int) -> dict[str, Any]:
-    """Colour and dash of the k-th line; past the palette the dash changes."""
+    """Return colour and dash of the k-th line; the dash changes when the palette repeats."""
     return {"color": PALETTE[k % len(PALETTE)], "linestyle": DASHES[k // len(PALETTE) % len(DASHES)]}
 
 
 def label_point(axes: Axes, text: str, point: tuple[float, float], offset: tuple[float, float], colour: str) -> None:
-    """Write beside a point, ``offset`` in points away from it."""
+    """Draw text at an ``offset`` from a point, in typographic points."""
     axes.annotate(text, point, xytext=offset, textcoords="offset points", ha="right", color=colour, fontweight="bold")
 
 
@@ -362,7 +362,7 @@ def _unit(axes: Axes) -> None:
 
 
 def _key(axes: Axes, shown: Sequence[tuple[float, int, str]], what: str) -> None:
-    """Names and figures beside the axes, in the colours of their lines, best first."""
+    """List names and figures beside the axes in their lines' colours, in descending order."""
     step = min(0.066, 0.85 / max(1, len(shown)))
     axes.text(1.03, 1.0, what, fontsize=8, color=MUTED, va="top", transform=axes.transAxes)
     for i, (value, k, code) in enumerate(sorted(shown, reverse=True)):
@@ -373,14 +373,14 @@ def _key(axes: Axes, shown: Sequence[tuple[float, int, str]], what: str) -> None
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Write each line's name at the height of its last point, moved apart where they would overlap."""
+    """Draw each line's name at the height of its last point, without overlaps."""
     if not ends:
         return
     low, high = axes.get_ylim()
     gap = (high - low) * 0.068
     ordered = sorted(ends)
     at = [end[0] for end in ordered]
-    for _ in range(200):  # neighbours that are too close push each other apart by the same amount
+    for _ in range(200):  # move labels that are too close apart by the same amount
         overlaps = [gap - (upper - lower) for lower, upper in itertools.pairwise(at)]
         if not overlaps or max(overlaps) < gap * 0.01:
             break
@@ -389,7 +389,7 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
                 at[i] -= overlap / 2
                 at[i + 1] += overlap / 2
     floor = low + gap * 0.3
-    for i, y in enumerate(at):  # and none may slip below the axis, where the ticks are
+    for i, y in enumerate(at):  # keep labels above the tick labels
         at[i] = max(y, floor)
         floor = at[i] + gap
     for y, (label, colour) in zip(at, [end[1:] for end in ordered], strict=True):

@@ -1,7 +1,7 @@
 """Saved predictions, which training writes and evaluation reads.
 
-A CSV with one row an image: ``image, path, group, target, <one column a class code>, <metadata>``.
-Beside ``test.csv`` may lie ``test_maps.npz`` with class-activation maps. See docs/architecture.md,
+A CSV with one row per image: ``image, path, group, target, <one column per class code>, <metadata>``.
+Class-activation maps are stored next to ``test.csv`` in ``test_maps.npz``. See docs/architecture.md,
 "Predictions on file".
 """
 
@@ -29,7 +29,7 @@ REQUIRED = ("image", "path", "group", "target")
 STATE = "probabilities"
 """The column that says whether the temperature has been applied; it is no metadata."""
 
-# A table written with three decimals still passes; a table of logits or of scores does not.
+# Accepts tables with three decimals, and rejects logits and other scores.
 SUM_TOLERANCE = 1e-3
 
 FloatArray = npt.NDArray[np.float64]
@@ -38,17 +38,17 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class PredictionTable:
-    """Predictions of a model for a set of labelled images.
+    """Predictions of a model for N labelled images.
 
     Attributes:
-        frame: one row an image: image, path, group, target (code), one column a class code, then metadata.
+        frame: one row per image: image, path, group, target (code), one column per class code, then metadata.
         codes: class codes, in the order of the probability columns.
         probabilities: (N, K) float64, rows sum to 1.
         targets: (N,) int64, index of the true class in ``codes``.
-        groups: (N,) str, the lesion or patient of each image (the image itself where unknown).
-        source: the file it was read from, for messages; None for a table made in memory.
-        state: what the file says of its probabilities, ``before temperature`` or ``after temperature``; empty where it
-            says nothing.
+        groups: (N,) str, lesion or patient of each image (the image id if unknown).
+        source: file it was read from, for messages; None for a table in memory.
+        state: recorded state of the probabilities, ``before temperature`` or ``after temperature``; empty if not
+            recorded.
     """
 
     frame: pd.DataFrame
@@ -64,21 +64,21 @@ class PredictionTable:
 
     @property
     def images(self) -> npt.NDArray[np.str_]:
-        """(N,) str, the image ids."""
+        """Return the image ids, (N,) str."""
         return self.frame["image"].to_numpy(dtype=np.str_)
 
     @property
     def metadata(self) -> pd.DataFrame:
-        """The columns after the probabilities: age, sex, site and whatever else was written."""
+        """Return the columns after the probabilities, such as age, sex and site."""
         return self.frame.drop(columns=[*REQUIRED, *self.codes])
 
     @property
     def grouped(self) -> bool:
-        """Whether at least one group holds more than one image."""
+        """Return whether any group holds more than one image."""
         return len(np.unique(self.groups)) < len(self.groups)
 
     def subset(self, rows: npt.NDArray[np.bool_] | IntArray) -> PredictionTable:
-        """The table of some rows only.
+        """Return a table of the selected rows.
 
         Args:
             rows: boolean mask (N,) or row positions.
@@ -90,7 +90,7 @@ class PredictionTable:
 
     @classmethod
     def pooled(cls, tables: Sequence[PredictionTable]) -> PredictionTable:
-        """The rows of one or more tables of the same classes."""
+        """Concatenate one or more tables of the same classes."""
         return cls(
             pd.concat([table.frame for table in tables], ignore_index=True),
             tables[0].codes,
@@ -100,14 +100,14 @@ class PredictionTable:
         )
 
     def rows_of(self, images: pd.Series[Any], what: str) -> npt.NDArray[np.bool_]:
-        """The rows (N,) of some images.
+        """Return a mask (N,) of the rows of some images.
 
         Args:
             images: ids, in any order.
-            what: the file that names them, for the message.
+            what: name of their file, for the message.
 
         Raises:
-            DataError: an image that the table does not have.
+            DataError: an image is not in the table.
         """
         wanted = set(images.astype(str))
         if foreign := wanted - set(self.images):
@@ -117,7 +117,7 @@ class PredictionTable:
         return np.isin(self.images, list(wanted))
 
     def with_probabilities(self, probabilities: FloatArray) -> PredictionTable:
-        """The same images with other probabilities, such as calibrated ones.
+        """Return the table with other probabilities, such as calibrated ones.
 
         Args:
             probabilities: (N, K) float64, rows sum to 1.
@@ -137,19 +137,19 @@ def make_predictions(
     codes: Sequence[str],
     metadata: pd.DataFrame | None = None,
 ) -> PredictionTable:
-    """Check predictions and gather them in a table.
+    """Check predictions and build a table.
 
     Args:
         images: N unique image ids.
         paths: N paths, relative to the data root.
-        groups: N lesion or patient ids; the image id where unknown.
+        groups: N lesion or patient ids; the image id if unknown.
         targets: N class codes.
         probabilities: (N, K) float64; rows sum to 1.
         codes: K class codes, in the order of the probability columns.
         metadata: N rows of further columns (age, sex, site, ...); its index is ignored.
 
     Raises:
-        DataError: lengths differ, a code is unknown or double, ids repeat, or rows are no probabilities.
+        DataError: lengths differ, a code is unknown or repeated, ids repeat, or rows are not probabilities.
     """
     classes = tuple(str(code) for code in codes)
     matrix = np.asarray(probabilities, dtype=np.float64)
@@ -185,17 +185,17 @@ def make_predictions(
 
 
 def write_predictions(path: str | Path, table: PredictionTable) -> Path:
-    """Write predictions as CSV, atomically; the last column says that they are ``before temperature``.
+    """Write predictions as CSV, atomically; the last column records the state ``before temperature``.
 
     Args:
-        path: the file to write; its folder is created.
-        table: of `make_predictions`. Take the softmax in float64, and leave out the temperature.
+        path: output file; its folder is created.
+        table: result of `make_predictions`, with a float64 softmax and without temperature.
 
     Returns:
-        The path written.
+        Path of the file.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
     said = {} if STATE in table.frame.columns else {STATE: "before temperature"}
     write_table(path, table.frame.assign(**said))
@@ -206,16 +206,15 @@ def read_predictions(path: str | Path, *, codes: Sequence[str] | None = None) ->
     """Read and check a table of predictions.
 
     Args:
-        path: a CSV in the form of :func:`write_predictions`.
-        codes: the class codes, where they are known. Otherwise they are the columns after ``target`` that
-            together sum to 1 in every row.
+        path: a CSV as written by :func:`write_predictions`.
+        codes: the class codes, if known; by default the columns after ``target`` whose sum is 1 in every row.
 
     Returns:
         The table, rows in file order, probabilities rescaled to sum to exactly 1.
 
     Raises:
-        DataError: no such file, not a CSV, empty, a column is missing, a target is no class, an image is named
-            twice, or probabilities are no numbers, negative or do not sum to 1.
+        DataError: no such file, not a CSV, empty, a missing column, an unknown target, a repeated image, or
+            probabilities that are not numbers, are negative or do not sum to 1.
     """
     source = Path(path)
     header, rows = _read_rows(source)
@@ -227,7 +226,7 @@ def read_predictions(path: str | Path, *, codes: Sequence[str] | None = None) ->
         )
     if not rows:
         raise DataError(f"{source}: has a header but no rows; predict at least one image")
-    # Everything as text first: a class may be called "nan", an id may look like a number.
+    # Read all columns as text: a class may be called "nan", an id may look like a number.
     raw = pd.DataFrame(rows, columns=header, dtype=str)
     if codes is None:
         classes = _find_codes(raw, source)
@@ -249,12 +248,12 @@ def read_predictions(path: str | Path, *, codes: Sequence[str] | None = None) ->
 
 @dataclass(frozen=True)
 class Maps:
-    """Class-activation maps of a table of predictions.
+    """Class-activation maps of the images of a table.
 
     Attributes:
         images: (N,) str, image ids.
-        predicted: (N, h, w) float16, the map of the predicted class.
-        target: (N, h, w) float16, the map of the true class.
+        predicted: (N, h, w) float16, maps of the predicted classes.
+        target: (N, h, w) float16, maps of the true classes.
     """
 
     images: npt.NDArray[np.str_]
@@ -263,23 +262,23 @@ class Maps:
 
 
 def maps_path(predictions: str | Path) -> Path:
-    """Where the maps of a prediction table lie: ``test.csv`` -> ``test_maps.npz``."""
+    """Return the path of a prediction table's maps: ``test.csv`` -> ``test_maps.npz``."""
     path = Path(predictions)
     return path.with_name(f"{path.stem}_maps.npz")
 
 
 def write_maps(path: str | Path, *, images: Sequence[str], predicted: npt.ArrayLike, target: npt.ArrayLike) -> Path:
-    """Write class-activation maps, atomically and without pickles.
+    """Write class-activation maps, atomically and without pickle.
 
     Args:
-        path: the ``.npz`` file to write, see :func:`maps_path`.
+        path: output ``.npz`` file, see :func:`maps_path`.
         images: N image ids.
-        predicted: (N, h, w), the map of the predicted class.
-        target: (N, h, w), the map of the true class.
+        predicted: (N, h, w), maps of the predicted classes.
+        target: (N, h, w), maps of the true classes.
 
     Raises:
-        DataError: the shapes do not fit.
-        OutputError: the disk refuses.
+        DataError: the shapes do not match.
+        OutputError: the file cannot be written.
     """
     first, second = np.asarray(predicted, dtype=np.float16), np.asarray(target, dtype=np.float16)
     if first.ndim != 3 or first.shape != second.shape or len(first) != len(images):
@@ -292,10 +291,10 @@ def write_maps(path: str | Path, *, images: Sequence[str], predicted: npt.ArrayL
 
 
 def read_maps(path: str | Path) -> Maps:
-    """Read class-activation maps; nothing is unpickled.
+    """Read class-activation maps, without pickle.
 
     Raises:
-        DataError: no such file, damaged, or arrays missing or of shapes that do not fit.
+        DataError: no such file, a damaged file, missing arrays, or shapes that do not match.
     """
     source = Path(path)
     try:
@@ -315,10 +314,10 @@ def read_maps(path: str | Path) -> Maps:
 
 
 def require_columns(frame: pd.DataFrame, columns: Sequence[str], what: str) -> None:
-    """Refuse a table of answers that lacks columns; ``what`` is its file.
+    """Check that a table has all columns; ``what`` is its file name.
 
     Raises:
-        DataError: one is missing.
+        DataError: a column is missing.
     """
     if missing := [c for c in columns if c not in frame.columns]:
         raise DataError(f"{what}: no column {', '.join(missing)}")
@@ -329,7 +328,7 @@ def _text(values: Sequence[str]) -> list[str]:
 
 
 def _read_rows(source: Path) -> tuple[list[str], list[list[str]]]:
-    """The header and every row as text, each row as long as the header."""
+    """Return the header and all rows as text, each row as long as the header."""
     try:
         with source.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)
@@ -356,9 +355,9 @@ def _read_rows(source: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def _find_codes(raw: pd.DataFrame, source: Path) -> tuple[str, ...]:
-    """The probability columns: from the first after ``target``, through every class seen as a target.
+    """Return the probability columns: the columns after ``target`` whose sum is 1.
 
-    They end where the sum would leave 1.
+    They include all classes that occur as targets.
     """
     rest = list(raw.columns)[list(raw.columns).index("target") + 1 :]
     if len(rest) < 2:
@@ -369,12 +368,12 @@ def _find_codes(raw: pd.DataFrame, source: Path) -> tuple[str, ...]:
     found = 0
     for position, name in enumerate(rest, start=1):
         values = pd.to_numeric(raw[name], errors="coerce").to_numpy(dtype=np.float64)
-        if not (np.all(values >= 0) and np.all(values <= 1 + SUM_TOLERANCE)):  # NaN fails as well
+        if not (np.all(values >= 0) and np.all(values <= 1 + SUM_TOLERANCE)):  # also False for NaN
             break
         total += values
         if position >= least and np.all(np.abs(total - 1) <= SUM_TOLERANCE):
             found = position
-    # Nothing sums to 1: keep the columns that must be classes, so that the check below names the row and the sum.
+    # No sum is 1: keep the columns of the targets, so that the check below names the row and the sum.
     return tuple(rest[: found or least])
 
 
@@ -390,7 +389,7 @@ def _numbers(column: pd.Series[str], code: str, source: Path) -> FloatArray:
 
 
 def _metadata(column: pd.Series[str]) -> pd.Series[float] | pd.Series[str]:
-    """A column of numbers where every filled cell is one, otherwise text; empty cells are missing."""
+    """Convert a column to numbers if all non-empty cells are numbers; empty cells are missing."""
     filled = column.mask(column.str.strip() == "")
     numbers = pd.to_numeric(filled, errors="coerce")
     return numbers if filled.notna().any() and numbers.notna().eq(filled.notna()).all() else filled

@@ -1,7 +1,7 @@
-"""The report of a run: one self-contained page, its plots as files, and every figure as JSON.
+"""The report of a run: one self-contained HTML page, its plots as files, and all figures as JSON.
 
-Everything comes from files of the run folder; no network runs. The page needs no other file and asks no server
-for anything, so that it can be mailed, archived or opened on a phone.
+The report is made from the files of the run folder; no network runs. The page loads no other file and no external
+resource, so it can be mailed, archived or opened on a phone.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from lentigo.labels import LabelSet
 from lentigo.synthetic.phantom import all_rendered
 from lentigo.text import lines
 
-# What metrics.json takes from run.json; the data's place on this machine stays out.
+# Keys copied from run.json to metrics.json; the data's local path is excluded.
 FACTS = (
     *("recipe", "network", "parameters", "data", "fingerprint", "protocol", "split_seed", "seed"),
     *("command", "hardware", "wall_seconds", "created", "versions"),
@@ -60,18 +60,18 @@ TILE = 256  # longest side of a picture in the gallery, in pixels
 
 @dataclass(frozen=True)
 class Tile:
-    """One wrong answer in the gallery.
+    """One wrong prediction in the gallery.
 
     Attributes:
         image: image id.
         true: code of the true class.
-        said: code of the answer.
-        confidence: probability of the answer.
-        probability: of the true class.
-        picture: the image as a data URI; None where it cannot be opened.
-        heat: the image with the map of the answer over it, as a data URI; None without a map.
-        note: why there is no picture.
-        about: age, sex and site in words.
+        said: code of the predicted class.
+        confidence: probability of the predicted class.
+        probability: probability of the true class.
+        picture: the image as a data URI; None if it cannot be read.
+        heat: the image with the predicted class's map as a data URI; None without a map.
+        note: reason for a missing picture.
+        about: age, sex and site as text.
     """
 
     image: str
@@ -87,18 +87,18 @@ class Tile:
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was written.
+    """Paths and content of a written report.
 
     Attributes:
-        index: its ``index.html``.
-        metrics: what ``metrics.json`` holds.
+        index: path of ``index.html``.
+        metrics: content of ``metrics.json``.
     """
 
     index: Path
     metrics: dict[str, Any]
 
 
-# The page has the confusion matrix as a table and the training curves one by one, which a phone shows better.
+# For phone screens, the page has the confusion matrix as a table and one plot per training curve.
 _FILES_ONLY = ("confusion", "training")
 _PAGE_ONLY = ("training_loss", "training_accuracy")
 
@@ -116,25 +116,25 @@ def write_report(
     gallery: int = 12,
     prevalence: float = PREVALENCE,
 ) -> Report:
-    """Write ``index.html``, ``metrics.json``, ``plots/``, and ``robustness.md`` where degraded images were answered.
+    """Write ``index.html``, ``metrics.json``, ``plots/``, and ``robustness.md`` if there are robustness results.
 
     Args:
         source: a run folder, or a CSV of predictions.
-        out: the report's folder; ``report/`` in the run folder by default.
-        split: which predictions to evaluate: ``predictions/<split>.csv``.
-        title: the page's heading; the run's name by default.
-        record: facts about the run that add to ``run.json`` or stand in for it.
-        data_root: the folder that image paths are relative to; by default the one the record names.
-        calibration: temperature, operating points and prediction sets, as a bundle has them. By default fitted on
-            ``predictions/val.csv``; without that, the temperature is the record's, thresholds are chosen on the same
-            images (and marked so), and there are no prediction sets.
-        resamples: bootstrap resamples behind each interval.
-        gallery: how many wrong answers to show; 0 for none.
-        prevalence: fraction of malignant lesions that predictive values are stated for.
+        out: output folder; by default ``report/`` in the run folder.
+        split: predictions to evaluate: ``predictions/<split>.csv``.
+        title: heading of the page; by default the run's name.
+        record: facts about the run that extend or replace ``run.json``.
+        data_root: base folder of the image paths; by default the one in the record.
+        calibration: temperature, operating points and prediction sets. By default they are fitted on
+            ``predictions/val.csv``. Without that file, the temperature is the record's, thresholds are chosen on the
+            evaluated images (which the report states), and there are no prediction sets.
+        resamples: number of bootstrap resamples.
+        gallery: maximum number of wrong predictions to show.
+        prevalence: fraction of malignant lesions assumed for the predictive values.
 
     Raises:
-        DataError: no predictions there, or a file that is damaged.
-        OutputError: the disk refuses.
+        DataError: no predictions, or a damaged file.
+        OutputError: a file cannot be written.
     """
     run = read_run(source, split=split)
     run = replace(run, test=with_skin(run.test))
@@ -158,7 +158,7 @@ def write_report(
 
 @dataclass(frozen=True)
 class _Found:
-    """What a report shows; the probabilities are calibrated."""
+    """Contents of a report; the probabilities are calibrated."""
 
     run: RunFiles
     facts: Mapping[str, Any]
@@ -203,7 +203,7 @@ def _measure(
 
 
 def _summary(found: _Found) -> dict[str, Any]:
-    """The content of ``metrics.json``."""
+    """Return the content of ``metrics.json``."""
     selective, robustness = plain(found.selective), found.robustness.to_dict() if found.robustness else None
     return {
         "format": 1,
@@ -216,7 +216,7 @@ def _summary(found: _Found) -> dict[str, Any]:
         "subgroups": plain(found.subgroups),
         "selective": selective,
         "robustness": robustness,
-        # The keys of the release before, for one more.
+        # Keys of the previous release, kept for one more release.
         "trust": selective,
         "stress": robustness
         and {**robustness, "robustness": robustness["curves"], "reliance": robustness["perturbations"]},
@@ -254,10 +254,10 @@ def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Pa
     """Return the wrong predictions with the lowest probability of the true class, at most one per lesion.
 
     Args:
-        run: the run's files; its maps are drawn where it has them.
-        probabilities: (N, K) float64, as shown to a user.
-        root: the folder that paths are relative to; a file stands for the folder it lies in.
-        count: how many at most.
+        run: the run's files; its maps are drawn, if any.
+        probabilities: (N, K) float64, calibrated.
+        root: base folder of the paths, or a file in it.
+        count: maximum number.
     """
     table = run.test
     said = probabilities.argmax(axis=1)
@@ -292,7 +292,7 @@ def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Pa
 
 
 def embedded_pictures(root: Path, path: str, cam: npt.NDArray[np.float16] | None) -> tuple[str | None, str | None, str]:
-    """The image and its heat map as data URIs, or why there are none."""
+    """Return the image and its heat map as data URIs, or the reason for a failure."""
     try:
         image = open_sample(root, path)
     except LentigoError as error:
@@ -323,7 +323,7 @@ def _about(table: PredictionTable, row: int) -> str:
 
 
 def _plots(report: _Found) -> dict[str, tuple[Figure, str]]:
-    """Every plot with a description in words."""
+    """Return all plots with a text description each."""
     run, metrics, probabilities = report.run, report.metrics, report.probabilities
     table, codes = run.test, metrics.codes
     targets = table.targets
@@ -387,7 +387,7 @@ def _list(what: str, values: Mapping[str, float]) -> str:
 
 
 def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Facts about the run for the head of the page, if known."""
+    """Return the known facts about the run for the head of the page."""
     said = []
     for key, name in (
         ("recipe", "Recipe"),
@@ -430,7 +430,7 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Cautions about optimistic figures, each with a bold opening."""
+    """Return cautions about optimistic figures, each with its bold heading."""
     said = []
     if facts.get("rendered"):
         said.append(
@@ -465,7 +465,7 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
                 ),
             )
         )
-    seen = facts.get("trained_on")  # how many of these images; only a bundle's record counts them
+    seen = facts.get("trained_on")  # number of these images; only bundles' records have it
     if isinstance(seen, int) and seen > 0:
         said.append((f"{seen:,} of these images were in its training.", "The figures do not hold for new images."))
     elif facts.get("taught_by"):
@@ -488,7 +488,7 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _reassurance(split: str, facts: Mapping[str, Any]) -> str:
-    """State that no evaluated image was used in training, if the facts say so."""
+    """Return a sentence that no evaluated image was used in training, if the facts say so."""
     source = recorded_groups(facts)
     grouped = facts.get("protocol") in ("lesion", "patient") and source.known
     if split not in ("test", "val") or not grouped or facts.get("trained_on", 0) != 0:
@@ -497,14 +497,14 @@ def _reassurance(split: str, facts: Mapping[str, Any]) -> str:
 
 
 def templates() -> Environment:
-    """The templates of pages, with what all of them use."""
+    """Return the environment of the page templates, with shared filters and globals."""
     environment = Environment(
         loader=PackageLoader("lentigo.evaluation"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        # Names from elsewhere; markup of our own is no plain str.
+        # Only plain str is untrusted; Markup, its subclass, stays as it is.
         finalize=lambda value: lines(value) if type(value) is str else value,
     )
     environment.filters["words"] = lambda code: str(code).replace("_", " ")

@@ -1,16 +1,15 @@
-"""Robustness to image degradations, and a deletion test of the class-activation maps: figures from files.
+"""Robustness to image degradations, and a deletion test of the class-activation maps, from saved predictions.
 
-Beside ``test.csv`` may lie a folder ``test_robustness/`` (written by `lentigo.workflow.robustness`, which runs the
-network):
+`lentigo.workflow.robustness` runs the network and writes the folder ``test_robustness/`` next to ``test.csv``:
 
-- ``robustness.csv``: ``corruption, strength, image, <one probability a class>``, every image once a strength;
-- ``occlusion.csv``: ``image, score, marked, elsewhere, least``: the predicted class's probability on the image as it
-  is, and after the fifth of it that the class's map marks most was blurred away, or an area of the same shape
-  elsewhere, or the fifth marked least;
-- ``perturbations.csv``: what was answered where the lesion or the rest was hidden or an artifact added
+- ``robustness.csv``: ``corruption, strength, image, <one probability per class>``, one row per image and strength;
+- ``occlusion.csv``: ``image, score, marked, elsewhere, least``: the predicted class's probability on the original
+  image, and after blurring the fifth with the highest map values, an area of the same shape elsewhere, or the fifth
+  with the lowest values;
+- ``perturbations.csv``: probabilities with the lesion or its surroundings hidden, or with an artifact
   (`lentigo.evaluation.perturbation`);
 - ``skin.csv``: ``image, ita``, the estimated skin tone (`lentigo.pixels.skin_tone`);
-- ``record.json``: what made them.
+- ``record.json``: provenance.
 """
 
 from __future__ import annotations
@@ -53,13 +52,13 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Point:
-    """One strength of one degradation.
+    """Metrics at one strength of a degradation.
 
     Attributes:
-        strength: in the corruption's unit; its neutral value for the images as they are.
-        accuracy: fraction that is right.
+        strength: in the corruption's unit; the neutral value for the original images.
+        accuracy: fraction of correct predictions.
         balanced_accuracy: mean recall over the classes.
-        change: balanced accuracy here minus that of the same images as they are, from the same resamples.
+        change: balanced accuracy minus that of the original images, on the same resamples.
     """
 
     strength: float
@@ -73,10 +72,9 @@ class Curve:
     """A degradation curve.
 
     Attributes:
-        corruption: what was done.
+        corruption: name of the corruption.
         images: number of images.
-        points: by strength, from the mildest on (brightness: from dark to light), with the images as they are among
-            them.
+        points: in order of strength (brightness: from dark to light), with the original images included.
     """
 
     corruption: Corruption
@@ -85,19 +83,19 @@ class Curve:
 
     @property
     def worst(self) -> Point:
-        """The strength with the lowest balanced accuracy."""
+        """Return the point with the lowest balanced accuracy."""
         return min(self.points, key=lambda point: point.balanced_accuracy.value)
 
     def is_neutral(self, point: Point) -> bool:
-        """Whether a point is that of the original images."""
+        """Return whether a point is that of the original images."""
         return point.strength == self.corruption.neutral
 
     def name_of(self, point: Point) -> str:
-        """The strength of a point as pages show it."""
+        """Return the display text of a point's strength."""
         return "as taken" if self.is_neutral(point) else f"{point.strength:g}"
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """Return plain numbers."""
         return {
             "corruption": self.corruption.name,
             "title": self.corruption.title,
@@ -110,14 +108,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Occlusion:
-    """Decrease of the predicted class's probability when a fifth of the image is deleted.
+    """Decrease of the predicted class's probability after deletion of a fifth of the image.
 
     Attributes:
         images: number of images with a map.
-        score: mean probability on the images as they are.
-        drops: where was deleted (marked, elsewhere, least) -> mean loss of probability.
-        more: elsewhere, least -> mean of (loss where marked minus loss there).
-        holds: elsewhere, least -> fraction of the images that lose more where the map marks.
+        score: mean probability on the original images.
+        drops: deleted area (marked, elsewhere, least) -> mean decrease of the probability.
+        more: elsewhere, least -> mean of (decrease for marked minus decrease for this area).
+        holds: elsewhere, least -> fraction of images with a larger decrease for marked.
     """
 
     images: int
@@ -128,24 +126,24 @@ class Occlusion:
 
     @property
     def passed(self) -> bool:
-        """Whether deleting what is marked costs more than deleting elsewhere, beyond chance."""
+        """Return whether deletion of the marked area has a significantly larger effect than elsewhere."""
         return all(e.low is not None and e.low > 0 for e in self.more.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """Return plain numbers."""
         parts = {"drops": self.drops, "more": self.more, "holds": self.holds}
         return {"images": self.images, "area": AREA, "score": self.score, "passed": self.passed, **plain(parts)}
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """What was found of the folder.
+    """All robustness results of a folder.
 
     Attributes:
-        curves: degradation curves; empty where there are none.
-        occlusion: the check of the maps; None where there is none.
-        record: what made them: command, model, hardware, wall time.
-        perturbations: perturbation tests: parts hidden, artifacts added; empty where they were not run.
+        curves: degradation curves; empty without them.
+        occlusion: deletion test of the maps; None without it.
+        record: provenance: command, model, hardware, wall time.
+        perturbations: perturbation tests; empty without them.
     """
 
     curves: tuple[Curve, ...] = ()
@@ -157,7 +155,7 @@ class Robustness:
         return bool(self.curves or self.perturbations) or self.occlusion is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """Return plain numbers."""
         return {
             "record": dict(self.record or {}),
             "curves": plain(self.curves),
@@ -169,7 +167,7 @@ class Robustness:
 def robustness_folder(predictions: str | Path) -> Path:
     """Return the folder of the files about a table of predictions: ``test.csv`` -> ``test_robustness/``.
 
-    Runs of the release before have ``test_stress/``, which stays in use there.
+    If only ``test_stress/`` of the previous release exists, that folder is returned.
     """
     path = Path(predictions)
     folder, former = (path.with_name(f"{path.stem}_{name}") for name in ("robustness", "stress"))
@@ -179,10 +177,10 @@ def robustness_folder(predictions: str | Path) -> Path:
 def read_robustness(
     table: PredictionTable, labels: LabelSet | None = None, *, resamples: int = RESAMPLES
 ) -> Robustness:
-    """Read the folder beside a table and work out its figures.
+    """Read the folder of a table and compute its metrics.
 
     Raises:
-        DataError: a file that is damaged, or is about other images or classes.
+        DataError: a damaged file, or one with other images or classes.
     """
     if table.source is None or not robustness_folder(table.source).is_dir():
         return Robustness()
@@ -200,7 +198,7 @@ def read_robustness(
 
 
 def with_skin(table: PredictionTable) -> PredictionTable:
-    """The table with the column ``ita`` from ``skin.csv``, where that is there and the table has none of its own."""
+    """Add the column ``ita`` from ``skin.csv`` to the table, unless it has one."""
     if table.source is None or "ita" in table.frame or not (robustness_folder(table.source) / SKIN).is_file():
         return table
     path = robustness_folder(table.source) / SKIN
@@ -213,12 +211,12 @@ def with_skin(table: PredictionTable) -> PredictionTable:
 
 
 def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> tuple[Curve, ...]:
-    """Degradation curves of ``robustness.csv``, whose images may be some of the table's, with intervals.
+    """Compute degradation curves with intervals from ``robustness.csv``, which may have a subset of the images.
 
-    All curves come from the same resamples of whole lesions.
+    All curves use the same resamples of whole lesions.
 
     Raises:
-        DataError: columns are missing, corruptions are unknown, or images differ between strengths.
+        DataError: missing columns, unknown corruptions, or images that differ between strengths.
     """
     require_columns(frame, ("corruption", "strength", "image", *table.codes), ROBUSTNESS)
     unknown = sorted(set(frame["corruption"]) - set(CORRUPTIONS))
@@ -233,7 +231,7 @@ def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples:
             raise DataError(f"{ROBUSTNESS}: {name} {strength:g} has other images than the rest; write it again")
         predicted = ordered.loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64).argmax(axis=1)
         counts[str(name), float(str(strength))] = Counts(part.targets, predicted, classes)
-    for name in dict.fromkeys(frame["corruption"]):  # the images as they are belong to every curve
+    for name in dict.fromkeys(frame["corruption"]):  # all curves include the original images
         counts[name, CORRUPTIONS[name].neutral] = Counts(part.targets, part.probabilities.argmax(axis=1), classes)
     resampling = Resampling.of(part.groups, resamples=resamples)
     drawn = resampling.draw(
@@ -263,10 +261,10 @@ def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples:
 
 
 def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: int = RESAMPLES) -> Occlusion:
-    """Test whether deleting the area marked by the map costs more than deleting elsewhere, by ``occlusion.csv``.
+    """Test by ``occlusion.csv`` whether deletion of the marked area has a larger effect than elsewhere.
 
     Raises:
-        DataError: columns are missing, or images the table does not have.
+        DataError: missing columns, or images that are not in the table.
     """
     require_columns(frame, ("image", *SCORES), OCCLUSION)
     if frame.empty:
@@ -299,7 +297,7 @@ def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: i
 
 
 def robustness_markdown(robustness: Robustness) -> str:
-    """The figures as Markdown tables, with 95 % intervals."""
+    """Format the results as Markdown tables with 95 % intervals."""
     lines: list[str] = []
     if robustness.curves:
         head = ["degradation", "strength", "accuracy, %", "balanced accuracy, %", "change in balanced accuracy, points"]
@@ -339,7 +337,7 @@ def robustness_markdown(robustness: Robustness) -> str:
 
 
 def robustness_page(summary: Mapping[str, Any], robustness: Robustness) -> str:
-    """The figures as a page of Markdown with their provenance; ``summary`` is what ``metrics.json`` holds."""
+    """Format the results as a Markdown page with provenance; ``summary`` is the content of ``metrics.json``."""
     record = dict(robustness.record or {})
     bundle = record.get("bundle") or {}
     facts = {

@@ -14,7 +14,7 @@ from lentigo.evaluation.robustness import Curve
 
 @styled
 def degradation_plot(curve: Curve) -> Figure:
-    """Accuracy and balanced accuracy over the strength of one degradation, with 95 % intervals."""
+    """Plot accuracy and balanced accuracy against the strength of a degradation, with 95 % intervals."""
     at = np.arange(len(curve.points))
     ends = []
     figure, axes = new_figure(4.3, 2.9)
@@ -38,7 +38,7 @@ def degradation_plot(curve: Curve) -> Figure:
 
 
 def degradation_text(curve: Curve) -> str:
-    """The same in words."""
+    """Describe a degradation curve in words."""
     figures = "; ".join(
         f"{curve.name_of(point)}: accuracy {point.accuracy.text()}, balanced {point.balanced_accuracy.text()}"
         for point in curve.points
@@ -48,7 +48,7 @@ def degradation_text(curve: Curve) -> str:
 
 @styled
 def perturbation_plot(found: Sequence[PerturbationResult]) -> Figure:
-    """What each of one or more changes does: balanced accuracy with 95 % intervals, and which answers flip."""
+    """Plot balanced accuracy with 95 % intervals and changed predictions of one or more perturbations."""
     at = np.arange(len(found))[::-1]
     codes = list(found[0].towards)
     figure = Figure(figsize=(8.2, 0.8 + 0.42 * len(found)), layout="constrained")
@@ -75,7 +75,7 @@ def perturbation_plot(found: Sequence[PerturbationResult]) -> Figure:
 
 
 def perturbation_text(found: Sequence[PerturbationResult]) -> str:
-    """The same in words."""
+    """Describe perturbation results in words."""
     text = "; ".join(
         f"{r.change.title}: balanced accuracy {r.difference.text(signed=True)} points, {r.flipped.text()} % of the"
         " answers flip" + (f", most to {r.destination}" if r.destination else "")

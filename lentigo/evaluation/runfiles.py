@@ -1,7 +1,7 @@
 """Read the tables of a run folder for evaluation; the network is not read.
 
-A run folder holds ``predictions/test.csv`` and, each of them optional, ``predictions/val.csv``, ``run.json``,
-``log.csv`` and ``predictions/test_maps.npz``. A single CSV of predictions will do as well.
+A run folder contains ``predictions/test.csv`` and, optionally, ``predictions/val.csv``, ``run.json``,
+``log.csv`` and ``predictions/test_maps.npz``. A single CSV of predictions is also accepted.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ LOG = "log.csv"
 
 @dataclass(frozen=True)
 class RunFiles:
-    """The files of one run, read and checked.
+    """Checked contents of a run's files.
 
     Attributes:
-        folder: the run folder (that of the CSV, where only that is there).
-        name: what to call the run.
-        split: the part that ``test`` holds: ``test``, or whichever was asked for.
-        record: ``run.json``, empty where there is none.
+        folder: the run folder, or the folder of a single CSV.
+        name: display name.
+        split: name of the part in ``test``.
+        record: content of ``run.json``; empty without it.
         labels: the classes, in the order of the probability columns.
-        test: the predictions to evaluate.
-        validation: predictions on the validation part, for the temperature and the thresholds.
-        log: one row an epoch.
+        test: predictions to evaluate.
+        validation: predictions on the validation part, for calibration.
+        log: one row per epoch.
         maps: class-activation maps of ``test``.
     """
 
@@ -51,14 +51,14 @@ class RunFiles:
 
 
 def read_run(source: str | Path, *, split: str = "test") -> RunFiles:
-    """Read what a report or a comparison needs.
+    """Read the files for a report or a comparison.
 
     Args:
         source: a run folder, or a CSV of predictions.
-        split: which predictions to evaluate: ``predictions/<split>.csv``.
+        split: predictions to evaluate: ``predictions/<split>.csv``.
 
     Raises:
-        DataError: nothing there, no such predictions, or a file that is damaged.
+        DataError: no such source or predictions, or a damaged file.
     """
     path = Path(source)
     if path.is_dir():
@@ -93,10 +93,10 @@ def read_run(source: str | Path, *, split: str = "test") -> RunFiles:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds; an empty object where there is no such file.
+    """Return the content of a JSON file; an empty object if there is no such file.
 
     Raises:
-        DataError: it cannot be read as JSON.
+        DataError: not valid JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -1,11 +1,10 @@
-"""Figures of several seeds together, with intervals over both lesions and seeds.
+"""Metrics over several seeds, with intervals over both lesions and seeds.
 
-Two things make a figure uncertain: which lesions happen to be in the test part, and which seed the network was trained
-with. The hierarchical bootstrap draws both (Davison and Hinkley, *Bootstrap Methods and their Application*, 1997,
-section 3.8): whole lesions, as many as there are, the same for every run; and S - 1 of S seeds, with replacement. A
-figure is the mean over the seeds drawn. Drawing S seeds would give (S - 1) / S of the variance of a mean of S; with S -
-1 it is unbiased (Rao and Wu, *JASA* 83, 1988). With one seed, the spread between seeds is unknown and not in the
-interval.
+A metric varies with the lesions of the test part and with the seed of the training. The hierarchical bootstrap
+resamples both (Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, section 3.8): whole lesions, the
+same for all runs, and S - 1 of S seeds, with replacement. The metric is the mean over the drawn seeds. Drawing S
+seeds would underestimate the variance of the mean by the factor (S - 1) / S; S - 1 draws are unbiased (Rao and Wu,
+*JASA* 83, 1988). With one seed, the interval does not include the variance between seeds.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ OVERALL = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1")
 PROBABILITY = ("macro_auc", "malignant_auc", "malignant_sensitivity", "ece")
 PAIRED = (*OVERALL[:3], "macro_auc")
 PER_CLASS = ("sensitivity", "precision", "f1", "specificity")
-NAMES = {  # metric -> what a page calls it
+NAMES = {  # metric -> display name
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "bacc_ovr": "BACC, one against the rest",
@@ -45,10 +44,10 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Figures:
-    """One row of a table: means over its seeds, with intervals.
+    """Means over the seeds of one table row, with intervals.
 
-    ``malignant_sensitivity`` is at 90 % specificity; metrics of malignancy are undefined where the classes do not say
-    which are malignant.
+    ``malignant_sensitivity`` is at 90 % specificity. Metrics of malignancy are NaN if it is unknown which classes are
+    malignant.
     """
 
     seeds: tuple[int, ...]  # in order
@@ -61,23 +60,23 @@ class Figures:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two rows on the same lesions and seeds."""
+    """Paired comparison of two rows on the same lesions and seeds."""
 
     first: str
     second: str
-    seeds: tuple[int, ...]  # those that both have
-    differences: dict[str, Difference]  # metric -> second minus first, corrected over the pairs that were asked for
+    seeds: tuple[int, ...]  # seeds of both rows
+    differences: dict[str, Difference]  # metric -> second minus first, p corrected over all pairs
     mcnemar: dict[int, float]  # seed -> exact two-sided p
 
 
 class Measured:
-    """Several rows of runs, each with several seeds, on the same images; resamples are drawn once for all.
+    """Metrics of several rows with several seeds each, on the same images and resamples.
 
     Args:
         runs: row -> seed -> predictions.
-        resamples: bootstrap resamples.
-        temperatures: row -> seed -> temperature of its probabilities, fitted on validation; without them the metrics of
-            the probabilities, which take the longest, are left out.
+        resamples: number of bootstrap resamples.
+        temperatures: row -> seed -> temperature, fitted on validation data. Without them the metrics of the
+            probabilities, the slowest ones, are skipped.
 
     Raises:
         DataError: fewer than 100 resamples, or runs that differ in their images, classes, true classes or groups.
@@ -116,7 +115,7 @@ class Measured:
         self._drawn = draw_each(resampling, metrics)
 
     def figures(self, row: str) -> Figures:
-        """A row's figures over its seeds."""
+        """Return the metrics of a row over its seeds."""
         seeds = self.seeds[row]
         drawn = {name: self._over_seeds(row, seeds, name) for name in (*OVERALL, *PER_CLASS, *self.probability)}
         return Figures(
@@ -140,7 +139,7 @@ class Measured:
         )
 
     def pairs(self, couples: Sequence[tuple[str, str]], metrics: Sequence[str] = OVERALL[:3]) -> list[Paired]:
-        """Compare rows two by two on the seeds they share; couples without one are left out."""
+        """Compare pairs of rows on their shared seeds; couples without shared seeds are skipped."""
         chosen = [couple for couple in couples if self.shared_seeds(*couple)]
         tested = {
             metric: corrected_differences([self._difference(*couple, metric) for couple in chosen])
@@ -158,22 +157,22 @@ class Measured:
         ]
 
     def shared_seeds(self, first: str, second: str) -> tuple[int, ...]:
-        """The seeds that both rows have, in order."""
+        """Return the seeds that both rows have, in order."""
         return tuple(k for k in self.seeds[first] if k in self.seeds[second])
 
     def recall_difference(self, first: str, second: str, code: str) -> Estimate:
-        """Second minus first in one class's recall, on the seeds that both have."""
+        """Return the difference in one class's recall, second minus first, on shared seeds."""
         return estimate(self._difference(first, second, "sensitivity")[:, self.codes.index(code)])
 
     def _difference(self, first: str, second: str, metric: str) -> FloatArray:
-        """Second minus first over the seeds that both have."""
+        """Return second minus first, averaged over shared seeds."""
         seeds = self.shared_seeds(first, second)
         return self._over_seeds(second, seeds, metric) - self._over_seeds(first, seeds, metric)
 
     def _over_seeds(self, row: str, seeds: Sequence[int], metric: str) -> FloatArray:
-        """(1 + R,) or (1 + R, K): the mean over the seeds drawn, for the data as they are and then for each resample.
+        """Return the mean over the drawn seeds, (1 + R,) or (1 + R, K), on the data and on each resample.
 
-        A seed that leaves a metric undefined (a class it never predicts has no precision) drops out of the mean.
+        Seeds with an undefined metric (such as the precision of a class that is never predicted) are excluded.
         """
         values = np.stack([self._drawn[(row, k), metric] for k in seeds])  # (S, 1 + R[, K])
         weights = seed_weights(len(seeds), values.shape[1], self.seed).T  # (S, 1 + R)
@@ -186,9 +185,9 @@ class Measured:
 
 
 def seed_weights(seeds: int, rows: int, seed: int) -> FloatArray:
-    """How often each seed is drawn: (rows, seeds), the first row all ones, the others S - 1 draws with replacement.
+    """Return how often each seed is drawn: (rows, seeds), first all ones, then S - 1 draws with replacement.
 
-    The same for every row of a table with as many seeds, so that differences are paired.
+    Table rows with the same number of seeds get the same draws, so that differences are paired.
     """
     weights = np.ones((rows, seeds))
     if seeds > 1:

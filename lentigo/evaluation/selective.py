@@ -1,7 +1,7 @@
 """Selective classification and prediction sets: the report's section on abstention.
 
-Selective classification (Geifman and El-Yaniv, NeurIPS 2017): the images are put in order of a doubt, and only the
-least doubtful fraction is answered. Everything comes from the predictions on file.
+Selective classification (Geifman and El-Yaniv, NeurIPS 2017) sorts images by an uncertainty score and accepts only
+the predictions for the least uncertain fraction. All figures come from saved predictions.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Selective:
     """Accuracy of the least uncertain images.
 
     Attributes:
-        by: what the images are ordered by.
+        by: name of the uncertainty score.
         aurc: area under the risk-coverage curve; lower is better.
-        accuracy: fraction answered -> accuracy among them.
-        answered: (U,) fractions answered, ascending to 1, for the curve.
-        risk: (U,) error rate among them.
+        accuracy: accepted fraction -> accuracy on it.
+        answered: (U,) accepted fractions, ascending to 1, for the curve.
+        risk: (U,) error rates on them.
     """
 
     by: str
@@ -49,7 +49,7 @@ class Selective:
     risk: FloatArray
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers, without the curve."""
+        """Return plain numbers, without the curve."""
         return {
             "by": self.by,
             "aurc": plain(self.aurc),
@@ -59,11 +59,11 @@ class Selective:
 
 @dataclass(frozen=True)
 class SelectiveSection:
-    """What the section shows.
+    """Content of the section.
 
     Attributes:
-        coverage: of the prediction sets; None where there is nothing to calibrate them on.
-        selective: by confidence, and by atypicality where it is on file.
+        coverage: coverage of the prediction sets; None without fitted quantiles.
+        selective: by confidence, and by atypicality if recorded.
     """
 
     coverage: Coverage | None
@@ -73,7 +73,7 @@ class SelectiveSection:
 def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], resampling: Resampling) -> Selective:
     """Compute the accuracy of the least uncertain images, with intervals.
 
-    Images with less doubt (N,) are answered first, those of equal doubt together.
+    Images with less ``doubt`` (N,) are accepted first, ties together.
     """
     ranking = Ranking(-doubt, wrong)
 
@@ -109,7 +109,7 @@ def selective_section(
     conformal: Conformal | None = None,
     resamples: int = RESAMPLES,
 ) -> SelectiveSection:
-    """Measure the section; without ``conformal``, quantiles fitted on other images, it has no prediction sets."""
+    """Compute the section; prediction sets need ``conformal``, quantiles fitted on other images."""
     coverage = None
     if conformal is not None:
         coverage = measure_coverage(
@@ -127,10 +127,10 @@ def selective_section(
 
 @plots.styled
 def selective_plot(curves: Sequence[Selective]) -> Figure:
-    """Accuracy among the images answered, against the fraction that is answered."""
+    """Plot accuracy on the accepted images against the accepted fraction."""
     figure, axes = plots.new_figure()
     for k, one in enumerate(curves):
-        shown = one.answered >= 0.05  # of fewer images the fraction that is right jumps about
+        shown = one.answered >= 0.05  # the accuracy of fewer images is noisy
         axes.plot(100 * one.answered[shown], 100 * (1 - one.risk[shown]), label=f"by {one.by}", **plots.line_style(k))
     axes.set(
         xlabel="answered, the least doubtful first, %",

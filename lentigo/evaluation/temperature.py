@@ -1,4 +1,4 @@
-"""Temperature scaling, and the difference between confidence and accuracy.
+"""Temperature scaling, and reliability of confidences.
 
 Guo et al., *On Calibration of Modern Neural Networks*, ICML 2017.
 """
@@ -22,11 +22,11 @@ IntArray = npt.NDArray[np.int64]
 
 
 def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArray:
-    """Probabilities at a temperature: ``softmax(log p / T)``.
+    """Return the probabilities at a temperature: ``softmax(log p / T)``.
 
     Args:
         probabilities: (N, K) float64, rows sum to 1.
-        temperature: above 0; 1 changes nothing, above 1 softens. The order of the classes never changes.
+        temperature: T, above 0; values above 1 lower the confidence. The order of classes is unchanged.
 
     Returns:
         (N, K) float64, rows sum to 1.
@@ -43,14 +43,14 @@ def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArr
 
 
 def fit_temperature(probabilities: FloatArray, targets: IntArray) -> float:
-    """The temperature with the least negative log-likelihood; fit it on validation data only.
+    """Fit the temperature with the lowest negative log-likelihood; use validation data only.
 
     Args:
         probabilities: (N, K) float64, rows sum to 1.
         targets: (N,) int64, the true classes.
 
     Returns:
-        T, within 0.05 to 20; at an end where the data set no limit (all right, or all wrong).
+        T, 0.05 to 20; one of these bounds if there is no optimum (all predictions right or all wrong).
 
     Raises:
         DataError: there are no rows, or lengths differ.
@@ -66,27 +66,27 @@ def fit_temperature(probabilities: FloatArray, targets: IntArray) -> float:
         scale = float(np.exp(-log_temperature))
         return float((logsumexp(logits * scale, axis=1) - chosen * scale).mean())
 
-    # One variable and a convex loss in 1/T, so a bounded search over log T finds the minimum.
+    # The loss is convex in 1/T, so a bounded search over log T finds the minimum.
     bounds = (float(np.log(TEMPERATURES[0])), float(np.log(TEMPERATURES[1])))
     found = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6})
     return float(np.clip(np.exp(found.x), *TEMPERATURES))
 
 
 def bin_of(confidence: FloatArray, bins: int = BINS) -> IntArray:
-    """The equal-width bin of each confidence: bin b holds ``b / bins < confidence <= (b + 1) / bins``."""
+    """Return the bin of each confidence: bin b is ``b / bins < confidence <= (b + 1) / bins``."""
     result: IntArray = np.clip(np.ceil(confidence * bins) - 1, 0, bins - 1).astype(np.int64)
     return result
 
 
 @dataclass(frozen=True)
 class Reliability:
-    """A reliability diagram in numbers.
+    """Values of a reliability diagram.
 
     Attributes:
         edges: (B + 1,) bin edges over 0 to 1.
-        counts: (B,) images a bin.
+        counts: (B,) images per bin.
         confidence: (B,) mean top probability; NaN in an empty bin.
-        accuracy: (B,) fraction that is right; NaN in an empty bin.
+        accuracy: (B,) fraction of correct predictions; NaN in an empty bin.
         ece: expected calibration error, ``sum_b n_b / N * |accuracy_b - confidence_b|``, 0 to 1.
     """
 
@@ -98,7 +98,7 @@ class Reliability:
 
 
 def reliability(probabilities: FloatArray, targets: IntArray, *, bins: int = BINS) -> Reliability:
-    """Confidence and accuracy of probabilities (N, K) by equal-width bin of the top one."""
+    """Compute confidence and accuracy of probabilities (N, K) by equal-width bin of the top one."""
     top = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == targets).astype(np.float64)
     index = bin_of(top, bins)
@@ -111,7 +111,7 @@ def reliability(probabilities: FloatArray, targets: IntArray, *, bins: int = BIN
 
 
 def expected_calibration_error(probabilities: FloatArray, targets: IntArray) -> float:
-    """Expected calibration error of the top class, 0 to 1, over equal-width bins (Guo et al., equation 3)."""
+    """Return the expected calibration error of the top class, 0 to 1, over equal-width bins (Guo et al., eq. 3)."""
     return reliability(probabilities, targets).ece
 
 

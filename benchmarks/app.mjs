@@ -259,8 +259,12 @@ function fillNotebook(page) {
         note: "",
         created: "2024-01-01T00:00:00.000Z",
       });
+      const clinical = { patientId: "patient-1", diagnosis: "", histology: "", reminder: null };
+      const created = "2024-01-01T00:00:00.000Z";
+      const patient = { id: "patient-1", code: "P-1", birthYear: null, skinType: null, note: "" };
       for (let from = 0; from < visits; from += 250) {
-        const transaction = db.transaction(["cases", "visits"], "readwrite");
+        const transaction = db.transaction(["cases", "visits", "patients"], "readwrite");
+        if (from === 0) transaction.objectStore("patients").put({ ...patient, created, updated: created });
         for (let n = from; n < from + 250; n++) {
           const i = n % lesions;
           const date = `2024-${String(1 + Math.floor(n / lesions)).padStart(2, "0")}-15`;
@@ -270,7 +274,8 @@ function fillNotebook(page) {
             x: 0.7,
             y: 0.4,
           };
-          if (n < lesions) transaction.objectStore("cases").put({ ...head(i), site, updated: `${date}T10:00:00.000Z` });
+          if (n < lesions)
+            transaction.objectStore("cases").put({ ...head(i), site, clinical, updated: `${date}T10:00:00.000Z` });
           transaction.objectStore("visits").put({
             id: `visit-${n}`,
             caseId: `lesion-${i}`,
@@ -312,9 +317,12 @@ function fillNotebook(page) {
   );
 }
 
-/** From the touch on "Notebook" to the drawn list, and from a typed word to the drawn matches, in milliseconds. */
+/**
+ * From the touch on "Notebook" to the drawn list, from a typed word to the drawn matches, and from the touch on the
+ * patient to the drawn body with all lesions, in milliseconds.
+ */
 function listOnce(page) {
-  return page.evaluate(async () => {
+  return page.evaluate(async (lesions) => {
     const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
     const until = async (found) => {
       while (!found()) await new Promise((resolve) => setTimeout(resolve, 1));
@@ -332,8 +340,15 @@ function listOnce(page) {
     began = performance.now();
     search.dispatchEvent(new Event("input", { bubbles: true }));
     await until(() => cases().length === 1);
-    return { list, search: performance.now() - began };
-  });
+    const found = performance.now() - began;
+    search.value = ""; // the next list is whole again
+    search.dispatchEvent(new Event("input", { bubbles: true }));
+    await until(() => cases().length > 1);
+    began = performance.now();
+    location.hash = "#/patients/patient-1";
+    await until(() => document.querySelectorAll("[data-testid=body-lesion]").length >= lesions);
+    return { list, search: found, map: performance.now() - began };
+  }, LESIONS);
 }
 
 async function measureNotebook(page) {
@@ -356,6 +371,7 @@ async function measureNotebook(page) {
       ),
     },
     search_ms: { p50: rounded(median(runs.map(({ search }) => search))) },
+    map_ms: { p50: rounded(median(runs.map(({ map }) => map))) },
   };
 }
 
@@ -386,6 +402,7 @@ function table({ machine, chromium, model, first_load, classification, notebook,
       "under 300",
     ],
     ["search there, p50 ms", notebook.search_ms.p50, "under 300"],
+    [`body map of a patient with all ${notebook.lesions} lesions, p50 ms`, notebook.map_ms.p50, "under 300"],
     ["first list there, which makes the index, ms", notebook.first_list_ms, ""],
   ];
   return [

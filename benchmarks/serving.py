@@ -143,12 +143,13 @@ class Server:
         return found
 
     def cpu_seconds(self) -> float:
-        ticks = 0
+        """CPU time of all threads, as the scheduler counts it: ticks of 10 ms miss short turns."""
+        nanoseconds = 0
         for pid in self.processes():
-            with suppress(OSError):  # it has just ended
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-                ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+            for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with suppress(OSError):  # it has just ended
+                    nanoseconds += int(task.read_text().split()[0])
+        return nanoseconds / 1e9
 
     def resident_mib(self) -> float:
         pages = 0

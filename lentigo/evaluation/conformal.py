@@ -22,7 +22,7 @@ from lentigo.evaluation.metrics import ratio
 
 COVERAGE = 0.9
 SMALLEST = 20
-"""Calibration images that a class needs for a quantile of its own."""
+"""Minimum number of calibration images of a class with its own quantile."""
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

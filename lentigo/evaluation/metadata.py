@@ -22,9 +22,9 @@ from lentigo.labels import LabelSet
 from lentigo.tables import MetadataField
 
 PSEUDO_LESIONS = 10.0
-"""Lesions of every class that are added in proportion to the values of all lesions (an m-estimate)."""
+"""Pseudo-count of lesions per class, distributed like the values of all lesions (m-estimate)."""
 WEIGHT = 0.5
-"""Power of the ratios. Fields depend on each other and on the image, and their distribution differs between places."""
+"""Exponent of the ratios: fields are not independent of each other and the image, and vary between clinics."""
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "malignant_auc")
 

@@ -26,7 +26,7 @@ from lentigo.labels import LabelSet
 
 SPECIFICITIES = (0.80, 0.90, 0.95)
 PREVALENCE = 0.02
-"""Fraction of malignant lesions that predictive values are stated for, where no other is given."""
+"""Default fraction of malignant lesions assumed for the predictive values."""
 SENSITIVITIES = (0.90, 0.95)
 
 FloatArray = npt.NDArray[np.float64]

@@ -19,10 +19,10 @@ from lentigo.bundle import Separation
 from lentigo.errors import DataError
 
 ACCEPTED = 0.95
-"""Fraction of the validation images that a threshold lets pass."""
+"""Fraction of the validation images that a threshold accepts."""
 NEIGHBOURS = 10
 ARRAY_BYTES = 190_000
-"""The most that the arrays of `Gaussians` may take as float16."""
+"""Maximum size of the arrays of `Gaussians` as float16, in bytes."""
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -192,7 +192,7 @@ def fit_scores(embedding: FloatArray, targets: IntArray) -> dict[str, Score]:
 
 
 CARRIED = "normalised Mahalanobis with rest"
-"""The score that bundles carry: the best of `fit_scores` on the packaged model (results/ood-dermoscopy-7.md)."""
+"""The score in bundles: the best of `fit_scores` on the packaged model (results/ood-dermoscopy-7.md)."""
 
 
 def threshold_at(scores: FloatArray, accepted: float = ACCEPTED) -> float:

@@ -27,7 +27,7 @@ from lentigo.text import unguard_cell
 
 REQUIRED = ("image", "path", "group", "target")
 STATE = "probabilities"
-"""The column that says whether the temperature has been applied; it is no metadata."""
+"""Column that records whether the temperature has been applied; not metadata."""
 
 # Accepts tables with three decimals, and rejects logits and other scores.
 SUM_TOLERANCE = 1e-3

@@ -42,9 +42,9 @@ from lentigo.pixels.corruptions import CORRUPTIONS, Corruption
 
 ROBUSTNESS, OCCLUSION, SKIN, RECORD = "robustness.csv", "occlusion.csv", "skin.csv", "record.json"
 FORMER_PERTURBATIONS = "reliance.csv"
-"""Name of the perturbation tests' file in the release before."""
+"""File name of the perturbation tests in the previous release."""
 AREA = 0.2
-"""The fraction of an image that the occlusion check deletes."""
+"""Fraction of an image that the deletion test deletes."""
 SCORES = ("score", "marked", "elsewhere", "least")
 
 FloatArray = npt.NDArray[np.float64]

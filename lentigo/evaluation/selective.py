@@ -23,9 +23,9 @@ from lentigo.evaluation.metrics import Ranking, ratio
 from lentigo.evaluation.predictions import PredictionTable
 
 ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)
-"""Fractions of the images, the least doubtful first, whose accuracy is reported."""
+"""Accepted fractions at which accuracy is reported."""
 ATYPICALITY = "atypicality"
-"""Column of the predictions with the graph's score, where a bundle with one made them."""
+"""Column of the predictions with the graph's OOD score, if the bundle has one."""
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Commands that use several packages; names load when first used, before torch is imported."""
+"""Commands that use several packages. Names are imported on first use, so user errors appear before torch loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bundle on samples: decoded ahead of the network, answered and written."""
+"""Classify samples with a bundle and write the predictions."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ def predict_samples(
     progress: bool | Progress,
     lesions: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the predictions of a bundle and, where the graph has them, the maps of the predicted and the true class.
+    """Write a bundle's predictions and, if the graph has them, the maps of the predicted and the true class.
 
-    With ``lesions`` the table has one row a lesion, without maps: the mean over its pictures as
-    ``lentigo predict --group-by`` gives it.
+    With ``lesions`` the table has one row per lesion and no maps: the mean over the lesion's images, as in
+    ``lentigo predict --group-by``.
 
     Args:
         classifier: the bundle.
-        samples: under the bundle's classes.
-        table: CSV to write; the maps and the estimated skin angles go beside it.
-        progress: show a bar, or a function called with (done, total).
-        lesions: image id -> lesion; each lesion's pictures are of one class.
+        samples: images with the bundle's classes.
+        table: output CSV; maps and estimated skin tones are written next to it.
+        progress: whether to show a bar, or a function called with (done, total).
+        lesions: image id -> lesion; all images of a lesion have the same class.
 
     Raises:
         ImageError: an image cannot be read.
-        OutputError: the disk refuses.
+        OutputError: a file cannot be written.
     """
     logits, predicted, target = [], [], []
     angles: list[float] = []
@@ -104,9 +104,9 @@ def _by_lesion(
     lesions: Mapping[str, str],
     spec: Spec,
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float64]]:
-    """One row a lesion, and its probabilities (L, K) before the temperature: the mean over its pictures.
+    """Return one row per lesion, and its mean probabilities (L, K) before the temperature.
 
-    The lesion is the ``image``; path and whatever its pictures agree on are those of the first.
+    The lesion id becomes the ``image``. The path and the columns with a single value are those of the first image.
     """
     calibrated = apply_temperature(probabilities, spec.temperature).tolist()
     unlike = frame["atypicality"].tolist() if "atypicality" in frame else [None] * len(frame)
@@ -125,15 +125,15 @@ def _by_lesion(
         "ita": members["ita"].mean(),
     }
     if "atypicality" in frame:
-        kept["atypicality"] = members["atypicality"].min()  # "can't tell" is said where it is said of every picture
-    # Of the patients, where each lesion is of one.
+        kept["atypicality"] = members["atypicality"].min()  # "can't tell" only if it applies to all images
+    # The patient, or the lesion itself if its images are of several patients.
     kept["group"] = first["group"].fillna(pd.Series(first.index, first.index))
     found = first.assign(**kept).loc[[row.path for row in merged]].reset_index(drop=True)
     return found, apply_temperature(np.array([row.probabilities for row in merged]), 1 / spec.temperature)
 
 
 def stream(samples: Samples, size: int) -> Iterator[Pixels]:
-    """Decoded chunks (n, size, size, 3) in row order; only the next is decoded while one is classified."""
+    """Yield decoded chunks (n, size, size, 3) in row order; the next one is decoded in the background."""
     chunks = [range(start, min(start + _CHUNK, len(samples))) for start in range(0, len(samples), _CHUNK)]
     with ThreadPoolExecutor(available_cores()) as pool:
 

@@ -1,6 +1,6 @@
 """Evaluate a run, or a bundle on any data set, and write the report.
 
-Plots, statistics and inference are imported once the input is known to be good.
+Plots, statistics and inference are imported after the input has been checked.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A report that was written.
+    """Result of an evaluation.
 
     Attributes:
-        title: what was evaluated on what.
-        folder: the folder with the predictions: the run folder, or a new one for a bundle.
-        index: the report's ``index.html``.
+        title: names of the model and the data.
+        folder: folder of the predictions: the run folder, or a new one for a bundle.
+        index: path of the report's ``index.html``.
         metrics: the content of ``metrics.json``.
-        headline: rows (measure, value, low, high) of the main figures, as text.
-        remarks: what the reader of a bundle's data set noted and left out.
+        headline: rows (measure, value, low, high) of the main metrics, as text.
+        remarks: notes on the data set, such as skipped rows; for bundles only.
     """
 
     title: str
@@ -65,38 +65,38 @@ def evaluate(
     missing: Missing = "error",
     progress: bool | Progress = True,
 ) -> Evaluation:
-    """Evaluate a run by its predictions on file, or a bundle by classifying a labelled data set, and write the report.
+    """Evaluate a run's saved predictions, or a bundle on a labelled data set, and write the report.
 
-    Which images a bundle is evaluated on: those of ``split`` in ``split_file``; else by ``protocol``; else, where the
-    data set is the one that the bundle was trained on (same fingerprint), by the very split of its training; else,
-    where training saw images of it as well, all the others; else all of them. The title says which, and how many of
-    these images the bundle was trained on where that is known.
+    The images for a bundle are the first of these that applies: the part ``split`` in ``split_file``; the part by
+    ``protocol``; the part of the original split, for the data set of the training (same fingerprint); all images
+    outside the training, if it used some of them; all images. The title states the choice and, if known, the number
+    of training images among them.
 
     Args:
         target: a run folder (without ``data``), or a bundle: a packaged name, its folder, or a run folder that has one.
-        data: a data set in any layout that ``read_samples`` knows, which makes a bundle of ``target``.
-        out: the report's folder, ``report`` in the run folder when left out; for a bundle the folder of
-            ``predictions/``, ``run.json`` and ``report/``, ``runs/<bundle>-on-<data>`` when left out.
+        data: a data set in any layout that ``read_samples`` supports; ``target`` is then a bundle.
+        out: the report's folder, by default ``report`` in the run folder. For a bundle the folder of
+            ``predictions/``, ``run.json`` and ``report/``, by default ``runs/<bundle>-on-<data>``.
         split: ``test``, ``val``, ``train`` or, for a bundle, ``all``.
         split_file: for a bundle, a saved split: CSV with columns image and split.
         protocol: for a bundle, ``image``, ``lesion``, ``patient`` or ``official``, with its seed and fractions.
-        classes: for a bundle, the data's class codes -> the bundle's; images of other classes are left out.
-        robustness: also classify degraded images and images with parts deleted, for the report's section on robustness;
-            a run needs its bundle for that.
-        limit: no more images than this for ``robustness``, drawn at random.
-        prevalence: fraction of malignant lesions that the report states predictive values for.
-        group_by: for a bundle, a column or a pattern on file names that tells the lesion, to evaluate lesions instead
-            of pictures: a lesion's probabilities are the mean over its pictures, as with ``lentigo predict
+        classes: for a bundle, the data's class codes -> the bundle's; images of other classes are skipped.
+        robustness: also classify degraded images and images with deleted parts, for the report's section on
+            robustness; a run needs its bundle for this.
+        limit: maximum number of images for ``robustness``, drawn at random.
+        prevalence: fraction of malignant lesions assumed for the predictive values.
+        group_by: for a bundle, a column or a pattern on file names that identifies the lesion. Lesions are then
+            evaluated instead of images, by the mean probabilities of their images, as in ``lentigo predict
             --group-by``.
-        missing: for a bundle, rows of a table whose image is not there: ``error`` or ``skip``.
-        progress: where images are classified, show a bar, or a function called with (done, total).
+        missing: for a bundle, treatment of table rows without an image file: ``error`` or ``skip``.
+        progress: whether to show a bar, or a function called with (done, total).
 
     Raises:
-        DataError: neither a run with predictions nor a bundle with data, arguments that do not belong together, or data
-            that cannot be read, hold classes the bundle does not know, or cannot be split so.
+        DataError: neither a run with predictions nor a bundle with data, incompatible arguments, or data that are
+            unreadable, have classes unknown to the bundle, or cannot be split this way.
         BundleError: no such bundle, or a damaged one.
         ImageError: an image cannot be read.
-        OutputError: the disk refuses.
+        OutputError: a file cannot be written.
     """
     if not 0 < prevalence < 1:
         raise DataError(f"a prevalence is above 0 and below 1, such as 0.02; not {prevalence:g}")
@@ -125,7 +125,7 @@ def evaluate(
     from lentigo.workflow.robustness import run_robustness
 
     classifier = Classifier(opened)
-    # A part of another name is a table of its own beside test.csv, as in a run.
+    # Other parts are written to their own table next to test.csv, as in a run.
     table = folder / "predictions" / f"{split}.csv"
     _clear_robustness(table, spec)
     predict_samples(classifier, part.samples, table, progress, evaluated.lesions)
@@ -141,7 +141,7 @@ def evaluate(
 
 
 def _check_run(target: Path, *, lesions: bool) -> None:
-    """Refuse a folder that is not a run, and options on lesions, which need the pictures."""
+    """Check that a folder is a run, and that no lesion option is set, since these need the images."""
     if lesions:
         raise DataError(
             "a run's predictions are one a picture, and complete; --group-by and --missing need the pictures: --data"
@@ -155,8 +155,8 @@ def _check_run(target: Path, *, lesions: bool) -> None:
 
 
 def _evaluate_run(run: Path, out: str | Path | None, split: str, prevalence: float) -> Evaluation:
-    """Write the report of a run from its predictions on file."""
-    read_run(run, split=split)  # says what is missing before anything slow is imported
+    """Write the report of a run from its saved predictions."""
+    read_run(run, split=split)  # reports missing files before slow imports
     from lentigo.evaluation.report import write_report
 
     report = write_report(run, out, split=split, prevalence=prevalence)
@@ -164,7 +164,7 @@ def _evaluate_run(run: Path, out: str | Path | None, split: str, prevalence: flo
 
 
 def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Progress) -> None:
-    """Degrade the images of a run's table, and classify them with its bundle."""
+    """Classify degraded images of a run's table with its bundle."""
     files = read_run(run, split=split)
     try:
         classifier = Classifier(find_bundle(run))
@@ -187,7 +187,7 @@ def _degrade_run(run: Path, split: str, limit: int | None, progress: bool | Prog
 
 
 def _clear_robustness(table: Path, spec: Spec) -> None:
-    """Take away what another model answered to degraded images, which would stand in this one's report."""
+    """Delete the robustness results of another model, which would otherwise appear in this report."""
     from lentigo.evaluation.robustness import RECORD as ROBUSTNESS_RECORD
     from lentigo.evaluation.robustness import robustness_folder
 
@@ -211,7 +211,7 @@ _HEADLINE = (
 
 
 def _challenge(samples: Samples) -> str | None:
-    """The challenge whose score the balanced accuracy is: all images evaluated are of its test part."""
+    """Return the challenge whose test part holds all evaluated images; balanced accuracy is its score."""
     name = {"isic2018": "the ISIC 2018 challenge", "isic2019": "the ISIC 2019 challenge"}.get(samples.name)
     tested = "official_split" in samples.frame.columns and (samples.frame["official_split"] == "test").all()
     return name if tested else None

@@ -1,6 +1,6 @@
-"""Training runs that a table or a sweep needs: what their folders hold, and training as sub-processes side by side.
+"""Training runs of a table or a sweep: state of their folders, and training in parallel sub-processes.
 
-One that fails does not stop the others.
+A failed run does not stop the others.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from lentigo.machine import available_cores
 from lentigo.training.progress import clock
 from lentigo.training.rundir import RECIPE, load_run
 
-_POLL = 0.5  # seconds between looks at the running ones
-_LINE = 60.0  # seconds between lines where there is no terminal
-_GRACE = 30.0  # seconds that an interrupted run has to end
+_POLL = 0.5  # seconds between checks of the running jobs
+_LINE = 60.0  # seconds between lines without a terminal
+_GRACE = 30.0  # seconds before an interrupted run is killed
 LOGS = "logs"
 DAMAGED = "the run folder is damaged: move it away to train it anew"
-# A run by a recipe that differs in these alone is the same run.
+# Recipes that differ only in these keys describe the same run.
 _FREE = frozenset({"description"})
 
 
@@ -40,20 +40,20 @@ class Job:
     """One required run."""
 
     title: str  # such as ``caco-joint seed 1``
-    base: str  # the recipe that it starts from, as ``lentigo train`` takes it
+    base: str  # base recipe, an argument of ``lentigo train``
     overrides: tuple[str, ...]  # ``key=value``
-    recipe: Recipe  # both together, resolved
+    recipe: Recipe  # base with overrides
     folder: Path
-    environment: Mapping[str, str | None] = field(default_factory=dict)  # changes of it; None removes a variable
+    environment: Mapping[str, str | None] = field(default_factory=dict)  # variables to set; None removes one
 
     def command(self, data: Path, *, resume: bool) -> list[str]:
-        """The command that trains it."""
+        """Return the training command."""
         words = ["train", self.base, "--data", str(data), "--out", str(self.folder), "--quiet"]
         changes = [word for override in self.overrides for word in ("--set", override)]
         return [sys.executable, "-m", "lentigo", *words, *changes, *(["--resume"] if resume else [])]
 
     def epochs_done(self) -> int:
-        """Epochs on disk."""
+        """Return the number of epochs in the log."""
         try:
             return max(0, len((self.folder / "log.csv").read_text(encoding="utf-8").splitlines()) - 1)
         except OSError:
@@ -65,15 +65,15 @@ class State:
     """State of a job's folder: ``done`` (reused), ``begun`` (resumed), ``absent`` (trained) or ``blocked``."""
 
     kind: Literal["done", "begun", "absent", "blocked"]
-    reason: str = ""  # why it is blocked
+    reason: str = ""  # reason for ``blocked``
 
 
 def inspect(job: Job, fingerprint: str | None) -> State:
     """Determine the state of a job's folder.
 
     Args:
-        job: what is wanted there.
-        fingerprint: of the data; None where the data are not at hand.
+        job: the required run.
+        fingerprint: fingerprint of the data; None without data.
     """
     folder = job.folder
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
@@ -116,18 +116,18 @@ def run_jobs(
     """Train missing runs and resume unfinished ones.
 
     Args:
-        wanted: jobs with their states, in order; those that are done or blocked are not touched.
-        data: the data set; None trains nothing.
-        folder: where the run folders lie; no other command of this kind may work there meanwhile.
-        jobs: how many at a time; the cores are divided among them.
-        say: called with one line a step.
+        wanted: jobs with their states, in order; done and blocked jobs are skipped.
+        data: the data set; None disables training.
+        folder: parent of the run folders, locked against other commands of this kind.
+        jobs: number of parallel runs; they share the cores evenly.
+        say: called with one line per step.
 
     Returns:
-        Run folder -> one line on why the run is blocked or failed.
+        Run folder -> one line with the reason for a blocked or failed run.
 
     Raises:
-        TrainingError: another process works in the folder.
-        OutputError: the disk refuses.
+        TrainingError: another process holds the lock.
+        OutputError: a file cannot be written.
     """
     failed = {job.folder: state.reason for job, state in wanted if state.kind == "blocked"}
     for reason in failed.values():
@@ -141,11 +141,11 @@ def run_jobs(
 
 
 def read_runs(jobs: Iterable[Job], failed: dict[Path, str]) -> dict[Path, RunFiles]:
-    """The finished runs by folder, without those that failed.
+    """Read the finished runs by folder, without failed ones.
 
     Args:
-        jobs: of the runs.
-        failed: run folder -> why the run cannot be used; one that cannot be read is added.
+        jobs: jobs of the runs.
+        failed: run folder -> reason; unreadable runs are added.
     """
     runs = {}
     for job in jobs:
@@ -159,11 +159,11 @@ def read_runs(jobs: Iterable[Job], failed: dict[Path, str]) -> dict[Path, RunFil
 
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
-    """Lock a folder of runs against other processes; the lock of a dead process is taken over.
+    """Lock a folder of runs against other processes; a dead process's lock is replaced.
 
     Raises:
-        TrainingError: a living process holds it.
-        OutputError: the disk refuses.
+        TrainingError: another live process holds the lock.
+        OutputError: a file cannot be written.
     """
     lock = folder / ".lock"
     try:
@@ -189,7 +189,7 @@ def _alive(text: str) -> bool:
         os.kill(int(text), 0)
     except (ValueError, ProcessLookupError):
         return False
-    except OSError:  # it is there and not ours
+    except OSError:  # the process exists and has another owner
         pass
     return True
 
@@ -244,7 +244,7 @@ def _start(job: Job, title: str, data: Path, *, jobs: int, resume: bool) -> _Run
 
 
 def _reason(one: _Running) -> str:
-    """Why a run failed: the last line of its log."""
+    """Return the last line of a failed run's log."""
     path, code = Path(one.log.name), one.process.returncode
     lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     if code < 0:
@@ -255,7 +255,7 @@ def _reason(one: _Running) -> str:
 
 
 def _stop(running: Sequence[_Running]) -> None:
-    """End running jobs; each keeps its last complete epoch."""
+    """Stop running jobs; each keeps its last complete epoch."""
     for one in running:
         if one.process.poll() is None:
             one.process.send_signal(signal.SIGINT)
@@ -270,7 +270,7 @@ def _stop(running: Sequence[_Running]) -> None:
 
 
 class _Watch:
-    """Time left, from the epochs on disk weighted by pixels; a bar in a terminal, else a line a minute."""
+    """Progress and remaining time, from logged epochs weighted by pixels: a terminal bar, or a line per minute."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.jobs = jobs
@@ -291,18 +291,18 @@ class _Watch:
         return sum(map(sum, self.costs.values()))
 
     def drop(self, job: Job) -> None:
-        """Count a failed run no longer."""
+        """Exclude a failed run."""
         self.costs[job.folder] = self.costs[job.folder][: job.epochs_done()]
 
     def left(self) -> str:
-        """Time left, as text."""
+        """Return the remaining time as text."""
         done = self._done()
         if done <= self.before:
             return "?"
         return clock((time.monotonic() - self.began) * (self._total() - done) / (done - self.before))
 
     def show(self, running: int, finished: int, total: int, say: Callable[[str], None]) -> None:
-        """Move the bar, or say a line now and then."""
+        """Update the bar, or report a line at intervals."""
         if not self.bar.disable:
             completed, status = self._done() / self._total(), f"{running} running, {self.left()} left"
             self.bar.update(self.task, completed=completed, description=f"runs {finished}/{total}", status=status)

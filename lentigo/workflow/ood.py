@@ -1,6 +1,6 @@
 """Evaluate how well a bundle detects out-of-distribution (OOD) images.
 
-Plots and torch are imported once the input is known to be good.
+Plots and torch are imported after the input has been checked.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from lentigo.workflow.ood_study import Study
 
 STUDY_PICTURES = 200
-"""Pictures of each made set in a study."""
+"""Number of images per synthetic set."""
 
 
 def measure_ood(
@@ -41,28 +41,27 @@ def measure_ood(
     resamples: int = RESAMPLES,
     progress: bool | Progress = True,
 ) -> tuple[Study, Path]:
-    """Evaluate a bundle's OOD detection: every score on sets of other pictures, image quality, prediction sets.
+    """Evaluate a bundle's OOD scores on sets of unrelated images, its quality checks and its prediction sets.
 
-    The scores are fitted to the training images and compared on the validation images, by the very split of the
-    bundle's training; the test images are only reported on.
+    The scores are fitted to the training images and compared on the validation images of the bundle's training
+    split. The test images are used only for reporting.
 
     Args:
         bundle: a packaged bundle's name, a bundle folder, or a run folder that has one.
-        data: the data set that it was trained on.
-        others: name -> folder with pictures of other things; sets made in code are always measured.
-        out: folder of ``ood.json``, ``ood.md`` and ``ood.png`` and ``.svg``; ``runs/<bundle>-ood`` when left
-            out.
-        resamples: bootstrap resamples behind each interval of the coverage.
-        progress: show bars, or a function called with (done, total).
+        data: its training data set.
+        others: name -> folder of unrelated images; synthetic sets are always measured.
+        out: folder of ``ood.json``, ``ood.md`` and ``ood.png`` and ``.svg``; by default ``runs/<bundle>-ood``.
+        resamples: number of bootstrap resamples for the coverage.
+        progress: whether to show bars, or a function called with (done, total).
 
     Returns:
-        The figures, and the folder.
+        The results, and the folder.
 
     Raises:
         BundleError: no such bundle, or a damaged one.
-        DataError: not the data that it was trained on, a split without validation images, or a folder without images.
+        DataError: other data than in training, a split without validation images, or a folder without images.
         ImageError: an image cannot be read.
-        OutputError: the disk refuses.
+        OutputError: a file cannot be written.
     """
     started = time.monotonic()
     classifier = Classifier(find_bundle(bundle))

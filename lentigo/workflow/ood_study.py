@@ -1,4 +1,4 @@
-"""A study of a bundle's "can't tell": scores on other pictures, quality and coverage, in one pass."""
+"""Study of a bundle's abstention ("can't tell"): OOD scores, quality checks and coverage of prediction sets."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ IN_THE_GRAPH = "the bundle's own output"
 
 @dataclass(frozen=True)
 class Seen:
-    """Outputs of a bundle for a set of images.
+    """Outputs of a bundle for a set of N images.
 
     Attributes:
         features: logits and embedding.
-        probabilities: (N, K) calibrated.
-        atypicality: (N,) of the graph; None where it has none.
-        reasons: how often each reason to answer "can't tell" was given.
-        hints: how often each hint was given.
-        answered: how many images were answered.
+        probabilities: (N, K), calibrated.
+        atypicality: (N,) output of the graph; None if it has none.
+        reasons: number of images per reason for "can't tell".
+        hints: number of images per hint.
+        answered: number of images with a prediction.
     """
 
     features: Features
@@ -53,12 +53,12 @@ class Seen:
         return len(self.features)
 
     def fractions(self, counts: Counter[str]) -> dict[str, float]:
-        """Of the images, for each reason or hint."""
+        """Return the fraction of images per reason or hint."""
         return {name: round(count / len(self), 4) for name, count in sorted(counts.items())}
 
 
 def look(classifier: Classifier, chunks: Iterable[Pixels]) -> Seen:
-    """Classify chunks of images (n, S, S, 3) and keep what the study needs."""
+    """Classify chunks of images (n, S, S, 3) and collect the outputs."""
     logits, embedding, probabilities, atypicality = [], [], [], []
     reasons: Counter[str] = Counter()
     hints: Counter[str] = Counter()
@@ -83,7 +83,7 @@ def look(classifier: Classifier, chunks: Iterable[Pixels]) -> Seen:
 
 
 def spoil(kind: str, pixels: Pixels) -> Pixels:
-    """A bad copy of an image (S, S, 3): blurred by 3 pixels at 224, a quarter as bright, or 2.2 times as bright."""
+    """Return a degraded image (S, S, 3): blurred by 3 pixels at size 224, or with 0.25 or 2.2 times the brightness."""
     if kind == "blurred copies":
         return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(3 * len(pixels) / 224)))
     factor = 0.25 if kind == "darkened copies" else 2.2
@@ -93,17 +93,17 @@ def spoil(kind: str, pixels: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class Study:
-    """Figures of a study.
+    """Results of a study.
 
     Attributes:
-        separations: score -> set -> how well it tells that set from the validation images.
-        accepted: score -> fraction of the test images that its threshold lets pass; it is chosen on validation, so
-            about 95 %.
-        chosen: the score with the lowest mean fraction let pass.
-        sets: the validation and test images, pictures of other things, and bad copies, by name.
-        coverage: of the prediction sets on the test images; None for a bundle without.
-        scores: set -> (N,) of the carried score, for the figure.
-        threshold: of the carried score.
+        separations: score -> set -> separation of that set from the validation images.
+        accepted: score -> accepted fraction of the test images; about 95 %, since the threshold accepts 95 % of the
+            validation images.
+        chosen: the score with the lowest mean accepted fraction of the OOD sets.
+        sets: name -> outputs for validation, test, unrelated and degraded images.
+        coverage: coverage of the prediction sets on the test images; None for a bundle without them.
+        scores: set -> (N,) values of the bundle's score, for the figure.
+        threshold: threshold of the bundle's score.
     """
 
     separations: dict[str, dict[str, Separation]]
@@ -115,7 +115,7 @@ class Study:
     threshold: float
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain numbers."""
+        """Return plain numbers."""
         return {
             "scores": {
                 score: {
@@ -138,7 +138,7 @@ class Study:
         }
 
     def markdown(self) -> str:
-        """Tables of the figures."""
+        """Format the results as Markdown tables."""
         sets = list(next(iter(self.separations.values())))
         lines = [
             "## Scores\n\nShare of each set that passes a threshold which lets 95 % of the validation images pass"
@@ -175,7 +175,7 @@ class Study:
         return "\n".join(lines) + "\n"
 
     def figure(self) -> Figure:
-        """Fraction let pass by score and set, and the carried score's spread over the sets."""
+        """Plot the accepted fraction by score and set, and the distribution of the bundle's score by set."""
         figure = Figure(figsize=(10, 4.2), layout="constrained")
         left, right = figure.subplots(1, 2)
         sets = list(next(iter(self.separations.values())))
@@ -213,11 +213,11 @@ def study_trust(
     *,
     resamples: int = RESAMPLES,
 ) -> Study:
-    """Compare the scores, count the answers and verify the prediction sets.
+    """Compare the scores, count "can't tell" and measure the prediction sets.
 
-    The scores are fitted to the training images and compared on validation; the test images are only reported on.
-    ``parts`` and ``seen`` have the keys ``train``, ``val`` and ``test``; ``others`` are pictures of other things and
-    ``spoilt`` bad copies of the validation images, by name.
+    The scores are fitted to the training images and compared on the validation images; the test images are used only
+    for reporting. ``parts`` and ``seen`` have the keys ``train``, ``val`` and ``test``. ``others`` are unrelated
+    images and ``spoilt`` degraded validation images, by name.
     """
     validation, test = seen["val"], seen["test"]
     scorers = fit_scores(seen["train"].features.embedding, parts["train"].targets)

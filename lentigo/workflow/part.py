@@ -1,4 +1,4 @@
-"""Which images of a data set a bundle is evaluated on, and how the choice is described."""
+"""Choice of the images on which a bundle is evaluated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OWN_LAYOUTS = ("folder", "csv")
 
 @dataclass(frozen=True)
 class Part:
-    """The images to evaluate, and how the choice is described."""
+    """The images to evaluate, with a description of the choice."""
 
     samples: Samples
     protocol: str
@@ -32,17 +32,17 @@ class Part:
 
 @dataclass(frozen=True)
 class EvaluationData:
-    """A data set under the bundle's classes.
+    """A data set with the bundle's classes.
 
     Attributes:
-        samples: what may be evaluated.
-        fingerprint: of the whole data set.
-        learnt: ids of the images that training saw as those of another data set; None where it saw none of this one.
-        teacher: a teacher of the bundle that has learnt from this data set, where training itself has not.
-        left_out: images of classes that nobody asked for.
-        classes: the data's class codes -> the bundle's, where they were given.
-        lesions: image id -> the lesion that it is a picture of, where lesions are evaluated; None where pictures are.
-        by: how the lesions are known.
+        samples: images that can be evaluated.
+        fingerprint: fingerprint of the whole data set.
+        learnt: ids of images that training used as additional data; None if it used none of this data set.
+        teacher: a teacher of the bundle that was trained on this data set, if the bundle was not.
+        left_out: number of images of classes that are not requested.
+        classes: the data's class codes -> the bundle's, if given.
+        lesions: image id -> lesion, to evaluate lesions; None to evaluate images.
+        by: source of the lesion ids.
     """
 
     samples: Samples
@@ -58,19 +58,19 @@ class EvaluationData:
 def read_evaluation_data(
     data: Path, spec: Spec, classes: Mapping[str, str] | None, group_by: str | None = None, missing: Missing = "error"
 ) -> EvaluationData:
-    """The samples, their classes checked against the bundle's and put into its order.
+    """Read samples, check their classes and bring them into the bundle's order.
 
     Args:
         data: the data set.
-        spec: the bundle's.
+        spec: the bundle's specification.
         classes: the data's class codes -> the bundle's.
-        group_by: a column, or a pattern on file names, that tells which pictures show one lesion, to evaluate lesions.
-            Where nothing else tells patients or lesions, a split keeps these whole as well.
-        missing: what to do with rows of a table whose image is not there.
+        group_by: a column, or a pattern on file names, that identifies the lesion, to evaluate lesions. Splits keep
+            these lesions whole if the data have no other group.
+        missing: treatment of table rows without an image file.
 
     Raises:
-        DataError: classes that the bundle does not know, or classes given for the data set that it was trained on;
-            pictures of one lesion under different classes.
+        DataError: classes unknown to the bundle, ``classes`` given for its training data set, or images of one lesion
+            with different classes.
     """
     samples, reading = _as_in_training(data, spec), _data_recipe(spec).reading
     if samples is None:
@@ -117,7 +117,7 @@ def _evaluation_data(samples: Samples, data: Path, spec: Spec, classes: Mapping[
 
 
 def _as_in_training(data: Path, spec: Spec) -> Samples | None:
-    """The data set as the bundle's training read it; None for other data, or where nothing was special."""
+    """Read the data set with the bundle's training options; None for other data or default options."""
     chosen = _data_recipe(spec)
     if chosen.reading == DataRecipe().reading:
         return None
@@ -129,10 +129,10 @@ def _as_in_training(data: Path, spec: Spec) -> Samples | None:
 
 
 def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
-    """The samples under the bundle's order of classes.
+    """Return the samples with the bundle's classes, in its order.
 
     Raises:
-        DataError: classes that the bundle does not have.
+        DataError: classes unknown to the bundle.
     """
     present = [code for code in samples.labels.codes if (samples.frame["label"] == code).any()]
     foreign = [code for code in present if code not in spec.codes]
@@ -150,11 +150,11 @@ def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
 def choose_part(
     evaluated: EvaluationData, spec: Spec, *, split: str, split_file: str | Path | None, protocol: str | None
 ) -> Part:
-    """The images to evaluate; see ``evaluate`` for the order of choice.
+    """Choose the images to evaluate; see ``evaluate`` for the rules.
 
     Raises:
-        DataError: no such split, arguments that exclude each other, a data set that cannot be divided so, or no image
-            that training has not seen.
+        DataError: no such split, incompatible arguments, a data set that cannot be split this way, or no images
+            outside the training.
     """
     if split not in (*SPLITS, ALL):
         raise DataError(f"unknown split {split!r}{did_you_mean(split, (*SPLITS, ALL))}")
@@ -202,7 +202,7 @@ def choose_part(
 
 
 def split_of_training(samples: Samples, spec: Spec) -> Samples:
-    """The data set that a bundle was trained on, divided as it was then."""
+    """Split the bundle's training data set as in its training."""
     origin = spec.provenance
     divided = _divide(samples, spec, origin.protocol)
     chosen = _data_recipe(spec)
@@ -216,6 +216,6 @@ def _divide(samples: Samples, spec: Spec, protocol: str) -> Samples:
 
 
 def _data_recipe(spec: Spec) -> DataRecipe:
-    """How the bundle's data were divided; only the keys known here, since another version may have written more."""
+    """Return the recipe of the bundle's split, without keys of other versions that are unknown here."""
     stored = spec.provenance.recipe.get("data") or {}
     return DataRecipe.model_validate({key: stored[key] for key in _KEPT if key in stored})

@@ -1,4 +1,4 @@
-"""A recipe for data of which nothing else is known, with a reason for each choice. Needs no torch."""
+"""Choose a recipe for a new data set, with a reason for each choice; needs no torch."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from lentigo.text import counted
 from lentigo.training.samples import divide
 
 FEATURES = "dermoscopy-7"
-"""The packaged model whose features a planned run starts from."""
+"""Packaged model that provides the initial weights."""
 _PARTS = ("train", "val", "test")
 _SMALL = 2_000
 _PASSES, _EPOCHS = 20_000, (15, 60)
 _LARGE, _FIRST = 224, 160
 _PROBED = 32
 
-# Training MobileNetV3-CaCo at 128 px and batch 64 takes 305 ms a step on two cores (docs/training.md); places grow with
-# the square.
+# Training MobileNetV3-CaCo at 128 px and batch 64 takes 305 ms per step on two cores (docs/training.md). Time grows
+# with the square of the side.
 _CORE_SECONDS = 2 * 0.305 / 64 / 128**2
 _FIXED_SECONDS = 45.0
-"""Core-seconds for starting, decoding, the report and the export of a small model."""
+"""Core-seconds for start, decoding, report and export of a small model."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be trained, and why.
+    """A recipe with the reasons for its values.
 
     Attributes:
-        recipe: complete.
-        lines: what was chosen and why, a line each.
+        recipe: the complete recipe.
+        lines: one line per choice, with its reason.
     """
 
     recipe: Recipe
@@ -52,16 +52,16 @@ class Plan:
 
 
 def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
-    """Look at a data set and choose a recipe.
+    """Choose a recipe for a data set.
 
     Args:
-        data: the data set, in any layout that ``read_samples`` knows.
-        overrides: ``key=value`` as for a recipe, such as ``epochs=20`` or ``data.group_by=patient``; they go before
-            what is chosen.
+        data: the data set, in any layout that ``read_samples`` supports.
+        overrides: ``key=value`` as for a recipe, such as ``epochs=20`` or ``data.group_by=patient``; they take
+            precedence.
 
     Raises:
-        DataError: the data cannot be read, or a class is too small to be divided.
-        RecipeError: an override that the recipe does not take.
+        DataError: the data cannot be read, or a class is too small to be split.
+        RecipeError: an invalid override.
     """
     place = Path(data)
     asked = parse_recipe(with_overrides({"name": "plan"}, overrides))
@@ -85,7 +85,7 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
 
 
 def name_of(data: Path) -> str:
-    """The name of a run on this data set: the folder's or the table's, as a run and a bundle may be named."""
+    """Return a valid run and bundle name from the data's folder or table."""
     place = data.resolve()
     return as_name(place.stem if place.is_file() else place.name) or "own-data"
 
@@ -118,7 +118,7 @@ def _data(samples: Samples, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def _network(samples: Samples) -> tuple[dict[str, Any], Spec | None]:
-    """The network, and the packaged model it starts from where that has not learnt from these images."""
+    """Return the network, and the packaged model to start from unless that was trained on these images."""
     folder = NetworkRecipe(pretrained=FEATURES).bundle
     spec = read_spec(folder) if folder is not None else None
     if spec is not None:
@@ -162,7 +162,7 @@ def _training(learnt: int, samples: Samples, side: int) -> dict[str, Any]:
 
 
 def _short_side(samples: Samples) -> int:
-    """Median shorter side of up to 32 images, from their headers; 224 where none can be read."""
+    """Return the median shorter side of up to 32 images, from their headers; 224 if none is readable."""
     sides = []
     for row in np.linspace(0, len(samples) - 1, num=min(_PROBED, len(samples)), dtype=int):
         try:
@@ -172,7 +172,7 @@ def _short_side(samples: Samples) -> int:
                 with Image.open(samples.file(int(row))) as image:
                     sides.append(min(image.size))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            continue  # told by name when the images are decoded
+            continue  # decoding reports it by name
     return int(np.median(sides)) if sides else _LARGE
 
 

@@ -1,4 +1,4 @@
-"""Provenance of a result."""
+"""Provenance of results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lentigo.workflow.part import EvaluationData, Part
 
 
 def made_by(spec: Spec) -> dict[str, Any]:
-    """Command, bundle, hardware (bundles run on the processor), time in UTC and versions of the libraries."""
+    """Return command, bundle, hardware (bundles run on the CPU), time in UTC and library versions."""
     return {
         "command": command_line(),
         "bundle": {
@@ -30,10 +30,10 @@ def made_by(spec: Spec) -> dict[str, Any]:
 
 
 def write_record(folder: Path, spec: Spec, evaluated: EvaluationData, part: Part, data: Path, seconds: float) -> None:
-    """Write ``run.json`` of a bundle that was evaluated on a data set, as the report reads it.
+    """Write ``run.json`` for the report of a bundle that was evaluated on a data set.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: the file cannot be written.
     """
     record = made_by(spec) | {
         "name": spec.name,

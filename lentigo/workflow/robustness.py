@@ -1,6 +1,6 @@
-"""Run a bundle's network on degraded and perturbed images; figures come later, from the files.
+"""Run a bundle's network on degraded and perturbed images.
 
-Writes the folder that `lentigo.evaluation.robustness` reads.
+The output folder is the input of `lentigo.evaluation.robustness`, which computes the metrics.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from lentigo.resampler import resize
 from lentigo.workflow.record import made_by
 
 SMEAR = 28.0
-"""Standard deviation of the blur that deletes, in pixels of a square of 224: an eighth of the image."""
-_SOFT = 2.0  # of the edge of what is deleted, in the same pixels
+"""Standard deviation of the deleting blur, in pixels at size 224: an eighth of the image."""
+_SOFT = 2.0  # of the deleted area's edge, in the same pixels
 _CHUNK = 4
 
 Pixels = npt.NDArray[np.uint8]
@@ -43,7 +43,7 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 SEED = 0
-"""Of the images drawn, of noise and hair, and of the area elsewhere."""
+"""Seed for the image sample, noise, hair and the area elsewhere."""
 STRENGTHS = tuple((c.name, strength) for c in CORRUPTIONS.values() for strength in c.strengths)
 
 
@@ -55,22 +55,22 @@ def run_robustness(
     limit: int | None = None,
     progress: bool | Progress = True,
 ) -> Path:
-    """Classify every image under every corruption and perturbation, and write the answers.
+    """Classify all images with all corruptions and perturbations, and write the predictions.
 
     Args:
         classifier: the model.
-        samples: the images, those of the predictions' table.
-        predictions: their table, beside which the files go (`lentigo.evaluation.robustness.robustness_folder`).
-        limit: no more images than this, drawn at random.
-        progress: show a bar, or a function called with (done, total).
+        samples: the images of the predictions.
+        predictions: their table; it sets the output folder (`lentigo.evaluation.robustness.robustness_folder`).
+        limit: maximum number of images, drawn at random.
+        progress: whether to show a bar, or a function called with (done, total).
 
     Returns:
-        The folder.
+        The output folder.
 
     Raises:
-        DataError: there are no images, or ``limit`` is below 1.
-        ImageError: an image cannot be read; nothing is written.
-        OutputError: the disk refuses.
+        DataError: no images, or ``limit`` is below 1.
+        ImageError: an image cannot be read; no file is written.
+        OutputError: a file cannot be written.
     """
     if limit is not None and limit < 1:
         raise DataError(f"the number of images must be at least 1, not {limit}")
@@ -102,7 +102,7 @@ def run_robustness(
     if mapped.any():
         index = pd.Index(np.array(images)[mapped], name="image")
         _write(target / OCCLUSION, pd.DataFrame(scores[mapped], index, list(SCORES)).reset_index())
-    if len(images) == len(samples) or not (target / SKIN).is_file():  # some images only must not replace all
+    if len(images) == len(samples) or not (target / SKIN).is_file():  # a subset must not replace all images
         write_skin(target, images, [angle for answers in found for angle in answers.angles])
     record = {
         **made_by(classifier.spec),
@@ -118,10 +118,10 @@ def run_robustness(
 
 
 def write_skin(folder: Path, images: list[str], angles: list[float]) -> None:
-    """Write ``skin.csv``: the estimated skin tone of each image, empty where its border shows no skin.
+    """Write ``skin.csv``: the estimated skin tone of each image, empty if its border shows no skin.
 
     Raises:
-        OutputError: the disk refuses.
+        OutputError: a file cannot be written.
     """
     _write(folder / SKIN, pd.DataFrame({"image": images, "ita": np.round(angles, 1)}))
 
@@ -130,14 +130,14 @@ def write_skin(folder: Path, images: list[str], angles: list[float]) -> None:
 class _Answers:
     images: list[str]
     logits: Floats  # (V, n, K), V corrupted versions
-    scores: npt.NDArray[np.float64]  # (n, 4): as it is, marked, elsewhere, least; NaN without a map
+    scores: npt.NDArray[np.float64]  # (n, 4): original, marked, elsewhere, least; NaN without a map
     angles: list[float]
     # Image -> change -> probabilities before the temperature, (K,).
     changed: dict[str, dict[str, npt.NDArray[np.float64]]]
 
 
 class _Worker:
-    """Takes a few images through everything; safe to use from several threads."""
+    """Classify all versions of a chunk of images; thread-safe."""
 
     def __init__(self, classifier: Classifier, samples: Samples) -> None:
         self.classifier, self.samples = classifier, samples
@@ -145,7 +145,7 @@ class _Worker:
     def __call__(self, rows: npt.NDArray[np.int64]) -> _Answers:
         images = self.samples.frame["image"].iloc[rows].tolist()
         originals = [resize(self.samples.read(int(row)), self.classifier.size) for row in rows]
-        # An image's own, whatever else is in the run.
+        # Seeded per image, independent of the other images.
         seeds = [zlib.crc32(f"{SEED}/{image}".encode()) for image in images]
         logits = [
             self.classifier.run(
@@ -178,19 +178,19 @@ class _Worker:
 
 
 def choose_areas(heat: Floats, rng: np.random.Generator) -> tuple[Mask, Mask, Mask]:
-    """Three areas of equal size: what a map marks most, an area of the same shape elsewhere, and what it marks least.
+    """Choose three areas of equal size: highest map values, the same shape elsewhere, and lowest map values.
 
     Args:
-        heat: (S, S), the map; places of equal heat are taken in random patches.
-        rng: draws those, and the place elsewhere: the first area moved, over the edges and in again, to where it covers
-            itself least of 20 places.
+        heat: (S, S), the map; ties are selected in random patches.
+        rng: generator for the ties and for the place elsewhere, the one of 20 cyclic shifts of the first area that
+            overlaps it least.
 
     Returns:
         (S, S) bool each.
     """
     side = len(heat)
     count = round(AREA * heat.size)
-    # Smooth noise, far smaller than any difference that the map makes, decides between equals.
+    # Smooth noise, far smaller than any difference in the map, breaks ties.
     order = (heat.astype(np.float64) + 1e-6 * upsample(rng.random((7, 7)), side)).ravel()
     ranked = np.argsort(order, kind="stable")
     marked, least = np.zeros(heat.size, bool), np.zeros(heat.size, bool)
@@ -202,7 +202,7 @@ def choose_areas(heat: Floats, rng: np.random.Generator) -> tuple[Mask, Mask, Ma
 
 
 def delete(pixels: Pixels, area: Mask) -> Pixels:
-    """The image with an area blurred until no structure is left in it, its edge soft so that it adds none.
+    """Return the image with an area strongly blurred, to remove its structure; soft edges add none.
 
     Args:
         pixels: (S, S, 3) uint8.
@@ -214,7 +214,7 @@ def delete(pixels: Pixels, area: Mask) -> Pixels:
 
 
 def _robustness(images: list[str], logits: Floats, codes: tuple[str, ...]) -> pd.DataFrame:
-    """One row a version and image; probabilities before the temperature, as in the table beside it."""
+    """Return one row per version and image, with probabilities before the temperature."""
     index, columns = pd.Index(images, name="image"), list(codes)
     blocks = {
         version: pd.DataFrame(softmax(values), index, columns)
@@ -226,7 +226,7 @@ def _robustness(images: list[str], logits: Floats, codes: tuple[str, ...]) -> pd
 def _perturbations(
     changed: Mapping[str, Mapping[str, npt.NDArray[np.float64]]], codes: tuple[str, ...]
 ) -> pd.DataFrame:
-    """One row a change and image."""
+    """Return one row per change and image."""
     rows = [(name, image) for name in PERTURBATIONS for image, answers in changed.items() if name in answers]
     index = pd.MultiIndex.from_tuples(rows, names=["change", "image"])
     return pd.DataFrame([changed[image][name] for name, image in rows], index, list(codes)).reset_index()

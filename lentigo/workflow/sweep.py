@@ -34,7 +34,7 @@ _OUT_OF_FOLD = (
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that was summarised: figures, page, and a line for each run that failed."""
+    """Result of a sweep: metrics, page, and a line for each failed run."""
 
     json: Path
     markdown: Path
@@ -53,23 +53,22 @@ def sweep(
     resamples: int = RESAMPLES,
     say: Callable[[str], None] = say_line,
 ) -> Sweep:
-    """Train a recipe with several seeds, on every fold of a cross-validation where that is wanted, and summarise.
+    """Train a recipe with several seeds, optionally on all folds of a cross-validation, and summarise.
 
     Args:
         recipe: name of a packaged recipe, or path of a YAML file.
         data: the data set.
         overrides: ``key=value``.
-        seeds: how many; they count from 0.
-        folds: folds of a cross-validation, at least 2; the test part stays apart from it. None: one split.
-        jobs: runs side by side.
-        out: where the run folders and the summary go; ``runs/sweep/<recipe name>`` when left out.
-        resamples: bootstrap resamples.
-        say: called with one line a step.
+        seeds: number of seeds; they count from 0.
+        folds: number of folds, at least 2, without the test part; None for a single split.
+        jobs: number of parallel runs.
+        out: folder of the runs and the summary; by default ``runs/sweep/<recipe name>``.
+        resamples: number of bootstrap resamples.
+        say: called with one line per step.
 
     Raises:
-        RecipeError: the recipe cannot be used, or sets what the sweep sets.
-        DataError: the data cannot be used, such as a class with fewer images than there are folds, or no run came to
-            its end.
+        RecipeError: an invalid recipe, or one that sets a key of the sweep.
+        DataError: unusable data, such as a class with fewer images than folds, or no finished run.
     """
     taken = [o for o in overrides if o.partition("=")[0].strip() in ("seed", "data.folds", "data.fold")]
     if taken:
@@ -82,7 +81,7 @@ def sweep(
         for fold in range(folds or 1):
             job = _job(recipe, overrides, place, seed, fold if folds else None, folds)
             wanted[seed, fold] = (job, inspect(job, fingerprint))
-    for fold in range(folds or 1):  # before anything is trained: a class may be too small for the folds
+    for fold in range(folds or 1):  # before training, since a class may be too small for the folds
         prepare_samples(wanted[0, fold][0].recipe, data)
     failed = run_jobs(list(wanted.values()), data, folder=place, jobs=jobs, say=say)
     found = read_runs([job for job, _ in wanted.values()], failed)
@@ -106,7 +105,7 @@ def _job(recipe: str, overrides: Sequence[str], place: Path, seed: int, fold: in
 def _summary(
     recipe: Recipe, runs: Mapping[tuple[int, int], RunFiles], folds: int | None, resamples: int
 ) -> dict[str, Any]:
-    # Each run is a draw of its own: the seed of its weights, and with folds the part that it did not learn from.
+    # Runs differ in the seed of the weights and, with folds, in the held-out part.
     numbered = {number: run for number, (_, run) in enumerate(sorted(runs.items()))}
     tables = {number: run.test for number, run in numbered.items()}
     test = Measured({"test": tables}, resamples=resamples).figures("test")
@@ -149,7 +148,7 @@ def _summary(
 
 
 def _out_of_fold(runs: Sequence[RunFiles | None]) -> PredictionTable | None:
-    """Validation predictions of all folds as one table; each image by the network not trained on it."""
+    """Return the validation predictions of all folds as one table, one row per image."""
     tables = [run.validation for run in runs if run is not None and run.validation is not None]
     return PredictionTable.pooled(tables) if len(tables) == len(runs) else None
 

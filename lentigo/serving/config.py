@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -145,6 +146,9 @@ class ServeConfig:
                 raise ServiceError(
                     f"unknown format {kind.lower()!r}{did_you_mean(kind.lower(), map(str.lower, EXTRA_FORMATS))}"
                 )
+        for host in self.allowed_hosts or ():
+            if host != "*" and not _is_host(host):
+                raise ServiceError(f"allowed_hosts takes names such as skin.example.org, without a port, not {host!r}")
         for origin in self.cors_origins:
             if origin == "*" or not origin.startswith(("https://", "http://")):
                 raise ServiceError(f"cors_origins takes origins such as https://viewer.example.org, not {origin!r}")
@@ -180,3 +184,11 @@ class ServeConfig:
         except AttributeError:  # not on macOS or Windows
             cores = available_cores()
         return max(1, cores // self.workers)
+
+
+def _is_host(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return re.fullmatch(r"[A-Za-z0-9._-]+", name) is not None
+    return True

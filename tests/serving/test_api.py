@@ -811,6 +811,8 @@ def test_settings_that_make_no_sense(tmp_path: Path) -> None:
         ({"workers": 0}, "workers"),
         ({"workers": 100_000}, "workers must be at most"),
         ({"decoders": 100_000}, "decoders must be at most"),
+        ({"allowed_hosts": ("https://a.example",)}, "allowed_hosts takes names"),
+        ({"allowed_hosts": ("*", "::1", "a.example", "a.example:80")}, "not 'a.example:80'"),
         ({"deadline_s": -1.0}, "deadline_s"),
         ({"max_files": 300}, "max_files"),
         ({"log_level": "infos"}, "did you mean 'info'"),

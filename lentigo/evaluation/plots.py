@@ -61,7 +61,7 @@ STYLE: Any = {  # matplotlib lists every key as a literal type
 }
 
 GUIDE: Any = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (2, 2))}
-"""Colour of reference lines."""
+"""Style of reference lines."""
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

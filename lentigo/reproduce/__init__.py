@@ -1,7 +1,7 @@
-"""Regenerate the papers' tables from runs: which runs, carried out side by side, measured, compared and written down.
+"""Reproduce the papers' tables: plan and train runs, compute and compare metrics, and write the table.
 
-Tables are data: ``tables/*.yaml`` name their rows, ``budgets.yaml`` scales training to a machine. ``command`` is
-imported when first used, so that user errors are reported before torch is imported.
+Files ``tables/*.yaml`` define the rows, ``budgets.yaml`` scales training to a machine. ``command`` is imported on
+first use, so that user errors are reported before torch is imported.
 """
 
 from __future__ import annotations

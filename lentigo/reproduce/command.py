@@ -1,4 +1,4 @@
-"""``lentigo reproduce``: plan, train missing runs, measure, write."""
+"""``lentigo reproduce``: plan a table, train missing runs, compute metrics and write the table."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class RowPlan:
     """The runs of one row."""
 
     row: Row
-    slug: str  # names its run folders
-    jobs: dict[int, tuple[Job, State]]  # seed -> what is wanted, and what is there
-    refused: str = ""  # why the row cannot be run at all
+    slug: str  # prefix of its run folders
+    jobs: dict[int, tuple[Job, State]]  # seed -> required run, and state of its folder
+    refused: str = ""  # reason if the row cannot be run
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A table that was written: figures, page, plots, and a line for each run that failed."""
+    """Result of a reproduction: metrics, page, plots, and a line for each failed run."""
 
     json: Path
     markdown: Path
@@ -55,7 +55,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)  # lines for the user
 
     def jobs(self) -> list[tuple[Job, State]]:
-        """Every run, seed by seed, so that an early stop leaves complete seeds; a run shared by two rows comes once."""
+        """Return all distinct runs in order of seeds, so that an early stop leaves complete seeds."""
         found: dict[Path, tuple[Job, State]] = {}
         for seed in self.request.seeds:
             for row in self.rows:
@@ -64,7 +64,7 @@ class Plan:
         return list(found.values())
 
     def describe(self) -> str:
-        """What would be done, in lines."""
+        """Return the plan as lines of text."""
         jobs, table, images = self.jobs(), self.request.table, self.request.images
         kinds: list[str] = [state.kind for _, state in jobs]
         left = sum(job.recipe.epochs - job.epochs_done() for job, state in jobs if state.kind in ("absent", "begun"))
@@ -94,22 +94,22 @@ def reproduce(
     resamples: int = RESAMPLES,
     say: Callable[[str], None] = say_line,
 ) -> Reproduction | Plan:
-    """Reproduce a table: reuse finished runs, resume unfinished ones, train the others, and write the table.
+    """Reproduce a table: reuse finished runs, resume unfinished ones, train the others and write the table.
 
     Args:
-        request: the table, of ``check_request``.
-        out: folder of the table.
-        jobs: runs side by side.
-        dry_run: return the plan, and do nothing.
+        request: result of ``check_request``.
+        out: output folder.
+        jobs: number of parallel runs.
+        dry_run: only return the plan.
         cost: measure file size and latency.
-        resamples: bootstrap resamples.
-        say: called with one line a step.
+        resamples: number of bootstrap resamples.
+        say: called with one line per step.
 
     Returns:
-        What was written; with ``dry_run`` the plan.
+        The results and their files, or the plan with ``dry_run``.
 
     Raises:
-        DataError: the data cannot be used, or no run is there to make a table of.
+        DataError: unusable data, or no runs for the table.
     """
     plan = make_plan(request)
     if dry_run:
@@ -121,7 +121,7 @@ def reproduce(
     runs = read_runs([job for job, _ in plan.jobs()], failed)
     rows = [_gather(row, runs, failed, collect=request.collect) for row in plan.rows]
     _check(request, rows)
-    if cost and request.table.part == "test":  # ideas are of one network
+    if cost and request.table.part == "test":  # ideas share one network
         rows = [replace(row, cost=_cost(request, row.row, rows, say)) for row in rows]
     stem = out / f"{request.table.name}-{request.protocol}"
     figures = _write(request, rows, stem, resamples=resamples, say=say)
@@ -131,7 +131,7 @@ def reproduce(
 def make_plan(request: Request) -> Plan:
     """Determine the runs that a table needs and their states."""
     plan = Plan(request)
-    at_hand: dict[str, Any] = {}  # what was found for a network
+    at_hand: dict[str, Any] = {}  # network -> result of `find_weights`
     for row in request.rows:
         plan.rows.append(_plan_row(plan, row, at_hand))
     return plan
@@ -159,7 +159,7 @@ def _plan_row(plan: Plan, row: Row, at_hand: dict[str, Any]) -> RowPlan:
     if row.start == "auto" and request.weights == "auto" and kinds == {"absent"}:
         from_scratch = every(scratch=True)
         other = {state.kind for _, state in from_scratch.jobs.values()}
-        # Begun so, and there is no need to look for weights again.
+        # Runs from scratch already exist, so no search for weights is needed.
         if other == {"done"} or (request.collect and other != {"absent"}):
             return from_scratch
     if request.collect:
@@ -181,7 +181,7 @@ def _plan_row(plan: Plan, row: Row, at_hand: dict[str, Any]) -> RowPlan:
 
 
 def _gather(row: RowPlan, runs: Mapping[Path, RunFiles], failed: Mapping[Path, str], *, collect: bool) -> RowRuns:
-    """The finished runs of a row, and why others are missing."""
+    """Return the finished runs of a row, with the reasons for missing ones."""
     folders = {seed: job.folder for seed, (job, _) in row.jobs.items()}
     missing = [row.refused] if row.refused else []
     missing += [f"seed {seed} not used: {failed[folder]}" for seed, folder in folders.items() if folder in failed]
@@ -221,7 +221,7 @@ def _cost(request: Request, row: Row, rows: Sequence[RowRuns], say: Callable[[st
 def _write(
     request: Request, rows: Sequence[RowRuns], stem: Path, *, resamples: int, say: Callable[[str], None]
 ) -> list[Path]:
-    """Measure the runs and write their figures, their page and their plots; returns the plots."""
+    """Compute metrics, write them with page and plots, and return the plots."""
     present, table = [row for row in rows if row.runs], request.table
     temperatures = {
         row.slug: {seed: calibrate(run).temperature or 1.0 for seed, run in row.runs.items()} for row in present
@@ -236,7 +236,7 @@ def _write(
     ]
     result = build_result(request, rows, measured, external)
     figures = []
-    if table.part == "test":  # two dozen ideas make no readable plot
+    if table.part == "test":  # a plot of two dozen ideas is unreadable
         each = {row.slug: row for row in present}.values()  # two rows may share their runs
         logs = {row.row.name: [run.log for run in row.runs.values() if run.log is not None] for row in each}
         matrices = {row.row.name: measured.figures(row.slug).confusion for row in each}

@@ -1,4 +1,4 @@
-"""The cost of a network: counted once, timed in ONNX Runtime, and saved."""
+"""Cost of a network: counted, timed in ONNX Runtime, and cached."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ class Cost:
     """The cost of one network for one image."""
 
     parameters: int  # with the head for ``classes``
-    paper_parameters: int | None  # with the head that the paper counts; None where it is the same
+    paper_parameters: int | None  # with the paper's head; None if it is the same
     macs: int  # multiply-accumulates at ``size``: convolutions and matrix products
     bytes: int  # size of the ONNX graph, float32
     latency_ms: float  # median time for one image in ONNX Runtime on one CPU thread
     size: int  # side of the image, in pixels
     classes: int  # K
     repeats: int  # timed passes behind the median
-    hardware: str  # where it was timed
-    busy: bool  # the machine had other work, so the time is too long; it is measured again when the machine is free
+    hardware: str  # hardware of the timing
+    busy: bool  # other processes slowed the timing; it is repeated when the machine is free
 
 
 def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | None, size: int, folder: Path) -> Cost:
-    """Measure a network, or read an earlier measurement on this machine.
+    """Measure a network, or read an earlier measurement of this machine.
 
     Args:
         network: name and options.
-        classes: K.
-        paper_classes: size of the head with which the paper counts parameters.
+        classes: number of classes, K.
+        paper_classes: number of classes of the head in the paper's parameter count.
         size: side of the image, in pixels.
-        folder: where measurements are kept.
+        folder: folder of the measurements.
 
     Raises:
-        NetworkError: the network cannot be built, or does not take images of this size.
+        NetworkError: the network cannot be built, or does not support this size.
         BundleError: it cannot be exported.
     """
     machine = hardware(torch.device("cpu"), 1)
@@ -64,7 +64,7 @@ def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | N
         known = Cost(**json.loads(path.read_text(encoding="utf-8")))
         if busy or not known.busy:
             return known
-    except (OSError, ValueError, TypeError):  # not measured yet, or not readable: measure
+    except (OSError, ValueError, TypeError):  # no readable measurement
         pass
     model = create_network(network.name, classes=classes, **network.options).eval()
     content = export_graph(model, size)
@@ -79,10 +79,10 @@ def measure_cost(network: NetworkRecipe, *, classes: int, paper_classes: int | N
 
 
 def _busy() -> bool:
-    """Whether other processes leave less than a core free, by the load of the last minute."""
+    """Return whether less than one core is free, by the load of the last minute."""
     try:
         return os.getloadavg()[0] > available_cores() - 1 + 0.25
-    except OSError:  # not known on this system
+    except OSError:  # unknown on this system
         return False
 
 

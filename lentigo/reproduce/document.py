@@ -1,4 +1,4 @@
-"""A table's result as a page of Markdown: tables, plots, provenance."""
+"""Format a table's result as a Markdown page: tables, plots, provenance."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCALED = "Training was {how} than in the recipe as printed: read the order of t
 
 
 def to_markdown(result: Data, figures: Sequence[str]) -> str:
-    """The page of a `build_result`; ``figures`` are file names of the plots beside it."""
+    """Return the page of a `build_result`; ``figures`` are file names of plots in its folder."""
     rows = [row for row in result["rows"] if "class" not in row]
     names = {row["slug"]: row["name"] for row in rows}
     sections = {
@@ -55,7 +55,7 @@ def to_markdown(result: Data, figures: Sequence[str]) -> str:
 
 
 def _facts(result: Data, rows: Sequence[Data]) -> list[str]:
-    """The comparison, and the limits of the figures."""
+    """Return lines on the comparison and on the limits of the metrics."""
     test, budget = result["test"], result["budget"]
     scratch = ", ".join(row["name"] for row in rows if row["start"] == "scratch")
     values = ", ".join(f"{key} = {_short(value)}" for key, value in budget["values"].items())
@@ -97,7 +97,7 @@ def _main_table(rows: Sequence[Data]) -> list[str]:
 
 
 def _spread(row: Data) -> str:
-    """Standard deviation over the seeds, in points."""
+    """Format the standard deviation over the seeds, in percentage points."""
     each = list(row.get("per_seed", {}).values())
     if len(each) < 2:
         return "–"
@@ -105,7 +105,7 @@ def _spread(row: Data) -> str:
 
 
 def _classes_table(result: Data) -> list[str]:
-    """The lines of a table that is printed class by class."""
+    """Return the Markdown table of per-class metrics."""
     lines = []
     for row in result["rows"]:
         if "class" in row:
@@ -117,7 +117,7 @@ def _classes_table(result: Data) -> list[str]:
 
 
 def _order_table(result: Data, names: Data) -> list[str]:
-    """How far the printed order of rows holds, and how many printed figures lie in the measured interval."""
+    """Return the table on the paper's row order and on printed values within the measured intervals."""
 
     def pairs(found: Sequence[Sequence[str]]) -> str:
         listed = "; ".join(f"{names[a]} above {names[b]}" for a, b in found)
@@ -160,7 +160,7 @@ def _pairs_table(result: Data, names: Data) -> list[str]:
 
 
 def _external_table(one: Data, names: Data) -> list[str]:
-    """The rows on a data set that none of them was trained on."""
+    """Return the table of results on an external data set."""
     differences = {pair["second"]: pair["differences"] for pair in one["pairs"]}
     lines = []
     for slug, found in one["rows"].items():

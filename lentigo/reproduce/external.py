@@ -1,4 +1,4 @@
-"""A table's runs on other data sets: images of clinics and devices that none of them was trained on."""
+"""Evaluate a table's runs on external data sets: images of other clinics and devices."""
 
 from __future__ import annotations
 
@@ -26,29 +26,29 @@ _BATCH = 128
 
 @dataclass(frozen=True)
 class External:
-    """A table's runs on one other data set."""
+    """Predictions of a table's runs on one external data set."""
 
     name: str
-    fingerprint: str  # of the whole data set
-    classes: tuple[str, ...]  # those of the table that occur there
+    fingerprint: str  # fingerprint of the whole data set
+    classes: tuple[str, ...]  # the table's classes that occur in it
     runs: Mapping[str, Mapping[int, PredictionTable]]  # slug -> seed -> predictions
-    learnt: tuple[str, ...]  # slugs of the rows that were trained on it, which are not in ``runs``
+    learnt: tuple[str, ...]  # slugs of the rows trained on it, which are not in ``runs``
 
 
 def predict_external(
     rows: Sequence[RowRuns], chosen: Sequence[ExtraRecipe], data: Path, say: Callable[[str], None]
 ) -> list[External]:
-    """Every run's predictions of other data sets, without published test parts; kept in its folder.
+    """Predict external data sets, without published test parts, with all runs; cached in the run folders.
 
     Args:
         rows: the rows with their runs.
-        chosen: the data sets, their folders named from the table's data.
+        chosen: the data sets; their paths are relative to the table's data.
         data: the table's data.
-        say: called with a line for each data set, for one that is not there, and for runs whose network is not.
+        say: called with a line for each data set, each missing one, and runs without a network.
 
     Raises:
-        DataError: a data set is there but cannot be read, or lacks a class.
-        OutputError: the disk refuses.
+        DataError: a data set that cannot be read, or lacks a class.
+        OutputError: a file cannot be written.
     """
     found = []
     for one in chosen:
@@ -79,7 +79,7 @@ def predict_external(
 def external_result(
     external: External, reference: str, temperatures: Mapping[str, Mapping[int, float]], *, resamples: int
 ) -> dict[str, Any]:
-    """A data set's figures as plain data, with paired differences from the reference."""
+    """Return a data set's metrics as plain data, with paired differences from the reference."""
     runs = external.runs
     scale = {slug: {seed: temperatures[slug][seed] for seed in by_seed} for slug, by_seed in runs.items()}
     measured = Measured(runs, resamples=resamples, temperatures=scale)
@@ -104,19 +104,19 @@ def external_result(
 
 
 def _trained_on(record: Mapping[str, Any], extra: Extra) -> bool:
-    """Whether a run, or a teacher of it, was trained on the data set."""
+    """Return whether a run or its teacher was trained on the data set."""
     return any(one["fingerprint"] == extra.fingerprint for one in (*record.get("extra", []), *record.get("taught", [])))
 
 
 def _predictions(folder: Path, extra: Extra) -> PredictionTable:
-    """A run's predictions of a data set, made where they are not there or are of other images."""
+    """Return a run's predictions of a data set; compute them if missing or of other images."""
     path = folder / "predictions" / f"elsewhere-{extra.samples.name}-{extra.fingerprint[:12]}.csv"
     codes = extra.samples.labels.codes
     if path.is_file():
         try:
             table = read_predictions(path, codes=codes)
         except DataError:
-            pass  # damaged: made anew
+            pass  # damaged: compute again
         else:
             if list(table.images) == extra.samples.frame["image"].tolist():
                 return table

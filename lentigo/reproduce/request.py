@@ -1,4 +1,4 @@
-"""The options of a table, checked before torch is imported."""
+"""Options of a reproduction, checked before torch is imported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Weights = Literal["auto", "imagenet", "scratch"]
 
 @dataclass(frozen=True)
 class Request:
-    """A table, and how it is to be made."""
+    """A table and the options of its reproduction."""
 
     table: Table
     protocol: str
@@ -27,14 +27,14 @@ class Request:
     seeds: tuple[int, ...]
     weights: str  # one of Weights
     runs: Path  # folder of the runs
-    collect: bool = False  # take the runs at hand, train nothing
+    collect: bool = False  # use existing runs, without training
     data: Path | None = None
     fingerprint: str | None = None  # of the data
     images: int = 0  # of the training part; 0 without data
 
     @property
     def folder(self) -> Path:
-        """Folder of the runs of this budget and protocol."""
+        """Return the folder of the runs of this budget and protocol."""
         return self.runs / self.budget.name / self.protocol
 
 
@@ -50,11 +50,11 @@ def check_request(
     weights: str = "auto",
     collect: bool = False,
 ) -> Request:
-    """Look up what is asked for. Arguments as in ``lentigo.reproduce.reproduce``.
+    """Check and resolve the options of ``lentigo reproduce``.
 
     Raises:
-        RecipeError: no such table, row, protocol, budget or start.
-        DataError: the data cannot be used.
+        RecipeError: an unknown table, row, protocol, budget or start.
+        DataError: unusable data.
     """
     if weights not in get_args(Weights):
         raise RecipeError(f"unknown start {weights!r}{did_you_mean(weights, get_args(Weights))} (--weights)")

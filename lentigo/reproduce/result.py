@@ -1,4 +1,4 @@
-"""A table's figures gathered from its runs: what is written as JSON."""
+"""Collect a table's metrics from its runs, for JSON."""
 
 from __future__ import annotations
 
@@ -21,25 +21,24 @@ from lentigo.reproduce.tables import Row, Table
 from lentigo.training.record import command_line, versions
 
 FORMAT = 1
-# Our metric -> the paper's figure it is set against; the paper's BACC stands beside two of ours, in columns of their
-# own.
+# Metric -> key of the paper's value; the paper's BACC is compared with two metrics, in separate columns.
 PRINTED = {"accuracy": "accuracy", "balanced_accuracy": "bacc", "bacc_ovr": "bacc"}
 _CURVE = ("train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy")
 
 
 @dataclass(frozen=True)
 class RowRuns:
-    """A row and the runs that were found for it."""
+    """A row with its available runs."""
 
     row: Row
-    slug: str  # names its run folders
-    runs: Mapping[int, RunFiles]  # seed -> what lies in the run folder
-    missing: tuple[str, ...] = ()  # why there is none, or not every one
+    slug: str  # prefix of its run folders
+    runs: Mapping[int, RunFiles]  # seed -> contents of the run folder
+    missing: tuple[str, ...] = ()  # reasons for missing runs
     cost: Cost | None = None
 
     @property
     def start(self) -> str | None:
-        """``imagenet`` or ``scratch``, as the runs say; None without runs."""
+        """Return the start of the runs, ``imagenet`` or ``scratch``; None without runs."""
         started = {"scratch" if run.record.get("pretrained") is None else "imagenet" for run in self.runs.values()}
         return " and ".join(sorted(started)) if started else None
 
@@ -47,7 +46,7 @@ class RowRuns:
 def build_result(
     request: Request, rows: Sequence[RowRuns], measured: Measured, external: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Everything that is known about a table, as plain data."""
+    """Return all results of a table as plain data."""
     table = request.table
     present = [row for row in rows if row.runs]
     starts = {row.slug: row.start for row in present}
@@ -93,7 +92,7 @@ def build_result(
 def _pairs(
     measured: Measured, couples: Sequence[tuple[str, str]], starts: Mapping[str, str | None]
 ) -> list[dict[str, Any]]:
-    """Paired differences of each row from the reference."""
+    """Return the paired differences between couples of rows."""
     return [
         {
             "first": pair.first,
@@ -165,7 +164,7 @@ def _row(row: RowRuns, figures: Figures | None, table: Table) -> dict[str, Any]:
 
 
 def _class_rows(rows: Sequence[RowRuns], figures: Mapping[str, Figures]) -> list[dict[str, Any]]:
-    """The lines of a table that is printed class by class."""
+    """Return the rows of per-class metrics."""
     found: list[dict[str, Any]] = []
     for row in rows:
         for code, paper in row.row.classes.items():
@@ -184,7 +183,7 @@ def _inside(measured: Estimate, percent: float) -> bool | None:
 
 
 def _curve(logs: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
-    """Mean over the seeds of each epoch, with how many seeds reached it."""
+    """Return each epoch's mean over the seeds, with the number of seeds that reached it."""
     if not logs:
         return []
     epochs = pd.concat(logs).groupby("epoch")
@@ -201,11 +200,11 @@ def _curve(logs: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
 
 
 def _order(rows: Sequence[RowRuns], measured: Measured, metric: str) -> dict[str, Any] | None:
-    """Whether the paper's order of the rows holds: every pair that it tells apart and that starts alike."""
+    """Compare the order of rows with the paper's, by pairs with different printed values and the same start."""
     printed = {row.slug: value for row in rows if (value := getattr(row.row.printed, PRINTED[metric])) is not None}
     starts = {row.slug: row.start for row in rows}
     ranked = sorted(printed, key=lambda slug: -printed[slug])
-    # The paper's better one second.
+    # The row with the higher printed value comes second.
     couples = [(b, a) for a, b in itertools.combinations(ranked, 2) if printed[a] != printed[b]]
     if not couples:
         return None

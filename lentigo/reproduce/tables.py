@@ -1,4 +1,4 @@
-"""The papers' tables and the budgets, as typed data; needs no torch."""
+"""Typed definitions of the papers' tables and the budgets; needs no torch."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lentigo.errors import RecipeError, did_you_mean
 
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Values = dict[str, Any]
-# A row of networks is a network and a loss; whatever else changed with it would make the comparison unfair.
+# Rows of networks may change only network and loss; other changes would make the comparison unfair.
 _OF_A_ROW = ("network.", "loss.")
-# No row of ideas may change what it is evaluated on, or what its budget is for.
+# Rows of ideas may not change the evaluated images, the name or the seed.
 _OF_THE_SPLIT = ("labels", "protocol", "fractions", "split_seed", "folds", "fold")
 _OF_A_RUN = ("name", "seed", *(f"data.{key}" for key in _OF_THE_SPLIT))
 SCRATCH = "-scratch"
-"""Ends the slug of a row that starts from scratch because its ImageNet weights are not at hand."""
+"""Suffix of the slug of a row from scratch, used if its ImageNet weights are not available."""
 
 
 class _Section(BaseModel):
@@ -29,7 +29,7 @@ class _Section(BaseModel):
 
 
 class Printed(_Section):
-    """What the paper prints for a row."""
+    """Values that the paper prints for a row."""
 
     accuracy: float | None = None  # percent
     bacc: float | None = None  # the paper's balanced accuracy, percent
@@ -37,9 +37,9 @@ class Printed(_Section):
 
 
 class PrintedClass(_Section):
-    """What the paper prints for one class of a row, as fractions."""
+    """Values that the paper prints for one class of a row, as fractions."""
 
-    name: str  # the class as the paper names it
+    name: str  # the paper's class name
     precision: float
     sensitivity: float
     f1: float
@@ -48,41 +48,41 @@ class PrintedClass(_Section):
 class Row(_Section):
     """One row of a table."""
 
-    name: str  # as printed
-    slug: Slug  # names the run folders
-    # Dotted keys of the recipe; of the network and the loss only, except in a table of ideas, where they also override
-    # the budget's.
+    name: str  # the paper's name
+    slug: Slug  # prefix of the run folders
+    # Dotted keys of the recipe, for the network and the loss only. In a table of ideas other keys are allowed, and
+    # they override the budget's.
     set: Values = {}
-    # For rows that compare starts; ``auto`` takes ImageNet weights where they are at hand.
+    # Initial weights; ``auto`` uses ImageNet weights if available.
     start: Literal["auto", "imagenet", "scratch"] = "auto"
     printed: Printed = Printed()
-    # Class code -> the paper's figures of that class; each becomes a line of the table.
+    # Class code -> the paper's values for that class; each becomes a line of the table.
     classes: dict[str, PrintedClass] = {}
-    paper_classes: int | None = None  # size of the head with which the paper counts parameters; None for the data's own
-    notes: str = ""  # what a reader must know about this row
+    paper_classes: int | None = None  # classes in the paper's parameter count; None for the data's
+    notes: str = ""  # remark for the page
 
 
 class Table(_Section):
     """One table of a paper."""
 
-    name: str  # what the command calls it
-    title: str  # what it compares
-    paper: str  # whose table it is
-    recipe: str  # packaged recipe that every row starts from
-    family: str  # which budgets hold
-    data: str  # the data set, for people
-    protocols: Annotated[tuple[str, ...], Field(min_length=1)]  # how the data may be split, the default first
-    reference: Slug  # of the row that the others are tested against
-    # ``networks``, by one recipe, on the test part; or ``ideas``, changes of that recipe to choose among, on the
-    # validation part.
+    name: str  # name in the command
+    title: str  # subject of the comparison
+    paper: str  # source of the table
+    recipe: str  # packaged recipe, the base of all rows
+    family: str  # family of its budgets
+    data: str  # display name of the data set
+    protocols: Annotated[tuple[str, ...], Field(min_length=1)]  # allowed protocols, the default first
+    reference: Slug  # slug of the row with which the others are compared
+    # ``networks``: networks with one recipe, on the test part. ``ideas``: changes of one recipe, on the validation
+    # part.
     compares: Literal["networks", "ideas"] = "networks"
-    set: Values = {}  # keys that all rows set
-    rare: tuple[str, ...] = ()  # classes whose recall is compared as well
-    # Other data sets that the runs are evaluated on, without their published test parts.
+    set: Values = {}  # keys for all rows
+    rare: tuple[str, ...] = ()  # classes whose recall is also compared
+    # External data sets for evaluation, without their published test parts.
     elsewhere: tuple[ExtraRecipe, ...] = ()
-    paper_classes: int | None = None  # for rows that do not say
+    paper_classes: int | None = None  # default for the rows
     profile_size: int = 224  # side of the images for multiply-accumulates and latency, in pixels
-    rows: Annotated[tuple[Row, ...], Field(min_length=1)]  # as printed
+    rows: Annotated[tuple[Row, ...], Field(min_length=1)]  # in the paper's order
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -104,18 +104,18 @@ class Table(_Section):
 
     @property
     def part(self) -> Literal["test", "validation"]:
-        """The part of the data that the rows are evaluated on."""
+        """Return the part of the data for evaluation."""
         return "validation" if self.compares == "ideas" else "test"
 
     def row(self, slug: str) -> Row:
-        """A row by its slug."""
+        """Return a row by its slug."""
         return next(row for row in self.rows if row.slug == slug)
 
     def choose(self, names: list[str] | None) -> tuple[Row, ...]:
-        """Rows by slug or by name as printed; all where none is named.
+        """Return rows by slug or name; all rows by default.
 
         Raises:
-            RecipeError: no such row; the nearest is named.
+            RecipeError: an unknown row; the message names the nearest.
         """
         if not names:
             return self.rows
@@ -130,20 +130,20 @@ class Table(_Section):
 
 
 class Budget(_Section):
-    """Changes of the recipe that scale training, the same for every row."""
+    """Changes of the recipe that scale training, the same for all rows."""
 
-    name: Slug  # ``small``, ``medium``, ``full``, ``paper``, or the name of a file
+    name: Slug  # ``small``, ``medium``, ``full``, ``paper``, or a file name
     values: Values  # dotted keys and their values
 
 
 def table_names() -> list[str]:
-    """Names of the tables, sorted."""
+    """Return the sorted names of the tables."""
     entries = files(__package__).joinpath("tables").iterdir()
     return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
 
 
 def list_tables() -> list[dict[str, str | int]]:
-    """One line a table: name, paper, what it compares, rows, data, protocols."""
+    """Return one entry per table: name, paper, title, rows, data, protocols."""
     tables = [load_table(name) for name in table_names()]
     return [
         {
@@ -159,10 +159,10 @@ def list_tables() -> list[dict[str, str | int]]:
 
 
 def load_table(name: str) -> Table:
-    """A packaged table.
+    """Load a packaged table.
 
     Raises:
-        RecipeError: no such table; the nearest is named.
+        RecipeError: an unknown table; the message names the nearest.
     """
     if name not in table_names():
         raise RecipeError(f"no table {name!r}{did_you_mean(name, table_names())}")
@@ -171,10 +171,10 @@ def load_table(name: str) -> Table:
 
 
 def load_budget(name: str, family: str) -> Budget:
-    """A packaged budget by name, or one from a YAML file of dotted keys and values.
+    """Load a packaged budget by name, or one from a YAML file of dotted keys and values.
 
     Raises:
-        RecipeError: no such budget, or a file that cannot be used.
+        RecipeError: an unknown budget or an invalid file.
     """
     text = files(__package__).joinpath("budgets.yaml").read_text(encoding="utf-8")
     packaged: dict[str, Values] = yaml.safe_load(text)[family]
@@ -197,7 +197,7 @@ def load_budget(name: str, family: str) -> Budget:
 
 
 def overrides_of(table: Table, row: Row, budget: Budget, *, protocol: str, seed: int, scratch: bool) -> list[str]:
-    """The ``--set`` arguments that turn the table's recipe into one run of a row."""
+    """Return the ``--set`` arguments for one run of a row, relative to the table's recipe."""
     values: Values = {"name": slug_of(row, scratch), **table.set, **row.set}
     if scratch:
         values["network.pretrained"] = "none"
@@ -208,10 +208,10 @@ def overrides_of(table: Table, row: Row, budget: Budget, *, protocol: str, seed:
 
 
 def _flow(value: Any) -> str:
-    """A value as YAML on one line."""
+    """Format a value as YAML on one line."""
     return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("...\n").strip()
 
 
 def slug_of(row: Row, scratch: bool) -> str:
-    """The row's slug, marked where it starts from scratch."""
+    """Return the row's slug, with a suffix for runs from scratch."""
     return row.slug + SCRATCH if scratch and not row.slug.endswith(SCRATCH) else row.slug

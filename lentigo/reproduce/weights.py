@@ -1,4 +1,4 @@
-"""Find the ImageNet weights that a row starts from."""
+"""Find the initial ImageNet weights of a row."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ Start = Literal["imagenet", "scratch"]
 
 
 def find_weights(recipe: Recipe) -> tuple[Start, Mapping[str, str | None], str]:
-    """Whether a network's ImageNet weights are at hand: in the file that LENTIGO_WEIGHTS names, or from its library.
+    """Find a network's ImageNet weights in the file LENTIGO_WEIGHTS or in its library.
 
     Returns:
-        ``imagenet`` or ``scratch``, the change of the environment that it takes (the file may be another network's),
-        and why it is ``scratch``.
+        ``imagenet`` or ``scratch``, the necessary changes of environment variables (the file may belong to another
+        network), and the reason for ``scratch``.
 
     Raises:
-        NetworkError: no such network, or options that it does not take.
+        NetworkError: an unknown network or invalid options.
     """
     chosen = recipe.network
     create_network(chosen.name, classes=2, **chosen.options)
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # where timm's weights come from; it reports each try
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # timm's source of weights, which logs each attempt
     reasons = []
     changes: list[dict[str, str | None]] = [{}, {WEIGHTS: None}] if os.environ.get(WEIGHTS) else [{}]
     for environment in changes:

@@ -1,9 +1,9 @@
-"""The bundle: a trained model as a folder of plain files, and the only thing the two wings share.
+"""The bundle: a trained model as a folder of plain files, the interface between training and inference.
 
-A bundle holds ``spec.json`` (what the model is and how to feed it), ``model.onnx`` (one file),
+A bundle contains ``spec.json`` (specification of the model and its input), ``model.onnx`` (one file),
 ``MODEL_CARD.md`` and ``golden.json`` (inputs and outputs that every runtime must reproduce).
-Every file is checked against the SHA-256 in the spec when the bundle is opened; nothing in a
-bundle is ever unpickled.
+Opening a bundle checks all files against the SHA-256 in the specification. Bundles contain no
+pickles.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from lentigo.tables import MetadataField, is_unknown
 from lentigo.text import one_line
 
 FORMAT = 3
-"""The newest. Format 1 had no ``atypicality``, so no abstention; format 3 is written where there are ``metadata``."""
+"""Newest format. Format 1 has no ``atypicality`` and no abstention; format 3 is written only with ``metadata``."""
 BATCH_AXIS = "batch"
-"""The name of the graph's first axis, by which a runtime may fix it."""
+"""Name of the graph's first axis, by which a runtime can fix it."""
 SPEC, MODEL, CARD, GOLDEN = "spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"
 TEST_AT = "test at "
-"""Before an operating point's name: the key in ``metrics`` of its sensitivity and specificity on the test part."""
+"""Prefix of an operating point's name in ``metrics``, for its sensitivity and specificity on the test part."""
 MAX_TEXT, MAX_MODEL = 16 * 2**20, 2**30
-"""The most bytes of ``spec.json``, card and golden vectors, and of any other file of a bundle."""
+"""Maximum bytes of ``spec.json``, card and golden vectors, and of any other file of a bundle."""
 _MAX_DEPTH = 32
 RESERVED = frozenset(
     ("path", "label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error")
 )
-"""Columns of the tables of results, which no class can be called."""
+"""Columns of result tables, not allowed as class codes."""
 
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0, lt=2**53)]  # what JavaScript's numbers hold exactly
+Count = Annotated[int, Field(ge=0, lt=2**53)]  # exact in JavaScript
 Seed = Annotated[int, Field(gt=-(2**53), lt=2**53)]
 Side = Annotated[int, Field(ge=1, le=4096)]
 Mean = Annotated[float, Field(ge=-100, le=100)]
@@ -59,13 +59,13 @@ Deviation = Annotated[float, Field(ge=1e-3, le=100)]
 
 
 class _Model(BaseModel):
-    # Unknown keys are kept out loudly: a newer writer must raise FORMAT instead.
-    # defer_build: the parts of a specification are validated as parts of it, and need no validator of their own.
+    # Unknown keys are errors; a newer writer must raise FORMAT.
+    # defer_build: parts of a specification are validated with it and need no separate validator.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)
 
 
 class InputSpec(_Model):
-    """How an image becomes the graph's input ``image``, float32 (N, 3, size, size), RGB.
+    """Preprocessing for the graph's input ``image``, float32 (N, 3, size, size), RGB.
 
     Pixels are scaled to [0, 1], then ``(x - mean) / std`` per channel.
     """
@@ -77,7 +77,7 @@ class InputSpec(_Model):
 
 
 class OutputSpec(_Model):
-    """The graph's outputs: ``logits`` (N, K), ``embedding`` (N, D) and, where they exist, ``cam`` and ``atypicality``.
+    """The graph's outputs: ``logits`` (N, K), ``embedding`` (N, D) and, optionally, ``cam`` and ``atypicality``.
 
     ``cam`` is (N, K, h, w), ``atypicality`` (N,).
     """
@@ -88,7 +88,7 @@ class OutputSpec(_Model):
 
 
 class NetworkSpec(_Model):
-    """The network inside: registry name, options, trainable parameters and multiply-accumulates."""
+    """The network: registry name, options, trainable parameters and multiply-accumulates."""
 
     name: Line
     options: dict[str, Any] = {}
@@ -97,12 +97,12 @@ class NetworkSpec(_Model):
 
 
 class Separation(_Model):
-    """How well a score tells a set of other images from those it should accept.
+    """Separation of a set of OOD images from in-distribution images by a score.
 
     Attributes:
-        images: how many other images.
-        auroc: the chance that one of them scores higher than an accepted kind of image; 0.5 is a coin.
-        fpr: fraction of them below the threshold that 95 % of the others pass (FPR at 95 % TPR).
+        images: number of OOD images.
+        auroc: ROC AUC of OOD against in-distribution images, 0 to 1; 0.5 is chance.
+        fpr: fraction of OOD images below the threshold that accepts 95 % of the others (FPR at 95 % TPR).
     """
 
     images: Count
@@ -111,10 +111,10 @@ class Separation(_Model):
 
 
 class Abstention(_Model):
-    """When to answer "can't tell": where the graph's output ``atypicality`` is above the threshold.
+    """Rule for "can't tell": the graph's output ``atypicality`` is above the threshold.
 
-    The score itself is nodes of the graph; its name is for people. ``accepted`` is the fraction of the ``images``
-    validation images that pass, ``measured`` what was found on sets of other pictures, by name.
+    Nodes of the graph compute the score; ``score`` is its display name. ``accepted`` is the accepted fraction of the
+    ``images`` validation images. ``measured`` holds the separation of OOD sets by name.
     """
 
     score: Line
@@ -125,9 +125,9 @@ class Abstention(_Model):
 
 
 class Conformal(_Model):
-    """Split-conformal prediction sets: classes whose probability reaches ``1 - quantile`` of theirs.
+    """Split-conformal prediction sets: all classes with a probability of at least ``1 - quantile``.
 
-    ``pooled`` names the classes with too few validation images for a quantile of their own, which share one.
+    The classes in ``pooled`` have few validation images and share one quantile.
     """
 
     coverage: float = Field(gt=0, lt=1)
@@ -135,7 +135,7 @@ class Conformal(_Model):
     pooled: tuple[Code, ...] = ()
 
     def contains(self, probabilities: npt.ArrayLike, codes: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Which classes are in the set of each image: (..., K) bool.
+        """Return the classes in the set of each image, (..., K) bool.
 
         Args:
             probabilities: (..., K), calibrated.
@@ -148,7 +148,7 @@ class Conformal(_Model):
 
 
 class OperatingPoint(_Model):
-    """A threshold on the summed malignant probability, with what it reached on validation."""
+    """A threshold on the summed malignant probability, with its validation metrics."""
 
     name: Code
     threshold: Annotated[float, Field(ge=0, le=2)]
@@ -157,16 +157,16 @@ class OperatingPoint(_Model):
 
 
 AGES = (0, 30, 40, 50, 60, 70, 80)
-"""First years of the bands of ages."""
+"""First years of the age bands."""
 
 
 class Metadata(_Model):
-    """What a patient's age and sex and the body site of a lesion say of each class beside the image.
+    """Likelihood ratios of age, sex and body site, which update the image's probabilities.
 
     Attributes:
-        log_ratios: field -> value -> what is added to the logarithm of each class's probability, in output order, by
-            Bayes' rule: a logarithm of P(value | class) / P(value). An age is a band, called by its first year.
-        groups: field -> lesions or patients of the training part whose value is known.
+        log_ratios: field -> value -> log(P(value | class) / P(value)) per class, in output order. By Bayes' rule it is
+            added to the log probability. The value of an age is the first year of its band.
+        groups: field -> number of lesions or patients of the training part with a known value.
     """
 
     log_ratios: dict[MetadataField, dict[Line, tuple[Annotated[float, Field(ge=-10, le=10)], ...]]]
@@ -175,16 +175,16 @@ class Metadata(_Model):
     def update(
         self, probabilities: npt.NDArray[np.float64], metadata: Sequence[Mapping[str, object]], *, strict: bool = True
     ) -> npt.NDArray[np.float64]:
-        """Probabilities after the metadata of each image; bit for bit the same where nothing is known.
+        """Return the probabilities updated by each image's metadata; bit-identical without known values.
 
         Args:
             probabilities: (N, K), calibrated.
-            metadata: of each image: ``age`` in years (a number, or its text), ``sex`` and ``site``. A field that is not
-                there, blank or "unknown" changes nothing; other fields are passed over.
-            strict: refuse values that the model does not know; they change nothing otherwise.
+            metadata: per image ``age`` in years (a number or text), ``sex`` and ``site``. Missing, blank and "unknown"
+                values have no effect; other fields are ignored.
+            strict: reject values unknown to the model; otherwise they have no effect.
 
         Raises:
-            DataError: an age that is none, or a value that the model does not know.
+            DataError: an invalid age, or a value unknown to the model.
         """
         result = probabilities.copy()
         for row, given in enumerate(metadata):
@@ -194,10 +194,10 @@ class Metadata(_Model):
         return result
 
     def check(self, metadata: Mapping[str, object]) -> None:
-        """Refuse an age that is none, and values that the model does not know.
+        """Check the age, sex and site of an image.
 
         Raises:
-            DataError: there is one.
+            DataError: an invalid age, or a value unknown to the model.
         """
         for name in self.log_ratios:
             self._find(name, metadata.get(name), strict=True)
@@ -210,10 +210,10 @@ class Metadata(_Model):
 
 
 def metadata_value(name: str, value: object) -> str | None:
-    """A value of age, sex or site as a bundle's ``metadata`` names it; None where it says that nothing is known.
+    """Return the key of an age, sex or site in a bundle's ``metadata``; None for an unknown value.
 
     Raises:
-        DataError: an age that is no number from 0 to 130.
+        DataError: an age that is not a number from 0 to 130.
     """
     text = "" if value is None else " ".join(str(value).split()).casefold()
     if is_unknown(text):
@@ -230,13 +230,12 @@ def metadata_value(name: str, value: object) -> str | None:
 
 
 class LearntToo(_Model):
-    """Another data set whose images training saw.
+    """An additional data set with images in the training.
 
     Attributes:
-        data: its name.
-        fingerprint: of the whole of it.
-        images: how many of its images were learnt from: those of the recipe's ``data.extra``, but for a published test
-            part.
+        data: name of the data set.
+        fingerprint: fingerprint of the whole data set.
+        images: number of its training images, from the recipe's ``data.extra`` without a published test part.
     """
 
     data: Line
@@ -245,11 +244,11 @@ class LearntToo(_Model):
 
 
 class Taught(LearntToo):
-    """A data set that only another model has learnt from, whose answers training saw or whose features it started from.
+    """A data set of another model's training, whose predictions or features this model's training used.
 
     Attributes:
         teacher: name of that model's run or bundle.
-        by: what was taken over.
+        by: predictions (``answers``) or ``features``.
     """
 
     teacher: Line
@@ -257,7 +256,7 @@ class Taught(LearntToo):
 
 
 class Grouping(_Model):
-    """How it was known which images show the same lesion or patient; see `lentigo.data.groups.GroupSource`."""
+    """Source of the lesion or patient ids; see `lentigo.data.groups.GroupSource`."""
 
     kind: Line
     name: Line = ""
@@ -265,7 +264,7 @@ class Grouping(_Model):
 
 
 class Provenance(_Model):
-    """Where the model came from: enough to train it again and to interpret its figures."""
+    """Provenance of the model: all that is needed to train it again and to interpret its metrics."""
 
     command: str
     recipe: dict[str, Any]
@@ -286,11 +285,11 @@ class Provenance(_Model):
 
 
 Domain = Literal["dermoscopy", "clinical", "phantom", "other", "not stated"]
-"""What kind of pictures a model was made for; of a user's own data, what the user says."""
+"""Kind of images a model is made for; for a user's data, as given by the user."""
 
 
 class Spec(_Model):
-    """The whole of ``spec.json``."""
+    """Content of ``spec.json``."""
 
     format: int = 2
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")
@@ -336,22 +335,22 @@ class Spec(_Model):
 
     @property
     def labels(self) -> LabelSet:
-        """The classes as a label set, in output order."""
+        """Return the classes as a label set, in output order."""
         return LabelSet(self.name, self.classes)
 
     @property
     def codes(self) -> tuple[str, ...]:
-        """The class codes, in output order."""
+        """Return the class codes, in output order."""
         return tuple(c.code for c in self.classes)
 
     def predictive_values(self, prevalence: float) -> dict[str, PredictiveValues]:
-        """What each operating point says of a lesion where ``prevalence`` of all are malignant.
+        """Return the predictive values of the operating points at a prevalence of malignant lesions.
 
         Args:
-            prevalence: above 0 and below 1.
+            prevalence: fraction of malignant lesions, above 0 and below 1.
 
         Returns:
-            Operating point -> values, from its rates on the test part; a point without these is left out.
+            Operating point -> values, from its rates on the test part; points without rates are skipped.
         """
         found = {}
         for point in self.operating_points:
@@ -363,17 +362,17 @@ class Spec(_Model):
 
 
 def as_name(text: str) -> str:
-    """A text as a bundle may be named: lower case, ``-`` for other characters; empty where nothing is left."""
+    """Convert text to a valid bundle name: lower case, ``-`` for other characters; may be empty."""
     return re.sub(r"[^a-z0-9._-]+", "-", text.lower()).strip("-._")
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle whose files have been checked.
+    """An opened bundle with verified files.
 
     Attributes:
-        path: the folder.
-        spec: its specification.
+        path: the bundle folder.
+        spec: the specification.
     """
 
     path: Path
@@ -381,13 +380,13 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Open a bundle folder and verify every file in it.
+        """Open a bundle folder and verify all its files.
 
         Args:
             path: the bundle folder, or a run folder that has one in ``bundle/``.
 
         Raises:
-            BundleError: no bundle there, a newer format, an invalid spec, a missing file or a wrong checksum.
+            BundleError: no bundle, a newer format, an invalid specification, a missing file or a wrong checksum.
         """
         folder = Path(path)
         if not folder.exists():
@@ -401,14 +400,14 @@ class Bundle:
 
     @property
     def model(self) -> Path:
-        """The ONNX file."""
+        """Return the path of the ONNX file."""
         return self.path / MODEL
 
     def read(self, name: str) -> bytes:
-        """The content of one of its files, checked again.
+        """Return the content of a file after another check.
 
         Raises:
-            BundleError: not a file of this bundle, missing, or with another checksum than when the bundle was written.
+            BundleError: not a file of this bundle, missing, or changed since the bundle was written.
         """
         if name not in self.spec.files:
             raise BundleError(f"{self.path}: the bundle has no {name}")
@@ -416,12 +415,12 @@ class Bundle:
 
     @property
     def card(self) -> str:
-        """The model card, Markdown; bytes that are not UTF-8 are replaced."""
+        """Return the model card as Markdown; invalid UTF-8 bytes are replaced."""
         return self.read(CARD).decode("utf-8", "replace")
 
     @property
     def golden(self) -> dict[str, Any]:
-        """The golden vectors (see ``lentigo.export.parity`` for their form)."""
+        """Return the golden vectors (format: ``lentigo.export.parity``)."""
         loaded = _load_json(self.path / GOLDEN, self.read(GOLDEN))
         if not isinstance(loaded, dict):
             raise BundleError(f"{self.path / GOLDEN}: holds no golden vectors")
@@ -429,10 +428,10 @@ class Bundle:
 
 
 def read_spec(folder: Path) -> Spec:
-    """Read and validate ``spec.json``, checking the format version before anything else.
+    """Read and validate ``spec.json``; the format version is checked first.
 
     Raises:
-        BundleError: missing, not JSON, of a newer format, or not a valid specification.
+        BundleError: missing, not JSON, a newer format, or an invalid specification.
     """
     path = folder / SPEC
     if not path.exists():
@@ -457,25 +456,25 @@ def read_spec(folder: Path) -> Spec:
         if name not in spec.files:
             raise BundleError(f"{path}: names no checksum for {name}")
     for name in spec.files:
-        if Path(name).name != name or name == "..":  # a bundle never reaches outside its folder
+        if Path(name).name != name or name == "..":  # only files inside the bundle folder
             raise BundleError(f"{path}: file name {name!r} leads outside the bundle")
     return spec
 
 
 def write_bundle(folder: str | Path, spec: Spec, files: Mapping[str, bytes]) -> Bundle:
-    """Write a bundle atomically: a complete folder appears, or nothing changes.
+    """Write a bundle atomically.
 
     Args:
-        folder: where the bundle goes; an existing bundle there is replaced.
-        spec: the specification; its ``files`` are filled from ``files``.
-        files: file name -> content; must hold ``model.onnx``, ``MODEL_CARD.md`` and ``golden.json``.
+        folder: output folder; an existing bundle is replaced.
+        spec: the specification; its ``files`` are set from ``files``.
+        files: file name -> content, with ``model.onnx``, ``MODEL_CARD.md`` and ``golden.json``.
 
     Returns:
-        The bundle, opened again from disk and verified.
+        The bundle, read from disk and verified.
 
     Raises:
-        BundleError: a required file is missing, or ``folder`` holds something that is not a bundle.
-        OutputError: the disk refuses.
+        BundleError: a required file is missing, or ``folder`` exists and is not a bundle.
+        OutputError: a file cannot be written.
     """
     missing = {MODEL, CARD, GOLDEN} - set(files)
     if missing:
@@ -492,7 +491,7 @@ def write_bundle(folder: str | Path, spec: Spec, files: Mapping[str, bytes]) -> 
             for name, content in files.items():
                 (staging / name).write_bytes(content)
             document = complete.model_dump(mode="json") | {"classes": [c.record for c in complete.classes]}
-            if complete.metadata is None:  # readers of format 2 refuse the key
+            if complete.metadata is None:  # readers of format 2 reject the key
                 del document["metadata"]
             else:
                 document["format"] = FORMAT
@@ -508,15 +507,15 @@ def write_bundle(folder: str | Path, spec: Spec, files: Mapping[str, bytes]) -> 
 
 
 def _swap(staging: Path, target: Path) -> None:
-    """Put ``staging`` in the place of ``target``, in one step where the system can.
+    """Replace ``target`` by ``staging``, atomically if the system supports it.
 
-    Elsewhere the old folder is set aside first (`_set_aside`).
+    Otherwise the old folder is renamed first (`_set_aside`).
     """
-    for path in (*staging.iterdir(), staging):  # after a loss of power the new names must not stand for empty files
+    for path in (*staging.iterdir(), staging):  # a power failure must not leave empty files
         sync(path)
     if not (target.exists() and _exchange(staging, target)):
         old = target.with_name(f".{target.name}.old-{os.getpid()}")
-        shutil.rmtree(old, ignore_errors=True)  # left by a process that had no file descriptors to remove it
+        shutil.rmtree(old, ignore_errors=True)  # left by a process that ran out of file descriptors
         if target.exists():
             target.rename(old)
         try:
@@ -525,15 +524,15 @@ def _swap(staging: Path, target: Path) -> None:
             if old.exists():
                 old.rename(target)
             raise
-    with suppress(OSError):  # the new bundle is there; only how long it lasts is open
+    with suppress(OSError):  # the new bundle is complete, but may not be synced to disk
         sync(target.parent)
     for old in _set_aside(target):
         shutil.rmtree(old, ignore_errors=True)
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Exchange two folders in one step; False where the system or its disk cannot."""
-    import ctypes  # here, since only writing needs it
+    """Exchange two folders atomically; return False if the system or file system does not support it."""
+    import ctypes  # imported here, since only writing needs it
 
     try:
         library = ctypes.CDLL(None)
@@ -546,7 +545,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _set_aside(folder: Path) -> list[Path]:
-    """Bundles that stood at ``folder`` until a process that replaced them in two steps ended between the two."""
+    """Return bundles that an interrupted replacement in two steps has moved away from ``folder``."""
     return sorted(folder.parent.glob(f".{glob.escape(folder.name)}.old-*"))
 
 
@@ -572,13 +571,13 @@ def _read_regular(path: Path) -> bytes:
 
 
 def _load_json(path: Path, content: bytes) -> Any:
-    """Parse JSON of a bounded depth whose numbers are finite."""
+    """Parse JSON with limited depth and finite numbers."""
     try:
         value = json.loads(content.decode("utf-8"), parse_float=_finite, parse_constant=_finite)
         _check_depth(value)
     except RecursionError:
         raise BundleError(f"{path}: cannot be read as JSON (nested too deeply)") from None
-    except ValueError as error:  # not UTF-8, not JSON, or a number of thousands of digits
+    except ValueError as error:  # not UTF-8, not JSON, or a number with thousands of digits
         raise BundleError(f"{path}: cannot be read as JSON ({error})") from None
     return value
 

@@ -1,9 +1,9 @@
-"""Bound the work of decoding an image before a decoder sees it.
+"""Bound the cost of decoding an image before it is decoded.
 
-Width times height does not bound a decoder: an empty scan of a progressive JPEG costs as much as a full one, a TIFF of
-16 x 16 pixels may have a tile of 20,000 x 20,000, and thousands of metadata segments are joined one by one.
-`check_header` reads the structure of a file, decodes nothing, and refuses what costs far more than its pixels. No
-photograph comes near these limits.
+Width times height does not bound the cost: an empty scan of a progressive JPEG costs as much as a full one, a TIFF of
+16 x 16 pixels may have a tile of 20,000 x 20,000, and decoders join thousands of metadata segments one by one.
+`check_header` reads the structure of a file without decoding, and rejects files that cost far more than their pixels.
+Photographs are far below these limits.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ MAX_SCANNED = 1_000_000_000
 MAX_SEGMENTS = 2_000
 """Metadata segments, chunks, blocks and frames of a file."""
 MAX_PARSED_SEGMENTS = 32
-"""EXIF and MPF segments, and Photoshop blocks and quantisation tables, of a JPEG: Pillow and `check_exif` go through
-them in interpreted loops."""
+"""EXIF and MPF segments, and Photoshop blocks and quantisation tables, of a JPEG, which Pillow and `check_exif` read in
+interpreted loops."""
 MAX_PROFILES = 4
 """Colour profiles and EXIF blocks of a PNG or WebP; Pillow unpacks each profile, up to 1 MiB."""
 MAX_STRIPS = 32_768
@@ -39,53 +39,52 @@ MAX_STRIPS = 32_768
 MAX_TAGS = 1_024
 """Entries of a TIFF or EXIF directory."""
 MAX_VALUES = 262_144
-"""Numbers of one directory: a 16-bit palette has 196,608, the list of strips and their lengths 65,536."""
+"""Numbers in one directory: a 16-bit palette has 196,608, the strip offsets and lengths 65,536."""
 MAX_BOXES = 5_000
 """Boxes of a HEIC; a photograph of 50 million pixels in tiles has a few hundred."""
 MAX_REFERENCES = 16_384
-"""Bytes of the references between the items of a HEIC, which say what tiles a picture is put together from."""
+"""Bytes of the references between the items of a HEIC, which list the tiles of an image."""
 MAX_ELEMENTS = 20_000
-"""Elements of a DICOM, those inside sequences included; its library reads them in an interpreted loop."""
+"""Elements of a DICOM, including those in sequences; its library reads them in an interpreted loop."""
 MAX_NESTED = 32
-"""Sequences of a DICOM inside each other."""
+"""Nesting depth of DICOM sequences."""
 SMALL = 4_194_304
-"""Pixels of padding that any image may have: tiles are seldom larger than 2048 x 2048."""
+"""Pixels of padding allowed for any image: tiles are rarely larger than 2048 x 2048."""
 _MAX_JPEG_BYTES = 512 * 2**20
 _MAX_JUNK = 65_536
 _WINDOW = 2**20
-"""Bytes that are searched at a time: other threads stand still during a search."""
+"""Bytes per search call: a search blocks other threads."""
 _SLOW_PASSES = 4
-"""What arithmetic and lossless JPEG cost, as a multiple of the usual Huffman-coded one."""
+"""Cost of arithmetic and lossless JPEG, relative to Huffman-coded JPEG."""
 _END_PASSES = 4
-"""How often a JPEG without its end is decoded before it is known what is missing (`lentigo.jpeg`)."""
+"""Number of decodings of a truncated JPEG to locate the missing part (`lentigo.jpeg`)."""
 _MAX_BLOCKS = 20_000
 _MAX_INFLATED, _INFLATED_AT_EASE, _INFLATED_RATIO = 512 * 2**20, 64 * 2**20, 50
-"""Bytes of an unpacked DICOM; so many in any case; and as a multiple of its packed bytes."""
+"""Maximum bytes of an inflated DICOM; bytes that are always allowed; maximum ratio to its deflated bytes."""
 _FILL = b"\xff" * 1024
-"""Fill bytes in a row that no encoder writes; the decoder goes over all of them again with each block that it is
-given."""
+"""A run of fill bytes longer than encoders write; decoders scan it again with each block of input."""
 
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _TIFF_TYPES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
-# Negative ones come out huge.
+# Read as unsigned, so negative numbers become too large.
 _TIFF_INTEGERS = dict(zip((1, 3, 4, 6, 8, 9, 13, 16, 17, 18), "BHLBHLLQQQ", strict=True))
 _WIDTH, _HEIGHT, _STRIPS, _TILE_WIDTH, _TILE_HEIGHT, _TILES, _COMPRESSION = 256, 257, 273, 322, 323, 324, 259
 _TIFF_JPEG = 7
 _EXIF, _GPS, _INTEROPERABILITY = 34665, 34853, 40965
 _RATIONAL_COST = 50
-"""What Pillow takes to read a fraction, as a multiple of another number."""
+"""Pillow's cost of reading a fraction, relative to an integer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """What the structure of a file says.
+    """Decoding costs from the structure of a file.
 
     Attributes:
-        width: of the first image, in pixels; 0 where the header is damaged.
-        height: likewise.
-        passes: how often the decoder goes over the pixels.
-        ended: whether the data of a JPEG has an end marker.
+        width: width of the first image in pixels; 0 if the header is damaged.
+        height: height of the first image in pixels; 0 if the header is damaged.
+        passes: number of passes of the decoder over the pixels.
+        ended: whether a JPEG has an end marker.
     """
 
     width: int = 0
@@ -95,28 +94,28 @@ class ImageHeader:
 
     @property
     def work(self) -> int:
-        """Pixels times passes: what decoding costs, to within a factor of a few."""
+        """Return pixels times passes, a rough estimate of the decoding cost."""
         return self.width * self.height * self.passes
 
 
 def check_header(file: BinaryIO, kind: str) -> ImageHeader:
-    """Read the structure of an image file and refuse what would cost too much to decode.
+    """Read the structure of an image file and reject it if decoding costs too much.
 
-    Damage is left to the decoder to report, as long as it is cheap.
+    Damage that costs little is not rejected; the decoder reports it.
 
     Args:
-        file: the encoded image, seekable; its position is not kept.
-        kind: its format, as `lentigo.imaging.sniff` or `lentigo.extra_formats.extra_format` names it.
+        file: the encoded image, seekable; its position changes.
+        kind: its format, from `lentigo.imaging.sniff` or `lentigo.extra_formats.extra_format`.
 
     Raises:
-        ImageCostError: a structure beyond the limits of this module.
-        ImageError: a kind of its format that is not read, such as run-length encoded BMP, which is decoded by an
-            interpreted loop.
+        ImageCostError: the structure exceeds the limits of this module.
+        ImageError: an unsupported variant of the format, such as run-length encoded BMP (decoded in an interpreted
+            loop).
     """
     try:
         file.seek(0)
         header = _CHECKS[kind](file)
-    except (struct.error, IndexError, OverflowError):  # ends early: the decoder says so, and has little to read
+    except (struct.error, IndexError, OverflowError):  # truncated: cheap, and reported by the decoder
         return ImageHeader()
     short, long = sorted((header.width, header.height))
     if long > MAX_SIDE:
@@ -129,13 +128,13 @@ def check_header(file: BinaryIO, kind: str) -> ImageHeader:
 
 
 def check_exif(block: bytes) -> None:
-    """Refuse an EXIF block whose entries together claim more bytes than it has, or too many values.
+    """Reject an EXIF block whose entries claim more bytes than it has, or too many values.
 
     Args:
         block: the content of an EXIF or MPF segment, with or without its ``Exif`` prefix.
 
     Raises:
-        ImageCostError: beyond the limits.
+        ImageCostError: the block exceeds the limits.
     """
     file = io.BytesIO(block.removeprefix(b"Exif\0\0"))
     try:
@@ -159,7 +158,7 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
         if found is None:
             return ImageHeader(width, height)
         marker, at = found[1][0], found.end()
-        if marker in (0x01, 0xD8, 0xD9) or 0xD0 <= marker <= 0xD7:  # without a length
+        if marker in (0x01, 0xD8, 0xD9) or 0xD0 <= marker <= 0xD7:  # markers without a length
             junk += 2
             continue
         (length,) = struct.unpack_from(">H", content, at)
@@ -190,9 +189,9 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
     if fill >= 0:
         content = content[:fill]
     ended = _find(content, b"\xff\xd9", at) >= 0
-    if progressive or fill >= 0:  # in others all components are in the first scan, and the decoder reads no other
+    if progressive or fill >= 0:  # otherwise the decoder reads only the first scan, with all components
         scans, ended = _walk_scans(content, at)
-        if fill >= 0 and not ended:  # behind the end marker may stand what will
+        if fill >= 0 and not ended:  # any data may follow the end marker
             raise ImageCostError(f"more than {len(_FILL):,} fill bytes in a row")
         if progressive and (scans > MAX_SCANS or scans * width * height > MAX_SCANNED):
             raise ImageCostError(
@@ -203,9 +202,9 @@ def _jpeg(file: BinaryIO) -> ImageHeader:
 
 
 def _walk_scans(content: bytes, at: int) -> tuple[int, bool]:
-    """The scans of a JPEG (inexact above `MAX_SCANS`), and whether its end marker is there.
+    """Return the number of scans of a JPEG (inexact above `MAX_SCANS`), and whether it has an end marker.
 
-    ``at`` is where its first scan begins.
+    ``at`` is the position of its first scan.
     """
     scans, segments = 1, 0
     while scans <= MAX_SCANS:
@@ -226,7 +225,7 @@ def _walk_scans(content: bytes, at: int) -> tuple[int, bool]:
 
 
 def _find(content: bytes, needle: bytes, at: int) -> int:
-    """As ``bytes.find``, a window at a time."""
+    """Search as ``bytes.find`` does, in windows of limited size."""
     for start in range(at, len(content), _WINDOW):
         found = content.find(needle, start, start + _WINDOW + len(needle) - 1)
         if found >= 0:
@@ -235,7 +234,7 @@ def _find(content: bytes, needle: bytes, at: int) -> int:
 
 
 def _next_marker(content: bytes, at: int) -> re.Match[bytes] | None:
-    """The next marker that ends the data of a scan."""
+    """Return the next marker that ends the data of a scan."""
     for start in range(at, len(content), _WINDOW):
         if found := _SCAN_END.search(content, start, start + _WINDOW + 1):
             return found
@@ -250,7 +249,7 @@ def _png(file: BinaryIO) -> ImageHeader:
         length, kind = int.from_bytes(start[:4], "big"), start[4:]
         if kind == b"IEND":
             break
-        if kind == b"IHDR":  # the decoder would take the size of the last
+        if kind == b"IHDR":  # the decoder uses the size in the last one
             raise ImageCostError("more than one header")
         if kind in (b"IDAT", b"fdAT"):
             chunks, data = chunks + 1, data + length
@@ -285,7 +284,7 @@ def _gif(file: BinaryIO) -> ImageHeader:
             raise ImageCostError(f"more than {_MAX_BLOCKS:,} blocks before the first image")
     if kind == b",":
         left, top, wide, high = struct.unpack("<HHHH", file.read(8))
-        width, height = max(width, left + wide), max(height, top + high)  # the decoder enlarges the screen
+        width, height = max(width, left + wide), max(height, top + high)  # the decoder enlarges the canvas
     return ImageHeader(width, height)
 
 
@@ -351,14 +350,14 @@ def _tiff(file: BinaryIO) -> ImageHeader:
 
 
 def _read_directory(file: BinaryIO, *, nested: bool = False) -> dict[int, tuple[int, ...]]:
-    """The first directory of a TIFF: the integers of each tag that `_tiff` looks at.
+    """Read the first directory of a TIFF: the integers of each tag that `_tiff` uses.
 
     Args:
         file: the TIFF, or an EXIF block.
-        nested: also check the directories of EXIF, GPS and interoperability, which Pillow reads of a TIFF.
+        nested: also check the directories of EXIF, GPS and interoperability, which Pillow reads in a TIFF.
 
     Raises:
-        ImageCostError: the entries are too many, have too many values, or claim more bytes than there are.
+        ImageCostError: too many entries or values, or entries that claim more bytes than there are.
     """
     file.seek(0)
     start = file.read(16)
@@ -392,7 +391,7 @@ def _read_entries(file: BinaryIO, at: int, order: str, *, big: bool) -> dict[int
         data, offset = inline, 0
         if length > len(inline):
             (offset,) = struct.unpack(order + ("Q" if big else "L"), inline)
-            if offset + length <= size:  # what lies beyond the end is not read
+            if offset + length <= size:  # values beyond the end are not read
                 claimed += length
                 numbers += 0 if kind in (1, 2, 7) else values * (_RATIONAL_COST if kind in (5, 10) else 1)
                 if numbers > MAX_VALUES:
@@ -422,7 +421,7 @@ def _first(tags: dict[int, tuple[int, ...]], tag: int) -> int:
 
 
 def _count(file: BinaryIO, needle: bytes) -> int:
-    """How often two bytes appear in a file, but for those that lie across two blocks."""
+    """Count a two-byte sequence in a file, except across blocks."""
     file.seek(0)
     found = 0
     while block := file.read(2**20):
@@ -453,11 +452,11 @@ def _heic(file: BinaryIO) -> ImageHeader:
 
 
 _CONTAINERS = {b"meta": 4, b"iprp": 0, b"ipco": 0}
-"""Boxes that are looked into, and the bytes before their first one."""
+"""Boxes that contain boxes -> number of bytes before the first one."""
 
 
 def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """The boxes of an ISO base media file between two positions: kind, first byte of the content, byte behind it."""
+    """Yield the boxes of an ISO base media file between two positions: kind, start and end of the content."""
     while at + 8 <= end:
         file.seek(at)
         size, kind = struct.unpack(">I4s", file.read(8))
@@ -476,7 +475,7 @@ def _boxes(file: BinaryIO, at: int, end: int) -> Iterator[tuple[bytes, int, int]
 
 _IMPLICIT, _DEFLATED, _BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 _PACKED = re.compile(r"1\.2\.840\.10008\.1\.2\.(4\.(5[017]|70|8[01]|9[01]|20[123])|5)")
-"""Transfer syntaxes of single pictures: JPEG, JPEG-LS, JPEG 2000 and run lengths, not of films."""
+"""Transfer syntaxes of still images: JPEG, JPEG-LS, JPEG 2000 and run-length encoding."""
 _LONG_FORMS = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _SYNTAX, _ROWS, _COLUMNS = 0x00020010, 0x00280010, 0x00280011
@@ -523,13 +522,13 @@ def _dicom(file: BinaryIO) -> ImageHeader:
 
 
 def _elements(file: BinaryIO, at: int, end: int, *, explicit: bool, order: str) -> Iterator[tuple[int, int, int, int]]:
-    """The elements of a DICOM data set: tag, sequences around it, first byte of the value, its length.
+    """Yield the elements of a DICOM data set: tag, nesting depth, position of the value, its length.
 
-    Sequences are looked into, but for those of a known length in a data set without types, which the library reads
-    when asked.
+    This includes elements in sequences, except in those of a known length in a data set without types, which the
+    library reads on demand.
 
     Raises:
-        ImageCostError: too many elements, or too deep.
+        ImageCostError: too many elements, or nested too deeply.
     """
     typed = [explicit]
     for count in itertools.count():
@@ -564,10 +563,10 @@ def _elements(file: BinaryIO, at: int, end: int, *, explicit: bool, order: str) 
 
 
 def _inflate(file: BinaryIO, at: int) -> BinaryIO:
-    """The data set of a deflated DICOM.
+    """Inflate the data set of a deflated DICOM.
 
     Raises:
-        ImageCostError: it unpacks to far more than a picture takes.
+        ImageCostError: the inflated size exceeds the limits.
     """
     file.seek(at)
     packed = zlib.decompressobj(-zlib.MAX_WBITS)
@@ -583,7 +582,7 @@ def _inflate(file: BinaryIO, at: int) -> BinaryIO:
 
 
 def _first_frame(file: BinaryIO, at: int, end: int) -> bytes:
-    """The fragments of encapsulated pixel data joined: they begin with the first frame."""
+    """Return the joined fragments of encapsulated pixel data, which begin with the first frame."""
     found: list[bytes] = []
     while at + 8 <= end:
         file.seek(at)
@@ -600,7 +599,7 @@ def _first_frame(file: BinaryIO, at: int, end: int) -> bytes:
 
 
 def _refuse_offset(first: bytes) -> None:
-    """Refuse a first frame that does not come first: it is another than the one that is looked at here."""
+    """Reject an offset of the first frame that differs from the position checked here."""
     if first.strip(b"\0"):
         raise ImageError(
             "a DICOM image whose first frame does not come first, which is not read; export it as JPEG or PNG"
@@ -608,7 +607,7 @@ def _refuse_offset(first: bytes) -> None:
 
 
 def _check_frame(frame: bytes, width: int, height: int) -> None:
-    """Refuse a compressed frame that costs more than its data set says."""
+    """Reject a compressed frame that costs more than its data set declares."""
     if frame.startswith(b"\xff\xd8"):
         header = _jpeg(io.BytesIO(frame))
         extent = header.width, header.height

@@ -1,19 +1,19 @@
-"""Open any image safely, and turn it into a network's input: the one preprocessing contract.
+"""Open images safely and convert them to a network's input by one preprocessing contract.
 
-The contract, which every runtime follows (the phone app ports it to the byte):
+All runtimes follow the contract (the phone app reproduces it byte for byte):
 
-1. Decode the first frame. The content decides the format, never the file name. Embedded colour
-   profiles are ignored: samples are taken as sRGB.
-2. Bring it to 8-bit RGB. 16-bit grey is scaled by 1/257, 16-bit colour keeps its high byte,
+1. Decode the first frame. The content determines the format, not the file name. Embedded colour
+   profiles are ignored: samples are interpreted as sRGB.
+2. Convert to 8-bit RGB. 16-bit grey is scaled by 1/257, 16-bit colour keeps its high byte,
    palettes and CMYK are converted, and transparency is composited on white.
 3. Apply the EXIF orientation.
-4. Resize straight to a square (no crop, no letterbox) with an antialiased bilinear filter in integer
-   arithmetic, the width first, then the height (the other way round for strips that are far longer than
-   wide, see `lentigo.resampler`).
+4. Resize to a square (no crop, no letterbox) with an antialiased bilinear filter in integer
+   arithmetic, first the width, then the height (the reverse for very tall strips, see
+   `lentigo.resampler`).
 5. Scale to [0, 1] and normalise per channel: ``(x / 255 - mean) / std``.
 
-Only formats on a short list are ever handed to a decoder, and only after their structure has been checked
-(`lentigo.image_header`): its size, and whatever else makes a decoder work.
+Decoders receive only formats on a short list, and only after a check of the size and other decoding costs
+(`lentigo.image_header`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from lentigo.resampler import resize
 from lentigo.walk import walk
 
 ImageSource = str | Path | bytes | BinaryIO | Image.Image | np.ndarray[Any, Any]
-"""What can be opened: a path, encoded bytes, a binary file, a Pillow image, or an (H, W, 3) uint8 RGB array."""
+"""Sources of an image: a path, encoded bytes, a binary file, a Pillow image, or an (H, W, 3) uint8 RGB array."""
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -48,25 +48,25 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 MAX_PIXELS = 100_000_000
 QUICK_PIXELS = 25_000_000
-"""Larger JPEGs are decoded by Pillow alone, without a second copy in memory."""
+"""Pillow alone decodes larger JPEGs, without a second copy in memory."""
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif"}
 )
-"""File names that a folder is searched for. A file named directly is opened whatever its name is."""
+"""Suffixes for the search in folders. A file given directly may have any name."""
 
 FOREIGN_SUFFIXES = frozenset({
     ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".dcm", ".psd", ".svg",
     ".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".raw",
 })  # fmt: skip
-"""Names of image formats that are not read here; a folder search can report them instead of passing over them."""
+"""Suffixes of unsupported image formats, which a folder search can report."""
 
 _ADVICE = "save it as JPEG or PNG first"
 _SNIFF_BYTES = 512
 _BLOCK = 2**20
 
-# Format name -> the Pillow plug-in that registers it. Only the one that is needed is imported:
-# safer than Pillow's forty, and quicker on the first image.
+# Format name -> the Pillow plug-in that registers it. Only the required one is imported, which is safer than Pillow's
+# forty and faster on the first image.
 PLUGINS = {
     "JPEG": "JpegImagePlugin",
     "PNG": "PngImagePlugin",
@@ -127,17 +127,17 @@ def open_image(
 
     Args:
         source: a path, encoded bytes, a binary file, a Pillow image, or an (H, W, 3) uint8 RGB array.
-        max_pixels: the largest width x height that is decoded; checked from the header.
-        draft_size: decode a JPEG at 1/2, 1/4 or 1/8 scale where both sides stay at least this long
-            (the decoder's own DCT scaling; much quicker for photographs). The result is smaller than the
-            original and, once resized, differs slightly from the contract (docs/predict.md has figures).
-        extra_formats: those of HEIC and DICOM that are read, where their libraries are installed.
+        max_pixels: maximum width x height, checked from the header.
+        draft_size: decode a JPEG at 1/2, 1/4 or 1/8 scale if both sides stay at least this long, in pixels
+            (the decoder's DCT scaling; much faster for photographs). The result is smaller than the
+            original and, after resizing, differs slightly from the contract (docs/predict.md has figures).
+        extra_formats: accepted formats among HEIC and DICOM; their libraries must be installed.
 
     Returns:
-        A decoded RGB image that holds no open file (the very image given, where that was upright RGB already).
+        A decoded RGB image without an open file (the given image itself if it is upright RGB).
 
     Raises:
-        ImageError: missing, unreadable, empty, truncated, damaged, too large, or no image of a known format.
+        ImageError: missing, unreadable, empty, truncated, damaged, too large, or not of a supported format.
     """
     if isinstance(source, Image.Image):
         return _decode(source, "the image given", max_pixels, None)
@@ -181,13 +181,13 @@ def normalise(
     *,
     out: Floats | None = None,
 ) -> Floats:
-    """Turn uint8 pixels into a network's input: ``(x / 255 - mean) / std``, channels first.
+    """Convert uint8 pixels to a network's input: ``(x / 255 - mean) / std``, channels first.
 
     Args:
         pixels: (N, H, W, 3) uint8 RGB.
         mean: per-channel mean in [0, 1].
         std: per-channel standard deviation in [0, 1].
-        out: an array to fill instead of a new one, (N, 3, H, W) float32.
+        out: output array, (N, 3, H, W) float32; by default a new one.
 
     Returns:
         (N, 3, H, W) float32, contiguous.
@@ -206,10 +206,10 @@ def normalise(
 
 
 def load(source: ImageSource, size: int, *, max_pixels: int = MAX_PIXELS, fast: bool = False) -> Pixels:
-    """Open an image and resize it to the network's square: steps 1 to 4 of the contract.
+    """Open an image and resize it to a square: steps 1 to 4 of the contract.
 
     Args:
-        source: anything `open_image` takes.
+        source: as in `open_image`.
         size: side of the square in pixels.
         max_pixels: as in `open_image`.
         fast: as in `open_and_load`.
@@ -231,17 +231,17 @@ def open_and_load(
     fast: bool = False,
     extra_formats: Collection[str] = EXTRA_FORMATS,
 ) -> tuple[Image.Image, Pixels]:
-    """`load`, with the opened image for whoever shows it.
+    """Open an image as `load` does, and also return it at full size.
 
     Args:
-        source: anything `open_image` takes.
+        source: as in `open_image`.
         size: side of the square in pixels.
         max_pixels: as in `open_image`.
-        fast: decode JPEG at reduced scale: quicker, and slightly beside the contract (docs/predict.md has figures).
+        fast: decode JPEG at reduced scale: faster, with small deviations from the contract (docs/predict.md).
         extra_formats: as in `open_image`.
 
     Returns:
-        The image as `open_image` returns it, and (size, size, 3) uint8 RGB.
+        The image from `open_image`, and (size, size, 3) uint8 RGB.
 
     Raises:
         ImageError: as `open_image`.
@@ -253,16 +253,16 @@ def open_and_load(
 def find_images(path: str | Path) -> list[Path]:
     """List the images of a folder and its sub-folders, sorted by path.
 
-    Hidden files and folders and what systems leave are passed over, links to folders are not followed (`lentigo.walk`).
+    Hidden and system files and folders are skipped, links to folders are not followed (`lentigo.walk`).
 
     Args:
-        path: a folder, or one file, which is returned whatever its name is.
+        path: a folder, or one file with any name.
 
     Returns:
-        Paths that begin with ``path``, in a stable order.
+        Paths that begin with ``path``, in sorted order.
 
     Raises:
-        ImageError: nothing there, or a folder that cannot be read.
+        ImageError: no such path, or an unreadable folder.
     """
     root = Path(path)
     if root.is_file():
@@ -277,14 +277,14 @@ def find_images(path: str | Path) -> list[Path]:
 
 
 def read_file(path: str | Path, limit: int) -> bytes:
-    """The content of a regular file, still encoded.
+    """Return the encoded content of a regular file.
 
     Args:
         path: the file.
-        limit: the most bytes that are read.
+        limit: maximum size in bytes.
 
     Raises:
-        ImageError: as `open_image` for a file that is missing, not to be read or no file; or a larger one.
+        ImageError: missing, unreadable, not a regular file, or larger than ``limit``.
     """
     name = str(path)
     try:
@@ -298,24 +298,24 @@ def read_file(path: str | Path, limit: int) -> bytes:
 
 
 def has_several(path: str | Path) -> bool:
-    """Whether a file that can be read has several pages or frames, of which the first counts."""
+    """Return whether a readable file has several pages or frames; only the first is used."""
     with suppress(ImageError, OSError), _open_file(str(path)) as file:
         return _has_several(_identify(file, str(path), MAX_PIXELS)[0])
     return False
 
 
 def is_first_of_several(image: Image.Image) -> bool:
-    """Whether an image from `open_image` is the first of several pages or frames."""
+    """Return whether an image from `open_image` is the first of several pages or frames."""
     return image.info.get(_SEVERAL) is True
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file name looks like an image that can be read here (hidden files do not)."""
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122  (a name, not a path)
+    """Return whether a file name has the suffix of a supported image and is not hidden."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
 
 
 def is_image_content(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of an image that can be read here."""
+    """Return whether the first bytes of a file are those of a supported image."""
     try:
         return extra_format(head) is not None or bool(sniff(head))
     except ImageError:
@@ -329,7 +329,7 @@ def _open_file(name: str) -> BinaryIO:
         mode = os.stat(name).st_mode  # noqa: PTH116  (a Path costs more than the call)
         if stat.S_ISDIR(mode):
             raise ImageError(f"{name}: a folder, not an image")
-        if not stat.S_ISREG(mode):  # a pipe would block, a device never ends
+        if not stat.S_ISREG(mode):  # a pipe blocks, a device has no end
             raise ImageError(f"{name}: not a regular file")
         return open(name, "rb")  # noqa: PTH123  (closed by the caller's stack)
     except FileNotFoundError:
@@ -341,7 +341,7 @@ def _open_file(name: str) -> BinaryIO:
 
 
 def _head(file: BinaryIO) -> bytes:
-    """The first bytes of a file, which stands at its beginning again; none where they cannot be read."""
+    """Return the first bytes of a file and rewind it; empty if they cannot be read."""
     try:
         head = file.read(_SNIFF_BYTES)
         file.seek(0)
@@ -370,7 +370,7 @@ def _open_extra(file: BinaryIO, name: str, kind: str, max_pixels: int) -> Image.
 
 
 def _seekable(file: BinaryIO, name: str) -> BinaryIO:
-    """A stream rewound to its beginning, or its content where it cannot be rewound."""
+    """Return the rewound stream, or a copy of its content if it is not seekable."""
     try:
         file.seek(0)
         return file
@@ -385,16 +385,16 @@ def _seekable(file: BinaryIO, name: str) -> BinaryIO:
 
 
 def sniff(head: bytes) -> str:
-    """Name the format of a file from its first bytes.
+    """Return the format of a file from its first bytes.
 
     Args:
-        head: the first bytes of the file, 256 or more where it has them.
+        head: the first bytes of the file, at least 256 if it has them.
 
     Returns:
         One of JPEG, PNG, WEBP, BMP, TIFF and GIF.
 
     Raises:
-        ImageError: empty, or anything else; the message says what it looks like.
+        ImageError: empty, or another format; the message names it if known.
     """
     if not head:
         raise ImageError("empty (0 bytes); fetch it again")
@@ -426,7 +426,7 @@ def sniff(head: bytes) -> str:
 
 
 def _identify(file: BinaryIO, name: str, max_pixels: int) -> tuple[Image.Image, ImageHeader]:
-    """Check the structure and read the header, with the one plug-in that the content asks for."""
+    """Check the structure and read the header with the plug-in of the content's format."""
     try:
         head = file.read(_SNIFF_BYTES)
     except (OSError, ValueError) as error:
@@ -442,7 +442,7 @@ def _identify(file: BinaryIO, name: str, max_pixels: int) -> tuple[Image.Image, 
         raise ImageError(f"{name}: {error}") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{name}: cannot be read ({error})") from None
-    # Before the plug-in, since some take memory when they open.
+    # Before the plug-in, since some allocate memory on opening.
     _check_pixels(name, header.width, header.height, max_pixels)
     try:
         import_module(f"PIL.{PLUGINS[kind]}")
@@ -452,17 +452,17 @@ def _identify(file: BinaryIO, name: str, max_pixels: int) -> tuple[Image.Image, 
         raise ImageCostError(f"{name}: too large ({error})") from None
     except MemoryError:
         raise ImageCostError(f"{name}: not enough memory to open it; scale it down first") from None
-    except Exception as error:  # damaged headers raise nearly anything in the plug-ins
+    except Exception as error:  # plug-ins raise many types of errors on damaged headers
         raise ImageError(f"{name}: damaged {kind} header ({_reason(error)}); fetch it again") from None
 
 
 def _decode_quickly(image: Image.Image, file: BinaryIO, max_pixels: int) -> Image.Image:
-    """A JPEG decoded by simplejpeg, equal to Pillow's but for the orientation; unchanged where it cannot."""
+    """Decode a JPEG with simplejpeg, equal to Pillow before orientation; unchanged on failure."""
     pixels = image.width * image.height
     if image.format not in ("JPEG", "MPO") or image.mode not in ("RGB", "L") or pixels > min(QUICK_PIXELS, max_pixels):
         return image
     try:
-        from simplejpeg import decode_jpeg  # here, since only JPEG needs it
+        from simplejpeg import decode_jpeg  # imported here, since only JPEG needs it
 
         file.seek(0)
         found = decode_jpeg(file.read(), colorspace="RGBX")
@@ -471,12 +471,12 @@ def _decode_quickly(image: Image.Image, file: BinaryIO, max_pixels: int) -> Imag
         decoded = Image.frombytes("RGB", image.size, found, "raw", "RGBX")
         decoded.info = dict(image.info)  # the orientation
         return decoded
-    except Exception:  # not installed, or damaged in any way: Pillow reads what can be read and says what is wrong
+    except Exception:  # not installed, or a damaged file: Pillow reads or reports it
         return image
 
 
 def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | None) -> Image.Image:
-    """Check the size, decode, convert to RGB, turn upright."""
+    """Check the size, decode, convert to RGB and apply the orientation."""
     width, height = image.size
     _check_pixels(name, width, height, max_pixels)
     if width * height == 0:
@@ -491,7 +491,7 @@ def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | No
         method = _TRANSPOSE.get(orientation)
         if method is not None:
             image = image.transpose(method)
-            image.info = {}  # the tag has been obeyed; opened again, the image must not turn a second time
+            image.info = {}  # the orientation must not be applied again
         if several:
             image.info[_SEVERAL] = True
         return image
@@ -501,13 +501,13 @@ def _decode(image: Image.Image, name: str, max_pixels: int, draft_size: int | No
         raise ImageCostError(
             f"{name}: not enough memory to decode {width} x {height} pixels; scale it down first"
         ) from None
-    except Exception as error:  # damaged data raises nearly anything in the decoders
+    except Exception as error:  # decoders raise many types of errors on damaged data
         kind = image.format or "image"
         raise ImageError(f"{name}: truncated or damaged {kind} ({_reason(error)}); fetch it again") from None
 
 
 def _has_several(image: Image.Image) -> bool:
-    with suppress(Exception):  # damaged behind the first
+    with suppress(Exception):  # damage after the first frame
         return image.format in ("TIFF", "GIF", "PNG", "WEBP") and bool(getattr(image, "is_animated", False))
     return False
 
@@ -521,7 +521,7 @@ def _check_pixels(name: str, width: int, height: int, max_pixels: int) -> None:
 
 
 def _orientation(image: Image.Image) -> int:
-    # Read after load(): Pillow turns a TIFF upright itself and drops the tag. A damaged block means upright.
+    # Read after load(): Pillow orients a TIFF itself and removes the tag. A damaged block means no rotation.
     try:
         block = image.info.get("exif")
         if block is None and "Raw profile type exif" in image.info:  # a text chunk of a PNG, in hexadecimal digits
@@ -553,7 +553,7 @@ def _grey(values: Pixels) -> Image.Image:
 
 
 def _from_integers(values: NDArray[Any], name: str) -> Pixels:
-    """16-bit grey to 8-bit: 65535 / 257 = 255 exactly, rounded to nearest."""
+    """Convert 16-bit grey to 8 bits: x / 257, rounded to nearest."""
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise ImageError(
@@ -563,9 +563,9 @@ def _from_integers(values: NDArray[Any], name: str) -> Pixels:
 
 
 def _from_floats(values: NDArray[Any], name: str) -> Pixels:
-    """Floating-point grey in [0, 1] to 8-bit."""
+    """Convert floating-point grey in [0, 1] to 8 bits."""
     low, high = float(values.min()), float(values.max())
-    if not (low >= 0.0 and high <= 1.0):  # NaN fails too
+    if not (low >= 0.0 and high <= 1.0):  # also rejects NaN
         raise ImageError(
             f"{name}: floating-point samples from {low:g} to {high:g}, expected 0 to 1; save it with 8 or 16 bits a"
             " sample"
@@ -574,7 +574,7 @@ def _from_floats(values: NDArray[Any], name: str) -> Pixels:
 
 
 def _by_rows(values: NDArray[Any], scale: Callable[[NDArray[Any]], NDArray[Any]]) -> Pixels:
-    """Scale (H, W) samples to 8 bits in blocks of rows: a large image must not be held several times."""
+    """Scale (H, W) samples to 8 bits in blocks of rows, to avoid copies of a large image."""
     scaled = np.empty(values.shape, np.uint8)
     step = max(1, _BLOCK // values.shape[1])
     for at in range(0, len(values), step):
@@ -592,7 +592,7 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> Image.Image:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, UnidentifiedImageError):  # its text is the address of the open file
+    if isinstance(error, UnidentifiedImageError):  # its message is only the address of the file object
         return "its first bytes do not make sense"
     text = " ".join(str(error).split())
     return text[:160] if text else type(error).__name__

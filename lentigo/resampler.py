@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 _GROWTH = 4
-"""Maximum ratio of pixels after the first pass to those of the image or the square."""
+"""Maximum ratio of the pixels after the first pass to those of the image or the square."""
 
 PILLOW = 13
 """The newest major version of Pillow with which `cykooz_resizer`, which accesses its memory, is known to work."""
@@ -24,9 +24,9 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
     """Resize to a square with the antialiased bilinear filter (the triangle filter, widened by the scale).
 
     The arithmetic is that of the Rust library fast_image_resize: 16-bit weights and one pass per side, each rounded to
-    8 bits. The library uses vector instructions. Without its wheel, NumPy gives the same bits in about ten times the
-    time, and so does the browser (`app/src/core/resize.ts`). Pillow's filter has 22-bit weights: for photographs of 600
-    x 450, one value in 800 differs from Pillow's by one level of 255 per pass.
+    8 bits. The library uses vector instructions. Without its wheel, NumPy computes the same result in about ten times
+    the time. The browser computes the same result (`app/src/core/resize.ts`). Pillow's filter has 22-bit weights: for
+    photographs of 600 x 450, one value in 800 differs from Pillow's by one level of 255 per pass.
 
     Args:
         image: an RGB image, as `lentigo.imaging.open_image` returns it.
@@ -51,7 +51,7 @@ def resize(image: Image.Image, size: int) -> NDArray[np.uint8]:
 def _passes(image: Image.Image, size: int) -> list[tuple[int, int]]:
     """Return (width, height) after each pass: the width first, unless that would make a strip many times larger."""
     width, height = image.size
-    tall = size * height > _GROWTH * max(width * height, size * size)  # 1 x 60,000 must not go through 224 x 60,000
+    tall = size * height > _GROWTH * max(width * height, size * size)  # avoids 1 x 60,000 -> 224 x 60,000
     extents = [(width, size) if tall else (size, height), (size, size)]
     return [extent for before, extent in zip([image.size, extents[0]], extents, strict=True) if extent != before]
 

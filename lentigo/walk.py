@@ -47,10 +47,10 @@ def entries(folder: str, skipped: Skipped | None = None) -> list[tuple[str, bool
                     )
             elif entry.is_dir(follow_symlinks=False):
                 found.append((entry.name, True))
-            elif entry.is_symlink() or entry.is_file():  # a link that leads nowhere is told when it is opened
+            elif skipped is not None and not entry.is_symlink() and not entry.is_file():
+                skipped(entry.name, "a pipe, socket or device, no file")  # reading one can wait for ever
+            else:  # opening a link that leads nowhere, or a pipe that no `skipped` names, is an error with its name
                 found.append((entry.name, False))
-            elif skipped is not None:  # reading a pipe waits for ever
-                skipped(entry.name, "a pipe, socket or device, no file")
     return sorted(found)
 
 

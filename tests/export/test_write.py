@@ -99,7 +99,7 @@ def test_the_card_tells_it_all(bundle: Bundle) -> None:
         "## Calibration",
         "## Operating points",
         "Test: PPV / NPV",
-        "PPV and NPV are for 2 % malignant lesions",
+        "PPV and NPV are for a prevalence of 2 % malignant lesions",
         "## Stored weights",
         "## How it was made",
         "protocol `lesion`",

@@ -47,5 +47,5 @@ def test_slopes_are_the_derivatives(activation: nn.Module) -> None:
 
 
 def test_other_activations_are_refused() -> None:
-    with pytest.raises(NetworkError, match="behind Tanh; known: Hardswish"):
+    with pytest.raises(NetworkError, match="for Tanh; known: Hardswish"):
         activation_slope(nn.Tanh(), torch.zeros(1))

@@ -1,9 +1,10 @@
 /**
  * The screenshots in docs/images, of drawn photographs only.
  *
- * node build/screenshots.mjs PHOTO PHOTO [--static FOLDER] [--out FOLDER]
+ * node build/screenshots.mjs PHOTO PHOTO PALE [--static FOLDER] [--out FOLDER]
  *
- * Give two photographs of drawn (never real) lesions, as `lentigo data phantom` makes them.
+ * Give two photographs of drawn (never real) lesions, as `lentigo data phantom` makes them, and one of drawn pale
+ * patches.
  */
 
 import { mkdir } from "node:fs/promises";
@@ -22,9 +23,9 @@ const { values, positionals } = parseArgs({
     out: { type: "string", default: root("docs/images") },
   },
 });
-const [first, second] = positionals.map((name) => path.resolve(name));
-if (second === undefined) {
-  console.error("usage: node build/screenshots.mjs PHOTO PHOTO [--static FOLDER] [--out FOLDER]");
+const [first, second, pale] = positionals.map((name) => path.resolve(name));
+if (pale === undefined) {
+  console.error("usage: node build/screenshots.mjs PHOTO PHOTO PALE [--static FOLDER] [--out FOLDER]");
   process.exit(2);
 }
 
@@ -46,6 +47,10 @@ const PICTURES = new Set([
   "models-desktop-en",
   "compare-phone-zh",
   "compare-desktop-zh-dark",
+  "patient-tablet-es",
+  "outline-phone-en-dark",
+  "sheet-desktop-en",
+  "sheet-phone-zh",
 ]);
 
 await mkdir(values.out, { recursive: true });
@@ -56,6 +61,9 @@ for (const [look, options] of Object.entries(LOOKS)) {
   const page = await context.newPage();
   const shoot = async (name) => {
     if (!PICTURES.has(`${name}-${look}`)) return;
+    await page.evaluate(() => {
+      for (const button of document.querySelectorAll("[data-testid=notice-done] button")) button.click();
+    });
     await page.waitForTimeout(500); // scrolled and painted
     await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
     await page.screenshot({ path: path.join(values.out, `app-${name}-${look}.jpg`), type: "jpeg", quality: 82 });
@@ -77,7 +85,6 @@ for (const [look, options] of Object.entries(LOOKS)) {
   await page.getByTestId("visit").waitFor();
   await page.goto(`${url}#/models`);
   await page.getByTestId("card").waitFor();
-  for (const notice of await page.getByTestId("notice-done").all()) await notice.getByRole("button").click();
   await shoot("models");
   await page.goto(`${url}#/check`);
   await page.getByTestId("file-input").first().setInputFiles(second);
@@ -88,10 +95,38 @@ for (const [look, options] of Object.entries(LOOKS)) {
   await page.getByTestId("save-case").click();
   await page.getByTestId("compare-button").click();
   await page.getByTestId("compare").waitFor();
-  for (const notice of (await page.getByTestId("notice-done").all()).reverse())
-    await notice.getByRole("button").click();
   await page.mouse.wheel(0, options.viewport.height / 4);
   await shoot("compare");
+  // A patient with the lesion and a sheet of hypopigmented disease.
+  await page.goto(`${url}#/patients`);
+  await page.getByTestId("new-patient").click();
+  await page.getByTestId("patient-code").fill("P-001");
+  await page.getByTestId("birth-year").fill("1980");
+  await page.getByTestId("skin-type").selectOption("3");
+  await page.getByTestId("save-patient").click();
+  await page.getByTestId("new-sheet").waitFor();
+  const patient = page.url();
+  await page.goto(`${url}#/notebook`);
+  await page.getByTestId("case").first().click();
+  await page.getByTestId("lesion-patient").selectOption({ label: "P-001" });
+  await page.goto(patient);
+  await page.getByTestId("new-sheet").waitFor();
+  await shoot("patient");
+  await page.getByTestId("new-sheet").click();
+  await page.getByTestId("sheet-date").fill("2024-01-10");
+  await page.getByTestId("sheet-diagnosis").selectOption({ index: 1 });
+  await page.getByTestId("add-pair").click();
+  await page.getByTestId("photo-visible").setInputFiles(pale);
+  await page.getByTestId("outline-visible").click();
+  await page.locator("[data-testid=outline-stage][data-shapes]").waitFor();
+  await page.getByTestId("field-mm").fill("60");
+  await page.getByTestId("use-field").click();
+  await page.getByTestId("outline-stage").scrollIntoViewIfNeeded();
+  await shoot("outline");
+  await page.getByTestId("save-outline").click();
+  await page.getByTestId("outline-stage").waitFor({ state: "hidden" });
+  await page.getByTestId("outline-visible").scrollIntoViewIfNeeded();
+  await shoot("sheet");
   await context.close();
 }
 await browser.close();

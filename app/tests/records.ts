@@ -10,6 +10,16 @@ const CLASSES = [
   { code: "nv", en: "melanocytic nevus", zh: "黑色素细胞痣", malignant: false },
 ];
 
+/** A kept photograph of one pixel. */
+export const photoOf = (probabilities: number[]): VisitPhoto => ({
+  image: new Blob(),
+  width: 1,
+  height: 1,
+  probabilities,
+  reasons: [],
+  cam: null,
+});
+
 /** One photograph, answered by a model of two classes. `Image` is a blob in the database and text in an export. */
 export function visitOf<Image>(
   id: string,

@@ -24,6 +24,7 @@ import { Results } from "../src/ui/Results";
 import { VerdictBanner, verdictInWords, VerdictLine } from "../src/ui/Verdict";
 import { KeptPhoto, VisitView } from "../src/ui/VisitView";
 import { BUNDLES, textOf } from "./fixtures";
+import { photoOf } from "./records";
 
 const spec: Spec = {
   ...parseSpec(textOf(BUNDLES, "alpha", "spec.json")),
@@ -296,15 +297,7 @@ describe("a kept visit", () => {
       const lesions = [{ ...head, visits: [{ ...visit, ...change }] }];
       return JSON.stringify(await fhirRecord({ patient: null, lesions, sheets: [], placeName: () => "" }));
     };
-    const kept = (probabilities: number[]): VisitPhoto => ({
-      image: new Blob(),
-      width: 1,
-      height: 1,
-      probabilities,
-      reasons: [],
-      cam: null,
-    });
-    expect(await record({ photos: [kept(BENIGN), kept(BENIGN_LEADS)] })).toContain(
+    expect(await record({ photos: [photoOf(BENIGN), photoOf(BENIGN_LEADS)] })).toContain(
       "some photographs are above the line",
     );
     expect(await record({ concerns: ["bleeding"] })).toContain("is a reason for concern");

@@ -17,6 +17,7 @@ import { earlierAlarm, visitVerdict } from "../src/notebook/verdict";
 import type { Visit } from "../src/notebook/types";
 import { verdictInWords, verdictSentences, verdictTitle } from "../src/ui/Verdict";
 import { BUNDLES, textOf } from "./fixtures";
+import { photoOf } from "./records";
 
 const spec = parseSpec(textOf(BUNDLES, "alpha", "spec.json"));
 const POINT = { name: "sensitivity_90", threshold: 0.2, sensitivity: 0.904, specificity: 0.612 };
@@ -189,19 +190,11 @@ describe("a kept visit", () => {
     model: { name: "alpha", version: "1", title: "", digest: "" },
     created: "2024-02-01T00:00:00.000Z",
   };
-  const photo = (probabilities: number[]): Visit["photos"][number] => ({
-    image: new Blob(),
-    width: 1,
-    height: 1,
-    probabilities,
-    reasons: [],
-    cam: null,
-  });
 
   test("from before verdicts were kept is judged by the same rule", () => {
     expect(visitVerdict(visit)?.kind).toBe("above");
     expect(visitVerdict({ ...visit, malignant: 0.1 })?.kind).toBe("below");
-    expect(visitVerdict({ ...visit, malignant: 0.1, photos: [photo(BENIGN_LEADS)] })).toMatchObject({
+    expect(visitVerdict({ ...visit, malignant: 0.1, photos: [photoOf(BENIGN_LEADS)] })).toMatchObject({
       doubt: "disagree",
     });
     expect(visitVerdict({ ...visit, malignant: 0.1, concerns: ["new"] })).toMatchObject({ doubt: "concern" });

@@ -204,9 +204,7 @@ def review(
     as_json: AsJson = False,
 ) -> None:
     """Rank images whose label may be wrong, by predictions of networks that did not learn from them."""
-    for run in runs:
-        if not run.exists():
-            raise DataError(f"{run}: no run folder and no file of predictions there")
+    require_runs(runs)
     if find_spec("cleanlab") is None:
         raise MissingExtraError("the review of labels", "review")
     from lentigo.evaluation.label_review import review_labels
@@ -250,6 +248,17 @@ def download(
 
     folder = download_dataset(name, out, base_url=base_url, progress=True)
     say(f"ready: {folder}; try next: lentigo data info {folder}")
+
+
+def require_runs(runs: list[Path]) -> None:
+    """Refuse runs that are not there, before anything heavy is imported.
+
+    Raises:
+        DataError: the first of them.
+    """
+    for run in runs:
+        if not run.exists():
+            raise DataError(f"{run}: no run folder and no file of predictions there")
 
 
 def cache(

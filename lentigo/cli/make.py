@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lentigo.cli.data import GroupBy, LabelBy, Missing, MissingFiles, Protocol, SkipUnreadable
+from lentigo.cli.data import GroupBy, LabelBy, Missing, MissingFiles, Protocol, SkipUnreadable, require_runs
 from lentigo.cli.output import AsJson, print_json, print_table, say
 from lentigo.errors import DataError, TrainingError
 
@@ -303,9 +303,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare runs on the same test images: intervals, McNemar's test, paired bootstrap."""
-    for run in runs:
-        if not run.exists():
-            raise DataError(f"{run}: no run folder and no file of predictions there")
+    require_runs(runs)
     from lentigo.evaluation import compare_runs
 
     result = compare_runs(runs)

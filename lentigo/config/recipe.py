@@ -381,7 +381,7 @@ class Recipe(_Section):
             the data's frequencies, 1 for equal ones.
         stop: early stopping.
         monitor: figure that selects ``best.ckpt`` and drives plateau and early stopping; only epochs at the last image
-            size are compared.
+            size are compared. ``last`` keeps the last epoch, so that validation images choose nothing.
         augment: augmentation of the training images.
         metadata: a list from ``age``, ``sex`` and ``site``: the metadata that the exported bundle takes. The export
             fits likelihood ratios on the training part's lesions; training and the image's own answer do not change.
@@ -407,7 +407,7 @@ class Recipe(_Section):
     clip: NonNegative = 0.0
     sampling: Fraction = 0.0
     stop: StopRecipe = StopRecipe()
-    monitor: Literal["val_balanced_accuracy", "val_accuracy", "val_loss"] = "val_balanced_accuracy"
+    monitor: Literal["val_balanced_accuracy", "val_accuracy", "val_loss", "last"] = "val_balanced_accuracy"
     augment: AugmentRecipe = AugmentRecipe()
     metadata: tuple[MetadataField, ...] = ()
     seed: int = 0
@@ -433,7 +433,19 @@ class Recipe(_Section):
             raise ValueError(f"schedule.restarts must rise and lie below epochs ({self.epochs}), not {list(ends[:-1])}")
         if self.swa and (len(ends) == 1 or self.stop.patience is not None):
             raise ValueError("swa averages over schedule.restarts, and takes no stop.patience")
+        if self.monitor == "last" and (self.schedule.name == "plateau" or self.stop.patience is not None):
+            raise ValueError("monitor: last keeps the last epoch, and takes no plateau schedule and no stop.patience")
         return self
+
+    @property
+    def keeps_last(self) -> bool:
+        """Whether the last epoch is kept, whatever the metrics of the validation images."""
+        return self.swa or self.monitor == "last"
+
+    @property
+    def monitored(self) -> str:
+        """Name of the validation metric that is monitored."""
+        return "loss" if self.monitor == "last" else self.monitor.removeprefix("val_")
 
     @property
     def cycle_ends(self) -> tuple[int, ...]:

@@ -127,7 +127,7 @@ def _data(spec: Spec, counts: Mapping[str, Mapping[str, int]], facts: DataFacts 
     rows = [[f"`{code}`", *(f"{row.get(split, 0):,}" for split in splits)] for code, row in counts.items()]
     rows.append(["all", *(f"{sum(row.get(split, 0) for row in counts.values()):,}" for split in splits)])
     protocol = _protocol(origin)
-    chosen = "" if origin.recipe.get("swa") else "the checkpoint, "
+    chosen = "" if origin.recipe.get("swa") or origin.recipe.get("monitor") == "last" else "the checkpoint, "
     limits = " and the thresholds" if spec.operating_points or spec.conformal or spec.abstention else ""
     parts = [
         "## Data",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from lentigo.reproduce.cost import Cost, measure_cost
 from lentigo.reproduce.document import to_markdown
 from lentigo.reproduce.external import external_result, predict_external
 from lentigo.reproduce.request import Request
-from lentigo.reproduce.result import RowRuns, build_result
+from lentigo.reproduce.result import RowRuns, build_result, pool_folds
 from lentigo.reproduce.tables import SCRATCH, Row, overrides_of, slug_of
 from lentigo.reproduce.weights import find_weights
 from lentigo.workflow.jobs import Job, State, inspect, read_runs, run_jobs, say_line
@@ -32,7 +33,7 @@ class RowPlan:
 
     row: Row
     slug: str  # prefix of its run folders
-    jobs: dict[int, tuple[Job, State]]  # seed -> required run, and state of its folder
+    jobs: dict[tuple[int, int], tuple[Job, State]]  # (seed, fold) -> required run, and state of its folder
     refused: str = ""  # reason if the row cannot be run
 
 
@@ -59,8 +60,8 @@ class Plan:
         found: dict[Path, tuple[Job, State]] = {}
         for seed in self.request.seeds:
             for row in self.rows:
-                if seed in row.jobs:
-                    found.setdefault(row.jobs[seed][0].folder, row.jobs[seed])
+                for job, state in (one for (k, _), one in row.jobs.items() if k == seed):
+                    found.setdefault(job.folder, (job, state))
         return list(found.values())
 
     def describe(self) -> str:
@@ -121,7 +122,7 @@ def reproduce(
     runs = read_runs([job for job, _ in plan.jobs()], failed)
     rows = [_gather(row, runs, failed, collect=request.collect) for row in plan.rows]
     _check(request, rows)
-    if cost and request.table.part == "test":  # ideas share one network
+    if cost and request.table.compares == "networks":  # ideas share one network
         rows = [replace(row, cost=_cost(request, row.row, rows, say)) for row in rows]
     stem = out / f"{request.table.name}-{request.protocol}"
     figures = _write(request, rows, stem, resamples=resamples, say=say)
@@ -142,12 +143,16 @@ def _plan_row(plan: Plan, row: Row, at_hand: dict[str, Any]) -> RowPlan:
 
     def every(*, scratch: bool, environment: Any = None) -> RowPlan:
         slug, jobs = slug_of(row, scratch), {}
-        for seed in request.seeds:
-            overrides = overrides_of(table, row, request.budget, protocol=request.protocol, seed=seed, scratch=scratch)
-            folder = request.folder / f"{slug}-seed{seed}"
+        for seed, fold in itertools.product(request.seeds, range(table.folds or 1)):
+            overrides = overrides_of(
+                table, row, request.budget, protocol=request.protocol, seed=seed, scratch=scratch, fold=fold
+            )
+            title, name = f"{slug} seed {seed}", f"{slug}-seed{seed}"
+            if table.folds:
+                title, name = f"{title}, fold {fold}", f"{name}-fold{fold}"
             recipe = load_recipe(table.recipe, overrides)
-            job = Job(f"{slug} seed {seed}", table.recipe, tuple(overrides), recipe, folder, environment or {})
-            jobs[seed] = (job, inspect(job, request.fingerprint))
+            job = Job(title, table.recipe, tuple(overrides), recipe, request.folder / name, environment or {})
+            jobs[seed, fold] = (job, inspect(job, request.fingerprint))
         return RowPlan(row, slug, jobs)
 
     if row.start == "scratch" or (request.weights == "scratch" and row.start == "auto"):
@@ -172,7 +177,7 @@ def _plan_row(plan: Plan, row: Row, at_hand: dict[str, Any]) -> RowPlan:
     if start == "imagenet":
         return every(scratch=False, environment=environment)
     if row.start == "imagenet" or request.weights == "imagenet":
-        done = {seed: one for seed, one in pretrained.jobs.items() if one[1].kind == "done"}
+        done = {key: one for key, one in pretrained.jobs.items() if one[1].kind == "done"}
         return RowPlan(row, pretrained.slug, done, f"needs ImageNet weights that are not at hand ({reason})")
     plan.notes.append(
         f"{row.name}: no ImageNet weights at hand, so it starts from scratch, as {row.slug}{SCRATCH} ({reason})"
@@ -182,15 +187,22 @@ def _plan_row(plan: Plan, row: Row, at_hand: dict[str, Any]) -> RowPlan:
 
 def _gather(row: RowPlan, runs: Mapping[Path, RunFiles], failed: Mapping[Path, str], *, collect: bool) -> RowRuns:
     """Return the finished runs of a row, with the reasons for missing ones."""
-    folders = {seed: job.folder for seed, (job, _) in row.jobs.items()}
+    folders: dict[int, list[Path]] = {}  # seed -> folders of its folds
+    for (seed, _), (job, _) in row.jobs.items():
+        folders.setdefault(seed, []).append(job.folder)
     missing = [row.refused] if row.refused else []
-    missing += [f"seed {seed} not used: {failed[folder]}" for seed, folder in folders.items() if folder in failed]
-    absent = [str(seed) for seed, folder in folders.items() if folder not in failed and folder not in runs]
+    found, absent = {}, []
+    for seed, wanted in folders.items():
+        if broken := [failed[folder] for folder in wanted if folder in failed]:
+            missing.append(f"seed {seed} not used: {broken[0]}")
+        elif all(folder in runs for folder in wanted):
+            found[seed] = pool_folds([runs[folder] for folder in wanted])
+        else:
+            absent.append(str(seed))
     if absent:
         missing.append(
             f"seed{'s' if len(absent) > 1 else ''} {', '.join(absent)} not run" + (" yet" if collect else "")
         )
-    found = {seed: runs[folder] for seed, folder in folders.items() if folder in runs}
     return RowRuns(row.row, row.slug, found, tuple(missing))
 
 
@@ -236,7 +248,7 @@ def _write(
     ]
     result = build_result(request, rows, measured, external)
     figures = []
-    if table.part == "test":  # a plot of two dozen ideas is unreadable
+    if table.compares == "networks":  # a plot of two dozen ideas is unreadable
         each = {row.slug: row for row in present}.values()  # two rows may share their runs
         logs = {row.row.name: [run.log for run in row.runs.values() if run.log is not None] for row in each}
         matrices = {row.row.name: measured.figures(row.slug).confusion for row in each}
@@ -252,7 +264,7 @@ def _write(
 
 
 def _predictions(run: RunFiles, part: str) -> PredictionTable:
-    if part == "test":
+    if part != "validation":
         return run.test
     if run.validation is None:
         raise DataError(f"{run.folder}: has no predictions of its validation images, which this table is evaluated on")

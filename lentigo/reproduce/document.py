@@ -19,7 +19,7 @@ _METHOD = (
     "Percent; differences in points. In brackets 95 % intervals: hierarchical bootstrap over lesions (or patients, or"
     " images where neither is known) and seeds. `balanced accuracy` is the mean recall, `BACC, one against the rest`"
     " the paper's equation 11 averaged over the classes; which of the two the paper prints is not known. AUC is times"
-    " 100. Probabilities after a temperature fitted on validation."
+    " 100."
 )
 _PAIRS = (
     "Same lesions and seeds on both sides; p is the two-sided bootstrap p after Holm's correction. **\\***: p is below"
@@ -29,6 +29,10 @@ _PAIRS = (
 _VALIDATION = (
     "Validation images, which also set each run's temperature and chose its epoch: the level is too good, and the"
     " calibration error more so. No test image was looked at."
+)
+_FOLDS = (
+    "Cross-validation in {folds} folds: each image is evaluated once, by a network that did not learn from its group;"
+    " each run keeps its last epoch, so that no evaluated image chose anything. Probabilities without a temperature."
 )
 _SCALED = "Training was {how} than in the recipe as printed: read the order of the rows, not their level."
 
@@ -43,7 +47,7 @@ def to_markdown(result: Data, figures: Sequence[str]) -> str:
         f"Against {names.get(result['reference'], 'the reference')}": _pairs_table(result, names),
         **{f"On {one['data']}": _external_table(one, names) for one in result["elsewhere"]},
         "Recall by class": _recall_table(result, rows, names),
-        "Cost": _cost_table(rows) if result["part"] == "test" else _ideas_table(rows),
+        "Cost": _cost_table(rows) if result["part"] != "validation" else _ideas_table(rows),
         "Plots": [f"![{name}]({name})" for name in figures],
         "Where this comes from": _provenance(result, rows),
     }
@@ -64,7 +68,9 @@ def _facts(result: Data, rows: Sequence[Data]) -> list[str]:
         f"{result['paper']}, on {result['data']}: {images}.": True,
         f"Seeds {', '.join(map(str, result['seeds']))}.": True,
         f"Budget `{budget['name']}`: {values}.": values,
+        "Probabilities after a temperature fitted on validation.": not result["folds"],
         _VALIDATION: result["part"] == "validation",
+        _FOLDS.format(folds=result["folds"]): result["folds"],
         _SCALED.format(how="shorter and on smaller images" if "epochs" in budget["values"] else "on smaller images"): (
             budget["name"] != "paper"
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from lentigo.estimate import plain
-from lentigo.evaluation import RunFiles
+from lentigo.evaluation import PredictionTable, RunFiles
 from lentigo.evaluation.intervals import Estimate
 from lentigo.evaluation.seeds import PAIRED, Figures, Measured
 from lentigo.reproduce.cost import Cost
@@ -43,6 +43,26 @@ class RowRuns:
         return " and ".join(sorted(started)) if started else None
 
 
+def pool_folds(runs: Sequence[RunFiles]) -> RunFiles:
+    """Return the folds of a cross-validation as one run: their predictions together, and the mean of their logs."""
+    if len(runs) == 1:
+        return runs[0]
+    logs = [run.log for run in runs if run.log is not None]
+    counts = pd.DataFrame([run.record["counts"]["val"] for run in runs]).sum()
+    record = {
+        **runs[0].record,
+        "wall_seconds": sum(float(run.record["wall_seconds"]) for run in runs),
+        "counts": {"out of fold": {str(code): int(count) for code, count in counts.items()}},
+    }
+    return replace(
+        runs[0],
+        record=record,
+        test=PredictionTable.pooled([run.test for run in runs]),
+        log=pd.concat(logs).groupby("epoch", as_index=False).mean() if len(logs) == len(runs) else None,
+        maps=None,
+    )
+
+
 def build_result(
     request: Request, rows: Sequence[RowRuns], measured: Measured, external: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
@@ -66,6 +86,7 @@ def build_result(
         "complete": all(set(row.runs) >= set(request.seeds) for row in rows),
         "mixed_start": len(set(starts.values())) > 1,
         "part": table.part,
+        "folds": table.folds,
         "test": {"images": measured.images, "groups": measured.groups, "grouped": measured.grouped},
         "interval": {
             "level": 0.95,

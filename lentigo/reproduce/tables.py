@@ -81,6 +81,8 @@ class Table(_Section):
     # External data sets for evaluation, without their published test parts.
     elsewhere: tuple[ExtraRecipe, ...] = ()
     paper_classes: int | None = None  # default for the rows
+    # Cross-validation without a test part: each image is evaluated once, and validation chooses no epoch.
+    folds: Annotated[int, Field(ge=2)] | None = None
     profile_size: int = 224  # side of the images for multiply-accumulates and latency, in pixels
     rows: Annotated[tuple[Row, ...], Field(min_length=1)]  # in the paper's order
 
@@ -103,8 +105,10 @@ class Table(_Section):
         return self
 
     @property
-    def part(self) -> Literal["test", "validation"]:
+    def part(self) -> Literal["test", "validation", "out-of-fold"]:
         """Return the part of the data for evaluation."""
+        if self.folds:
+            return "out-of-fold"
         return "validation" if self.compares == "ideas" else "test"
 
     def row(self, slug: str) -> Row:
@@ -196,7 +200,9 @@ def load_budget(name: str, family: str) -> Budget:
         ) from None
 
 
-def overrides_of(table: Table, row: Row, budget: Budget, *, protocol: str, seed: int, scratch: bool) -> list[str]:
+def overrides_of(
+    table: Table, row: Row, budget: Budget, *, protocol: str, seed: int, scratch: bool, fold: int = 0
+) -> list[str]:
     """Return the ``--set`` arguments for one run of a row, relative to the table's recipe."""
     values: Values = {"name": slug_of(row, scratch), **table.set, **row.set}
     if scratch:
@@ -204,6 +210,8 @@ def overrides_of(table: Table, row: Row, budget: Budget, *, protocol: str, seed:
     values |= {"data.protocol": protocol, "seed": seed, **budget.values}
     if table.compares == "ideas":
         values |= row.set
+    if table.folds:
+        values |= {"data.fractions": [0.9, 0.1, 0.0], "data.folds": table.folds, "data.fold": fold, "monitor": "last"}
     return [f"{key}={_flow(value)}" for key, value in values.items()]
 
 

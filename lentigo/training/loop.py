@@ -102,7 +102,7 @@ def fit(
         train = learner.train(epoch, monitor.rate)
         trained = time.monotonic()
         val = learner.validate(epoch)
-        best = monitor.update(epoch, val[recipe.monitor.removeprefix("val_")])
+        best = monitor.update(epoch, val[recipe.monitored])
         row: Row = {
             "epoch": epoch + 1,
             "size": recipe.size_at(epoch),

@@ -62,8 +62,8 @@ class Patience:
 class Monitor:
     """Select the best epoch, reduce the learning rate on a plateau, and stop the run early.
 
-    Only epochs at the last image size can be the best, and patience is reset when the size changes. With ``swa`` the
-    last epoch is selected.
+    Only epochs at the last image size can be the best, and patience is reset when the size changes. With ``swa``, and
+    with ``monitor: last``, the last epoch is selected.
 
     Args:
         recipe: the run's recipe.
@@ -75,7 +75,7 @@ class Monitor:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        lowest = recipe.monitor.endswith("loss")
+        lowest = recipe.monitored == "loss"
         self.patience, self.plateau = Patience(lowest), Patience(lowest)
         self.rate = 1.0
         self.stopped = False
@@ -94,7 +94,7 @@ class Monitor:
         limit = recipe.stop.patience
         last = size == recipe.final_size
         self.stopped = last and limit is not None and self.patience.waited >= limit
-        if recipe.swa:  # the result is the mean over all cycles, whatever the values of single epochs
+        if recipe.keeps_last:
             return epoch + 1 == recipe.epochs
         return best and last
 

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,6 +46,12 @@ class Job:
     recipe: Recipe  # base with overrides
     folder: Path
     environment: Mapping[str, str | None] = field(default_factory=dict)  # variables to set; None removes one
+
+    @property
+    def part(self) -> str:
+        """Return the part to evaluate: ``val`` of a fold without a test part, else ``test``."""
+        data = self.recipe.data
+        return "val" if data.folds and not data.fractions[2] and data.protocol != "official" else "test"
 
     def command(self, data: Path, *, resume: bool) -> list[str]:
         """Return the training command."""
@@ -96,8 +103,8 @@ def inspect(job: Job, fingerprint: str | None) -> State:
     if fingerprint is not None and begun_on != fingerprint:
         what = f"was trained on other data (fingerprint {begun_on[:12]}…, now {fingerprint[:12]}…)"
         return State("blocked", f"{folder}: {what}; use --runs")
-    if finished and not (folder / "predictions" / "test.csv").is_file():
-        return State("blocked", f"{folder}: has no predictions/test.csv; {DAMAGED}")
+    if finished and not (folder / "predictions" / f"{job.part}.csv").is_file():
+        return State("blocked", f"{folder}: has no predictions/{job.part}.csv; {DAMAGED}")
     return State("done" if finished else "begun")
 
 
@@ -136,7 +143,7 @@ def run_jobs(
     if data is None or not waiting:
         return failed
     watch = _Watch([job for job, _ in waiting])
-    with only_one(folder), watch.bar:
+    with only_one(folder), watch.bar, _interrupted_by_sigterm():
         return failed | _run(waiting, data, jobs, watch, say)
 
 
@@ -151,7 +158,7 @@ def read_runs(jobs: Iterable[Job], failed: dict[Path, str]) -> dict[Path, RunFil
     for job in jobs:
         if job.folder not in failed and inspect(job, None).kind == "done":
             try:
-                runs[job.folder] = read_run(job.folder)
+                runs[job.folder] = read_run(job.folder, split=job.part)
             except LentigoError as error:
                 failed[job.folder] = f"{error}; {DAMAGED}"
     return runs
@@ -182,6 +189,19 @@ def only_one(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.unlink(missing_ok=True)
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Treat SIGTERM as an interrupt, so that no training outlives the command."""
+    if threading.current_thread() is not threading.main_thread():  # where handlers cannot be set
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _alive(text: str) -> bool:

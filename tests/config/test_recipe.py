@@ -276,6 +276,8 @@ def test_schedules() -> None:
         ({"schedule": {"restarts": [2, 2]}}, "must rise and lie below epochs (4)"),
         ({"schedule": {"restarts": [4]}}, "must rise and lie below epochs (4)"),
         ({"swa": True}, "swa averages over schedule.restarts"),
+        ({"monitor": "last", "schedule": {"name": "plateau"}}, "last keeps the last epoch, and takes no plateau"),
+        ({"monitor": "last", "stop": {"patience": 2}}, "takes no plateau schedule and no stop.patience"),
         ({"swa": True, "schedule": {"restarts": [2]}, "stop": {"patience": 2}}, "takes no stop.patience"),
     ],
 )

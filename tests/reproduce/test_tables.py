@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from lentigo.config.recipe import NetworkRecipe, load_recipe, recipe_differences
 from lentigo.data import read_samples
 from lentigo.errors import NetworkError, RecipeError
 from lentigo.evaluation import write_predictions
-from lentigo.labels import HAM10000, ISIC2017
+from lentigo.labels import HAM10000, ISIC2017, PAD_UFES_20
 from lentigo.networks import create_network, describe_network
 from lentigo.reproduce import check_request, command, cost, load_table, reproduce, table_names, weights
 from lentigo.reproduce.cost import measure_cost
@@ -196,31 +197,36 @@ def fake_run(
     table: str = "caco-table4",
     scratch: bool = False,
     validation: float | None = None,
+    fold: int = 0,
 ) -> None:
     chosen = load_table(table)
-    labels = ISIC2017 if chosen.family == "dsresnet50" else HAM10000
+    labels = {"dsresnet50": ISIC2017, "hypo": PAD_UFES_20}.get(chosen.family, HAM10000)
     protocol = chosen.protocols[0]
     overrides = overrides_of(
-        chosen, chosen.row(slug), load_budget("small", chosen.family), protocol=protocol, seed=seed, scratch=scratch
+        *(chosen, chosen.row(slug), load_budget("small", chosen.family)),
+        **{"protocol": protocol, "seed": seed, "scratch": scratch, "fold": fold},
     )
     recipe = load_recipe(chosen.recipe, overrides)
-    place = folder / "small" / protocol / f"{recipe.name}-seed{seed}"
+    place = folder / "small" / protocol / f"{recipe.name}-seed{seed}{f'-fold{fold}' if chosen.folds else ''}"
     place.mkdir(parents=True)
     (place / "recipe.yaml").write_text(to_yaml(recipe), encoding="utf-8")
     lines = ["epoch,size,lr,train_loss,val_loss,val_accuracy,val_balanced_accuracy,images_per_second,seconds"]
     lines += [f"{e},96,0.001,{1 / e},{1.1 / e},{share * e / 6:.4f},{share * e / 7:.4f},100,10" for e in range(1, 7)]
     (place / "log.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    for part, right in {"test": share, "val": validation}.items():
+    for part, right in {"test": None if chosen.folds else share, "val": share if chosen.folds else validation}.items():
         if right is None:
             continue
-        write_predictions(place / "predictions" / f"{part}.csv", table_of(right, seed, images=420, codes=labels.codes))
+        predictions = table_of(right, seed, images=420, codes=labels.codes)
+        if chosen.folds:
+            predictions = predictions.subset(np.arange(fold, 420, chosen.folds))
+        write_predictions(place / "predictions" / f"{part}.csv", predictions)
     record = {
         "name": place.name, "fingerprint": "f" * 64, "data": labels.name, "finished": True, "split_seed": 0,
         "protocol": "lesion",
         "hardware": "a machine", "wall_seconds": 60.0, "created": "2026-01-01T00:00:00+00:00", "parameters": 1,
         "pretrained": None if scratch else {"source": "/somewhere/weights.pt", "share": 1.0, "loaded": 1,
         "expected": 1, "new": 1},
-        "counts": {"train": {"total": 80}, "test": {"total": 420}},
+        "counts": {"train": {"total": 80}, "val": {"total": 84}, "test": {"total": 420}},
         "labels": [{"code": c.code, "en": c.en, "zh": c.zh, "malignant": c.malignant} for c in labels],
     }  # fmt: skip
     (place / "run.json").write_text(json.dumps(record), encoding="utf-8")
@@ -303,6 +309,33 @@ def test_ideas_are_evaluated_on_validation(capsys: pytest.CaptureFixture[str], t
     code, errors = collect(capsys, tmp_path / "runs", tmp_path, *chosen, table=table)
     assert code == 2
     assert "no predictions of its validation images" in errors
+
+
+def test_folds_evaluate_each_image_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    shares = {"hypo-none": 0.8, "hypo-all": 0.4}
+    for slug, share in shares.items():
+        for seed, fold in itertools.product(range(2), range(5)):
+            fake_run(tmp_path / "runs", slug, seed, share, table="hypo-ablation", fold=fold)
+    chosen = ("--seeds", 2, "--rows", "hypo-none", "--rows", "hypo-all")
+    assert collect(capsys, tmp_path / "runs", tmp_path, *chosen, table="hypo-ablation") == (0, "")
+    result = json.loads((tmp_path / "hypo-ablation-patient.json").read_text(encoding="utf-8"))
+    assert (result["part"], result["folds"], result["test"]["images"]) == ("out-of-fold", 5, 420)
+    assert result["provenance"]["split"]["counts"] == {"out of fold": {"total": 420}}
+    for row in result["rows"]:
+        whole = [table_of(shares[row["slug"]], seed, images=420, codes=PAD_UFES_20.codes) for seed in range(2)]
+        right = np.mean([np.mean(one.probabilities.argmax(axis=1) == one.targets) for one in whole])
+        assert row["measured"]["accuracy"]["value"] == pytest.approx(right)
+        assert (np.sum(row["confusion"]), row["wall_seconds"]) == (2 * 420, 2 * 5 * 60)
+        assert [point["seeds"] for point in row["curve"]] == [2] * 6
+    page = (tmp_path / "hypo-ablation-patient.md").read_text(encoding="utf-8")
+    assert "Cross-validation in 5 folds" in page
+    assert "420 out-of-fold images" in page
+    assert "temperature fitted" not in page
+
+    shutil.rmtree(tmp_path / "runs" / "small" / "patient" / "hypo-all-seed1-fold3")
+    collect(capsys, tmp_path / "runs", tmp_path, *chosen, table="hypo-ablation")
+    row = json.loads((tmp_path / "hypo-ablation-patient.json").read_text(encoding="utf-8"))["rows"][1]
+    assert (row["seeds"], row["missing"]) == ([0], ["seed 1 not run yet"])
 
 
 def test_cost_counts_parameters_with_the_papers_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -510,7 +543,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         try:
             while child.poll() is None and not log.exists():
                 time.sleep(0.05)
-            child.send_signal(signal.SIGINT)
+            child.send_signal(signal.SIGTERM)  # taken as an interrupt
             _, errors = child.communicate(timeout=300)
         finally:
             child.kill()

@@ -366,6 +366,11 @@ def test_only_epochs_at_the_last_size_are_compared() -> None:
     assert not any(stop for _, _, stop in evaluated)
 
 
+def test_the_last_epoch_is_kept_where_validation_chooses_nothing() -> None:
+    chosen = recipe(monitor="last", schedule={}, epochs=4)
+    assert [best for best, _, _ in follow_all(Monitor(chosen), [0.1, 0.9, 0.5, 0.7])] == [False, False, False, True]
+
+
 def test_running_average_against_a_slow_version() -> None:
     network = create_network("mobilenetv3_small_none", classes=3)
     average = RunningAverage(network)

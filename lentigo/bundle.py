@@ -29,6 +29,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lentigo.errors import BundleError, DataError, OutputError
 from lentigo.estimate import Estimate, PredictiveValues
+from lentigo.files import CARD as CARD
+from lentigo.files import GOLDEN as GOLDEN
+from lentigo.files import MAX_MODEL as MAX_MODEL
+from lentigo.files import MAX_TEXT as MAX_TEXT
+from lentigo.files import MODEL as MODEL
+from lentigo.files import SPEC as SPEC
 from lentigo.files import read_regular, sync
 from lentigo.labels import ClassLabel, Code, LabelSet, Line
 from lentigo.tables import MetadataField, is_unknown
@@ -36,13 +42,8 @@ from lentigo.text import one_line
 
 FORMAT = 3
 """Newest format. Format 1 has no ``atypicality`` and no abstention; format 3 is written only with ``metadata``."""
-BATCH_AXIS = "batch"
-"""Name of the graph's first axis, by which a runtime can fix it."""
-SPEC, MODEL, CARD, GOLDEN = "spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"
 TEST_AT = "test at "
 """Prefix of an operating point's name in ``metrics``, for its sensitivity and specificity on the test part."""
-MAX_TEXT, MAX_MODEL = 16 * 2**20, 2**30
-"""Maximum bytes of ``spec.json``, card and golden vectors, and of any other file of a bundle."""
 _MAX_DEPTH = 32
 RESERVED = frozenset(
     ("path", "label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error")

@@ -14,6 +14,10 @@ from typing import Any
 
 from lentigo.errors import OutputError
 
+SPEC, MODEL, CARD, GOLDEN = "spec.json", "model.onnx", "MODEL_CARD.md", "golden.json"
+"""Names of a bundle's files; see `lentigo.bundle`."""
+MAX_TEXT, MAX_MODEL = 16 * 2**20, 2**30
+"""Maximum bytes of a bundle's specification, card and golden vectors, and of any other file of a bundle."""
 _JSON_WIDTH = 320  # fits a row of figures with their intervals
 
 

@@ -30,12 +30,12 @@ FLOORS = {
 }  # fmt: skip
 USE = {
     "annotations", "extra_formats", "dicom_rle", "jpeg", "tables", "walk",
-    "code_pages", "errors", "text", "files", "image_header", "estimate", "labels", "machine", "resampler", "imaging",
-    "bundle", "inference",
+    "code_pages", "errors", "lazy", "text", "files", "image_header", "estimate", "labels", "machine", "resampler",
+    "imaging", "bundle", "inference",
     "serving", "client", "cli", "__main__",
 }  # fmt: skip
 MAKE = {
-    "lazy", "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training",
+    "progress", "config", "losses", "networks", "synthetic", "pixels", "data", "evaluation", "training",
     "export", "workflow", "reproduce",
 }  # fmt: skip
 HEAVY = ("torch", "torchvision", "lightning_fabric", "pandas", "scipy", "sklearn", "matplotlib", "timm", "onnx", "ray")

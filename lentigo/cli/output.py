@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -23,7 +25,18 @@ def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", caption: str = ""
 ) -> None:
     """Print a table; columns whose cells are all numbers are set to the right."""
-    from rich import box
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    # A pipe has no width of its own: give it room, so that no cell is cut.
+    width = shutil.get_terminal_size().columns if terminal else 200
+    cells = [[one_line(name) for name in columns], *([_cell(value) for value in row] for row in rows)]
+    right = [
+        bool(rows) and all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)
+        for i in range(len(columns))
+    ]
+    if text := _simple_table(cells, right, one_line(title), one_line(caption), width, styled=terminal):
+        print(text)
+        return
+    from rich import box  # here, since importing it takes longer than a prediction
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -35,13 +48,52 @@ def print_table(
         title_justify="left",
         caption_justify="left",
     )
-    for i, name in enumerate(columns):
-        numeric = bool(rows) and all(isinstance(row[i], (int, float)) or row[i] is None for row in rows)
-        table.add_column(Text(one_line(name)), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))  # as text: brackets are no markup here
-    # A pipe has no width of its own: give it room, so that no cell is cut.
-    Console(width=None if sys.stdout is not None and sys.stdout.isatty() else 200).print(table)
+    for name, numeric in zip(cells[0], right, strict=True):
+        table.add_column(Text(name), justify="right" if numeric else "left", overflow="fold")
+    for row in cells[1:]:
+        table.add_row(*map(Text, row))  # as text: brackets are no markup here
+    Console(width=None if terminal else width).print(table)
+
+
+def _simple_table(
+    cells: Sequence[Sequence[str]], right: Sequence[bool], title: str, caption: str, width: int, *, styled: bool
+) -> str:
+    """Format a table as rich does, if it has plain letters only and fits; empty otherwise.
+
+    Args:
+        cells: the names of the columns, then the rows.
+        right: columns to align right.
+        title: text above.
+        caption: text below.
+        width: columns of the terminal.
+        styled: whether to mark title and names by escape sequences.
+    """
+    everything = "".join([title, caption, *(cell for row in cells for cell in row)])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    total = sum(widths) + 3 * len(widths) + 1
+    if (
+        max(everything, default="") >= "\u0300"  # letters may be two columns wide, or none
+        or not everything.isprintable()
+        or max(total, len(title), len(caption)) > min(width, total)
+        or not (getattr(sys.stdout, "encoding", None) or "").lower().startswith("utf")
+        or (styled and (os.name == "nt" or os.environ.get("TERM", "dumb") in ("dumb", "unknown")))
+        or "FORCE_COLOR" in os.environ
+    ):
+        return ""
+    blank = " " * total
+    lines = [
+        "  "
+        + "   ".join(f"{cell:{'>' if r else '<'}{w}}" for cell, r, w in zip(row, right, widths, strict=True))
+        + "  "
+        for row in cells
+    ]
+    bold, italic, dim, end = ("\033[1m", "\033[3m", "\033[2;3m", "\033[0m") if styled else ("",) * 4
+    parts = [blank, f"{bold}{lines[0]}{end}", f" {'─' * (total - 2)} ", *lines[1:], blank]
+    if title:
+        parts.insert(0, f"{italic}{title:<{total}}{end}")
+    if caption:
+        parts.append(f"{dim}{caption:<{total}}{end}")
+    return "\n".join(parts)
 
 
 def say(text: str) -> None:

@@ -20,10 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from lentigo import NOTICE, __version__
-from lentigo.bundle import BATCH_AXIS, Spec
+from lentigo.bundle import Spec
 from lentigo.errors import BundleError, first_line
 from lentigo.export.attention import deploy_attention
 from lentigo.files import write_bytes
+from lentigo.inference.session import BATCH_AXIS
 from lentigo.networks import Network
 from lentigo.networks.cam import closed_form_cam
 

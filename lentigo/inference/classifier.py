@@ -11,19 +11,17 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lentigo.bundle import BATCH_AXIS, MODEL, SPEC, Bundle, Metadata, Spec
+from lentigo.bundle import MODEL, SPEC, Bundle, Metadata, Spec
 from lentigo.errors import BundleError, DataError, did_you_mean, first_line
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
-from lentigo.inference.graph import check_operators, keep_outputs
 from lentigo.inference.hub import fetch_bundle, is_address
 from lentigo.inference.prediction import Prediction
 from lentigo.inference.quality import assess_quality
+from lentigo.inference.session import DEFAULT, PACKAGED, SessionOptions, open_session
 from lentigo.inference.verdict import Verdict, assess
 from lentigo.labels import LabelSet
 from lentigo.resampler import resize
 
-DEFAULT = "dermoscopy-7"
-PACKAGED = Path(__file__).resolve().parent.parent / "bundles"
 CHUNK = 32
 
 
@@ -112,7 +110,9 @@ class Classifier:
         has_maps = self.spec.outputs.cam is not None
         self.maps = maps and has_maps
         expected = _expected_outputs(self.spec, maps=self.maps)
-        self._session = _session(bundle, threads, spinning, batch, list(expected) if has_maps and not maps else None)
+        kept = tuple(expected) if has_maps and not maps else None
+        options = SessionOptions(threads, spinning, batch, kept)
+        self._session: Any = open_session(bundle.model, bundle.read(MODEL), options)
         self._outputs = _check_graph(self._session, bundle, expected)
 
     def __repr__(self) -> str:
@@ -352,33 +352,6 @@ def find_bundle(name_or_path: str | Path = DEFAULT) -> Bundle:
 def packaged_bundles() -> list[str]:
     """Names of the bundles that come with lentigo, sorted."""
     return sorted(spec.parent.name for spec in PACKAGED.glob(f"*/{SPEC}"))
-
-
-def _session(bundle: Bundle, threads: int | None, spinning: bool, batch: int | None, outputs: list[str] | None) -> Any:
-    content = bundle.read(MODEL)
-    try:
-        check_operators(content)
-    except BundleError as error:
-        raise BundleError(f"{bundle.model}: {error}; export the bundle again") from None
-    import onnxruntime  # here, since it is most of the cold start
-
-    onnxruntime.disable_telemetry_events()
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 4  # errors are raised, and told once
-    options.intra_op_num_threads = threads or 0  # 0: one a physical core
-    options.inter_op_num_threads = 1
-    if batch is not None:
-        options.add_free_dimension_override_by_name(BATCH_AXIS, batch)
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals slow convolutions down many times
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-    try:
-        model = content if outputs is None else keep_outputs(content, outputs)
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exception types, whatever is wrong with the file
-        raise BundleError(
-            f"{bundle.model}: ONNX Runtime cannot load it ({first_line(error)}); export the bundle again"
-        ) from None
 
 
 def _expected_outputs(spec: Spec, *, maps: bool) -> dict[str, list[int]]:

@@ -38,6 +38,7 @@ _NESTED = {
     "Node": {5: "Attribute"},
     "Attribute": {5: "Tensor", 6: "Graph", 10: "Tensor", 11: "Graph", 22: "Sparse", 23: "Sparse"},
     "Sparse": {1: "Tensor", 2: "Tensor"},
+    "Tensor": {},
 }
 
 
@@ -56,8 +57,9 @@ def check_operators(content: bytes) -> None:
     while queue:
         kind, message = queue.pop()
         operator = domain = ""
+        nested = _NESTED[kind]
         for number, value, _ in _fields(message):
-            inner = _NESTED.get(kind, {}).get(number)
+            inner = nested.get(number)
             if kind == "Node" and number in (4, 7):
                 text = bytes(value).decode("utf-8", "replace")
                 operator, domain = (text, domain) if number == 4 else (operator, text)
@@ -91,13 +93,19 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview, memoryview]]
     place, end = 0, len(message)
     while place < end:
         began = place
-        key, place = _varint(message, place)
+        key = message[place]
+        place += 1
+        if key > 0x7F:  # nearly all are one byte, for which a call would take longer than the rest
+            key, place = _varint(message, began)
         number, wire = key >> 3, key & 7
         start = place
         if wire == 0:
             _, place = _varint(message, place)
         elif wire == 2:
-            size, start = _varint(message, place)
+            size = message[place] if place < end else 0x80
+            start = place + 1
+            if size > 0x7F:
+                size, start = _varint(message, place)
             place = start + size
         elif wire in (1, 5):
             place += 8 if wire == 1 else 4

@@ -93,8 +93,8 @@ def _check_models(config: ServeConfig) -> ServeConfig:
 
     from lentigo.bundle import read_spec
     from lentigo.inference import find_bundle, packaged_bundles
-    from lentigo.inference.classifier import PACKAGED
     from lentigo.inference.hub import is_address
+    from lentigo.inference.session import PACKAGED
     from lentigo.serving import logs
 
     opened = {model: find_bundle(model) for model in config.models}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lentigo.bundle import BATCH_AXIS
+from lentigo.inference.session import BATCH_AXIS
 from lentigo.export.attention import deploy_attention
 from lentigo.export.graph import export_graph
 from lentigo.networks import create_network

@@ -122,6 +122,7 @@ def open_image(
     max_pixels: int = MAX_PIXELS,
     draft_size: int | None = None,
     extra_formats: Collection[str] = EXTRA_FORMATS,
+    on_header: Callable[[ImageHeader], None] | None = None,
 ) -> Image.Image:
     """Open and decode an image as 8-bit RGB, upright.
 
@@ -132,6 +133,7 @@ def open_image(
             (the decoder's DCT scaling; much faster for photographs). The result is smaller than the
             original and, after resizing, differs slightly from the contract (docs/predict.md has figures).
         extra_formats: accepted formats among HEIC and DICOM; their libraries must be installed.
+        on_header: called with the checked header of a file of the other formats before it is decoded; may raise.
 
     Returns:
         A decoded RGB image without an open file (the given image itself if it is upright RGB).
@@ -160,7 +162,7 @@ def open_image(
         extra = extra_format(_head(file)) if extra_formats else None
         if extra is not None and extra in extra_formats:
             return _open_extra(file, name, extra, max_pixels)
-        opened, header = _identify(file, name, max_pixels)
+        opened, header = _identify(file, name, max_pixels, on_header)
         image = stack.enter_context(opened)
         try:
             quick = image if draft_size is not None else _decode_quickly(image, file, max_pixels)
@@ -230,6 +232,7 @@ def open_and_load(
     max_pixels: int = MAX_PIXELS,
     fast: bool = False,
     extra_formats: Collection[str] = EXTRA_FORMATS,
+    on_header: Callable[[ImageHeader], None] | None = None,
 ) -> tuple[Image.Image, Pixels]:
     """Open an image as `load` does, and also return it at full size.
 
@@ -239,6 +242,7 @@ def open_and_load(
         max_pixels: as in `open_image`.
         fast: decode JPEG at reduced scale: faster, with small deviations from the contract (docs/predict.md).
         extra_formats: as in `open_image`.
+        on_header: as in `open_image`.
 
     Returns:
         The image from `open_image`, and (size, size, 3) uint8 RGB.
@@ -246,7 +250,13 @@ def open_and_load(
     Raises:
         ImageError: as `open_image`.
     """
-    image = open_image(source, max_pixels=max_pixels, draft_size=size if fast else None, extra_formats=extra_formats)
+    image = open_image(
+        source,
+        max_pixels=max_pixels,
+        draft_size=size if fast else None,
+        extra_formats=extra_formats,
+        on_header=on_header,
+    )
     return image, resize(image, size)
 
 
@@ -425,7 +435,9 @@ def sniff(head: bytes) -> str:
     raise ImageError("not an image (unknown content); give JPEG, PNG, WebP, BMP, TIFF or GIF")
 
 
-def _identify(file: BinaryIO, name: str, max_pixels: int) -> tuple[Image.Image, ImageHeader]:
+def _identify(
+    file: BinaryIO, name: str, max_pixels: int, on_header: Callable[[ImageHeader], None] | None = None
+) -> tuple[Image.Image, ImageHeader]:
     """Check the structure and read the header with the plug-in of the content's format."""
     try:
         head = file.read(_SNIFF_BYTES)
@@ -444,6 +456,8 @@ def _identify(file: BinaryIO, name: str, max_pixels: int) -> tuple[Image.Image, 
         raise ImageError(f"{name}: cannot be read ({error})") from None
     # Before the plug-in, since some allocate memory on opening.
     _check_pixels(name, header.width, header.height, max_pixels)
+    if on_header is not None:
+        on_header(header)
     try:
         import_module(f"PIL.{PLUGINS[kind]}")
         file.seek(0)

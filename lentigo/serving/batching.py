@@ -23,12 +23,12 @@ from lentigo.serving.decoding import DecoderPool, Job, Outcome
 from lentigo.serving.problems import Problem
 
 Answer = Prediction | Problem
-"""What becomes of one image: an answer, or why there is none."""
+"""The prediction of one image, or why there is none."""
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """One image on its way."""
+    """One submitted image."""
 
     future: asyncio.Future[Answer]
     job: Job
@@ -39,14 +39,14 @@ class Item:
 
 
 class Batcher:
-    """One model's way from encoded images to predictions; submit and retire from the event loop's thread.
+    """Decode and classify images with one model; `submit` and `retire` belong to the event loop's thread.
 
     Args:
         classifier: the model.
         pool: decodes.
         max_batch: most images in one call of the network.
         max_delay_s: longest that a decoded image waits for others.
-        on_batch: told the size of each batch and the seconds that the network took, in the event loop's thread.
+        on_batch: called with the size of each batch and the network's seconds, in the event loop's thread.
     """
 
     def __init__(
@@ -77,13 +77,13 @@ class Batcher:
     def submit(
         self, images: Sequence[bytes], *, within_s: float, picture: bool = False, urgent: bool = False
     ) -> list[Item]:
-        """Put images on their way.
+        """Queue images for decoding and classification.
 
         Args:
             images: encoded.
             within_s: how long their answers are waited for; decoding that takes longer is ended.
             picture: keep a picture of each for display.
-            urgent: go before all others.
+            urgent: go before all other images.
 
         Returns:
             One item an image; its future ends with a prediction or a problem, or fails where the network does.
@@ -92,15 +92,7 @@ class Batcher:
         until = now + within_s
         items = []
         for place, image in enumerate(images):
-            job = Job(
-                image,
-                self.classifier.size,
-                done=lambda outcome: None,
-                until=until,
-                picture=picture,
-                urgent=urgent,
-                place=place,
-            )
+            job = Job(image, self.classifier.size, until=until, picture=picture, urgent=urgent, place=place)
             item = Item(self._loop.create_future(), job, submitted_at=now)
             job.done = partial(self._decoded, item)
             items.append(item)
@@ -112,7 +104,7 @@ class Batcher:
         return items
 
     def abandon(self, items: Sequence[Item]) -> None:
-        """Nobody waits for these any more: what has not been done of them is left undone."""
+        """Drop what has not been done for these items, since no request waits for them."""
         for item in items:
             item.job.abandoned = True
 
@@ -181,7 +173,7 @@ class Batcher:
     ) -> None:
         try:
             self._loop.call_soon_threadsafe(self._settle, results, size, seconds)
-        except RuntimeError:  # the loop is closed: the process is ending, nobody waits any more
+        except RuntimeError:  # the loop is closed: the process is ending
             return
 
     def _count(self, items: Sequence[Item], step: int) -> None:

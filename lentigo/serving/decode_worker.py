@@ -1,13 +1,14 @@
 """A decoding process: encoded images on standard input, pixels on standard output, within limits.
 
-Run by `lentigo.serving.decoding` as ``python -m lentigo.serving.decode_worker``. A decoder that runs wild is ended by
-the kernel or by the service, and takes nothing with it. Imports only what decoding needs, so that a replacement starts
-quickly.
+Run by `lentigo.serving.decoding` as ``python -m lentigo.serving.decode_worker``. A decoder that exceeds its
+limits is ended by the kernel or by the service, without effect on other images. Imports only what decoding needs, so
+that a replacement starts quickly.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import os
 import struct
@@ -15,14 +16,16 @@ import sys
 import warnings
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
-from io import BytesIO
+from pathlib import Path
 
 from PIL import Image
 
+import lentigo
 from lentigo.errors import ImageCostError, ImageError
 from lentigo.extra_formats import extra_format, require
-from lentigo.image_header import check_header
+from lentigo.image_header import ImageHeader
 from lentigo.imaging import PLUGINS, Pixels, open_and_load, sniff
 
 try:
@@ -44,6 +47,10 @@ READY = b"\n"
 """Sent once, when images can be taken."""
 PICTURE_SIDE = 512
 _SNIFFED = 512
+
+
+class CostlyError(Exception):
+    """An image for the process of low priority."""
 
 
 class RefusedError(Exception):
@@ -78,6 +85,7 @@ def decode(
     exact: bool = True,
     picture: bool = False,
     extra_kinds: Collection[str] = (),
+    quick: bool = False,
 ) -> Decoded:
     """Decode one image by its content.
 
@@ -87,9 +95,11 @@ def decode(
         max_pixels: largest width x height.
         exact: decode JPEG in full.
         picture: also scale the image for display.
-        extra_kinds: formats that are taken beside the usual ones (`lentigo.extra_formats`).
+        extra_kinds: formats that are accepted in addition to the usual ones (`lentigo.extra_formats`).
+        quick: decode only images of little work. HEIC and DICOM are none: their structure does not bound their work.
 
     Raises:
+        CostlyError: an image of more work, where ``quick``.
         RefusedError: not an image, too costly, or damaged.
     """
     if not data:
@@ -97,10 +107,19 @@ def decode(
     try:
         if extra_format(data[:_SNIFFED]) not in extra_kinds:
             sniff(data[:_SNIFFED])
+        elif quick:
+            raise CostlyError
     except ImageError as error:
         raise RefusedError("not-an-image", str(error)) from None
     try:
-        image, pixels = open_and_load(data, size, max_pixels=max_pixels, fast=not exact, extra_formats=extra_kinds)
+        image, pixels = open_and_load(
+            data,
+            size,
+            max_pixels=max_pixels,
+            fast=not exact,
+            extra_formats=extra_kinds,
+            on_header=partial(_check_work, len(data)) if quick else None,
+        )
         shown = None
         if picture:
             scale = min(1.0, PICTURE_SIDE / max(image.size))
@@ -134,6 +153,7 @@ def main(arguments: list[str]) -> None:
         require(kind)
     decode(TINY, 8, 64)  # what is loaded on first use
     confine(memory, niceness)
+    gc.freeze()  # the collector then skips what is loaded by now
     _send(target, READY)
     while head := source.read(REQUEST.size):
         length, size, max_pixels, exact, picture = REQUEST.unpack(head)
@@ -141,11 +161,19 @@ def main(arguments: list[str]) -> None:
         if len(data) < length:
             return
         _allow(cpu_s)
-        if not niceness and is_costly(data, extra_kinds):
+        try:
+            found = decode(
+                data,
+                size,
+                max_pixels,
+                exact=bool(exact),
+                picture=bool(picture),
+                extra_kinds=extra_kinds,
+                quick=not niceness,
+            )
+        except CostlyError:
             _send(target, REPLY.pack(COSTLY, 0, 0, 0, 0, 0))
             continue
-        try:
-            found = decode(data, size, max_pixels, exact=bool(exact), picture=bool(picture), extra_kinds=extra_kinds)
         except RefusedError as refused:
             text = f"{refused.kind}\n{refused.detail}".encode()
             _send(target, REPLY.pack(0, 0, 0, 0, 0, len(text)) + text)
@@ -157,18 +185,16 @@ def main(arguments: list[str]) -> None:
         del data, found, shown
 
 
-def is_costly(data: bytes, extra_kinds: Collection[str] = ()) -> bool:
-    """Whether an image is for the process of low priority.
+def _check_work(length: int, header: ImageHeader) -> None:
+    """Raise `CostlyError` for an image that the processes of usual priority do not decode."""
+    if header.work > min(QUICK_WORK, max(SPARSE_WORK, SPARSE * length)):
+        raise CostlyError
 
-    HEIC and DICOM are, since their structure does not bound their work.
-    """
-    if extra_kinds and extra_format(data[:_SNIFFED]) in extra_kinds:
-        return True
-    try:
-        work = check_header(BytesIO(data), sniff(data[:_SNIFFED])).work
-    except ImageError:
-        return False
-    return work > QUICK_WORK or work > max(SPARSE_WORK, SPARSE * len(data))
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a process that imports this very package."""
+    package = str(Path(lentigo.__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))}
 
 
 def confine(memory: int, niceness: int = 0) -> None:

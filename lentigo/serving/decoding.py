@@ -20,15 +20,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-import lentigo
 from lentigo.serving import logs
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.decode_worker import COSTLY, READY, REPLY, REQUEST, Decoded
+from lentigo.serving.decode_worker import COSTLY, READY, REPLY, REQUEST, Decoded, child_environment
 from lentigo.serving.problems import Problem
 
 MOST_COSTLY = 16
@@ -40,7 +38,7 @@ _KEEP_MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"
 """glibc gives the memory of each image back to the system otherwise; fetching it anew costs a third of decoding."""
 
 Outcome = Decoded | Exception | None
-"""A decoded image, why there is none (a `Problem`, or a fault), or None where nobody waited any more."""
+"""A decoded image, why there is none (a `Problem`, or a fault), or None if no request waits for it any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,17 +48,17 @@ class Job:
     Attributes:
         data: the encoded image.
         size: side of the network's square.
-        done: told the outcome, in a thread of the pool.
-        until: when nobody waits any more, by the monotonic clock; its process is then killed.
+        done: called with the outcome, in a thread of the pool.
+        until: deadline by the monotonic clock; its process is then killed.
         picture: also scale the image for display.
         urgent: goes before all others.
         place: how many images of its request come before it.
-        abandoned: nobody waits any more.
+        abandoned: no request waits for it any more.
     """
 
     data: bytes
     size: int
-    done: Callable[[Outcome], None]
+    done: Callable[[Outcome], None] = lambda outcome: None
     until: float = float("inf")
     picture: bool = False
     urgent: bool = False
@@ -73,7 +71,7 @@ class DecoderPool:
 
     Args:
         config: number of processes and their limits.
-        on_replaced: told of each process that had to be replaced, in a thread of the pool.
+        on_replaced: called for each process that had to be replaced, in a thread of the pool.
     """
 
     def __init__(self, config: ServeConfig, on_replaced: Callable[[], None] = lambda: None) -> None:
@@ -93,12 +91,12 @@ class DecoderPool:
             thread.start()
 
     def submit(self, job: Job) -> None:
-        """Put an image into its lane; its outcome comes to ``job.done``."""
+        """Queue an image; ``job.done`` gets the outcome."""
         with self._lock:
             self._quick.put(job)
 
     def wait_started(self, seconds: float) -> bool:
-        """Wait until the first process can take images; whether it came to that."""
+        """Wait until the first process can take images; return whether one can."""
         return self._started.wait(seconds)
 
     def close(self) -> None:
@@ -204,7 +202,7 @@ class DecoderPool:
         return process
 
     def _reap(self) -> None:
-        """Kill the processes whose image nobody waits for any more."""
+        """Kill the processes whose image is past its deadline or abandoned."""
         while not self._closed.wait(_LOOK_S):
             now = time.monotonic()
             with self._lock:
@@ -233,7 +231,7 @@ class _Lane:
         self.changed.notify()
 
     def shorten(self, most: int) -> list[Job]:
-        """Take out those whose turn comes last where more wait than may: of the request that has most of them."""
+        """Remove and return the images beyond ``most``, which are the last of the request that has most of them."""
         self.waiting.sort()
         left = [job for _, _, job in self.waiting[most:]]
         del self.waiting[most:]  # what is sorted is a heap
@@ -252,8 +250,6 @@ class _Process:
     """One decoding process and the pipes to it."""
 
     def __init__(self, config: ServeConfig, niceness: int) -> None:
-        package = str(Path(lentigo.__file__).resolve().parent.parent)
-        path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         arguments = (config.decode_cpu_s, config.decode_memory_bytes, niceness, *config.extra_kinds)
         self._process = subprocess.Popen(
             [sys.executable, "-m", "lentigo.serving.decode_worker", *map(str, arguments)],
@@ -261,7 +257,7 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            env={**os.environ, **_ONE_THREAD, **({} if niceness else _KEEP_MEMORY), "PYTHONPATH": path},
+            env={**child_environment(), **_ONE_THREAD, **({} if niceness else _KEEP_MEMORY)},
             process_group=0 if os.name == "posix" else None,  # Ctrl-C is for the service
         )
         assert self._process.stdin is not None
@@ -285,7 +281,7 @@ class _Process:
         Raises:
             OSError: it has ended.
         """
-        self._read(len(READY))
+        self._read(len(READY), len(READY))
 
     def ask(self, job: Job, config: ServeConfig) -> object:
         """Have one image decoded; `_PASSED_ON` where it is for the slow lane.
@@ -298,16 +294,18 @@ class _Process:
             left = memoryview(part)
             while left:
                 left = left[self._to.write(left) :]
-        done, width, height, wide, high, length = REPLY.unpack(self._read(REPLY.size))
-        content = self._read(length)
+        count = job.size * job.size * 3
+        reply = self._read(REPLY.size, REPLY.size + count)  # a decoded image without a picture comes in one turn
+        done, width, height, wide, high, length = REPLY.unpack_from(reply)
+        missing = REPLY.size + length - len(reply)
+        reply += self._read(missing, missing)
         if done == COSTLY:
             return _PASSED_ON
         if not done:
-            kind, _, detail = content.decode().partition("\n")
+            kind, _, detail = reply[REPLY.size :].decode().partition("\n")
             return Problem(kind, detail)
-        count = job.size * job.size * 3
-        pixels = np.frombuffer(content, np.uint8, count).reshape(job.size, job.size, 3)
-        shown = Image.frombytes("RGB", (wide, high), memoryview(content)[count:]) if job.picture else None
+        pixels = np.frombuffer(reply, np.uint8, count, REPLY.size).reshape(job.size, job.size, 3)
+        shown = Image.frombytes("RGB", (wide, high), reply[REPLY.size + count :]) if job.picture else None
         return Decoded(pixels, (width, height), shown)
 
     def kill(self) -> None:
@@ -323,12 +321,11 @@ class _Process:
             with suppress(OSError):
                 end.close()
 
-    def _read(self, count: int) -> bytearray:
-        content = bytearray(count)
-        left = memoryview(content)
-        while left:
-            got = self._from.readinto(left)  # type: ignore[attr-defined]
-            if not got:
+    def _read(self, least: int, most: int) -> bytes:
+        content = b""
+        while len(content) < least:
+            more = self._from.read(most - len(content))
+            if not more:
                 raise BrokenPipeError
-            left = left[got:]
+            content += more
         return content

@@ -7,16 +7,13 @@ Ends with 0, or with 2 and one line on standard output.
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-from pathlib import Path
 
 import numpy as np
 
-import lentigo
 from lentigo.errors import BundleError, LentigoError
 from lentigo.inference import Classifier, find_bundle
-from lentigo.serving.decode_worker import confine
+from lentigo.serving.decode_worker import child_environment, confine
 
 MEMORY = 4 * 2**30
 """Bytes that the process may take; a few numbers in a graph can ask for any amount."""
@@ -32,16 +29,14 @@ async def vet(source: str, within_s: float) -> None:
     Raises:
         BundleError: the bundle cannot be loaded, or does not answer.
     """
-    package = str(Path(lentigo.__file__).resolve().parent.parent)
-    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "lentigo.serving.vet", source,
         stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": path},
+        env=child_environment(),
     )  # fmt: skip
     try:
         async with asyncio.timeout(within_s):
-            told, _ = await process.communicate()
+            output, _ = await process.communicate()
     except TimeoutError:
         raise BundleError(f"{source}: its network does not answer one image within {within_s:g} s") from None
     finally:
@@ -50,7 +45,7 @@ async def vet(source: str, within_s: float) -> None:
             await process.wait()
     if process.returncode != 0:
         raise BundleError(
-            told.decode(errors="replace").strip()
+            output.decode(errors="replace").strip()
             or f"{source}: its network ends the process (status {process.returncode})"
         )
 

@@ -20,11 +20,12 @@ from hostile import EXTRA_HOSTILE, HEIC, HOSTILE, JPEG_SYNTAX, dicom, fragments,
 from serving_tools import problem_of, running
 from tiny_bundle import blob_image, tiny_bundle
 
+from lentigo import imaging
 from lentigo.imaging import load
 from lentigo.serving import decoding
 from lentigo.serving.batching import Batcher
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.decode_worker import Decoded, RefusedError, decode
+from lentigo.serving.decode_worker import CostlyError, Decoded, RefusedError, decode
 from lentigo.serving.decoding import MOST_COSTLY, DecoderPool, Job, Outcome, _Lane
 from lentigo.serving.problems import Problem
 
@@ -80,7 +81,7 @@ class Outcomes:
     def job(self, name: str, data: bytes, **more: Any) -> Job:
         return Job(data, 32, lambda outcome: self._take(name, outcome), **more)
 
-    def wait(self, *names: str, seconds: float = 60.0) -> list[Outcome]:
+    def wait(self, *names: str, seconds: float = 240.0) -> list[Outcome]:
         with self._changed:
             assert self._changed.wait_for(lambda: set(names) <= set(self.names), seconds), (names, self.names)
         return [self.of[name] for name in names]
@@ -158,6 +159,21 @@ def test_every_hostile_shape_is_refused_and_costs_no_process() -> None:
         decoders.submit(outcomes.job("photo", PHOTO))
         assert isinstance(outcomes.wait("photo")[0], Decoded)
     assert not replaced
+
+
+def test_the_structure_of_an_image_is_read_once_and_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    whole = imaging.check_header
+    monkeypatch.setattr(imaging, "check_header", lambda file, kind: (read.append(kind), whole(file, kind))[1])
+    assert decode(PHOTO, 32, 50_000_000, quick=True).extent == (120, 90)
+    assert read == ["JPEG"]
+    large = png(5000, 3500, colour=0)
+    monkeypatch.setattr(imaging.Image, "open", lambda *given, **more: pytest.fail("a large image was opened"))
+    with pytest.raises(CostlyError):
+        decode(large, 32, 50_000_000, quick=True)
+    with pytest.raises(RefusedError):
+        decode(large, 32, 10_000_000, quick=True)  # it need not wait for the process of low priority
+    assert read == ["JPEG", "PNG", "PNG"]
 
 
 def test_no_other_format_hides_behind_the_first_bytes_of_a_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:

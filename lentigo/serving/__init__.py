@@ -12,7 +12,7 @@ __all__ = ["ServeConfig", "ServiceError", "open_app", "serve"]
 
 
 def serve(config: ServeConfig) -> None:
-    """Serve until told to stop (Ctrl-C or SIGTERM); SIGHUP takes up changed bundles and keys.
+    """Serve until Ctrl-C or SIGTERM; SIGHUP reloads changed bundles and keys.
 
     Args:
         config: the settings.
@@ -53,7 +53,7 @@ def serve(config: ServeConfig) -> None:
 
 
 def open_app(models: Sequence[str] = (), *, port: int = 8000, browser: bool = True) -> None:
-    """Hand out the phone app on this machine until Ctrl-C; images never leave the browser.
+    """Serve the phone app on this machine until Ctrl-C; images never leave the browser.
 
     Args:
         models: listed before the packaged ones: packaged names, bundle folders or run folders. The app opens with the
@@ -84,7 +84,7 @@ def open_app(models: Sequence[str] = (), *, port: int = 8000, browser: bool = Tr
 
 
 def _check_models(config: ServeConfig) -> ServeConfig:
-    """Open every model once, and say which packaged ones the app does not list for their sake.
+    """Open every model once, and log which packaged ones they replace in the app.
 
     Returns:
         The settings, with one commit of the hub for all workers, and for as long as the service runs.

@@ -75,5 +75,6 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
-        raise Problem("method-not-allowed", "this address takes other methods", headers=dict(error.headers or {}))
+        allowed = "GET, HEAD" if "GET" in (error.headers or {})["Allow"] else "POST"
+        raise Problem("method-not-allowed", "this address takes other methods", headers={"Allow": allowed})
     raise Problem("not-found", "nothing is at this address; the API is described at /openapi.json")

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lentigo.errors import ServiceError
+from lentigo.files import sync
 from lentigo.serving import logs
 from lentigo.serving.problems import Problem
 
@@ -128,11 +129,13 @@ class Audit:
                 left = memoryview(lines)
                 while left:
                     left = left[os.write(handle, left) :]
-                if lines and self._fsync:
+                if self._fsync and (lines or not size):
                     os.fsync(handle)
+                if self._fsync and not size:  # the file may be new, and so its name
+                    sync(self.path.parent)
             except OSError:
                 with suppress(OSError):  # an append-only file keeps the half line, which the next write closes off
-                    os.ftruncate(handle, size)
+                    os.ftruncate(handle, min(size, os.fstat(handle).st_size))  # it may have been rotated by truncation
                 raise
         finally:
             os.close(handle)

@@ -23,10 +23,12 @@ from collections.abc import Iterable, MutableSequence
 from dataclasses import dataclass
 
 from lentigo.errors import ServiceError
+from lentigo.files import read_regular
 from lentigo.serving.config import KEYS_VARIABLE, ServeConfig
 from lentigo.serving.problems import Problem
 
 SLOTS = 4096
+_MAX_BYTES = 2**20
 _EMPTY = hashlib.sha256(b"").hexdigest()
 _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]{1,64}):(?P<digest>[0-9a-fA-F]{64})(?::(?P<rate>[0-9]+(?:\.[0-9]+)?))?$")
 
@@ -114,9 +116,7 @@ def read_keys(config: ServeConfig) -> list[Key]:
     where = KEYS_VARIABLE
     if config.keys_file is not None:
         try:
-            if config.keys_file.exists() and not config.keys_file.is_file():  # a pipe would hold the start up
-                raise ServiceError(f"{config.keys_file}: the key file is no regular file")
-            listed = config.keys_file.read_text(encoding="utf-8-sig")  # some editors begin it with a BOM
+            listed = read_regular(config.keys_file, _MAX_BYTES).decode("utf-8-sig")  # some editors begin it with a BOM
         except (OSError, UnicodeDecodeError) as error:
             why = (error.strerror or str(error)).lower() if isinstance(error, OSError) else "it is no text"
             raise ServiceError(f"{config.keys_file}: the key file cannot be read ({why})") from None

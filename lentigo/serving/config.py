@@ -1,4 +1,4 @@
-"""What the service may be told, with the default of every limit in one place."""
+"""Settings of the service, with the default of every limit in one place."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ipaddress
 import math
 import os
 import re
+import socket
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
@@ -25,7 +26,7 @@ class ServeConfig:
     """Every setting of ``lentigo serve``.
 
     Attributes:
-        host: address to bind; loopback unless told otherwise.
+        host: address to bind; loopback by default.
         port: TCP port; 0 takes a free one, which the log names.
         workers: processes, each with one copy of every model.
         models: packaged names, bundle folders or run folders; the first is the default. None at all serves the phone
@@ -35,8 +36,8 @@ class ServeConfig:
             more, of low priority, decodes the large ones.
         decode_cpu_s: most CPU time to decode one image, in seconds; its process is then ended.
         decode_memory_bytes: most memory that a decoding process may take beside what it starts with.
-        extra_formats: formats that are taken beside the usual six, ``heic`` and ``dicom``; none unless told, since each
-            adds a library that reads untrusted input. Their images are decoded one by one, as large ones are.
+        extra_formats: formats accepted in addition to the usual six, ``heic`` and ``dicom``; none by default, since
+            each adds a library that reads untrusted input. Their images are decoded one by one, as large ones are.
         exact: decode JPEG in full, as `lentigo.load().predict` does; False lets the decoder scale down, which is
             quicker.
         max_batch: most images in one call of the network.
@@ -53,7 +54,7 @@ class ServeConfig:
         max_held_bytes: most bytes of bodies held in each worker at once.
         max_connections: most open connections in each worker.
         keys_file: file of hashed API keys (see `lentigo.serving.auth`); the environment variable LENTIGO_API_KEYS is
-            read too. Without any key the service is open to whoever can reach it.
+            read too. Without any key the service is open to everyone who can reach it.
         rate: images a minute that one key may send, unless its own entry says otherwise; None for no limit.
         burst: images that one key may send at once.
         allowed_hosts: values of the Host header that are served; None means the loopback names where the service is
@@ -156,12 +157,12 @@ class ServeConfig:
     @property
     def loopback(self) -> bool:
         """Whether the address can be reached from this machine only."""
-        if self.host == "localhost":
-            return True
         try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
+            bound = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][4][0]
+        except OSError:  # no such name: nothing can be bound
             return False
+        address = ipaddress.ip_address(str(bound).partition("%")[0])
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
     @property
     def extra_kinds(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ class Health:
     async def check(self, within_s: float) -> bool:
         """Have the tiny image classified, unless that has just been done.
 
-        Whoever asks meanwhile waits for the same answer, so that asking often costs nothing.
+        Concurrent calls wait for the same answer, so frequent calls cost little.
 
         Args:
             within_s: how long to wait for the answer.

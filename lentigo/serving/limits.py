@@ -309,9 +309,9 @@ class _Parts:
             raise Problem("no-image", "the multipart body has no images; send each image as one file")
         if len(images) > self._config.max_files:
             raise _too_many(self._config)
-        told = {name: read_texts(name, given, len(images)) for name, given in texts.items()}
-        lesions = told.pop(LESION, None)
-        metadata = [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)]
+        columns = {name: read_texts(name, given, len(images)) for name, given in texts.items()}
+        lesions = columns.pop(LESION, None)
+        metadata = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
         return Body([bytes(image) for image in images], lesions, metadata or None)
 
     def _begin(self) -> None:

@@ -27,13 +27,13 @@ from typing import Any
 from lentigo.serving.config import ServeConfig
 
 logger = logging.getLogger("lentigo.serving")
-_ID = re.compile(rb"^[A-Za-z0-9._-]{8,64}$")
+_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}")
 
 
 def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """The id that the gateway gave in ``X-Request-ID``, where it is one; a new one otherwise."""
     for name, value in headers:
-        if name == b"x-request-id" and _ID.match(value):
+        if name == b"x-request-id" and _ID.fullmatch(value):
             return value.decode("ascii")
     return f"{random.getrandbits(64):016x}"  # it need not be secret, only its own
 
@@ -87,7 +87,7 @@ class LineWriter(logging.Handler):
     def __init__(self, descriptor: int, most: int = 4096) -> None:
         super().__init__()
         self.dropped = 0
-        self._told = 0
+        self._reported = 0
         self._descriptor = descriptor
         self._torn = False
         self._most = most
@@ -117,21 +117,12 @@ class LineWriter(logging.Handler):
     def _work(self) -> None:
         while True:
             record = self._queue.get()
-            lost = self.dropped - self._told
+            lost = self.dropped - self._reported
             try:
                 if lost:
-                    values = {"lines": lost}
-                    told = logging.makeLogRecord(
-                        {
-                            "name": record.name,
-                            "levelno": logging.WARNING,
-                            "levelname": "WARNING",
-                            "msg": "log lines dropped",
-                            "values": values,
-                        }
-                    )
-                    self._write(self.format(told))
-                    self._told += lost
+                    notice = {"levelname": "WARNING", "msg": "log lines dropped", "values": {"lines": lost}}
+                    self._write(self.format(logging.makeLogRecord(notice)))
+                    self._reported += lost
                 self._write(self.format(record))
             except Exception:  # whatever one line does, the next is written
                 self.dropped += 1

@@ -2,8 +2,8 @@
 
 The figures lie in one block of memory that the workers share: a row of 64-bit floats a worker, a fixed place a series.
 Any worker can answer a scrape for all; a worker that is replaced goes on counting in the row of the one before it, so
-counters never fall. (The official client's multi-process mode keeps files for every process that ever lived, and must
-be told of their place before it is imported.)
+counters never fall. (The official client's multi-process mode keeps files for every process that ever ran, and needs
+their folder before it is imported.)
 """
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ class Board:
     @property
     def clock(self) -> MutableSequence[float]:
         """The rate limits' numbers."""
-        return _View(self.memory, _HEAD + self.workers * _ROW, SLOTS)
+        offset = (_HEAD + self.workers * _ROW) * ctypes.sizeof(ctypes.c_double)
+        return cast("MutableSequence[float]", (ctypes.c_double * SLOTS).from_buffer(self.memory, offset))
 
     def tally(self, worker: int) -> Tally:
         """The row of one worker; its gauges begin at zero again."""
@@ -216,28 +217,6 @@ class Tally:
     def beat(self) -> None:
         """Say that the event loop is running."""
         self._memory[self._base + _CHECKED] = time.monotonic()
-
-
-class _View(MutableSequence[float]):
-    """A window on shared memory."""
-
-    def __init__(self, memory: MutableSequence[float], start: int, size: int) -> None:
-        self._memory, self._start, self._size = memory, start, size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __getitem__(self, index: int) -> float:  # type: ignore[override]  # no slices
-        return self._memory[self._start + index]
-
-    def __setitem__(self, index: int, value: float) -> None:  # type: ignore[override]
-        self._memory[self._start + index] = value
-
-    def __delitem__(self, index: object) -> None:
-        raise TypeError("a window on shared memory keeps its size")
-
-    def insert(self, index: int, value: float) -> None:
-        raise TypeError("a window on shared memory keeps its size")
 
 
 def _sample(series: Series, value: tuple[str, ...], total: Sequence[float]) -> Iterator[str]:

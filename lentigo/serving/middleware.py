@@ -48,6 +48,7 @@ class RequestMiddleware:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
+        self._hosts = service.config.hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -55,6 +56,8 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         service = self._service
+        if scope["method"] == "HEAD":  # whatever takes GET; the server leaves the body out
+            scope = {**scope, "method": "GET", "lentigo.method": "HEAD"}
         exchange = _Exchange(scope, receive, send, service)
         scope["lentigo.request"] = exchange.id
         scope["lentigo.notes"] = exchange.notes
@@ -62,7 +65,7 @@ class RequestMiddleware:
         service.tally.add("lentigo_requests_open")
         try:
             if scope["path"] not in _PROBED:
-                _check_host(scope["headers"], service.config.hosts)
+                _check_host(scope["headers"], self._hosts)
             _check_head(scope, service.config.max_header_bytes)
             await self._app(scope, exchange.receive, exchange.send)
         except Problem as problem:
@@ -86,6 +89,8 @@ class _Exchange:
         self.notes: dict[str, Any] = {}
         self.stages: list[Stage] = []
         self._scope = scope
+        asked = scope.get("lentigo.method", scope["method"])
+        self._method = asked if asked in _METHODS else "other"
         self._receive = receive
         self._send = send
         self._service = service
@@ -164,7 +169,7 @@ class _Exchange:
             level,
             "request",
             request_id=self.id,
-            method=scope["method"] if scope["method"] in _METHODS else "other",
+            method=self._method,
             route=route,
             status=self.status,
             ms=round(seconds * 1000, 2),
@@ -175,7 +180,7 @@ class _Exchange:
 
     def _trace(self, traces: Traces, route: str) -> None:
         """Write its spans; what is between the stages is reading at the beginning, and the answer at the end."""
-        method = self._scope["method"] if self._scope["method"] in _METHODS else "_OTHER"
+        method = self._method.replace("other", "_OTHER")  # as OpenTelemetry has it
         stages = self.stages
         if stages:
             last = max(end for _, _, end in stages)
@@ -194,7 +199,7 @@ class _Exchange:
 
 
 _PROBED = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
-"""Asked by the address of a container, not by a name; they say nothing but whether it lives."""
+"""Probes, which address a container by its number; their answers hold nothing but its state."""
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 

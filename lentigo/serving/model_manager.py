@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from lentigo.bundle import MODEL, SPEC, Spec
+from lentigo.bundle import CARD, GOLDEN, MODEL, SPEC, Spec
 from lentigo.errors import BundleError, LentigoError, ServiceError, did_you_mean
 from lentigo.inference import Classifier, find_bundle
 from lentigo.serving import logs
@@ -21,7 +21,7 @@ from lentigo.serving.decoding import DecoderPool
 from lentigo.serving.problems import Problem
 from lentigo.serving.vet import vet
 
-Signature = tuple[int, int, int]
+Signature = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class ModelManager:
         config: which models, and how they are run.
         pool: decodes the images of all models.
         on_batch: see `Batcher`.
-        on_reload: told whether a reload went well.
+        on_reload: called with whether a reload succeeded.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class ModelManager:
 
 
 def _check_same(source: str, old: Spec, new: Spec) -> None:
-    """Refuse a bundle that is another model: whoever asks for the old one would get answers of another meaning.
+    """Refuse a bundle that is another model: its answers would have another meaning.
 
     Raises:
         BundleError: another name, or other classes.
@@ -217,9 +217,9 @@ def _check_same(source: str, old: Spec, new: Spec) -> None:
 
 
 def _signature(folder: Path) -> Signature | None:
-    """What changes when a bundle is replaced; None where there is none at the moment."""
+    """What changes when a file of a bundle is replaced; None where one is missing at the moment."""
     try:
-        found = (folder / SPEC).stat()
+        found = [(folder / name).stat() for name in (SPEC, MODEL, CARD, GOLDEN)]
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    return tuple((facts.st_mtime_ns, facts.st_ino, facts.st_size) for facts in found)

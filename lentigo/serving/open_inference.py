@@ -113,11 +113,11 @@ def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, lis
         raise Problem("no-image", "the tensor holds no image")
     if unknown := set(asked.names).difference(_DATATYPES):
         raise Problem("invalid-options", f"outputs: no such tensor{did_you_mean(min(unknown)[:80], _DATATYPES)}")
-    told = {
+    columns = {
         name: read_texts(name, [bytearray(str(cell), "utf-8", "replace") for cell in one.cells], len(texts))
         for name, one in tensors.items()
     }
-    metadata = [dict(zip(told, row, strict=True)) for row in zip(*told.values(), strict=True)] or None
+    metadata = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)] or None
     images = [strings[int(text[-_MARK_DIGITS:])] if text.startswith(_MARK) else text.encode() for text in texts]
     return asked, images, metadata
 

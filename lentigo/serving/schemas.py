@@ -221,7 +221,7 @@ class ModelsReply(BaseModel):
 
 
 class State(BaseModel):
-    """Whether the service lives, or is ready."""
+    """Whether the service is alive, or ready."""
 
     status: Literal["alive", "ready"]
     version: str

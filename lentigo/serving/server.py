@@ -36,7 +36,7 @@ FAILED = 2
 class DrainingServer(uvicorn.Server):
     """A server that stops in three steps.
 
-    Told to stop, it is no longer ready and closes each connection after its next answer, but goes on taking connections
+    After the signal it is no longer ready and closes each connection after its next answer, but still takes connections
     and requests for a moment: what clients sent before they could know is answered. Then it takes no more connections,
     and gives those that are open the same moment. Last it waits for the answers that are under way.
 
@@ -205,7 +205,7 @@ def announce(config: ServeConfig, listener: socket.socket, keys: int) -> None:
 def run_worker(
     config: ServeConfig, board: Board, worker: int, listener: socket.socket, service: Service | None = None
 ) -> None:
-    """Serve until told to stop.
+    """Serve until a signal stops it.
 
     Args:
         config: the settings.
@@ -252,7 +252,7 @@ def _take_waiting(listener: socket.socket) -> list[socket.socket]:
 
 
 def _reload_soon(service: Service) -> None:
-    # The handler runs in the main thread, between two steps of the event loop that lives there.
+    # The handler runs in the main thread, between two steps of its event loop.
     with suppress(RuntimeError):  # the loop has ended
         task = asyncio.get_running_loop().create_task(service.reload())
         service.tasks.add(task)

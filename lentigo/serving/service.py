@@ -380,9 +380,8 @@ class Service:
             found = self.config.keys_file.stat() if self.config.keys_file else None
         except OSError:
             return None
-        return (
-            None if found is None else (found.st_mtime_ns, found.st_ino, found.st_size)
-        )  # clocks of file systems are coarse
+        # All three, since clocks of file systems are coarse.
+        return None if found is None else (found.st_mtime_ns, found.st_ino, found.st_size)
 
     def _reload_keys(self) -> None:
         """Read the keys again; those in force stay where the new ones cannot be used."""
@@ -427,14 +426,14 @@ def _with_metadata(
         raise Problem("invalid-options", f"model {name!r} answers from the image alone: it takes no age, sex or site")
     for field, table in known.log_ratios.items():
         try:
-            for told in metadata:
-                known.check({field: told.get(field)})
+            for facts in metadata:
+                known.check({field: facts.get(field)})
         except DataError:
             wanted = "years, from 0 to 130" if field == "age" else f"one of {', '.join(table)}"
             raise Problem("invalid-options", f"{field}: {wanted}, or leave it out") from None
     return [
-        answer if isinstance(answer, Problem) else classifier.with_metadata(answer, told)
-        for answer, told in zip(answers, metadata, strict=True)
+        answer if isinstance(answer, Problem) else classifier.with_metadata(answer, facts)
+        for answer, facts in zip(answers, metadata, strict=True)
     ]
 
 

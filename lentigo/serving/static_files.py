@@ -100,7 +100,7 @@ class AppFiles:
         if asset is None and not (path == "/" and not self._assets):
             raise Problem("not-found", "nothing is at this address; the API is described at /openapi.json")
         scope["lentigo.route"] = "app"
-        if scope["method"] not in ("GET", "HEAD"):
+        if scope["method"] != "GET":
             raise Problem("method-not-allowed", "use GET", headers={"Allow": "GET, HEAD"})
         if asset is None:
             missing = Response(MISSING, headers={"Cache-Control": "no-cache"}, media_type="text/html")
@@ -116,9 +116,7 @@ class AppFiles:
             if bundles != self._shown:
                 try:
                     files = await asyncio.to_thread(overlay, self._folder, bundles)
-                except (
-                    BundleError
-                ):  # being replaced at this moment: the files in use stay until the new ones are in service
+                except BundleError:  # being replaced: the files in use stay until the new ones are in service
                     if not self._shown:
                         raise Problem(
                             "not-ready", "the model is being replaced", headers={"Retry-After": "1"}
@@ -132,10 +130,8 @@ class AppFiles:
         asset = self._models.get(path)
         if asset is None:
             return None
-        asked = parse_qs(query.decode("latin-1")).get("v", [""])[
-            0
-        ]  # the first digits of the checksum that the app's list told
-        if not asset.tags[b""].decode().startswith(f'"{asked}'):
+        digits = parse_qs(query.decode("latin-1")).get("v", [""])[0]  # the first of a checksum in the app's list
+        if not asset.tags[b""].decode().startswith(f'"{digits}'):
             raise Problem("not-found", "the model has been replaced; load the page again")
         return asset
 
@@ -162,8 +158,6 @@ class AppFiles:
             if encoding:
                 start.append((b"content-encoding", encoding))
             await send({"type": "http.response.start", "status": 200, "headers": start})
-            if scope["method"] == "HEAD":
-                left = 0
             while left > _CHUNK:
                 chunk = await asyncio.to_thread(file.read, _CHUNK)
                 left -= len(chunk)

@@ -1,6 +1,6 @@
 """The workers behind one socket: each is watched, replaced when it dies or hangs, and stopped in good order.
 
-The supervisor binds the socket, which the workers share: whoever is free takes the next connection. What has not been
+The supervisor binds the socket, which the workers share: one that is free takes the next connection. What has not been
 taken when a worker is killed is taken by another, or by the one that replaces it.
 """
 
@@ -28,6 +28,8 @@ HUNG_S = 20.0
 _MARGIN_S = 3.0
 START_S = 120.0
 """Seconds that a worker may take until its event loop runs for the first time."""
+_PAUSE_S = 5.0
+"""Seconds between two looks after which the supervisor was itself stopped (``docker pause``), and the workers too."""
 _YOUNG_S, _MOST_YOUNG = 10.0, 5
 _LOOK_S = 0.1
 
@@ -48,18 +50,19 @@ class Supervisor:
         self._context = multiprocessing.get_context("spawn")  # a fork would copy threads and locks of the libraries
         self._workers: list[SpawnProcess] = []
         self._started: list[float] = []
+        self._looked_at = self._resumed_at = time.monotonic()
         self._young_deaths = 0
         self._stop = False  # set by a signal handler, which may use no lock
         self._failed = False
 
     def run(self) -> None:
-        """Start the workers and keep them until told to stop.
+        """Start the workers and keep them until a signal stops the service.
 
         Raises:
             ServiceError: a worker cannot serve, or the workers die as soon as they are started.
         """
         before = {
-            number: signal.signal(number, self._told) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
         try:
             for number in range(self._config.workers):
@@ -67,8 +70,7 @@ class Supervisor:
                 self._workers.append(self._start(number))
             while not self._stop:
                 time.sleep(_LOOK_S)
-                for number in range(self._config.workers):
-                    self._look_after(number)
+                self._look()
         finally:
             self._end()
             for number, handler in before.items():
@@ -85,18 +87,25 @@ class Supervisor:
         process.start()
         return process
 
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now > self._looked_at + _PAUSE_S:
+            self._resumed_at = now
+        self._looked_at = now
+        for number in range(self._config.workers):
+            self._look_after(number)
+
     def _look_after(self, number: int) -> None:
         worker = self._workers[number]
         age = time.monotonic() - self._started[number]
         if worker.is_alive():
             beat = self._board.last_beat(number)
-            silence = time.monotonic() - beat if beat > self._started[number] else age - (START_S - HUNG_S)
-            if silence > HUNG_S:
-                logs.event(logging.ERROR, "worker hangs", number=number, pid=worker.pid)
-                worker.kill()
-                worker.join()
-            else:
+            most = HUNG_S if beat > self._started[number] else START_S
+            if time.monotonic() - max(beat, self._started[number], self._resumed_at) <= most:
                 return
+            logs.event(logging.ERROR, "worker hangs", number=number, pid=worker.pid)
+            worker.kill()
+            worker.join()
         if self._stop:
             return
         if worker.exitcode == FAILED:
@@ -117,7 +126,7 @@ class Supervisor:
         self._workers[number] = self._start(number)
         self._started[number] = time.monotonic()
 
-    def _told(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGHUP:
             self._pass_on(signal.SIGHUP)
         else:

@@ -1,4 +1,4 @@
-"""Traces of requests by OpenTelemetry (extra ``otel``), off unless told.
+"""Traces of requests by OpenTelemetry (extra ``otel``), off by default.
 
 A span a request, and within it one for each stage: reading its body, decoding, network, answer. They hold routes,
 status, figures and the request's id, and nothing of its content. The variables of OpenTelemetry
@@ -45,7 +45,6 @@ class Traces:
     def __init__(self, provider: Any = None) -> None:
         self._provider = provider or _make_provider()
         self._tracer = self._provider.get_tracer("lentigo", __version__)
-        self._offset = time.time() - time.monotonic()
 
     def record(
         self,
@@ -67,26 +66,28 @@ class Traces:
         from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+        offset = time.time() - time.monotonic()  # now: the clock may have been set since the start
+
+        def stamp(moment: float) -> int:
+            return int((moment + offset) * 1e9)
+
         carrier = {key.decode(): value.decode("latin-1") for key, value in headers if key in _PARENT}
         context = TraceContextTextMapPropagator().extract(carrier)
         span = self._tracer.start_span(
-            name, context, kind=SpanKind.SERVER, attributes=attributes, start_time=self._time(begin)
+            name, context, kind=SpanKind.SERVER, attributes=attributes, start_time=stamp(begin)
         )
         within = set_span_in_context(span, context)
         for stage, start, end in stages:
-            self._tracer.start_span(stage, within, start_time=self._time(start)).end(self._time(end))
+            self._tracer.start_span(stage, within, start_time=stamp(start)).end(stamp(end))
         if attributes["http.response.status_code"] >= 500:
             span.set_status(Status(StatusCode.ERROR))
-        span.end(self._time(time.monotonic()))
+        span.end(stamp(time.monotonic()))
 
     def flush(self) -> None:
         """Send what is left, for a moment."""
         sending = threading.Thread(target=self._provider.force_flush, daemon=True)  # which may wait far longer
         sending.start()
         sending.join(_FLUSH_S)
-
-    def _time(self, moment: float) -> int:
-        return int((moment + self._offset) * 1e9)
 
 
 def _make_provider() -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import socket
 import struct
 import threading
@@ -334,6 +335,19 @@ def test_a_request_hidden_in_another_is_not_answered_twice(server: Server) -> No
     answer = exchange(server, HEAD + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % len(hidden) + hidden)
     assert status_of(answer) == 400
     assert answer.count(b"HTTP/1.1 ") == 1
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/v1/models", "/v2", "/openapi.json", "/metrics"])
+def test_head_is_answered_as_get_without_the_body(server: Server, path: str) -> None:
+    both = [f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n".encode() for method in ("HEAD", "GET")]
+    answer = exchange(server, both[0] + b"\r\n" + both[1] + b"Connection: close\r\n\r\n")
+    head, get, body = answer.split(b"\r\n\r\n", 2)
+    assert status_of(head) == status_of(get) == 200
+    length = re.search(rb"(?i)content-length: \d+", get)
+    assert length
+    assert body
+    if path != "/metrics":  # whose figures have changed
+        assert length[0] in head
 
 
 def test_pipelined_requests_are_answered_in_order(server: Server) -> None:

@@ -596,8 +596,11 @@ def test_other_host_names_are_refused_on_loopback(served: Run) -> None:
 
 def test_the_service_binds_to_loopback_unless_told() -> None:
     assert ServeConfig().host == "127.0.0.1"
-    assert ServeConfig(host="::1").loopback
-    assert not ServeConfig(host="0.0.0.0").loopback
+    for host in ("::1", "localhost", "127.1", "::ffff:127.0.0.1"):  # however it is written
+        assert ServeConfig(host=host).loopback
+        assert ServeConfig(host=host).hosts == {"localhost", "127.0.0.1", "::1", host}
+    for host in ("0.0.0.0", "::", "10.1.2.3", "no.such.name.invalid"):
+        assert not ServeConfig(host=host).loopback
 
 
 def test_keys_are_needed_where_there_are_any(served: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

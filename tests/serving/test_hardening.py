@@ -7,9 +7,11 @@ import contextlib
 import errno
 import hashlib
 import http.client
+import itertools
 import json
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,10 +35,11 @@ from tiny_bundle import blob_image, tiny_bundle
 from uvicorn.server import ServerState
 
 from lentigo.errors import BundleError, ServiceError
-from lentigo.serving import limits, logs, serve, supervisor, vet
+from lentigo.serving import limits, logs, metrics, serve, supervisor, vet
 from lentigo.serving.audit import Audit
 from lentigo.serving.auth import create_key, parse_keys, read_keys
 from lentigo.serving.config import ServeConfig
+from lentigo.serving.metrics import Board
 from lentigo.serving.middleware import RequestMiddleware
 from lentigo.serving.problems import Problem
 from lentigo.serving.protocol import FREE_PIECES, PATIENCE_S, BoundedConnection, GuardedProtocol, guarded
@@ -587,6 +590,25 @@ def test_all_images_of_a_request_are_charged_before_they_are_classified(tmp_path
     asyncio.run(go())
 
 
+def test_the_clock_may_be_set_to_any_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+    (tmp_path / "keys").write_text(f"{ENTRY}:60\n")
+    clock = itertools.cycle([0.0, 4e9, 1e9])
+    settings = {"keys_file": tmp_path / "keys", "burst": 2, "audit_log": tmp_path / "audit"}
+
+    async def go() -> None:
+        async with application(models=(str(bundle.path),), reload_s=0.05, **settings) as (client, _):
+            monkeypatch.setattr("time.time", lambda: next(clock))
+            sent = {"content": IMAGE, "headers": {"Content-Type": "image/jpeg", "X-API-Key": KEY}}
+            answers = [await client.post("/v1/predict", **sent) for _ in range(4)]
+            assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
+            assert all(1 <= int(answer.headers["retry-after"]) <= 2 for answer in answers[2:])
+            assert (await client.get("/readyz")).status_code == 200
+
+    asyncio.run(asyncio.wait_for(go(), 120))
+    assert len(recorded(tmp_path / "audit")) == 2
+
+
 # --- blocking writes ------------------------------------------------------------------------------------------------
 
 
@@ -701,6 +723,44 @@ def test_no_audit_line_no_answer_and_no_torn_line(
     assert len(torn) == (1 if fault == "short, append only" else 0)
 
 
+def test_a_log_that_is_truncated_while_a_line_fails_is_not_filled_with_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit"
+    audit = Audit(path)
+    assert record(audit, "first") == ["written"]
+
+    def write(handle: int, data: Any) -> int:
+        os.truncate(path, 0)  # as logrotate's copytruncate does
+        raise OSError(errno.ENOSPC, "no room")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lentigo.serving.audit.os.write", write)
+        assert record(audit, "second") == ["audit-failed"]
+    assert path.read_bytes() == b""
+
+
+def test_the_name_of_a_new_audit_log_is_on_the_disk_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "audit"
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{handle}").resolve())
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    audit = Audit(path)
+    assert synced == [path, tmp_path]
+    assert record(audit, "first") == ["written"]
+    path.rename(tmp_path / "audit.1")
+    synced.clear()
+    assert record(audit, "second") == ["written"]
+    assert synced == [path, tmp_path]
+    assert record(audit, "third") == ["written"]
+    assert synced == [path, tmp_path, path]
+
+
 def test_a_line_torn_by_a_crash_is_closed_off(tmp_path: Path) -> None:
     path = tmp_path / "audit"
     assert record(Audit(path), "first") == ["written"]
@@ -777,16 +837,12 @@ def wait_ready_quietly(server: Server, seconds: float = 150.0) -> None:
 
 
 STUCK = {
-    "an event loop that does not run": (
-        "import lentigo.serving.service as s, time; s.describe = lambda *given: time.sleep(1000)"
+    "an event loop that does not run": "import lentigo.serving.service as s; s.describe = hang",
+    "a network that does not answer": "import lentigo.inference as i; i.Classifier.prediction = hang",
+    "a model that does not load": "import lentigo.serving.model_manager as h; h.find_bundle = hang",
+    "a disk that does not answer": (
+        "import lentigo.serving.audit as a; a.os = type('', (), {**vars(os), 'fsync': staticmethod(hang)})"
     ),
-    "a network that does not answer": (
-        "import lentigo.inference as i, time; i.Classifier.prediction = lambda *given: time.sleep(1000)"
-    ),
-    "a model that does not load": (
-        "import lentigo.serving.model_manager as h, time; h.find_bundle = lambda *given: time.sleep(1000)"
-    ),
-    "a disk that does not answer": "import os, time; os.fsync = lambda handle: time.sleep(1000)",
 }
 
 
@@ -798,19 +854,27 @@ def test_the_grace_of_a_stopping_service_is_below_20_seconds() -> None:
 @pytest.mark.parametrize("what", STUCK)
 def test_sigterm_ends_the_service_within_its_grace_whatever_hangs(what: str, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", size=32)
-    stuck = f"if __name__ == '__mp_main__':\n    {STUCK[what]}\n"
-    settings = {"audit_log": tmp_path / "audit"} if "disk" in what else {}
+    hanging, audit = tmp_path / "hanging", tmp_path / "audit"
+    audit.write_text("{}\n")
+    before = f"""
+import os, time
+import lentigo.serving.supervisor
+lentigo.serving.supervisor._MARGIN_S = 0.3
+def hang(*given):
+    open({str(hanging)!r}, "w").close()
+    time.sleep(1000)
+if __name__ == "__mp_main__":
+    {STUCK[what]}
+"""
     with running(
-        tmp_path, before=stuck, models=(str(bundle.path),), ready=False, decoders=1, reload_s=0, drain_s=2, **settings
+        tmp_path, before=before, models=(str(bundle.path),), ready=False, reload_s=0, drain_s=0.3, audit_log=audit
     ) as server:
-        if what != "a model that does not load":
-            server.await_event("ready", 1, 150)
-            with socket.create_connection((server.host, server.port)) as asking:
-                asking.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE)
-                time.sleep(1.0)
-                assert server.stop(20) is not None
-        else:
-            time.sleep(1.0)
+        end = time.monotonic() + 150
+        with socket.create_connection((server.host, server.port)) as asking:
+            asking.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE)
+            while not hanging.exists():
+                assert time.monotonic() < end
+                time.sleep(0.02)
             assert server.stop(20) is not None
 
 
@@ -856,6 +920,35 @@ def test_sigterm_ends_the_service_within_its_grace_under_attack(
         assert ask(server).status_code == 200
         assert server.stop(20) == 0
     assert not server.events("worker does not stop, ending it")
+
+
+def test_workers_that_stood_still_with_their_supervisor_are_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: clock[-1]))
+    board, killed = Board(1), list[float]()
+    with socket.socket() as listener:
+        watching = supervisor.Supervisor(ServeConfig(), listener, board)
+    worker: Any = SimpleNamespace(
+        is_alive=lambda: not killed,
+        kill=lambda: killed.append(clock[-1]),
+        join=lambda: None,
+        close=lambda: None,
+        pid=1,
+        exitcode=-9,
+    )
+    watching._workers, watching._started = [worker], [1000.0]
+    monkeypatch.setattr(watching, "_start", lambda number: worker)
+    board.memory[metrics._HEAD + metrics._CHECKED] = 1001.0  # its event loop runs
+
+    def look(*times: float) -> None:
+        for now in times:
+            clock.append(now)
+            watching._look()
+
+    look(1002.0, 1400.0, 1404.0, 1408.0, 1412.0, 1416.0, 1420.0)  # a pause of 398 s
+    assert not killed
+    look(1424.0)
+    assert killed == [1424.0]  # it has been silent since the pause
 
 
 @pytest.mark.slow
@@ -976,6 +1069,29 @@ def test_a_graph_may_not_ask_for_any_memory(
     with pytest.raises(SystemExit, match="2"):
         vet.main(path)
     assert capsys.readouterr().out == f"{path}: its network takes more than 4 GiB of memory\n"
+
+
+def test_a_bundle_whose_files_are_copied_one_by_one_is_taken_up_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, new = (tiny_bundle(tmp_path / name, size=32, seed=seed).path for name, seed in (("tiny", 0), ("new", 4)))
+
+    async def no_trial(source: str, within_s: float) -> None:
+        pass
+
+    monkeypatch.setattr("lentigo.serving.model_manager.vet", no_trial)
+
+    async def go() -> None:
+        async with application(models=(str(path),), reload_s=0) as (_, service):
+            served = []
+            for name in ("spec.json", "golden.json", "MODEL_CARD.md", "model.onnx"):
+                shutil.copy(new / name, path)
+                await service.manager.reload()
+                served.append(service.manager.get(None).identity["sha256"])
+            assert len(set(served[:3])) == 1
+            assert served[3] != served[0]
+
+    asyncio.run(asyncio.wait_for(go(), 120))
 
 
 def test_many_signals_try_a_bundle_once_more_and_not_many_times(

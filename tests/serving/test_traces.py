@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,21 @@ def test_a_request_is_a_span_with_its_stages_inside(tmp_path: Path) -> None:
             assert alone.parent is None
 
     asyncio.run(go())
+
+
+def test_spans_have_the_time_of_a_clock_that_was_set_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    kept = InMemorySpanExporter()
+    provider = sdk.TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(kept))
+    written = traces.Traces(provider)
+    monkeypatch.setattr(time, "time", lambda: 5e9)
+    begin = time.monotonic()
+    written.record("GET /", begin, [("read", begin, begin)], {"http.response.status_code": 200}, [])
+    for span in kept.get_finished_spans():
+        assert span.start_time == pytest.approx(5e18, abs=60e9)
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Whether the service lives and works, and what it has done."""
+"""Health, readiness and metrics."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""CPU count and allocator settings."""
+"""CPU count, allocator settings and the folder of caches."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+from pathlib import Path
 
 
 def available_cores() -> int:
@@ -11,6 +12,15 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def default_directory() -> Path:
+    """Return the folder of caches: ``LENTIGO_CACHE``, or the platform's cache folder for the user."""
+    if named := os.environ.get("LENTIGO_CACHE"):
+        return Path(named)
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "lentigo" / "cache"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lentigo"
 
 
 def keep_freed_memory() -> bool:

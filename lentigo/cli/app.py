@@ -38,6 +38,8 @@ lentigo doctor [dim]· say what is installed and what is missing[/dim]
 [dim]Research use only. lentigo is not a medical device and makes no diagnosis.[/dim]
 """
 
+_MAY_BE_EMPTY = ("--notes", "--also")
+
 app = typer.Typer(
     name="lentigo",
     help="Small networks that classify skin-lesion images: train, evaluate, explain, and run on a phone.",
@@ -86,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         try:
             called = list(sys.argv[1:] if arguments is None else arguments)
+            _refuse_empty(called)
             _narrow(called)(args=called)
         finally:
             if sys.stdout is not None:  # None: closed by the caller
@@ -115,6 +118,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         _leave_output()
         _fail(f"the output cannot be written ({error.strerror})")
+
+
+def _refuse_empty(arguments: Sequence[str]) -> None:
+    """End where a value is empty, as in ``--data "$FOLDER"`` without the variable; as a path it is this folder."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        option, equals, value = argument.partition("=") if argument.startswith("--") else (before, "=", argument)
+        if equals and not value.strip() and option not in _MAY_BE_EMPTY:
+            where = f"the value after {option}" if option.startswith("-") else "an argument"
+            _fail(f"{where} is empty; give one, or leave it out")
 
 
 def _narrow(arguments: Sequence[str]) -> typer.Typer:

@@ -266,7 +266,8 @@ def cache(
     as_json: AsJson = False,
 ) -> None:
     """Say where the decoded images of training lie and how large they are; remove them."""
-    from lentigo.data.cache import arrays, default_directory, limit, prune
+    from lentigo.data.cache import arrays, limit, prune
+    from lentigo.machine import default_directory
 
     folder, most = default_directory(), limit()
     freed = prune(folder) if clear else 0

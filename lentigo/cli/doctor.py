@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lentigo
-from lentigo.machine import available_cores
+from lentigo.machine import available_cores, default_directory
 
 State = Literal["ok", "missing", "broken", "optional"]
 
@@ -117,7 +116,7 @@ def _accelerator() -> Finding:
 
 
 def _cache() -> Finding:
-    folder = Path(os.environ.get("LENTIGO_CACHE", Path.home() / ".cache" / "lentigo"))
+    folder = default_directory()
     at = next(p for p in (folder, *folder.parents) if p.exists())
     free = shutil.disk_usage(at).free / 2**30
     return Finding("train", "cache", "ok" if free > 2 else "broken", f"{folder} ({free:.0f} GiB free)")

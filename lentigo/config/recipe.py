@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from lentigo.config.plain import parse_yaml, read_yaml
@@ -43,6 +51,13 @@ class _Section(BaseModel):
         if not isinstance(given, dict) or not cls.former.keys() & given.keys():
             return given
         return {cls.former.get(key, key): value for key, value in given.items()}
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_empty_text(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name != "description" and "" in (value if isinstance(value, tuple) else (value,)):
+            raise ValueError("is empty; give a value, or leave the key out")
+        return value
 
 
 class ExtraRecipe(_Section):

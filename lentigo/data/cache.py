@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError, ImageError, OutputError
 from lentigo.files import replace_synced, write_text
-from lentigo.machine import available_cores
+from lentigo.machine import available_cores, default_directory
 from lentigo.progress import Progress, shown
 from lentigo.resampler import resize
 
@@ -68,15 +68,6 @@ class Cache:
     samples: Samples
     path: Path
     unreadable: dict[str, str]
-
-
-def default_directory() -> Path:
-    """Where caches lie: ``LENTIGO_CACHE``, else the platform's cache folder for the user."""
-    if named := os.environ.get("LENTIGO_CACHE"):
-        return Path(named)
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "lentigo" / "cache"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lentigo"
 
 
 def limit() -> int:

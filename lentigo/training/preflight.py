@@ -12,9 +12,10 @@ from pathlib import Path
 from lentigo.bundle import Spec, read_spec
 from lentigo.config.recipe import Recipe, load_recipe, recipe_differences
 from lentigo.data import Samples
-from lentigo.data.cache import bytes_to_build, default_directory
+from lentigo.data.cache import bytes_to_build
 from lentigo.data.extra import Extra
 from lentigo.errors import NetworkError, OutputError, RecipeError, TrainingError, did_you_mean
+from lentigo.machine import default_directory
 from lentigo.networks.options import check_listed
 from lentigo.text import counted
 from lentigo.training.rundir import LAST, RECIPE, RECORD, load_run

@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from tiny_data import folder, write_image
 
+from lentigo.cli import main
+from lentigo.config import load_recipe
+from lentigo.errors import RecipeError
+
 HEAVY = ("torch", "torchvision", "lightning_fabric", "matplotlib", "timm", "onnx")
 PROGRAM = f"""
 import sys
@@ -107,3 +111,61 @@ def test_a_dry_run_imports_no_torch_and_writes_nothing(place: Path, recipe: list
     assert not (place / "runs").exists()
     assert "patients unknown: a leak" in out
     assert "WARNING: the same file is stored under different classes, 1 such (mel/0.png = nv/copy.png)" in out
+
+
+EMPTY = """train --data @ --dry-run
+train --data= --dry-run
+train --data own --out @ --dry-run
+train --data own --group-by @ --dry-run
+train --data own --label-by @ --dry-run
+train @ --data own --dry-run
+data info @
+data info own --layout @
+data audit own --split @
+data split own --out @
+predict @
+predict own --out @
+predict own --model @
+predict own --heatmaps @
+evaluate @
+evaluate dermoscopy-7 --data @
+compare @ own
+export @
+reproduce caco-table5 --data own --runs @
+sweep phantom-demo --data own --out @
+ood dermoscopy-7 --data @
+serve --model @
+serve --keys @
+card @"""
+
+
+@pytest.mark.parametrize("line", EMPTY.splitlines())
+def test_an_empty_value_is_an_error_and_not_the_current_folder(
+    place: Path, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place / "own")
+    with pytest.raises(SystemExit) as stopped:
+        main(["" if word == "@" else word for word in line.split()])
+    assert stopped.value.code == 2
+    errors = capsys.readouterr().err
+    assert "is empty; give one" in errors
+    assert len(errors.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["data.group_by=''", "data.label_by=''", "network.name=''", "network.pretrained=''", "distil.teachers=['']"],
+)
+def test_an_empty_key_of_a_recipe_is_an_error(override: str) -> None:
+    with pytest.raises(RecipeError, match=f"{override.partition('=')[0]}: is empty; give a value"):
+        load_recipe("phantom-demo", [override])
+
+
+def test_empty_variables_are_as_if_they_were_not_set(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(place / "cache"))
+    for name in ("CACHE", "CACHE_GB", "WEIGHTS", "CHROMIUM", "EXTRA_FORMATS", "API_KEYS"):
+        monkeypatch.setenv(f"LENTIGO_{name}", "")
+    _, out, errors = lentigo(place, "doctor", "--json")
+    assert str(place / "cache" / "lentigo") in out, errors
+    code, _, errors = lentigo(place, "train", "--data", "own", "--dry-run")
+    assert code == 0, errors

@@ -113,6 +113,8 @@ def read_samples(
         DataError: no such folder, no known layout, a table that lacks a column, an unknown or empty class, missing
             image files, or fewer than two images.
     """
+    if not str(path).strip():
+        raise DataError("the path of the data set is empty")
     given = Path(path)
     if not given.exists():
         raise DataError(f"{given}: no such file or folder{_near(given)}")
@@ -163,15 +165,6 @@ def read_samples(
     if place.file is None:
         _note_unused(place, samples)
     return samples
-
-
-def detect_layout(path: Path) -> str:
-    """Name the layout of a folder or file.
-
-    Raises:
-        DataError: none of the known ones; the message says what they look like.
-    """
-    return _detect(Place(path))
 
 
 def _detect(place: Place) -> str:

@@ -33,6 +33,7 @@ _DELIMITERS = ",;\t|"
 _PROBED = 20
 _LABEL_STUDIO = re.compile(r"/data/(local-files/\?d=|upload/(\d+/)?[0-9a-f]{8}-)")
 """What Label Studio puts in front of a file's name."""
+_NAMELESS = re.compile(r"column_\d+")
 NOTHING = frozenset(
     ("", "?", "??", "-", "--", ".", "/", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "null", "nil", "none")
 )
@@ -137,14 +138,14 @@ def image_columns(columns: Mapping[str, Sequence[str]], names: ImageNames) -> tu
         names: the images that are there.
     """
     path, image = find_column(columns, PATH_COLUMNS), find_column(columns, IMAGE_COLUMNS)
-    if any(named is not None and _leads(columns[named], names, any) for named in (path, image)):
+    if any(named is not None and leads(columns[named], names, any) for named in (path, image)):
         return path, image
-    leading = [c for c, cells in columns.items() if len(set(cells)) == len(cells) and _leads(cells, names, all)]
-    header = len(leading) == 1 and not _leads(leading, names, all)  # else the first image stands where it should be
+    leading = [c for c, cells in columns.items() if 2 * len(set(cells)) >= len(cells) and leads(cells, names, all)]
+    header = len(leading) == 1 and not leads(leading, names, all)  # else the first image stands where it should be
     return (leading[0], None) if header else (path, image)
 
 
-def _leads(cells: Sequence[str], names: ImageNames, so_many: Callable[[Iterable[bool]], bool]) -> bool:
+def leads(cells: Sequence[str], names: ImageNames, so_many: Callable[[Iterable[bool]], bool]) -> bool:
     """Whether any or all of the first cells of a column name images that are there."""
 
     def found(cell: str) -> bool:
@@ -168,6 +169,7 @@ def no_image_column(columns: Iterable[str], source: object) -> DataError:
             "its first line is no header: put one above it, such as path,label"
             if headless
             else "rename the column that names the images"
+            + ", and keep one line of header where there are two" * any(map(_NAMELESS.fullmatch, listed))
         )
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 RUBBISH = frozenset(
     {
-        "__macosx", "@eadir", "@recycle", "@recently-snapshot", "@synoresource", "#recycle", "#snapshot",
+        "__macosx", "@eadir", "@recycle", "@recently-snapshot", "@synoresource", "#recycle", "#snapshot", "~snapshot",
         "$recycle.bin", "recycler",
         "system volume information", "lost+found", "network trash folder", "temporary items", "found.000", "_gsdata_",
         "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r",

@@ -41,7 +41,7 @@ Layout = Annotated[
     str | None,
     typer.Option(
         "--layout",
-        help="ham10000, isic2017 to isic2020, isic-archive, pad_ufes_20, derm7pt, dermamnist, folder or csv; found out when left out.",
+        help="ham10000, isic2016 to isic2020, isic-archive, pad_ufes_20, derm7pt, dermamnist, folder or csv; found out when left out.",
     ),
 ]
 GroupBy = Annotated[

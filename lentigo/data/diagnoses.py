@@ -54,23 +54,12 @@ _SUBTYPES = (
     (re.compile(r"\b(hem|haem)?angioma\b"), "vasc"),
 )
 _MORE = (
-    "benign",
-    "malignant",
-    "other",
-    "others",
-    "normal",
-    "healthy",
-    "lentigo",
-    "eczema",
-    "psoriasis",
-    "acne",
-    "scc",
-    "sk",
-    "true",
-    "false",
-    "yes",
-    "no",
-)
+    "benign", "malignant", "other", "others", "normal", "healthy", "lentigo", "eczema", "psoriasis", "acne", "scc",
+    "sk", "true", "false", "yes", "no", "common nevus", "atypical nevus",
+    "melanom", "nävus", "basaliom", "basalzellkarzinom", "spinaliom", "plattenepithelkarzinom", "aktinische keratose",
+    "seborrhoische keratose", "nevo", "carcinoma basocelular", "queratosis seborreica", "mélanome",
+    "carcinome basocellulaire", "nevüs", "iyi huylu", "kötü huylu", "benigno", "maligno", "gutartig", "bösartig",
+)  # fmt: skip
 
 
 MALIGNANT = ("malignant", "true", "yes", "1", "1.0", "m")

@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_data import write_csv, write_image
 
 from lentigo.data import GroupSource, Samples, read_samples, split_samples
-from lentigo.data.readers.folder import split_word
+from lentigo.data.readers.split_words import split_word
 from lentigo.data.tables import read_table
 from lentigo.errors import DataError
 
@@ -743,7 +743,7 @@ def test_more_tables_that_are_refused_with_the_mend(tmp_path: Path, text: str, m
 
 def test_what_lies_there_is_named_where_nothing_is_understood(tmp_path: Path) -> None:
     tree(tmp_path, "0.png", "1.png")
-    (tmp_path / "labels.txt").write_text("0 mel\n1 nv\n", encoding="utf-8")
+    (tmp_path / "labels.txt").write_text("x mel\ny nv\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"labels\.txt: neither images nor tables by their names"):
         read_samples(tmp_path)
     tree(tmp_path, "img/2.png")

@@ -22,11 +22,13 @@ from lentigo.data.readers.isic import (
     ISIC2018_TASK3,
     ISIC2019_CHALLENGE,
     NAMES_2017,
+    TRUTH_2016,
     TRUTH_2017,
     TRUTH_2020,
     is_archive,
     is_isic2020,
     read_archive,
+    read_isic2016,
     read_isic2017,
     read_isic2018,
     read_isic2019,
@@ -58,10 +60,11 @@ _EXPLAINS = re.compile(
     r"(readme|licen[cs]e|attribution|citation)[^/]*$|(^|/)(classes\.csv|split\.csv|phantoms\.json)$", re.IGNORECASE
 )
 _LOOKED_INTO = 200
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".hdf5", ".h5", ".tfrec", ".parquet", ".lmdb")
 
 READERS: dict[str, Callable[[Place], Samples]] = {
     "ham10000": read_ham10000,
+    "isic2016": read_isic2016,
     "isic2017": read_isic2017,
     "isic2018": read_isic2018,
     "isic2019": read_isic2019,
@@ -133,7 +136,7 @@ def read_samples(
         if not unused and (others := _others(place)):
             unused.append(
                 f"{some(others, 3)}: neither images nor tables by their names; write the classes into a CSV with path"
-                " and label"
+                f" and label{_packed(place)}"
             )
         raise DataError("; ".join([str(error), *(unused[:2] if chosen == "folder" else ())])) from None
     if samples.is_own and place.file is None:
@@ -176,6 +179,7 @@ def _detect(place: Place) -> str:
         return "dermamnist"
     by_name = (
         ("ham10000", HAM_TABLE),
+        ("isic2016", TRUTH_2016),
         ("isic2017", TRUTH_2017),
         ("isic2018", ISIC2018_TASK3.truth),
         ("isic2019", ISIC2019_CHALLENGE.truth),
@@ -221,7 +225,7 @@ def _detect(place: Place) -> str:
         )
     raise DataError(
         f"{place.path}: no known data set here; lentigo reads HAM10000 (HAM10000_metadata.csv), the ISIC challenges of"
-        " 2017 to 2020 and isic-cli's metadata.csv, PAD-UFES-20, derm7pt, DermaMNIST (.npz), a folder with one"
+        " 2016 to 2020 and isic-cli's metadata.csv, PAD-UFES-20, derm7pt, DermaMNIST (.npz), a folder with one"
         f" sub-folder of images a class, or a CSV with path and label{_unread(place)}"
     )
 
@@ -235,9 +239,10 @@ def _unread(place: Place) -> str:
         if why not in ("hidden", "left by the system")
     ]
     found += [f"{table}: {why}" for table, why in place.broken.items()] + place.reading.notes
-    if others := _others(place):
+    others = [file for file in _others(place) if not file.lower().endswith(_ARCHIVES)]
+    if others:
         found.append(f"{some(others, 3)}: neither images nor tables by their names; tables end in .csv, .tsv or .xlsx")
-    return f" (found: {'; '.join(found[:3])})" if found else ""
+    return (f" (found: {'; '.join(found[:3])})" if found else "") + _packed(place)
 
 
 def _present(place: Place, samples: Samples, missing: Missing) -> Samples:
@@ -256,18 +261,24 @@ def _present(place: Place, samples: Samples, missing: Missing) -> Samples:
         )
         raise DataError(
             f"{place.path}: none of the {len(samples):,} images in the table is there (the first:"
-            f" {absent.iloc[0]!r}){there}"
+            f" {absent.iloc[0]!r}){there}{_packed(place)}"
         )
     if len(absent) and missing == "error":
         raise DataError(
             f"{place.path}: {len(absent):,} of {len(samples):,} images in the table are missing, the first"
-            f" {absent.iloc[0]!r}; complete the download, or leave these rows out (--missing skip)"
+            f" {absent.iloc[0]!r}; complete the download, or leave these rows out (--missing skip){_packed(place)}"
         )
     if missing == "skip" and len(absent):
         for image in absent:
             place.reading.ignore(str(image), "in the table, but the file is missing")
         samples = samples.without(absent)
     return samples
+
+
+def _packed(place: Place) -> str:
+    """The archives that lie there, for messages."""
+    packed = [file for file in place.files if file.lower().endswith(_ARCHIVES)]
+    return f"; unpack the images of {some(packed, 2)} (archives are not looked into)" if packed else ""
 
 
 def _readable(place: Place, samples: Samples) -> Samples:
@@ -360,7 +371,9 @@ def _whole(file: Path) -> bytes:
 
 def _others(place: Place) -> list[str]:
     """The files that are neither images nor tables by their names, but for what says what the data are."""
-    known = {*place.images, *place.tables, *place.broken}
+    known = {*place.images, *place.masks, *place.tables, *place.broken}
+    if not set(place.annotated).isdisjoint(place.reading.tables):
+        known |= place.annotations
     return [
         file
         for file in place.files

@@ -28,6 +28,8 @@ METADATA = {
 """Metadata by their common names -> columns of published tables."""
 
 
+_FEW = 9
+"""So many images may each have a class of their own."""
 MARKS = {"": 0, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "x": 1}
 """What a cell of a column for one class may hold, in lower case -> whether the image is of the class."""
 
@@ -264,6 +266,11 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
     found = sorted(set(codes))
     if len(found) < 2:
         raise DataError(f"{source}: only one class there ({found[0]!r}); a classifier needs at least two")
+    if len(found) == len(codes) > _FEW:
+        raise DataError(
+            f"{source}: every image has a class of its own, such as {some(found, 2)}; these look like ids; name the"
+            " classes in a CSV with path and label, or by --label-by"
+        )
     unsure = [code for code in found if is_unknown(label_key(code))]
     if unsure:
         place.reading.note(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -15,54 +14,17 @@ from lentigo.data.diagnoses import is_known
 from lentigo.data.groups import UNKNOWN, GroupSource, match_pattern
 from lentigo.data.readers.build import make_samples, own_classes
 from lentigo.data.readers.place import Place
+from lentigo.data.readers.split_words import split_word
 from lentigo.data.samples import Samples
 from lentigo.errors import DataError
 from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES
 from lentigo.tables import some
 
-_SPLIT_WORDS = {
-    **dict.fromkeys(
-        ("train", "training", "trn", "entrenamiento", "entrainement", "apprentissage", "treino", "treinamento", "训练"),
-        "train",
-    ),
-    **dict.fromkeys(
-        ("val", "valid", "validation", "validate", "dev", "eval", "validacion", "validacao", "验证"), "val"
-    ),
-    **dict.fromkeys(("test", "testing", "tst", "holdout", "prueba", "pruebas", "teste", "essai", "测试"), "test"),
-}
-_SPLIT_WORD = re.compile(rf"({'|'.join(sorted(_SPLIT_WORDS, key=len, reverse=True))})(set|data|images|imgs|split|集)?$")
-_NOISE = frozenset(
-    (
-        "set",
-        "data",
-        "dataset",
-        "images",
-        "image",
-        "imgs",
-        "img",
-        "pictures",
-        "photos",
-        "split",
-        "folder",
-        "part",
-        "the",
-        "input",
-        "v",
-    )
-)
 _PIECE = re.compile(r"^(fold|part|batch|split|cv|shard|chunk|kfold)[\s_\-]*\d+$", re.IGNORECASE)
 _PATIENT = re.compile(
-    r"^(pat|patient|patients|paciente|pt|p|subj|subject|sub|case|person)[\s_\-]*([a-z]{1,2}[\s_\-]?)?\d+\w*$",
-    re.IGNORECASE,
-)
-_MASKS = re.compile(
-    r"(lesion |binary |seg )?(masks?|segmentations?|segmentation masks?|ground ?truths?|superpixels?|annotations?)"
-    r"|thumbs?|thumbnails?|previews?",
-    re.IGNORECASE,
-)
-_MASK = re.compile(
-    r"(.+?)[\s_\-.]+(mask|segmentation|seg|superpixels|groundtruth|gt|lesion mask|lesion_mask|thumb|thumbnail|preview)",
+    r"^((pat|patient|patients|paciente|pt|p|subj|subject|sub|case|person)[\s_\-]*([a-z]{1,2}[\s_\-]?)?\d+\w*"
+    r"|(patient|patientin|paciente|paziente|hasta)[\s_\-]+\w.*|(患者|病人).+)$",
     re.IGNORECASE,
 )
 _LESION = re.compile(r"^(lesion|les|lsn)[\s_\-]*\d+\w*$", re.IGNORECASE)
@@ -70,21 +32,6 @@ _NUMBER = re.compile(r"^[A-Za-z]{0,4}[\s_\-]?\d{1,9}$")
 _AUGMENTED = re.compile(r"(?<![a-z])aug(mented|mentation|s)?(?![a-z])|synthetic|generated|oversampled", re.IGNORECASE)
 _ASIDE = re.compile(r"(un|extra|other|raw|misc|new)", re.IGNORECASE)
 _DATE = re.compile(r"^(19|20)\d\d([\s_\-.]?\d\d){0,2}$")
-
-
-def split_word(name: str) -> tuple[str, str]:
-    """The split that a name says, empty where it says none, and what else it says.
-
-    Example:
-        >>> split_word("ISIC_Training_set")
-        ('train', 'isic')
-    """
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", plain).lower()
-    words = re.findall(r"[^\W\d_]+", re.sub(r"hold[\s_\-]?out", "holdout", spaced))
-    found = [_SPLIT_WORDS[match[1]] for word in words if (match := _SPLIT_WORD.fullmatch(word))]
-    rest = [word for word in words if word not in _NOISE and not _SPLIT_WORD.fullmatch(word)]
-    return (found[0] if len(found) == 1 else "", " ".join(rest))
 
 
 @dataclass
@@ -139,7 +86,6 @@ def read_folder(place: Place) -> Samples:
     tree = _Tree(place, list(place.images), [], [], set())
     tree.parts = [tuple(image.split("/")[:-1]) for image in tree.images]
     tree.split = [""] * len(tree.images)
-    _drop_masks(tree)
     if place.label_by is None:
         _drop_strays(tree)
     if not tree.images:
@@ -177,34 +123,6 @@ def read_folder(place: Place) -> Samples:
         source = GroupSource("folder", _group_word(tree.names(groups)), sum(len(p) <= groups for p in tree.parts))
         place.reading.note(f"folders {some(tree.names(groups))} are taken as the {source.unit}s")
     return make_samples(place, "folder", label_set, frame, source)
-
-
-def _drop_masks(tree: _Tree) -> None:
-    """Leave out masks and thumbnails: ``x_mask.png`` beside ``x.jpg``, folders ``masks`` beside others or images."""
-    stems = {image.rpartition(".")[0].lower() for image in tree.images}
-    beside: dict[str, set[str]] = {}
-    for parts in tree.parts:
-        for level, name in enumerate((*parts, "")):  # the image itself beside folders
-            beside.setdefault("/".join(parts[:level]), set()).add(name)
-    kept = []
-    for image, parts in zip(tree.images, tree.parts, strict=True):
-        match = _MASK.fullmatch(PurePosixPath(image).stem)
-        marked = "/".join((*parts, match[1])).lower() if match else ""
-        within = [
-            name
-            for level, name in enumerate(parts)
-            if _is_mask(name) and any(not _is_mask(other) for other in beside["/".join(parts[:level])])
-        ]
-        if marked in stems:
-            tree.place.reading.ignore(image, "a mask or thumbnail beside its image, no picture")
-        elif within:
-            tree.place.reading.ignore(image, f"lies in {within[0]!r}: masks or thumbnails, no pictures")
-        kept.append(marked not in stems and not within)
-    tree.keep(kept)
-
-
-def _is_mask(folder: str) -> bool:
-    return _MASKS.fullmatch(re.sub(r"[\s_\-]+", " ", folder)) is not None
 
 
 def _drop_strays(tree: _Tree) -> None:
@@ -393,7 +311,7 @@ def _check_empty(tree: _Tree, level: int) -> None:
     place = tree.place
     filled = {tree.wrapper + "/".join(p[: level + 1]) for p in tree.parts}
     parents = {name.rpartition("/")[0] for name in filled}
-    holding = {str(parent) for image in place.images for parent in PurePosixPath(image).parents}
+    holding = {str(parent) for image in (*place.images, *place.masks) for parent in PurePosixPath(image).parents}
     for folder in place.folders:
         if folder.rpartition("/")[0] not in parents or folder in holding:
             continue

@@ -1,4 +1,4 @@
-"""The ISIC challenges of 2017 to 2020 and the archive's own metadata, as published."""
+"""The ISIC challenges of 2016 to 2020 and the archive's own metadata, as published."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lentigo.data.diagnoses import diagnosis_code
+from lentigo.data.diagnoses import BENIGN, MALIGNANT, diagnosis_code
 from lentigo.data.groups import GroupSource
 from lentigo.data.readers.build import (
     add_metadata,
@@ -65,7 +65,27 @@ ISIC2019_CHALLENGE = OneHot(
     r"ISIC_?2019_(Training|Test)_GroundTruth.*\.csv",
     r"ISIC_?2019_(Training|Test)_Metadata.*\.csv",
 )
+TRUTH_2016 = r"ISBI2016_ISIC_Part3B?_(Training|Test)_GroundTruth.*\.csv"
 TRUTH_2020 = r"ISIC_?2020_Training_(GroundTruth|Metadata).*\.csv"
+
+
+def read_isic2016(place: Place) -> Samples:
+    """ISIC 2016 part 3 (Gutman et al., arXiv 1605.01397): melanoma or benign; its tables have no header."""
+    parts = []
+    for source in place.find(TRUTH_2016):
+        table = place.table(source)
+        rows = [[str(c) for c in table.columns], *table.to_numpy().tolist()]
+        if len(table.columns) != 2 or not {row[1].lower() for row in rows} <= {*MALIGNANT, *BENIGN}:
+            raise DataError(f"{place.root / source}: must have two columns, image and benign or malignant")
+        images, said = (pd.Series(cells, dtype=object) for cells in zip(*rows, strict=True))
+        codes = said.str.lower().isin(MALIGNANT).map({True: "mel", False: "benign"})
+        parts.append(published_frame(place, images, codes, ISIC2020, source).assign(split=_part(source, TRUTH_2016)))
+    if not parts:
+        raise DataError(f"{place.path}: has no ISBI2016_ISIC_Part3_Training_GroundTruth.csv")
+    frame = pd.concat(parts, ignore_index=True)
+    frame["official_split"] = frame["split"]
+    place.reading.columns |= {"image": "the first", "label": "the second (malignant is melanoma)"}
+    return make_samples(place, "isic2016", ISIC2020, frame)
 
 
 def read_isic2017(place: Place) -> Samples:

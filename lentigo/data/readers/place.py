@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from lentigo.data.groups import GROUP_COLUMNS
+from lentigo.data.readers.masks import masks
 from lentigo.data.reading import Reading
 from lentigo.data.tables import read_table
 from lentigo.errors import DataError
 from lentigo.extra_formats import is_extra_name
 from lentigo.imaging import FOREIGN_SUFFIXES, is_image_name
 from lentigo.labels import LabelSet
-from lentigo.tables import IMAGE_COLUMNS, PATH_COLUMNS, TABLE_SUFFIXES, ImageNames, column_key, find_column
+from lentigo.tables import (
+    IMAGE_COLUMNS,
+    PATH_COLUMNS,
+    TABLE_SUFFIXES,
+    ImageNames,
+    column_key,
+    find_column,
+    image_columns,
+    leads,
+)
 from lentigo.walk import walk
 
 _NOT_TABLES = frozenset({"split.csv", "classes.csv", "phantoms.json", "sample_submission.csv"})
+_JOINED = re.compile(r"\s*[;|,]\s*")
+_DERM7PT = {"case_num", "derm", "clinic"}
+"""Its own reader tells dermoscopy and clinic apart."""
 _MOST_JSON = 12
 """More JSON files than these are one for each image, and are not looked into."""
 
@@ -38,6 +52,9 @@ class Place:
         rows: the table's rows with the column ``image``, once a reader has read one.
         again: images whose name another one has too.
         broken: tables that cannot be read -> why.
+        masks: images that are masks, heat maps or thumbnails of others.
+        annotated: names of tables made of annotation files.
+        annotations: these files.
     """
 
     def __init__(self, path: Path, labels: LabelSet | None = None, label_by: str | None = None) -> None:
@@ -49,6 +66,9 @@ class Place:
         self.again: set[str] = set()
         self._read: dict[str, pd.DataFrame] = {}
         self.broken: dict[str, str] = {}
+        self.masks: set[str] = set()
+        self.annotated: list[str] = []
+        self.annotations: set[str] = set()
 
     @cached_property
     def _walked(self) -> tuple[list[str], list[str]]:
@@ -73,7 +93,7 @@ class Place:
 
     @cached_property
     def images(self) -> list[str]:
-        """The images below."""
+        """The images below, without masks, heat maps and thumbnails of others."""
         found = []
         for file in self.files:
             name = file.rpartition("/")[2]
@@ -87,7 +107,10 @@ class Place:
                 f"{self.root}: the paths of {len(odd):,} images are no valid UTF-8, the first {odd[0]!r}; rename these"
                 " files or folders"
             )
-        return found
+        for image, why in (left_out := masks(found)).items():
+            self.reading.ignore(image, why)
+        self.masks = set(left_out)
+        return [image for image in found if image not in left_out]
 
     @cached_property
     def tables(self) -> list[str]:
@@ -105,6 +128,17 @@ class Place:
             found = [f for f in found if f not in several or f in wanted]
         return sorted(found, key=lambda f: (f.count("/"), f))
 
+    def add(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Take tables that were made of ``annotations``."""
+        self._read |= tables
+        self.annotated += tables
+
+    def use_annotations(self) -> None:
+        """Take back what was said of annotation files when they were no tables by themselves."""
+        for file in self.annotations:
+            self.broken.pop(file, None)
+        self.reading.notes = [n for n in self.reading.notes if n.partition(" is not used: ")[0] not in self.annotations]
+
     def find(self, pattern: str) -> list[str]:
         """The files whose name matches a regular expression in full, whatever its case, those near the top first."""
         found = [f for f in self.files if re.fullmatch(pattern, f.rpartition("/")[2], re.IGNORECASE)]
@@ -120,13 +154,12 @@ class Place:
             table = read_table(self.root / name)
             if "note" in table.attrs:
                 self.reading.note(f"{name}: {table.attrs['note']}")
-            self._read[name] = self._by_folder(name, table)
+            self._read[name] = self._by_image(name, self._by_folder(name, table))
         return self._read[name]
 
     def _by_folder(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
         """A table of patients or lesions that have a folder each, with a row for each of their images."""
-        named = [str(c) for c in table.columns if any(re.fullmatch(n, column_key(str(c))) for n in GROUP_COLUMNS)]
-        named = [c for c in named if table[c].is_unique and len(table) > 1]
+        named = [c for c in _group_columns(table) if table[c].is_unique and len(table) > 1]
         if not named or find_column(table.columns, (*PATH_COLUMNS, *IMAGE_COLUMNS)) is not None:
             return table
         below: dict[str, list[str]] = {}
@@ -138,6 +171,32 @@ class Place:
                 self.reading.note(f"{name} has a row for each folder of {column}, which counts for the images in it")
                 return table.assign(image=[below.get(cell, cell) for cell in table[column]]).explode("image")
         return table
+
+    def _by_image(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
+        """A table that names several images a row, as ``left`` and ``right``, with a row for each of them."""
+        cells = {str(c): table[c].tolist() for c in table.columns}
+        if cells.keys() >= _DERM7PT or any(
+            leads(cells[c], self.names, any) for c in image_columns(cells, self.names) if c
+        ):
+            return table
+        several = [c for c in cells if leads(cells[c], self.names, all)]
+        split = {c: [_JOINED.split(cell) for cell in cells[c]] for c in cells if any(map(_JOINED.search, cells[c]))}
+        joined = [c for c, parts in split.items() if leads([one for cell in parts for one in cell], self.names, all)]
+        if len(several) < 2 and len(joined) != 1:
+            return table
+        if not _group_columns(table):
+            table = table.assign(group=[f"{name}, line {line}" for line in table.index])
+        if joined:
+            several, images = joined, pd.Series(split[joined[0]], table.index, dtype=object)
+            rows = table.drop(columns=joined).assign(image=images).explode("image")
+        else:
+            rest = table.drop(columns=several)
+            rows = pd.concat([rest.assign(image=table[c], view=c) for c in several]).sort_index(kind="stable")
+        self.reading.note(
+            f"{name} names several images a row ({', '.join(several)}), each of which is read; those of a row are kept"
+            " together" + (", and whether rows share patients is not known" if "group" in table.columns else "")
+        )
+        return rows[rows["image"] != ""]
 
     def columns(self, name: str) -> list[str]:
         """A table's columns; none where it cannot be read."""
@@ -171,3 +230,8 @@ class Place:
             if stem.endswith("_downsampled"):
                 found.setdefault(stem.removesuffix("_downsampled"), image)
         return found
+
+
+def _group_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that have a name of groups, patients, cases or lesions."""
+    return [str(c) for c in table.columns if any(re.fullmatch(n, column_key(str(c))) for n in GROUP_COLUMNS)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
@@ -14,6 +14,7 @@ import pandas as pd
 
 from lentigo.data.diagnoses import BENIGN, MALIGNANT, is_known, label_key
 from lentigo.data.groups import UNKNOWN, GroupSource
+from lentigo.data.readers.annotated import read_annotations
 from lentigo.data.readers.build import (
     MARKS,
     add_metadata,
@@ -24,8 +25,8 @@ from lentigo.data.readers.build import (
     own_classes,
     with_groups,
 )
-from lentigo.data.readers.folder import split_word
 from lentigo.data.readers.place import Place
+from lentigo.data.readers.split_words import split_word
 from lentigo.data.samples import SPLITS, Samples
 from lentigo.errors import DataError, did_you_mean
 from lentigo.tables import (
@@ -45,7 +46,7 @@ LABEL_COLUMNS = (
     "label", "diagnosis", "dx", "diagnostic", "class", "class_name", "class_label", "label_name", "category",
     "diagnosis_name", "target", "benign_malignant", "malignant", "is_malignant", "disease", "labels", "classes",
     "class_id", "label_id", "choice", "y", "diagnose", "diagnóstico", "diagnostico", "diagnosi", "klasse", "clase",
-    "classe", "诊断", "类别", "标签", "診斷", "診断", "类型",
+    "classe", "tanı", "tani", "teşhis", "诊断", "类别", "标签", "診斷", "診断", "类型",
 )  # fmt: skip
 _LOOKED_FOR = ", ".join((*LABEL_COLUMNS[:14], "..."))
 SPLIT_COLUMNS = (
@@ -53,6 +54,7 @@ SPLIT_COLUMNS = (
     "split_set", "usage",
 )  # fmt: skip
 _FOLD = re.compile(r"k?folds?(id|no|nr)?|cvfolds?")
+_SLICE_3D = {"isic_id", "iddx_full"}
 _SEX = re.compile(r"(is)?(sex|gender|geschlecht|sexo)?(male|female|man|woman)|(sex|gender|geschlecht|sexo)\w?")
 _MOST_PARTS = 12
 _SPLIT_FLAG = re.compile(r"(is|in|for)?(train|training|val|valid|validation|test|testing)(set)?")
@@ -122,8 +124,13 @@ _SAID = frozenset((*MARKS, *MALIGNANT, *BENIGN)) - {"malignant", "benign", "m", 
 
 def fitting_tables(place: Place) -> list[str]:
     """The tables with a column for the image and one for the class; of the others it is noted what they lack."""
+    found = _fitting(place, place.tables)
+    return found or _fitting(place, read_annotations(place))
+
+
+def _fitting(place: Place, tables: Iterable[str]) -> list[str]:
     found = []
-    for name in place.tables:
+    for name in tables:
         columns = place.columns(name)
         if not columns:
             continue
@@ -135,7 +142,8 @@ def fitting_tables(place: Place) -> list[str]:
             looked = ", ".join(PATH_COLUMNS[:1] + IMAGE_COLUMNS) if what == "image" else _LOOKED_FOR
             place.reading.note(
                 f"{name} is not used: no column for the {what} (found: {shown_columns(columns)}; looked for:"
-                f" {looked})" + (_several_marks(place, name, roles) if what == "label" else "")
+                f" {looked})"
+                + (f"{_several_marks(place, name, roles)}; name it with --label-by COLUMN" if what == "label" else "")
             )
     return found
 
@@ -178,6 +186,8 @@ def read_csv(place: Place) -> Samples:
         frames.append(frame if not part or (frame["split"] != "").any() else frame.assign(split=part))
     rows = pd.concat(frames).fillna("")
     place.reading.tables += list(sources)
+    if not sources.keys().isdisjoint(place.annotated):
+        place.use_annotations()
     frame = rows[["image", "path", "written", "split"]].reset_index(drop=True)
     rows = rows.drop(columns=["path", "written", "split"], errors="ignore").reset_index(drop=True)
     first = next(iter(sources))
@@ -376,6 +386,9 @@ def _written(place: Place, table: pd.DataFrame, column: str, source: object) -> 
         )
     place.reading.columns["label"] = column
     written = _without_lists(table[column], source)
+    if column_key(column) == "target" and set(table.columns) >= _SLICE_3D:
+        place.reading.note("ISIC 2024: target 1 is read as malignant, 0 as benign")
+        return written.map({"1": "malignant", "0": "benign"}).fillna(written)
     if column_key(column) in ("malignant", "ismalignant"):
         strange = table.index[~written.str.lower().isin([*MALIGNANT, *BENIGN, *NOTHING])]
         if len(strange):
@@ -483,7 +496,7 @@ def _compare_split(place: Place, rows: pd.DataFrame) -> None:
             place.reading.columns["split"] = "folders of the images"
         return
     other = rows.index[(within != "") & (rows["split"] != "") & (within != rows["split"])]
-    if len(other):
+    if len(other) and within.nunique() > 1:
         place.reading.note(
             f"WARNING: of {len(other):,} images the column of the split says otherwise than the folder, such as"
             f" {rows['path'][other[0]]} ({rows['split'][other[0]]}); the column is used"

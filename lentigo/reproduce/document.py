@@ -99,7 +99,13 @@ def _main_table(rows: Sequence[Data]) -> list[str]:
         }
         for row in rows
     ]
-    return table_lines(lines, "llr")
+    return table_lines(_filled(lines), "llr")
+
+
+def _filled(lines: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the lines without columns that are empty in all of them."""
+    columns = [name for name in lines[0] if any(line[name] not in ("–", "") for line in lines)]
+    return [{name: line[name] for name in columns} for line in lines]
 
 
 def _spread(row: Data) -> str:
@@ -235,7 +241,7 @@ def _cost_table(rows: Sequence[Data]) -> list[str]:
         notes.append(f"- MACs and median latency at {sizes} px, one thread of ONNX Runtime on {machines}.")
     if busy := [row["name"] for row in rows if row.get("cost") and row["cost"]["busy"]]:
         notes.append(f"- Timed on a busy machine, not to be compared: {', '.join(busy)}.")
-    return [*table_lines(lines), "", *notes]
+    return [*table_lines(_filled(lines)), "", *notes]
 
 
 def _ideas_table(rows: Sequence[Data]) -> list[str]:

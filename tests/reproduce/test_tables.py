@@ -331,6 +331,7 @@ def test_folds_evaluate_each_image_once(capsys: pytest.CaptureFixture[str], tmp_
     assert "Cross-validation in 5 folds" in page
     assert "420 out-of-fold images" in page
     assert "temperature fitted" not in page
+    assert "accuracy, printed" not in page  # columns without a value are left out
 
     shutil.rmtree(tmp_path / "runs" / "small" / "patient" / "hypo-all-seed1-fold3")
     collect(capsys, tmp_path / "runs", tmp_path, *chosen, table="hypo-ablation")

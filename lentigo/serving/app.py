@@ -51,6 +51,7 @@ def create_app(config: ServeConfig, service: Service | None = None) -> FastAPI:
         app.include_router(routes.router)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(Problem, _refuse)  # within the CORS middleware, so that pages may read it
     app.router.default = AppFiles(config.static, served.bundles)
     describe_problems(app)
     if config.cors_origins:
@@ -69,12 +70,19 @@ def create_app(config: ServeConfig, service: Service | None = None) -> FastAPI:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    raise predict.invalid_options(error)
+    return await _refuse(request, predict.invalid_options(error))
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 405:
         allowed = "GET, HEAD" if "GET" in (error.headers or {})["Allow"] else "POST"
-        raise Problem("method-not-allowed", "this address takes other methods", headers={"Allow": allowed})
-    raise Problem("not-found", "nothing is at this address; the API is described at /openapi.json")
+        problem = Problem("method-not-allowed", "this address takes other methods", headers={"Allow": allowed})
+    else:
+        problem = Problem("not-found", "nothing is at this address; the API is described at /openapi.json")
+    return await _refuse(request, problem)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    response: Response = await request.scope["lentigo.exchange"].refuse(error)
+    return response

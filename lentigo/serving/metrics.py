@@ -15,7 +15,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, MutableSequence, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from lentigo.serving.auth import SLOTS
 from lentigo.serving.problems import KINDS
@@ -142,7 +142,7 @@ class Board:
     def clock(self) -> MutableSequence[float]:
         """The rate limits' numbers."""
         offset = (_HEAD + self.workers * _ROW) * ctypes.sizeof(ctypes.c_double)
-        return cast("MutableSequence[float]", (ctypes.c_double * SLOTS).from_buffer(self.memory, offset))
+        return cast("MutableSequence[float]", (ctypes.c_double * SLOTS).from_buffer(cast("Any", self.memory), offset))
 
     def tally(self, worker: int) -> Tally:
         """The row of one worker; its gauges begin at zero again."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, MutableMapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lentigo.serving import logs
@@ -59,6 +60,7 @@ class RequestMiddleware:
         if scope["method"] == "HEAD":  # whatever takes GET; the server leaves the body out
             scope = {**scope, "method": "GET", "lentigo.method": "HEAD"}
         exchange = _Exchange(scope, receive, send, service)
+        scope["lentigo.exchange"] = exchange
         scope["lentigo.request"] = exchange.id
         scope["lentigo.notes"] = exchange.notes
         scope["lentigo.stages"] = exchange.stages
@@ -126,9 +128,18 @@ class _Exchange:
 
     async def answer(self, problem: Problem) -> None:
         """Send a problem, unless an answer is already under way."""
-        self.notes["problem"] = problem.kind
         if self._started:
+            self.notes["problem"] = problem.kind
             return
+        response = await self.refuse(problem)
+        try:
+            await response(self._scope, self.receive, self.send)
+        except ClientGoneError:
+            self.status = 0
+
+    async def refuse(self, problem: Problem) -> Response:
+        """The response for a problem; reads what is left of a small body."""
+        self.notes["problem"] = problem.kind
         if problem.kind not in _CLOSING and self._unread and self._announced <= _SMALL_BYTES:
             # Reading what is left of a small body costs less than the new connection that closing this one would.
             await self._discard()
@@ -137,10 +148,7 @@ class _Exchange:
         response = problem.response(self.id)
         if problem.kind in _CLOSING:
             response.headers["connection"] = "close"
-        try:
-            await response(self._scope, self.receive, self.send)
-        except ClientGoneError:
-            self.status = 0
+        return response
 
     async def _discard(self) -> None:
         if self._asks_first:  # it waits for leave to send its body, and is being refused

@@ -566,6 +566,11 @@ def test_cors_is_off_unless_an_origin_is_allowed(served: Run) -> None:
     async def opened(client: httpx.AsyncClient, service: Service) -> None:
         allowed = await client.options("/v1/predict", headers=ask)
         assert allowed.headers["access-control-allow-origin"] == "https://viewer.example.org"
+        refused = [await raw(client, b"no image", Origin=ask["Origin"]), await client.get("/none", headers=ask)]
+        refused.append(await client.get("/v1/predict", headers=ask))
+        assert [answer.status_code for answer in refused] == [415, 404, 405]
+        for answer in refused:  # a page may read what was wrong
+            assert answer.headers["access-control-allow-origin"] == "https://viewer.example.org"
         other = await raw(client, Origin="https://evil.example")
         assert "access-control-allow-origin" not in other.headers
 
@@ -830,10 +835,9 @@ def test_two_models_of_one_name_are_refused(bundle: Path, tmp_path: Path) -> Non
     async def go() -> None:
         service = Service(ServeConfig(models=(str(bundle), str(twin))))
         async with service.running():
-            for _ in range(300):
-                await asyncio.sleep(0.02)
-                if service.failure:
-                    break
+            async with asyncio.timeout(120):
+                while service.failure is None:
+                    await asyncio.sleep(0.02)
         assert "second model named 'tiny'" in str(service.failure)
 
     asyncio.run(go())

@@ -59,3 +59,20 @@ test("the weights are asked for without waiting for the specification", async ({
   release();
   await opened;
 });
+
+test("the graph is made ready for photographs once the page shows that the model is there", async ({ page, url }) => {
+  await page.addInitScript(() => {
+    const calls: string[] = [];
+    Object.assign(globalThis, { calls });
+    const post = Reflect.get(Worker.prototype, "postMessage") as (...given: unknown[]) => void;
+    Worker.prototype.postMessage = function (this: Worker, ...given: unknown[]) {
+      const badge = document.querySelector<HTMLElement>("[data-testid=model-badge]");
+      calls.push(`${(given[0] as { name: string }).name} ${badge?.dataset["state"]}`);
+      post.apply(this, given);
+    };
+  });
+  await openApp(page, url);
+  const calls = (): Promise<string[]> => page.evaluate(() => Reflect.get(globalThis, "calls") as string[]);
+  await expect.poll(calls).toContain("warmUp ready");
+  expect((await calls()).filter((call) => call.startsWith("open"))).toEqual(["open loading"]);
+});

@@ -47,7 +47,8 @@ export function triangleWeights(input: number, output: number): Weights {
   }
   let shift = 0;
   while (shift < 22 && Math.trunc(0.5 + largest * 2 ** (shift + 1)) < 2 ** 15) shift++;
-  const fixed = Int32Array.from(weights, (weight) => Math.trunc(0.5 + weight * 2 ** shift));
+  const fixed = new Int32Array(weights.length);
+  for (let k = 0; k < fixed.length; k++) fixed[k] = Math.trunc(0.5 + weights[k] * 2 ** shift);
   return { input, output, taps, first, count, fixed, shift };
 }
 
@@ -102,11 +103,16 @@ export function resizeColumns(rgb: Uint8Array, width: number, weights: Weights):
   const sums = new Int32Array(line);
   for (let i = 0; i < output; i++) {
     sums.fill(1 << (shift - 1));
-    for (let k = 0; k < count[i]; k++) {
-      const weight = fixed[i * taps + k];
-      const from = (first[i] + k) * line;
-      for (let x = 0; x < line; x++) sums[x] = sums[x] + rgb[from + x] * weight;
+    let from = first[i] * line;
+    let k = i * taps;
+    const end = k + count[i];
+    for (; k + 1 < end; k += 2, from += 2 * line) {
+      const [upper, lower] = [fixed[k], fixed[k + 1]];
+      for (let x = 0, p = from, q = from + line; x < line; x++, p++, q++) {
+        sums[x] = sums[x] + Math.imul(rgb[p], upper) + Math.imul(rgb[q], lower);
+      }
     }
+    for (let x = 0; k < end && x < line; x++) sums[x] = sums[x] + Math.imul(rgb[from + x], fixed[k]);
     for (let x = 0; x < line; x++) result[i * line + x] = clip8(sums[x] >> shift);
   }
   return result;

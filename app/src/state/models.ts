@@ -113,6 +113,8 @@ export async function useModel(id: string): Promise<void> {
     writeSetting("offer", offer);
     writeSetting(`model.${entry.domain}`, id);
     model.value = loaded;
+    // Once the page shows it: until then this would take the processor from it.
+    requestAnimationFrame(() => setTimeout(() => void engine.call("warmUp", null).catch(() => undefined)));
   } catch (error) {
     const plain = plainError(error);
     if (ENDED.has(plain.key)) loaded = null;

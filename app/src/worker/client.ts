@@ -9,6 +9,11 @@ interface Waiting {
   reject: (error: AppError) => void;
 }
 
+/** What is handed over, not copied: the files of a model that were fetched for the worker. */
+function fetchedIn(request: Calls[CallName]["request"]): ArrayBuffer[] {
+  return request !== null && "fetched" in request ? Object.values(request.fetched ?? {}) : [];
+}
+
 /** Calls into the worker; a worker that dies (out of memory) is replaced, and its calls fail in words. */
 export class Engine {
   private running: { worker: Worker; started: Promise<void> } | null = null;
@@ -20,7 +25,7 @@ export class Engine {
     const id = this.next++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
-      void started.then(() => worker.postMessage({ id, name, request } as Request));
+      void started.then(() => worker.postMessage({ id, name, request } as Request, fetchedIn(request)));
     });
   }
 

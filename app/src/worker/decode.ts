@@ -11,6 +11,8 @@ const STRIP_PIXELS = 4_000_000; // what is read back at once: bounds memory, and
 export interface Decoded {
   bitmap: ImageBitmap;
   orientation: number;
+  /** The format has no transparency. */
+  opaque: boolean;
 }
 
 /**
@@ -30,7 +32,7 @@ export async function decode(blob: Blob): Promise<Decoded> {
   } catch {
     throw decodeError(header);
   }
-  return { bitmap, orientation: header.orientation };
+  return { bitmap, orientation: header.orientation, opaque: header.format === "jpeg" };
 }
 
 function decodeError(header: ImageHeader): AppError {
@@ -59,14 +61,20 @@ export function toSquare({ bitmap, orientation }: Decoded, edit: Edit, size: num
   return resizeColumns(narrow, size, triangleWeights(part.height, size));
 }
 
-/** Draw the edited part for display, its longer side at most `longest` pixels. */
+/**
+ * The edited part for display, its longer side at most `longest` pixels.
+ *
+ * It is the bitmap itself where that is the picture already, or else the bitmap is closed.
+ */
 export function toPicture(
-  { bitmap, orientation }: Decoded,
+  { bitmap, orientation, opaque }: Decoded,
   edit: Edit,
   longest: number,
 ): { picture: ImageBitmap; size: Size } {
   const { transform, size } = placement(bitmap, orientation, edit);
   const scale = Math.min(1, longest / Math.max(size.width, size.height));
+  const whole = size.width === bitmap.width && size.height === bitmap.height;
+  if (opaque && whole && scale === 1 && orientation === 1 && edit.turns % 4 === 0) return { picture: bitmap, size };
   const context = opaqueCanvas({
     width: Math.max(1, Math.round(size.width * scale)),
     height: Math.max(1, Math.round(size.height * scale)),
@@ -75,6 +83,7 @@ export function toPicture(
   const [a, b, c, d, e, f] = transform.map((value) => value * scale);
   context.setTransform(a, b, c, d, e, f);
   context.drawImage(bitmap, 0, 0);
+  bitmap.close();
   return { picture: context.canvas.transferToImageBitmap(), size };
 }
 

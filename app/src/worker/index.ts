@@ -100,19 +100,15 @@ async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<A
         total: performance.now() - start,
       },
     };
-  } finally {
+  } catch (error) {
     decoded.bitmap.close();
+    throw error;
   }
 }
 
 async function preview(request: Calls["preview"]["request"]): Promise<Calls["preview"]["response"]> {
   const { blob, edit, side = PICTURE_SIDE } = request;
-  const decoded = await decode(blob);
-  try {
-    return toPicture(decoded, edit, side);
-  } finally {
-    decoded.bitmap.close();
-  }
+  return toPicture(await decode(blob), edit, side);
 }
 
 async function check(): Promise<Calls["check"]["response"]> {
@@ -142,6 +138,11 @@ async function check(): Promise<Calls["check"]["response"]> {
   return differences;
 }
 
+async function warmUp(): Promise<null> {
+  await opened?.network.warmUp().catch(() => undefined); // told with the first photograph
+  return null;
+}
+
 function answer(request: Request): Promise<Calls[CallName]["response"]> {
   switch (request.name) {
     case "start":
@@ -154,6 +155,8 @@ function answer(request: Request): Promise<Calls[CallName]["response"]> {
       return preview(request.request);
     case "check":
       return check();
+    case "warmUp":
+      return warmUp();
   }
 }
 
@@ -176,7 +179,5 @@ self.addEventListener("message", (event: MessageEvent<Request>) => {
       response = { id: request.id, ok: false, error: plainError(error) };
     }
     self.postMessage(response, { transfer });
-    // After the page knows that the model is there: a photograph may already wait behind this.
-    if (request.name === "open") await opened?.network.warmUp().catch(() => undefined); // told with the first photograph
   });
 });

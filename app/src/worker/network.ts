@@ -12,21 +12,25 @@ const SMALLEST_GRAPH = "CAg6NwoQCgFhEgFiIghJZGVudGl0eRIBZ1oPCgFhEgoKCAgBEgQKAggB
 /** How graphs name the dimension of their batch (`lentigo.bundle`). */
 const BATCH_AXIS = "batch";
 
-/** Graphs of fewer parameters are run as the bundle has them. */
+/** Graphs of fewer parameters are opened as the bundle has them. */
 const SMALL = 5e6;
 
 /**
- * How a graph is loaded.
+ * Whether a graph is optimised only once the page can be used.
  *
- * Optimising a small graph, which was exported without batch norms already, holds up the start by more than the tenth
- * of a classification that it saves; repacked weights save nothing. An int8 graph needs the optimiser: only then is
- * its arithmetic done in integers.
+ * Optimising a small graph saves a tenth of a classification, and would hold up the start for longer than that. An int8
+ * graph needs the optimiser: only then is its arithmetic done in integers.
  */
-function optionsFor({ weights, network }: Spec): InferenceSession.SessionOptions {
-  const asItIs = weights !== "int8" && network.parameters < SMALL;
+function optimisedLater({ weights, network }: Spec): boolean {
+  return weights !== "int8" && network.parameters < SMALL;
+}
+
+/** How a graph is loaded. Repacked weights save nothing in a small one. */
+function optionsFor(spec: Spec, opening: boolean): InferenceSession.SessionOptions {
+  const asItIs = optimisedLater(spec);
   return {
     executionProviders: ["wasm"],
-    graphOptimizationLevel: asItIs ? "disabled" : "all",
+    graphOptimizationLevel: asItIs ? (opening ? "disabled" : "extended") : "all",
     ...(asItIs && { extra: { session: { disable_prepacking: "1" } } }),
     freeDimensionOverrides: { [BATCH_AXIS]: 1 }, // with a batch that is not known, a graph takes twice as long to load
   };
@@ -76,9 +80,11 @@ export async function startRuntime(module: WebAssembly.Module | null): Promise<v
 /** A loaded graph. */
 export class Network {
   private constructor(
-    private readonly session: InferenceSession,
+    private session: InferenceSession,
     private readonly spec: Spec,
     private readonly names: string[],
+    /** What is still to be optimised. */
+    private model: Uint8Array | null,
   ) {}
 
   /**
@@ -89,7 +95,7 @@ export class Network {
   static async open(spec: Spec, model: Uint8Array): Promise<Network> {
     let session: InferenceSession;
     try {
-      session = await InferenceSession.create(model, optionsFor(spec));
+      session = await InferenceSession.create(model, optionsFor(spec, true));
     } catch (error) {
       throw new AppError("modelUnloadable", { detail: firstLine(error) });
     }
@@ -104,7 +110,7 @@ export class Network {
       await session.release();
       throw new AppError("modelMismatch", { detail });
     }
-    return new Network(session, spec, Object.keys(outputs));
+    return new Network(session, spec, Object.keys(outputs), optimisedLater(spec) ? model : null);
   }
 
   /**
@@ -148,8 +154,14 @@ export class Network {
     }
   }
 
-  /** Run once on nothing, so that the first photograph does not wait until the code is compiled. */
+  /** Optimise the graph where that was put off, and run it once on nothing, so that its code is compiled. */
   async warmUp(): Promise<void> {
+    if (this.model !== null) {
+      const optimised = await InferenceSession.create(this.model, optionsFor(this.spec, false));
+      this.model = null;
+      await this.session.release();
+      this.session = optimised;
+    }
     await this.run(new Float32Array(3 * this.spec.input.size ** 2));
   }
 

@@ -57,6 +57,8 @@ export interface Calls {
   preview: { request: { blob: Blob; edit: Edit; side?: number }; response: { picture: ImageBitmap; size: Size } };
   /** Run the golden vectors of the open bundle on this very device. */
   check: { request: null; response: GoldenDifference[] };
+  /** Make the open bundle's graph ready for the first photograph. */
+  warmUp: { request: null; response: null };
 }
 
 export type CallName = keyof Calls;

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tiny_data import write_csv, write_image
 
+from lentigo.cli import main
 from lentigo.data import Samples, read_samples
 from lentigo.errors import DataError
 
@@ -213,7 +215,7 @@ def test_ph2_is_read_with_its_text_and_its_masks_are_left_out(tmp_path: Path) ->
     assert len(samples) == 12
 
 
-def test_isic2016_is_read_from_its_tables_without_header(tmp_path: Path) -> None:
+def test_isic2016_is_read_from_its_tables_without_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for part, first, says in (("Training", 0, ("benign", "malignant")), ("Test", 6, ("0.0", "1.0"))):
         for n in range(first, first + 6):
             write_image(tmp_path / f"ISBI2016_ISIC_Part3B_{part}_Data/ISIC_{n:07}.jpg", n)
@@ -223,6 +225,10 @@ def test_isic2016_is_read_from_its_tables_without_header(tmp_path: Path) -> None
     assert samples.name == "isic2016"
     assert samples.frame["label"].tolist() == ["mel", "benign", "benign"] * 4
     assert samples.frame["split"].tolist() == ["train"] * 6 + ["test"] * 6
+    for protocol, says in (("lesion", True), ("official", False)):
+        with suppress(SystemExit):
+            main(["data", "split", str(tmp_path), "--protocol", protocol, "--out", str(tmp_path / "out.csv")])
+        assert ("the data's own split is not kept" in capsys.readouterr().out) == says
 
 
 def test_isic2024_calls_its_targets_and_names_an_archive(tmp_path: Path) -> None:

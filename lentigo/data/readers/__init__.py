@@ -131,14 +131,7 @@ def read_samples(
     try:
         samples = READERS[chosen](place)
     except DataError as error:
-        unused = [note for note in place.reading.notes if "is not used: no column" in note]
-        unused += [f"{table}: {why}" for table, why in place.broken.items()]
-        if not unused and (others := _others(place)):
-            unused.append(
-                f"{some(others, 3)}: neither images nor tables by their names; write the classes into a CSV with path"
-                f" and label{_packed(place)}"
-            )
-        raise DataError("; ".join([str(error), *(unused[:2] if chosen == "folder" else ())])) from None
+        raise DataError("; ".join([str(error), *(_unused(place) if chosen == "folder" else ())])) from None
     if samples.is_own and place.file is None:
         samples = add_table(place, samples)
     samples = _present(place, samples, missing)
@@ -148,6 +141,28 @@ def read_samples(
         _check_files(place, samples)
     if group_by is not None:
         samples = _group_by(place, samples, group_by, lone_groups)
+    _note_risks(place, samples)
+    if len(samples) < 2:
+        raise DataError(f"{given}: only one image there; a data set needs at least two")
+    if place.file is None:
+        _note_unused(place, samples)
+    return samples
+
+
+def _unused(place: Place) -> list[str]:
+    """What may have told the classes and is not used, for the error of a reader of folders."""
+    unused = [note for note in place.reading.notes if "is not used: no column" in note]
+    unused += [f"{table}: {why}" for table, why in place.broken.items()]
+    if not unused and (others := _others(place)):
+        unused.append(
+            f"{some(others, 3)}: neither images nor tables by their names; write the classes into a CSV with path"
+            f" and label{_packed(place)}"
+        )
+    return unused[:2]
+
+
+def _note_risks(place: Place, samples: Samples) -> None:
+    """Warn of what makes figures on these data too good."""
     if samples.is_own:
         _note_copies(place, samples)
         _note_pages(place, samples)
@@ -163,11 +178,6 @@ def read_samples(
             " that the data tell, so that figures on it are too good; --protocol patient, or --set"
             " data.protocol=patient, divides them anew"
         )
-    if len(samples) < 2:
-        raise DataError(f"{given}: only one image there; a data set needs at least two")
-    if place.file is None:
-        _note_unused(place, samples)
-    return samples
 
 
 def _detect(place: Place) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from lentigo.data.diagnoses import label_key
+from lentigo.data.diagnoses import is_known, label_key, read_classes, same_disease
 from lentigo.data.groups import GROUP_COLUMNS, UNKNOWN, GroupSource, unify
 from lentigo.data.readers.legend import name_classes
 from lentigo.data.readers.place import Place
@@ -226,65 +226,78 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
     Raises:
         DataError: one class only, a class that is none of those asked for, or a ``classes.csv`` that does not fit.
     """
-    from lentigo.data.diagnoses import is_known, read_classes, same_disease
-
     values = name_classes(place, values)
     listed = read_classes(place.root, place.reading)
     given = place.labels or (LabelSet(name, tuple(listed.values())) if listed else None)
     values = [" ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", value)).split()) for value in values]
+    if given is not None:
+        chosen = _codes_of(given, values, source)
+        labels = given if place.labels else LabelSet(name, tuple(c for c in given if c.code in chosen.values()))
+    else:
+        chosen = _one_spelling(place.reading, values)
+        labels = LabelSet.of(name, sorted(set(chosen.values())))
+    codes = [chosen[value] for value in values]
+    if place.labels is None and len(labels) < 2:
+        raise DataError(f"{source}: only one class there ({codes[0]!r}); a classifier needs at least two")
+    if given is None:
+        if len(labels) == len(codes) > _FEW:
+            raise DataError(
+                f"{source}: every image has a class of its own, such as {some(codes, 2)}; these look like ids; name the"
+                " classes in a CSV with path and label, or by --label-by"
+            )
+        _note_doubtful(place.reading, labels.codes)
+    return labels, codes
+
+
+def _codes_of(labels: LabelSet, values: Sequence[str], source: object) -> dict[str, str]:
+    """Class as written -> code of the label set."""
+    by_key = {label_key(text): c.code for c in labels for text in (c.en, c.zh, c.code)}
+    found = {}
+    for value in sorted(set(values)):
+        code = value if value in labels.codes else by_key.get(label_key(value))
+        if code is None:
+            raise DataError(f"{source}: unknown class {value!r}{did_you_mean(value, labels.codes)}")
+        found[value] = code
+    return found
+
+
+def _one_spelling(reading: Reading, values: Sequence[str]) -> dict[str, str]:
+    """Class as written -> class, one of those known classes that are spelt in several ways."""
     spellings: dict[str, list[str]] = {}
     for value in sorted(set(values)):
         spellings.setdefault(label_key(value), []).append(value)
-    chosen: dict[str, str] = {}
-    by_key = {} if given is None else {label_key(text): c.code for c in given for text in (c.en, c.zh, c.code)}
+    found: dict[str, str] = {}
     for key, written in spellings.items():
-        if given is not None:
-            for value in written:
-                code = value if value in given.codes else by_key.get(key)
-                if code is None:
-                    raise DataError(f"{source}: unknown class {value!r}{did_you_mean(value, given.codes)}")
-                chosen[value] = code
-        elif len(written) > 1 and is_known(key):
+        if len(written) > 1 and is_known(key):
             one = key if key in written else min(written, key=lambda v: (v != v.lower(), v))
-            place.reading.note(f"{', '.join(map(repr, written))} are read as one class, {one!r}")
-            chosen |= dict.fromkeys(written, one)
-        else:
-            if len(written) > 1:
-                place.reading.note(
-                    f"WARNING: {', '.join(map(repr, written))} differ in case or blanks only and are read as"
-                    f" {len(written)} classes; write them alike if they are one"
-                )
-            chosen |= {value: value for value in written}
-    codes = [chosen[value] for value in values]
-    if given is not None:
-        present = set(codes)
-        if place.labels is None and len(present) < 2:
-            raise DataError(f"{source}: only one class there ({codes[0]!r}); a classifier needs at least two")
-        if place.labels is None:
-            given = LabelSet(name, tuple(c for c in given if c.code in present))
-        return given, codes
-    found = sorted(set(codes))
-    if len(found) < 2:
-        raise DataError(f"{source}: only one class there ({found[0]!r}); a classifier needs at least two")
-    if len(found) == len(codes) > _FEW:
-        raise DataError(
-            f"{source}: every image has a class of its own, such as {some(found, 2)}; these look like ids; name the"
-            " classes in a CSV with path and label, or by --label-by"
-        )
+            reading.note(f"{', '.join(map(repr, written))} are read as one class, {one!r}")
+            found |= dict.fromkeys(written, one)
+            continue
+        if len(written) > 1:
+            reading.note(
+                f"WARNING: {', '.join(map(repr, written))} differ in case or blanks only and are read as"
+                f" {len(written)} classes; write them alike if they are one"
+            )
+        found |= {value: value for value in written}
+    return found
+
+
+def _note_doubtful(reading: Reading, found: Sequence[str]) -> None:
+    """Warn of classes that may be no classes, or one class twice."""
     unsure = [code for code in found if is_unknown(label_key(code))]
     if unsure:
-        place.reading.note(
+        reading.note(
             f"WARNING: {some(map(repr, unsure))} are read as classes of their own; where they say that the class is not"
             " known, take these images out"
         )
     for alike in same_disease(found):
-        place.reading.note(
+        reading.note(
             f"WARNING: {', '.join(map(repr, alike))} name one disease and are read as {len(alike)} classes; "
             "write them alike if they are one"
         )
     for code in found:
         if (copy := _COPY.fullmatch(code)) and label_key(copy[1]) in map(label_key, found):
-            place.reading.note(
+            reading.note(
                 f"WARNING: {code!r} looks like a copy of {copy[1]!r} and is read as a class of its own; take it away"
                 " where it is one"
             )
@@ -292,13 +305,12 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
     parts = {code: re.split(r"\s*[|;,/&+]\s*", label_key(code)) for code in found}
     joined = [code for code, names in parts.items() if len(names) > 1 and keys.issuperset(names)]
     if joined:
-        place.reading.note(
+        reading.note(
             f"WARNING: {some(map(repr, joined))} join classes that stand there too, "
             "and are read as classes of their own"
         )
     if all(code.replace(".", "").isdigit() for code in found):
-        place.reading.note(
+        reading.note(
             f"the classes are numbers; a classes.csv with the columns code ({some(found)}) and en beside the data names"
             " them"
         )
-    return LabelSet.of(name, found), codes

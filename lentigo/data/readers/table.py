@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -323,28 +323,7 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
             f" (found: {found}; looked for: {_LOOKED_FOR}){_several_marks(place, name, roles)}; name it"
             " with --label-by COLUMN"
         )
-    if roles.label is None:
-        written = one_hot(table, roles.one_hot, source)
-        place.reading.columns["label"] = f"one-hot columns {', '.join(roles.one_hot)}"
-        table = table.drop(columns=list(roles.one_hot))
-    else:
-        idle = (table[[c for c in (roles.path, roles.image, roles.label) if c]] == "").all(axis=1)
-        for line in table.index[idle & (not idle.all())]:
-            place.reading.ignore(f"{name}, line {line}", "a row that names neither an image nor a class")
-        table = table[~idle] if not idle.all() else table
-        written = _written(place, table, roles.label, source)
-        unlabelled = table.index[written.str.lower().isin(NOTHING)]
-        if len(unlabelled):
-            raise DataError(
-                f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}; fill in"
-                f" column {roles.label!r}, or take these rows out of the table"
-            )
-    open_quote = table.index[written.str.contains("\n")]
-    if len(open_quote):
-        raise DataError(
-            f"{source}: the class of the row that ends in line {int(open_quote[0])} goes over several lines; close the"
-            " double quote in front of it"
-        )
+    table, written = _classified(place, table, roles, source)
     named = roles.path or roles.image
     assert named is not None
     nameless = table.index[table[named] == ""]
@@ -369,6 +348,33 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
     _compare_class(place, own)
     spoken_for = {roles.image, roles.path, roles.label, place.reading.columns.get("split"), *own.columns}
     return pd.concat([own, table.drop(columns=[c for c in table.columns if c in spoken_for])], axis=1)
+
+
+def _classified(place: Place, table: pd.DataFrame, roles: Roles, source: Path) -> tuple[pd.DataFrame, pd.Series[str]]:
+    """The rows that name an image or a class, and the class of each."""
+    if roles.label is None:
+        written = one_hot(table, roles.one_hot, source)
+        place.reading.columns["label"] = f"one-hot columns {', '.join(roles.one_hot)}"
+        table = table.drop(columns=list(roles.one_hot))
+    else:
+        idle = (table[[c for c in (roles.path, roles.image, roles.label) if c]] == "").all(axis=1)
+        for line in table.index[idle & (not idle.all())]:
+            place.reading.ignore(f"{source.name}, line {line}", "a row that names neither an image nor a class")
+        table = table[~idle] if not idle.all() else table
+        written = _written(place, table, roles.label, source)
+        unlabelled = table.index[written.str.lower().isin(NOTHING)]
+        if len(unlabelled):
+            raise DataError(
+                f"{source}: {len(unlabelled)} rows have no label, the first in line {int(unlabelled[0])}; fill in"
+                f" column {roles.label!r}, or take these rows out of the table"
+            )
+    open_quote = table.index[written.str.contains("\n")]
+    if len(open_quote):
+        raise DataError(
+            f"{source}: the class of the row that ends in line {int(open_quote[0])} goes over several lines; close the"
+            " double quote in front of it"
+        )
+    return table, written
 
 
 def _written(place: Place, table: pd.DataFrame, column: str, source: object) -> pd.Series[str]:

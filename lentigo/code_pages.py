@@ -56,6 +56,11 @@ _WRONG = re.compile(
 _KANA = re.compile(r"[\u3041-\u30fa]")
 _SIGNS = re.compile(rb"[\x00-\x7f\x85\x91-\x97\x99\xa0\xa9\xae\xb0-\xb3\xb5\xb7]*")  # of cp1252, as in °C and µm
 _HANGUL = re.compile(rb"[\x00-\x7f]*(?:[\xb0-\xc8][\xa1-\xfe][\x00-\x7f]*){5,}")
+_DISEASES = {
+    "gb18030": frozenset("瘤痣癌病症性斑疹炎皮肤色素角化"),
+    "euc_jp": frozenset("腫癌病症性斑疹炎皮膚色素角化"),
+}
+"""Characters of the names of skin diseases."""
 _NORTH_OR_SOUTH = re.compile(
     rb"(?=.*[\xd0\xdd\xde\xf0\xfd\xfe])[\x00-\x7f\xd6\xf6\xd0\xdd\xde\xf0\xfd\xfe]*", re.DOTALL
 )
@@ -128,6 +133,8 @@ def _code_page(cells: bytes) -> str:
         rivals = {"cp1254"} if _NORTH_OR_SOUTH.fullmatch(cells) else rivals - {*_LANGUAGES}
     if best == "gb18030" and _HANGUL.fullmatch(cells):
         rivals = {"cp949"}
+    if best == "gb18030" and _is_japanese(cells):
+        rivals = {"euc_jp"}
     if best in _ALPHABETS and not re.search(rb"[\x80-\xff]{3}", cells):
         rivals = {"gb18030"}  # whose characters are two bytes
     if best not in pages or rivals or found[best] < _SURE or _another_is_likelier(cells, best):
@@ -152,6 +159,16 @@ def _another_is_likelier(cells: bytes, page: str) -> bool:
                 if cells.decode(other) != text:
                     return True
     return False
+
+
+def _is_japanese(cells: bytes) -> bool:
+    """Whether characters of diseases stand in a text of EUC-JP, all of whose bytes are of Chinese pages too."""
+    try:
+        return not _DISEASES["gb18030"] & {*cells.decode("gb18030")} and bool(
+            _DISEASES["euc_jp"] & {*cells.decode("euc_jp")}
+        )
+    except UnicodeDecodeError:
+        return False
 
 
 def _is_wrong(cells: bytes, page: str) -> bool:

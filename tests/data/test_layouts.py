@@ -321,6 +321,7 @@ def test_ascii_that_stands_for_other_letters_is_refused(tmp_path: Path) -> None:
         ("меланома|невус", "koi8-r"),
         ("メラノーマ|ほくろ", "euc_jp"),
         ("黒色腫の疑い|基底細胞癌", "euc_jp"),
+        ("悪性黒色腫|色素性母斑", "euc_jp"),
         ("nežinoma liga|šašas", "iso8859_13"),
         ("dzimumzīme|bazālo šūnu vēzis", "iso8859_13"),
         ("zmiana złośliwa|gąbczasta", "iso8859_2"),

@@ -230,7 +230,7 @@ def metadata_value(name: str, value: object) -> str | None:
     return str(max(first for first in AGES if first <= years))
 
 
-class LearntToo(_Model):
+class ExtraData(_Model):
     """An additional data set with images in the training.
 
     Attributes:
@@ -244,7 +244,7 @@ class LearntToo(_Model):
     images: Count
 
 
-class Taught(LearntToo):
+class TeacherData(ExtraData):
     """A data set of another model's training, whose predictions or features this model's training used.
 
     Attributes:
@@ -276,8 +276,8 @@ class Provenance(_Model):
     split_seed: Seed
     seed: Seed
     counts: dict[Line, Count] = {}
-    extra: tuple[LearntToo, ...] = ()
-    taught: tuple[Taught, ...] = ()
+    extra: tuple[ExtraData, ...] = ()
+    taught: tuple[TeacherData, ...] = ()
     hardware: Line
     wall_seconds: float
     created: Line

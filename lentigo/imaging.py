@@ -199,11 +199,12 @@ def normalise(
     n, height, width, _ = pixels.shape
     if out is None:
         out = np.empty((n, 3, height, width), np.float32)
+    out[...] = pixels.transpose(0, 3, 1, 2)
     for channel in range(3):
         # One multiply and one subtraction in place: x / (255 std) - mean / std.
         plane = out[:, channel]  # (N, H, W)
-        np.multiply(pixels[..., channel], np.float32(1.0 / (255.0 * std[channel])), out=plane, dtype=np.float32)
-        np.subtract(plane, np.float32(mean[channel] / std[channel]), out=plane)
+        plane *= np.float32(1.0 / (255.0 * std[channel]))
+        plane -= np.float32(mean[channel] / std[channel])
     return out
 
 

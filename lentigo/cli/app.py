@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _narrow(called)(args=called)
         finally:
             if sys.stdout is not None:  # None: closed by the caller
-                sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
+                sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
     except SystemExit as done:
         # Typer's exit code for it, 1, means a check that found something here.
         if isinstance(done.__context__, BrokenPipeError):

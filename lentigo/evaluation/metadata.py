@@ -70,7 +70,7 @@ def fit_metadata(
         The ratios; None if no field has values.
     """
     found: dict[MetadataField, dict[str, tuple[float, ...]]] = {}
-    told: dict[MetadataField, int] = {}
+    known: dict[MetadataField, int] = {}
     for name in fields:
         if name not in frame:
             continue
@@ -83,8 +83,8 @@ def fit_metadata(
         likelihood = (counts + PSEUDO_LESIONS * overall) / (counts.sum(axis=0) + PSEUDO_LESIONS)
         ratios = WEIGHT * np.log(likelihood.to_numpy() / overall)
         found[name] = {str(v): tuple(r) for v, r in zip(counts.index, ratios.round(4).tolist(), strict=True)}
-        told[name] = int(rows["group"].nunique())
-    return Metadata(log_ratios=found, groups=told) if found else None
+        known[name] = int(rows["group"].nunique())
+    return Metadata(log_ratios=found, groups=known) if found else None
 
 
 def with_metadata(table: PredictionTable, metadata: Metadata) -> FloatArray:

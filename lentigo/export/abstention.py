@@ -22,17 +22,19 @@ PICTURES = 70
 """Number of images in each synthetic set that an export measures on."""
 SMALLEST = 20
 """Minimum number of validation images for a threshold."""
-REACH: dict[Kind | None, float] = {None: 1.0, "clinical": 1.0, "dermoscopy": 2.0}
+THRESHOLD_FACTOR: dict[Kind | None, float] = {None: 1.0, "clinical": 1.0, "dermoscopy": 2.0}
 """Threshold divided by the score that `ACCEPTED` of the validation images do not exceed. Dermoscopy of another hospital
 (BCN20000) scores up to twice as high as that of the training hospital. If the modality graph rejects pictures other
 than dermoscopy, such images can be accepted."""
-LOST = 0.9
+MIN_ACCEPTED = 0.9
 """Minimum fraction of the accepted validation images that the modality graph must accept; otherwise it is left out."""
 
 Tick = Callable[[int], None]
 
 
-def made_sets(codes: Iterable[str], size: int, count: int = PICTURES) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+def render_ood_sets(
+    codes: Iterable[str], size: int, count: int = PICTURES
+) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
     """Render sets of out-of-distribution images: phantoms of other kinds, textures, noise, blanks.
 
     Args:
@@ -99,19 +101,19 @@ def add_abstention(
     content = append_atypicality(content, fit_gaussians(train.embedding, targets))
     inside = _scores(content, validation)
     usual = threshold_at(inside, ACCEPTED)
-    threshold = float(f"{REACH[kind] * usual:.6g}")
+    threshold = float(f"{THRESHOLD_FACTOR[kind] * usual:.6g}")
     if kind is not None:
-        told = append_modality(content, kind, threshold)
-        both = _scores(told, validation)
-        if np.mean(both <= threshold) < LOST * np.mean(inside <= threshold):
+        extended = append_modality(content, kind, threshold)
+        both = _scores(extended, validation)
+        if np.mean(both <= threshold) < MIN_ACCEPTED * np.mean(inside <= threshold):
             kind, threshold = (
                 None,
                 float(f"{usual:.6g}"),
             )  # these pictures are of no kind that the modality graph was trained on
         else:
-            content, inside = told, both
+            content, inside = extended, both
     measured = {}
-    for name, pixels in made_sets(phantoms, size):
+    for name, pixels in render_ood_sets(phantoms, size):
         found = separate(inside, _scores(content, normalised(pixels, np.arange(len(pixels)))))
         measured[name] = found.model_copy(update={"auroc": round(found.auroc, 4), "fpr": round(found.fpr, 4)})
     score = CARRIED if kind is None else f"{CARRIED}, or {OTHER[kind]}"

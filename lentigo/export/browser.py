@@ -92,7 +92,7 @@ class BrowserCase:
     differences: dict[str, float]
 
 
-def ask_browser(bundle: Bundle, *, static: Path = STATIC, seconds: float = 120.0) -> list[BrowserCase]:
+def run_browser(bundle: Bundle, *, static: Path = STATIC, seconds: float = 120.0) -> list[BrowserCase]:
     """Check a bundle by the built app's worker in Chromium.
 
     Args:

@@ -59,7 +59,7 @@ def write_card(spec: Spec, source: Source, graph: Graph, figures: Figures, data_
         _limits(spec, facts, counts),
         _variants(graph.variants),
         _mobile(graph.mobile),
-        _origin(spec, any(one is not None and one.non_commercial for one in source.learnt)),
+        _origin(spec, any(one is not None and one.non_commercial for one in source.training_data)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 

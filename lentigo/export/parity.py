@@ -18,7 +18,7 @@ import torch
 
 from lentigo.bundle import Bundle
 from lentigo.errors import BundleError
-from lentigo.export.browser import BrowserUnavailableError, ask_browser
+from lentigo.export.browser import BrowserUnavailableError, run_browser
 from lentigo.export.golden import FORMAT
 from lentigo.export.graph import OUTPUTS, DeployedNetwork
 from lentigo.export.mobile import FILES, Runner, runner
@@ -172,7 +172,7 @@ def check_parity(
         try:
             differences += [
                 Difference("browser", answer.name, quantity, difference, tolerances.get(quantity, tolerance))
-                for answer in ask_browser(opened)
+                for answer in run_browser(opened)
                 for quantity, difference in answer.differences.items()
             ]
         except BrowserUnavailableError as error:

@@ -110,21 +110,25 @@ def model_name(run: Run) -> str:
     return (as_name(str(run.record["name"])) if run.record.get("data_name") else "") or run.recipe.name
 
 
-def model_title(learnt: Sequence[DataFacts | None], run: Run) -> str:
+def model_title(training_data: Sequence[DataFacts | None], run: Run) -> str:
     """Describe network and data in one line, without data sets of teachers only."""
     own = f"own images ({run.record['data_name']})" if run.record.get("data_name") else "own images"
-    seen = learnt[: 1 + len(run.record.get("extra", []))]
+    seen = training_data[: 1 + len(run.record.get("extra", []))]
     return f"{run.recipe.network.name} trained on {' and '.join(f.title if f else own for f in seen)}"
 
 
-def model_licence(learnt: Sequence[DataFacts | None]) -> str:
+def model_licence(training_data: Sequence[DataFacts | None]) -> str:
     """Return the licence of the model: that of the first non-commercial data set, otherwise Apache-2.0."""
-    return next((f"{f.licence} (as the data)" for f in learnt if f is not None and f.non_commercial), "Apache-2.0")
+    return next(
+        (f"{f.licence} (as the data)" for f in training_data if f is not None and f.non_commercial), "Apache-2.0"
+    )
 
 
-def data_licence(learnt: Sequence[DataFacts | None]) -> str:
+def data_licence(training_data: Sequence[DataFacts | None]) -> str:
     """Return licences and sources of all data sets, in one line."""
-    return " | ".join(f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in learnt)
+    return " | ".join(
+        f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in training_data
+    )
 
 
 def other_notes(run: Run) -> list[str]:

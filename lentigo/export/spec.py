@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lentigo import __version__
-from lentigo.bundle import TEST_AT, InputSpec, LearntToo, NetworkSpec, OutputSpec, Provenance, Spec, Taught
+from lentigo.bundle import TEST_AT, ExtraData, InputSpec, NetworkSpec, OutputSpec, Provenance, Spec, TeacherData
 from lentigo.estimate import Estimate
 from lentigo.export.graph import output_shapes
 from lentigo.export.provenance import data_domain, data_licence, model_licence, model_name, model_title
@@ -24,7 +24,7 @@ def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> S
     return Spec(
         name=about.name or model_name(run),
         version=about.version,
-        title=about.title or model_title(source.learnt, run),
+        title=about.title or model_title(source.training_data, run),
         domain=about.domain or data_domain(source.facts, run),
         classes=run.labels.classes,
         input=InputSpec(size=recipe.final_size, mean=IMAGENET_MEAN, std=IMAGENET_STD),
@@ -53,16 +53,16 @@ def make_spec(source: Source, graph: Graph, figures: Figures, about: About) -> S
             split_seed=record["split_seed"],
             seed=record["seed"],
             counts={split: sum(column.values()) for split, column in split_counts(record).items()},
-            extra=tuple(LearntToo.model_validate(entry) for entry in record.get("extra", [])),
-            taught=tuple(Taught.model_validate(entry) for entry in record.get("taught", [])),
+            extra=tuple(ExtraData.model_validate(entry) for entry in record.get("extra", [])),
+            taught=tuple(TeacherData.model_validate(entry) for entry in record.get("taught", [])),
             hardware=record["hardware"],
             wall_seconds=record["wall_seconds"],
             created=record["created"],
             lentigo=record.get("versions", {}).get("lentigo", __version__),
             notes=about.notes,
         ),
-        licence=about.licence or model_licence(source.learnt),
-        data_licence=data_licence(source.learnt),
+        licence=about.licence or model_licence(source.training_data),
+        data_licence=data_licence(source.training_data),
     )
 
 

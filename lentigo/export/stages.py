@@ -47,7 +47,7 @@ class Source:
         test: predictions for the figures.
         images: the run's images; None if they are not available.
         facts: facts about its data set; None for a user's own.
-        learnt: facts about every training data set, including those of teachers.
+        training_data: facts about every training data set, including those of teachers.
         calibration: temperature, operating points and prediction sets.
         metadata: likelihood ratios of age, sex and site; None if the recipe has no ``metadata``.
     """
@@ -57,7 +57,7 @@ class Source:
     test: PredictionTable
     images: RunImages | None
     facts: DataFacts | None
-    learnt: list[DataFacts | None]
+    training_data: list[DataFacts | None]
     calibration: Calibration
     metadata: Metadata | None = None
 

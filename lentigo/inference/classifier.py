@@ -242,8 +242,8 @@ class Classifier:
     def _predict(
         self, sources: Sequence[ImageSource], metadata: Sequence[Mapping[str, object]] | None
     ) -> list[Prediction]:
-        for told in metadata or ():
-            self.check_metadata().check(told)
+        for values in metadata or ():
+            self.check_metadata().check(values)
         pixels = np.empty((len(sources), self.size, self.size, 3), np.uint8)
         extents: list[tuple[int, int]] = []
         for i, source in enumerate(sources):
@@ -254,7 +254,7 @@ class Classifier:
         found = [self.prediction(outputs, i, pixels[i], source, extents[i]) for i, source in enumerate(sources)]
         if metadata is None:
             return found
-        return [self.with_metadata(one, told) for one, told in zip(found, metadata, strict=True)]
+        return [self.with_metadata(one, values) for one, values in zip(found, metadata, strict=True)]
 
     def prediction(
         self, outputs: Outputs, index: int, pixels: Pixels, source: ImageSource | None, extent: tuple[int, int]

@@ -103,7 +103,7 @@ def ray_stream(
 
 def _libraries() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is raised here, and told once
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is raised here, and reported once
     try:
         import pyarrow  # noqa: F401
         import ray.data

@@ -91,8 +91,8 @@ def _merge(name: str, rows: list[Row], spec: Spec) -> Row:
         return Row(name, error="; ".join(dict.fromkeys(row.error for row in rows)))
     counted = [row for row in read if not row.reasons] or read
     mean = np.mean([row.probabilities for row in counted], axis=0)
-    told = any(row.image_alone for row in counted)
-    alone = np.mean([row.image_alone or row.probabilities for row in counted], axis=0).tolist() if told else ()
+    updated = any(row.image_alone for row in counted)
+    alone = np.mean([row.image_alone or row.probabilities for row in counted], axis=0).tolist() if updated else ()
     reasons = tuple(dict.fromkeys(reason for row in counted for reason in row.reasons))
     verdict = assess(spec, mean.tolist(), None, (reasons, _hints(rows, read, counted)), alone)
     return Row.of(name, mean.tolist(), spec.codes[int(mean.argmax())], verdict)

@@ -232,8 +232,8 @@ class Prediction(Verdict):
         return "\n".join(lines)
 
     def __repr__(self) -> str:
-        told = "can't tell, " if self.abstained else ""
-        return f"Prediction({self.path or 'image'}: {told}{self.label} {self.confidence:.3f})"
+        abstained = "can't tell, " if self.abstained else ""
+        return f"Prediction({self.path or 'image'}: {abstained}{self.label} {self.confidence:.3f})"
 
     def _map(self, code: str | None) -> Floats:
         if self.cam is None:

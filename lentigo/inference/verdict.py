@@ -60,9 +60,11 @@ def assess(
     reasons, hints = faults
     if spec.abstention is not None and atypicality is not None and atypicality > spec.abstention.threshold:
         reasons += (UNLIKE,)
-    malignant = spec.labels.malignant_probability(probabilities)
-    highest = max(filter(None, (malignant, spec.labels.malignant_probability(image_alone or probabilities))), default=0)
-    reached = {} if malignant is None else {p.name: bool(highest >= p.threshold) for p in spec.operating_points}
+    labels = spec.labels
+    malignant = labels.malignant_probability(probabilities)
+    alone = labels.malignant_probability(image_alone) if image_alone else None
+    highest = max((p for p in (malignant, alone) if p is not None), default=None)
+    reached = {} if highest is None else {p.name: bool(highest >= p.threshold) for p in spec.operating_points}
     return Verdict(
         reasons,
         hints,
@@ -77,5 +79,6 @@ def assess(
 def _prediction_set(spec: Spec, probabilities: Sequence[float]) -> tuple[str, ...] | None:
     if spec.conformal is None:
         return None
-    inside = spec.conformal.contains(probabilities, spec.codes)
-    return tuple(spec.codes[k] for k in np.argsort(-np.asarray(probabilities), kind="stable") if inside[k])
+    codes = spec.codes
+    inside = spec.conformal.contains(probabilities, codes)
+    return tuple(codes[k] for k in np.argsort(-np.asarray(probabilities), kind="stable") if inside[k])

@@ -81,10 +81,10 @@ class Worker:
         if read:
             outputs = self.classifier.run_normalised(floats[:read])
             places = [i for i, row in enumerate(rows) if row is None]
-            told = [chunk[place].metadata or {} for place in places]
+            metadata = [chunk[place].metadata or {} for place in places]
             alone = outputs.probabilities
-            if any(told):
-                outputs = replace(outputs, probabilities=self.classifier.check_metadata().update(alone, told))
+            if any(metadata):
+                outputs = replace(outputs, probabilities=self.classifier.check_metadata().update(alone, metadata))
             changed = (outputs.probabilities != alone).any(axis=1).tolist()
             best = outputs.probabilities.argmax(axis=1).tolist()
             atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()

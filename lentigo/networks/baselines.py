@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision import models as tv
 
 from lentigo.networks.network import Network, PooledHead, PooledNetwork
-from lentigo.networks.pretrained import Pretrained, load_pretrained, read_state_dict, torchvision_state_dict
+from lentigo.networks.pretrained import Pretrained, load_pretrained, read_weights
 from lentigo.networks.registry import register_network
 
 
@@ -89,7 +89,7 @@ class TorchvisionNetwork(PooledNetwork):
         Raises:
             NetworkError: the weights are not available, or are of another architecture.
         """
-        state = torchvision_state_dict(self.baseline.weights) if source == "imagenet" else read_state_dict(source)
+        state = read_weights(source, self.baseline.weights)
         own = self.state_dict()
         state = {key if key in own else self._rename(key): value for key, value in state.items()}
         self.load_report = load_pretrained(self, state, own, source=str(source), name=name)
@@ -134,9 +134,7 @@ class VGG16(Network):
         Raises:
             NetworkError: the weights are not available, or are of another architecture.
         """
-        state = (
-            torchvision_state_dict(tv.VGG16_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
-        )
+        state = read_weights(source, tv.VGG16_Weights.IMAGENET1K_V1)
         self.load_report = load_pretrained(self, state, self.state_dict(), source=str(source), name=name)
 
 

@@ -13,7 +13,7 @@ from torchvision.models.resnet import Bottleneck
 
 from lentigo.networks.attention import SimAM
 from lentigo.networks.network import Network, PooledHead, PooledNetwork
-from lentigo.networks.pretrained import Pretrained, load_pretrained, read_state_dict, torchvision_state_dict
+from lentigo.networks.pretrained import Pretrained, load_pretrained, read_weights
 from lentigo.networks.registry import register_network
 
 Fusion = Literal["add", "concat"]
@@ -123,9 +123,7 @@ class DSResNet50(PooledNetwork):
         Raises:
             NetworkError: the weights are not available, or are of another architecture.
         """
-        state = (
-            torchvision_state_dict(ResNet50_Weights.IMAGENET1K_V1) if source == "imagenet" else read_state_dict(source)
-        )
+        state = read_weights(source, ResNet50_Weights.IMAGENET1K_V1)
         with torch.device("meta"):  # names and shapes only
             reference = resnet50(weights=None).state_dict()
         self.load_report = load_pretrained(

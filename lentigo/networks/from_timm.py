@@ -45,13 +45,13 @@ class TimmNetwork(Network):
         self.head = pooled_head(model, dropout)
         self._moved: dict[str, str] = {}  # timm's prefix of a head layer -> ours
         if self.head is not None:
-            self._take_head()
+            self._replace_classifier()
         elif not isinstance(model.get_classifier(), nn.Module):
             raise NetworkError(
                 f"{PREFIX}{architecture} has several output layers (distillation); lentigo takes networks with one"
             )
 
-    def _take_head(self) -> None:
+    def _replace_classifier(self) -> None:
         classifier = self.features.pretrained_cfg["classifier"]
         self._moved = {f"{classifier}.": "head.output."}
         self.features.set_submodule(classifier, nn.Identity())

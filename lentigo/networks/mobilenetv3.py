@@ -23,7 +23,7 @@ from torchvision.ops.misc import Conv2dNormActivation, SqueezeExcitation
 from lentigo.errors import NetworkError
 from lentigo.networks.attention import ATTENTIONS, make_gate_constant
 from lentigo.networks.network import Network, PooledHead, PooledNetwork, initialise
-from lentigo.networks.pretrained import Pretrained, load_pretrained, read_state_dict, torchvision_state_dict
+from lentigo.networks.pretrained import Pretrained, load_pretrained, read_weights
 from lentigo.networks.registry import register_network
 
 Start = Literal["random", "identity", "se"]
@@ -100,19 +100,15 @@ class MobileNetV3(PooledNetwork):
             NetworkError: the weights are not available, are of another architecture, or lack the SE that
                 ``start="se"`` needs.
         """
-        state = (
-            torchvision_state_dict(MobileNet_V3_Small_Weights.IMAGENET1K_V1)
-            if source == "imagenet"
-            else read_state_dict(source)
-        )
-        state = {_rename(key): value for key, value in state.items()}
+        weights = read_weights(source, MobileNet_V3_Small_Weights.IMAGENET1K_V1)
+        state = {_rename(key): value for key, value in weights.items()}
         reference = mobilenet_v3_small(weights=None).state_dict()
         self.load_report = load_pretrained(self, state, reference, source=str(source), name=name)
         if self.load_report.new or any(key not in self.state_dict() for key in state if key.startswith("features.")):
-            self._hand_over(state, str(source))  # not this network's own weights
+            self._rescale_projections(state, str(source))  # not this network's own weights
 
     @torch.no_grad()
-    def _hand_over(self, state: Mapping[str, Tensor], source: str) -> None:
+    def _rescale_projections(self, state: Mapping[str, Tensor], source: str) -> None:
         """Divide the convolution after each new attention by its constant; for ``se``, multiply it by the old gate."""
         if self.start == "random":
             return

@@ -61,6 +61,15 @@ def torchvision_state_dict(weights: WeightsEnum) -> dict[str, Tensor]:
     return state
 
 
+def read_weights(source: Literal["imagenet"] | Path, weights: WeightsEnum) -> dict[str, Tensor]:
+    """Return torchvision's weights for ``imagenet``, or those of a file.
+
+    Raises:
+        NetworkError: they are not available.
+    """
+    return torchvision_state_dict(weights) if source == "imagenet" else read_state_dict(source)
+
+
 def load_pretrained(
     network: nn.Module,
     state: Mapping[str, Tensor],

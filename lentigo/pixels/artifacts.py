@@ -54,7 +54,7 @@ ARTIFACTS = {
 # 1 in the middle of a side, 1.41 in a corner.
 _RADIUS = np.hypot(*np.meshgrid(np.linspace(-1, 1, SIDE), np.linspace(-1, 1, SIDE)))
 _ACROSS = np.add.outer(np.arange(SIDE), np.arange(SIDE))
-_CORNER, _CORNER_SHARE = 24, 0.6
+_CORNER, _CORNER_RATIO = 24, 0.6
 _LINE, _LINE_DEPTH = 21, 18  # length of a straight piece of hair, and minimum difference from its surroundings
 _DIRECTIONS = 12
 _TICK_DEPTH, _TICK_LENGTH, _TICK_WIDTH = 25, (4, 24), 4.5
@@ -103,7 +103,7 @@ def count_dark_corners(square: NDArray[np.uint8]) -> int:
     count = 0
     for turn in range(4):
         corner = np.rot90(value, turn)[_ACROSS < _CORNER]
-        count += bool(np.median(corner) < _CORNER_SHARE * skin)
+        count += bool(np.median(corner) < _CORNER_RATIO * skin)
     return count
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from lentigo.errors import DataError, did_you_mean
+from lentigo.synthetic.canvas import to_uint8
 from lentigo.synthetic.phantom import add_hair
 
 Pixels = NDArray[np.uint8]
@@ -73,7 +74,7 @@ def blur(pixels: Pixels, sigma: float) -> Pixels:
 
 def _noise(pixels: Pixels, deviation: float, seed: int) -> Pixels:
     drawn = np.random.default_rng(seed).standard_normal(pixels.shape, dtype=np.float32)
-    return _eight_bit(pixels + np.float32(deviation) * drawn)
+    return to_uint8(pixels + np.float32(deviation) * drawn)
 
 
 def _jpeg(pixels: Pixels, quality: float, seed: int) -> Pixels:
@@ -83,7 +84,7 @@ def _jpeg(pixels: Pixels, quality: float, seed: int) -> Pixels:
 
 
 def _brightness(pixels: Pixels, factor: float, seed: int) -> Pixels:
-    return _eight_bit(pixels * np.float32(factor))
+    return to_uint8(pixels * np.float32(factor))
 
 
 def _rotation(pixels: Pixels, degrees: float, seed: int) -> Pixels:
@@ -99,10 +100,6 @@ def _rotation(pixels: Pixels, degrees: float, seed: int) -> Pixels:
 
 def _hair(pixels: Pixels, count: float, seed: int) -> Pixels:
     return add_hair(pixels, seed, round(count))
-
-
-def _eight_bit(values: NDArray[np.float32]) -> Pixels:
-    return (np.clip(values, 0, 255) + 0.5).astype(np.uint8)
 
 
 CORRUPTIONS: dict[str, Corruption] = {

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lentigo.synthetic.canvas import TAU, Canvas, Map, curl, smoothstep
+from lentigo.synthetic.canvas import TAU, Canvas, Map, blend, curl, smoothstep
 
 Pixels = NDArray[np.uint8]
 
@@ -27,7 +27,7 @@ def add_vignette(pixels: Pixels, seed: int) -> Pixels:
     fade = c.uniform(0.02, 0.08) if c.chance(0.5) else c.uniform(0.1, 0.4)
     radius = np.sqrt((c.x - c.amount(-0.08, 0.08)) ** 2 + (c.y - c.amount(-0.08, 0.08)) ** 2)
     dark = c.amount(0.75, 1) * smoothstep(edge, edge + fade, radius)
-    return _cover(pixels, dark, np.zeros(3, np.float32))
+    return blend(pixels, np.zeros(3, np.float32), dark[..., None])
 
 
 def add_ruler(pixels: Pixels, seed: int) -> Pixels:
@@ -48,8 +48,9 @@ def add_ruler(pixels: Pixels, seed: int) -> Pixels:
         else:
             ticks.append([(float(along), far), (float(along), near)])
     ink: Map = c.strokes(ticks, [width] * len(ticks))
-    tone = np.full(3, c.uniform(0.05, 0.25), np.float32)
-    return _cover(pixels, c.amount(0.7, 0.95) * (ink if bent else np.rot90(ink, int(c.rng.integers(4)))), tone)
+    tone = np.full(3, c.uniform(0.05, 0.25), np.float32) * np.float32(255)
+    cover = c.amount(0.7, 0.95) * (ink if bent else np.rot90(ink, int(c.rng.integers(4))))
+    return blend(pixels, tone, cover[..., None])
 
 
 def add_ink(pixels: Pixels, seed: int) -> Pixels:
@@ -73,15 +74,10 @@ def add_ink(pixels: Pixels, seed: int) -> Pixels:
                 c.rng.uniform(0.04, 0.09, len(angles)),
             )
     uneven = np.clip(1 + np.float32(0.15) * c.noise(12, 2), 0.5, 1.2)  # a pen wets skin unevenly
-    return _cover(pixels, c.amount(0.55, 0.8) * np.clip(ink * uneven, 0, 1), _INKS[int(c.rng.integers(len(_INKS)))])
+    cover = c.amount(0.55, 0.8) * np.clip(ink * uneven, 0, 1)
+    return blend(pixels, _INKS[int(c.rng.integers(len(_INKS)))] * np.float32(255), cover[..., None])
 
 
 def draw_artifacts(pixels: Pixels, seed: int) -> Pixels:
     """Draw a ruler for even seeds, pen marks for odd ones."""
     return add_ink(pixels, seed) if seed % 2 else add_ruler(pixels, seed)
-
-
-def _cover(pixels: Pixels, opacity: Map, tone: NDArray[np.float32]) -> Pixels:
-    """Blend a colour (3,), 0 to 1, over an image with an opacity (S, S), 0 to 1."""
-    mixed = pixels + opacity[..., None] * (tone * np.float32(255) - pixels)
-    return (np.clip(mixed, 0, 255) + 0.5).astype(np.uint8)

@@ -17,6 +17,7 @@ from lentigo.pixels.artifacts import ARTIFACTS, detect_artifacts
 from lentigo.pixels.corruptions import REFERENCE
 from lentigo.pixels.drawing import Pixels, add_ink, add_ruler, add_vignette
 from lentigo.pixels.segmentation import Lesion, Mask, segment_lesion
+from lentigo.synthetic.canvas import blend
 from lentigo.synthetic.phantom import add_hair
 
 HAIRS = 20
@@ -110,5 +111,4 @@ def _blend(pixels: Pixels, fill: NDArray[np.floating], mask: Mask, unit: float) 
     """Blend another image over the mask, with an edge so soft that it adds no structure."""
     distance = ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
     opacity = np.clip(0.5 + distance / (2 * _SOFT * unit), 0, 1)[..., None]
-    mixed: Pixels = (np.clip(pixels + opacity * (fill - pixels), 0, 255) + 0.5).astype(np.uint8)
-    return mixed
+    return blend(pixels, fill, opacity)

@@ -31,6 +31,22 @@ def smoothstep(low: float, high: float, values: Map) -> Map:
     return ramp
 
 
+def to_uint8(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Clip to 0 to 255 and round half up."""
+    return (np.clip(values, 0, 255) + 0.5).astype(np.uint8)
+
+
+def blend(pixels: NDArray[np.uint8], fill: NDArray[np.floating], opacity: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Blend colours of 0 to 255 over an image.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        fill: (H, W, 3) or (3,).
+        opacity: (H, W, 1) or (H, W, 3), 0 to 1.
+    """
+    return to_uint8(pixels + opacity * (fill - pixels))
+
+
 class Canvas:
     """Layers over a square piece of skin.
 

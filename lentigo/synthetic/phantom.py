@@ -21,7 +21,7 @@ from PIL import Image
 from lentigo.errors import DataError, OutputError, did_you_mean
 from lentigo.progress import Progress, shown
 from lentigo.synthetic import clinical, dermoscopy
-from lentigo.synthetic.canvas import TAU, Canvas, curl, smoothstep
+from lentigo.synthetic.canvas import TAU, Canvas, blend, curl, smoothstep, to_uint8
 
 DERMOSCOPY: dict[str, Callable[[Canvas], None]] = {
     "akiec": dermoscopy.actinic_keratosis,
@@ -232,7 +232,7 @@ def _photograph(image: NDArray[np.float32], rng: np.random.Generator, size: int,
         edge = c.uniform(1.02, 1.3)
         light *= smoothstep(edge + 0.03, edge - 0.03, radius)[..., None]
     light += rng.standard_normal(light.shape, dtype=np.float32) * np.float32(rng.uniform(0.004, 0.014))
-    return Image.fromarray((np.clip(light, 0, 1) * 255 + 0.5).astype(np.uint8))
+    return Image.fromarray(to_uint8(light * 255))
 
 
 def _view(image: NDArray[np.float32], rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
@@ -247,7 +247,7 @@ def _view(image: NDArray[np.float32], rng: np.random.Generator, size: int) -> ND
     zoom = extent * side / size
     cos, sin, half = np.cos(turn) * zoom, np.sin(turn) * zoom, size / 2
     matrix = (cos * mirror, -sin, cx - (cos * mirror - sin) * half, sin * mirror, cos, cy - (sin * mirror + cos) * half)
-    canvas = Image.fromarray((np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8))
+    canvas = Image.fromarray(to_uint8(image * 255))
     return np.asarray(canvas.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR))
 
 
@@ -301,5 +301,4 @@ def _hair(pixels: NDArray[np.uint8], rng: np.random.Generator, count: int, thick
         )
     cover = c.strokes(paths, [thickness * float(rng.uniform(0.7, 1.2)) for _ in paths])[:height, :width, None]
     tone = np.array([0.16, 0.1, 0.07], np.float32) * np.float32(rng.uniform(0.4, 2.2)) * 255
-    mixed = pixels + np.float32(rng.uniform(0.7, 0.95)) * cover * (tone - pixels)
-    return (np.clip(mixed, 0, 255) + 0.5).astype(np.uint8)
+    return blend(pixels, tone, np.float32(rng.uniform(0.7, 0.95)) * cover)

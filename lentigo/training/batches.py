@@ -135,8 +135,8 @@ class Batches:
                     f"{samples.name}: no image is in {name}; a run needs images for training and others for validation"
                 )
         own, added = self.rows["train"], np.arange(len(samples), len(samples) + sum(map(len, self.extra)))
-        self.learnt: Index = np.concatenate([own, added])  # rows in the pool of all images
-        self.learnt_targets: Index = np.concatenate([samples.targets[own], *(part.targets for part in self.extra)])
+        self.training_rows: Index = np.concatenate([own, added])  # rows in the pool of all images
+        self.training_targets: Index = np.concatenate([samples.targets[own], *(part.targets for part in self.extra)])
         self.until = [np.inf if chosen.until_epoch is None else chosen.until_epoch for chosen in recipe.data.extra]
         # The first epoch without each image.
         self.ends = np.repeat([np.inf, *self.until], [len(own), *map(len, self.extra)])
@@ -157,7 +157,7 @@ class Batches:
     def training(self, epoch: int, fabric: Fabric) -> Iterator[Batch]:
         """Yield this process's batches of an epoch (from 0), on its device."""
         here = self.ends > epoch
-        rows, targets = self.learnt[here], self.learnt_targets[here]
+        rows, targets = self.training_rows[here], self.training_targets[here]
         order = epoch_order(
             targets, sampling=self.recipe.sampling, seed=self.recipe.seed, epoch=epoch, stream=self.stream
         )

@@ -59,11 +59,11 @@ class SimSiam(nn.Module):
         first, second = (
             self.projector(self.network.forward_head(self.network.forward_features(view))[1]) for view in (one, other)
         )
-        loss = (unlikeness(self.predictor(first), second) + unlikeness(self.predictor(second), first)) / 2
+        loss = (negative_cosine(self.predictor(first), second) + negative_cosine(self.predictor(second), first)) / 2
         return loss, spread(first.detach())
 
 
-def unlikeness(predicted: Tensor, projected: Tensor) -> Tensor:
+def negative_cosine(predicted: Tensor, projected: Tensor) -> Tensor:
     """Compute the negative cosine of predictions and the other view's projections (equation 1), gradient stopped (3).
 
     Args:
@@ -171,7 +171,8 @@ def pretrain(
         )
         shown.epoch_done(f"loss {row['loss']:.4f}  spread {row['spread']:.2f}", images / seconds, note=collapsed)
     update_record(
-        writer.folder, pretraining={**history[-1], "images": len(batches.learnt), "seconds": round(writer.seconds, 1)}
+        writer.folder,
+        pretraining={**history[-1], "images": len(batches.training_rows), "seconds": round(writer.seconds, 1)},
     )
 
 

@@ -174,8 +174,8 @@ def create_task(images: Batches, extras: Sequence[Extra], folder: Path, *, pretr
         fit_to_images(network, images, recipe.size_at(0))
     network.to(memory_format=torch.channels_last)
     # Without copies: weights and margins of the loss depend on the number of original images.
-    learnt = (samples.frame["split"].to_numpy() == "train") & ~samples.copies
-    targets = np.concatenate([samples.targets[learnt], *(extra.samples.targets for extra in extras)])
+    trained = (samples.frame["split"].to_numpy() == "train") & ~samples.copies
+    targets = np.concatenate([samples.targets[trained], *(extra.samples.targets for extra in extras)])
     options = recipe.loss.model_dump()
     criterion = create_loss(options.pop("name"), np.bincount(targets, minlength=classes).tolist(), **options)
     return Task(recipe, network, criterion, classes, open_teachers(recipe, samples, folder))

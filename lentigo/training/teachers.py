@@ -36,8 +36,8 @@ def teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
     for teacher in recipe.distil.teachers:
         place = teacher_place(teacher, folder)
         if is_recipe(teacher) and not ((place / RECORD).is_file() and load_run(place).finished):
-            taught = load_recipe(teacher)
-            found.append(taught.model_copy(update={"data": taught.data.model_copy(update=same)}))
+            trained = load_recipe(teacher)
+            found.append(trained.model_copy(update={"data": trained.data.model_copy(update=same)}))
     return found
 
 
@@ -73,10 +73,10 @@ def check_unseen(teacher: Run, samples: Samples) -> None:
         TrainingError: it was.
     """
     split = samples.frame.set_index("image")["split"]
-    taught = _learnt_from(teacher)
+    trained = _training_images(teacher)
     if (teacher.folder / EXTRA).is_file():
-        taught.update(read_table(teacher.folder / EXTRA)["image"])
-    leaked = sorted(taught.intersection(split.index[split.isin(["val", "test"])]))
+        trained.update(read_table(teacher.folder / EXTRA)["image"])
+    leaked = sorted(trained.intersection(split.index[split.isin(["val", "test"])]))
     if len(leaked):
         raise TrainingError(
             f"{teacher.folder}: this teacher was trained on {len(leaked):,} of the images that validate or test this"
@@ -95,13 +95,13 @@ def check_extra(teacher: Run, student: Recipe) -> None:
         TrainingError: the data sets differ.
     """
     if teacher.recipe.data.extra != student.data.extra:
-        told = [
+        described = [
             ", ".join(one.folder for one in chosen.extra) or "none" for chosen in (teacher.recipe.data, student.data)
         ]
         raise TrainingError(
-            f"{teacher.folder}: this teacher was trained with other data sets (data.extra: {told[0]}) than this run has"
-            f" ({told[1]}); move its folder away to train it again, or name the folder in distil.teachers to use"
-            " it as it is"
+            f"{teacher.folder}: this teacher was trained with other data sets (data.extra: {described[0]}) than this"
+            f" run has ({described[1]}); move its folder away to train it again, or name the folder in"
+            " distil.teachers to use it as it is"
         )
 
 
@@ -121,7 +121,7 @@ def taught_by(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder:
     found = []
     for teacher in recipe.distil.teachers:
         run = load_run(teacher_place(teacher, folder))
-        own = {key: run.record[key] for key in ("data", "fingerprint")} | {"images": len(_learnt_from(run))}
+        own = {key: run.record[key] for key in ("data", "fingerprint")} | {"images": len(_training_images(run))}
         for seen in (own, *run.record.get("extra", []), *run.record.get("taught", [])):
             if seen["fingerprint"] not in known:
                 known.add(seen["fingerprint"])
@@ -141,7 +141,7 @@ def started_from(recipe: Recipe, samples: Samples) -> list[dict[str, Any]]:
     return [{"teacher": spec.name, "by": "features", **one} for one in reversed(unknown.values())]
 
 
-def _learnt_from(run: Run) -> set[str]:
+def _training_images(run: Run) -> set[str]:
     """Return the ids of a run's own training images."""
     table = need_columns(read_table(run.folder / SPLIT), ("image", "split"), run.folder / SPLIT)
     return set(table["image"][table["split"] == "train"])

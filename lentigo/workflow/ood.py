@@ -78,12 +78,14 @@ def measure_ood(
         )
     divided = split_of_training(samples, spec)
     parts = {split: divided.subset(split) for split in SPLITS}
-    from lentigo.export.abstention import made_sets
-    from lentigo.workflow.ood_study import SPOILT, look, spoil, study_trust
+    from lentigo.export.abstention import render_ood_sets
+    from lentigo.workflow.ood_study import SPOILT, look, spoil, study_ood
 
     seen = {split: look(classifier, _counted(part, classifier.size, split, progress)) for split, part in parts.items()}
     phantoms = spec.codes if spec.domain == "phantom" else ()
-    unlike = {name: look(classifier, [pixels]) for name, pixels in made_sets(phantoms, classifier.size, STUDY_PICTURES)}
+    unlike = {
+        name: look(classifier, [pixels]) for name, pixels in render_ood_sets(phantoms, classifier.size, STUDY_PICTURES)
+    }
     for name, images in folders.items():
         unlike[name] = look(classifier, (np.stack([load(path, classifier.size)]) for path in images))
     spoilt = {
@@ -93,7 +95,7 @@ def measure_ood(
         )
         for kind in SPOILT
     }
-    study = study_trust(spec, parts, seen, unlike, spoilt, resamples=resamples)
+    study = study_ood(spec, parts, seen, unlike, spoilt, resamples=resamples)
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-ood"
     facts = made_by(spec) | {
         "data": samples.name,

@@ -204,7 +204,7 @@ class Study:
         return figure
 
 
-def study_trust(
+def study_ood(
     spec: Spec,
     parts: Mapping[str, Samples],
     seen: Mapping[str, Seen],

@@ -37,7 +37,7 @@ class EvaluationData:
     Attributes:
         samples: images that can be evaluated.
         fingerprint: fingerprint of the whole data set.
-        learnt: ids of images that training used as additional data; None if it used none of this data set.
+        training_images: ids of images that training used as additional data; None if it used none of this data set.
         teacher: a teacher of the bundle that was trained on this data set, if the bundle was not.
         left_out: number of images of classes that are not requested.
         classes: the data's class codes -> the bundle's, if given.
@@ -47,7 +47,7 @@ class EvaluationData:
 
     samples: Samples
     fingerprint: str
-    learnt: frozenset[str] | None
+    training_images: frozenset[str] | None
     teacher: str | None
     left_out: int
     classes: Mapping[str, str] | None
@@ -99,13 +99,13 @@ def _check_lesions(samples: Samples, lesions: Mapping[str, str], group_by: str) 
 
 def _evaluation_data(samples: Samples, data: Path, spec: Spec, classes: Mapping[str, str] | None) -> EvaluationData:
     fingerprint = samples.fingerprint
-    learnt = None
+    training_images = None
     for seen, chosen in zip(spec.provenance.extra, _data_recipe(spec).extra, strict=False):
         if seen.fingerprint == fingerprint:
-            learnt = frozenset(extra_of(samples, data, chosen.classes, spec.labels).samples.frame["image"])
+            training_images = frozenset(extra_of(samples, data, chosen.classes, spec.labels).samples.frame["image"])
     teacher = next((one.teacher for one in spec.provenance.taught if one.fingerprint == fingerprint), None)
     if classes is None:
-        return EvaluationData(known_classes(samples, data, spec), fingerprint, learnt, teacher, 0, None)
+        return EvaluationData(known_classes(samples, data, spec), fingerprint, training_images, teacher, 0, None)
     if fingerprint == spec.provenance.fingerprint:
         raise DataError(
             f"{data}: {spec.name} was trained on this data set and has its classes; leave out which stands for which"
@@ -113,7 +113,7 @@ def _evaluation_data(samples: Samples, data: Path, spec: Spec, classes: Mapping[
     renamed = rename_classes(samples, data, classes, spec.labels)
     if not len(renamed):
         raise DataError(f"{data}: has no image of the classes {', '.join(classes)}")
-    return EvaluationData(renamed, fingerprint, learnt, teacher, len(samples) - len(renamed), classes)
+    return EvaluationData(renamed, fingerprint, training_images, teacher, len(samples) - len(renamed), classes)
 
 
 def _as_in_training(data: Path, spec: Spec) -> Samples | None:
@@ -160,17 +160,17 @@ def choose_part(
         raise DataError(f"unknown split {split!r}{did_you_mean(split, (*SPLITS, ALL))}")
     if split_file is not None and protocol is not None:
         raise DataError("a saved split and a protocol exclude each other; give one of them")
-    samples, learnt = evaluated.samples, evaluated.learnt
+    samples, training_images = evaluated.samples, evaluated.training_images
     trained = split_of_training(samples, spec) if evaluated.fingerprint == spec.provenance.fingerprint else None
     if trained is not None:
-        learnt = frozenset(trained.frame["image"][trained.frame["split"] == "train"])
+        training_images = frozenset(trained.frame["image"][trained.frame["split"] == "train"])
     if split_file is not None:
         divided, named = load_split(samples, split_file), f"by {Path(split_file).name}"
     elif protocol is not None:
         divided, named = _divide(samples, spec, protocol), f"protocol {protocol}"
     elif trained is not None:
         divided, named = trained, f"protocol {spec.provenance.protocol}, as in training"
-    elif learnt is None:
+    elif training_images is None:
         divided, named, split = samples, "not the files of its training", ALL
         if samples.title in (spec.provenance.data, *(one.data for one in spec.provenance.extra)):
             named += f", but of the same name, {samples.title}: images of its training may be among these"
@@ -178,13 +178,13 @@ def choose_part(
     elif split == ALL:
         divided, named = samples, "training saw images of this data set as well"
     else:
-        divided, named, split = samples.without(learnt), "that training has not seen", ALL
+        divided, named, split = samples.without(training_images), "that training has not seen", ALL
         if not len(divided):
             raise DataError(
                 f"{samples.root}: {spec.name} was trained on all of these images; take others, or --split all"
             )
     chosen = divided if split == ALL else divided.subset(split)
-    overlap = None if learnt is None else int(chosen.frame["image"].isin(learnt).sum())
+    overlap = None if training_images is None else int(chosen.frame["image"].isin(training_images).sum())
     text = f"all {len(chosen):,} images" if split == ALL else f"{len(chosen):,} {split} images"
     text += f" ({named})" if split != ALL or trained is None else ""
     if evaluated.lesions is not None:

@@ -77,9 +77,9 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
         for code, row in divided.counts().iterrows()
         if code != "total"
     }
-    learnt = sum(row["train"] for row in counts.values())
+    images = sum(row["train"] for row in counts.values())
     chosen["network"], features = _network(samples)
-    chosen |= _training(learnt, samples, _short_side(samples))
+    chosen |= _training(images, samples, _short_side(samples))
     recipe = parse_recipe(with_overrides(chosen, overrides))
     return Plan(recipe, _explain(recipe, samples, counts, features, place))
 
@@ -133,23 +133,23 @@ def _network(samples: Samples) -> tuple[dict[str, Any], Spec | None]:
     }, None
 
 
-def _training(learnt: int, samples: Samples, side: int) -> dict[str, Any]:
+def _training(images: int, samples: Samples, side: int) -> dict[str, Any]:
     counts = np.bincount(samples.targets, minlength=len(samples.labels))
     low, high = _EPOCHS
-    epochs = min(high, max(low, round(_PASSES / max(learnt, 1))))
+    epochs = min(high, max(low, round(_PASSES / max(images, 1))))
     size = max(64, min(_LARGE, side // 32 * 32))
     stages = [{"from_epoch": 0, "size": size}]
     if size > _FIRST:
         stages = [{"from_epoch": 0, "size": _FIRST}, {"from_epoch": epochs // 2, "size": size}]
     return {
         "epochs": epochs,
-        "batch": 16 if learnt < 500 else 32 if learnt < _SMALL else 64,
+        "batch": 16 if images < 500 else 32 if images < _SMALL else 64,
         "sizes": stages,
         "sampling": 0.5 if counts.max() >= 3 * counts.min() else 0.0,
         "loss": {"name": "cross_entropy"},
         "optimiser": {"name": "adamw", "lr": 7e-4, "weight_decay": 5e-2, "decay_norm_and_bias": False},
         "schedule": {"name": "cosine", "warmup": 2},
-        "ema": 0.98 if learnt < _SMALL else 0.995,
+        "ema": 0.98 if images < _SMALL else 0.995,
         "clip": 5.0,
         "augment": {
             "rotation": 45,

@@ -31,6 +31,7 @@ from lentigo.pixels.perturbations import PERTURBATIONS, perturb
 from lentigo.pixels.skin_tone import estimate_angle
 from lentigo.progress import Progress, shown
 from lentigo.resampler import resize
+from lentigo.synthetic.canvas import blend
 from lentigo.workflow.record import made_by
 
 SMEAR = 28.0
@@ -209,8 +210,7 @@ def delete(pixels: Pixels, area: Mask) -> Pixels:
         area: (S, S) bool.
     """
     soft = blur(np.repeat(area[..., None], 3, axis=2).astype(np.uint8) * 255, _SOFT).astype(np.float32) / 255
-    mixed = pixels + soft * (blur(pixels, SMEAR).astype(np.float32) - pixels)
-    return (mixed + 0.5).astype(np.uint8)
+    return blend(pixels, blur(pixels, SMEAR).astype(np.float32), soft)
 
 
 def _robustness(images: list[str], logits: Floats, codes: tuple[str, ...]) -> pd.DataFrame:

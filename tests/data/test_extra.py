@@ -91,9 +91,9 @@ def test_an_epoch_sees_each_once_and_validation_none_of_them(other: Path, tmp_pa
     extras = prepare_extras(chosen, data(), samples)
     module = Batches(samples, chosen, extras, cache=tmp_path / "cache", progress=False)
     train = samples.subset("train")
-    assert len(module.learnt) == len(train) + 11
+    assert len(module.training_rows) == len(train) + 11
     both = np.concatenate([module.pixels(32)[module.rows["train"]], module._pool(32).parts[1]])
-    assert (module._pool(32).gather(module.learnt) == both).all()
+    assert (module._pool(32).gather(module.training_rows) == both).all()
     counts = np.bincount(module.learnt_targets, minlength=3)
     assert (
         counts.tolist()

@@ -15,7 +15,7 @@ from tiny_bundle import tiny_bundle
 from lentigo.bundle import Bundle
 from lentigo.errors import BundleError
 from lentigo.export import check_parity
-from lentigo.export.browser import CHROMIUM, QUANTITIES, BrowserCase, BrowserUnavailableError, ask_browser
+from lentigo.export.browser import CHROMIUM, QUANTITIES, BrowserCase, BrowserUnavailableError, run_browser
 from lentigo.serving.config import STATIC
 
 PROGRAM = """#!{python}
@@ -65,7 +65,7 @@ def test_the_answers_of_the_page_come_back(
         monkeypatch,
         ANSWER.format(found=f"json.loads({json.dumps({'id': 1, 'ok': True, 'value': [case]})!r})"),
     )
-    (found,) = ask_browser(bundle, static=static)
+    (found,) = run_browser(bundle, static=static)
     assert found.name == "blob"
     assert found.differences == {**dict.fromkeys(QUANTITIES, 0.25), "cam": float("inf")}  # JSON has no infinity
 
@@ -83,12 +83,12 @@ def test_a_bundle_that_the_browser_cannot_open(
         ANSWER.format(found={"ok": False, "error": {"key": key, "params": {"detail": "because"}}}),
     )
     if is_the_bundles_fault:
-        (found,) = ask_browser(bundle, static=static)
+        (found,) = run_browser(bundle, static=static)
         assert found.differences == {"answer": float("inf")}
         assert "because" in found.name
     else:
         with pytest.raises(BrowserUnavailableError, match="because"):
-            ask_browser(bundle, static=static)
+            run_browser(bundle, static=static)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_browser_that_does_not_answer(
 ) -> None:
     stand_in(tmp_path, monkeypatch, answer)
     with pytest.raises(BrowserUnavailableError, match=says):
-        ask_browser(bundle, static=static, seconds=2.0)
+        run_browser(bundle, static=static, seconds=2.0)
 
 
 def test_no_browser_is_said_or_refused(
@@ -120,14 +120,14 @@ def test_no_browser_is_said_or_refused(
     monkeypatch.setenv(CHROMIUM, sys.executable)
     (static / "assets/worker-abc.js").unlink()
     with pytest.raises(BrowserUnavailableError, match="no built app"):
-        ask_browser(bundle, static=static)
+        run_browser(bundle, static=static)
 
 
 def test_a_browser_that_differs_fails_the_gate(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     from lentigo.export import parity
 
     case = BrowserCase("blob", {"pixels": 1.0, "logits": 2e-3})
-    monkeypatch.setattr(parity, "ask_browser", lambda _: [case])
+    monkeypatch.setattr(parity, "run_browser", lambda _: [case])
     report = check_parity(bundle)
     assert [(d.runtime, d.case, d.quantity) for d in report.failures] == [("browser", "blob", "logits")]
 
@@ -141,7 +141,7 @@ def test_the_built_app_in_chromium_gives_the_golden_answers(
         STATIC.glob("assets/worker-*.js")
     ):
         pytest.skip("no Chromium here, or the app is not built (make app)")
-    cases = ask_browser(bundle)
+    cases = run_browser(bundle)
     assert [case.name for case in cases] == [case["name"] for case in bundle.golden["cases"]]
     for case in cases:
         assert case.differences["pixels"] <= 1

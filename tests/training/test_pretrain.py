@@ -16,7 +16,7 @@ from lentigo.imaging import IMAGENET_MEAN, IMAGENET_STD
 from lentigo.networks import create_network
 from lentigo.training import load_run, train
 from lentigo.training.augment import Augment, Normalise
-from lentigo.training.pretrain import COLLAPSED, SimSiam, create_pretrain_optimiser, spread, unlikeness
+from lentigo.training.pretrain import COLLAPSED, SimSiam, create_pretrain_optimiser, negative_cosine, spread
 from lentigo.training.rundir import BEST, read_checkpoint
 from lentigo.training.streams import Draws
 
@@ -31,12 +31,12 @@ def test_loss_equals_a_slow_version() -> None:
         total -= sum(a * b for a, b in zip(p, z, strict=True)) / math.sqrt(
             sum(a * a for a in p) * sum(b * b for b in z)
         )
-    assert unlikeness(predicted, projected).item() == pytest.approx(total / 5, rel=1e-5)
+    assert negative_cosine(predicted, projected).item() == pytest.approx(total / 5, rel=1e-5)
 
 
 def test_the_other_view_gets_no_gradient() -> None:
     predicted, projected = torch.randn(5, 7, requires_grad=True), torch.randn(5, 7, requires_grad=True)
-    unlikeness(predicted, projected).backward()  # type: ignore[no-untyped-call]
+    negative_cosine(predicted, projected).backward()  # type: ignore[no-untyped-call]
     assert predicted.grad is not None
     assert predicted.grad.abs().sum() > 0
     assert projected.grad is None

@@ -1,4 +1,4 @@
-"""The make wing's commands: train, evaluate, compare, export, and look at networks and recipes."""
+"""The make wing's commands: train, evaluate, compare, export, and list networks and recipes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
 
 
 class Domain(StrEnum):
-    """What kind of pictures an own data set holds."""
+    """Kinds of images of a user's data set."""
 
     clinical = "clinical"
     dermoscopy = "dermoscopy"
@@ -282,7 +282,7 @@ def _show(result: Evaluation) -> None:
 
 
 def _pairs(option: str, items: Iterable[str], example: str) -> dict[str, str]:
-    """What ``A=B`` says, item by item."""
+    """Parse items of the form ``A=B``."""
     found = {}
     for item in items:
         left, _, right = (word.strip() for word in item.partition("="))
@@ -344,7 +344,7 @@ def export(
     """Write the bundle of a run: one folder that gives the same answer in Python, over HTTP and in a browser."""
     from lentigo.training.rundir import load_run
 
-    load_run(run)  # says what is missing before torch is imported
+    load_run(run)  # reports missing files before torch is imported
     about = {
         "name": name,
         "title": title,
@@ -388,7 +388,7 @@ def parity(
     """Check a bundle on its golden vectors in every runtime at hand; exit code 1 where one differs."""
     from lentigo.inference import find_bundle
 
-    find_bundle(bundle)  # says what is missing before torch is imported
+    find_bundle(bundle)  # reports missing files before torch is imported
     from lentigo.export import check_parity
 
     report = check_parity(bundle, browser=browser)
@@ -583,7 +583,7 @@ def sweep(
     from lentigo.config import load_recipe
     from lentigo.training import describe
 
-    describe(load_recipe(recipe, overrides or ()), data)  # says what is wrong before torch is imported
+    describe(load_recipe(recipe, overrides or ()), data)  # reports errors before torch is imported
     from lentigo.workflow.sweep import sweep
 
     result = sweep(recipe, data, overrides=overrides or (), seeds=seeds, folds=folds, jobs=jobs, out=out)

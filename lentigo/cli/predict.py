@@ -1,4 +1,4 @@
-"""What ``lentigo predict`` shows: a table of the first rows, or all of them as JSON."""
+"""Output of ``lentigo predict``: a table of the first rows, or all rows as JSON."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Shown:
         top_k: how many of the likeliest classes to show; None shows all.
         lang: language of the classes' names, one of ``labels.languages``.
         vectors: takes the embeddings.
-        merged: what `arrange` says of the pictures of each lesion.
+        merged: the message of `arrange` about the pictures of each lesion.
     """
 
     labels: LabelSet
@@ -58,7 +58,7 @@ class Shown:
 
     @staticmethod
     def is_one_image(sources: Sequence[str]) -> bool:
-        """Whether so little is asked for that a progress bar would only flicker."""
+        """Whether the source is a single image file, which needs no progress bar."""
         return len(sources) == 1 and is_image_name(Path(sources[0]).name) and is_file(sources[0])
 
     def to_dict(self, model: str, summary: Summary) -> dict[str, Any]:

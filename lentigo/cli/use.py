@@ -209,7 +209,7 @@ def predict(
 
 
 def _submission(codes: Sequence[str], form: str, out: Path | None, *, resume: bool) -> Submission | None:
-    """What gathers a challenge's submission; None for rows."""
+    """Create the collector of a challenge's submission; None for rows."""
     from lentigo.inference.isic import Submission
 
     if form == "rows":

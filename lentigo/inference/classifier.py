@@ -27,14 +27,14 @@ CHUNK = 32
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What the graph says about a batch.
+    """The graph's outputs for a batch.
 
     Attributes:
         logits: (N, K) float32.
         probabilities: (N, K) float64, ``softmax(logits / temperature)``.
         embedding: (N, D) float32, the input of the last linear layer.
         cam: (N, K, h, w) float32, the exact Grad-CAM of every class; None where the network has no pooled head.
-        atypicality: (N,) float32, how unlike the training images each is; None where the bundle has no such score.
+        atypicality: (N,) float32, OOD score of each image; None if the bundle has no such score.
     """
 
     logits: Floats
@@ -62,16 +62,16 @@ def softmax(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float6
 
 
 class Classifier:
-    """A bundle that is ready to classify; safe to use from several threads at once.
+    """A bundle's model, ready to classify; thread-safe.
 
     Args:
         bundle: an opened, verified bundle.
         threads: threads of one inference; None takes all cores.
         spinning: let idle inference threads spin for a while, which answers single images sooner;
             off where other threads need the cores, as in a stream.
-        batch: images of every inference, where that is known. ONNX Runtime then knows every shape and keeps its blocked
-            memory layout throughout: an image takes a sixth less time. Fewer images are filled up with empty ones, more
-            are split.
+        batch: images of every inference, if that is known. ONNX Runtime then knows every shape and keeps its blocked
+            memory layout throughout: an image takes a sixth less time. Smaller batches are padded with empty images,
+            larger ones are split.
         maps: whether class-activation maps are computed; without them an image takes a fifteenth less time, and a
             session 30 ms more to open.
 
@@ -85,7 +85,7 @@ class Classifier:
         maps: whether there are class-activation maps.
 
     Raises:
-        BundleError: the graph cannot be loaded, or is not what the specification says.
+        BundleError: the graph cannot be loaded, or does not match the specification.
     """
 
     def __init__(
@@ -121,11 +121,11 @@ class Classifier:
         return f"Classifier({spec.name} v{spec.version}: {classes}, {self.size} px, {spec.weights})"
 
     def for_stream(self, batch: int, *, maps: bool = True) -> Classifier:
-        """This classifier with one thread an inference, for streams, whose workers each run their own.
+        """Return this classifier with one thread per inference, for streams, in which each worker runs an inference.
 
         Args:
             batch: images of every inference.
-            maps: whether class-activation maps are wanted.
+            maps: whether class-activation maps are computed.
         """
         same = self.threads == 1 and self.batch == batch and (self.maps or not maps)
         return self if same else Classifier(self.bundle, threads=1, spinning=False, batch=batch, maps=maps)
@@ -216,7 +216,7 @@ class Classifier:
 
         Raises:
             ImageError: an image that cannot be read.
-            DataError: the model takes no metadata, or does not know a value.
+            DataError: the model takes no metadata, or a value is unknown to it.
             BundleError: the network answers with NaN or infinity.
         """
         if not isinstance(source, list | tuple):
@@ -230,10 +230,10 @@ class Classifier:
         return found
 
     def check_metadata(self) -> Metadata:
-        """What the model knows of age, sex and site.
+        """Return the model's likelihood ratios of age, sex and site.
 
         Raises:
-            DataError: it knows none of them.
+            DataError: the model has none.
         """
         if self.spec.metadata is None:
             raise DataError(f"{self.spec.name} answers from the image alone: it takes no age, sex or site")
@@ -284,14 +284,14 @@ class Classifier:
         )
 
     def with_metadata(self, prediction: Prediction, metadata: Mapping[str, object]) -> Prediction:
-        """The prediction after age, sex and site; the same object where they say nothing.
+        """Update a prediction by age, sex and site; the same object is returned if they change nothing.
 
         Args:
             prediction: of this classifier, from the image alone.
             metadata: as `predict` takes it.
 
         Raises:
-            DataError: the model takes no metadata, or does not know a value.
+            DataError: the model takes no metadata, or a value is unknown to it.
         """
         before = prediction.probabilities[None]
         after = self.check_metadata().update(before, [metadata])
@@ -302,7 +302,7 @@ class Classifier:
         return replace(prediction, probabilities=after[0], **vars(verdict))
 
     def assess(self, outputs: Outputs, index: int, pixels: Pixels) -> Verdict:
-        """What is to be said of one image's outputs besides its probabilities.
+        """Assess one image's outputs by the bundle's thresholds and the image's quality.
 
         Args:
             outputs: of a batch.
@@ -350,12 +350,12 @@ def find_bundle(name_or_path: str | Path = DEFAULT) -> Bundle:
 
 
 def packaged_bundles() -> list[str]:
-    """Names of the bundles that come with lentigo, sorted."""
+    """Return the names of the bundles that come with lentigo, sorted."""
     return sorted(spec.parent.name for spec in PACKAGED.glob(f"*/{SPEC}"))
 
 
 def _expected_outputs(spec: Spec, *, maps: bool) -> dict[str, list[int]]:
-    """The outputs to ask for, and their shapes behind the batch."""
+    """Return the outputs to compute, and their shapes without the batch axis."""
     expected: dict[str, list[int]] = {"logits": [len(spec.classes)], "embedding": [spec.outputs.embedding]}
     if maps and spec.outputs.cam is not None:
         expected["cam"] = [len(spec.classes), *spec.outputs.cam]
@@ -365,7 +365,7 @@ def _expected_outputs(spec: Spec, *, maps: bool) -> dict[str, list[int]]:
 
 
 def _check_graph(session: Any, bundle: Bundle, expected: dict[str, list[int]]) -> list[str]:
-    """The names of the outputs to ask for; refuses a graph that is not what the specification says."""
+    """Return the names of the outputs to compute; refuse a graph that does not match the specification."""
     spec = bundle.spec
     inputs = {i.name: i.shape for i in session.get_inputs()}
     outputs = {o.name: o.shape for o in session.get_outputs()}

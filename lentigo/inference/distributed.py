@@ -207,7 +207,7 @@ def _decode(table: Any, size: int, fast: bool) -> Any:
 
 
 class _Named(BytesIO):
-    """Content with the name that an error about it should tell."""
+    """Content with the name that errors about it state."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)

@@ -180,13 +180,13 @@ def _download(hub: Any, repo: str, revision: str, *, again: bool = False) -> Pat
 
 
 def _unreachable(hub: Any, error: Exception) -> bool:
-    """Whether the hub gave no answer, rather than one that says no."""
+    """Whether the hub could not be reached, rather than having refused the request."""
     response = getattr(error, "response", None)
     return not isinstance(error, (BundleError, ValueError)) and (response is None or response.status_code >= 500)
 
 
 def _explained(hub: Any, address: str | Path, error: Exception) -> BundleError:
-    """The library's error as one line that says what would be right."""
+    """Return the library's error as one line with the remedy."""
     if isinstance(error, BundleError):
         return error
     if isinstance(error, hub.errors.GatedRepoError):

@@ -16,11 +16,11 @@ from lentigo.inference.verdict import assess
 from lentigo.tables import find_column, is_unknown
 
 Key = Callable[[str], str | None]
-"""The lesion of a path; None where nothing tells it."""
+"""Function from a path to its lesion; None if the lesion is unknown."""
 
 
 def group_key(group_by: str, sources: Sequence[str] | Sources) -> Key:
-    r"""What tells the lesion of an image from its path.
+    r"""Make the function that returns the lesion of an image from its path.
 
     Args:
         group_by: a column of the lists among the sources, or a regular expression on file names: what its brackets hold

@@ -29,7 +29,7 @@ _DISPLAY = 512  # longest side, in pixels, of the picture that is drawn on
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class Prediction(Verdict):
-    """What the network says about one image.
+    """The prediction for one image.
 
     Attributes:
         path: the image's path, None where it did not come from one.
@@ -81,7 +81,7 @@ class Prediction(Verdict):
         return [(self.labels.classes[i], float(self.probabilities[i])) for i in order]
 
     def heatmap(self, code: str | None = None, size: int | tuple[int, int] | None = None) -> Floats:
-        """Where the network looked for a class: its Grad-CAM, enlarged.
+        """Return the Grad-CAM of a class, enlarged.
 
         Args:
             code: the class; None takes the most probable.

@@ -70,7 +70,7 @@ def measure_quality(pixels: Pixels) -> Quality:
     Args:
         pixels: (S, S, 3) uint8 RGB, S at least 16.
     """
-    exact = pixels.astype(np.float32)  # whole numbers throughout, so that sums are exact in whatever order
+    exact = pixels.astype(np.float32)  # whole numbers, so that sums are exact in any order
     # Luma (ITU-R BT.601) in steps of 1/256, which every runtime computes alike.
     luma = (exact.reshape(-1, 3) @ _LUMA).reshape(exact.shape[:2])  # (S, S), at most 65,280 / 256
     return Quality(
@@ -82,7 +82,7 @@ def measure_quality(pixels: Pixels) -> Quality:
 
 
 def find_faults(quality: Quality, size: int, level: str) -> str | None:
-    """What is wrong with an image, as a key of `HINTS` and `REASONS`; None where nothing is.
+    """Return the fault of an image, as a key of `HINTS` and `REASONS`; None without a fault.
 
     Args:
         quality: its measures.
@@ -96,7 +96,7 @@ def find_faults(quality: Quality, size: int, level: str) -> str | None:
         return "bright"
     if quality.structure < limits["structure"]:
         return "flat"
-    # What was enlarged for a larger input has a smaller Laplacian, by the fourth power of the scale.
+    # Enlarging an image reduces the variance of its Laplacian by the fourth power of the scale.
     if quality.sharpness < limits["sharpness"] * min(1.0, (_RULES["sharpness_side"] / size) ** 4):
         return "blurred"
     return None

@@ -119,7 +119,7 @@ class Sources:
 
     @property
     def above(self) -> tuple[str, ...]:
-        """What stands before the paths of images inside the folders and archives among the sources."""
+        """Prefixes of the paths of images inside the folders and archives among the sources."""
         return tuple(
             _unicode(os.path.join(source, "") if os.path.isdir(source) else f"{source}#")  # noqa: PTH112, PTH118
             for source in self._given
@@ -130,7 +130,7 @@ class Sources:
             yield from self._walk(source, key)
 
     def count(self) -> int | None:
-        """How many items there will be, or None where only reading would tell (archives, standard input)."""
+        """Number of items; None if it is unknown before reading (archives, standard input)."""
         total = 0
         for source, key in zip(self._given, self._keys, strict=True):
             lower = source.lower()
@@ -190,7 +190,7 @@ class Sources:
 
 
 def _some(items: Iterable[Item], source: str, key: str, otherwise: str) -> Iterator[Item]:
-    """The items, or one that says why there are none."""
+    """Yield the items, or one with the reason why there are none."""
     empty = True
     for item in items:
         empty = False
@@ -208,7 +208,7 @@ def _file(path: str) -> Item:
 
 
 def _wanted(name: str) -> bool:
-    # Formats that cannot be read are wanted too: a row that says so beats silence.
+    # Unreadable formats are included, since a row with an error is better than a missing row.
     return not is_rubbish(name) and (
         is_image_name(name) or is_extra_name(name) or PurePosixPath(name).suffix.lower() in FOREIGN_SUFFIXES
     )
@@ -279,7 +279,7 @@ def read_list(path: str) -> tuple[str, Cells]:
 
 
 def _below(folder: Path) -> Iterator[str]:
-    with suppress(OSError):  # then a row says that its image is not there
+    with suppress(OSError):  # then a row reports that its image is missing
         yield from (path for path in walk(str(folder)) if _wanted(path.rpartition("/")[2]))
 
 

@@ -33,7 +33,7 @@ BATCH = 8
 
 @dataclass(slots=True)
 class Summary:
-    """What a run over many images came to; it keeps counts, never the results themselves.
+    """Counts and throughput of a run over many images, without the results.
 
     Attributes:
         images: rows made in this run, failed ones too.
@@ -135,7 +135,7 @@ def predict_paths(
     table = None if out is None else open_table(out, classifier.labels.codes, resume=resume)
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
-        # What is wrong with an image stands in its row, not on the screen.
+        # Faults of an image are reported in its row, not on the terminal.
         warnings.filterwarnings("ignore", module=r"PIL\.")
         if table is not None:
             stack.push(partial(_keep, table))

@@ -93,7 +93,7 @@ class Row:
 
 
 COLUMNS = ("label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error")
-"""What comes after the probabilities."""
+"""Columns after the probabilities."""
 NUMBERS = ("malignant_share", "atypicality")
 
 

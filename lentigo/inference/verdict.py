@@ -1,4 +1,4 @@
-"""What an answer carries besides probabilities: whether it stands, its certainty, what it is above."""
+"""Assessment of a prediction: abstention, hints, prediction set and operating points."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ UNLIKE = "the image is unlike those the model was trained on"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an answer holds besides its probabilities.
+    """Assessment of a prediction, besides its probabilities.
 
     Attributes:
-        reasons: why the answer is "can't tell", in words; empty where it stands.
-        hints: what could be better about the image, in words.
-        atypicality: how unlike the training images it is, which are 1 in the middle; None where the bundle has no such
-            score.
-        prediction_set: codes of the classes that hold the true one with the bundle's coverage, the likeliest first (it
-            may be empty); None where the bundle has none.
-        malignant: summed probability of the malignant classes; None where that is not known of every class.
+        reasons: why the answer is "can't tell", in words; empty without abstention.
+        hints: minor faults of the image, in words.
+        atypicality: OOD score; its median over the training images is 1. None if the bundle has no such score.
+        prediction_set: codes of the classes that contain the true one with the bundle's coverage, the most probable
+            first (may be empty); None if the bundle has none.
+        malignant: summed probability of the malignant classes; None if the malignancy of a class is unknown.
         operating_points: name -> whether that sum, or that of the image alone, reaches the threshold.
-        image_alone: (K,) probabilities before age, sex and site; empty where these changed nothing.
+        image_alone: (K,) probabilities before age, sex and site; empty if these changed nothing.
     """
 
     reasons: tuple[str, ...] = ()
@@ -53,9 +52,9 @@ def assess(
     Args:
         spec: the bundle's specification.
         probabilities: (K,) calibrated.
-        atypicality: what the graph says; None where it has no such output.
-        faults: what `lentigo.inference.quality.assess_quality` says of what the network saw.
-        image_alone: (K,) the same before age, sex and site, where these changed it.
+        atypicality: the graph's output; None if it has no such output.
+        faults: result of `lentigo.inference.quality.assess_quality` on the network's input.
+        image_alone: (K,) the same before age, sex and site, if these changed it.
     """
     reasons, hints = faults
     if spec.abstention is not None and atypicality is not None and atypicality > spec.abstention.threshold:

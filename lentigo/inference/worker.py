@@ -1,4 +1,4 @@
-"""The whole way of a chunk of images: decode, resize, normalise, infer, and say what follows."""
+"""Classification of a chunk of images: decode, resize, normalise, infer and assess."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ HEATMAP_SIZE = 512
 
 
 class Worker:
-    """Takes a chunk of images the whole way; one object serves all threads, each with buffers of its own.
+    """Classifies chunks of images; thread-safe, with buffers per thread.
 
     Args:
-        classifier: the model, with one thread an inference.
-        batch: the most images of a chunk.
-        heatmaps: a folder for one picture an image.
+        classifier: the model, with one thread per inference.
+        batch: maximum images per chunk.
+        heatmaps: folder for one picture per image.
         fast_decode: as in `predict_paths`.
         embeddings: as in `predict_paths`.
     """
@@ -49,7 +49,7 @@ class Worker:
         self._local = threading.local()
 
     def __call__(self, chunk: Sequence[Item]) -> list[Row]:
-        """The rows of a chunk, in its order."""
+        """Return the rows of a chunk, in its order."""
         pixels, floats = self._buffers()
         rows: list[Row | None] = []
         pictures: list[Pixels] = []

@@ -31,9 +31,10 @@ def smoothstep(low: float, high: float, values: Map) -> Map:
     return ramp
 
 
-def to_uint8(values: NDArray[np.floating]) -> NDArray[np.uint8]:
+def to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Clip to 0 to 255 and round half up."""
-    return (np.clip(values, 0, 255) + 0.5).astype(np.uint8)
+    rounded: NDArray[np.uint8] = (np.clip(values, 0, 255) + 0.5).astype(np.uint8)
+    return rounded
 
 
 def blend(pixels: NDArray[np.uint8], fill: NDArray[np.floating], opacity: NDArray[np.floating]) -> NDArray[np.uint8]:

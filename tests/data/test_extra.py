@@ -94,7 +94,7 @@ def test_an_epoch_sees_each_once_and_validation_none_of_them(other: Path, tmp_pa
     assert len(module.training_rows) == len(train) + 11
     both = np.concatenate([module.pixels(32)[module.rows["train"]], module._pool(32).parts[1]])
     assert (module._pool(32).gather(module.training_rows) == both).all()
-    counts = np.bincount(module.learnt_targets, minlength=3)
+    counts = np.bincount(module.training_targets, minlength=3)
     assert (
         counts.tolist()
         == (np.bincount(train.targets, minlength=3) + np.bincount(extras[0].samples.targets, minlength=3)).tolist()

@@ -394,7 +394,7 @@ def test_baseline_is_torchvision(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     """Every torchvision weight finds its place, and the logits are the same."""
     torch.manual_seed(1)
     base = BASELINES[name](weights=None).eval()
-    monkeypatch.setattr("lentigo.networks.baselines.torchvision_state_dict", lambda weights: base.state_dict())
+    monkeypatch.setattr("lentigo.networks.pretrained.torchvision_state_dict", lambda weights: base.state_dict())
     network = create_network(name, classes=1000, pretrained="imagenet").eval()
     assert network.load_report is not None
     assert network.load_report.fraction == 1
@@ -472,7 +472,7 @@ def test_ds_resnet(depthwise: bool, fusion: str, monkeypatch: pytest.MonkeyPatch
     """Layer counts, loaded share, and that only the layers that still exist are taken."""
     torch.manual_seed(1)
     base = models.resnet50(weights=None)
-    monkeypatch.setattr("lentigo.networks.ds_resnet.torchvision_state_dict", lambda weights: base.state_dict())
+    monkeypatch.setattr("lentigo.networks.pretrained.torchvision_state_dict", lambda weights: base.state_dict())
     network = create_network("ds_resnet50", classes=3, pretrained="imagenet", depthwise=depthwise, fusion=fusion)
     blocks = [m for m in network.modules() if isinstance(m, DualScaleBottleneck)]
     assert [block.conv1.out_channels for block in blocks] == [64] * 3 + [128] * 4 + [256] * 6 + [512] * 3

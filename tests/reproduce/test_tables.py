@@ -483,7 +483,7 @@ def test_weights_of_another_network_are_not_taken_for_these(
     def offline(*_: object, **__: object) -> None:
         raise NetworkError("the ImageNet weights cannot be downloaded")
 
-    monkeypatch.setattr("lentigo.networks.baselines.torchvision_state_dict", offline)
+    monkeypatch.setattr("lentigo.networks.baselines.read_weights", offline)
     assert weights.find_weights(recipe("se-cross_entropy"))[:2] == ("imagenet", {})
     start, _, reason = weights.find_weights(recipe("resnet18-cross_entropy"))
     assert start == "scratch"

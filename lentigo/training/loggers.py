@@ -115,7 +115,9 @@ class _MLflow:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         folder = folder.resolve()
-        address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.parent / 'mlflow.db'}"
+        address = (
+            os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{str(folder.parent / 'mlflow.db').replace('%', '%25')}"
+        )
         if address.startswith("sqlite:") and "?" in str(folder.parent):  # its parameters would begin there
             raise TrainingError(f"no mlflow.db can lie in {folder.parent}: rename the folder with '?' in its name")
         self.client = MlflowClient(address)

@@ -132,3 +132,15 @@ def test_loggers_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch,
     with pytest.raises(TrainingError, match=r"logger mlflow needs the package mlflow: pip install 'lentigo\[mlflow\]'"):
         train(recipe(), data(), out=tmp_path / "run", loggers=["mlflow"])
     assert not (tmp_path / "run").exists()
+
+
+def test_mlflow_takes_hostile_names_of_folders_and_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("mlflow.tracking")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    folder = tmp_path / "a %20 # ü" / ("..line\nbreak " + "x" * 200)
+    folder.mkdir(parents=True)
+    logger = loggers.create_logger("mlflow", folder, None)
+    logger.log_metrics({"val_loss": 0.5}, 1)
+    logger.finalize("success")
+    assert logger.client.get_run(logger.version).info.run_name == folder.name
+    assert (folder.parent / "mlflow.db").is_file()

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from lentigo.inference.session import BATCH_AXIS
 from lentigo.export.attention import deploy_attention
 from lentigo.export.graph import export_graph
+from lentigo.inference.session import BATCH_AXIS
 from lentigo.networks import create_network
 from lentigo.networks.attention import CaCo, ChannelAttention, CoordinateAttention, SeCo, SqueezeExcite
 

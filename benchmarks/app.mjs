@@ -380,14 +380,6 @@ function modelOf({ bundles, default: name }) {
   return { name, version, weights, megabytes: rounded(bytes / 1e6, 2) };
 }
 
-/** What a start consists of, measured once, by a trace of Chromium. */
-const START_COSTS = [
-  "The browser's own pages, such as the list beneath its address bar, are off: in a fresh profile they take another 0.6 s",
-  "of processor time. In a trace of one start beside other work, ONNX Runtime takes 0.8 of 1.3 s of the page's processor",
-  "time: 0.24 s to compile the 3489 functions that it calls until the model is open, 0.39 s of further compilation in the",
-  "background and 0.16 s to receive and check its 14 MB.",
-];
-
 /** The figures as a table, with what the app is meant to reach. */
 function table({ machine, chromium, model, first_load, classification, notebook, start: [plain, slow] }) {
   const [small, large] = classification;
@@ -418,8 +410,6 @@ function table({ machine, chromium, model, first_load, classification, notebook,
     "",
     `${model.name} (${model.weights}, ${model.megabytes} MB with its test images), headless Chromium ${chromium}, ${machine}.`,
     "Command: `node benchmarks/app.mjs --write`. Starts: the median of " + STARTS + ", each with empty caches.",
-    "",
-    ...START_COSTS,
     "",
     "| | measured | aim |",
     "|---|---|---|",

@@ -45,6 +45,12 @@ const estimate = v.strictObject({
   high: v.optional(v.nullable(v.pipe(v.number(), v.finite())), null),
 });
 
+const extraData = v.strictObject({
+  data: v.pipe(v.string(), v.maxLength(1000)),
+  fingerprint: v.pipe(v.string(), v.maxLength(1000)),
+  images: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.ltValue(9007199254740992)),
+});
+
 const grouping = v.strictObject({
   kind: v.pipe(v.string(), v.maxLength(1000)),
   name: v.optional(v.pipe(v.string(), v.maxLength(1000)), ""),
@@ -64,12 +70,6 @@ const inputSpec = v.strictObject({
     v.pipe(v.number(), v.finite(), v.minValue(0.001), v.maxValue(100)),
   ]),
   resample: v.optional(v.literal("bilinear"), "bilinear"),
-});
-
-const learntToo = v.strictObject({
-  data: v.pipe(v.string(), v.maxLength(1000)),
-  fingerprint: v.pipe(v.string(), v.maxLength(1000)),
-  images: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.ltValue(9007199254740992)),
 });
 
 const metadata = v.strictObject({
@@ -111,7 +111,7 @@ const outputSpec = v.strictObject({
   atypicality: v.optional(v.boolean(), false),
 });
 
-const taught = v.strictObject({
+const teacherData = v.strictObject({
   data: v.pipe(v.string(), v.maxLength(1000)),
   fingerprint: v.pipe(v.string(), v.maxLength(1000)),
   images: v.pipe(v.number(), v.safeInteger(), v.minValue(0), v.ltValue(9007199254740992)),
@@ -135,8 +135,8 @@ const provenance = v.strictObject({
     ),
     {},
   ),
-  extra: v.optional(v.array(learntToo), []),
-  taught: v.optional(v.array(taught), []),
+  extra: v.optional(v.array(extraData), []),
+  taught: v.optional(v.array(teacherData), []),
   hardware: v.pipe(v.string(), v.maxLength(1000)),
   wall_seconds: v.pipe(v.number(), v.finite()),
   created: v.pipe(v.string(), v.maxLength(1000)),

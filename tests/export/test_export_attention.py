@@ -77,9 +77,13 @@ def test_the_runtime_keeps_its_blocks(name: str, tmp_path: Path) -> None:
     ort.InferenceSession(
         export_graph(create_network(name, classes=3), 224), options, providers=["CPUExecutionProvider"]
     )
-    nodes = onnx.load(str(tmp_path / "optimised.onnx")).graph.node
-    if not any(node.domain == "com.microsoft.nchwc" for node in nodes):
+    graph = onnx.load(str(tmp_path / "optimised.onnx")).graph
+    nodes, shapes = graph.node, {weights.name: weights.dims for weights in graph.initializer}
+    filters = [shapes[n.input[1]][0] for n in nodes if n.domain == "com.microsoft.nchwc" and n.op_type == "Conv"]
+    if not filters:
         pytest.skip("this machine's ONNX Runtime has no blocked layout")
+    if any(count % 16 for count in filters):
+        pytest.skip("this machine's blocks hold 8 channels (no AVX-512), and the gates are padded for 16")
     unblocked = {name for node in nodes if node.op_type == "ReorderOutput" for name in node.output}
     products = [
         node.name for node in nodes if node.op_type in {"Mul", "MaxPool"} and unblocked.intersection(node.input)

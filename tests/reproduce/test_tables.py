@@ -483,7 +483,7 @@ def test_weights_of_another_network_are_not_taken_for_these(
     def offline(*_: object, **__: object) -> None:
         raise NetworkError("the ImageNet weights cannot be downloaded")
 
-    monkeypatch.setattr("lentigo.networks.baselines.read_weights", offline)
+    monkeypatch.setattr("lentigo.networks.pretrained.torchvision_state_dict", offline)
     assert weights.find_weights(recipe("se-cross_entropy"))[:2] == ("imagenet", {})
     start, _, reason = weights.find_weights(recipe("resnet18-cross_entropy"))
     assert start == "scratch"
@@ -510,7 +510,7 @@ def test_rows_without_weights_start_from_scratch_or_are_left_out(
     assert found.rows[0].slug == "caco-cross_entropy-scratch"
     assert len(found.notes) == 1
     assert "starts from scratch" in found.notes[0]
-    assert found.rows[0].jobs[0][0].recipe.network.pretrained == "none"
+    assert found.rows[0].jobs[0, 0][0].recipe.network.pretrained == "none"
     samples = read_samples(tiny_data())
     assert f"{2 * 6 * found.request.images:,} images in all" in found.describe()
     assert 0 < found.request.images < len(samples)

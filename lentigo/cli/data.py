@@ -182,11 +182,11 @@ def split(
         samples = kfold_samples(samples, protocol.value, folds=folds, fold=fold, seed=seed)
     save_split(samples, out)
     published = "official_split" in samples.frame.columns and protocol is not Protocol.official
-    told = ["note: the data's own split is not kept; --protocol official keeps it"] if published else []
+    notes = ["note: the data's own split is not kept; --protocol official keeps it"] if published else []
     if as_json:
         print_json({"out": str(out), "protocol": protocol.value, "seed": seed, "counts": samples.counts().to_dict()})
     else:
-        for line in (*samples.remarks(), repr(samples), *told, f"wrote {out}"):
+        for line in (*samples.remarks(), repr(samples), *notes, f"wrote {out}"):
             say(line)
 
 

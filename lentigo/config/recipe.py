@@ -113,6 +113,11 @@ class DataRecipe(_Section):
     extra: tuple[ExtraRecipe, ...] = ()
 
     @property
+    def has_test_part(self) -> bool:
+        """Whether a test part stays apart from training and from the folds of a cross-validation."""
+        return bool(self.fractions[2]) or self.protocol == "official"
+
+    @property
     def reading(self) -> dict[str, Any]:
         """Arguments of ``read_samples`` besides the folder."""
         return {key: getattr(self, key) for key in ("group_by", "label_by", "missing", "skip_unreadable")}

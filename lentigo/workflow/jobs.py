@@ -51,7 +51,7 @@ class Job:
     def part(self) -> str:
         """Return the part to evaluate: ``val`` of a fold without a test part, else ``test``."""
         data = self.recipe.data
-        return "val" if data.folds and not data.fractions[2] and data.protocol != "official" else "test"
+        return "val" if data.folds and not data.has_test_part else "test"
 
     def command(self, data: Path, *, resume: bool) -> list[str]:
         """Return the training command."""

@@ -74,7 +74,7 @@ def sweep(
     if taken:
         raise RecipeError(f"a sweep sets {', '.join(taken)} itself; use --seeds and --folds")
     base = load_recipe(recipe, overrides)
-    if folds and not base.data.fractions[2] and base.data.protocol != "official":
+    if folds and not base.data.has_test_part:
         raise RecipeError("a sweep over folds also evaluates a test part: data.fractions must leave one")
     place = out if out is not None else Path("runs") / "sweep" / base.name
     wanted: dict[tuple[int, int], tuple[Job, State]] = {}

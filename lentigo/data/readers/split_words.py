@@ -31,25 +31,10 @@ _SPLIT_WORDS = {
 _SPLIT_WORD = re.compile(
     rf"({'|'.join(sorted(_SPLIT_WORDS, key=len, reverse=True))})(set|data|daten|bilder|images|imgs|split|集)?$"
 )
-_NOISE = frozenset(
-    (
-        "set",
-        "data",
-        "dataset",
-        "images",
-        "image",
-        "imgs",
-        "img",
-        "pictures",
-        "photos",
-        "split",
-        "folder",
-        "part",
-        "the",
-        "input",
-        "v",
-    )
-)
+_NOISE = frozenset((
+    "set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "split", "folder", "part", "the",
+    "input", "v",
+))  # fmt: skip
 
 
 def split_word(name: str) -> tuple[str, str]:

@@ -174,7 +174,7 @@ def _pooled(runs: Sequence[RunFiles]) -> PredictionTable:
     first = runs[0]
     for run in runs:
         if run.split == "train":
-            raise DataError(f"{run.test.source}: of images that were learnt from; give predictions of val or test")
+            raise DataError(f"{run.test.source}: of training images; give predictions of val or test")
         if run.test.codes != first.test.codes:
             raise DataError(
                 f"{run.test.source}: classes {', '.join(run.test.codes)}, but {first.test.source} has"

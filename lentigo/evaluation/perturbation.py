@@ -61,7 +61,7 @@ class PerturbationResult:
 
     @property
     def destination(self) -> str:
-        """Return the most frequent new class of changed predictions with its share; empty without changes."""
+        """Return the most frequent new class of changed predictions with its percentage; empty without changes."""
         total = sum(self.towards.values())
         if not total:
             return ""

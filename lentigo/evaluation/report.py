@@ -420,7 +420,7 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
                 text = str(value)
         said.append((name, text))
     groups = len(np.unique(run.test.groups))
-    evaluated = str(facts.get("judged") or f"{run.split}: {len(run.test):,} images")
+    evaluated = str(facts.get("evaluated_on") or facts.get("judged") or f"{run.split}: {len(run.test):,} images")
     source = recorded_groups(facts)
     said.append(
         ("Evaluated on", evaluated + (f"; {groups:,} {source.units}" if source.known or run.test.grouped else ""))
@@ -468,10 +468,10 @@ def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     seen = facts.get("trained_on")  # number of these images; only bundles' records have it
     if isinstance(seen, int) and seen > 0:
         said.append((f"{seen:,} of these images were in its training.", "The figures do not hold for new images."))
-    elif facts.get("taught_by"):
+    elif teacher := facts.get("teacher") or facts.get("taught_by"):
         said.append(
             (
-                f"Its teacher {facts['taught_by']} has learnt from this data set.",
+                f"Its teacher {teacher} was trained on this data set.",
                 "The figures do not hold for new images.",
             )
         )

@@ -100,7 +100,7 @@ def data_domain(facts: DataFacts | None, run: Run) -> Domain:
     return run.recipe.data.domain or "not stated"
 
 
-def learnt_facts(run: Run, facts: DataFacts | None) -> list[DataFacts | None]:
+def training_data_facts(run: Run, facts: DataFacts | None) -> list[DataFacts | None]:
     """Return the facts about every training data set: the run's own, additional ones, then its teachers'."""
     return [facts, *(other for other, _ in _known(run, "extra")), *(other for other, _ in _known(run, "taught"))]
 
@@ -147,11 +147,11 @@ def other_notes(run: Run) -> list[str]:
         )
     for facts, entry in _known(run, "taught"):
         if entry.get("by") == "features":
-            who = f"Training started from the features of `{entry['teacher']}`, which (or whose teachers)"
+            who = f"Training started from the features of `{entry['teacher']}`. It, or a teacher of it,"
         else:
-            who = f"The teacher `{entry['teacher']}`, whose answers it was trained on (or a teacher of it was), has"
+            who = f"The teacher `{entry['teacher']}`, or a teacher of it,"
         notes.append(
-            f"{who} learnt from {entry['images']:,} images of {_named(facts, entry)}; figures on that data set say"
+            f"{who} was trained on {entry['images']:,} images of {_named(facts, entry)}; figures on that data set say"
             " nothing of new images."
         )
     return notes

@@ -29,7 +29,7 @@ from lentigo.export.images import RunImages, read_images
 from lentigo.export.mobile import check_formats, convert
 from lentigo.export.modality import OTHER, Kind
 from lentigo.export.parity import ParityReport, check_parity
-from lentigo.export.provenance import DATA, data_domain, data_facts, learnt_facts, model_name, other_notes
+from lentigo.export.provenance import DATA, data_domain, data_facts, model_name, other_notes, training_data_facts
 from lentigo.export.quantize import Variant, Weights, check_drop, measure_variant, quantise_int8, store_float16
 from lentigo.export.session import Session
 from lentigo.export.spec import make_spec
@@ -143,7 +143,7 @@ def read_source(run: Run, data: str | Path | None, *, needed: bool, cache: str |
         files.test,
         images,
         facts,
-        learnt_facts(run, facts),
+        training_data_facts(run, facts),
         calibrate(files),
         _metadata(run, images),
     )

@@ -37,7 +37,6 @@ REASONS = {
 }
 
 
-_KEYS = {"overexposed": "burnt"}  # field -> its key in golden.json, where it differs
 Faults = tuple[tuple[str, ...], tuple[str, ...]]
 """Reasons to refuse an image, and hints about it, in words."""
 
@@ -61,7 +60,7 @@ class Quality:
 
     def to_dict(self) -> dict[str, float]:
         """As plain numbers."""
-        return {_KEYS.get(name, name): value for name, value in asdict(self).items()}
+        return asdict(self)
 
 
 def measure_quality(pixels: Pixels) -> Quality:
@@ -75,7 +74,7 @@ def measure_quality(pixels: Pixels) -> Quality:
     luma = (exact.reshape(-1, 3) @ _LUMA).reshape(exact.shape[:2])  # (S, S), at most 65,280 / 256
     return Quality(
         brightness=float(luma.mean(dtype=np.float64)),
-        overexposed=float(np.count_nonzero(luma >= _RULES["burnt_from"])) / luma.size,
+        overexposed=float(np.count_nonzero(luma >= _RULES["overexposed_from"])) / luma.size,
         structure=_structure(exact),
         sharpness=_sharpness(luma),
     )
@@ -92,7 +91,7 @@ def find_faults(quality: Quality, size: int, level: str) -> str | None:
     limits = _RULES[level]
     if quality.brightness < limits["dark"]:
         return "dark"
-    if quality.brightness > limits["bright"] or quality.overexposed > limits["burnt"]:
+    if quality.brightness > limits["bright"] or quality.overexposed > limits["overexposed"]:
         return "bright"
     if quality.structure < limits["structure"]:
         return "flat"

@@ -31,7 +31,7 @@ _VALIDATION = (
     " calibration error more so. No test image was looked at."
 )
 _FOLDS = (
-    "Cross-validation in {folds} folds: each image is evaluated once, by a network that did not learn from its group;"
+    "Cross-validation in {folds} folds: each image is evaluated once, by a network not trained on its group;"
     " each run keeps its last epoch, so that no evaluated image chose anything. Probabilities without a temperature."
 )
 _SCALED = "Training was {how} than in the recipe as printed: read the order of the rows, not their level."
@@ -183,7 +183,7 @@ def _external_table(one: Data, names: Data) -> list[str]:
     images = f"{one['images']:,} images in {one['groups']:,} groups, without the published test part"
     return [
         f"- {images}; classes {', '.join(one['classes'])}.",
-        f"- Not here, trained on it: {', '.join(names[slug] for slug in one['learnt_from_it']) or 'none'}.",
+        f"- Not here, trained on it: {', '.join(names[slug] for slug in one['trained_on_it']) or 'none'}.",
         "- An answer of another class counts as wrong.",
         "",
         *table_lines(lines),

@@ -32,7 +32,7 @@ class External:
     fingerprint: str  # fingerprint of the whole data set
     classes: tuple[str, ...]  # the table's classes that occur in it
     runs: Mapping[str, Mapping[int, PredictionTable]]  # slug -> seed -> predictions
-    learnt: tuple[str, ...]  # slugs of the rows trained on it, which are not in ``runs``
+    excluded: tuple[str, ...]  # slugs of the rows trained on it, which are not in ``runs``
 
 
 def predict_external(
@@ -59,8 +59,8 @@ def predict_external(
         labels = next(run.labels for row in rows for run in row.runs.values())
         extra = read_extra(folder, one.classes, labels)
         name = extra.samples.name
-        learnt = tuple(row.slug for row in rows if any(_trained_on(run.record, extra) for run in row.runs.values()))
-        runs = [(row.slug, seed, run) for row in rows if row.slug not in learnt for seed, run in row.runs.items()]
+        excluded = tuple(row.slug for row in rows if any(_trained_on(run.record, extra) for run in row.runs.values()))
+        runs = [(row.slug, seed, run) for row in rows if row.slug not in excluded for seed, run in row.runs.items()]
         say(f"{name}: {len(extra.samples):,} images for {len(runs)} runs")
         tables: dict[str, dict[int, PredictionTable]] = {}
         for slug, seed, run in runs:
@@ -72,7 +72,7 @@ def predict_external(
                 tables.setdefault(slug, {})[seed] = predictions
         if tables:
             classes = tuple(code for code in labels.codes if code in set(one.classes.values()))
-            found.append(External(name, extra.fingerprint, classes, tables, learnt))
+            found.append(External(name, extra.fingerprint, classes, tables, excluded))
     return found
 
 
@@ -99,7 +99,7 @@ def external_result(
             {"second": pair.second, "seeds": list(pair.seeds), "differences": plain(pair.differences)}
             for pair in measured.pairs(couples, METRICS)
         ],
-        "learnt_from_it": list(external.learnt),
+        "trained_on_it": list(external.excluded),
     }
 
 

@@ -241,7 +241,7 @@ def _begin(
             if report is None
             else {
                 "source": report.source,
-                "share": report.fraction,
+                "fraction": report.fraction,
                 "loaded": report.loaded,
                 "expected": report.expected,
                 "new": report.new,

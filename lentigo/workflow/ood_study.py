@@ -129,7 +129,7 @@ class Study:
             },
             "best": self.chosen,
             "answered": {
-                name: {"images": len(seen), "share": round(seen.answered / len(seen), 4)}
+                name: {"images": len(seen), "fraction": round(seen.answered / len(seen), 4)}
                 for name, seen in self.sets.items()
             },
             "reasons": {name: seen.fractions(seen.reasons) for name, seen in self.sets.items()},
@@ -141,7 +141,7 @@ class Study:
         """Format the results as Markdown tables."""
         sets = list(next(iter(self.separations.values())))
         lines = [
-            "## Scores\n\nShare of each set that passes a threshold which lets 95 % of the validation images pass"
+            "## Scores\n\nFraction of each set that passes a threshold which lets 95 % of the validation images pass"
             " (FPR at 95 % TPR, %; lower is better), and AUROC.\n"
         ]
         rows = []
@@ -150,7 +150,7 @@ class Study:
             rows.append([score, *cells, f"{100 * _mean_fpr(found):.1f}", f"{100 * self.accepted[score]:.1f}"])
         lines += markdown_table(["score", *sets, "mean", "test images accepted, %"], rows)
         lines.append(
-            "\n## Answers\n\nShare of each set that is answered by all rules of the bundle, and what was found (%;"
+            "\n## Answers\n\nFraction of each set that is answered by all rules of the bundle, and what was found (%;"
             " refused, and hints in brackets).\n"
         )
         faults = sorted({fault for seen in self.sets.values() for fault in seen.reasons | seen.hints})

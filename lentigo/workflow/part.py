@@ -174,7 +174,7 @@ def choose_part(
         divided, named, split = samples, "not the files of its training", ALL
         if samples.title in (spec.provenance.data, *(one.data for one in spec.provenance.extra)):
             named += f", but of the same name, {samples.title}: images of its training may be among these"
-        named += f", but its teacher {evaluated.teacher} has learnt from it" if evaluated.teacher else ""
+        named += f", but its teacher {evaluated.teacher} was trained on it" if evaluated.teacher else ""
     elif split == ALL:
         divided, named = samples, "training saw images of this data set as well"
     else:

@@ -181,7 +181,7 @@ def _explain(
 ) -> tuple[str, ...]:
     totals = samples.frame["label"].value_counts()
     parts = {part: sum(row[part] for row in counts.values()) for part in _PARTS}
-    divided = f"{parts['train']:,} to learn from, {parts['val']:,} validation, {parts['test']:,} test"
+    divided = f"{parts['train']:,} training, {parts['val']:,} validation, {parts['test']:,} test"
     groups = samples.groups
     if groups.kind == "unknown":
         known = f"patients unknown: {LEAK}; {ASK}"
@@ -196,11 +196,10 @@ def _explain(
     )
     if features is not None and recipe.network.pretrained == features.name:
         start = (
-            f"the features of {features.name}, which is packaged and has learnt from skin lesions (licence:"
-            f" {features.licence})"
+            f"the features of {features.name}, a packaged model trained on skin lesions (licence: {features.licence})"
         )
     elif recipe.network.pretrained == "imagenet" and features is None:
-        start += f", since {FEATURES} has learnt from these very images"
+        start += f", since {FEATURES} was trained on these images"
     largest, smallest = totals.index[0], totals.index[-1]
     drawn = "rare classes are drawn more often" if recipe.sampling else "classes are drawn as they come"
     small = shortfalls(counts)

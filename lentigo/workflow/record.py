@@ -51,10 +51,10 @@ def write_record(folder: Path, spec: Spec, evaluated: EvaluationData, part: Part
         "wall_seconds": round(seconds, 1),
         "labels": [c.record for c in spec.classes],
         "temperature": spec.temperature,
-        "judged": part.description,
+        "evaluated_on": part.description,
         "trained_on": part.trained_on,
-        "taught_by": evaluated.teacher,
+        "teacher": evaluated.teacher,
         **({} if evaluated.classes is None else {"classes": dict(evaluated.classes)}),
-        **({} if evaluated.lesions is None else {"judged_by": evaluated.by.record}),
+        **({} if evaluated.lesions is None else {"lesions_by": evaluated.by.record}),
     }
     write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")

@@ -259,15 +259,12 @@ def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path
             ("tutor", 11)
         ]
     bundle = export_run(tmp_path / "grandchild", tmp_path / "bundle", resamples=0, **source)
-    assert (
-        "The teacher `tutor`, whose answers it was trained on (or a teacher of it was), has learnt from 11 images of"
-        " `other`" in bundle.card
-    )
+    assert "The teacher `tutor`, or a teacher of it, was trained on 11 images of `other`" in bundle.card
     assert bundle.spec.data_licence.endswith(" | not stated: a data set of the user's own")
     assert "own images" not in bundle.spec.title
     evaluated = evaluate(bundle.path, data=other, classes=classes, out=tmp_path / "judged", progress=False)
-    assert "all 11 images (not the files of its training, but its teacher tutor has learnt from it)" in evaluated.title
-    assert "Its teacher tutor has learnt from this data set." in evaluated.index.read_text(encoding="utf-8")
+    assert "all 11 images (not the files of its training, but its teacher tutor was trained on it)" in evaluated.title
+    assert "Its teacher tutor was trained on this data set." in evaluated.index.read_text(encoding="utf-8")
     student = load_run(tmp_path / "student")
     assert external._trained_on(student.record, read_extra(other, classes, student.labels))
 

@@ -89,10 +89,10 @@ def test_an_image_in_several_runs_counts_once_by_the_mean(folds: Path, tmp_path:
 
 def test_what_cannot_be_reviewed_is_refused(folds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fold = folds / "fold-0"
-    learnt = fold / "predictions" / "train.csv"
-    learnt.write_bytes((fold / "predictions" / "val.csv").read_bytes())
-    with pytest.raises(DataError, match="images that were learnt from"):
-        review_labels([learnt])
+    training = fold / "predictions" / "train.csv"
+    training.write_bytes((fold / "predictions" / "val.csv").read_bytes())
+    with pytest.raises(DataError, match="of training images"):
+        review_labels([training])
     with pytest.raises(DataError, match="classes bcc, nv, but"):
         review_labels([write_run(tmp_path / "two", range(4, 9), codes=("bcc", "nv")), fold][::-1])
     relabelled = tmp_path / "other.csv"

@@ -83,7 +83,7 @@ def test_they_are_made_once_and_made_anew_where_damaged(
     np.testing.assert_array_equal(first.runs["one"][0].probabilities, third.runs["one"][0].probabilities)
 
 
-def test_rows_that_have_learnt_from_it_are_left_out(tmp_path: Path, other: Path) -> None:
+def test_rows_that_were_trained_on_it_are_left_out(tmp_path: Path, other: Path) -> None:
     rows = [row_of(tmp_path, slug) for slug in ("one", "two", "three")]
     (found,) = evaluated(rows[:1], tmp_path)
     record = tmp_path / "three-seed0" / "run.json"
@@ -95,9 +95,9 @@ def test_rows_that_have_learnt_from_it_are_left_out(tmp_path: Path, other: Path)
     )
     rows[2] = row_of(tmp_path, "three")
     (found,) = evaluated(rows, tmp_path)
-    assert (set(found.runs), found.learnt) == ({"one", "two"}, ("three",))
+    assert (set(found.runs), found.excluded) == ({"one", "two"}, ("three",))
     result = external_result(found, "one", {slug: {0: 1.5} for slug in ("one", "two", "three")}, resamples=100)
-    assert (result["images"], result["classes"], result["learnt_from_it"]) == (26, ["naevus", "wart"], ["three"])
+    assert (result["images"], result["classes"], result["trained_on_it"]) == (26, ["naevus", "wart"], ["three"])
     (pair,) = result["pairs"]
     assert pair["second"] == "two"
     # One run twice.

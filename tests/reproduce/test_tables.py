@@ -224,7 +224,7 @@ def fake_run(
         "name": place.name, "fingerprint": "f" * 64, "data": labels.name, "finished": True, "split_seed": 0,
         "protocol": "lesion",
         "hardware": "a machine", "wall_seconds": 60.0, "created": "2026-01-01T00:00:00+00:00", "parameters": 1,
-        "pretrained": None if scratch else {"source": "/somewhere/weights.pt", "share": 1.0, "loaded": 1,
+        "pretrained": None if scratch else {"source": "/somewhere/weights.pt", "fraction": 1.0, "loaded": 1,
         "expected": 1, "new": 1},
         "counts": {"train": {"total": 80}, "val": {"total": 84}, "test": {"total": 420}},
         "labels": [{"code": c.code, "en": c.en, "zh": c.zh, "malignant": c.malignant} for c in labels],

@@ -389,7 +389,7 @@ def test_the_study_measures_every_score_on_every_set(tmp_path: Path, monkeypatch
     )
     carried, own = written["scores"][ood.CARRIED]["sets"], written["scores"]["the bundle's own output"]["sets"]
     assert all(abs(carried[name]["auroc"] - own[name]["auroc"]) < 0.05 for name in carried)
-    assert written["answered"]["blank"]["share"] == 0.0  # nothing stands out on a blank
+    assert written["answered"]["blank"]["fraction"] == 0.0  # nothing stands out on a blank
     assert written["reasons"]["darkened copies"]["dark"] > 0.9
     text = (folder / "ood.md").read_text()
     assert "## Prediction sets on the test images" in text

@@ -70,7 +70,7 @@ def test_ten_lines_with_what_was_asked_for_in_them(tmp_path: Path) -> None:
     assert len(plan.lines) == 10
     assert (plan.recipe.epochs, plan.recipe.batch, plan.recipe.seed) == (7, 8, 3)
     assert "7 epochs, batch 8" in str(plan)
-    assert re.search(r"split: protocol image, seed 0: \d+ to learn from, \d+ validation, \d+ test", str(plan))
+    assert re.search(r"split: protocol image, seed 0: \d+ training, \d+ validation, \d+ test", str(plan))
     assert "pictures: clinical" in str(plan)
     assert "mel with 9" in str(plan)
     assert plan.recipe.sampling > 0

@@ -23,7 +23,12 @@ const schema = v.object({
       // Bundles of format 1 have neither of these.
       atypicality: v.nullish(v.number(), null),
       quality: v.nullish(
-        v.object({ brightness: v.number(), burnt: v.number(), structure: v.number(), sharpness: v.number() }),
+        v.pipe(
+          v.looseObject({}),
+          // Bundles of the previous release write `burnt`.
+          v.transform(({ burnt, ...rest }) => (burnt === undefined ? rest : { overexposed: burnt, ...rest })),
+          v.object({ brightness: v.number(), overexposed: v.number(), structure: v.number(), sharpness: v.number() }),
+        ),
         null,
       ),
     }),

@@ -16,8 +16,8 @@ export interface Hint {
 export interface Quality {
   /** Mean luma, 0 to 255. */
   brightness: number;
-  /** Share of pixels that are burnt out. */
-  burnt: number;
+  /** Fraction of pixels with a luma of 250 or more. */
+  overexposed: number;
   /** How much a grid of block means varies in luma and colour: low where nothing stands out. */
   structure: number;
   /** Variance of the luma's Laplacian (Pech-Pacheco et al., ICPR 2000): low where nothing is sharp. */
@@ -37,10 +37,10 @@ export function luma(pixels: ArrayLike<number>, channels = 3): Float32Array {
 export function measureQuality(pixels: ArrayLike<number>, size: number, channels = 3): Quality {
   const grey = luma(pixels, channels);
   let sum = 0;
-  let burnt = 0;
+  let overexposed = 0;
   for (const value of grey) {
     sum += value;
-    if (value >= rules.burnt_from) burnt++;
+    if (value >= rules.overexposed_from) overexposed++;
   }
   let laplacianSum = 0;
   let laplacianSquares = 0;
@@ -55,7 +55,7 @@ export function measureQuality(pixels: ArrayLike<number>, size: number, channels
   const inner = (size - 2) ** 2;
   return {
     brightness: sum / grey.length,
-    burnt: burnt / grey.length,
+    overexposed: overexposed / grey.length,
     structure: structureOf(pixels, size, channels),
     sharpness: laplacianSquares / inner - (laplacianSum / inner) ** 2,
   };
@@ -99,7 +99,7 @@ export function meanDifference(a: Float32Array, b: Float32Array): number {
 export function findFault(quality: Quality, size: number, level: Level): Fault | null {
   const limits = rules[level];
   if (quality.brightness < limits.dark) return "dark";
-  if (quality.brightness > limits.bright || quality.burnt > limits.burnt) return "bright";
+  if (quality.brightness > limits.bright || quality.overexposed > limits.overexposed) return "bright";
   if (quality.structure < limits.structure) return "flat";
   // What was enlarged for a larger input has a smaller Laplacian, by the fourth power of the scale.
   if (quality.sharpness < limits.sharpness * Math.min(1, (rules.sharpness_side / size) ** 4)) return "blurred";

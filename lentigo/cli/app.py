@@ -25,15 +25,15 @@ EPILOG = """
 
 lentigo predict photo.jpg [dim]· classify an image with the packaged model[/dim]
 
-lentigo data phantom phantoms [dim]· render a set of images to play with[/dim]
+lentigo data phantom phantoms [dim]· render a small synthetic data set[/dim]
 
 lentigo train phantom-demo --data phantoms [dim]· train on it[/dim]
 
-lentigo evaluate runs/phantom-demo [dim]· write its report[/dim]
+lentigo evaluate runs/phantom-demo [dim]· write the report[/dim]
 
-lentigo export runs/phantom-demo [dim]· make the bundle that runs anywhere[/dim]
+lentigo export runs/phantom-demo [dim]· export the bundle[/dim]
 
-lentigo doctor [dim]· say what is installed and what is missing[/dim]
+lentigo doctor [dim]· check the installation[/dim]
 
 [dim]Research use only. lentigo is not a medical device and makes no diagnosis.[/dim]
 """
@@ -60,7 +60,7 @@ def _version(show: bool) -> None:
 @app.callback()
 def _options(
     version: bool = typer.Option(
-        False, "--version", help="Print the version and stop.", callback=_version, is_eager=True
+        False, "--version", help="Print the version and exit.", callback=_version, is_eager=True
     ),
 ) -> None:
     """Small networks that classify skin-lesion images: train, evaluate, explain, and run on a phone."""

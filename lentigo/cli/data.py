@@ -1,4 +1,4 @@
-"""``lentigo data``: look at, check, split, fetch and render data sets."""
+"""``lentigo data``: inspect, audit, split, download and render data sets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lentigo.errors import DataError, MissingExtraError
 from lentigo.text import counted
 
 app = typer.Typer(
-    help="Look at, check, split, fetch and render data sets.", no_args_is_help=True, rich_markup_mode="rich"
+    help="Inspect, audit, split, download and render data sets.", no_args_is_help=True, rich_markup_mode="rich"
 )
 
 
 class Protocol(StrEnum):
-    """How images are divided: by lesion (honest, the default), by image (the paper's), by patient, or as published."""
+    """Split protocols: by lesion (default), by image (as in the papers), by patient, or as published."""
 
     lesion = "lesion"
     image = "image"
@@ -28,49 +28,48 @@ class Protocol(StrEnum):
 
 
 class Phantoms(StrEnum):
-    """Which phantoms to render."""
+    """Sets of phantoms."""
 
     ham10000 = "ham10000"
     hypo = "hypo"
 
 
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA", help="A data set's folder, a DermaMNIST .npz, or a CSV with path and label.")
+    Path, typer.Argument(metavar="DATA", help="Data set: a folder, a DermaMNIST .npz, or a CSV with path and label.")
 ]
 Layout = Annotated[
     str | None,
     typer.Option(
         "--layout",
-        help="ham10000, isic2016 to isic2020, isic-archive, pad_ufes_20, derm7pt, dermamnist, folder or csv; found out when left out.",
+        help="ham10000, isic2016 to isic2020, isic-archive, pad_ufes_20, derm7pt, dermamnist, folder or csv.",
+        show_default="detected",
     ),
 ]
 GroupBy = Annotated[
     str | None,
     typer.Option(
         metavar="COLUMN|PATTERN",
-        help="Column of the table, or regular expression on file names, that tells patient or lesion.",
+        help="Table column, or regular expression on file names, that identifies the patient or lesion.",
     ),
 ]
 LabelBy = Annotated[
     str | None,
-    typer.Option(
-        metavar="COLUMN|PATTERN", help="Column of the table, or regular expression on paths, that tells the class."
-    ),
+    typer.Option(metavar="COLUMN|PATTERN", help="Table column, or regular expression on paths, that gives the class."),
 ]
 
 
 class MissingFiles(StrEnum):
-    """What to do with rows of a table whose image is not there."""
+    """Treatment of table rows without an image file."""
 
     error = "error"
     skip = "skip"
 
 
-Missing = Annotated[MissingFiles, typer.Option(help="Rows whose image file is not there: an error, or left out.")]
+Missing = Annotated[MissingFiles, typer.Option(help="Table rows without an image file: error or skip.")]
 SkipUnreadable = Annotated[
-    bool, typer.Option("--skip-unreadable", help="Leave out images that cannot be decoded, and name them.")
+    bool, typer.Option("--skip-unreadable", help="Skip images that cannot be decoded, and list them.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed.")]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
 
 
 @app.command(epilog="[bold]Example[/bold]: lentigo data info phantoms")
@@ -83,7 +82,7 @@ def info(
     skip_unreadable: SkipUnreadable = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell how a data set is read, count the images of each class and print the fingerprint."""
+    """Print how a data set is read, its images per class and its fingerprint."""
     from lentigo.data import read_samples
     from lentigo.data.groups import ASK, LEAK
 
@@ -121,21 +120,21 @@ def audit(
     group_by: GroupBy = None,
     label_by: LabelBy = None,
     protocol: Annotated[
-        Protocol | None, typer.Option(help="Split to check; the published one where there is one, else by lesion.")
+        Protocol | None, typer.Option(help="Split to check.", show_default="official if published, else lesion")
     ] = None,
-    split: Annotated[Path | None, typer.Option(help="Check this saved split (CSV) instead.")] = None,
+    split: Annotated[Path | None, typer.Option(help="Saved split (CSV) to check instead.")] = None,
     artifacts: Annotated[
         bool,
         typer.Option(
             "--artifacts/--no-artifacts",
             "--cues/--no-cues",
-            help="Estimate dark corners, rulers, ink and hair, and report their association with the class; takes the longest.",
+            help="Detect dark corners, rulers, ink and hair, and report their association with the class (slow).",
         ),
     ] = True,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Find unreadable files, duplicates, label clashes, groups that straddle splits and confounders; exit code 1 where a leak is found."""
+    """Find unreadable files, duplicates, contradicting labels, leaks between splits and confounders; exit code 1 for a leak."""
     from lentigo.data import audit_samples, load_split, read_samples, split_samples
 
     # Missing files are part of what is found.
@@ -158,19 +157,19 @@ def audit(
 @app.command(epilog="[bold]Example[/bold]: lentigo data split phantoms --protocol lesion --out split.csv")
 def split(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Where the CSV goes (columns image, split).")],
+    out: Annotated[Path, typer.Option(help="Output CSV (columns image, split).")],
     layout: Layout = None,
     group_by: GroupBy = None,
     label_by: LabelBy = None,
     missing: Missing = MissingFiles.error,
     skip_unreadable: SkipUnreadable = False,
-    protocol: Annotated[Protocol, typer.Option(help="How images are divided.")] = Protocol.lesion,
+    protocol: Annotated[Protocol, typer.Option(help="Split protocol.")] = Protocol.lesion,
     seed: Seed = 0,
-    folds: Annotated[int | None, typer.Option(help="k-fold instead of 8:1:1.")] = None,
-    fold: Annotated[int, typer.Option(help="Which fold is validation (0 to k - 1).")] = 0,
+    folds: Annotated[int | None, typer.Option(help="Number of folds, instead of 8:1:1.")] = None,
+    fold: Annotated[int, typer.Option(help="Validation fold, from 0.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Divide a data set into training, validation and test, and save the split."""
+    """Split a data set into training, validation and test, and save the split."""
     from lentigo.data import kfold_samples, read_samples, save_split, split_samples
 
     samples = read_samples(
@@ -199,13 +198,13 @@ def review(
     out: Annotated[Path, typer.Option(help="Folder for label-review.csv and label-review.html.")] = Path(),
     part: Annotated[
         Literal["val", "test"],
-        typer.Option("--split", help="Which predictions of a run; not those of its training images."),
+        typer.Option("--split", help="Part whose predictions are used."),
     ] = "val",
-    data: Annotated[Path | None, typer.Option(help="Where the pictures are, if not where the runs say.")] = None,
-    pictures: Annotated[int, typer.Option(min=0, help="How many candidates the page shows.")] = 100,
+    data: Annotated[Path | None, typer.Option(help="Folder of the images.", show_default="the recorded path")] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="Maximum number of candidates on the page.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """Rank images whose label may be wrong, by predictions of networks that did not learn from them."""
+    """Rank images by the probability that their label is wrong, from out-of-fold predictions (confident learning)."""
     require_runs(runs)
     if find_spec("cleanlab") is None:
         raise MissingExtraError("the review of labels", "review")
@@ -215,7 +214,7 @@ def review(
     if as_json:
         print_json(found.to_dict())
         return
-    say(f"{len(found.candidates)} of {found.images} images have a doubtful label; look at them again:")
+    say(f"{len(found.candidates)} of {found.images} images have a doubtful label; review them:")
     for given, suggested, count in found.pairs[:10]:
         say(f"  {count:>4}  {given}, perhaps {suggested}")
     for path in (found.table, found.page):
@@ -224,15 +223,13 @@ def review(
 
 @app.command(epilog="[bold]Example[/bold]: lentigo data phantom phantoms --per-class 60")
 def phantom(
-    out: Annotated[Path, typer.Argument(help="Folder to make.")],
-    kind: Annotated[
-        Phantoms, typer.Option(help="The 7 dermoscopy classes, or the hypopigmented set.")
-    ] = Phantoms.ham10000,
-    per_class: Annotated[int, typer.Option(min=1, help="Images a class.")] = 60,
-    size: Annotated[int, typer.Option(min=32, max=2048, help="Side in pixels.")] = 256,
+    out: Annotated[Path, typer.Argument(help="Output folder.")],
+    kind: Annotated[Phantoms, typer.Option(help="HAM10000's 7 classes, or hypopigmented lesions.")] = Phantoms.ham10000,
+    per_class: Annotated[int, typer.Option(min=1, help="Images per class.")] = 60,
+    size: Annotated[int, typer.Option(min=32, max=2048, help="Side of the images, in pixels.")] = 256,
     seed: Seed = 0,
 ) -> None:
-    """Render dermoscopy-like images, for demos and tests (no accuracy on them means anything)."""
+    """Render synthetic dermoscopy-like images for demos and tests; accuracy on them is meaningless."""
     from lentigo.synthetic.phantom import write_phantoms
 
     folder = write_phantoms(out, kind=kind.value, per_class=per_class, size=size, seed=seed, progress=True)
@@ -242,10 +239,10 @@ def phantom(
 @app.command(epilog="[bold]Example[/bold]: lentigo data download ham10000 --out data")
 def download(
     name: Annotated[str, typer.Argument(help="ham10000, isic2017, pad_ufes_20 or dermamnist.")],
-    out: Annotated[Path, typer.Option(help="Folder to download into.")] = Path("data"),
-    base_url: Annotated[str | None, typer.Option(help="Fetch from this mirror instead of the publisher.")] = None,
+    out: Annotated[Path, typer.Option(help="Output folder.")] = Path("data"),
+    base_url: Annotated[str | None, typer.Option(help="Mirror to download from.", show_default="the publisher")] = None,
 ) -> None:
-    """Fetch a public data set, with resume and checksums; read its licence before you use it."""
+    """Download a public data set, with resume and checksums; read its licence before use."""
     from lentigo.data.download import download_dataset
 
     folder = download_dataset(name, out, base_url=base_url, progress=True)
@@ -253,10 +250,10 @@ def download(
 
 
 def require_runs(runs: list[Path]) -> None:
-    """Refuse runs that are not there, before anything heavy is imported.
+    """Check that runs exist, before slow imports.
 
     Raises:
-        DataError: the first of them.
+        DataError: a run does not exist.
     """
     for run in runs:
         if not run.exists():
@@ -264,10 +261,10 @@ def require_runs(runs: list[Path]) -> None:
 
 
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all arrays that no process has open.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all arrays that are not in use.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say where the decoded images of training lie and how large they are; remove them."""
+    """Print folder and size of the cache of decoded images, or clear it."""
     from lentigo.data.cache import arrays, limit, prune
     from lentigo.machine import default_directory
 

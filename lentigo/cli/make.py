@@ -16,6 +16,8 @@ from lentigo.cli.output import AsJson, print_json, print_table, say
 from lentigo.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
+    from lentigo.config.recipe import Recipe
+    from lentigo.training.preflight import Ready
     from lentigo.workflow import Evaluation
 
 Set = Annotated[
@@ -23,10 +25,11 @@ Set = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change one key of the recipe, as in --set optimiser.lr=1e-3; repeat as needed.",
+        help="Override a recipe key, such as --set optimiser.lr=1e-3; repeatable.",
     ),
 ]
-DataFolder = Annotated[Path, typer.Option("--data", help="The data set: a folder, .npz or .csv.")]
+Jobs = Annotated[int, typer.Option(min=1, help="Parallel runs; they share the cores.")]
+DataFolder = Annotated[Path, typer.Option("--data", help="Data set: a folder, .npz or .csv.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -60,7 +63,7 @@ def register(app: typer.Typer) -> None:
 
 
 class Domain(StrEnum):
-    """Kinds of images of a user's data set."""
+    """Kinds of images."""
 
     clinical = "clinical"
     dermoscopy = "dermoscopy"
@@ -79,54 +82,55 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            help="A packaged recipe's name (see `lentigo recipes`) or a YAML file; chosen by looking at the data when left out."
+            help="Packaged recipe (see `lentigo recipes`) or YAML file.", show_default="chosen for the data"
         ),
     ] = None,
     *,
     data: DataFolder,
-    out: Annotated[Path | None, typer.Option(help="The run folder; runs/<recipe or data name> when left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder.", show_default="runs/<recipe or data name>")] = None,
     overrides: Set = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the images.")] = None,
-    batch: Annotated[int | None, typer.Option(min=2, help="Images a step.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of weights, order and augmentation.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Number of epochs.")] = None,
+    batch: Annotated[int | None, typer.Option(min=2, help="Batch size.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed of weights, order and augmentation.")] = None,
     size: Annotated[
-        int | None, typer.Option(min=16, max=2048, help="Side of the images in pixels, in all epochs.")
+        int | None, typer.Option(min=16, max=2048, help="Side of the square input in pixels, in all epochs.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="Where to train.")] = Device.auto,
+    device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.auto,
     group_by: GroupBy = None,
     label_by: LabelBy = None,
     missing: Missing = MissingFiles.error,
     skip_unreadable: SkipUnreadable = False,
-    domain: Annotated[Domain | None, typer.Option(help="What kind of pictures they are, for the model card.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    domain: Annotated[Domain | None, typer.Option(help="Kind of images, for the model card.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check all that the run needs, say what would be trained, and stop.")
+        bool, typer.Option("--dry-run", help="Check the inputs, print what would be trained, and exit.")
     ] = False,
     save_recipe: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the recipe there; with --dry-run, to edit it first.")
+        Path | None, typer.Option(metavar="FILE", help="Write the resolved recipe to this file.")
     ] = None,
     bundle: Annotated[
         bool | None,
-        typer.Option("--export/--no-export", help="Afterwards write report and bundle; done where no recipe is given."),
+        typer.Option(
+            "--export/--no-export", help="Write report and bundle after training.", show_default="only without RECIPE"
+        ),
     ] = None,
     devices: Annotated[int, typer.Option(min=1, help="Processes or accelerators on this host.")] = 1,
-    nodes: Annotated[int, typer.Option(min=1, help="Hosts.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Number of hosts.")] = 1,
     logger: Annotated[
         list[str] | None,
         typer.Option(
-            help="Log each epoch to csv, mlflow, tensorboard or wandb too (extras of those names); may be repeated."
+            help="Also log each epoch to csv, mlflow, tensorboard or wandb (extras of these names); repeatable."
         ),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="One line an epoch instead of a progress bar.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print one line per epoch instead of a progress bar.")
+    ] = False,
 ) -> None:
-    """Train a network on a data set, by a recipe or by one chosen for the data; the run folder holds all it took and gave."""
-    from lentigo.bundle import as_name
+    """Train a network on a data set, with a given recipe or one chosen for the data."""
     from lentigo.config import load_recipe, to_yaml
-    from lentigo.data.groups import ASK, LEAK
     from lentigo.files import write_text
     from lentigo.training.loggers import check_loggers
     from lentigo.training.preflight import check_device, check_run, describe_ready, is_first_process
-    from lentigo.workflow.plan import name_of, plan_training
 
     check_loggers(logger or ())
     check_device(device.value)
@@ -143,35 +147,18 @@ def train(
     }
     changes = [f"{key}={json.dumps(value)}" for key, value in keys.items() if value is not None] + (overrides or [])
     planned = recipe is None and not resume
-    if planned:
-        plan = plan_training(
-            data, changes if out is None else [f"name={json.dumps(as_name(out.name) or name_of(data))}", *changes]
-        )
-        chosen = plan.recipe
-        if is_first_process():
-            say(str(plan))
-    else:
-        begun = (out or Path("runs") / name_of(data)) / "recipe.yaml"
-        if recipe is None and not begun.is_file():
-            raise TrainingError(
-                f"{begun.parent}: no run to resume; start one without --resume, or name its folder with --out"
-            )
-        chosen = load_recipe(recipe or begun, changes)
+    chosen = _plan(data, out, changes) if planned else load_recipe(recipe or _begun(data, out), changes)
     folder = out or Path("runs") / chosen.name
     ready = check_run(chosen, data, folder, resume=resume)
-    if ready is not None and is_first_process():
-        for line in ready.samples.remarks():
-            say(line)
-    if ready is not None and chosen.data.protocol in ("lesion", "patient") and not ready.samples.groups.known:
-        say(f"warning: protocol {chosen.data.protocol}, but patients unknown: {LEAK}; {ASK}")
+    if ready is not None:
+        _say_remarks(chosen, ready)
     if save_recipe is not None:
         write_text(save_recipe, to_yaml(chosen))
     if dry_run:
         if ready is not None and not planned:
             say(describe_ready(chosen, ready))
-        say(
-            f"dry run: nothing was trained; the recipe {f'is in {save_recipe}' if save_recipe else 'goes to --save-recipe FILE'}"
-        )
+        saved = f"the recipe is in {save_recipe}" if save_recipe else "--save-recipe FILE writes the recipe"
+        say(f"dry run: nothing was trained; {saved}")
         return
     if ready is not None:
         from lentigo.training import train
@@ -188,7 +175,7 @@ def train(
             ready=ready,
             loggers=logger or (),
         )
-    if not is_first_process():  # one of several that trained together; the first says and exports the rest
+    if not is_first_process():  # of several processes, the first reports and exports
         return
     if bundle or (bundle is None and recipe is None):
         from lentigo.workflow import evaluate
@@ -200,22 +187,56 @@ def train(
         say(f"run folder: {folder}; try next: lentigo evaluate {folder}")
 
 
+def _plan(data: Path, out: Path | None, changes: list[str]) -> Recipe:
+    """Choose a recipe for the data and print the reasons."""
+    from lentigo.bundle import as_name
+    from lentigo.training.preflight import is_first_process
+    from lentigo.workflow.plan import name_of, plan_training
+
+    name = [] if out is None else [f"name={json.dumps(as_name(out.name) or name_of(data))}"]
+    plan = plan_training(data, [*name, *changes])
+    if is_first_process():
+        say(str(plan))
+    return plan.recipe
+
+
+def _begun(data: Path, out: Path | None) -> Path:
+    """Return the recipe of the run to resume without a given recipe."""
+    from lentigo.workflow.plan import name_of
+
+    folder = out or Path("runs") / name_of(data)
+    if not (folder / "recipe.yaml").is_file():
+        raise TrainingError(f"{folder}: no run to resume; start one without --resume, or name its folder with --out")
+    return folder / "recipe.yaml"
+
+
+def _say_remarks(recipe: Recipe, ready: Ready) -> None:
+    """Print the remarks on the data set, and a warning if the groups that the protocol needs are unknown."""
+    from lentigo.data.groups import ASK, LEAK
+    from lentigo.training.preflight import is_first_process
+
+    if is_first_process():
+        for line in ready.samples.remarks():
+            say(line)
+    if recipe.data.protocol in ("lesion", "patient") and not ready.samples.groups.known:
+        say(f"warning: protocol {recipe.data.protocol}, but patients unknown: {LEAK}; {ASK}")
+
+
 def evaluate(
-    target: Annotated[
-        Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="A run folder, or a bundle together with --data.")
-    ],
-    data: Annotated[Path | None, typer.Option("--data", help="Evaluate a bundle on this data set.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the report goes; RUN/report when left out.")] = None,
-    split: Annotated[str, typer.Option(help="The part to evaluate: test, val, train or all.")] = "test",
-    split_file: Annotated[Path | None, typer.Option(help="A saved split (CSV) to use.")] = None,
-    protocol: Annotated[
-        Protocol | None, typer.Option(help="How the data is divided; the bundle's own when left out.")
+    target: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="Run folder; or, with --data, a bundle.")],
+    data: Annotated[Path | None, typer.Option("--data", help="Data set on which to evaluate a bundle.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Output folder.", show_default="RUN/report; for a bundle runs/<bundle>-on-<data>"),
     ] = None,
+    split: Annotated[str, typer.Option(help="Part to evaluate: test, val, train or all.")] = "test",
+    split_file: Annotated[Path | None, typer.Option(help="Saved split (CSV) to use.")] = None,
+    protocol: Annotated[Protocol | None, typer.Option(help="Split protocol.", show_default="the bundle's")] = None,
     classes: Annotated[
         str | None,
         typer.Option(
             metavar="THEIRS=OURS,...",
-            help="Another collection's classes as the bundle's; images of its other classes are left out.",
+            help="Map the data set's classes to the bundle's; images of other classes are skipped.",
         ),
     ] = None,
     robustness: Annotated[
@@ -223,7 +244,7 @@ def evaluate(
         typer.Option(
             "--robustness",
             "--stress",
-            help="Also evaluate degraded images (blur, noise, JPEG, brightness, rotation, hair) and check the heat maps.",
+            help="Also evaluate degraded and perturbed images, and test the heat maps by occlusion.",
         ),
     ] = False,
     robustness_limit: Annotated[
@@ -232,20 +253,18 @@ def evaluate(
             "--robustness-limit",
             "--stress-limit",
             min=1,
-            help="For --robustness, no more images than this, drawn at random.",
+            help="Maximum number of images for --robustness, drawn at random.",
         ),
     ] = None,
     prevalence: Annotated[
         float,
-        typer.Option(
-            help="Fraction of malignant lesions among those seen, for which the report states predictive values."
-        ),
+        typer.Option(help="Assumed fraction of malignant lesions, for the predictive values."),
     ] = 0.02,
     group_by: Annotated[
         str | None,
         typer.Option(
             metavar="COLUMN|PATTERN",
-            help="Evaluate lesions, each the mean over its pictures: a column of the table, or a regular expression on file names.",
+            help="Evaluate lesions by the mean over their images; a table column, or a regular expression on file names.",
         ),
     ] = None,
     missing: Missing = MissingFiles.error,
@@ -296,13 +315,13 @@ def compare(
     runs: Annotated[
         list[Path],
         typer.Argument(
-            metavar="RUN RUN...", help="Two or more run folders or prediction files on the same test images."
+            metavar="RUN RUN...", help="Two or more run folders, or CSVs of predictions, with the same test images."
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="Also write OUT.md, OUT.csv and OUT.json.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare runs on the same test images: intervals, McNemar's test, paired bootstrap."""
+    """Compare runs on the same test images: intervals, McNemar's test and the paired bootstrap."""
     require_runs(runs)
     from lentigo.evaluation import compare_runs
 
@@ -316,32 +335,30 @@ def compare(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A finished run folder.")],
-    out: Annotated[Path | None, typer.Option(help="The bundle folder; RUN/bundle when left out.")] = None,
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    out: Annotated[Path | None, typer.Option(help="Bundle folder.", show_default="RUN/bundle")] = None,
     name: Annotated[
-        str | None, typer.Option(help="The bundle's name; the run's, for published data the recipe's, when left out.")
+        str | None, typer.Option(help="Bundle name.", show_default="the run's; for published data sets the recipe's")
     ] = None,
-    title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
+    title: Annotated[str | None, typer.Option(help="Title, in one line.")] = None,
     weights: Annotated[
-        str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter; refused where it loses accuracy).")
+        str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter of the size; refused if accuracy drops).")
     ] = "fp32",
     data: Annotated[
-        Path | None, typer.Option("--data", help="The run's data set; where the run says it was when left out.")
+        Path | None, typer.Option("--data", help="Data set of the run.", show_default="the recorded path")
     ] = None,
     variants: Annotated[
-        bool, typer.Option("--compare", help="Measure fp16 and int8 too, and put the figures in the card.")
+        bool, typer.Option("--compare", help="Also measure fp16 and int8, and report the results in the card.")
     ] = False,
     also: Annotated[
         str,
-        typer.Option(help="Further formats in the bundle: litert, executorch, coreml; several separated by commas."),
+        typer.Option(help="Additional formats, comma-separated: litert, executorch, coreml."),
     ] = "",
-    domain: Annotated[
-        Domain | None, typer.Option(help="What kind of pictures it is for; what the recipe says when left out.")
-    ] = None,
-    version: Annotated[str, typer.Option(help="The bundle's version.")] = "1",
-    notes: Annotated[str, typer.Option(help="A remark for the card.")] = "",
+    domain: Annotated[Domain | None, typer.Option(help="Kind of images.", show_default="the recipe's")] = None,
+    version: Annotated[str, typer.Option(help="Bundle version.")] = "1",
+    notes: Annotated[str, typer.Option(help="Remark for the model card.")] = "",
 ) -> None:
-    """Write the bundle of a run: one folder that gives the same answer in Python, over HTTP and in a browser."""
+    """Export a run as a bundle that gives the same answers in Python, over HTTP and in a browser."""
     from lentigo.training.rundir import load_run
 
     load_run(run)  # reports missing files before torch is imported
@@ -368,24 +385,24 @@ def _export(run: Path, out: Path | None = None, about: Mapping[str, Any] | None 
         say(f"note: {text}")
     small = recorded_shortfalls(load_run(run).record)
     for text in small:
-        say(f"left out or rough: {text}")
+        say(f"limited by few images: {text}")
     if small:
-        say(f"what mends it: {MEND}")
+        say(f"remedy: {MEND}")
     size = bundle.model.stat().st_size / 1e6
     say(f"bundle: {bundle.path} ({size:.1f} MB); try next: lentigo predict IMAGE --model {bundle.path}")
 
 
 def parity(
-    bundle: Annotated[Path, typer.Argument(help="A bundle or run folder.")],
+    bundle: Annotated[Path, typer.Argument(help="Bundle or run folder.")],
     browser: Annotated[
         bool | None,
         typer.Option(
-            "--browser/--no-browser", help="Ask the built app in Chromium too; where both are there when left out."
+            "--browser/--no-browser", help="Also check the phone app in Chromium.", show_default="if both are installed"
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a bundle on its golden vectors in every runtime at hand; exit code 1 where one differs."""
+    """Check a bundle's golden vectors in every installed runtime; exit code 1 if one differs."""
     from lentigo.inference import find_bundle
 
     find_bundle(bundle)  # reports missing files before torch is imported
@@ -401,19 +418,19 @@ def parity(
 
 def ood(
     bundle: Annotated[
-        str, typer.Argument(metavar="BUNDLE_OR_RUN", help="A packaged bundle's name, a bundle or a run folder.")
+        str, typer.Argument(metavar="BUNDLE_OR_RUN", help="Packaged model, bundle folder or run folder.")
     ],
-    data: Annotated[Path, typer.Option("--data", help="The data set that it was trained on.")],
+    data: Annotated[Path, typer.Option("--data", help="Training data set of the bundle.")],
     ood: Annotated[
         list[str] | None,
-        typer.Option("--ood", metavar="NAME=FOLDER", help="Pictures of other things to measure on; repeat as needed."),
+        typer.Option(
+            "--ood", metavar="NAME=FOLDER", help="Folder of out-of-distribution images to evaluate on; repeatable."
+        ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of ood.json, ood.md and a figure; runs/BUNDLE-ood when left out.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Output folder.", show_default="runs/<bundle>-ood")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Evaluate out-of-distribution (OOD) detection of a bundle, with image quality and prediction sets."""
+    """Evaluate a bundle's out-of-distribution (OOD) detection, quality checks and prediction sets."""
     from lentigo.workflow import measure_ood
 
     study, folder_out = measure_ood(bundle, data, others=_pairs("--ood", ood or (), "photographs=FOLDER"), out=out)
@@ -422,17 +439,17 @@ def ood(
         return
     sets = list(next(iter(study.separations.values())))
     rows = [(score, *(f"{100 * found[n].fpr:.1f}" for n in sets)) for score, found in study.separations.items()]
-    print_table(("score", *sets), rows, title="passes at 95 % of the validation images, %")
+    print_table(("score", *sets), rows, title="accepted OOD images at 95 % accepted validation images (FPR), %")
     say(f"written to {folder_out}: ood.md, ood.json and a figure")
 
 
 def profile(
-    network: Annotated[str, typer.Argument(help="A network's name; see `lentigo models`.")],
+    network: Annotated[str, typer.Argument(help="Network name; see `lentigo models`.")],
     size: Annotated[int, typer.Option(min=32, help="Side of the input in pixels.")] = 224,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a network: parameters, multiply-accumulates, file size, latency on one thread and on all."""
+    """Measure a network's parameters, multiply-accumulates, file size and latency (one thread and all)."""
     from lentigo.networks.options import check_listed
 
     check_listed(network, {})
@@ -446,11 +463,11 @@ def profile(
 
 
 def models(
-    size: Annotated[int, typer.Option(min=32, help="Side of the input for the multiply-accumulates.")] = 224,
+    size: Annotated[int, typer.Option(min=32, help="Side of the input in pixels, for the multiply-accumulates.")] = 224,
     classes: Annotated[int, typer.Option(min=2, help="Number of classes.")] = 7,
     as_json: AsJson = False,
 ) -> None:
-    """List every network with its parameters, multiply-accumulates, paper and licence."""
+    """List the networks with parameters, multiply-accumulates, paper and licence."""
     from lentigo.networks import list_networks
 
     rows = list_networks(classes=classes, size=size)
@@ -461,11 +478,9 @@ def models(
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(help="Print this recipe, complete and resolved.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Recipe to print, complete and resolved.")] = None,
     overrides: Set = None,
-    schema: Annotated[
-        bool, typer.Option("--schema", help="Print the JSON Schema of recipe files, for editors.")
-    ] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of recipe files.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List the packaged recipes, or print one."""
@@ -489,50 +504,44 @@ def recipes(
 
 
 def reproduce(
-    table: Annotated[str | None, typer.Argument(help="Which table; all are listed when left out.")] = None,
-    data: Annotated[Path | None, typer.Option("--data", help="The data set; may be left out with --collect.")] = None,
+    table: Annotated[str | None, typer.Argument(help="Table to reproduce.", show_default="list all tables")] = None,
+    data: Annotated[Path | None, typer.Option("--data", help="Data set; optional with --collect.")] = None,
     protocol: Annotated[
         str | None,
-        typer.Option(
-            help="How the data is divided: image, lesion, patient, official or augmented; the table's own when left out."
-        ),
+        typer.Option(help="Split protocol: image, lesion, patient, official or augmented.", show_default="the table's"),
     ] = None,
     budget: Annotated[
         str,
-        typer.Option(
-            help="How far training is scaled to this machine, the same for every row: small, medium, full, paper, or a YAML file of recipe keys."
-        ),
+        typer.Option(help="Training budget of every row: small, medium, full, paper, or a YAML file of recipe keys."),
     ] = "small",
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each row, with seeds from 0.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per row, from 0.")] = 3,
     rows: Annotated[
         list[str] | None,
-        typer.Option(
-            "--rows", "--row", metavar="NAME", help="Only this row, by its slug or its printed name; repeat as needed."
-        ),
+        typer.Option("--rows", "--row", metavar="NAME", help="Run only this row (slug or printed name); repeatable."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the table goes: <table>-<protocol>.json, .md and two plots.")] = Path(
+    out: Annotated[Path, typer.Option(help="Output folder of <table>-<protocol>.json, .md and plots.")] = Path(
         "results"
     ),
-    runs: Annotated[Path, typer.Option(help="Where the run folders lie.")] = Path("runs/reproduce"),
-    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; each gets its share of the cores.")] = 1,
+    runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/reproduce"),
+    jobs: Jobs = 1,
     weights: Annotated[
         str,
         typer.Option(
-            help="auto: a row without ImageNet weights at hand starts from scratch and is marked; imagenet: it is not run; scratch: every row."
+            help="Initial weights. auto: ImageNet if available, else from scratch; imagenet: skip rows without them; scratch: every row from scratch."
         ),
     ] = "auto",
     collect: Annotated[
-        bool, typer.Option("--collect", help="Make the table of the runs at hand; train nothing.")
+        bool, typer.Option("--collect", help="Write the table from existing runs, without training.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say which runs are at hand and which would be trained, and stop.")
+        bool, typer.Option("--dry-run", help="Print which runs exist and which would be trained, and exit.")
     ] = False,
     cost: Annotated[
         bool, typer.Option("--cost/--no-cost", help="Measure file size and latency of each network.")
     ] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Regenerate a table of the papers: reuse or train its runs, and write it with intervals beside the printed figures."""
+    """Reproduce a table of the papers: train the missing runs, and write results with intervals beside the printed values."""
     from lentigo.reproduce import check_request, list_tables
 
     if table is None:
@@ -566,20 +575,20 @@ def reproduce(
 
 
 def sweep(
-    recipe: Annotated[str, typer.Argument(help="A packaged recipe's name (see `lentigo recipes`) or a YAML file.")],
+    recipe: Annotated[str, typer.Argument(help="Packaged recipe (see `lentigo recipes`) or YAML file.")],
     data: DataFolder,
     overrides: Set = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, from 0.")] = 3,
     folds: Annotated[
-        int | None, typer.Option(min=2, help="Cross-validate in so many folds; the test part stays apart.")
+        int | None, typer.Option(min=2, help="Number of cross-validation folds; the test part is kept apart.")
     ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Runs side by side; each gets its share of the cores.")] = 1,
+    jobs: Jobs = 1,
     out: Annotated[
-        Path | None, typer.Option(help="Where runs and summary go; runs/sweep/<recipe name> when left out.")
+        Path | None, typer.Option(help="Folder of runs and summary.", show_default="runs/sweep/<recipe name>")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a recipe with several seeds, and folds where wanted, side by side; summarise mean, deviation and interval."""
+    """Train a recipe with several seeds (and folds), and summarise mean, standard deviation and interval."""
     from lentigo.config import load_recipe
     from lentigo.training import describe
 
@@ -592,7 +601,7 @@ def sweep(
 
 
 def _report(failed: tuple[str, ...], rest: str) -> None:
-    """End with one line and exit code 2 where runs could not be used; what could be is written by now."""
+    """Raise an error if runs failed; the results of the others are already written."""
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise TrainingError(

@@ -1,4 +1,4 @@
-"""The use wing's commands: predict, serve, the phone app, bundle cards, and the doctor. Never imports torch to predict or serve."""
+"""The use wing's commands: predict, serve, app, card, push and doctor; none but doctor imports torch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from lentigo.errors import DataError
 from lentigo.text import one_line
 
 if TYPE_CHECKING:
+    from lentigo.inference import Classifier
     from lentigo.inference.isic import Submission
     from lentigo.inference.table import Row
 
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", help="A packaged model's name, a bundle folder, a run folder, or hf://USER/NAME."),
+    typer.Option("--model", "-m", help="Packaged model, bundle folder, run folder, or hf://USER/NAME."),
 ]
 
 Models = Annotated[
@@ -29,7 +30,8 @@ Models = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A packaged model's name, a bundle folder or a run folder; repeat for more, the first is the default.",
+        help="Packaged model, bundle folder or run folder; repeatable, the first is the default.",
+        show_default="dermoscopy-7",
     ),
 ]
 
@@ -64,7 +66,7 @@ def register(app: typer.Typer) -> None:
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say what is installed, what is missing and how to get it; exit code 1 where something needed is not right."""
+    """Check the installation; exit code 1 if a required part is missing or broken."""
     from lentigo.cli.doctor import as_dict, examine, healthy
 
     found = examine()
@@ -80,68 +82,62 @@ def predict(
         list[str],
         typer.Argument(
             metavar="SOURCE...",
-            help="Images, folders, globs, archives, lists of paths (.csv), arrays (.npy, .npz), or - for an image, or paths, on standard input; with --engine ray also s3://, gs:// and file:// addresses.",
+            help="Images, folders, globs, archives, lists of paths (.csv) or arrays (.npy, .npz); - reads an image or a list of paths from standard input; with --engine ray also s3://, gs:// and file:// URLs.",
         ),
     ],
     model: Model = "dermoscopy-7",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write every row to this .csv, .jsonl or .parquet file.")
+        Path | None, typer.Option("--out", "-o", help="Write all rows to this .csv, .jsonl or .parquet file.")
     ] = None,
     form: Annotated[
         str,
         typer.Option(
             "--format",
-            help="rows, or the ISIC challenges' submission: isic, isic2018 or isic2019 (with --out submission.csv).",
+            help="Format of --out: rows, or an ISIC challenge submission: isic, isic2018 or isic2019.",
         ),
     ] = "rows",
-    heatmaps: Annotated[
-        Path | None, typer.Option(help="Folder for one picture an image: where the model looked.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the table of a run that was stopped.")] = False,
-    batch: Annotated[int, typer.Option(min=1, help="Images in one inference.")] = 8,
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads; all cores when left out.")] = None,
+    heatmaps: Annotated[Path | None, typer.Option(help="Folder for heat maps (Grad-CAM), one per image.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted --out table.")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="Batch size.")] = 8,
+    workers: Annotated[int | None, typer.Option(min=1, help="Threads.", show_default="number of cores")] = None,
     fast_decode: Annotated[
         bool,
         typer.Option(
-            "--fast-decode", help="Decode large JPEGs at reduced scale: quicker, slightly different probabilities."
+            "--fast-decode", help="Decode large JPEGs at reduced scale: faster, slightly different probabilities."
         ),
     ] = False,
     engine: Annotated[
-        str, typer.Option(help="local, or ray: Ray Data on a cluster or on this machine (extra ray).")
+        str, typer.Option(help="local, or ray: Ray Data, on a cluster or this machine (extra ray).")
     ] = "local",
     group_by: Annotated[
         str | None,
         typer.Option(
             metavar="COLUMN|PATTERN",
-            help="One row a lesion, the mean over its pictures: a column of the list, or a regular expression on file names.",
+            help="One row per lesion, the mean over its images; a column of the list, or a regular expression on file names.",
         ),
     ] = None,
     rank: Annotated[
-        Rank | None, typer.Option(help="uncertain: the least sure answers first, which are worth a label most.")
+        Rank | None, typer.Option(help="uncertain: sort by margin, least certain first, to choose images to label.")
     ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=1, help="Show so many of the likeliest classes instead of all.")
-    ] = None,
-    lang: Annotated[
-        str, typer.Option(help="Language of the classes' names: en, zh, and what the model's classes.csv named.")
-    ] = "en",
+    top_k: Annotated[int | None, typer.Option(min=1, help="Show the K most probable classes instead of all.")] = None,
+    lang: Annotated[str, typer.Option(help="Language of the class names: en, zh, or another of the model's.")] = "en",
     embeddings: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Also write the embeddings, to .parquet or .npz.")
+        Path | None, typer.Option(metavar="FILE", help="Also write the embeddings to this .npz or .parquet file.")
     ] = None,
     metadata: Annotated[
         bool,
-        typer.Option("--metadata", help="Let the list's columns age, sex and site count, where the model knows them."),
+        typer.Option("--metadata", help="Use the list's columns age, sex and site, if the model supports them."),
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide the progress bar.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Classify images; a broken file becomes a row with an error, and the rest goes on."""
+    """Classify images; an unreadable file gives a row with an error."""
     from lentigo.cli.predict import SHOWN, Embeddings, Shown
     from lentigo.inference import load, predict_paths
     from lentigo.inference.lesions import group_key
     from lentigo.inference.sources import Sources
 
-    whole = group_by is not None or rank is not None  # all rows must be there before the first is written
+    whole = group_by is not None or rank is not None  # all rows are needed before the first is written
     if resume and (whole or embeddings is not None):
         raise DataError("--group-by, --rank and --embeddings need all images at once: leave out --resume")
     if embeddings is not None and embeddings == out:
@@ -151,16 +147,9 @@ def predict(
     vectors = None if embeddings is None else Embeddings(embeddings)
     one = Shown.is_one_image(sources)
     batch = 1 if one else batch
-    classifier = load(
-        model, threads=1, batch=batch, maps=one or heatmaps is not None
-    )  # one picture does not pay for taking them out
-    languages = {name.lower().replace("_", "-"): name for name in classifier.labels.languages}
-    lang = languages.get(lang.lower().replace("_", "-"), lang)
-    if lang not in classifier.labels.languages:
-        known = ", ".join(classifier.labels.languages)
-        raise DataError(
-            f"--lang {lang}: {classifier.spec.name} names its classes in {known}; classes.csv beside the training data adds others"
-        )
+    # For a single image, removing the maps from the graph takes longer than computing them.
+    classifier = load(model, threads=1, batch=batch, maps=one or heatmaps is not None)
+    lang = _language(lang, classifier)
     submission = _submission(classifier.labels.codes, form, out, resume=resume)
     if submission and whole:
         raise DataError(f"--format {form} has a row an image in its own order: leave out --group-by and --rank")
@@ -208,28 +197,36 @@ def predict(
     raise typer.Exit(summary.exit_code)
 
 
+def _language(lang: str, classifier: Classifier) -> str:
+    """Return the model's own spelling of a language code, such as ``pt-BR`` for ``pt_br``."""
+    languages = {name.lower().replace("_", "-"): name for name in classifier.labels.languages}
+    found = languages.get(lang.lower().replace("_", "-"))
+    if found is None:
+        raise DataError(
+            f"--lang {lang}: {classifier.spec.name} names its classes in {', '.join(languages.values())}; classes.csv"
+            " beside the training data adds others"
+        )
+    return found
+
+
 def _submission(codes: Sequence[str], form: str, out: Path | None, *, resume: bool) -> Submission | None:
     """Create the collector of a challenge's submission; None for rows."""
     from lentigo.inference.isic import Submission
 
     if form == "rows":
         return None
-    if out is None or resume:
-        raise DataError(
-            f"--format {form} needs --out submission.csv"
-            if out is None
-            else f"--format {form} is written at once; no --resume"
-        )
+    if out is None:
+        raise DataError(f"--format {form} needs --out submission.csv")
+    if resume:
+        raise DataError(f"--format {form} is written at once; no --resume")
     return Submission(codes, form)
 
 
 def card(
-    model: Annotated[
-        str, typer.Argument(help="A packaged model's name, a bundle folder or a run folder.")
-    ] = "dermoscopy-7",
+    model: Annotated[str, typer.Argument(help="Packaged model, bundle folder or run folder.")] = "dermoscopy-7",
     as_json: AsJson = False,
 ) -> None:
-    """Print a model's card: what it is for, what it was trained on, how it did, and its limits."""
+    """Print a model card: intended use, training data, results and limits."""
     from lentigo.inference import find_bundle
 
     bundle = find_bundle(model)
@@ -242,30 +239,28 @@ def card(
 def push(
     repo: Annotated[
         str,
-        typer.Argument(metavar="USER/NAME", help="The repository on the Hugging Face Hub; made where it is not there."),
+        typer.Argument(metavar="USER/NAME", help="Repository on the Hugging Face Hub; created if missing."),
     ],
-    bundle: Annotated[str, typer.Argument(help="A packaged model's name, a bundle folder or a run folder.")],
-    revision: Annotated[
-        str | None, typer.Option(help="A branch, made where it is not there; the main one when left out.")
-    ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
+    bundle: Annotated[str, typer.Argument(help="Packaged model, bundle folder or run folder.")],
+    revision: Annotated[str | None, typer.Option(help="Branch; created if missing.", show_default="main")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Create the repository as private.")] = False,
 ) -> None:
-    """Upload a bundle to the Hugging Face Hub as it is, with its card (extra hub; log in with `hf auth login`)."""
+    """Upload a bundle with its card to the Hugging Face Hub (extra hub; log in with `hf auth login`)."""
     from lentigo.inference import find_bundle, push_bundle
 
     opened = find_bundle(bundle)
     address = push_bundle(opened, repo, revision=revision, private=private)
     say(
-        f"pushed {opened.spec.name} version {opened.spec.version}; this very commit: lentigo predict IMAGE --model {address}"
+        f"pushed {opened.spec.name} version {opened.spec.version}; this commit: lentigo predict IMAGE --model {address}"
     )
 
 
 def open_app(
     models: Models = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
-    browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for any free one.")] = 8000,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
 ) -> None:
-    """Serve the phone app on this machine and open it, with one's own models first; images never leave the browser."""
+    """Serve the phone app on this machine and open it; images never leave the browser."""
     from lentigo.serving import open_app
 
     open_app(models or (), port=port, browser=browser)
@@ -276,14 +271,17 @@ _WORK, _LIMITS, _ACCESS, _RUNNING = "Work", "Limits", "Keys and records", "Start
 
 def serve(
     models: Models = None,
-    host: Annotated[str, typer.Option(help="Address to bind; only this machine can reach the default.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes a free one.")] = 8000,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, each with one copy of every model.")] = 1,
+    host: Annotated[
+        str, typer.Option(help="Address to bind; the default is reachable from this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for any free one.")] = 8000,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes, each with a copy of every model.")] = 1,
     threads: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Threads of one inference in each worker; the cores are shared out when left out.",
+            help="Threads per inference in each worker.",
+            show_default="cores / workers",
             rich_help_panel=_WORK,
         ),
     ] = None,
@@ -291,14 +289,15 @@ def serve(
         int | None,
         typer.Option(
             min=1,
-            help="Decoding processes in each worker; the cores are shared out when left out.",
+            help="Decoding processes per worker.",
+            show_default="cores / workers",
             rich_help_panel=_WORK,
         ),
     ] = None,
     extra_format: Annotated[
         list[str] | None,
         typer.Option(
-            help="Also take heic or dicom, whose extras must be installed; repeat for both.",
+            help="Also accept heic or dicom (extras of these names); repeatable.",
             envvar="LENTIGO_EXTRA_FORMATS",
             rich_help_panel=_LIMITS,
         ),
@@ -307,107 +306,109 @@ def serve(
         bool,
         typer.Option(
             "--exact/--fast-decode",
-            help="Decode JPEGs in full, or at reduced scale where that is enough.",
+            help="Decode JPEGs at full scale, or at reduced scale where sufficient.",
             rich_help_panel=_WORK,
         ),
     ] = True,
-    max_batch: Annotated[int, typer.Option(min=1, help="Most images in one inference.", rich_help_panel=_WORK)] = 16,
+    max_batch: Annotated[int, typer.Option(min=1, help="Maximum batch size.", rich_help_panel=_WORK)] = 16,
     max_delay_ms: Annotated[
         float,
-        typer.Option(
-            min=0, help="Longest that an image waits for others to join its batch, in ms.", rich_help_panel=_WORK
-        ),
+        typer.Option(min=0, help="Maximum wait of an image for its batch, in ms.", rich_help_panel=_WORK),
     ] = 4.0,
     queue: Annotated[
         int,
         typer.Option(
-            min=1, help="Most images waiting in a worker; beyond it requests get 429.", rich_help_panel=_LIMITS
+            min=1,
+            help="Maximum number of waiting images per worker; further requests get 429.",
+            rich_help_panel=_LIMITS,
         ),
     ] = 256,
     deadline: Annotated[
-        float, typer.Option(min=0.1, help="Longest time to an answer, in seconds.", rich_help_panel=_LIMITS)
+        float, typer.Option(min=0.1, help="Maximum time to an answer, in seconds.", rich_help_panel=_LIMITS)
     ] = 15.0,
     decode_cpu: Annotated[
-        float, typer.Option(min=0.1, help="Most CPU time to decode one image, in seconds.", rich_help_panel=_LIMITS)
+        float, typer.Option(min=0.1, help="Maximum CPU time to decode an image, in seconds.", rich_help_panel=_LIMITS)
     ] = 5.0,
     decode_memory_mib: Annotated[
-        int, typer.Option(min=64, help="Most memory to decode one image, in MiB.", rich_help_panel=_LIMITS)
+        int, typer.Option(min=64, help="Maximum memory to decode an image, in MiB.", rich_help_panel=_LIMITS)
     ] = 768,
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Largest image, in pixels.", rich_help_panel=_LIMITS)
+        int, typer.Option(min=1, help="Maximum image size, in pixels.", rich_help_panel=_LIMITS)
     ] = 50_000_000,
-    max_files: Annotated[int, typer.Option(min=1, help="Most images in one request.", rich_help_panel=_LIMITS)] = 16,
+    max_files: Annotated[
+        int, typer.Option(min=1, help="Maximum number of images per request.", rich_help_panel=_LIMITS)
+    ] = 16,
     max_body_mib: Annotated[
-        int, typer.Option(min=1, help="Largest request body, in MiB.", rich_help_panel=_LIMITS)
+        int, typer.Option(min=1, help="Maximum size of a request body, in MiB.", rich_help_panel=_LIMITS)
     ] = 32,
     max_held_mib: Annotated[
         int,
-        typer.Option(min=1, help="Most bytes of bodies held in each worker at once, in MiB.", rich_help_panel=_LIMITS),
+        typer.Option(min=1, help="Maximum memory of all request bodies per worker, in MiB.", rich_help_panel=_LIMITS),
     ] = 256,
     max_connections: Annotated[
-        int, typer.Option(min=1, help="Most open connections in each worker.", rich_help_panel=_LIMITS)
+        int, typer.Option(min=1, help="Maximum number of open connections per worker.", rich_help_panel=_LIMITS)
     ] = 1024,
     header_timeout: Annotated[
         float,
         typer.Option(
-            min=0.1, help="Longest that a request's head may take to arrive, in seconds.", rich_help_panel=_LIMITS
+            min=0.1, help="Maximum time to receive the head of a request, in seconds.", rich_help_panel=_LIMITS
         ),
     ] = 10.0,
     body_timeout: Annotated[
         float,
         typer.Option(
-            min=0.1, help="Longest that a request's body may take to arrive, in seconds.", rich_help_panel=_LIMITS
+            min=0.1, help="Maximum time to receive the body of a request, in seconds.", rich_help_panel=_LIMITS
         ),
     ] = 60.0,
     idle_timeout: Annotated[
         float,
         typer.Option(
             min=0.1,
-            help="Longest pause while a body arrives or an answer is taken, in seconds.",
+            help="Maximum pause while a body is received or an answer is sent, in seconds.",
             rich_help_panel=_LIMITS,
         ),
     ] = 10.0,
     keys: Annotated[
         Path | None,
-        typer.Option(help="File of hashed API keys; LENTIGO_API_KEYS is read too.", rich_help_panel=_ACCESS),
+        typer.Option(help="File of hashed API keys; LENTIGO_API_KEYS is also read.", rich_help_panel=_ACCESS),
     ] = None,
     rate: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Images a minute of one key, unless its entry says otherwise; 0 for no limit.",
+            help="Images per minute and key, unless its entry sets another rate; 0 for no limit.",
             rich_help_panel=_ACCESS,
         ),
     ] = 600.0,
     burst: Annotated[
-        int, typer.Option(min=1, help="Images that one key may send at once.", rich_help_panel=_ACCESS)
+        int, typer.Option(min=1, help="Images that a key may send at once (token bucket).", rich_help_panel=_ACCESS)
     ] = 64,
     allowed_host: Annotated[
         list[str] | None,
-        typer.Option(help="Host name that is served; repeat for more, * for any.", rich_help_panel=_ACCESS),
+        typer.Option(help="Accepted host name; repeatable, * for any.", rich_help_panel=_ACCESS),
     ] = None,
     cors_origin: Annotated[
         list[str] | None,
-        typer.Option(help="Web origin whose pages may read answers; repeat for more.", rich_help_panel=_ACCESS),
+        typer.Option(help="Web origin allowed by CORS; repeatable.", rich_help_panel=_ACCESS),
     ] = None,
     audit_log: Annotated[
         Path | None,
         typer.Option(
-            help="File that gets a line a request: model version and result hash, never an image.",
+            help="Audit log, one line per request: model version and result hash, never an image.",
             rich_help_panel=_ACCESS,
         ),
     ] = None,
     audit_fsync: Annotated[
         bool,
         typer.Option(
-            help="Have each audit line on the disk before its answer is given, or leave it to the system.",
+            help="Sync each audit line to disk before the answer is sent.",
             rich_help_panel=_ACCESS,
         ),
     ] = True,
     traces: Annotated[
         bool,
         typer.Option(
-            help="Send OpenTelemetry traces, to where OTEL_EXPORTER_OTLP_ENDPOINT says; needs lentigo\\[otel].",
+            help="Send OpenTelemetry traces to OTEL_EXPORTER_OTLP_ENDPOINT (extra otel).",
             rich_help_panel=_ACCESS,
         ),
     ] = False,
@@ -418,20 +419,18 @@ def serve(
     drain: Annotated[
         float,
         typer.Option(
-            min=0.1, help="Longest that a stopping worker goes on answering, in seconds.", rich_help_panel=_RUNNING
+            min=0.1, help="Maximum time to finish requests at shutdown, in seconds.", rich_help_panel=_RUNNING
         ),
     ] = 12.0,
     load_timeout: Annotated[
         float,
-        typer.Option(
-            min=0.1, help="Longest that a changed bundle may take to load, in seconds.", rich_help_panel=_RUNNING
-        ),
+        typer.Option(min=0.1, help="Maximum time to load a changed bundle, in seconds.", rich_help_panel=_RUNNING),
     ] = 60.0,
     reload_every: Annotated[
         float,
         typer.Option(
             min=0,
-            help="Seconds between looks at bundles and keys for changes; 0 leaves that to SIGHUP.",
+            help="Interval of checks for changed bundles and keys, in seconds; 0: only on SIGHUP.",
             rich_help_panel=_RUNNING,
         ),
     ] = 2.0,

@@ -11,7 +11,7 @@ CALIBRATION = 100
 """Validation images below which a fitted temperature is rough."""
 MEND = (
     "cross-validation (lentigo sweep RUN/recipe.yaml --data DATA --folds 5) validates on every image outside the test"
-    " part; merging small classes, or more images, mends it"
+    " part; merging small classes or adding images also helps"
 )
 
 

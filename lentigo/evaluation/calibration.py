@@ -40,7 +40,7 @@ class Calibration:
 
     def apply(self, probabilities: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the probabilities (N, K) at the temperature."""
-        return probabilities if self.temperature is None else apply_temperature(probabilities, self.temperature)
+        return apply_temperature(probabilities, self.temperature)
 
 
 def calibrate(run: RunFiles) -> Calibration:

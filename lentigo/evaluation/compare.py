@@ -19,15 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy.stats import binomtest
 
 from lentigo.data.groups import ASK, LEAK, recorded_groups
 from lentigo.errors import DataError, did_you_mean
 from lentigo.estimate import plain
-from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.markdown import markdown_table, p_text
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, FloatArray, Resampling, estimate
+from lentigo.evaluation.markdown import p_text, table_lines
 from lentigo.evaluation.metrics import Counts, draw_each, evaluate_predictions
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.runfiles import read_run
@@ -35,10 +34,9 @@ from lentigo.files import write_json, write_text
 from lentigo.text import csv_line
 
 ALPHA = 0.05
+_FACTS = ("protocol", "split_seed", "seed", "parameters")
 SHOWN = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1", "macro_auc")
 TESTED = ("accuracy", "balanced_accuracy")
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -117,11 +115,9 @@ class Pair:
                 parts.append(f"in {words}, {better} is better than {worse} by {size} ({test})")
             else:
                 parts.append(f"in {words}, the difference of {size} is inside the noise ({test})")
-        text = "; ".join(parts)
-        ending = (
-            "." if any(d.real for d in self.differences.values()) else ": these data do not show that one is better."
-        )
-        return f"{self.first} and {self.second}: {text}{ending}"
+        real = any(d.real for d in self.differences.values())
+        ending = "." if real else ": these data do not show that one is better."
+        return f"{self.first} and {self.second}: {'; '.join(parts)}{ending}"
 
 
 @dataclass(frozen=True)
@@ -148,47 +144,20 @@ class Comparison:
 
     def markdown(self) -> str:
         """Format the comparison as Markdown: runs, pairs, and conclusions."""
-        facts = [
-            key
-            for key in ("protocol", "split_seed", "seed", "parameters")
-            if any(r.facts.get(key) is not None for r in self.runs)
-        ]
-        head = ["run", *(key.replace("_", " ") for key in facts), *(_HEADINGS[m] for m in SHOWN)]
-        rows = [
-            [r.name, *(_fact(r.facts.get(key)) for key in facts), *(r.metrics[m].text() for m in SHOWN)]
-            for r in self.runs
-        ]
-        pair_head = [
-            "second − first",
-            "only first right",
-            "only second right",
-            "accuracy",
-            "McNemar p",
-            "balanced accuracy",
-            "bootstrap p",
-        ]
-        many = len(self.pairs) > 1
-        pair_rows = []
-        for pair in self.pairs:
-            cells = [f"{pair.second} − {pair.first}", str(pair.only_first), str(pair.only_second)]
-            for metric in TESTED:
-                d = pair.differences[metric]
-                adjusted = f" (Holm {p_text(d.p_adjusted)})" if many else ""
-                cells += [d.estimate.text(signed=True), p_text(d.p) + adjusted]
-            pair_rows.append(cells)
         sources = [recorded_groups(r.facts) for r in self.runs]
         named = {source.units for source in sources if source.known}
         unit = (named.pop() if len(named) == 1 else "groups") if self.grouped else "images"
         among = f", of {self.groups} {unit}" if self.grouped else ""
         unknown = [r.name for r, source in zip(self.runs, sources, strict=True) if not source.known]
+        many = len(self.pairs) > 1
         holm = f" p values in brackets are corrected by Holm's method for {len(self.pairs)} pairs." if many else ""
         return "\n".join(
             [
                 f"{self.images} images, the same for every run{among}. Percent, with 95 % intervals.",
                 "",
-                *markdown_table(head, rows),
+                *table_lines(self._run_rows()),
                 "",
-                *markdown_table(pair_head, pair_rows),
+                *table_lines(self._pair_rows()),
                 "",
                 *(f"- {pair.verdict()}" for pair in self.pairs),
                 *([f"- Patients unknown in {', '.join(unknown)}: {LEAK}; {ASK}."] if unknown else []),
@@ -203,6 +172,29 @@ class Comparison:
             ]
         )
 
+    def _run_rows(self) -> list[dict[str, str]]:
+        facts = [key for key in _FACTS if any(r.facts.get(key) is not None for r in self.runs)]
+        return [
+            {
+                "run": r.name,
+                **{key.replace("_", " "): _fact(r.facts.get(key)) for key in facts},
+                **{_HEADINGS[metric]: r.metrics[metric].text() for metric in SHOWN},
+            }
+            for r in self.runs
+        ]
+
+    def _pair_rows(self) -> list[dict[str, str]]:
+        rows = []
+        for pair in self.pairs:
+            row = {"second − first": f"{pair.second} − {pair.first}"}
+            row |= {"only first right": str(pair.only_first), "only second right": str(pair.only_second)}
+            for metric, test in (("accuracy", "McNemar p"), ("balanced_accuracy", "bootstrap p")):
+                d = pair.differences[metric]
+                row[_HEADINGS[metric]] = d.estimate.text(signed=True)
+                row[test] = p_text(d.p) + (f" (Holm {p_text(d.p_adjusted)})" if len(self.pairs) > 1 else "")
+            rows.append(row)
+        return rows
+
     def csv(self) -> str:
         """Format the comparison as CSV, one row per figure of a run or a pair."""
         rows = [["kind", "first", "second", "protocol", "metric", "value", "low", "high", "p", "p_holm"]]
@@ -211,17 +203,8 @@ class Comparison:
                 rows.append(["run", run.name, "", str(run.facts.get("protocol") or ""), metric, *_cells(e), "", ""])
         for pair in self.pairs:
             for metric, d in pair.differences.items():
-                row = [
-                    "difference",
-                    pair.first,
-                    pair.second,
-                    "",
-                    metric,
-                    *_cells(d.estimate),
-                    f"{d.p:.6g}",
-                    f"{d.p_adjusted:.6g}",
-                ]
-                rows.append(row)
+                tests = f"{d.p:.6g}", f"{d.p_adjusted:.6g}"
+                rows.append(["difference", pair.first, pair.second, "", metric, *_cells(d.estimate), *tests])
         return "".join(map(csv_line, rows))
 
     def to_dict(self) -> dict[str, Any]:
@@ -232,12 +215,7 @@ class Comparison:
             "resamples": self.resamples,
             "seed": self.seed,
             "runs": [
-                {
-                    "name": r.name,
-                    "source": None if r.source is None else str(r.source),
-                    **r.facts,
-                    "metrics": plain(r.metrics),
-                }
+                {"name": r.name, "source": r.source and str(r.source), **r.facts, "metrics": plain(r.metrics)}
                 for r in self.runs
             ],
             "pairs": [
@@ -306,11 +284,8 @@ def compare_runs(
     counts = {name: [Counts(t.targets, t.probabilities.argmax(axis=1), len(t.codes))] for name, t in tables.items()}
     drawn = draw_each(resampling, counts)
 
-    couples = (
-        [(reference, name) for name in names if name != reference]
-        if reference
-        else list(itertools.combinations(names, 2))
-    )
+    couples = [pair for pair in itertools.combinations(names, 2) if reference in (None, *pair)]
+    couples = [(b, a) if b == reference else (a, b) for a, b in couples]
     only = [(int((right[a] & ~right[b]).sum()), int((right[b] & ~right[a]).sum())) for a, b in couples]
     exact = {"accuracy": [mcnemar(*counted) for counted in only]}
     differences = {
@@ -395,11 +370,7 @@ def _folders(runs: Sequence[str | Path]) -> list[_Entry]:
         double = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{double}: given twice; a run cannot be compared with itself")
     for name, path, run in zip(names, paths, read, strict=True):
-        facts = {
-            key: run.record[key]
-            for key in ("protocol", "split_seed", "seed", "network", "parameters", "data", "groups")
-            if key in run.record
-        }
+        facts = {key: run.record[key] for key in (*_FACTS, "network", "data", "groups") if key in run.record}
         entries.append((name, run.test, path, facts, run.log))
     return entries
 
@@ -448,11 +419,9 @@ def align(tables: Mapping[str, PredictionTable]) -> dict[str, PredictionTable]:
 
 
 def _points(e: Estimate) -> str:
-    return (
-        "not defined"
-        if e.low is None or e.high is None
-        else f"{e.low * 100:+.1f} to {e.high * 100:+.1f}".replace("-", "−")
-    )
+    if e.low is None or e.high is None:
+        return "not defined"
+    return f"{e.low * 100:+.1f} to {e.high * 100:+.1f}".replace("-", "−")
 
 
 def _fact(value: object) -> str:

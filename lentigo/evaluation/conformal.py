@@ -17,15 +17,12 @@ import numpy.typing as npt
 
 from lentigo.bundle import Conformal
 from lentigo.errors import DataError
-from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, FloatArray, IntArray, Resampling, estimate
 from lentigo.evaluation.metrics import ratio
 
 COVERAGE = 0.9
 SMALLEST = 20
 """Minimum number of calibration images of a class with its own quantile."""
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def fit_conformal(

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from lentigo.estimate import plain
-from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.metrics import Counts, Ranking, check_labels, malignant_score, ratio
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, FloatArray, Resampling, estimate
+from lentigo.evaluation.metrics import Counts, Ranking, check_labels, draw_each, malignant_score, ratio
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import apply_temperature
 from lentigo.labels import LabelSet
@@ -25,7 +25,6 @@ from lentigo.tables import is_unknown
 SMALL = 30
 UNKNOWN = "not known"
 
-FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
 
@@ -111,7 +110,7 @@ def subgroup_metrics(
         DataError: ``labels`` has other classes than the table.
     """
     known = check_labels(table, labels)
-    probabilities = table.probabilities if temperature is None else apply_temperature(table.probabilities, temperature)
+    probabilities = apply_temperature(table.probabilities, temperature)
     scored = malignant_score(probabilities, table.targets, known)
     parts = [
         _Part(attribute, value, mask, table, probabilities, scored, threshold)
@@ -121,10 +120,7 @@ def subgroup_metrics(
     ]
     if not parts:
         return ()
-    resampling = Resampling.of(table.groups, resamples=resamples)
-    drawn = resampling.draw(
-        lambda weights: {(i, name): v for i, part in enumerate(parts) for name, v in part.metrics(weights).items()}
-    )
+    drawn = draw_each(Resampling.of(table.groups, resamples=resamples), {i: [part] for i, part in enumerate(parts)})
     return tuple(part.result({name: drawn[i, name] for k, name in drawn if k == i}) for i, part in enumerate(parts))
 
 
@@ -169,10 +165,13 @@ class _Part:
         if self.ranking is not None:
             block["malignant_auc"] = self.ranking.areas(here)[0]
         if self.flagged is not None and self.positive is not None:
-            sick, well = self.positive, ~self.positive
-            block["malignant_found"] = ratio(here[:, sick] @ self.flagged[sick], here[:, sick].sum(axis=1))
-            block["benign_spared"] = ratio(here[:, well] @ ~self.flagged[well], here[:, well].sum(axis=1))
-        return {name: block[source] for name, source in _MEASURED.items() if source in block}
+            positive, negative = self.positive, ~self.positive
+            found, spared = here[:, positive] @ self.flagged[positive], here[:, negative] @ ~self.flagged[negative]
+            block["sensitivity"] = ratio(found, here[:, positive].sum(axis=1))
+            block["specificity"] = ratio(spared, here[:, negative].sum(axis=1))
+        else:  # those of the single classes
+            del block["sensitivity"], block["specificity"]
+        return {name: block[name] for name in _MEASURED if name in block}
 
     def result(self, drawn: Mapping[str, FloatArray]) -> Subgroup:
         sizes: dict[str, int | None] = {"accuracy": len(np.unique(self.groups))}
@@ -200,15 +199,7 @@ class _Part:
         )
 
 
-# Field of a subgroup -> name of the drawn metric (``sensitivity`` is taken by the per-class metric).
-_MEASURED = {
-    "accuracy": "accuracy",
-    "gap": "gap",
-    "balanced_accuracy": "balanced_accuracy",
-    "malignant_auc": "malignant_auc",
-    "sensitivity": "malignant_found",
-    "specificity": "benign_spared",
-}
+_MEASURED = ("accuracy", "gap", "balanced_accuracy", "malignant_auc", "sensitivity", "specificity")
 _AGES = ((30, "under 30"), (45, "30 to 44"), (60, "45 to 59"), (75, "60 to 74"), (np.inf, "75 and over"))
 # Del Bino and Bernerd, British Journal of Dermatology 169 (2013): bands of the individual typology angle.
 _ANGLES = ((-30, "dark"), (10, "brown"), (28, "tan"), (41, "intermediate"), (55, "light"), (np.inf, "very light"))

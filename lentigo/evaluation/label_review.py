@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 import lentigo
@@ -112,26 +113,11 @@ def review_labels(
     except ImportError:
         raise MissingExtraError("the review of labels", "review") from None
     runs = [read_run(source, split=split) for given in sources for source in _runs_in(Path(given), split)]
-    table = _pooled(runs)
-    given = table.probabilities[np.arange(len(table)), table.targets]
+    table, folder = _pooled(runs), Path(out)
     suspicious = find_label_issues(table.targets, table.probabilities, n_jobs=1)  # (N,) bool
-    said = table.probabilities.argmax(axis=1)
-    rows = [row for row in np.argsort(given, kind="stable") if suspicious[row]]
     states = {run.test.state for run in runs}
-    folder = Path(out)
     review = LabelReview(
-        tuple(
-            Candidate(
-                image=str(table.frame["image"].iloc[row]),
-                path=str(table.frame["path"].iloc[row]),
-                group=str(table.groups[row]),
-                given=table.codes[table.targets[row]],
-                suggested=table.codes[said[row]],
-                doubt=float(1 - given[row]),
-                confidence=float(table.probabilities[row, said[row]]),
-            )
-            for row in rows
-        ),
+        _candidates(table, suspicious),
         images=len(table),
         runs=len(runs),
         split=split,
@@ -142,21 +128,40 @@ def review_labels(
     columns = list(Candidate.__dataclass_fields__)
     write_table(review.table, pd.DataFrame([asdict(one) for one in review.candidates], columns=columns))
     root = Path(data_root or runs[0].record.get("data_root") or runs[0].folder)
-    root = root.parent if root.is_file() else root
-    write_text(
-        review.page,
-        templates()
-        .get_template("label-review.html.j2")
-        .render(
-            title=f"Labels to look at again: {runs[0].record.get('data') or runs[0].name}",
-            notice=lentigo.NOTICE,
-            version=lentigo.__version__,
-            review=review,
-            labels=runs[0].labels,
-            shown=[(one, *embedded_pictures(root, one.path, None)) for one in review.candidates[:pictures]],
-        ),
-    )
+    _write_page(review, runs[0], root.parent if root.is_file() else root, pictures)
     return review
+
+
+def _candidates(table: PredictionTable, suspicious: npt.NDArray[np.bool_]) -> tuple[Candidate, ...]:
+    """Return the suspicious images (N,), in ascending order of the given class's probability."""
+    given = table.probabilities[np.arange(len(table)), table.targets]
+    predicted = table.probabilities.argmax(axis=1)
+    return tuple(
+        Candidate(
+            image=str(table.frame["image"].iloc[row]),
+            path=str(table.frame["path"].iloc[row]),
+            group=str(table.groups[row]),
+            given=table.codes[table.targets[row]],
+            suggested=table.codes[predicted[row]],
+            doubt=float(1 - given[row]),
+            confidence=float(table.probabilities[row, predicted[row]]),
+        )
+        for row in np.argsort(given, kind="stable")
+        if suspicious[row]
+    )
+
+
+def _write_page(review: LabelReview, run: RunFiles, root: Path, pictures: int) -> None:
+    template = templates().get_template("label-review.html.j2")
+    page = template.render(
+        title=f"Labels to look at again: {run.record.get('data') or run.name}",
+        notice=lentigo.NOTICE,
+        version=lentigo.__version__,
+        review=review,
+        labels=run.labels,
+        shown=[(one, *embedded_pictures(root, one.path, None)) for one in review.candidates[:pictures]],
+    )
+    write_text(review.page, page)
 
 
 def _runs_in(source: Path, split: str) -> list[Path]:

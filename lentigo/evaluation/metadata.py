@@ -15,7 +15,7 @@ import pandas as pd
 
 from lentigo.bundle import Metadata, metadata_value
 from lentigo.estimate import Estimate
-from lentigo.evaluation.intervals import RESAMPLES, Resampling, estimate
+from lentigo.evaluation.intervals import RESAMPLES, FloatArray, Resampling, estimate
 from lentigo.evaluation.metrics import Counts, ProbabilityMetrics, draw_each
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.labels import LabelSet
@@ -27,8 +27,6 @@ WEIGHT = 0.5
 """Exponent of the ratios: fields are not independent of each other and the image, and vary between clinics."""
 
 METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "malignant_auc")
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

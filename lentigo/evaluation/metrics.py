@@ -9,9 +9,9 @@ int64, weights (B, N).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ import numpy.typing as npt
 from lentigo.bundle import OperatingPoint
 from lentigo.errors import DataError
 from lentigo.estimate import plain, predictive_values
-from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, FloatArray, IntArray, Resampling, estimate
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import BINS, apply_temperature, bin_of
 from lentigo.labels import LabelSet
@@ -29,10 +29,8 @@ PREVALENCE = 0.02
 """Default fraction of malignant lesions assumed for the predictive values."""
 SENSITIVITIES = (0.90, 0.95)
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-_Key = TypeVar("_Key")
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -178,66 +176,56 @@ def evaluate_predictions(
     if not 0 < prevalence < 1:
         raise DataError(f"a prevalence is above 0 and below 1, such as 0.02; not {prevalence:g}")
     known = check_labels(table, labels)
-    calibrated = table.probabilities if temperature is None else apply_temperature(table.probabilities, temperature)
+    calibrated = apply_temperature(table.probabilities, temperature)
     targets, classes = table.targets, len(table.codes)
     predicted = calibrated.argmax(axis=1)
-    resampling = Resampling.of(table.groups, resamples=resamples, seed=seed)
-
-    counts = Counts(targets, predicted, classes)
-    errors = _ProbabilityErrors(calibrated, targets)
-    before = None if temperature is None else _ProbabilityErrors(table.probabilities, targets)
-    rankings = [Ranking(calibrated[:, k], targets == k) for k in range(classes)]
-    doubt = Ranking(calibrated.max(axis=1), predicted != targets)
+    measured: dict[str, Sequence[Measure]] = {
+        "overall": (
+            Counts(targets, predicted, classes),
+            _ProbabilityErrors(calibrated, targets),
+            _ClassRankings(calibrated, targets),
+            _Selective(calibrated, targets),
+        )
+    }
+    if temperature is not None:
+        measured["before"] = (_ProbabilityErrors(table.probabilities, targets),)
     scored = malignant_score(calibrated, targets, known)
     chosen_on = "test" if thresholds is None else "validation"
-    if scored is not None and thresholds is None:
-        thresholds = {p.name: p.threshold for p in operating_points(*scored)}
-    malignant = None if scored is None else _Malignant(*scored, thresholds or {})
-
-    def measure(weights: FloatArray) -> dict[str, FloatArray]:
-        block = counts.metrics(weights) | errors.metrics(weights)
-        areas = [ranking.areas(weights) for ranking in rankings]
-        block["auc"] = np.stack([a for a, _ in areas], axis=1)  # (B, K)
-        block["average_precision"] = np.stack([p for _, p in areas], axis=1)
-        block["macro_auc"] = _mean(block["auc"])
-        block["aurc"] = doubt.risk_area(weights)
-        if before is not None:
-            block |= {f"before/{name}": values for name, values in before.metrics(weights).items()}
-        if malignant is not None:
-            block |= malignant.metrics(weights)
-        return block
-
-    drawn = resampling.draw(measure)
-    overall = {
-        name: estimate(drawn[name], proportion_of=resampling.groups if name == "accuracy" else None)
-        for name in _OVERALL
-    }
-    per_class = {
-        code: {
-            name: estimate(drawn[name][:, k], proportion_of=_groups_behind(name, k, table, predicted))
-            for name in _PER_CLASS
-        }
-        for k, code in enumerate(table.codes)
-    }
+    malignant = None
+    if scored is not None:
+        if thresholds is None:
+            thresholds = {p.name: p.threshold for p in operating_points(*scored)}
+        malignant = _Malignant(*scored, thresholds)
+        measured["malignant"] = (malignant,)
+    resampling = Resampling.of(table.groups, resamples=resamples, seed=seed)
+    drawn = draw_each(resampling, measured)
     return Metrics(
         codes=table.codes,
         images=len(table),
         groups=resampling.groups,
         resamples=resamples,
         seed=seed,
-        overall=overall,
-        per_class=per_class,
+        overall={
+            name: estimate(drawn["overall", name], proportion_of=resampling.groups if name == "accuracy" else None)
+            for name in _OVERALL
+        },
+        per_class={
+            code: {
+                name: estimate(drawn["overall", name][:, k], proportion_of=_groups_behind(name, k, table, predicted))
+                for name in _PER_CLASS
+            }
+            for k, code in enumerate(table.codes)
+        },
         support={code: int((targets == k).sum()) for k, code in enumerate(table.codes)},
         confusion=confusion_matrix(targets, predicted, classes),
         temperature=temperature,
-        before_temperature={
-            name: estimate(drawn[f"before/{name}"]) for name in ("ece", "log_loss", "brier") if before is not None
-        },
+        before_temperature={name: estimate(drawn["before", name]) for name in _ERRORS if "before" in measured},
         malignant=None if malignant is None else malignant.summary(drawn, table.groups, chosen_on, prevalence),
     )
 
 
-_OVERALL = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1", "macro_auc", "log_loss", "brier", "ece", "aurc")
+_ERRORS = ("log_loss", "brier", "ece")
+_OVERALL = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1", "macro_auc", *_ERRORS, "aurc")
 _PER_CLASS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")
 
 
@@ -388,21 +376,21 @@ class Counts:
 
     def __init__(self, targets: IntArray, predicted: IntArray, classes: int) -> None:
         self.true = np.eye(classes)[targets]  # (N, K)
-        self.said = np.eye(classes)[predicted]
-        self.hit = self.true * self.said
+        self.predicted = np.eye(classes)[predicted]
+        self.hit = self.true * self.predicted
 
     def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
         """Return metrics per class (B, K) and overall (B,) for weights (B, N)."""
         total = weights.sum(axis=1, keepdims=True)
-        true, said, hit = weights @ self.true, weights @ self.said, weights @ self.hit  # (B, K) each
+        true, predicted, hit = weights @ self.true, weights @ self.predicted, weights @ self.hit  # (B, K) each
         sensitivity = ratio(hit, true)
-        specificity = ratio(total - true - said + hit, total - true)
-        f1 = ratio(2 * hit, true + said)
+        specificity = ratio(total - true - predicted + hit, total - true)
+        f1 = ratio(2 * hit, true + predicted)
         return {
             "accuracy": ratio(hit.sum(axis=1), total[:, 0]),
             "sensitivity": sensitivity,
             "specificity": specificity,
-            "precision": ratio(hit, said),
+            "precision": ratio(hit, predicted),
             "f1": f1,
             "balanced_accuracy": _mean(sensitivity),
             "bacc_ovr": _mean((sensitivity + specificity) / 2),
@@ -414,8 +402,7 @@ class ProbabilityMetrics:
     """Metrics of the probabilities, to compare tables on the same resamples."""
 
     def __init__(self, probabilities: FloatArray, targets: IntArray, labels: LabelSet) -> None:
-        self.errors = _ProbabilityErrors(probabilities, targets)
-        self.rankings = [Ranking(probabilities[:, k], targets == k) for k in range(len(labels))]
+        self.errors, self.rankings = _ProbabilityErrors(probabilities, targets), _ClassRankings(probabilities, targets)
         scored = malignant_score(probabilities, targets, labels)
         self.malignant = None if scored is None else Ranking(*scored)
 
@@ -424,21 +411,23 @@ class ProbabilityMetrics:
 
         The sensitivity is at 90 % specificity. The last two are NaN if it is unknown which classes are malignant.
         """
-        found = {
-            "macro_auc": _mean(np.stack([ranking.areas(weights)[0] for ranking in self.rankings], axis=1)),
+        undefined, ranking = np.full(len(weights), np.nan), self.malignant
+        return {
+            "macro_auc": self.rankings.metrics(weights)["macro_auc"],
             "ece": self.errors.metrics(weights)["ece"],
-        }
-        if self.malignant is None:
-            return found | dict.fromkeys(("malignant_auc", "malignant_sensitivity"), np.full(len(weights), np.nan))
-        return found | {
-            "malignant_auc": self.malignant.areas(weights)[0],
-            "malignant_sensitivity": self.malignant.sensitivity_at(weights, 0.9),
+            "malignant_auc": undefined if ranking is None else ranking.areas(weights)[0],
+            "malignant_sensitivity": undefined if ranking is None else ranking.sensitivity_at(weights, 0.9),
         }
 
 
-def draw_each(
-    resampling: Resampling, measured: Mapping[_Key, Sequence[Counts | ProbabilityMetrics]]
-) -> dict[tuple[_Key, str], FloatArray]:
+class Measure(Protocol):
+    """Metrics of weighted rows."""
+
+    def metrics(self, weights: FloatArray) -> Mapping[str, FloatArray]:
+        """Return metrics by name, (B, ...) each, for weights (B, N)."""
+
+
+def draw_each(resampling: Resampling, measured: Mapping[_Key, Sequence[Measure]]) -> dict[tuple[_Key, str], FloatArray]:
     """Compute metrics of several tables on the same resamples.
 
     Args:
@@ -456,6 +445,28 @@ def draw_each(
             for name, values in one.metrics(weights).items()
         }
     )
+
+
+class _ClassRankings:
+    """Rank-based metrics of each class against the rest."""
+
+    def __init__(self, probabilities: FloatArray, targets: IntArray) -> None:
+        self.rankings = [Ranking(column, targets == k) for k, column in enumerate(probabilities.T)]
+
+    def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
+        areas = [ranking.areas(weights) for ranking in self.rankings]
+        auc, precision = (np.stack(kind, axis=1) for kind in zip(*areas, strict=True))  # (B, K) each
+        return {"auc": auc, "average_precision": precision, "macro_auc": _mean(auc)}
+
+
+class _Selective:
+    """Area under the risk-coverage curve, by confidence."""
+
+    def __init__(self, probabilities: FloatArray, targets: IntArray) -> None:
+        self.ranking = Ranking(probabilities.max(axis=1), probabilities.argmax(axis=1) != targets)
+
+    def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
+        return {"aurc": self.ranking.risk_area(weights)}
 
 
 class _ProbabilityErrors:
@@ -490,30 +501,34 @@ class _Malignant:
         self.flagged = {name: (scores >= threshold).astype(np.float64) for name, threshold in thresholds.items()}
 
     def metrics(self, weights: FloatArray) -> dict[str, FloatArray]:
-        result = {"malignant/auc": self.ranking.areas(weights)[0]}
+        result = {"auc": self.ranking.areas(weights)[0]}
         for specificity in SPECIFICITIES:
-            result[f"malignant/at/{specificity}"] = self.ranking.sensitivity_at(weights, specificity)
+            result[f"at {specificity}"] = self.ranking.sensitivity_at(weights, specificity)
         positives, negatives = weights @ self.positive, weights @ (1 - self.positive)
         for name, flagged in self.flagged.items():
-            result[f"malignant/{name}/sensitivity"] = ratio(weights @ (self.positive * flagged), positives)
-            result[f"malignant/{name}/specificity"] = ratio(weights @ ((1 - self.positive) * (1 - flagged)), negatives)
+            result[f"{name} sensitivity"] = ratio(weights @ (self.positive * flagged), positives)
+            result[f"{name} specificity"] = ratio(weights @ ((1 - self.positive) * (1 - flagged)), negatives)
         return result
 
     def summary(
-        self, drawn: Mapping[str, FloatArray], groups: npt.NDArray[np.str_], chosen_on: str, prevalence: float
+        self,
+        drawn: Mapping[tuple[str, str], FloatArray],
+        groups: npt.NDArray[np.str_],
+        chosen_on: str,
+        prevalence: float,
     ) -> MalignantMetrics:
-        sick, well = (len(np.unique(groups[self.positive == kind])) for kind in (1, 0))
+        positives, negatives = (len(np.unique(groups[self.positive == kind])) for kind in (1, 0))
         points = []
         for name, threshold in self.thresholds.items():
-            sensitivity, specificity = (drawn[f"malignant/{name}/{kind}"] for kind in ("sensitivity", "specificity"))
+            sensitivity, specificity = (drawn["malignant", f"{name} {kind}"] for kind in ("sensitivity", "specificity"))
             values = predictive_values(sensitivity, specificity, prevalence)
-            rates = estimate(sensitivity, proportion_of=sick), estimate(specificity, proportion_of=well)
+            rates = estimate(sensitivity, proportion_of=positives), estimate(specificity, proportion_of=negatives)
             points.append(OperatingResult(name, threshold, *rates, *(estimate(value) for value in values)))
         return MalignantMetrics(
             positives=int(self.positive.sum()),
             negatives=int((1 - self.positive).sum()),
-            auc=estimate(drawn["malignant/auc"]),
-            sensitivity_at={s: estimate(drawn[f"malignant/at/{s}"], proportion_of=sick) for s in SPECIFICITIES},
+            auc=estimate(drawn["malignant", "auc"]),
+            sensitivity_at={s: estimate(drawn["malignant", f"at {s}"], proportion_of=positives) for s in SPECIFICITIES},
             points=tuple(points),
             chosen_on=chosen_on,
             prevalence=prevalence,

@@ -11,21 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import logsumexp, softmax
 from scipy.stats import rankdata
 
 from lentigo.bundle import Separation
 from lentigo.errors import DataError
+from lentigo.evaluation.intervals import FloatArray, IntArray
 
 ACCEPTED = 0.95
 """Fraction of the validation images that a threshold accepts."""
 NEIGHBOURS = 10
 ARRAY_BYTES = 190_000
 """Maximum size of the arrays of `Gaussians` as float16, in bytes."""
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from lentigo.errors import DataError, did_you_mean
 from lentigo.estimate import plain
-from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, FloatArray, Resampling, estimate
 from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.metrics import Counts, Ranking, malignant_score
 from lentigo.evaluation.predictions import PredictionTable, require_columns
@@ -24,8 +23,6 @@ from lentigo.labels import LabelSet
 from lentigo.pixels.perturbations import PERTURBATIONS, Perturbation
 
 PERTURBATION_FILE = "perturbations.csv"
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

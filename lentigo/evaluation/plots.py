@@ -25,6 +25,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from lentigo.evaluation.intervals import FloatArray, IntArray
 from lentigo.evaluation.metrics import OperatingResult, risk_coverage
 from lentigo.evaluation.temperature import reliability
 from lentigo.files import atomic_path
@@ -63,8 +64,6 @@ STYLE: Any = {  # matplotlib lists every key as a literal type
 GUIDE: Any = {"color": MUTED, "linewidth": 0.9, "linestyle": (0, (2, 2))}
 """Style of reference lines."""
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 _Arguments = ParamSpec("_Arguments")
 
 

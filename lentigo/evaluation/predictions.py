@@ -22,6 +22,7 @@ import pandas as pd
 
 from lentigo.data.tables import write_table
 from lentigo.errors import DataError, did_you_mean
+from lentigo.evaluation.intervals import FloatArray, IntArray
 from lentigo.files import atomic_path
 from lentigo.text import unguard_cell
 
@@ -31,9 +32,6 @@ STATE = "probabilities"
 
 # Accepts tables with three decimals, and rejects logits and other scores.
 SUM_TOLERANCE = 1e-3
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

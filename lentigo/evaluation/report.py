@@ -48,6 +48,7 @@ from lentigo.files import write_json, write_text
 from lentigo.inference.heatmap import overlay
 from lentigo.labels import LabelSet
 from lentigo.synthetic.phantom import all_rendered
+from lentigo.tables import is_unknown
 from lentigo.text import lines
 
 # Keys copied from run.json to metrics.json; the data's local path is excluded.
@@ -65,7 +66,7 @@ class Tile:
     Attributes:
         image: image id.
         true: code of the true class.
-        said: code of the predicted class.
+        predicted: code of the predicted class.
         confidence: probability of the predicted class.
         probability: probability of the true class.
         picture: the image as a data URI; None if it cannot be read.
@@ -76,7 +77,7 @@ class Tile:
 
     image: str
     true: str
-    said: str
+    predicted: str
     confidence: float
     probability: float
     picture: str | None
@@ -260,7 +261,7 @@ def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Pa
         count: maximum number.
     """
     table = run.test
-    said = probabilities.argmax(axis=1)
+    predicted = probabilities.argmax(axis=1)
     given = probabilities[np.arange(len(table)), table.targets]
     maps = {} if run.maps is None else dict(zip(run.maps.images.tolist(), run.maps.predicted, strict=True))
     folder = root if root.is_dir() or not root.is_file() else root.parent
@@ -270,7 +271,7 @@ def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Pa
         if len(tiles) == count:
             break
         group = str(table.groups[row])
-        if said[row] == table.targets[row] or group in seen:
+        if predicted[row] == table.targets[row] or group in seen:
             continue
         seen.add(group)
         image, path = str(table.frame["image"].iloc[row]), str(table.frame["path"].iloc[row])
@@ -279,8 +280,8 @@ def worst_errors(run: RunFiles, probabilities: npt.NDArray[np.float64], root: Pa
             Tile(
                 image=image,
                 true=table.codes[table.targets[row]],
-                said=table.codes[said[row]],
-                confidence=float(probabilities[row, said[row]]),
+                predicted=table.codes[predicted[row]],
+                confidence=float(probabilities[row, predicted[row]]),
                 probability=float(given[row]),
                 picture=picture,
                 heat=heat,
@@ -314,10 +315,8 @@ def _about(table: PredictionTable, row: int) -> str:
     words = []
     for column in ("age", "sex", "site"):
         value = table.frame[column].iloc[row] if column in table.frame else None
-        text = (
-            "" if value is None or value != value else f"{value:g}" if isinstance(value, float) else str(value).strip()
-        )
-        if text and text.lower() != "unknown":
+        text = f"{value:g}" if isinstance(value, float) else str(value).strip()
+        if not is_unknown(text):
             words.append(f"age {text}" if column == "age" else text)
     return ", ".join(words)
 
@@ -386,22 +385,25 @@ def _list(what: str, values: Mapping[str, float]) -> str:
     return what + ": " + ", ".join(f"{code} {value:.3f}" for code, value in values.items() if np.isfinite(value)) + "."
 
 
+_FACT_NAMES = {
+    "recipe": "Recipe",
+    "network": "Network",
+    "parameters": "Parameters",
+    "data": "Data",
+    "protocol": "Split protocol",
+    "split_seed": "Split seed",
+    "seed": "Training seed",
+    "fingerprint": "Data fingerprint",
+    "hardware": "Hardware",
+    "wall_seconds": "Wall time",
+    "created": "Begun",
+}
+
+
 def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the known facts about the run for the head of the page."""
     said = []
-    for key, name in (
-        ("recipe", "Recipe"),
-        ("network", "Network"),
-        ("parameters", "Parameters"),
-        ("data", "Data"),
-        ("protocol", "Split protocol"),
-        ("split_seed", "Split seed"),
-        ("seed", "Training seed"),
-        ("fingerprint", "Data fingerprint"),
-        ("hardware", "Hardware"),
-        ("wall_seconds", "Wall time"),
-        ("created", "Begun"),
-    ):
+    for key, name in _FACT_NAMES.items():
         value = facts.get(key)
         if value is None:
             continue
@@ -431,60 +433,53 @@ def _facts(run: RunFiles, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _cautions(split: str, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return cautions about optimistic figures, each with its bold heading."""
-    said = []
+    return [*_data_cautions(facts).items(), *_training_cautions(split, facts).items()]
+
+
+def _data_cautions(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return cautions about the data set and its split."""
+    said = {}
     if facts.get("rendered"):
-        said.append(
-            (
-                "Rendered pictures.",
-                "A program drew them for demonstration and tests: no figure here says anything about skin.",
-            )
+        said["Rendered pictures."] = (
+            "A program drew them for demonstration and tests: no figure here says anything about skin."
         )
     if few := recorded_shortfalls(facts) if facts.get("counts") else ():
-        said.append(("Few images.", f"{few[0][0].upper()}{'; '.join(few)[1:]}. {MEND[0].upper()}{MEND[1:]}."))
+        said["Few images."] = f"{_sentence('; '.join(few))} {_sentence(MEND)}"
     source = recorded_groups(facts)
     if not source.known and facts.get("trained_on", 0) == 0:
-        said.append(("Patients unknown.", f"{LEAK[0].upper()}{LEAK[1:]}, and the figures may be too high: {ASK}."))
-    elif facts.get("shared_groups") and facts.get("protocol") != "image":
-        said.append(
-            (
-                f"{facts['shared_groups']:,} {source.units} stand in more than one part of the split.",
-                (
-                    "Other photographs of theirs may be in the training part, so these figures are higher than new ones"
-                    " would give."
-                ),
-            )
-        )
+        said["Patients unknown."] = _sentence(f"{LEAK}, and the figures may be too high: {ASK}")
     elif facts.get("protocol") == "image":
-        said.append(
-            (
-                "Split by image.",
-                (
-                    f"Other photographs of the same {source.units} may be in the training part, so these figures are"
-                    f" higher than new {source.units} would give. Compare them only with figures under the same"
-                    " protocol."
-                ),
-            )
+        said["Split by image."] = (
+            f"Other photographs of the same {source.units} may be in the training part, so these figures are higher"
+            f" than new {source.units} would give. Compare them only with figures under the same protocol."
         )
-    seen = facts.get("trained_on")  # number of these images; only bundles' records have it
-    if isinstance(seen, int) and seen > 0:
-        said.append((f"{seen:,} of these images were in its training.", "The figures do not hold for new images."))
-    elif teacher := facts.get("teacher") or facts.get("taught_by"):
-        said.append(
-            (
-                f"Its teacher {teacher} was trained on this data set.",
-                "The figures do not hold for new images.",
-            )
-        )
-    elif split == "train":
-        said.append(("Evaluated on its own training images.", "The figures do not hold for new images."))
-    if split == "val":
-        said.append(
-            (
-                "Evaluated on the validation part.",
-                "The best epoch was chosen on these images, so the figures are optimistic.",
-            )
+    elif shared := facts.get("shared_groups"):
+        said[f"{shared:,} {source.units} stand in more than one part of the split."] = (
+            "Other photographs of theirs may be in the training part, so these figures are higher than new ones would"
+            " give."
         )
     return said
+
+
+def _training_cautions(split: str, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return cautions about evaluated images that were used in training."""
+    said = {}
+    seen = facts.get("trained_on")  # number of these images; only bundles' records have it
+    if isinstance(seen, int) and seen > 0:
+        said[f"{seen:,} of these images were in its training."] = "The figures do not hold for new images."
+    elif teacher := facts.get("teacher") or facts.get("taught_by"):
+        said[f"Its teacher {teacher} was trained on this data set."] = "The figures do not hold for new images."
+    elif split == "train":
+        said["Evaluated on its own training images."] = "The figures do not hold for new images."
+    if split == "val":
+        said["Evaluated on the validation part."] = (
+            "The best epoch was chosen on these images, so the figures are optimistic."
+        )
+    return said
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _reassurance(split: str, facts: Mapping[str, Any]) -> str:

@@ -20,15 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from lentigo.data.tables import unguard
 from lentigo.errors import DataError, first_line
 from lentigo.estimate import plain
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
-from lentigo.evaluation.markdown import estimate_text, markdown_table
-from lentigo.evaluation.metrics import Counts
+from lentigo.evaluation.markdown import estimate_text, table_lines
+from lentigo.evaluation.metrics import Counts, draw_each
 from lentigo.evaluation.perturbation import (
     PERTURBATION_FILE,
     PerturbationResult,
@@ -46,8 +45,6 @@ FORMER_PERTURBATIONS = "reliance.csv"
 AREA = 0.2
 """Fraction of an image that the deletion test deletes."""
 SCORES = ("score", "marked", "elsewhere", "least")
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -234,22 +231,15 @@ def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples:
     for name in dict.fromkeys(frame["corruption"]):  # all curves include the original images
         counts[name, CORRUPTIONS[name].neutral] = Counts(part.targets, part.probabilities.argmax(axis=1), classes)
     resampling = Resampling.of(part.groups, resamples=resamples)
-    drawn = resampling.draw(
-        lambda weights: {
-            (*key, metric): values
-            for key, counted in counts.items()
-            for metric, values in counted.metrics(weights).items()
-            if metric in ("accuracy", "balanced_accuracy")
-        }
-    )
+    drawn = draw_each(resampling, {key: [counted] for key, counted in counts.items()})
 
     def point(name: str, strength: float) -> Point:
-        balanced = drawn[name, strength, "balanced_accuracy"]
+        balanced = drawn[(name, strength), "balanced_accuracy"]
         return Point(
             strength,
-            estimate(drawn[name, strength, "accuracy"], proportion_of=resampling.groups),
+            estimate(drawn[(name, strength), "accuracy"], proportion_of=resampling.groups),
             estimate(balanced),
-            estimate(balanced - drawn[name, CORRUPTIONS[name].neutral, "balanced_accuracy"]),
+            estimate(balanced - drawn[(name, CORRUPTIONS[name].neutral), "balanced_accuracy"]),
         )
 
     found = []
@@ -296,41 +286,49 @@ def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: i
     )
 
 
+_AREAS = {
+    "marked": "what the map marks most",
+    "elsewhere": "the same shape elsewhere",
+    "least": "what the map marks least",
+}
+
+
 def robustness_markdown(robustness: Robustness) -> str:
     """Format the results as Markdown tables with 95 % intervals."""
     lines: list[str] = []
     if robustness.curves:
-        head = ["degradation", "strength", "accuracy, %", "balanced accuracy, %", "change in balanced accuracy, points"]
-        rows = []
-        for curve in robustness.curves:
-            name = f"{curve.corruption.title}, {curve.corruption.unit}"
-            for point in curve.points:
-                change = "" if curve.is_neutral(point) else point.change.text(signed=True)
-                figures = point.accuracy.text(), point.balanced_accuracy.text()
-                rows.append([name, curve.name_of(point), *figures, change])
-        lines += [f"## Robustness ({robustness.curves[0].images:,} images)", "", *markdown_table(head, rows)]
-        lines.append("")
-    if robustness.occlusion is not None:
-        o = robustness.occlusion
-        head = [
-            "deleted",
-            "loss of probability, points",
-            "loses less than where marked by, points",
-            "images where that holds, %",
+        rows = [
+            {
+                "degradation": f"{curve.corruption.title}, {curve.corruption.unit}",
+                "strength": curve.name_of(point),
+                "accuracy, %": point.accuracy.text(),
+                "balanced accuracy, %": point.balanced_accuracy.text(),
+                "change in balanced accuracy, points": (
+                    "" if curve.is_neutral(point) else point.change.text(signed=True)
+                ),
+            }
+            for curve in robustness.curves
+            for point in curve.points
         ]
-        rows = [["what the map marks most", o.drops["marked"].text(), "", ""]]
-        names = {"elsewhere": "the same shape elsewhere", "least": "what the map marks least"}
-        rows += [
-            [text, o.drops[name].text(), o.more[name].text(), o.holds[name].text()] for name, text in names.items()
+        lines += [f"## Robustness ({robustness.curves[0].images:,} images)", "", *table_lines(rows), ""]
+    if (o := robustness.occlusion) is not None:
+        rows = [
+            {
+                "deleted": text,
+                "loss of probability, points": o.drops[name].text(),
+                "loses less than where marked by, points": o.more[name].text() if name in o.more else "",
+                "images where that holds, %": o.holds[name].text() if name in o.holds else "",
+            }
+            for name, text in _AREAS.items()
         ]
         lines += [
             f"## Occlusion test of the maps ({o.images:,} images)",
             "",
             f"Probability of the predicted class: {o.score:.3f} on average. A fifth of each image is blurred away.",
             "",
-            *markdown_table(head, rows),
+            *table_lines(rows),
+            "",
         ]
-        lines.append("")
     if robustness.perturbations:
         lines += perturbation_markdown(robustness.perturbations, len(robustness.perturbations[0].towards))
     return "\n".join(lines)
@@ -351,13 +349,13 @@ def robustness_page(summary: Mapping[str, Any], robustness: Robustness) -> str:
     }
     rows = [row for row in summary["subgroups"] if row["attribute"].startswith("skin tone")]
     skin = [
-        [row["value"], str(row["images"]), *(estimate_text(row[key]) for key in ("accuracy", "gap"))] for row in rows
-    ]
-    head = [
-        "estimated skin tone (individual typology angle)",
-        "images",
-        "accuracy, %",
-        "accuracy against the rest, points",
+        {
+            "estimated skin tone (individual typology angle)": row["value"],
+            "images": str(row["images"]),
+            "accuracy, %": estimate_text(row["accuracy"]),
+            "accuracy against the rest, points": estimate_text(row["gap"]),
+        }
+        for row in rows
     ]
     return "\n".join(
         [
@@ -368,7 +366,7 @@ def robustness_page(summary: Mapping[str, Any], robustness: Robustness) -> str:
             f"{summary['notice']}",
             "",
             robustness_markdown(robustness),
-            *(["## Skin tone", "", *markdown_table(head, skin), ""] if skin else []),
+            *(["## Skin tone", "", *table_lines(skin), ""] if skin else []),
         ]
     )
 

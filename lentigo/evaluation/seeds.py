@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from lentigo.errors import DataError
 from lentigo.evaluation.compare import Difference, align, corrected_differences, mcnemar
-from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, FloatArray, IntArray, Resampling, estimate
 from lentigo.evaluation.metrics import Counts, ProbabilityMetrics, check_labels, confusion_matrix, draw_each, ratio
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import apply_temperature
@@ -37,8 +36,6 @@ NAMES = {  # metric -> display name
     "ece": "expected calibration error",
 }
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Key = tuple[str, int]
 
 

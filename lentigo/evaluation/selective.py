@@ -18,7 +18,7 @@ from lentigo.bundle import Conformal
 from lentigo.estimate import plain
 from lentigo.evaluation import plots
 from lentigo.evaluation.conformal import Coverage, measure_coverage
-from lentigo.evaluation.intervals import RESAMPLES, Estimate, Resampling, estimate
+from lentigo.evaluation.intervals import RESAMPLES, Estimate, FloatArray, Resampling, estimate
 from lentigo.evaluation.metrics import Ranking, ratio
 from lentigo.evaluation.predictions import PredictionTable
 
@@ -26,8 +26,6 @@ ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)
 """Accepted fractions at which accuracy is reported."""
 ATYPICALITY = "atypicality"
 """Column of the predictions with the graph's OOD score, if the bundle has one."""
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

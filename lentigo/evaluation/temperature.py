@@ -21,12 +21,13 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArray:
+def apply_temperature(probabilities: FloatArray, temperature: float | None) -> FloatArray:
     """Return the probabilities at a temperature: ``softmax(log p / T)``.
 
     Args:
         probabilities: (N, K) float64, rows sum to 1.
-        temperature: T, above 0; values above 1 lower the confidence. The order of classes is unchanged.
+        temperature: T, above 0; values above 1 lower the confidence. The order of classes is unchanged. None leaves the
+            probabilities as they are.
 
     Returns:
         (N, K) float64, rows sum to 1.
@@ -34,10 +35,10 @@ def apply_temperature(probabilities: FloatArray, temperature: float) -> FloatArr
     Raises:
         DataError: the temperature is not above 0.
     """
+    if temperature is None or temperature == 1:
+        return probabilities
     if not temperature > 0:
         raise DataError(f"a temperature must be above 0, not {temperature}")
-    if temperature == 1:
-        return probabilities
     result: FloatArray = softmax(_log(probabilities) / temperature, axis=1)
     return result
 
@@ -97,17 +98,17 @@ class Reliability:
     ece: float
 
 
-def reliability(probabilities: FloatArray, targets: IntArray, *, bins: int = BINS) -> Reliability:
+def reliability(probabilities: FloatArray, targets: IntArray) -> Reliability:
     """Compute confidence and accuracy of probabilities (N, K) by equal-width bin of the top one."""
     top = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == targets).astype(np.float64)
-    index = bin_of(top, bins)
-    counts = np.bincount(index, minlength=bins)
+    index = bin_of(top)
+    counts = np.bincount(index, minlength=BINS)
     with np.errstate(invalid="ignore"):
-        confidence = np.bincount(index, top, bins) / counts
-        accuracy = np.bincount(index, right, bins) / counts
+        confidence = np.bincount(index, top, BINS) / counts
+        accuracy = np.bincount(index, right, BINS) / counts
     gap = np.nansum(counts * np.abs(accuracy - confidence)) / len(targets)
-    return Reliability(np.linspace(0, 1, bins + 1), counts.astype(np.int64), confidence, accuracy, float(gap))
+    return Reliability(np.linspace(0, 1, BINS + 1), counts.astype(np.int64), confidence, accuracy, float(gap))
 
 
 def expected_calibration_error(probabilities: FloatArray, targets: IntArray) -> float:

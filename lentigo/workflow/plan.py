@@ -229,7 +229,7 @@ def _explain(
             f"balance: {drawn}: the largest class has {totals.iloc[0] / totals.iloc[-1]:.1f} times the images of the"
             " smallest"
         ),
-        "left out or rough: " + ("; ".join(small) + f"; {MEND}" if small else "nothing"),
+        "limited by few images: " + ("; ".join(small) + f"; {MEND}" if small else "nothing"),
         f"time: about {_clock(seconds)} on this machine's {available_cores()} CPU cores when they are free",
     )
 

@@ -105,8 +105,8 @@ def estimate(samples: FloatArray, *, proportion_of: int | None = None) -> Estima
             over the groups replaces it.
 
     Returns:
-        The estimate. It has no interval without resamples, if more than half of them are undefined, or if all are
-        equal.
+        The estimate. It has no interval without resamples, if more than half of them are undefined, if all are equal,
+        or if the interval would exclude the value.
     """
     value = float(samples[0])
     drawn = samples[1:]
@@ -120,4 +120,6 @@ def estimate(samples: FloatArray, *, proportion_of: int | None = None) -> Estima
     if drawn.min() == drawn.max() == value:  # an AUC of 1 in every resample has no valid interval either
         return Estimate(value)
     low, high = np.quantile(drawn, [tail, 1 - tail])
+    if not low - 1e-12 <= value <= high + 1e-12:  # a metric that is biased in resamples, such as ECE
+        return Estimate(value)
     return Estimate(value, float(low), float(high))

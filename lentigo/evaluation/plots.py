@@ -205,7 +205,7 @@ def reliability_plot(tables: Mapping[str, FloatArray], targets: IntArray) -> Fig
     axes, strip = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     axes.plot([0, 1], [0, 1], **GUIDE)
     turned: Any = {"rotation": 45, "rotation_mode": "anchor", "transform_rotates_text": True}
-    axes.text(0.30, 0.325, "as sure as right", color=MUTED, fontsize=8, **turned)
+    axes.text(0.30, 0.325, "perfect calibration", color=MUTED, fontsize=8, **turned)
     for i, (name, probabilities) in enumerate(tables.items()):
         colour = PALETTE[(1, 0)[i] if len(tables) > 1 else 0]
         bins = reliability(probabilities, targets)
@@ -235,7 +235,7 @@ def risk_coverage_plot(probabilities: FloatArray, targets: IntArray) -> Figure:
         i = min(int(np.searchsorted(coverage, wanted)), len(coverage) - 1)
         axes.plot(coverage[i] * 100, risk[i] * 100, "o", color=PALETTE[0], markersize=5, markeredgecolor=FACE)
         label_point(axes, f"{risk[i] * 100:.1f} %", (coverage[i] * 100, risk[i] * 100), (-3, 6), PALETTE[0])
-    axes.set(xlabel="coverage: most confident images answered, %", ylabel="wrong among the answered, %")
+    axes.set(xlabel="coverage (most confident first), %", ylabel="error rate, %")
     axes.set(title="Risk and coverage", xlim=(0, 102))
     axes.set_ylim(bottom=0)
     return figure
@@ -279,7 +279,7 @@ def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("
 _PANELS = {
     "loss": ({"train_loss": ("training", 0), "val_loss": ("validation", 1)}, "Loss"),
     "accuracy": (
-        {"val_accuracy": ("accuracy", 2), "val_balanced_accuracy": ("balanced\naccuracy", 3)},
+        {"val_accuracy": ("accuracy", 2), "val_balanced_accuracy": ("balanced", 3)},
         "Validation, %",
     ),
 }

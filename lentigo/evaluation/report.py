@@ -99,8 +99,8 @@ class Report:
     metrics: dict[str, Any]
 
 
-# For phone screens, the page has the confusion matrix as a table and one plot per training curve.
-_FILES_ONLY = ("confusion", "training")
+# The page has the confusion matrix as a table, risk and coverage in another plot, and one plot per training curve.
+_FILES_ONLY = ("confusion", "risk_coverage", "training")
 _PAGE_ONLY = ("training_loss", "training_accuracy")
 
 
@@ -396,7 +396,7 @@ _FACT_NAMES = {
     "fingerprint": "Data fingerprint",
     "hardware": "Hardware",
     "wall_seconds": "Wall time",
-    "created": "Begun",
+    "created": "Started",
 }
 
 

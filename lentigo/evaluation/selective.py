@@ -131,9 +131,9 @@ def selective_plot(curves: Sequence[Selective]) -> Figure:
         shown = one.answered >= 0.05  # the accuracy of fewer images is noisy
         axes.plot(100 * one.answered[shown], 100 * (1 - one.risk[shown]), label=f"by {one.by}", **plots.line_style(k))
     axes.set(
-        xlabel="answered, the least doubtful first, %",
-        ylabel="right among them, %",
-        title="Accuracy of the most certain answers",
+        xlabel="coverage (lowest uncertainty first), %",
+        ylabel="accuracy, %",
+        title="Accuracy against coverage",
     )
     axes.set(xlim=(0, 102))
     axes.set_ylim(top=101)

@@ -79,6 +79,13 @@ def test_undefined_values_and_resamples() -> None:
         Resampling.of(np.arange(3), resamples=-1)
 
 
+def test_an_interval_that_excludes_the_value_is_left_out() -> None:
+    biased = np.array([0.07, *np.linspace(0.08, 0.24, 100)])  # as of ECE, whose resamples are larger
+    assert estimate(biased) == Estimate(0.07)
+    assert estimate(np.array([0.08, *biased[1:]])).low is None
+    assert estimate(np.array([0.1, *biased[1:]])).low is not None
+
+
 def test_text_of_an_estimate() -> None:
     assert Estimate(0.8525, 0.8, 0.9).text() == "85.2 (80.0 to 90.0)"
     assert Estimate(-0.0123, -0.03, 0.01).text(signed=True) == "−1.2 (−3.0 to +1.0)"

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -269,6 +269,11 @@ def open_app(
 _WORK, _LIMITS, _ACCESS, _RUNNING = "Work", "Limits", "Keys and records", "Start, stop and reload"
 
 
+def _option(panel: str, text: str, *names: str, **details: Any) -> Any:
+    """Return an option that the help lists under ``panel``."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, **details)
+
+
 def serve(
     models: Models = None,
     host: Annotated[
@@ -277,162 +282,70 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 for any free one.")] = 8000,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes, each with a copy of every model.")] = 1,
     threads: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Threads per inference in each worker.",
-            show_default="cores / workers",
-            rich_help_panel=_WORK,
-        ),
+        int | None, _option(_WORK, "Threads per inference in each worker.", min=1, show_default="cores / workers")
     ] = None,
     decoders: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Decoding processes per worker.",
-            show_default="cores / workers",
-            rich_help_panel=_WORK,
-        ),
+        int | None, _option(_WORK, "Decoding processes per worker.", min=1, show_default="cores / workers")
     ] = None,
     extra_format: Annotated[
         list[str] | None,
-        typer.Option(
-            help="Also accept heic or dicom (extras of these names); repeatable.",
-            envvar="LENTIGO_EXTRA_FORMATS",
-            rich_help_panel=_LIMITS,
+        _option(
+            _LIMITS, "Also accept heic or dicom (extras of these names); repeatable.", envvar="LENTIGO_EXTRA_FORMATS"
         ),
     ] = None,
     exact: Annotated[
         bool,
-        typer.Option(
-            "--exact/--fast-decode",
-            help="Decode JPEGs at full scale, or at reduced scale where sufficient.",
-            rich_help_panel=_WORK,
-        ),
+        _option(_WORK, "Decode JPEGs at full scale, or at reduced scale where sufficient.", "--exact/--fast-decode"),
     ] = True,
-    max_batch: Annotated[int, typer.Option(min=1, help="Maximum batch size.", rich_help_panel=_WORK)] = 16,
-    max_delay_ms: Annotated[
-        float,
-        typer.Option(min=0, help="Maximum wait of an image for its batch, in ms.", rich_help_panel=_WORK),
-    ] = 4.0,
+    max_batch: Annotated[int, _option(_WORK, "Maximum batch size.", min=1)] = 16,
+    max_delay_ms: Annotated[float, _option(_WORK, "Maximum wait of an image for its batch, in ms.", min=0)] = 4.0,
     queue: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            help="Maximum number of waiting images per worker; further requests get 429.",
-            rich_help_panel=_LIMITS,
-        ),
+        int, _option(_LIMITS, "Maximum number of waiting images per worker; further requests get 429.", min=1)
     ] = 256,
-    deadline: Annotated[
-        float, typer.Option(min=0.1, help="Maximum time to an answer, in seconds.", rich_help_panel=_LIMITS)
-    ] = 15.0,
-    decode_cpu: Annotated[
-        float, typer.Option(min=0.1, help="Maximum CPU time to decode an image, in seconds.", rich_help_panel=_LIMITS)
-    ] = 5.0,
-    decode_memory_mib: Annotated[
-        int, typer.Option(min=64, help="Maximum memory to decode an image, in MiB.", rich_help_panel=_LIMITS)
-    ] = 768,
-    max_pixels: Annotated[
-        int, typer.Option(min=1, help="Maximum image size, in pixels.", rich_help_panel=_LIMITS)
-    ] = 50_000_000,
-    max_files: Annotated[
-        int, typer.Option(min=1, help="Maximum number of images per request.", rich_help_panel=_LIMITS)
-    ] = 16,
-    max_body_mib: Annotated[
-        int, typer.Option(min=1, help="Maximum size of a request body, in MiB.", rich_help_panel=_LIMITS)
-    ] = 32,
+    deadline: Annotated[float, _option(_LIMITS, "Maximum time to an answer, in seconds.", min=0.1)] = 15.0,
+    decode_cpu: Annotated[float, _option(_LIMITS, "Maximum CPU time to decode an image, in seconds.", min=0.1)] = 5.0,
+    decode_memory_mib: Annotated[int, _option(_LIMITS, "Maximum memory to decode an image, in MiB.", min=64)] = 768,
+    max_pixels: Annotated[int, _option(_LIMITS, "Maximum image size, in pixels.", min=1)] = 50_000_000,
+    max_files: Annotated[int, _option(_LIMITS, "Maximum number of images per request.", min=1)] = 16,
+    max_body_mib: Annotated[int, _option(_LIMITS, "Maximum size of a request body, in MiB.", min=1)] = 32,
     max_held_mib: Annotated[
-        int,
-        typer.Option(min=1, help="Maximum memory of all request bodies per worker, in MiB.", rich_help_panel=_LIMITS),
+        int, _option(_LIMITS, "Maximum memory of all request bodies per worker, in MiB.", min=1)
     ] = 256,
-    max_connections: Annotated[
-        int, typer.Option(min=1, help="Maximum number of open connections per worker.", rich_help_panel=_LIMITS)
-    ] = 1024,
+    max_connections: Annotated[int, _option(_LIMITS, "Maximum number of open connections per worker.", min=1)] = 1024,
     header_timeout: Annotated[
-        float,
-        typer.Option(
-            min=0.1, help="Maximum time to receive the head of a request, in seconds.", rich_help_panel=_LIMITS
-        ),
+        float, _option(_LIMITS, "Maximum time to receive the head of a request, in seconds.", min=0.1)
     ] = 10.0,
     body_timeout: Annotated[
-        float,
-        typer.Option(
-            min=0.1, help="Maximum time to receive the body of a request, in seconds.", rich_help_panel=_LIMITS
-        ),
+        float, _option(_LIMITS, "Maximum time to receive the body of a request, in seconds.", min=0.1)
     ] = 60.0,
     idle_timeout: Annotated[
-        float,
-        typer.Option(
-            min=0.1,
-            help="Maximum pause while a body is received or an answer is sent, in seconds.",
-            rich_help_panel=_LIMITS,
-        ),
+        float, _option(_LIMITS, "Maximum pause while a body is received or an answer is sent, in seconds.", min=0.1)
     ] = 10.0,
-    keys: Annotated[
-        Path | None,
-        typer.Option(help="File of hashed API keys; LENTIGO_API_KEYS is also read.", rich_help_panel=_ACCESS),
-    ] = None,
+    keys: Annotated[Path | None, _option(_ACCESS, "File of hashed API keys; LENTIGO_API_KEYS is also read.")] = None,
     rate: Annotated[
-        float,
-        typer.Option(
-            min=0,
-            help="Images per minute and key, unless its entry sets another rate; 0 for no limit.",
-            rich_help_panel=_ACCESS,
-        ),
+        float, _option(_ACCESS, "Images per minute and key, unless its entry sets another rate; 0 for no limit.", min=0)
     ] = 600.0,
-    burst: Annotated[
-        int, typer.Option(min=1, help="Images that a key may send at once (token bucket).", rich_help_panel=_ACCESS)
-    ] = 64,
-    allowed_host: Annotated[
-        list[str] | None,
-        typer.Option(help="Accepted host name; repeatable, * for any.", rich_help_panel=_ACCESS),
-    ] = None,
-    cors_origin: Annotated[
-        list[str] | None,
-        typer.Option(help="Web origin allowed by CORS; repeatable.", rich_help_panel=_ACCESS),
-    ] = None,
+    burst: Annotated[int, _option(_ACCESS, "Images that a key may send at once (token bucket).", min=1)] = 64,
+    allowed_host: Annotated[list[str] | None, _option(_ACCESS, "Accepted host name; repeatable, * for any.")] = None,
+    cors_origin: Annotated[list[str] | None, _option(_ACCESS, "Web origin allowed by CORS; repeatable.")] = None,
     audit_log: Annotated[
-        Path | None,
-        typer.Option(
-            help="Audit log, one line per request: model version and result hash, never an image.",
-            rich_help_panel=_ACCESS,
-        ),
+        Path | None, _option(_ACCESS, "Audit log, one line per request: model version and result hash, never an image.")
     ] = None,
-    audit_fsync: Annotated[
-        bool,
-        typer.Option(
-            help="Sync each audit line to disk before the answer is sent.",
-            rich_help_panel=_ACCESS,
-        ),
-    ] = True,
+    audit_fsync: Annotated[bool, _option(_ACCESS, "Sync each audit line to disk before the answer is sent.")] = True,
     traces: Annotated[
-        bool,
-        typer.Option(
-            help="Send OpenTelemetry traces to OTEL_EXPORTER_OTLP_ENDPOINT (extra otel).",
-            rich_help_panel=_ACCESS,
-        ),
+        bool, _option(_ACCESS, "Send OpenTelemetry traces to OTEL_EXPORTER_OTLP_ENDPOINT (extra otel).")
     ] = False,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.", rich_help_panel=_ACCESS)] = "info",
-    log_format: Annotated[
-        str, typer.Option(help="auto (text on a terminal, JSON elsewhere), json or text.", rich_help_panel=_ACCESS)
-    ] = "auto",
+    log_level: Annotated[str, _option(_ACCESS, "debug, info, warning or error.")] = "info",
+    log_format: Annotated[str, _option(_ACCESS, "auto (text on a terminal, JSON elsewhere), json or text.")] = "auto",
     drain: Annotated[
-        float,
-        typer.Option(
-            min=0.1, help="Maximum time to finish requests at shutdown, in seconds.", rich_help_panel=_RUNNING
-        ),
+        float, _option(_RUNNING, "Maximum time to finish requests at shutdown, in seconds.", min=0.1)
     ] = 12.0,
     load_timeout: Annotated[
-        float,
-        typer.Option(min=0.1, help="Maximum time to load a changed bundle, in seconds.", rich_help_panel=_RUNNING),
+        float, _option(_RUNNING, "Maximum time to load a changed bundle, in seconds.", min=0.1)
     ] = 60.0,
     reload_every: Annotated[
         float,
-        typer.Option(
-            min=0,
-            help="Interval of checks for changed bundles and keys, in seconds; 0: only on SIGHUP.",
-            rich_help_panel=_RUNNING,
-        ),
+        _option(_RUNNING, "Interval of checks for changed bundles and keys, in seconds; 0: only on SIGHUP.", min=0),
     ] = 2.0,
 ) -> None:
     """Serve predictions over HTTP, and the phone app at /."""

@@ -278,10 +278,7 @@ def training_curves(logs: Mapping[str, pd.DataFrame], panels: Sequence[str] = ("
 
 _PANELS = {
     "loss": ({"train_loss": ("training", 0), "val_loss": ("validation", 1)}, "Loss"),
-    "accuracy": (
-        {"val_accuracy": ("accuracy", 2), "val_balanced_accuracy": ("balanced", 3)},
-        "Validation, %",
-    ),
+    "accuracy": ({"val_accuracy": ("accuracy", 2), "val_balanced_accuracy": ("balanced", 3)}, "Validation, %"),
 }
 
 

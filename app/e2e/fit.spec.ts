@@ -127,6 +127,16 @@ test("several errors leave half of a phone free, and long names do not push thei
   }
 });
 
+test("a message with a button keeps its words whole, with text of twice the size", async ({ page, url }) => {
+  await page.setViewportSize({ width: 360, height: 640 });
+  await openApp(page, url);
+  await page.evaluate(() => (document.documentElement.style.fontSize = "200%"));
+  await classify(page, "mel.jpg");
+  await page.getByTestId("start-over").click();
+  const words = (await page.getByTestId("notice-done").getByText("Ready for the next lesion").boundingBox())!;
+  expect(words.width).toBeGreaterThan(5 * 32); // a word such as "photograph" at 32 px
+});
+
 test("the page of models is short", async ({ page, url }) => {
   await page.setViewportSize({ width: 360, height: 640 });
   await openApp(page, url, "#/models");

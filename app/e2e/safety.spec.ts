@@ -28,6 +28,34 @@ test("a benign class that leads never hides an alarm: headline, screen reader, c
   await expect(page.getByTestId("case").getByTestId("verdict-line")).toHaveText(above);
 });
 
+test("photographs of different lesions get no verdict together, and nothing lies over the words that say so", async ({
+  page,
+  url,
+}) => {
+  await openApp(page, url);
+  await classify(page, "nv.jpg");
+  const verdict = page.getByTestId("verdict");
+  await expect(verdict).toHaveAttribute("data-kind", "below");
+  await choose(page, "bkl.jpg");
+  await expect(verdict).toHaveAttribute("data-kind", "unsure");
+  await expect(page.getByTestId("spoken")).toContainText("look like different lesions");
+  await expect(page.getByTestId("small-answer")).toHaveCount(2);
+  await save(page, "Two lesions", { note: "one note" });
+  await page.getByRole("link", { name: "Notebook" }).first().click();
+  await expect(page.getByTestId("case").getByTestId("verdict-line")).toHaveText("Can't tell");
+  await page.getByTestId("case").click();
+  await page.getByTestId("add-date").click();
+  await page.getByTestId("compare-button").click();
+  await page.setViewportSize({ width: 390, height: 844 });
+  const [warning, model, note] = await Promise.all(
+    [page.getByTestId("differ"), page.getByTestId("answered-by").first(), page.getByText("one note")].map((words) =>
+      words.boundingBox(),
+    ),
+  );
+  expect(model!.y).toBeGreaterThanOrEqual(warning!.y + warning!.height);
+  expect(note!.y).toBeGreaterThanOrEqual(model!.y + model!.height);
+});
+
 test("what the person answers raises concern, and is kept with the case", async ({ page, url }) => {
   await openApp(page, url);
   await classify(page, "nv.jpg");

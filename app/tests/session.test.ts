@@ -66,6 +66,7 @@ test("photographs of different lesions are not averaged without a word", async (
   call.mockImplementation(async () => analysis(VASCULAR));
   await app.addPhotos([file("b.jpg")]);
   expect(app.answer.value).toMatchObject({ counted: 2, differ: true });
+  expect(app.answer.value!.verdict).toMatchObject({ kind: "unsure", doubt: "different" });
 });
 
 test("a worker that ends drops no photograph: it waits until the model is back", async () => {
@@ -86,6 +87,9 @@ test("a worker that ends drops no photograph: it waits until the model is back",
   await app.addPhotos([file("bad.jpg")]);
   expect(app.photos.value).toHaveLength(0);
   expect(app.notices.value).toMatchObject([{ subject: "bad.jpg", error: { key: "imageDamaged" } }]);
+  await app.addPhotos(["b.jpg", "c.jpg", "d.jpg", "e.jpg"].map(file));
+  const named = app.notices.value.map((notice) => "subject" in notice && notice.subject);
+  expect(named).toEqual(["bad.jpg", "b.jpg", "c.jpg, d.jpg, e.jpg"]); // nobody's message is pushed out by the next one's
 });
 
 test("after a crop the answer of before is no answer yet, and a crop that fails is taken back", async () => {

@@ -9,6 +9,7 @@ import {
   decide,
   type Evidence,
   fits,
+  isAnswer,
   looksDifferent,
   predictiveValues,
   type Verdict,
@@ -77,9 +78,26 @@ describe("the verdict", () => {
     ["a model that abstains", { abstained: true, reasons: [{ key: "unlike" }] }, "abstained"],
     ["classes of unknown malignancy", { malignant: null, each: [null] }, "noMalignancy"],
     ["a model without a line", { threshold: null }, "noLine"],
+    ["photographs of different lesions", { differ: true }, "different"],
     ["something that the person answered", { concerns: ["bleeding"] }, "concern"],
   ] as const)("can't tell: %s", (_, change, doubt) => {
     expect(decide(evidence(change as Partial<Evidence>))).toMatchObject({ kind: "unsure", doubt });
+  });
+
+  test("a malignant class that remains in the prediction set is named below the line", () => {
+    const facts = (...codes: string[]) => ({
+      malignant: 0.05,
+      point: POINT,
+      set: { classes: spec.classes.filter(({ code }) => codes.includes(code)), coverage: 0.9 },
+    });
+    const below = decide(evidence());
+    expect(verdictInWords(below, facts("nv", "mel"))).toMatch(/At 90\s% coverage malignant classes remain: Melanoma\./);
+    expect(verdictInWords(below, facts("nv"))).not.toContain("remain");
+  });
+
+  test("different lesions get no verdict together, unless they are above the line", () => {
+    expect(decide(evidence({ differ: true, malignant: 0.5, each: [0.5, 0.5] })).kind).toBe("above");
+    expect(isAnswer(decide(evidence({ differ: true })))).toBe(false);
   });
 
   test("what the person answers raises concern and never lowers it", () => {

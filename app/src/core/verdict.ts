@@ -27,6 +27,8 @@ export type Doubt =
   | "noLine"
   /** Some photographs are above the line, their mean is below it. */
   | "disagree"
+  /** The photographs look like different lesions. */
+  | "different"
   /** Below the line, but what the person answered is a reason for concern. */
   | "concern";
 
@@ -41,6 +43,8 @@ export interface Evidence {
   malignant: number | null;
   /** The same of each photograph on which the model does not abstain. */
   each: readonly (number | null)[];
+  /** The photographs look like different lesions. */
+  differ?: boolean;
   /** Threshold on the malignant probability; null where the model has none. */
   threshold: number | null;
   abstained: boolean;
@@ -66,8 +70,8 @@ export function isAbove(malignant: number, threshold: number): boolean {
 /**
  * Decide what is said about a lesion: above the line for malignant classes, below it, or can't tell.
  *
- * "Below" is said only if the mean and every photograph are below the line and nothing the person answered is a reason
- * for concern. The most probable class plays no part: a benign class can lead where the malignant ones together are
+ * "Below" is said only if the mean and every photograph are below the line, the photographs look like one lesion, and
+ * nothing the person answered is a reason for concern. The most probable class plays no part: a benign class can lead where the malignant ones together are
  * above the line.
  */
 export function decide(evidence: Evidence): Verdict {
@@ -82,13 +86,16 @@ export function decide(evidence: Evidence): Verdict {
     return { kind: "above", concerns, ...(disagree && { disagree }) };
   }
   if (evidence.each.some((share) => share !== null && isAbove(share, threshold))) return unsure("disagree");
+  if (evidence.differ) return unsure("different");
   if (concerns.length > 0) return unsure("concern");
   return { kind: "below" };
 }
 
-/** Whether the model's figures are an answer: not where it abstains, or was made for another kind of photograph. */
+const NO_ANSWER: ReadonlySet<Doubt> = new Set(["abstained", "otherKind", "different"]);
+
+/** Whether the model's figures are an answer about the lesion, also where there is no verdict. */
 export function isAnswer(verdict: Verdict): boolean {
-  return verdict.kind !== "unsure" || (verdict.doubt !== "abstained" && verdict.doubt !== "otherKind");
+  return verdict.kind !== "unsure" || !NO_ANSWER.has(verdict.doubt);
 }
 
 /** How much concern a verdict raises, for showing and comparing: below, can't tell, above. */

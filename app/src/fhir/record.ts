@@ -28,6 +28,7 @@ const DOUBTS: { [Why in Doubt]: string } = {
   noMalignancy: "the model does not say of each class whether it is malignant",
   noLine: "the model has no line for malignant classes",
   disagree: "some photographs are above the line for malignant classes, though all together are below it",
+  different: "the photographs look like different lesions",
   concern: "below the line for malignant classes, but what was answered about the lesion is a reason for concern",
 };
 

@@ -40,8 +40,7 @@ const text = {
 
   // Check
   checkTitle: "Look closer at a spot",
-  checkLead:
-    "Add one or more photographs of the same lesion. A small neural network in this page compares them with what it has learned.",
+  checkLead: "Add one or more photographs of the same lesion. A small neural network in this page classifies them.",
   choose: "Choose photographs",
   useCamera: "Use the camera",
   dropHere: "You can also drop or paste images here.",
@@ -59,8 +58,8 @@ const text = {
   cropTurn: "Crop and turn",
   startOver: "Start over",
   saveToNotebook: "Save to the notebook",
-  classifying: "Looking at the photograph …",
-  waitingForModel: "The photograph is looked at as soon as the model is loaded.",
+  classifying: "Classifying the photograph …",
+  waitingForModel: "The photograph is classified as soon as the model is loaded.",
   loadingModel: "Loading the model …",
   noModel: "There is no model on this device yet. Load a bundle from a file on the page “Models”.",
   took: "Answered in {milliseconds} ms.",
@@ -79,7 +78,8 @@ const text = {
   malignant: "malignant",
   meanOf: "Mean of {count} photographs.",
   meanWithout: "Photographs in the mean: {count}. Left out, since the model can't tell on them: {left}.",
-  heatMap: "Where the model looked",
+  heatMap: "Heat map",
+  heatOf: "Coloured areas raise the score of “{name}”. Choose another class in the list.",
   heatNone: "This model draws no heat maps.",
   setOf: "Classes that remain at {coverage} coverage",
   setEmpty: "At {coverage} coverage no class fits well.",
@@ -94,7 +94,7 @@ const text = {
   undo: "Undo",
   replace: "Replace",
   photoRemoved: "The photograph is removed.",
-  startedOver: "Ready for the next lesion. The photographs before are put away.",
+  startedOver: "Ready for the next lesion.",
   draftRestored: "Your photographs from before are back: {count}.",
   taken: "Photographs are taken",
   takenQuestion: "How are your photographs taken?",
@@ -114,6 +114,7 @@ const text = {
     "The malignant classes together reach {share}; the line is at {threshold}. That is a reason to show the lesion to a doctor.",
   verdictBelowText:
     "The malignant classes together reach {share}; the line is at {threshold}. That does not rule out cancer.",
+  malignantRemain: "At {coverage} coverage malignant classes remain: {names}.",
   lineMisses:
     "Of 100 malignant images in validation about {missed} lay below this line; of 100 benign ones about {alarms} lay above it.",
   malignantAbove:
@@ -124,6 +125,7 @@ const text = {
   doubtNoMalignancy: "This model does not say of each class whether it is malignant.",
   doubtNoLine: "This model has no line for malignant classes; it only compares the classes it knows.",
   doubtDisagree: "The photographs disagree: some are above the line, though all together are below it.",
+  doubtDifferent: "The answer is about one lesion; these photographs may show several.",
   aboveDisagree: "The photographs disagree: together they are above the line, some of them are below it.",
   doubtConcern: "The photographs are below the line, but your answers are a reason for concern.",
   concernsSay: "What you answered is a reason to show the lesion to a doctor, whatever the model says: {answers}.",

@@ -36,8 +36,7 @@ export const es: Translation = {
     noticeShort: "Solo para investigación. No es un diagnóstico ni un producto sanitario.",
 
     checkTitle: "Mire una mancha de cerca",
-    checkLead:
-      "Añada una o más fotografías de la misma lesión. Una pequeña red neuronal en esta página las compara con lo que ha aprendido.",
+    checkLead: "Añada una o más fotografías de la misma lesión. Una pequeña red neuronal en esta página las clasifica.",
     choose: "Elegir fotografías",
     useCamera: "Usar la cámara",
     dropHere: "También puede soltar o pegar imágenes aquí.",
@@ -55,8 +54,8 @@ export const es: Translation = {
     cropTurn: "Recortar y girar",
     startOver: "Empezar de nuevo",
     saveToNotebook: "Guardar en el cuaderno",
-    classifying: "Examinando la fotografía…",
-    waitingForModel: "La fotografía se examina en cuanto el modelo esté cargado.",
+    classifying: "Clasificando la fotografía…",
+    waitingForModel: "La fotografía se clasifica en cuanto el modelo esté cargado.",
     loadingModel: "Cargando el modelo…",
     noModel: "Aún no hay ningún modelo en este dispositivo. Cargue uno desde un archivo en la página «Modelos».",
     took: "Respuesta en {milliseconds} ms.",
@@ -74,7 +73,8 @@ export const es: Translation = {
     malignant: "maligno",
     meanOf: "Media de {count} fotografías.",
     meanWithout: "Fotografías en la media: {count}. Excluidas, porque el modelo no puede decir nada de ellas: {left}.",
-    heatMap: "Dónde miró el modelo",
+    heatMap: "Mapa de calor",
+    heatOf: "Las zonas en color elevan la puntuación de «{name}». Elija otra clase en la lista.",
     heatNone: "Este modelo no dibuja mapas de calor.",
     setOf: "Clases que quedan con una cobertura del {coverage}",
     setEmpty: "Con una cobertura del {coverage} ninguna clase encaja bien.",
@@ -88,7 +88,7 @@ export const es: Translation = {
     undo: "Deshacer",
     replace: "Reemplazar",
     photoRemoved: "La fotografía se ha quitado.",
-    startedOver: "Listo para la siguiente lesión. Las fotografías anteriores se han apartado.",
+    startedOver: "Listo para la siguiente lesión.",
     draftRestored: "Sus fotografías de antes han vuelto: {count}.",
     taken: "Las fotografías se toman",
     takenQuestion: "¿Cómo se toman sus fotografías?",
@@ -107,6 +107,7 @@ export const es: Translation = {
     verdictAboveText:
       "Las clases malignas suman {share}; la línea está en {threshold}. Es una razón para enseñar la lesión a un médico.",
     verdictBelowText: "Las clases malignas suman {share}; la línea está en {threshold}. Eso no descarta un cáncer.",
+    malignantRemain: "Con una cobertura del {coverage} quedan clases malignas: {names}.",
     lineMisses:
       "De 100 imágenes malignas de la validación, unas {missed} quedaron por debajo de esta línea; de 100 benignas, unas {alarms} quedaron por encima.",
     malignantAbove:
@@ -118,6 +119,7 @@ export const es: Translation = {
     doubtNoLine: "Este modelo no tiene línea para las clases malignas; solo compara las clases que conoce.",
     doubtDisagree:
       "Las fotografías no coinciden: algunas están por encima de la línea, aunque en conjunto estén por debajo.",
+    doubtDifferent: "La respuesta se refiere a una sola lesión; estas fotografías pueden mostrar varias.",
     aboveDisagree: "Las fotografías no coinciden: en conjunto están por encima de la línea; algunas, por debajo.",
     doubtConcern: "Las fotografías están por debajo de la línea, pero sus respuestas son motivo de preocupación.",
     concernsSay:

@@ -23,11 +23,16 @@ export interface VisitBrief {
 /** Briefs of some cases in one record, as text: the database takes its time by the record and by the object. */
 export interface Shard {
   number: number;
+  /** What its briefs hold; those of another version are made anew. */
+  version: typeof BRIEFS_VERSION;
   text: string;
 }
 
+/** 2: evidence tells of photographs that look like different lesions. */
+export const BRIEFS_VERSION = 2;
+
 export const briefsIn = (shard: Shard | undefined): VisitBrief[] =>
-  shard === undefined ? [] : (JSON.parse(shard.text) as VisitBrief[]);
+  shard?.version === BRIEFS_VERSION ? (JSON.parse(shard.text) as VisitBrief[]) : [];
 
 export const SHARDS = 64;
 

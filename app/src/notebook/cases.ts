@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import { AppError } from "../core/errors";
 import { mergePatients, mergeSheets } from "../patients/merge";
 import type { Patient, Sheet } from "../patients/types";
-import { briefOf, briefsIn, type CaseBrief, type Shard, shardOf, type VisitBrief } from "./brief";
+import { BRIEFS_VERSION, briefOf, briefsIn, type CaseBrief, type Shard, shardOf, type VisitBrief } from "./brief";
 import { database, read, readAll, readEach, type StoreName, write, type Writing } from "./database";
 import { content, type Merged, mergeCases } from "./merge";
 import type { Case, Conflict, Visit } from "./types";
@@ -119,7 +119,7 @@ async function index(
     const before = briefsIn(await store.get(number));
     const mine = put.filter(({ caseId }) => shardOf(caseId) === number);
     const briefs = [...before.filter(({ id }) => !changed.has(id)), ...mine];
-    await store.put({ number, text: JSON.stringify(briefs) });
+    await store.put({ number, version: BRIEFS_VERSION, text: JSON.stringify(briefs) });
   }
 }
 

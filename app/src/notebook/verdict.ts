@@ -24,6 +24,7 @@ export function evidenceOf(visit: Visit): Evidence | null {
   return {
     malignant: visit.malignant,
     each: trusted.map((photo) => heldOf(photo.probabilities, ratios, visit.classes)),
+    ...(visit.differ && { differ: true }),
     threshold: visit.operatingPoint?.threshold ?? null,
     abstained: visit.abstained,
     reasons: visit.abstained ? (visit.photos.at(0)?.reasons ?? []) : [],

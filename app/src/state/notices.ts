@@ -56,7 +56,17 @@ function show(notice: Notice): void {
 export function tellError(error: unknown, subject?: string): void {
   const plain = plainError(error);
   if (plain.key === "unexpected") console.error(error);
-  show({ id: next++, kind: "error", error: plain, ...(subject === undefined ? {} : { subject }) });
+  const notice = { id: next++, kind: "error" as const, error: plain };
+  if (subject === undefined) return show(notice);
+  // Where there is no room for one more, a message names all files with the same fault: none of them is pushed out.
+  const fault = JSON.stringify(plain);
+  const alike = notices.value.flatMap((other) =>
+    other.kind === "error" && other.subject !== undefined && JSON.stringify(other.error) === fault ? [other] : [],
+  );
+  const joined = notices.value.length < MOST ? undefined : alike.at(-1);
+  if (joined === undefined) return show({ ...notice, subject });
+  dismiss(joined.id);
+  show({ ...notice, subject: [...new Set([...joined.subject!.split(", "), subject])].join(", ") });
 }
 
 /** @returns the message's identity, for `dismiss` */

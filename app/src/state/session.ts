@@ -112,8 +112,12 @@ function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Conc
   const [before, after] = [malignantShare(alone, spec.classes), malignantShare(probabilities, spec.classes)];
   const malignant = heldShare(before, after);
   const reasons = abstained ? done[0].reasons : [];
+  const differ = looksDifferent(
+    trusted.map((one) => ({ probabilities: one.probabilities, set: predictionSet(one.probabilities, spec) })),
+  );
   const verdict = decide({
     malignant,
+    differ,
     each: trusted.map((analysis) => heldOf(analysis.probabilities, ratios, spec.classes)),
     threshold: operatingPoint(spec)?.threshold ?? null,
     abstained,
@@ -132,9 +136,7 @@ function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Conc
     reasons,
     counted: counted.length,
     leftOut: done.length - counted.length,
-    differ: looksDifferent(
-      trusted.map((one) => ({ probabilities: one.probabilities, set: predictionSet(one.probabilities, spec) })),
-    ),
+    differ,
   };
 }
 

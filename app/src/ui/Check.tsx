@@ -4,7 +4,7 @@ import { signal, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { argmax } from "../core/probabilities";
 import { usedBy } from "../core/metadata";
-import type { Spec } from "../core/spec";
+import type { ClassSpec, Spec } from "../core/spec";
 import { isAnswer } from "../core/verdict";
 import { className, errorText, percent, t } from "../i18n";
 import { capture, captureUnknown, chooseCapture, model, retryModel } from "../state/models";
@@ -191,9 +191,9 @@ function Strip({ spec, onEdit }: { spec: Spec | null; onEdit: () => void }) {
   );
 }
 
-/** The heat map, on demand. */
-function HeatMap({ has }: { has: boolean }) {
-  if (!has) return <p class="small">{t("heatNone")}</p>;
+/** The heat map of a class, on demand; null where the model draws none. */
+function HeatMap({ of }: { of: ClassSpec | null }) {
+  if (of === null) return <p class="small">{t("heatNone")}</p>;
   const shown = heat.value > 0;
   return (
     <div class="heat-tools">
@@ -207,21 +207,26 @@ function HeatMap({ has }: { has: boolean }) {
         {t("heatMap")}
       </button>
       {shown && (
-        <input
-          type="range"
-          aria-label={t("heatStrength")}
-          min="5"
-          max="100"
-          value={Math.round(heat.value * 100)}
-          onInput={(event) => (heat.value = Number(event.currentTarget.value) / 100)}
-          data-testid="heat-slider"
-        />
+        <>
+          <input
+            type="range"
+            aria-label={t("heatStrength")}
+            min="5"
+            max="100"
+            value={Math.round(heat.value * 100)}
+            onInput={(event) => (heat.value = Number(event.currentTarget.value) / 100)}
+            data-testid="heat-slider"
+          />
+          <p class="small" data-testid="heat-of">
+            {t("heatOf", { name: className(of) })}
+          </p>
+        </>
       )}
     </div>
   );
 }
 
-function Figure({ photo, classIndex }: { photo: Photo; classIndex: number }) {
+function Figure({ photo, spec, classIndex }: { photo: Photo; spec: Spec | null; classIndex: number }) {
   const { analysis } = photo;
   const opened = useSignal(false);
   if (analysis === null) {
@@ -253,17 +258,18 @@ function Figure({ photo, classIndex }: { photo: Photo; classIndex: number }) {
           onError={tellError}
         />
       )}
-      <HeatMap has={analysis.cam !== null} />
+      <HeatMap of={(analysis.cam && spec?.classes[classIndex]) ?? null} />
     </>
   );
 }
 
-function factsOf({ malignant, beside }: Answer, spec: Spec): Facts {
+function factsOf({ malignant, beside, set }: Answer, spec: Spec): Facts {
   const point = operatingPoint(spec);
   return {
     malignant,
     point,
     values: chosenValues(spec),
+    set: set && spec.conformal && { classes: set.map((i) => spec.classes[i]), coverage: spec.conformal.coverage },
     beside: beside && { ...beside, known: usedBy(spec, known.value) },
   };
 }
@@ -321,7 +327,7 @@ function Session() {
         {result !== null && spec !== null && <Lead answer={result} spec={spec} />}
       </div>
       <div class="session-photo">
-        {photo && <Figure photo={photo} classIndex={classIndex} />}
+        {photo && <Figure photo={photo} spec={spec} classIndex={classIndex} />}
         <Strip spec={spec} onEdit={() => (editing.value = true)} />
       </div>
       <div class="session-answer" aria-busy={busy.value}>

@@ -93,10 +93,12 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
                 />
               ))}
             </div>
-            <KeptVerdict visit={visit} />
-            <Together visit={visit} />
-            <AnsweredBy visit={visit} />
-            {visit.note && <p class="visit-note">{visit.note}</p>}
+            <div class="compare-words">
+              <KeptVerdict visit={visit} />
+              <Together visit={visit} />
+              <AnsweredBy visit={visit} />
+              {visit.note && <p class="visit-note">{visit.note}</p>}
+            </div>
           </article>
         ))}
       </div>

@@ -1,11 +1,12 @@
 /** A verdict in words, colour and shape. Everything that shows a result shows it with what is here. */
 
 import type { Known } from "../core/metadata";
+import type { ClassSpec } from "../core/spec";
 import { isAnswer, type PredictiveValues, type Verdict } from "../core/verdict";
 import type { Reason } from "../core/trust";
 import type { Visit } from "../notebook/types";
 import { besideOf, earlierAlarm, type Judged } from "../notebook/verdict";
-import { dayText, finePercent, partName, percent, sexName, t } from "../i18n";
+import { className, dayText, finePercent, partName, percent, sexName, t } from "../i18n";
 import type { TextKey } from "../i18n/en";
 
 export const HINTS = { dark: "hintDark", bright: "hintBright", blurred: "hintBlurred", flat: "hintFlat" } as const;
@@ -18,6 +19,7 @@ const DOUBTS = {
   noMalignancy: "doubtNoMalignancy",
   noLine: "doubtNoLine",
   disagree: "doubtDisagree",
+  different: "doubtDifferent",
   concern: "doubtConcern",
 } as const satisfies Record<string, TextKey>;
 
@@ -36,6 +38,8 @@ export interface Facts {
   point: { threshold: number; sensitivity?: number; specificity?: number } | null;
   /** Age, sex and site, and the malignant share before and after them; null where they said nothing. */
   beside?: { known: Known; alone: number | null; both: number | null } | null;
+  /** The prediction set; null where the model has none. */
+  set?: { classes: readonly ClassSpec[]; coverage: number } | null;
   /** What the line says at the prevalence that the person stated. */
   values?: PredictiveValues | null;
 }
@@ -43,7 +47,13 @@ export interface Facts {
 /** The facts of a visit as it was kept. */
 export function visitFacts(visit: Visit): Facts {
   const { malignant, operatingPoint, values } = visit;
-  return { malignant, point: operatingPoint, values: values ?? null, beside: besideOf(visit) };
+  return { malignant, point: operatingPoint, values: values ?? null, beside: besideOf(visit), set: visitSet(visit) };
+}
+
+/** The prediction set of a visit as it was kept. */
+export function visitSet({ set, classes }: Visit): NonNullable<Facts["set"]> | null {
+  const classOf = (code: string): ClassSpec[] => classes.filter((label) => label.code === code);
+  return set ? { classes: set.codes.flatMap(classOf), coverage: set.coverage } : null;
 }
 
 export function verdictTitle(verdict: Verdict): string {
@@ -61,7 +71,7 @@ function reasonText(reason: Reason): string {
 }
 
 /** Why, and what the line misses: one sentence an entry. */
-export function verdictSentences(verdict: Verdict, { malignant, point, values, beside }: Facts): string[] {
+export function verdictSentences(verdict: Verdict, { malignant, point, values, beside, set }: Facts): string[] {
   const sentences: string[] = [];
   const line = point !== null && malignant !== null;
   if (verdict.kind === "unsure") {
@@ -71,6 +81,11 @@ export function verdictSentences(verdict: Verdict, { malignant, point, values, b
     const numbers = { share: percent(malignant), threshold: finePercent(point.threshold) };
     sentences.push(t(verdict.kind === "above" ? "verdictAboveText" : "verdictBelowText", numbers));
     if (verdict.kind === "above" && verdict.disagree) sentences.push(t("aboveDisagree"));
+  }
+  const remaining = set?.classes.filter((label) => label.malignant === true) ?? [];
+  if (verdict.kind === "below" && set && remaining.length > 0) {
+    const names = remaining.map(className).join(t("listComma"));
+    sentences.push(t("malignantRemain", { coverage: percent(set.coverage), names }));
   }
   if (verdict.kind !== "below" && verdict.concerns.length > 0) {
     const answers = verdict.concerns.map((concern) => t(CONCERN_NAMES[concern])).join(t("listComma"));

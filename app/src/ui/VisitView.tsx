@@ -11,7 +11,7 @@ import { BlobImage } from "./BlobImage";
 import { CAPTURE_NAMES } from "./Capture";
 import { Chips } from "./Chips";
 import { Knows } from "./Results";
-import { VerdictBanner, visitFacts } from "./Verdict";
+import { VerdictBanner, visitFacts, visitSet } from "./Verdict";
 import { tellError } from "../state/notices";
 import { Viewer } from "./Viewer";
 import { Zoom } from "./Zoom";
@@ -112,7 +112,7 @@ export function VisitView({ visit, heat }: Props) {
   const top = argmax(visit.probabilities);
   const verdict = visitVerdict(visit);
   const muted = verdict !== null && !isAnswer(verdict);
-  const set = visit.set?.codes.flatMap((code) => visit.classes.find((label) => label.code === code) ?? []);
+  const set = visitSet(visit);
   return (
     <article class="visit" data-testid="visit">
       <header class="visit-head">
@@ -125,7 +125,7 @@ export function VisitView({ visit, heat }: Props) {
           <KeptPhoto key={i} photo={photo} classIndex={top} heat={heat} label={t("photograph", { number: i + 1 })} />
         ))}
       </div>
-      {visit.set !== undefined && set !== undefined && !muted && <Chips classes={set} coverage={visit.set.coverage} />}
+      {set && !muted && <Chips {...set} />}
       {muted && <p class="small">{t("notAnAnswer")}</p>}
       <Bars classes={visit.classes} probabilities={visit.probabilities} muted={muted} />
       <div class="visit-words">

@@ -116,6 +116,7 @@ export const recordText = {
   swipeHelp: "{first} on the left, {second} on the right",
   blinkShown: "Shown: {date}",
   differenceHelp: "Dark where both are alike, bright where they differ. Light and focus make differences too.",
+  layingOver: "Registering the two photographs …",
   laidOver: "Second photograph turned by {turn}°, scaled {zoom} times; correlation {quality}.",
   notLaidOver: "These two photographs could not be laid over each other. Compare them side by side below.",
   laidByLesion: "The skin around shows too little: the lesion itself was laid over, so its growth is hidden here.",

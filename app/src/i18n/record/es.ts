@@ -122,6 +122,7 @@ export const esRecord: RecordTranslation = {
     swipeHelp: "{first} a la izquierda, {second} a la derecha",
     blinkShown: "Se muestra: {date}",
     differenceHelp: "Oscuro donde coinciden, claro donde difieren. La luz y el enfoque también crean diferencias.",
+    layingOver: "Registrando las dos fotografías…",
     laidOver: "Segunda fotografía girada {turn}°, ampliada {zoom} veces; correlación {quality}.",
     notLaidOver: "Estas dos fotografías no se pudieron superponer. Compárelas abajo, una junto a la otra.",
     laidByLesion:

@@ -113,6 +113,7 @@ export const zhRecord: RecordTranslation = {
     swipeHelp: "左边 {first}，右边 {second}",
     blinkShown: "正在显示：{date}",
     differenceHelp: "相同处暗，不同处亮。光线和对焦也会造成差异。",
+    layingOver: "正在配准两张照片……",
     laidOver: "第二张照片旋转 {turn}°，缩放 {zoom} 倍；相关系数 {quality}。",
     notLaidOver: "这两张照片无法叠放，请在下方并排比较。",
     laidByLesion: "周围皮肤可辨认的内容太少：叠放的是皮损本身，因此这里看不出它的增大。",

@@ -138,7 +138,12 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
         onPointerMove={swipe}
         style={{ aspectRatio: `${first.photos[0].width} / ${first.photos[0].height}` }}
       >
-        {loaded.value === null && <span class="spinner" role="status" />}
+        {loaded.value === null && (
+          <p class="lay-waiting" role="status">
+            <span class="spinner" />
+            {t("layingOver")}
+          </p>
+        )}
         <canvas ref={bottom} role="img" aria-label={dayText(first.date)} />
         <canvas
           ref={top}

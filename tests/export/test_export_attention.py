@@ -36,8 +36,8 @@ def settled(layer: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("kind", LAYERS)
 @pytest.mark.parametrize("shape", [(2, 24, 5, 7), (1, 144, 1, 4), (3, 576, 7, 7)])
 def test_equals_the_trained_layer(kind: type[nn.Module], shape: tuple[int, int, int, int]) -> None:
-    network = nn.Sequential(settled(kind(shape[1])))
-    x = torch.randn(shape, generator=torch.Generator().manual_seed(2))
+    network = nn.Sequential(settled(kind(shape[1]))).double()  # in float32 rounding depends on the processor
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(2)).double()
     with torch.no_grad():
         expected = network(x)
         deploy_attention(network)
@@ -47,15 +47,15 @@ def test_equals_the_trained_layer(kind: type[nn.Module], shape: tuple[int, int, 
     torch.testing.assert_close(found, expected, atol=2e-6, rtol=1e-5)
 
 
-def test_fills_up_only_what_the_runtime_would_not() -> None:
+def test_pads_hidden_channels_to_what_the_runtime_blocks() -> None:
     hidden = {}
-    for channels in (96, 240, 576):
+    for channels in (96, 240, 288, 576):
         network = nn.Sequential(CaCo(channels).eval())
         deploy_attention(network)
         hidden[channels] = [
             m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d) and m.out_channels != channels
         ]
-    assert hidden == {96: [6, 8], 240: [15, 8], 576: [36, 32]}  # 18 becomes 32
+    assert hidden == {96: [8, 8], 240: [16, 8], 288: [20, 12], 576: [36, 20]}  # instead of 6, 15, 18 and 9
 
 
 def test_training_goes_on_with_the_layers_it_had() -> None:
@@ -67,8 +67,8 @@ def test_training_goes_on_with_the_layers_it_had() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv3_small_caco", "mobilenetv3_small_se", "mobilenetv3_small_seco"])
 def test_the_runtime_keeps_its_blocks(name: str, tmp_path: Path) -> None:
-    """With the batch known, no map is unblocked to be multiplied: at most pooled lines and vectors are, for their small
-    convolutions."""
+    """With the batch known, no map is unblocked to be multiplied, in blocks of 8 channels (AVX2) or 16 (AVX-512): at most
+    pooled lines and vectors are, for their small convolutions."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
@@ -77,16 +77,12 @@ def test_the_runtime_keeps_its_blocks(name: str, tmp_path: Path) -> None:
     ort.InferenceSession(
         export_graph(create_network(name, classes=3), 224), options, providers=["CPUExecutionProvider"]
     )
-    graph = onnx.load(str(tmp_path / "optimised.onnx")).graph
-    nodes, shapes = graph.node, {weights.name: weights.dims for weights in graph.initializer}
-    filters = [shapes[n.input[1]][0] for n in nodes if n.domain == "com.microsoft.nchwc" and n.op_type == "Conv"]
-    if not filters:
+    nodes = onnx.load(str(tmp_path / "optimised.onnx")).graph.node
+    if not any(node.domain == "com.microsoft.nchwc" for node in nodes):
         pytest.skip("this machine's ONNX Runtime has no blocked layout")
-    if any(count % 16 for count in filters):
-        pytest.skip("this machine's blocks hold 8 channels (no AVX-512), and the gates are padded for 16")
     unblocked = {name for node in nodes if node.op_type == "ReorderOutput" for name in node.output}
     products = [
         node.name for node in nodes if node.op_type in {"Mul", "MaxPool"} and unblocked.intersection(node.input)
     ]
-    assert len(products) <= 3, products  # those of the one layer with 120 channels, which fill no whole blocks
+    assert len(products) <= 3, products  # those of the one layer with 120 channels, which fill no whole blocks of 16
     assert not [node.name for node in nodes if node.op_type in {"Resize", "Concat", "Split", "ReduceMax"}]

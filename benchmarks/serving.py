@@ -88,23 +88,33 @@ if __name__ == "__main__":
 """
 
 IN_THREADS = """
+import queue
+import threading
+
 import lentigo.serving.decoding as decoding
 from lentigo.serving import decode_worker
 
-class InThread:
-    late, exit = False, None
+class InThreads:
+    def __init__(self, config, on_replaced):
+        self.jobs = queue.SimpleQueue()
+        self.submit = self.jobs.put
+        for _ in range(config.decoders or config.cores_per_worker):
+            threading.Thread(target=self.work, args=(config,), daemon=True).start()
 
-    def __init__(self, config, niceness):
+    def work(self, config):
+        while True:
+            job = self.jobs.get()
+            job.done(decode_worker.decode(job.data, job.size, config.max_pixels, exact=config.exact, quick=True))
+
+    def wait_started(self, seconds):
+        return True
+
+    def close(self):
         pass
 
-    def ask(self, job, config):
-        return decode_worker.decode(job.data, job.size, config.max_pixels, exact=config.exact, picture=job.picture)
-
-    wait_ready = kill = close = lambda self: None
-
-decoding._Process = InThread
+decoding.DecoderPool = InThreads
 """
-"""The same service, but decoding in the threads that otherwise feed the decoding processes."""
+"""The same service, but decoding in threads."""
 
 
 # --- the servers ----------------------------------------------------------------------------------------------------

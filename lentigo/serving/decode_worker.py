@@ -37,8 +37,10 @@ REQUEST = struct.Struct("<QIQBB")
 """Bytes of the image, side of the square, most pixels, whether to decode in full, whether a picture is wanted."""
 REPLY = struct.Struct("<BIIIIQ")
 """Whether it was decoded, width and height, width and height of the picture, bytes that follow."""
-COSTLY = 2
-"""In the place of the first: not decoded, since it is for the process of low priority."""
+COSTLY, MORE = 2, 3
+"""In the place of the first: not decoded, since it is for the process of low priority; and: send the rest."""
+PIPE_BYTES = 2**20
+"""Bytes that a pipe to or from the process holds, where the system lets it: most images pass in one turn."""
 QUICK_WORK = 16_000_000
 """Pixels times passes that the processes of usual priority take: a phone's photograph."""
 SPARSE_WORK, SPARSE = 2_000_000, 100
@@ -142,7 +144,7 @@ def main(arguments: list[str]) -> None:
     """
     cpu_s, memory, niceness, extra_kinds = float(arguments[0]), int(arguments[1]), int(arguments[2]), arguments[3:]
     warnings.simplefilter("ignore")
-    source = os.fdopen(os.dup(0), "rb")
+    source = os.fdopen(os.dup(0), "rb", buffering=0)
     target = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # nothing that a library prints may reach the answers
     for name in PLUGINS.values():
@@ -154,13 +156,20 @@ def main(arguments: list[str]) -> None:
     decode(TINY, 8, 64)  # what is loaded on first use
     confine(memory, niceness)
     gc.freeze()  # the collector then skips what is loaded by now
+    _allow(cpu_s)
     _send(target, READY)
-    while head := source.read(REQUEST.size):
-        length, size, max_pixels, exact, picture = REQUEST.unpack(head)
-        data = source.read(length)
-        if len(data) < length:
-            return
-        _allow(cpu_s)
+    while request := source.read(PIPE_BYTES):  # at once what is there
+        length, size, max_pixels, exact, picture = REQUEST.unpack_from(request)
+        parts, missing = [request[REQUEST.size :]], REQUEST.size + length - len(request)
+        if missing:
+            _send(target, REPLY.pack(MORE, 0, 0, 0, 0, 0))
+        while missing:
+            parts.append(source.read(min(missing, PIPE_BYTES)))
+            if not parts[-1]:
+                return
+            missing -= len(parts[-1])
+        data = b"".join(parts)
+        del request, parts
         try:
             found = decode(
                 data,
@@ -172,17 +181,19 @@ def main(arguments: list[str]) -> None:
                 quick=not niceness,
             )
         except CostlyError:
-            _send(target, REPLY.pack(COSTLY, 0, 0, 0, 0, 0))
-            continue
+            answer = REPLY.pack(COSTLY, 0, 0, 0, 0, 0)
         except RefusedError as refused:
             text = f"{refused.kind}\n{refused.detail}".encode()
-            _send(target, REPLY.pack(0, 0, 0, 0, 0, len(text)) + text)
-            continue
-        shown = found.picture.tobytes() if found.picture else b""
-        wide, high = found.picture.size if found.picture else (0, 0)
-        head = REPLY.pack(1, *found.extent, wide, high, found.pixels.nbytes + len(shown))
-        _send(target, b"".join((head, found.pixels.data, shown)))  # at once: who reads it is woken once
-        del data, found, shown
+            answer = REPLY.pack(0, 0, 0, 0, 0, len(text)) + text
+        else:
+            shown = found.picture.tobytes() if found.picture else b""
+            wide, high = found.picture.size if found.picture else (0, 0)
+            head = REPLY.pack(1, *found.extent, wide, high, found.pixels.nbytes + len(shown))
+            answer = b"".join((head, found.pixels.data, shown))
+            del found, shown
+        _send(target, answer)  # at once: who reads it is woken once
+        del data, answer
+        _allow(cpu_s)  # the next one
 
 
 def _check_work(length: int, header: ImageHeader) -> None:

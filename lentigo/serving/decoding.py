@@ -26,13 +26,23 @@ from PIL import Image
 
 from lentigo.serving import logs
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.decode_worker import COSTLY, READY, REPLY, REQUEST, Decoded, child_environment
+from lentigo.serving.decode_worker import (
+    COSTLY,
+    MORE,
+    PIPE_BYTES,
+    READY,
+    REPLY,
+    REQUEST,
+    Decoded,
+    child_environment,
+)
 from lentigo.serving.problems import Problem
 
 MOST_COSTLY = 16
 """Images that may wait for the slow lane."""
 _LOOK_S = 0.05
-_PIPE_BYTES = 2**20
+_FIRST_BYTES = 2**18
+"""Bytes of an image that the event loop writes itself, to a process that waits; they cannot block it."""
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _KEEP_MEMORY = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(32 * 2**20))
 """glibc gives the memory of each image back to the system otherwise; fetching it anew costs a third of decoding."""
@@ -91,9 +101,8 @@ class DecoderPool:
             thread.start()
 
     def submit(self, job: Job) -> None:
-        """Queue an image; ``job.done`` gets the outcome."""
-        with self._lock:
-            self._quick.put(job)
+        """Decode an image as soon as a process is free; ``job.done`` gets the outcome."""
+        self._put(self._quick, job)
 
     def wait_started(self, seconds: float) -> bool:
         """Wait until the first process can take images; return whether one can."""
@@ -105,7 +114,7 @@ class DecoderPool:
             self._closed.set()
             self._started.set()
             left = [job for lane in (self._quick, self._slow) for _, _, job in lane.waiting]
-            for process in self._running:
+            for process in (*self._running, *self._quick.idle, *self._slow.idle):
                 process.kill()
             for lane in (self._quick, self._slow):
                 lane.waiting.clear()
@@ -115,68 +124,85 @@ class DecoderPool:
         for thread in self._threads:
             thread.join(1.0)
 
+    def _put(self, lane: _Lane, job: Job) -> None:
+        """Give an image to a process that waits for one, or to the queue."""
+        with self._lock:
+            process = lane.idle.pop() if lane.idle else None
+            if process is None:
+                lane.put(job)
+            else:
+                self._running[process] = job
+        if process is not None:
+            process.send(job, self._config)
+
     def _work(self, lane: _Lane) -> None:
+        """Keep one process of a lane at work."""
         process = self._start(lane) if lane is self._quick else None  # the other is seldom needed
-        try:
-            while (job := self._next(lane)) is not None:
-                outcome: object
-                try:
-                    outcome, process = self._do(job, lane, process)
-                except Exception as error:  # of this image: the thread goes on, with another process
-                    outcome = error
-                    if process is not None:
-                        process.close()
-                    process = None
-                if outcome is not _PASSED_ON:
-                    job.data = b""
-                    job.done(outcome)  # type: ignore[arg-type]
-        finally:
-            if process is not None:
-                process.close()
-
-    def _next(self, lane: _Lane) -> Job | None:
-        """The next image of a lane; None when the pool is closed."""
-        with self._lock:
-            while not lane.waiting and not self._closed.is_set():
-                lane.changed.wait()
-            return None if self._closed.is_set() else lane.take()
-
-    def _do(self, job: Job, lane: _Lane, process: _Process | None) -> tuple[object, _Process | None]:
-        if job.abandoned or time.monotonic() >= job.until:
-            return None, process
-        process = process or self._start(lane)
-        if process is None:
-            return Problem("queue-full", "no decoder can be started now", headers={"Retry-After": "5"}), None
-        with self._lock:
-            if self._closed.is_set():
-                return None, process
-            self._running[process] = job
-        try:
-            outcome = process.ask(job, self._config)
-            if outcome is _PASSED_ON:
-                self._pass_on(job)
-            return outcome, process
-        except OSError:  # it has died, or has been killed
+        while not self._closed.is_set():
+            job = self._next(lane, process)
+            if job is not None:
+                process = process or self._start(lane)
+                if process is None:
+                    job.done(Problem("queue-full", "no decoder can be started now", headers={"Retry-After": "5"}))
+                    continue
+                with self._lock:
+                    self._running[process] = job
+                process.send(job, self._config)
+            if process is not None and not self._receive(process, lane):
+                process = None if self._closed.is_set() else self._start(lane)
+        if process is not None:
             process.close()
-            outcome = self._explain(process, job)
-            closed = self._closed.is_set()
-            if not closed:
+
+    def _next(self, lane: _Lane, process: _Process | None) -> Job | None:
+        """The next image of a lane; None where the process is to wait for it, or the pool is closed."""
+        while True:
+            with self._lock:
+                while process is None and not lane.waiting and not self._closed.is_set():
+                    lane.changed.wait()
+                if not lane.waiting:
+                    if process is not None:
+                        lane.idle.append(process)
+                    return None
+                job = lane.take()
+            if not job.abandoned and time.monotonic() < job.until:
+                return job
+            job.done(None)
+
+    def _receive(self, process: _Process, lane: _Lane) -> bool:
+        """Wait for the outcome of the image that a process has or is given; whether the process can go on."""
+        outcome: object
+        failed = False
+        try:
+            outcome = process.receive()
+        except Exception as error:  # of this image: the thread goes on, with another process
+            outcome, failed = error, True
+        with self._lock:
+            job = self._running.pop(process, None)
+            if failed and job is None:
+                lane.idle.remove(process)
+        if failed:
+            process.close()
+            if isinstance(outcome, OSError):  # it has died, or has been killed
+                outcome = self._explain(process)
+            if not self._closed.is_set():
                 logs.event(logging.WARNING, "decoder replaced", exit=process.exit)
                 self._on_replaced()
-            return outcome, None if closed else self._start(lane)
-        finally:
-            with self._lock:
-                self._running.pop(process, None)
+        if job is not None and outcome is _PASSED_ON:
+            self._pass_on(job)
+        elif job is not None:
+            job.data = b""
+            job.done(outcome)  # type: ignore[arg-type]
+        return not failed
 
     def _pass_on(self, job: Job) -> None:
+        self._put(self._slow, job)
         with self._lock:
-            self._slow.put(job)
             left = self._slow.shorten(MOST_COSTLY)
         for other in left:
             other.data = b""
             other.done(Problem("queue-full", "too many large images are waiting", headers={"Retry-After": "5"}))
 
-    def _explain(self, process: _Process, job: Job) -> Outcome:
+    def _explain(self, process: _Process) -> Outcome:
         if process.late or self._closed.is_set():
             return None
         if process.exit == -getattr(signal, "SIGXCPU", 0):
@@ -222,6 +248,7 @@ class _Lane:
     def __init__(self, lock: threading.Lock, niceness: int = 0) -> None:
         self.niceness = niceness
         self.waiting: list[tuple[int, int, Job]] = []
+        self.idle: list[_Process] = []
         self.changed = threading.Condition(lock)
         self._turn = 0
         self._count = itertools.count()
@@ -264,11 +291,14 @@ class _Process:
         assert self._process.stdout is not None
         self._to, self._from = self._process.stdin, self._process.stdout
         self.late = False
+        self._size, self._rest = 0, memoryview(b"")
+        self._first = 0
         with suppress(ImportError, AttributeError, OSError):  # fewer turns where the system has larger pipes
             import fcntl
 
-            for end in (self._to, self._from):
-                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+            for end in (self._from, self._to):
+                fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            self._first = _FIRST_BYTES
 
     @property
     def exit(self) -> int | None:
@@ -283,19 +313,23 @@ class _Process:
         """
         self._read(len(READY), len(READY))
 
-    def ask(self, job: Job, config: ServeConfig) -> object:
-        """Have one image decoded; `_PASSED_ON` where it is for the slow lane.
+    def send(self, job: Job, config: ServeConfig) -> None:
+        """Give it one image, without waiting: `receive` sends what does not pass at once."""
+        self._size, self._rest = job.size, memoryview(job.data)[self._first :]
+        head = REQUEST.pack(len(job.data), job.size, config.max_pixels, config.exact, job.picture)
+        self._write(head + job.data[: self._first])
+
+    def receive(self) -> object:
+        """Wait for the outcome of the image; `_PASSED_ON` where it is for the slow lane.
 
         Raises:
             OSError: the process is gone.
         """
-        head = REQUEST.pack(len(job.data), job.size, config.max_pixels, config.exact, job.picture)
-        for part in (head + job.data[:_PIPE_BYTES], memoryview(job.data)[_PIPE_BYTES:]):  # usually one turn
-            left = memoryview(part)
-            while left:
-                left = left[self._to.write(left) :]
-        count = job.size * job.size * 3
-        reply = self._read(REPLY.size, REPLY.size + count)  # a decoded image without a picture comes in one turn
+        reply = self._read(REPLY.size, PIPE_BYTES)  # a decoded image without a picture comes in one turn
+        if reply[0] == MORE:
+            self._write(self._rest)
+            reply = self._read(REPLY.size, PIPE_BYTES)
+        self._rest = memoryview(b"")
         done, width, height, wide, high, length = REPLY.unpack_from(reply)
         missing = REPLY.size + length - len(reply)
         reply += self._read(missing, missing)
@@ -304,8 +338,9 @@ class _Process:
         if not done:
             kind, _, detail = reply[REPLY.size :].decode().partition("\n")
             return Problem(kind, detail)
-        pixels = np.frombuffer(reply, np.uint8, count, REPLY.size).reshape(job.size, job.size, 3)
-        shown = Image.frombytes("RGB", (wide, high), reply[REPLY.size + count :]) if job.picture else None
+        count = self._size * self._size * 3
+        pixels = np.frombuffer(reply, np.uint8, count, REPLY.size).reshape(self._size, self._size, 3)
+        shown = Image.frombytes("RGB", (wide, high), reply[REPLY.size + count :]) if wide else None
         return Decoded(pixels, (width, height), shown)
 
     def kill(self) -> None:
@@ -320,6 +355,12 @@ class _Process:
         for end in (self._to, self._from):
             with suppress(OSError):
                 end.close()
+
+    def _write(self, content: bytes | memoryview) -> None:
+        left = memoryview(content)
+        with suppress(OSError, ValueError):  # it has ended, as `receive` finds
+            while left:
+                left = left[self._to.write(left) :]
 
     def _read(self, least: int, most: int) -> bytes:
         content = b""

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import signal
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ import httpx
 import numpy as np
 import pytest
 from hostile import EXTRA_HOSTILE, HEIC, HOSTILE, JPEG_SYNTAX, dicom, fragments, jpeg, png
+from PIL import Image
 from serving_tools import problem_of, running
 from tiny_bundle import blob_image, tiny_bundle
 
@@ -25,7 +28,7 @@ from lentigo.imaging import load
 from lentigo.serving import decoding
 from lentigo.serving.batching import Batcher
 from lentigo.serving.config import ServeConfig
-from lentigo.serving.decode_worker import CostlyError, Decoded, RefusedError, decode
+from lentigo.serving.decode_worker import PIPE_BYTES, CostlyError, Decoded, RefusedError, decode
 from lentigo.serving.decoding import MOST_COSTLY, DecoderPool, Job, Outcome, _Lane
 from lentigo.serving.problems import Problem
 
@@ -131,6 +134,41 @@ def test_a_decoded_image_is_the_librarys() -> None:
     assert shown.picture is not None
     assert shown.picture.size == (512, 366)
     assert not replaced
+
+
+@pytest.mark.parametrize("first", [0, 1000, decoding._FIRST_BYTES])
+def test_an_image_of_any_length_passes(first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "_FIRST_BYTES", first)
+    noise = np.random.default_rng(0).integers(0, 256, (900, 600, 3), np.uint8)
+    large = BytesIO()
+    Image.fromarray(noise).save(large, "PNG")
+    images = {"small": PHOTO, "large": large.getvalue(), "empty": b"", "again": PHOTO}
+    assert len(images["large"]) > PIPE_BYTES
+    with pool() as (decoders, outcomes, replaced):
+        for name, content in images.items():
+            decoders.submit(outcomes.job(name, content))
+        for name, outcome in zip(images, outcomes.wait(*images), strict=True):
+            if isinstance(outcome, Decoded):
+                assert np.array_equal(outcome.pixels, load(images[name], 32))
+            else:
+                assert (name, isinstance(outcome, Problem)) == ("empty", True)
+    assert not replaced
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the process there")
+def test_a_process_that_ends_while_it_waits_is_replaced_before_the_next_image() -> None:
+    with pool() as (decoders, outcomes, replaced):
+        decoders.submit(outcomes.job("first", PHOTO))
+        outcomes.wait("first")
+        (waiting,) = children()
+        os.kill(waiting, signal.SIGKILL)
+        end = time.monotonic() + 60
+        while not replaced or waiting in children():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        decoders.submit(outcomes.job("next", PHOTO))
+        assert isinstance(outcomes.wait("next")[0], Decoded)
+    assert replaced == [1]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
@@ -322,14 +360,14 @@ def test_what_is_urgent_goes_first() -> None:
 
 
 def test_a_fault_with_one_image_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = decoding._Process.ask
+    whole = decoding._Process.receive
 
-    def faulty(process: Any, job: Job, config: ServeConfig) -> Any:
-        if job.data == b"x":
+    def faulty(process: Any) -> Any:
+        if isinstance(outcome := whole(process), Problem):
             raise OverflowError
-        return whole(process, job, config)
+        return outcome
 
-    monkeypatch.setattr(decoding._Process, "ask", faulty)
+    monkeypatch.setattr(decoding._Process, "receive", faulty)
     with pool() as (made, outcomes, _):
         for name, data in (("bad", b"x"), ("good", PHOTO)):
             made.submit(outcomes.job(name, data))

@@ -227,8 +227,8 @@ def test_a_body_of_single_bytes_is_given_up(server: Server, encoding: bytes) -> 
     assert sent < 5_000  # a chunk's extension may have 16,384 bytes
 
 
-@pytest.mark.parametrize(("piece", "dropped"), [(b"x", True), (bytes(1000), False)])
-def test_a_refused_connection_that_goes_on_in_single_bytes_is_dropped(piece: bytes, dropped: bool) -> None:
+@pytest.mark.parametrize(("piece", "dropped"), [(b"x", True), (bytes(1000), False), (bytes(2**22), True)])
+def test_a_refused_connection_that_goes_on_in_single_bytes_or_for_ever_is_dropped(piece: bytes, dropped: bool) -> None:
     protocol = object.__new__(GuardedProtocol)
     protocol._refused = True
     protocol._discarded = protocol._discarded_pieces = 0
@@ -352,6 +352,30 @@ def test_bodies_that_arrive_too_slowly_make_room_for_connections(
         assert not slow._make_room()  # the last waits for its answer
         for task in slow.tasks:
             task.cancel()
+
+    asyncio.run(go())
+
+
+def test_of_idle_connections_the_oldest_that_never_asked_makes_room_first() -> None:
+    async def go() -> None:
+        made = connections(5)
+        first, second, answered, again, asks = made
+        for one in (answered, again, asks):
+            one.data_received(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for one in (again, answered):
+            one.cycle.response_complete = True
+            one.conn.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
+            one.conn.send(h11.EndOfMessage())
+            one.on_response_complete()
+        ended = []
+        while asks._make_room():
+            ended.append(next(one for one in made if one.transport.ended and one not in ended))
+        assert ended == [first, second, again, answered]  # the last is being answered
+        for one in made:
+            one._stop_head_timer()
+            one._unset_keepalive_if_required()
+            for task in one.tasks:
+                task.cancel()
 
     asyncio.run(go())
 

@@ -1,4 +1,4 @@
-"""Image-level classes of annotation files: COCO, VIA, Label Studio and Labelbox as records, one an image."""
+"""Read the classes of images from COCO, VIA, Label Studio and Labelbox, as one record per image."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 Record = dict[str, Any]
-"""Column -> value; a list holds the different values of an image that has several."""
+"""Column -> value, or a list of the values of an image with several."""
 
 _Image = tuple[Any, list[tuple[str, Any]], Record]
-"""Its name, what attributes say of it, and further columns."""
+"""Its name, its attributes, and further columns."""
 _IMAGE = re.compile(r".+\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]|dcm)", re.IGNORECASE)
 _FORMS = "COCO, VIA, Label Studio or Labelbox, nor a list of objects, one an image"
 
 
 def records(content: Any) -> list[Record]:
-    """The images of a JSON file and what is said of each.
+    """Return one record per image of a JSON file.
 
     Args:
         content: of COCO (``images``, ``annotations``, ``categories``), VIA, Label Studio, Labelbox; a list of objects,
-            alone or as the one list of an object; an object of ``{file name: class}``; or what pandas writes.
+            alone or as the one list of an object; several such lists with the same columns, whose names become the
+            column ``set``; an object of ``{file name: class}`` or ``{file name: {column: value}}``; or what pandas
+            writes.
 
     Raises:
         ValueError: none of these.
@@ -43,7 +45,7 @@ def records(content: Any) -> list[Record]:
 
 
 def _listed(content: dict[str, Any]) -> Any:
-    """The records of a file that is one object."""
+    """Return the records of a file that is one object; None for other objects."""
     if {"images", "annotations", "categories"} <= content.keys():
         return _coco(content)
     if isinstance(via := content.get("_via_img_metadata"), dict):
@@ -53,12 +55,20 @@ def _listed(content: dict[str, Any]) -> Any:
         if all("filename" in value for value in values):
             return values
         if all(value.keys() == values[0].keys() for value in values):  # as pandas writes columns, or rows
-            down = all(key.isdigit() for key in values[0])
-            return [{column: content[column][row] for column in content} for row in values[0]] if down else values
+            if all(key.isdigit() for key in values[0]):
+                return [{column: content[column][row] for column in content} for row in values[0]]
+            named = not any(key.isdigit() for key in content)  # by the images, unless rows are numbered
+            return [{"image": key, **value} if named else value for key, value in content.items()]
     if content and all(map(_IMAGE.fullmatch, content)) and all(isinstance(v, str | int) for v in values):
         return [{"image": name, "label": value} for name, value in content.items()]
-    lists = [value for value in values if isinstance(value, list) and value and isinstance(value[0], dict)]
-    return lists[0] if len(lists) == 1 else None
+    lists = {
+        name: value
+        for name, value in content.items()
+        if isinstance(value, list) and value and isinstance(value[0], dict)
+    }
+    if len(lists) > 1 and all(value[0].keys() == next(iter(lists.values()))[0].keys() for value in lists.values()):
+        return [{"set": name, **one} for name, value in lists.items() for one in value]
+    return next(iter(lists.values())) if len(lists) == 1 else None
 
 
 def _coco(content: Mapping[str, Any]) -> list[Record]:
@@ -126,7 +136,7 @@ _READS: tuple[tuple[Callable[[Record], _Image], set[str]], ...] = (
 
 
 def _merged(images: Iterable[_Image]) -> list[Record]:
-    """One record an image; an attribute that is alone in the file is the class."""
+    """Merge annotations into one record per image; the only attribute of a file is the class."""
     found: dict[str, dict[str, list[Any]]] = {}
     others: dict[str, Record] = {}
     for image, said, more in images:

@@ -1,4 +1,4 @@
-"""Text of any encoding: Unicode, or a code page of Windows that is recognised or refused."""
+"""Decode text in Unicode, or in a code page of Windows that can be recognised."""
 
 from __future__ import annotations
 
@@ -51,16 +51,23 @@ _WRONG = re.compile(
     r"|(?<![a-zA-ZÀ-ž])[À-ž]{2,}(?![a-zA-ZÀ-ž])|[\uac00-\ud7af]\s?[\u4e00-\u9fff]|[\u4e00-\u9fff]\s?[\uac00-\ud7af]"
     r"|[a-zA-Z][\u3400-\u9fff\uac00-\ud7af][a-z]|[a-zA-Z][\u0370-\u04ff]|[\u0370-\u04ff][a-zA-Z]|[ά-ώа-я][Α-ΩА-Я]"
     r"|[\ue000-\uf8ff]|[^\W\d_][\u2190-\u2bff][^\W\d_]|[^\W\d_][¡-§¨«¬±¶¸¼-¿]"
-    r"|[˘˙˛˝ˇ]|[a-zA-Z][\uff61-\uff9f]|[\uff61-\uff9f][a-zA-Z]"
+    r"|[˘˙˛˝ˇ]|•”|”•|[a-zA-Z][\uff61-\uff9f]|[\uff61-\uff9f][a-zA-Z]"
 )
 _KANA = re.compile(r"[\u3041-\u30fa]")
+_KANA_WORD = re.compile(r"[\u3041-\u30fc]{3}")
 _SIGNS = re.compile(rb"[\x00-\x7f\x85\x91-\x97\x99\xa0\xa9\xae\xb0-\xb3\xb5\xb7]*")  # of cp1252, as in °C and µm
 _HANGUL = re.compile(rb"[\x00-\x7f]*(?:[\xb0-\xc8][\xa1-\xfe][\x00-\x7f]*){5,}")
-_DISEASES = {
-    "gb18030": frozenset("瘤痣癌病症性斑疹炎皮肤色素角化"),
-    "euc_jp": frozenset("腫癌病症性斑疹炎皮膚色素角化"),
+_COMMON = {
+    "gb18030": frozenset(
+        "瘤痣癌病症性斑疹炎皮肤色素角化良恶阴阳正常患者诊断图片照文件名类别标签男女左右上下前后面部脸手臂腿背胸腹黑白红"
+    ),
+    "euc_jp": frozenset(
+        "腫癌病症性斑疹炎皮膚色素角化良悪陰陽正常患者例診断画像写真名類男女左右上下前後面部顔腕手足背胸腹黒白赤"
+    ),
 }
-"""Characters of the names of skin diseases."""
+"""Characters of skin diseases, body sites and the headers of tables."""
+_CHINESE_ROWS = frozenset(bytes([row]) for row in range(0xD0, 0xD8))
+"""First bytes of a quarter of the common Chinese characters, from x to z, and of rare characters in EUC-JP."""
 _NORTH_OR_SOUTH = re.compile(
     rb"(?=.*[\xd0\xdd\xde\xf0\xfd\xfe])[\x00-\x7f\xd6\xf6\xd0\xdd\xde\xf0\xfd\xfe]*", re.DOTALL
 )
@@ -80,10 +87,10 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def decode(content: bytes) -> tuple[str, str]:
-    """The text of a table's file, and the code page of Windows that it is written in; empty for Unicode.
+    """Decode a table's file; also return its code page of Windows, empty for Unicode.
 
     Raises:
-        ValueError: no text, or too little to tell the code page.
+        ValueError: the content is not text, or too short to recognise the code page.
     """
     for bom, encoding in _BOMS:
         if content.startswith(bom):
@@ -105,10 +112,10 @@ def decode(content: bytes) -> tuple[str, str]:
 
 
 def _code_page(cells: bytes) -> str:
-    """The code page of the cells of a text that is no Unicode.
+    """Recognise the code page of cells that are not Unicode.
 
     Raises:
-        ValueError: several may be it.
+        ValueError: several code pages are possible.
     """
     import chardet
 
@@ -133,17 +140,18 @@ def _code_page(cells: bytes) -> str:
         rivals = {"cp1254"} if _NORTH_OR_SOUTH.fullmatch(cells) else rivals - {*_LANGUAGES}
     if best == "gb18030" and _HANGUL.fullmatch(cells):
         rivals = {"cp949"}
-    if best == "gb18030" and _is_japanese(cells):
+    if best in _CHINESE and _may_be_japanese(cells, best):
         rivals = {"euc_jp"}
     if best in _ALPHABETS and not re.search(rb"[\x80-\xff]{3}", cells):
         rivals = {"gb18030"}  # whose characters are two bytes
     if best not in pages or rivals or found[best] < _SURE or _another_is_likelier(cells, best):
         raise ValueError(f"{_NO_PAGE}; save it as UTF-8")
-    return best
+    alike = best in _LANGUAGES and "cp1252" in pages and cells.decode("cp1252") == cells.decode(best)
+    return "cp1252" if alike else best
 
 
 def _another_is_likelier(cells: bytes, page: str) -> bool:
-    """Whether a code page that is not read, such as a Baltic one or KOI8, is far likelier, and reads otherwise."""
+    """Return whether an unsupported code page, such as KOI8, is far more probable and gives another text."""
     import chardet
 
     found = chardet.detect_all(cells, ignore_threshold=True, compat_names=False)
@@ -161,18 +169,22 @@ def _another_is_likelier(cells: bytes, page: str) -> bool:
     return False
 
 
-def _is_japanese(cells: bytes) -> bool:
-    """Whether characters of diseases stand in a text of EUC-JP, all of whose bytes are of Chinese pages too."""
+def _may_be_japanese(cells: bytes, page: str) -> bool:
+    """Return whether a text that a Chinese page decodes may be EUC-JP, which consists of the same bytes."""
     try:
-        return not _DISEASES["gb18030"] & {*cells.decode("gb18030")} and bool(
-            _DISEASES["euc_jp"] & {*cells.decode("euc_jp")}
-        )
+        text = cells.decode("euc_jp")
     except UnicodeDecodeError:
         return False
+    if page != "gb18030":
+        return _KANA_WORD.search(text) is not None
+    chinese, japanese = len(_COMMON[page] & {*cells.decode(page)}), len(_COMMON["euc_jp"] & {*text})
+    if chinese != japanese:
+        return japanese > chinese
+    return not any(pair[:1] in _CHINESE_ROWS for pair in re.findall(rb"[\x80-\xff]{2}", cells))
 
 
 def _is_wrong(cells: bytes, page: str) -> bool:
-    """Whether a text cannot be of a code page, by its spelling."""
+    """Return whether a text cannot be in a code page, by its spelling."""
     if page not in _SCRIPT:
         try:
             text = cells.decode(page)
@@ -185,7 +197,7 @@ def _is_wrong(cells: bytes, page: str) -> bool:
 
 
 def _fits(cells: bytes, page: str) -> bool:
-    """Whether one language of a code page has all accented letters of a text."""
+    """Return whether one language of a code page has all accented letters of a text."""
     letters = {letter for letter in cells.decode(page).lower() if not letter.isascii() and letter.isalpha()}
     return any(letters <= {*language} for language in _LANGUAGES[page])
 

@@ -1,4 +1,4 @@
-"""Tables as people have them, without pandas: cells of text in any encoding, and the images that rows name."""
+"""Read users' tables without pandas: cells of text in any encoding, and the images that rows name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from urllib.parse import unquote
@@ -37,7 +37,7 @@ _NAMELESS = re.compile(r"column_\d+")
 NOTHING = frozenset(
     ("", "?", "??", "-", "--", ".", "/", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "null", "nil", "none")
 )
-"""What people write where they have nothing to write, in lower case."""
+"""Values of empty cells, in lower case."""
 _UNKNOWN = NOTHING | {
     "-1", "unknown", "unk", "missing", "unlabeled", "unlabelled", "undetermined", "indeterminate", "tbd", "todo",
     "not available", "not known", "unbekannt", "desconocido", "desconhecido", "inconnu", "未知",
@@ -54,7 +54,7 @@ METADATA_COLUMNS = {
 
 
 def is_unknown(cell: str) -> bool:
-    """Whether a cell says that a patient, an age, a class or whatever it is for is not known."""
+    """Return whether a cell means that its value is unknown."""
     return cell.strip().lower() in _UNKNOWN
 
 
@@ -65,8 +65,8 @@ class Cells:
     Attributes:
         path: the file.
         columns: name -> its cells, without surrounding blanks.
-        lines: the line (or the sheet's row) that each record ends in.
-        note: what is said of a sheet among several, or of a code page that was recognised.
+        lines: the last line (or row of the sheet) of each record.
+        note: note about the sheets that were read, or about a code page that was recognised.
         sheets: the rows of a workbook's other sheets.
     """
 
@@ -82,8 +82,8 @@ def read_cells(path: Path) -> Cells:
 
     Comma, semicolon, tab or bar between the cells; UTF-8, UTF-16 or a code page of Windows; a ``sep=`` line; ``.xlsx``;
     ``.jsonl`` with an object a line; ``.json`` (`lentigo.annotations`). Blank lines, repeated headers, empty columns,
-    and title lines above the header are left out; of a workbook's sheets the largest that names images is read, and
-    cells that are merged downwards all have the value.
+    and title lines above the header are left out. Of a workbook's sheets the largest that names images is read, with
+    those of the same columns, whose names are the column ``sheet``; cells that are merged downwards all have the value.
 
     Raises:
         DataError: missing, empty, no table, a row longer than the header, or a column that stands there twice.
@@ -110,7 +110,7 @@ def read_cells(path: Path) -> Cells:
 
 
 def find_column(columns: Iterable[str], names: Iterable[str]) -> str | None:
-    """The first of these names that is a column, as the table writes it; case, blanks and ``_`` are ignored."""
+    """Return the first of these names that is a column, as written in the table; case, blanks and ``_`` are ignored."""
     there: dict[str, str] = {}
     for column in columns:
         there.setdefault(column_key(column), column)
@@ -118,20 +118,20 @@ def find_column(columns: Iterable[str], names: Iterable[str]) -> str | None:
 
 
 def column_key(name: str) -> str:
-    """A column's name in lower case, without blanks, ``_``, ``-`` and ``.``: ``ImageID`` is ``image_id``."""
+    """Return a column's name in lower case, without blanks, ``_``, ``-`` and ``.``: ``ImageID`` is ``image_id``."""
     return re.sub(r"[\s\-_.]+", "", name.lower())
 
 
 def shown_columns(columns: Iterable[str]) -> str:
-    """The names of a table's columns for a message, the first twenty of them."""
+    """Format the names of a table's first twenty columns for a message."""
     names = [str(c) for c in columns]
     return ", ".join(names[:20]) + (f", ... {len(names) - 20} more" if len(names) > 20 else "")
 
 
 def image_columns(columns: Mapping[str, Sequence[str]], names: ImageNames) -> tuple[str | None, str | None]:
-    """The columns that hold the images' paths and their names; neither where none does.
+    """Find the columns of the images' paths and names; None for a column that is missing.
 
-    They are told by their names; where those lead to no image that is there, by their cells.
+    They are found by their names, or, if those lead to no existing image, by their cells.
 
     Args:
         columns: name -> its cells.
@@ -146,7 +146,7 @@ def image_columns(columns: Mapping[str, Sequence[str]], names: ImageNames) -> tu
 
 
 def leads(cells: Sequence[str], names: ImageNames, so_many: Callable[[Iterable[bool]], bool]) -> bool:
-    """Whether any or all of the first cells of a column name images that are there."""
+    """Return whether any or all of the first cells of a column name existing images."""
 
     def found(cell: str) -> bool:
         try:
@@ -154,12 +154,12 @@ def leads(cells: Sequence[str], names: ImageNames, so_many: Callable[[Iterable[b
         except DataError:  # several fit, or one outside
             return False
 
-    probe = [cell for cell in cells[:_PROBED] if cell]
+    probe = list(islice(filter(None, cells), _PROBED))
     return bool(probe) and so_many(map(found, probe))
 
 
 def no_image_column(columns: Iterable[str], source: object) -> DataError:
-    """The error of a table in which no column names images."""
+    """Create the error for a table in which no column names images."""
     listed = [str(column) for column in columns]
     headless = any(re.search(r"\.(jpe?g|png|webp|bmp|tiff?|gif|hei[cf]|dcm)$", name.lower()) for name in listed)
     return DataError(
@@ -175,7 +175,7 @@ def no_image_column(columns: Iterable[str], source: object) -> DataError:
 
 
 def some(names: Iterable[str], most: int = 4) -> str:
-    """A few of many names, for a message."""
+    """Format a few of many names for a message."""
     listed = sorted(set(names))
     return ", ".join(listed[:most]) + (f" and {len(listed) - most:,} more" if len(listed) > most else "")
 
@@ -204,7 +204,7 @@ def _text_rows(path: Path, suffix: str) -> tuple[list[tuple[int, list[str]]], st
 
 
 def _object_rows(text: str, *, by_line: bool) -> list[tuple[int, list[str]]]:
-    """The rows of JSON, the names of all members first; lists and objects stay JSON."""
+    """Return the rows of JSON, after a row with the names of all members; lists and objects stay JSON."""
     if by_line:
         lines = {n: json.loads(one) for n, one in enumerate(text.splitlines(), start=1) if one.strip()}
         if strange := [n for n, one in lines.items() if not isinstance(one, dict)]:
@@ -230,7 +230,7 @@ def _records_rows(numbered: Sequence[tuple[int, Mapping[str, object]]]) -> list[
 
 
 def _delimiter(text: str) -> str:
-    """What stands between the cells: the sniffer's word, where the header bears it out."""
+    """Find the delimiter: that of the sniffer if it is in the header."""
     header = next((line for line in text.splitlines() if any(one in line for one in _DELIMITERS)), "")
     try:
         found = csv.Sniffer().sniff("\n".join(text[:8192].splitlines()[:20]), _DELIMITERS).delimiter
@@ -257,17 +257,31 @@ def _sheet_rows(path: Path, sheets: dict[str, list[list[str]]]) -> tuple[list[tu
         return listed, sum(sum(map(bool, row)) for row in sheets[name] if len(row) > 1)
 
     name = max(sheets, key=size)
-    hidden = sum(row.hidden for sheet in shown if sheet.title == name for row in sheet.row_dimensions.values())
+    header = _header(sheets[name]) if size(name)[0] else []
+    alike = [title for title, rows in sheets.items() if title == name or (header and _header(rows) == header)]
+    hidden = sum(row.hidden for sheet in shown if sheet.title in alike for row in sheet.row_dimensions.values())
     told = [
-        f"the sheet {name!r} of {len(sheets)} is read, the largest that names images" * (len(sheets) > 1),
+        f"the sheet {name!r} of {len(sheets)} is read, the largest that names images" * (len(sheets) > 1 == len(alike)),
+        f"the sheets {some(map(repr, alike))} have the same columns and are read as one table" * (len(alike) > 1),
         f"left out: {counted(len(workbook) - len(shown), 'hidden sheet')}" * (len(workbook) > len(shown)),
         f"{counted(hidden, 'hidden row')} read like the others" * (hidden > 0),
     ]
-    return list(enumerate(sheets.pop(name), start=1)), "; ".join(filter(None, told))
+    parts = {title: sheets.pop(title) for title in alike}
+    rows = parts[name]
+    if len(alike) > 1:  # numbered through all sheets
+        rows = [[*row[: len(header)], title] for title, part in parts.items() for row in part[1:] if any(row)]
+        rows.insert(0, [*header, "sheet"])
+    return list(enumerate(rows, start=1)), "; ".join(filter(None, told))
+
+
+def _header(rows: Sequence[list[str]]) -> list[str]:
+    """Return the first row of a sheet if it is the header of all columns; empty otherwise."""
+    width = max((n for n, cell in enumerate(rows[0], start=1) if cell), default=0) if rows else 0
+    return rows[0][:width] if width > 1 and not any(any(row[width:]) for row in rows) else []
 
 
 def _cell(value: object) -> str:
-    """A value of a workbook or of JSON as text; a whole number has no ``.0``."""
+    """Format a value of a workbook or of JSON as text; a whole number has no ``.0``."""
     if isinstance(value, list | dict):
         return json.dumps(value, ensure_ascii=False)
     return (
@@ -316,7 +330,7 @@ def _cells(rows: list[tuple[int, list[str]]], path: Path, note: str) -> Cells:
 
 
 def _with_headings(header: list[str], above: list[str]) -> list[str]:
-    """The header, with the heading above before a name that says little alone: ``ID`` below ``Patient``."""
+    """Prefix ambiguous names of a header with the heading above, as ``Patient`` for ``ID``."""
     heading, named = "", []
     for name, over in zip_longest(header, above[: len(header)], fillvalue=""):
         heading = over or heading
@@ -326,12 +340,12 @@ def _with_headings(header: list[str], above: list[str]) -> list[str]:
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether a file is there; no error where the name is too long for any, as text in a wrong column is."""
+    """Return whether a file exists; False for names that are too long for any file."""
     return os.path.isfile(path)  # noqa: PTH113  (Path.is_file raises then)
 
 
 class ImageNames:
-    """Finds the images that a table means by a name.
+    """Search for the images that a table names.
 
     Args:
         root: the folder that paths are relative to.
@@ -343,7 +357,7 @@ class ImageNames:
 
     @cached_property
     def _by_path(self) -> dict[str, list[str]]:
-        """Lower-case path, each end of it, and the same without suffix -> the images it may mean."""
+        """Lower-case path, each of its ends, and the same without suffix -> matching images."""
         found: dict[str, list[str]] = {}
         for image in self._images:
             parts = _plain(image).split("/")
@@ -363,7 +377,7 @@ class ImageNames:
         return found
 
     def locate(self, name: str, *, by_number: bool = True) -> str | None:
-        """The image that a table means by a name; ``%20`` may stand for a blank, ``7`` or ``7.0`` for ``0007``."""
+        """Return the image that a table names; ``%20`` may mean a blank, and ``7`` or ``7.0`` may mean ``0007``."""
         found = self._locate(name)
         if found is None and "%" in name:
             found = self._locate(unquote(name))
@@ -380,7 +394,7 @@ class ImageNames:
         return found
 
     def _locate(self, name: str) -> str | None:
-        """The image that a table means: by path, by name in a sub-folder, in other case, or with another suffix.
+        """Return the image that a table names: by path, by name in a sub-folder, in other case, or with another suffix.
 
         Args:
             name: as the table has it, with ``/`` or back-slashes, perhaps absolute and of another machine.
@@ -426,5 +440,5 @@ class ImageNames:
 
 
 def _plain(path: str) -> str:
-    """A path for comparison: lower case, composed letters (macOS stores them taken apart)."""
+    """Normalise a path for comparison: lower case, composed letters (macOS stores them decomposed)."""
     return unicodedata.normalize("NFC", path).lower()

@@ -180,6 +180,8 @@ def predict(
         for note in getattr(stopped, "__notes__", [] if out else ["no rows were kept; --out FILE keeps them"]):
             print(one_line(f"lentigo: stopped; {note}"), file=sys.stderr)
         raise
+    if given.note:
+        print(one_line(f"lentigo: {given.note}"), file=sys.stderr)
     if whole:
         shown.arrange(classifier.spec, key, summary, uncertain=rank is not None)
         if out is not None:

@@ -1,6 +1,6 @@
 """Data: samples of images with labels, groups and splits; readers, cache, audit, download and phantoms.
 
-Names are loaded when first used, so that ``lentigo.synthetic.phantom`` needs numpy and Pillow only.
+Names load when they are first used.
 """
 
 from __future__ import annotations

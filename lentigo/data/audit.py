@@ -1,8 +1,7 @@
-"""The audit: what in a data set would make a measured figure wrong.
+"""The audit: faults of a data set that make figures measured on it wrong.
 
-Unreadable files, class counts, images that are there twice (the same pixels) or nearly twice (the same photograph,
-encoded or lit anew), groups on both sides of a split, copies that carry different labels, and what goes with the class
-beside the lesion.
+It finds unreadable files, exact duplicates (the same pixels), near duplicates (the same photograph, encoded or lit
+again), groups in several parts of a split, duplicates with different labels, and confounders.
 
 Near duplicates are found in two steps. A 64-bit perceptual hash (signs of the 64 lowest cosine coefficients of a 32 x
 32 grey thumbnail against their median; Zauner 2010) selects candidates by Hamming distance, all pairs at once; the
@@ -34,7 +33,7 @@ from lentigo.errors import ImageError
 from lentigo.machine import available_cores
 from lentigo.pixels.artifacts import ARTIFACTS, detect_artifacts
 from lentigo.progress import Progress, shown
-from lentigo.text import one_line
+from lentigo.text import counted, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -65,7 +64,7 @@ class NearPair:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found; prints as text, or as tables in a rich console.
+    """The findings of an audit; printed as text, or as tables in a rich console.
 
     Attributes:
         samples: what was audited.
@@ -114,7 +113,7 @@ class Audit:
 
     @property
     def test_share(self) -> float:
-        """Fraction of the test images whose group is in training too, 0 to 1 (0 where there is no test split)."""
+        """Fraction of the test images whose group is in training too, 0 to 1; 0 without a test part."""
         frame = self.samples.frame
         test = frame[frame["split"] == "test"]
         if test.empty:
@@ -122,7 +121,7 @@ class Audit:
         return float(test["group"].isin(frame.loc[frame["split"] == "train", "group"]).mean())
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, as plain values for JSON."""
+        """Return all findings as plain values for JSON."""
         counts = self.samples.counts()
         return {
             "data": self.samples.name,
@@ -154,7 +153,7 @@ class Audit:
         }
 
     def _findings(self) -> Iterator[tuple[str, int, bool, list[str]]]:
-        """(what, how many, whether it is a fault, the first few)."""
+        """Yield each kind of finding: its name, its number, whether it is a fault, and examples."""
         split, label = self._split, self._label
 
         def name(image: str) -> str:
@@ -182,12 +181,13 @@ class Audit:
         if not self.samples.frame["split"].isin(SPLITS).any():
             return "no split to check: duplicates only"
         if not self.leaks:
+            missing = f"; {counted(len(self.unreadable), 'unreadable image')} not compared" if self.unreadable else ""
             if self.samples.groups.known:
                 return (
-                    f"no leak: training, validation and test share no {self.samples.groups.unit} and nothing else that"
-                    " was looked for"
+                    f"no leak found: training, validation and test share no {self.samples.groups.unit} and nothing else"
+                    f" that was looked for{missing}"
                 )
-            return f"no leak found among the pixels; patients unknown: {LEAK}; {ASK}"
+            return f"no leak found among the pixels{missing}; patients unknown: {LEAK}; {ASK}"
         straddle = f"; {self.test_share:.1%} of the test images have their group in training" if self.test_share else ""
         return f"LEAK: training, validation and test are not independent{straddle}"
 
@@ -293,7 +293,7 @@ def find_near(
     min_correlation: float = MIN_CORRELATION,
     orientations: bool = False,
 ) -> list[tuple[int, int, int, float, bool]]:
-    """Pairs of nearly the same grey thumbnails, all against all.
+    """Find the pairs of nearly equal grey thumbnails, all against all.
 
     Args:
         thumbnails: (N, 32, 32) float32.
@@ -343,7 +343,7 @@ def find_near(
 
 
 def perceptual_hash(images: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """64-bit pHash of square grey images, (N, S, S) -> (N,).
+    """Compute the 64-bit pHash of square grey images, (N, S, S) -> (N,).
 
     Each bit compares one of the 8 x 8 lowest cosine coefficients with their median.
     """
@@ -378,7 +378,7 @@ class _Seen:
 
 
 def _look(samples: Samples, workers: int, artifacts: bool) -> Iterator[_Seen]:
-    """What is seen of each image, in row order."""
+    """Decode each image and yield what the audit needs of it, in row order."""
 
     def one(row: int) -> _Seen:
         try:

@@ -1,7 +1,7 @@
-"""Offline balancing: copies of the images of small classes, each turned, mirrored and zoomed in its own way.
+"""Offline balancing: copies of the images of small classes, rotated, mirrored and zoomed at random.
 
-A copy is a row of the table of samples whose ``variant`` says what was done to the image; the pixels are made when
-the row is read, so that nothing is written beside the data. A copy keeps the group of its image: a split by group never
+A copy is a row of the table of samples with its transform in the column ``variant``; its pixels are computed when
+the row is read, so no files are written. A copy keeps the group of its image: a split by group never
 parts them. The same samples and seed give the same copies.
 """
 
@@ -75,7 +75,7 @@ def add_copies(samples: Samples, rows: NDArray[np.bool_], seed: int) -> Samples:
 
 
 def restore_copies(samples: Samples, table: pd.DataFrame, path: str | Path) -> Samples:
-    """Add the copies that a saved split names.
+    """Add the copies listed in a saved split.
 
     Args:
         samples: without copies.

@@ -1,10 +1,10 @@
 """Decode once: every image of a data set, resized, in one memory-mapped array on disk.
 
-A cache is two files in the cache folder: ``<key>.npy``, uint8 (N, S, S, 3), and ``<key>.json``, the sidecar that says
-what it holds. The key is a digest of the data (ids in order, labels, sizes, modification times), the image size and the
-version of the preprocessing, so that changed data finds no cache. The array is written under a temporary name, renamed
-when it is whole, and the sidecar comes last; a cache whose sidecar, length or sampled rows disagree is built again. Two
-processes that build the same cache at once write the same content, each under its own temporary name.
+A cache is two files in the cache folder: ``<key>.npy``, uint8 (N, S, S, 3), and ``<key>.json``, the sidecar with its
+description. The key is a digest of the data (ids in order, labels, sizes, modification times), the image size and the
+version of the preprocessing, so changed data have no cache. The array is written under a temporary name and renamed
+when it is complete, and the sidecar is written last. A cache whose sidecar, length or sampled rows disagree is built
+again. Two processes that build the same cache write the same content, each under its own temporary name.
 
 Before an array is built, those used least recently are removed until all take no more than `limit` bytes. A mapped
 array is locked (``flock``; Windows removes no mapped file), so that none in use is removed.
@@ -71,7 +71,7 @@ class Cache:
 
 
 def limit() -> int:
-    """Bytes that all arrays may take: ``LENTIGO_CACHE_GB``, else 20 GB.
+    """Return the maximum size of all arrays in bytes: ``LENTIGO_CACHE_GB``, else 20 GB.
 
     Raises:
         DataError: the variable holds no positive number.
@@ -84,7 +84,7 @@ def limit() -> int:
 
 
 def arrays(directory: Path) -> dict[Path, int]:
-    """The arrays in a folder of caches, the least recently used first, and their bytes."""
+    """Return the arrays in a folder of caches and their bytes, the least recently used first."""
     found = []
     with suppress(OSError):
         for path in directory.iterdir():
@@ -96,9 +96,9 @@ def arrays(directory: Path) -> dict[Path, int]:
 
 
 def prune(directory: Path, most: int = 0) -> int:
-    """Remove arrays, the least recently used first, until the rest takes no more than so many bytes.
+    """Remove arrays, the least recently used first, until the rest takes at most ``most`` bytes.
 
-    Those that a process has open stay.
+    Arrays that a process has open are kept.
 
     Returns:
         The bytes that were freed.
@@ -137,7 +137,7 @@ def open_cache(
     skip_unreadable: bool = False,
     workers: int | None = None,
 ) -> Cache:
-    """Open the cache of these samples, building it first where there is none.
+    """Open the cache of samples; it is built first if there is none.
 
     Args:
         samples: what to decode; the splits do not matter.
@@ -172,7 +172,7 @@ def open_cache(
 
 
 def bytes_to_build(samples: Samples, size: int, directory: str | Path | None = None) -> int:
-    """Bytes that a cache of these samples will take; 0 where it is there."""
+    """Return the bytes that a cache of samples will take; 0 if it exists."""
     folder = Path(directory) if directory is not None else default_directory()
     return 0 if (folder / f"{_key(samples, size)}.json").is_file() else _HEADER + len(samples) * size * size * 3
 
@@ -185,7 +185,7 @@ def _key(samples: Samples, size: int) -> str:
 
 
 def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> tuple[NDArray[np.uint8], dict[str, str]] | None:
-    """The pixels of a whole and fitting cache, and its unreadable images; None where it must be built."""
+    """Return the pixels of a valid cache and its unreadable images; None if it must be built."""
     try:
         record = json.loads(sidecar.read_text(encoding="utf-8"))
         unreadable: dict[str, str] = record["unreadable"]
@@ -260,7 +260,7 @@ def _build(
 
 
 def _decode(samples: Samples, size: int, workers: int) -> Iterator[NDArray[np.uint8] | str]:
-    """Decoded images in row order, a reason in the place of an unreadable one; only a few are in memory at a time."""
+    """Yield decoded images in row order, or the reason why one cannot be read; few are in memory at a time."""
 
     def one(row: int) -> NDArray[np.uint8] | str:
         try:
@@ -277,13 +277,13 @@ def _decode(samples: Samples, size: int, workers: int) -> Iterator[NDArray[np.ui
 
 
 def _header(rows: int, size: int) -> bytes:
-    """The .npy 1.0 header, always 128 bytes, so that the number of rows can be filled in last."""
+    """Return the .npy 1.0 header, always 128 bytes, so that the number of rows can be written last."""
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, {size}, {size}, 3), }}"
     return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + text.ljust(_HEADER - 11).encode() + b"\n"
 
 
 def _probe(pixels: NDArray[np.uint8]) -> str:
-    """Digest of up to 32 rows, the last among them: finds a file with holes without reading all of it."""
+    """Compute a digest of up to 32 rows with the last among them, which detects a file with holes."""
     digest = hashlib.sha256()
     for row in np.unique(np.linspace(0, len(pixels) - 1, 32).astype(int)):
         digest.update(np.ascontiguousarray(pixels[row]).tobytes())

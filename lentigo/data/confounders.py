@@ -1,7 +1,7 @@
 """Confounders: artifacts estimated from the pixels, the table's columns, and the image's size.
 
-A network can learn whatever tells the classes apart in its training images, also what a new clinic's images will not
-have.
+A network can learn everything that is associated with the class in its training images, including features that images
+of another clinic do not have.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Association:
-    """How far something goes with something else.
+    """The strength of an association.
 
     Attributes:
         v: Cramer's V, corrected for bias (Bergsma, Journal of the Korean Statistical Society, 2013), from 0 (none) to
@@ -42,21 +42,21 @@ class Association:
         return f"V {self.v:.2f}, p {'<= ' if self.p <= 1 / (PERMUTATIONS + 1) else ''}{self.p:.3f}"
 
     def to_dict(self) -> dict[str, float]:
-        """As plain numbers."""
+        """Return plain numbers."""
         return {"cramers_v": round(self.v, 4), "p": round(self.p, 4)}
 
 
 @dataclass(frozen=True)
 class Factor:
-    """One thing that may go with the class.
+    """A factor that may be associated with the class.
 
     Attributes:
         name: an artifact's or a column's name, or ``resolution``.
-        estimated: guessed from the pixels (`lentigo.pixels.artifacts`), not recorded.
+        estimated: estimated from the pixels (`lentigo.pixels.artifacts`), not recorded.
         by_class: class -> value -> fraction of the class's images, 0 to 1. An artifact has the value ``present`` only.
         by_split: split -> value -> fraction of its images; empty without a split.
         with_class: its association with the class.
-        with_split: how far it goes with the split; None without one.
+        with_split: its association with the split; None without one.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Factor:
     with_split: Association | None
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
+        """Return plain values."""
         return {
             "name": self.name,
             "estimated": self.estimated,
@@ -142,7 +142,7 @@ def find_confounders(
 def associate(
     one: pd.Series[Any], other: pd.Series[Any], rng: np.random.Generator, *, permutations: int = PERMUTATIONS
 ) -> Association:
-    """Cramer's V of two columns, and how often chance does as much.
+    """Compute Cramer's V of two columns with a permutation test.
 
     Args:
         one: (N,) values.
@@ -174,7 +174,7 @@ def _fractions(column: pd.Series[str], artifact: bool) -> dict[str, float]:
 
 
 def _resolutions(sizes: Sequence[tuple[int, int]]) -> pd.Series[str]:
-    """Width x height; where there are too many of those, quarters by the number of pixels."""
+    """Return width x height of each image, or, if there are too many values, quarters by the number of pixels."""
     names = pd.Series([f"{width}x{height}" for width, height in sizes], dtype=str)
     if names.nunique() <= MOST_VALUES:
         return names
@@ -183,7 +183,7 @@ def _resolutions(sizes: Sequence[tuple[int, int]]) -> pd.Series[str]:
 
 
 def lines(factors: Sequence[Factor]) -> Iterator[str]:
-    """The factors as lines of text."""
+    """Format the factors as lines of text."""
     artifacts = [f for f in factors if f.estimated]
     if artifacts:
         yield "artifacts beside the lesion, estimated from the pixels (% of the images):"

@@ -1,4 +1,4 @@
-"""Names of diagnoses as people and archives write them, and classes that a ``classes.csv`` describes."""
+"""Names of diagnoses in tables and archives, and the classes that a ``classes.csv`` describes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CODES = {
     "lichenoid keratosis": "bkl",
     "lichen planus like keratosis": "bkl",
 }
-"""ISIC 2019's code of what archives call a lesion; other nevi and subtypes by `diagnosis_code`."""
+"""Name of a lesion in archives -> ISIC 2019's code; `diagnosis_code` adds other nevi and subtypes."""
 _SUBTYPES = (
     (re.compile(r"\bmelanoma\b"), "mel"),
     (re.compile(r"\bbasal cell carcinoma\b"), "bcc"),
@@ -64,7 +64,7 @@ _MORE = (
 
 MALIGNANT = ("malignant", "true", "yes", "1", "1.0", "m")
 BENIGN = ("benign", "false", "no", "0", "0.0", "b")
-"""What tables say for malignant and benign, in lower case."""
+"""Values of tables for malignant and benign, in lower case."""
 
 
 _LANGUAGES = {
@@ -78,7 +78,7 @@ _LANGUAGES = {
 
 
 def label_key(name: str) -> str:
-    """A class name for comparison: lower case, composed letters, single blanks for ``_`` and ``-`` (but in ``-1``)."""
+    """Normalise a class name: lower case, composed letters, single blanks for ``_`` and ``-`` (not in ``-1``)."""
     plain = unicodedata.normalize("NFC", name).strip()
     return plain if re.fullmatch(r"-\d+", plain) else re.sub(r"[\s_\-]+", " ", plain).strip().lower()
 
@@ -100,7 +100,7 @@ _SAME |= dict.fromkeys(("sek", "seborrheic keratosis", "seborrhoeic keratosis"),
 
 
 def same_disease(names: Iterable[str]) -> list[list[str]]:
-    """Those of the class names that mean one disease under several names, such as ``mel`` and ``melanoma``."""
+    """Return the groups of class names that mean one disease, such as ``mel`` and ``melanoma``."""
     found: dict[str, list[str]] = {}
     for name in sorted(set(names)):
         if (code := _SAME.get(label_key(name))) is not None:
@@ -109,18 +109,18 @@ def same_disease(names: Iterable[str]) -> list[list[str]]:
 
 
 def is_known(name: str) -> bool:
-    """Whether this is the code or a name of a skin lesion or disease that lentigo knows."""
+    """Return whether a name is the code or name of a skin lesion or disease that lentigo knows."""
     return label_key(name) in _KNOWN
 
 
 def diagnosis_code(name: str) -> str | None:
-    """ISIC 2019's code for a diagnosis as archives write it; None where it is of none of its classes."""
+    """Return ISIC 2019's code of a diagnosis; None if it belongs to none of its classes."""
     key = re.sub(r", (nos|invasive|in situ|superficial|nodular)\b.*| \(.*\)$", "", label_key(name)).strip()
     return _CODES.get(key) or next((code for pattern, code in _SUBTYPES if pattern.search(key)), None)
 
 
 def read_classes(root: Path, reading: Reading) -> dict[str, ClassLabel]:
-    """The classes of ``classes.csv`` beside the data: code, names, malignant or benign; empty without the file.
+    """Read the classes in ``classes.csv`` beside the data: code, names, malignant or benign; empty without the file.
 
     Raises:
         DataError: no column code, a code twice, or a value that is neither malignant nor benign.
@@ -157,7 +157,7 @@ def read_classes(root: Path, reading: Reading) -> dict[str, ClassLabel]:
 
 
 def _language(column: str) -> str:
-    """The language that a column of names is in; empty where it is none."""
+    """Return the language of a column of names; empty for other columns."""
     words = re.sub(r"[\s\-.]+", "_", column.strip().lower())
     if words in _LANGUAGES or words in _LANGUAGES.values():
         return _LANGUAGES.get(words, words)

@@ -1,4 +1,4 @@
-"""Fetch public data sets: resume broken transfers, check, and unpack into the layout that the readers know.
+"""Fetch public data sets: resume broken transfers, check, and unpack into the published layout.
 
 Checksums are those the publishers name (Dataverse, MedMNIST) or that independent users of the ISIC archive report
 alike. Where none is known, the SHA-256 of the first download is written to ``<file>.sha256``, and later downloads must
@@ -237,7 +237,7 @@ def _transfer(
     progress: bool | Progress,
     pause: Callable[[float], None],
 ) -> str:
-    """Bring the file to ``target``; its SHA-256."""
+    """Download the file to ``target`` and return its SHA-256."""
     part = target.with_name(f"{target.name}.part")
     for again in (True, False):
         resumed = part.exists()
@@ -262,7 +262,7 @@ def _transfer(
 
 
 def _mismatch(file: Path, remote: RemoteFile, known: str | None) -> str | None:
-    """Why a file is not what it should be; None where it is."""
+    """Return why a file is not the expected one; None if it is."""
     if remote.md5 is not None:
         found = _digest(file, "md5")
         return None if found == remote.md5 else f"wrong checksum (MD5 {found}, expected {remote.md5})"
@@ -277,7 +277,7 @@ def _mismatch(file: Path, remote: RemoteFile, known: str | None) -> str | None:
 def _receive(
     url: str, part: Path, limit: int, tick: Progress, pause: Callable[[float], None], *, checked: bool
 ) -> None:
-    """Append to ``part`` until it is whole."""
+    """Append to ``part`` until it is complete."""
     failures = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
@@ -303,13 +303,13 @@ def _receive(
 
 
 def _receive_once(url: str, part: Path, limit: int, tick: Progress, *, checked: bool) -> bool:
-    """One request, from where ``part`` ends; whether the file is whole now.
+    """Send one request, from the end of ``part`` on, and return whether the file is complete.
 
     Args:
         url: where the file is.
         part: what has arrived of it.
         limit: the most bytes that it may have.
-        tick: told of the progress.
+        tick: called with the progress.
         checked: whether a checksum will tell pieces of two files from one; without it, only bytes of the same tag are
             gone on with.
     """
@@ -362,7 +362,7 @@ def _continues(response: http.client.HTTPResponse, start: int) -> bool:
 
 
 def _length(url: str, response: http.client.HTTPResponse) -> int:
-    """The bytes that are to come; 0 where the server does not say."""
+    """Return the announced length in bytes; 0 if the server does not announce it."""
     told = response.headers.get("Content-Length")
     if told is None:
         return 0
@@ -372,7 +372,7 @@ def _length(url: str, response: http.client.HTTPResponse) -> int:
 
 
 class _TooLargeError(DataError):
-    """Nothing of such a file is kept."""
+    """A file larger than expected, of which nothing is kept."""
 
 
 def _check_size(url: str, size: int, limit: int) -> None:
@@ -382,13 +382,13 @@ def _check_size(url: str, size: int, limit: int) -> None:
 
 
 def _noted(note: Path) -> str | None:
-    """The SHA-256 of the first download; None where there was none, or the note is damaged."""
+    """Return the SHA-256 of the first download; None if there was none, or its record is damaged."""
     words = note.read_text(encoding="utf-8", errors="replace").split() if note.is_file() else []
     return words[0] if words and len(words[0]) == 64 else None
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to http and https alone, and never from https to http."""
+    """Handler that follows redirects to http and https only, and never from https to http."""
 
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
@@ -403,7 +403,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """An opener for http and https through the proxy of the environment; no other scheme is ever opened."""
+    """Return an opener for http and https only, with the proxy of the environment."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler(),
@@ -493,7 +493,7 @@ def _unpack_into(archive: Path, folder: Path) -> None:
 
 
 def _extract(file: zipfile.ZipFile, member: zipfile.ZipInfo, folder: Path) -> None:
-    """Unpack one member, whatever packed it.
+    """Unpack one member, compressed by any method.
 
     Raises:
         ValueError: its data are damaged; an OSError is left to the disk.

@@ -1,7 +1,7 @@
-"""Images of other data sets that a run learns from as well, under the classes of its own.
+"""Additional training images from other data sets, with the classes of the run.
 
-They are for training only: validation and test stay the run's own data, and the published test part of
-the other data set is left out, so that the trained network can still be evaluated on it.
+Validation and test use the run's own data only. The published test part of the other data set is left out, so that the
+trained network can still be evaluated on it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ class Extra:
     """Images of another data set.
 
     Attributes:
-        samples: those that are learnt from, with the classes of the run.
-        fingerprint: of the whole data set they are from.
+        samples: the training images, with the classes of the run.
+        fingerprint: of their whole data set.
     """
 
     samples: Samples
@@ -37,7 +37,7 @@ class Extra:
 
     @property
     def record(self) -> dict[str, str | int]:
-        """What a run says of them."""
+        """Return the entry for ``run.json``."""
         return {"data": self.samples.title, "fingerprint": self.fingerprint, "images": len(self.samples)}
 
 
@@ -45,7 +45,7 @@ def read_extra(folder: str | Path, classes: Mapping[str, str], labels: LabelSet)
     """Read another data set for training.
 
     Args:
-        folder: in any layout that ``read_samples`` knows.
+        folder: in any layout that ``read_samples`` supports.
         classes: its class code -> the run's class code; images of other classes are left out.
         labels: the classes of the run.
 
@@ -56,7 +56,7 @@ def read_extra(folder: str | Path, classes: Mapping[str, str], labels: LabelSet)
 
 
 def extra_of(samples: Samples, folder: str | Path, classes: Mapping[str, str], labels: LabelSet) -> Extra:
-    """What training learns from of another data set that is read already.
+    """Select the training images of another data set that is already read.
 
     Args:
         samples: the whole data set.
@@ -78,7 +78,7 @@ def extra_of(samples: Samples, folder: str | Path, classes: Mapping[str, str], l
 
 
 def rename_classes(samples: Samples, folder: str | Path, classes: Mapping[str, str], labels: LabelSet) -> Samples:
-    """Samples under the classes of other data, or of a model.
+    """Rename the classes of samples to those of other data, or of a model.
 
     Args:
         samples: of any classes.
@@ -102,10 +102,10 @@ def rename_classes(samples: Samples, folder: str | Path, classes: Mapping[str, s
 
 
 def check_apart(samples: Samples, extras: Sequence[Extra]) -> None:
-    """No training image may be one that the run is evaluated on.
+    """Check that no additional training image is one that the run is evaluated on.
 
     Raises:
-        DataError: one is, told by its id.
+        DataError: one has the id of such an image.
     """
     evaluated = set(samples.frame["image"][samples.frame["split"] != "train"])
     for extra in extras:
@@ -118,7 +118,7 @@ def check_apart(samples: Samples, extras: Sequence[Extra]) -> None:
 
 
 def save_extras(extras: Sequence[Extra], path: str | Path) -> None:
-    """Write which images were learnt from as well, as CSV with the columns ``data``, ``image``, ``label``, atomically.
+    """Write the additional training images as CSV with the columns ``data``, ``image``, ``label``, atomically.
 
     Raises:
         OutputError: the disk refuses.
@@ -139,7 +139,7 @@ class Pool:
         self.starts = np.cumsum([0, *(len(part) for part in parts)])
 
     def gather(self, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The images of some rows, (len(rows), S, S, 3), counted through all parts."""
+        """Return the images of some rows, (len(rows), S, S, 3); rows are numbered through all parts."""
         if len(self.parts) == 1:
             return self.parts[0][rows]
         found = np.empty((len(rows), *self.parts[0].shape[1:]), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Which images belong together, and how that is known: the lesion or patient of each image."""
+"""Groups: the lesion or patient of each image, and where this information comes from."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from lentigo.errors import DataError
+from lentigo.tables import column_key
 
 _ID = "(id|no|nr|num|number|code|key|uid|identifier|pseudonym|name|nummer|número|numero|编号|編號|号|番号)?"
 GROUP_COLUMNS = (
@@ -23,9 +24,9 @@ first."""
 
 
 def unify(groups: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Ids as one where they differ in case, blanks, leading zeros, ``.0`` or the bytes of accents only.
+    """Merge ids that differ only in case, blanks, leading zeros, ``.0`` or the bytes of accents.
 
-    Two ids taken as one cost a little freedom in dividing the images; one id taken as two is a leak.
+    Merging two different ids restricts a split slightly; splitting one id in two is a leak.
 
     Returns:
         The ids, each as it is written first, and those that are written in several ways.
@@ -46,24 +47,22 @@ def unify(groups: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 _UNITS = {
-    "patient": "patient",
-    "subject": "patient",
-    "participant": "patient",
-    "pat": "patient",
+    "patient": "patient(en|in)?|pat|pid|mrn|paciente|subject|participant|proband|患者|病人",
     "lesion": "lesion",
     "case": "case",
 }
+"""Unit -> words in the name of a column or pattern."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSource:
-    """How it is known which images show the same lesion or patient.
+    """The source of the groups: how it is known which images show the same lesion or patient.
 
     Attributes:
         kind: ``column`` of the user's table; ``pattern`` on the file names; ``layout`` of a published data set;
             ``folder`` of each patient; ``unknown``.
         name: the column, the pattern, or what the folders stand for.
-        blank: images for which it says nothing; each of them stands alone.
+        blank: number of images without a group; each of them is a group of its own.
     """
 
     kind: Literal["column", "pattern", "layout", "folder", "unknown"] = "unknown"
@@ -77,18 +76,20 @@ class GroupSource:
 
     @property
     def unit(self) -> str:
-        """What a group is, as far as its name tells: ``patient``, ``lesion``, ``case`` or ``group``."""
-        words = re.split(r"[\W_\d]+", self.name.lower())
-        return next((unit for word, unit in _UNITS.items() if word in words or word + "s" in words), "group")
+        """Unit of the groups by their name: ``patient``, ``lesion``, ``case`` or, if the name is another, ``group``."""
+        words = (column_key(self.name), *re.split(r"[\W_\d]+", self.name.lower()))
+        return next(
+            (u for u, w in _UNITS.items() if any(re.fullmatch(f"({w}){_ID}s?", word) for word in words)), "group"
+        )
 
     @property
     def record(self) -> dict[str, str | int]:
-        """For ``run.json``; ``blank`` only where it counts."""
+        """Return the entry for ``run.json``; ``blank`` only if it is not 0."""
         return {key: value for key, value in asdict(self).items() if value or key != "blank"}
 
     @property
     def units(self) -> str:
-        """What groups are called: ``patients``, ``lesions``, ``cases`` or ``groups``."""
+        """The plural of ``unit``."""
         return f"{self.unit}s"
 
     @classmethod
@@ -116,28 +117,28 @@ _BEFORE = {"ham10000": GroupSource("layout", "lesion_id"), "pad_ufes_20": GroupS
 
 
 def recorded_groups(record: Mapping[str, Any]) -> GroupSource:
-    """What ``run.json`` or a bundle's provenance says of the groups.
+    """Read the source of the groups from ``run.json`` or a bundle's provenance.
 
-    Older files say it by the layout of a published data set.
+    For older files, the layout of a published data set gives it.
     """
     return GroupSource.of(record["groups"]) if record.get("groups") else _BEFORE.get(str(record.get("data")), UNKNOWN)
 
 
 LEAK = "a leak between the parts of the split cannot be excluded"
 ASK = r"name the patients with --group-by COLUMN, or a pattern on file names such as --group-by 'PAT_(\d+)_'"
-"""What is said where groups are not known, and what mends it."""
+"""Parts of messages about unknown groups."""
 
 
 def match_pattern(option: str, pattern: str, paths: Sequence[str]) -> tuple[list[str], bool]:
-    r"""What a regular expression finds in each image's file name; in its path where it does not match every name.
+    r"""Search each image's file name for a regular expression, or its path if the names do not all match.
 
     Args:
         option: what the pattern was given for, for messages.
-        pattern: such as ``PAT_(\d+)_``; the answer is what the brackets hold, all of the match without brackets.
+        pattern: such as ``PAT_(\d+)_``; the result is the content of the brackets, or the whole match without brackets.
         paths: of the images, with ``/``.
 
     Returns:
-        What it finds, and whether in the file names.
+        The matches, and whether they are in the file names.
 
     Raises:
         DataError: no regular expression, or a name that it does not match.

@@ -11,16 +11,15 @@ from lentigo.text import one_line
 
 @dataclass
 class Reading:
-    """What a reader understood, for ``lentigo data info`` and for messages.
+    """The record of how a data set was read, for ``lentigo data info`` and for messages.
 
     Attributes:
         layout: the layout's name, such as ``isic2019`` or ``folder``.
         tables: tables that were used, relative to the data set's folder.
-        columns: what for -> the column or the level of folders that says it: ``image``, ``label``, ``group``,
-            ``split``.
-        notes: what was decided or left out, a sentence each.
-        ignored: why -> how many files or folders were passed over for that.
-        examples: why -> the first of them.
+        columns: ``image``, ``label``, ``group`` or ``split`` -> its column or level of folders.
+        notes: decisions, one sentence each.
+        ignored: reason -> number of files or folders left out for it.
+        examples: reason -> the first of them.
     """
 
     layout: str = ""
@@ -31,22 +30,22 @@ class Reading:
     examples: dict[str, str] = field(default_factory=dict)
 
     def ignore(self, name: str, why: str) -> None:
-        """Count a file or folder that is passed over."""
+        """Count a file or folder that is left out."""
         self.ignored[why] += 1
         self.examples.setdefault(why, name)
 
     def note(self, text: str) -> None:
-        """Keep a sentence, once."""
+        """Add a note, unless it is already there."""
         if text not in self.notes:
             self.notes.append(text)
 
     def use(self, table: str) -> None:
-        """Say that a table is used, whatever was said of it before."""
+        """Record that a table is used, and remove the note that it is not."""
         self.notes = [note for note in self.notes if not note.startswith(f"{table} is not used: ")]
         self.tables.append(table)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         ignored = [{"why": why, "count": n, "first": self.examples[why]} for why, n in self.ignored.most_common()]
         return {
             "layout": self.layout,
@@ -57,7 +56,7 @@ class Reading:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Format the record as lines of text."""
         found = [f"layout: {self.layout}"]
         if self.tables:
             found.append(f"tables: {', '.join(self.tables)}")
@@ -65,7 +64,7 @@ class Reading:
         return [*map(one_line, found), *self.remarks()]
 
     def remarks(self) -> list[str]:
-        """What whoever goes on with the data has to know: notes, and what was left out."""
+        """Return the notes, and what was left out, as lines of text."""
         found = [f"note: {text}" for text in self.notes]
         found += [f"left out: {n:,} ({why}), such as {self.examples[why]}" for why, n in self.ignored.most_common()]
         return list(map(one_line, found))

@@ -27,8 +27,7 @@ SPLITS = ("train", "val", "test")
 COLUMNS = ("image", "path", "label", "group", "split", "train_only")
 """The columns that every frame has, in this order; metadata columns follow."""
 VARIANT = "variant"
-"""The column that says how a copy was made (``lentigo.data.balance``); empty for an image as it is, absent without
-copies."""
+"""Column with the transform of a copy (``lentigo.data.balance``); empty for originals, absent without copies."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,8 +42,8 @@ class Samples:
             ``file.npz#array/row`` where images lie in an array), ``label`` (class code), ``group`` (lesion or patient;
             the image id where unknown), ``split`` (``train``, ``val``, ``test`` or empty), ``train_only`` (bool: never
             in val or test under a grouped protocol), then metadata columns (``age``, ``sex``, ``site``, ...).
-        groups: how the groups are known, or that they are not.
-        reading: how it was read; None for samples that no reader made.
+        groups: the source of the groups.
+        reading: the record of how it was read; None for samples without a reader.
         stats: path -> bytes and modification time, as first looked up.
     """
 
@@ -58,12 +57,12 @@ class Samples:
 
     @property
     def title(self) -> str:
-        """What people call it: the published name, or the folder of an own data set."""
+        """Display name: the published name, or the folder of an own data set."""
         return one_line(self.root.resolve().name) if self.is_own else self.name
 
     @property
     def is_own(self) -> bool:
-        """Whether no publication names it: an own data set."""
+        """Whether it is an own data set, without a published name."""
         return self.name in ("folder", "csv")
 
     def __post_init__(self) -> None:
@@ -98,10 +97,8 @@ class Samples:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the sorted image ids with their labels and sizes in bytes.
 
-        It says which data a result was measured on and moves with the data from machine to machine. No image is
-        decoded: a file that changes but keeps its size keeps the fingerprint (the cache looks at modification times as
-            well).
-        Copies made for balancing are no data of their own and do not count.
+        It identifies the data of a result on every machine. No image is decoded: a file that changes but keeps its size
+        keeps the fingerprint (the cache also compares modification times). Copies made for balancing do not count.
         """
         rows = zip(
             self.frame["image"][~self.copies], self.frame["label"][~self.copies], self.sizes(~self.copies), strict=True
@@ -113,23 +110,23 @@ class Samples:
 
     @cached_property
     def copies(self) -> NDArray[np.bool_]:
-        """(N,) which rows are copies made for balancing."""
+        """(N,) bool, True for copies made for balancing."""
         if VARIANT not in self.frame.columns:
             return np.zeros(len(self), dtype=bool)
         return np.asarray(self.frame[VARIANT] != "", dtype=bool)
 
     @property
     def shared_groups(self) -> int:
-        """Groups with images in more than one part of the split, among those that are known."""
+        """Number of known groups with images in more than one part of the split."""
         placed = self.frame[self.frame["split"] != ""]
         return 0 if self.groups.kind == "unknown" else int((placed.groupby("group")["split"].nunique() > 1).sum())
 
     def sizes(self, rows: NDArray[np.bool_] | None = None) -> list[int]:
-        """Bytes of each image (or of the chosen ones), of its file or array row; -1 where the file is missing."""
+        """Return the bytes of each image (or of the chosen ones); -1 if the file is missing."""
         return [self._stat(path)[0] for path in (self.frame["path"] if rows is None else self.frame["path"][rows])]
 
     def modified(self) -> list[int]:
-        """Modification time of each image's file in nanoseconds; -1 where it is missing."""
+        """Return the modification time of each image's file in nanoseconds; -1 if it is missing."""
         return [self._stat(path)[1] for path in self.frame["path"]]
 
     def _stat(self, path: str) -> tuple[int, int]:
@@ -138,7 +135,7 @@ class Samples:
         return self.stats[path]
 
     def counts(self) -> pd.DataFrame:
-        """Images per class (rows, in label order) and split (columns), with totals."""
+        """Count the images per class (rows, in label order) and split (columns), with totals."""
         splits = [s for s in (*SPLITS, "") if (self.frame["split"] == s).any()]
         table = pd.crosstab(self.frame["label"], self.frame["split"]).reindex(
             index=list(self.labels.codes), columns=splits, fill_value=0
@@ -149,11 +146,11 @@ class Samples:
         return table.rename_axis(index="class", columns=None).astype(int)
 
     def remarks(self) -> list[str]:
-        """What whoever goes on with the data has to know: the reader's notes, and what was left out."""
+        """Return the reader's notes, and what it left out, as lines of text."""
         return [] if self.reading is None else self.reading.remarks()
 
     def subset(self, split: str) -> Samples:
-        """The images of one split, in the same order.
+        """Return the images of one split, in the same order.
 
         Raises:
             DataError: no such split, or no image in it.
@@ -166,11 +163,11 @@ class Samples:
         return replace(self, frame=chosen)
 
     def without(self, images: Iterable[str]) -> Samples:
-        """The samples without the images of these ids."""
+        """Return the samples without the images of these ids."""
         return replace(self, frame=self.frame[~self.frame["image"].isin(list(images))])
 
     def with_split(self, split: pd.Series[str]) -> Samples:
-        """The same samples with other splits.
+        """Return the samples with other splits.
 
         Args:
             split: the split of each image, indexed by image id; every image must be there.
@@ -187,11 +184,11 @@ class Samples:
         return replace(self, frame=self.frame.assign(split=assigned.to_numpy()))
 
     def file(self, row: int) -> Path:
-        """The file that holds the image of a row."""
+        """Return the file of a row's image."""
         return self.root / split_key(str(self.frame["path"].iloc[row]))[0]
 
     def read(self, row: int) -> Image.Image:
-        """Open the image of a row, RGB, EXIF-oriented; for a copy, turned, mirrored and zoomed as it says.
+        """Open the image of a row, RGB, EXIF-oriented; for a copy, rotated, mirrored and zoomed.
 
         Raises:
             ImageError: missing, damaged or no image.
@@ -200,7 +197,7 @@ class Samples:
         return Variant.of(str(self.frame[VARIANT].iloc[row])).apply(image) if self.copies[row] else image
 
     def _repr_html_(self) -> str:
-        """The head line and the counts as a table, in a notebook."""
+        """Format the first line and the counts for a notebook."""
         return f"<div><p>{escape(repr(self).splitlines()[0])}</p>{self.counts().to_html()}</div>"
 
     def __repr__(self) -> str:
@@ -226,13 +223,13 @@ class Samples:
 
 
 def split_key(path: str) -> tuple[str, str]:
-    """A sample's file, and where in it the image is (``array/row``) for an ``.npz``; other names may hold ``#``."""
+    """Split a path into its file and, for an ``.npz``, the place of the image in it (``array/row``)."""
     match = re.fullmatch(r"(.+\.npz)#(\w+/\d+)", path, re.IGNORECASE)
     return (match[1], match[2]) if match else (path, "")
 
 
 def open_sample(root: Path, path: str) -> Image.Image:
-    """Open the image that a table's path means, RGB, EXIF-oriented: a file, or a row of an array in an ``.npz``.
+    """Open the image of a table's path, RGB, EXIF-oriented: a file, or a row of an array in an ``.npz``.
 
     Raises:
         ImageError: missing, damaged or no image.

@@ -1,4 +1,4 @@
-"""What a data set is too small for, said in the plan, by the export and in the card, with what mends it."""
+"""Consequences of few images, for the plan, the export and the card, with remedies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MEND = (
 
 
 def recorded_shortfalls(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """`shortfalls` of a run, from its ``run.json``."""
+    """Return the `shortfalls` of a run, from its ``run.json``."""
     counts: dict[str, dict[str, int]] = {}
     for split, column in record.get("counts", {}).items():
         for code, images in column.items():
@@ -26,7 +26,7 @@ def recorded_shortfalls(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def shortfalls(counts: Mapping[str, Mapping[str, int]]) -> tuple[str, ...]:
-    """What is left out or rough for want of images.
+    """List what is left out or imprecise because there are few images.
 
     Args:
         counts: class code -> split -> images.

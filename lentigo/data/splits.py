@@ -1,6 +1,6 @@
 """Splits into training, validation and test: by image, by lesion, or as published; seeded, saved as CSV.
 
-Two protocols must never be mixed in one table without saying which is which: ``image`` draws images at random, as the
+A table of results must name the protocol of each figure: ``image`` draws images at random, as the
 CaCo paper does (Shi et al. 2023, 8:1:1), so that other photographs of a test lesion are in training for about 40 % of
 HAM10000's test images; ``lesion`` keeps every lesion (or patient) on one side.
 """
@@ -62,7 +62,7 @@ def split_samples(
 
 
 def kfold_samples(samples: Samples, protocol: str, *, folds: int, fold: int, seed: int = 0) -> Samples:
-    """One fold of a k-fold cross-validation: fold ``fold`` is validation, the others are training.
+    """Return one fold of a k-fold cross-validation: fold ``fold`` is validation, the others are training.
 
     Images that are in ``test`` already stay there, so that the test part is apart from the cross-validation: split
     first to have one. With ``official``, the published test part is kept and the rest is folded by group.
@@ -105,7 +105,7 @@ def save_split(samples: Samples, path: str | Path) -> None:
 
 
 def load_split(samples: Samples, path: str | Path) -> Samples:
-    """Apply a split that was saved by :func:`save_split`; copies that it names are made anew.
+    """Apply a split that was saved by :func:`save_split`; copies in it are added.
 
     Raises:
         DataError: the file cannot be read, lacks a column, names another split, or is of other images.
@@ -162,7 +162,7 @@ def _too_few(samples: Samples, code: str, count: int, what: str, parts: int) -> 
 def _spread_images(
     samples: Samples, rows: NDArray[np.intp], ratios: NDArray[np.float64], seed: int
 ) -> NDArray[np.intp]:
-    """Part of each row, (len(rows),): per class a random order cut by the fractions."""
+    """Return the part of each row, (len(rows),): per class, a random order cut by the fractions."""
     rng = np.random.default_rng(seed)
     parts = np.zeros(len(rows), dtype=np.intp)
     used = np.flatnonzero(ratios > 0)
@@ -183,7 +183,7 @@ def _spread_images(
 def _spread_groups(
     samples: Samples, rows: NDArray[np.intp], ratios: NDArray[np.float64], seed: int, *, home: int | None
 ) -> NDArray[np.intp]:
-    """Part of each row, groups kept whole.
+    """Return the part of each row; a group is in one part.
 
     Greedy: groups in random order, the largest first, each to the part whose wanted number of images of the group's
     classes is the least filled. Groups with a ``train_only`` image go to part ``home`` (or to none, -1, where it is

@@ -1,4 +1,4 @@
-"""Tables as frames: read people's (`lentigo.tables`), write lentigo's own."""
+"""Read users' tables as frames (`lentigo.tables`), and write lentigo's own."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lentigo.text import csv_line, unguard_cell
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table as text; `lentigo.tables.read_cells` says how, and what it raises.
+    """Read a table as text, as `lentigo.tables.read_cells` does.
 
     Returns:
-        One row a record; its index is the line (or the sheet's row) that the record ends in. ``attrs["note"]`` is
-        what is said of its sheet or code page, ``attrs["sheets"]`` the rows of a workbook's other sheets.
+        One row per record; its index is the last line (or row of the sheet) of the record. ``attrs["note"]`` is the
+        note about its sheet or code page, ``attrs["sheets"]`` the rows of a workbook's other sheets.
     """
     cells = read_cells(path)
     table = pd.DataFrame(cells.columns, index=pd.Index(cells.lines, dtype=int), dtype=object)
@@ -49,7 +49,7 @@ def write_table(path: str | Path, frame: pd.DataFrame, *, float_format: str = "%
 
 
 def unguard(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table as `write_table` was given it, all texts without what guards them."""
+    """Undo the protection against formulas of `write_table`."""
     texts = {
         name: frame[name].map(unguard_cell, na_action="ignore")
         for name in frame.columns
@@ -59,7 +59,7 @@ def unguard(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def need_columns(table: pd.DataFrame, columns: Sequence[str], path: str | Path) -> pd.DataFrame:
-    """A table with columns of these names; in the file they may differ in case, or have blanks for ``_``.
+    """Rename columns to these names, from which the file may differ in case, or in blanks for ``_``.
 
     Raises:
         DataError: one is missing; the message names it, the nearest, and what is there.

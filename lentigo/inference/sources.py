@@ -34,7 +34,8 @@ from lentigo.tables import (
     no_image_column,
     read_cells,
 )
-from lentigo.walk import entries, is_rubbish, walk
+from lentigo.text import counted
+from lentigo.walk import entries, is_rubbish, masks, walk
 
 MAX_BYTES = 256 * 2**20
 """The largest archive member that is unpacked."""
@@ -80,6 +81,7 @@ class Sources:
     Attributes:
         lists: the tables among the sources: the column that names the images, and the cells.
         metadata: whether items carry age, sex and site.
+        masks: masks, heat maps and thumbnails that iterating has left out of folders so far, each with the reason.
 
     Raises:
         DataError: a table that cannot be read or has neither column, nothing given, a kind of source that ``remote``
@@ -93,6 +95,7 @@ class Sources:
         if not given:
             raise DataError("nothing to classify; name images, folders, archives, lists, or - for standard input")
         self._given, self._remote = [str(source) for source in given], remote
+        self.masks: dict[str, str] = {}
         if self._given.count("-") > 1:
             raise DataError("standard input (-) can be read once only")
         for source in self._given:
@@ -149,7 +152,7 @@ class Sources:
             )
         elif os.path.isdir(source):  # noqa: PTH112  (Path.is_dir raises where a folder above is locked)
             yield from _some(
-                _read_folder(source, "" if len(self._given) == 1 else key), source, key, "no images in this folder"
+                self._pictures(source, "" if len(self._given) == 1 else key), source, key, "no images in this folder"
             )
         elif not os.path.lexists(source) and glob.has_magic(source):
             found = sorted(glob.glob(source, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute patterns)
@@ -165,6 +168,24 @@ class Sources:
             yield from _some(_read_arrays(source, key), source, key, "no uint8 images (N, H, W, 3) in this file")
         else:
             yield Item(_unicode(source), source, key)
+
+    def _pictures(self, folder: str, key: str) -> Iterator[Item]:
+        found = list(_read_folder(folder, key))
+        left_out = masks(item.path.replace(os.sep, "/") for item in found)
+        for item in found:
+            if item.path.replace(os.sep, "/") not in left_out:
+                yield item
+        self.masks.update(left_out)
+
+    @property
+    def note(self) -> str:
+        """What iterating left out of folders, and how to include it; empty for nothing."""
+        if not self.masks:
+            return ""
+        return (
+            f"left out: {counted(len(self.masks), 'file')} named as mask, heat map or thumbnail of an image, such as"
+            f" {next(iter(self.masks))}; to classify such files, name them, their folder or a pattern ('FOLDER/*')"
+        )
 
     def _read_list(self, source: str) -> Iterator[Item]:
         column, cells = self.lists[source]

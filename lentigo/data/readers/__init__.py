@@ -1,6 +1,6 @@
-"""Readers: from a folder or file in a published layout, or as people have it, to one table of samples.
+"""Readers: data sets in published layouts, and own folders and tables, as one table of samples.
 
-The layouts are recognised by the files that lie there; see :func:`read_samples`.
+The layout is detected from the files; see :func:`read_samples`.
 """
 
 from __future__ import annotations
@@ -95,22 +95,21 @@ def read_samples(
 
     Args:
         path: a folder, an ``.npz`` file (MedMNIST) or a table (``.csv``, ``.tsv``, ``.xlsx``).
-        name: the layout, where detection shall be overruled: one of ``READERS`` (docs/data.md describes them).
+        name: the layout instead of the detected one: one of ``READERS`` (docs/data.md describes them).
         labels: the classes and their order, for ``folder`` and ``csv`` (such as those of a trained model). Without it
             they are those of ``classes.csv``, else the sorted class names found.
         missing: what to do with rows whose image file is not there: ``error``; ``keep`` them (for an audit); or
             ``skip`` them.
-        group_by: a column of the table, or a regular expression on the file names, that tells the lesion or patient of
-            an image; ``PatientID`` takes it from DICOM headers. Without it, what the layout or a column of a known name
-            says (`lentigo.data.groups`).
-        label_by: a column of the table, or a regular expression on the paths, that tells the class, for ``folder`` and
-            ``csv``.
+        group_by: a column of the table, or a regular expression on the file names, for the lesion or patient of an
+            image; ``PatientID`` takes it from DICOM headers. The default is that of the layout, or a column of a
+            known name (`lentigo.data.groups`).
+        label_by: a column of the table, or a regular expression on the paths, for the class, in ``folder`` and ``csv``.
         skip_unreadable: decode every image once and leave out those that cannot be read.
         lone_groups: a pattern may give each class one group, as lesions that are evaluated may be.
 
     Returns:
-        At least two images, sorted by id. Where a split was published, it is in ``split`` and ``official_split``.
-        ``reading`` says how they were read.
+        At least two images, sorted by id. A published split is in ``split`` and ``official_split``. ``reading``
+        describes how they were read.
 
     Raises:
         DataError: no such folder, no known layout, a table that lacks a column, an unknown or empty class, missing
@@ -150,7 +149,7 @@ def read_samples(
 
 
 def _unused(place: Place) -> list[str]:
-    """What may have told the classes and is not used, for the error of a reader of folders."""
+    """List unused files that may contain the classes, for the error of the folder reader."""
     unused = [note for note in place.reading.notes if "is not used: no column" in note]
     unused += [f"{table}: {why}" for table, why in place.broken.items()]
     if not unused and (others := _others(place)):
@@ -162,7 +161,7 @@ def _unused(place: Place) -> list[str]:
 
 
 def _note_risks(place: Place, samples: Samples) -> None:
-    """Warn of what makes figures on these data too good."""
+    """Warn of faults that make figures on these data too good."""
     if samples.is_own:
         _note_copies(place, samples)
         _note_pages(place, samples)
@@ -180,33 +179,40 @@ def _note_risks(place: Place, samples: Samples) -> None:
         )
 
 
+_BY_NAME = {
+    "ham10000": HAM_TABLE,
+    "isic2016": TRUTH_2016,
+    "isic2017": TRUTH_2017,
+    "isic2018": ISIC2018_TASK3.truth,
+    "isic2019": ISIC2019_CHALLENGE.truth,
+    "isic2020": TRUTH_2020,
+}
+"""Layout -> pattern of the name of its table."""
+_BY_COLUMNS = {"isic2020": is_isic2020, "derm7pt": is_derm7pt, "pad_ufes_20": is_pad, "isic-archive": is_archive}
+
+
 def _detect(place: Place) -> str:
-    if place.file is not None and place.file.suffix.lower() not in (".npz", *TABLE_SUFFIXES):
+    """Return the layout of a data set.
+
+    Raises:
+        DataError: it has none that can be read.
+    """
+    if place.file is not None and place.file.suffix.lower() == ".npz":
+        return "dermamnist"
+    if place.file is not None and place.file.suffix.lower() not in TABLE_SUFFIXES:
         raise DataError(
             f"{place.path}: a data set is a folder, a .csv or an .npz file (tables may be .tsv and .xlsx too)"
         )
-    if place.file is not None and place.file.suffix.lower() == ".npz":
-        return "dermamnist"
-    by_name = (
-        ("ham10000", HAM_TABLE),
-        ("isic2016", TRUTH_2016),
-        ("isic2017", TRUTH_2017),
-        ("isic2018", ISIC2018_TASK3.truth),
-        ("isic2019", ISIC2019_CHALLENGE.truth),
-        ("isic2020", TRUTH_2020),
-    )
-    for layout, pattern in by_name:
+    return _published_layout(place) or _own_layout(place)
+
+
+def _published_layout(place: Place) -> str | None:
+    for layout, pattern in _BY_NAME.items():
         if place.find(pattern) if place.file is None else re.fullmatch(pattern, place.file.name, re.IGNORECASE):
             return layout
     tables = {table: place.columns(table) for table in place.tables}
-    by_columns = (
-        ("isic2020", is_isic2020),
-        ("derm7pt", is_derm7pt),
-        ("pad_ufes_20", is_pad),
-        ("isic-archive", is_archive),
-    )
-    for layout, fits in by_columns:
-        if any(fits(columns) for columns in tables.values()):
+    for layout, fits in _BY_COLUMNS.items():
+        if any(map(fits, tables.values())):
             return layout
     for table, columns in tables.items():
         if is_ham(place, table):
@@ -215,16 +221,20 @@ def _detect(place: Place) -> str:
             written = place.table(table)["label"].str.lower().str.replace("_", " ")
             if set(written) <= {*NAMES_2017, *NAMES_2017.values()}:
                 return "isic2017"
+    if place.file is None and any(f.lower().endswith(".npz") for f in place.files):
+        return "dermamnist"
+    return None
+
+
+def _own_layout(place: Place) -> str:
     if place.file is not None:
         return "csv"
-    if any(f.lower().endswith(".npz") for f in place.files):
-        return "dermamnist"
-    by_table = place.label_by is None or any(find_column(columns, (place.label_by,)) for columns in tables.values())
+    by_table = place.label_by is None or any(find_column(place.columns(t), (place.label_by,)) for t in place.tables)
     if by_table and fitting_tables(place):
         return "csv"
     if has_class_folders(place) or (place.label_by is not None and place.images):
         return "folder"
-    if len(tables) == 1:
+    if len(place.tables) == 1:
         return "csv"  # its reader says which column is missing
     if place.images:
         raise DataError(
@@ -241,7 +251,7 @@ def _detect(place: Place) -> str:
 
 
 def _unread(place: Place) -> str:
-    """What lies there and could not be read, for the error that nothing was understood."""
+    """Describe the files that cannot be read, for the error that no layout fits."""
     place.images  # noqa: B018  (notes what it passes over)
     found = [
         f"{place.reading.examples[why]}: {why}"
@@ -256,7 +266,7 @@ def _unread(place: Place) -> str:
 
 
 def _present(place: Place, samples: Samples, missing: Missing) -> Samples:
-    """The samples, what is missing dealt with."""
+    """Check that the image files exist, or leave out those that do not."""
     absent = samples.frame["image"][[size < 0 for size in samples.sizes()]]
     if samples.name == "folder" and len(absent) and missing == "error":
         raise DataError(
@@ -286,13 +296,13 @@ def _present(place: Place, samples: Samples, missing: Missing) -> Samples:
 
 
 def _packed(place: Place) -> str:
-    """The archives that lie there, for messages."""
+    """Name the archives in the folder, for messages."""
     packed = [file for file in place.files if file.lower().endswith(_ARCHIVES)]
     return f"; unpack the images of {some(packed, 2)} (archives are not looked into)" if packed else ""
 
 
 def _readable(place: Place, samples: Samples) -> Samples:
-    """The samples without those that cannot be decoded, which are noted."""
+    """Leave out the images that cannot be decoded, with a note for each."""
 
     def trouble(row: int) -> str:
         try:
@@ -310,10 +320,10 @@ def _readable(place: Place, samples: Samples) -> Samples:
 
 
 def _check_files(place: Place, samples: Samples) -> None:
-    """Refuse image files of no bytes, as a copy that was broken off leaves them, and those that may not be opened.
+    """Check that no image file is empty, as after an interrupted copy, or without permission to read.
 
     Raises:
-        DataError: there are such.
+        DataError: there are such files.
     """
     files = [samples.file(row) for row in range(len(samples))]
     for why, mend, found in (
@@ -328,7 +338,7 @@ def _check_files(place: Place, samples: Samples) -> None:
 
 
 def _note_copies(place: Place, samples: Samples) -> None:
-    """Warn of the same file under several classes, or where it may stand on both sides of a split."""
+    """Warn of files with the same content in several classes, or perhaps in several parts of a split."""
     frame = samples.frame
     same: dict[object, list[int]] = {}
     for row, size in enumerate(samples.sizes()):
@@ -380,7 +390,7 @@ def _whole(file: Path) -> bytes:
 
 
 def _others(place: Place) -> list[str]:
-    """The files that are neither images nor tables by their names, but for what says what the data are."""
+    """List the files that are neither images nor tables by their names, without documentation."""
     known = {*place.images, *place.masks, *place.tables, *place.broken}
     if not set(place.annotated).isdisjoint(place.reading.tables):
         known |= place.annotations
@@ -394,7 +404,7 @@ def _others(place: Place) -> list[str]:
 
 
 def _note_unused(place: Place, samples: Samples) -> None:
-    """Tell which files below the folder are not used."""
+    """Note which files below the folder are not used."""
     listed, told = set(samples.frame["path"]), set(place.again)
     if samples.name not in ("dermamnist", "folder"):
         for image in place.images:
@@ -417,7 +427,7 @@ def _note_unused(place: Place, samples: Samples) -> None:
 
 
 def _group_by(place: Place, samples: Samples, wanted: str, lone_groups: bool) -> Samples:
-    """The samples grouped by a column, by the patients of DICOM headers, or by a pattern on file names."""
+    """Group samples by a column, by the patients of DICOM headers, or by a pattern on file names."""
     frame, rows = samples.frame, place.rows
     column = None if rows is None else find_column(rows.columns, (wanted,))
     if column is not None and rows is not None:

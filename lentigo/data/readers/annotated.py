@@ -31,7 +31,7 @@ _MOST_BYTES = 2**24
 
 
 def read_annotations(place: Place) -> list[str]:
-    """Give a place tables with a row an image, by the names of their files; ``broken`` says what is ambiguous."""
+    """Add tables with one row per image to a place, from annotation files; ``broken`` lists ambiguous files."""
     if place.annotated or place.file is not None:
         return place.annotated
     found = dict(_one_file_an_image(place))
@@ -45,7 +45,7 @@ def read_annotations(place: Place) -> list[str]:
 
 
 def _one_file_an_image(place: Place) -> Iterator[tuple[str, pd.DataFrame]]:
-    """One table for each kind of files that have the name of an image."""
+    """Yield one table for each kind of annotation files that have the name of an image."""
     stems: dict[str, list[str]] = {}
     for image in place.images:
         stems.setdefault(PurePosixPath(image).stem.lower(), []).append(image)
@@ -82,7 +82,7 @@ def _one_file_an_image(place: Place) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _nearest(file: str, images: Sequence[str]) -> str | None:
-    """The image of a file's name: in its folder, or where one folder of the path differs (``labels``, ``images``)."""
+    """Return the image of a file's name: in its folder, or one folder of the path differs (``labels``, ``images``)."""
     if len(images) < 2:
         return images[0] if images else None
     parts = file.split("/")[:-1]
@@ -99,7 +99,7 @@ def _nearest(file: str, images: Sequence[str]) -> str | None:
 
 
 def _record(text: str, kind: str) -> Record:
-    """What a file says of its image; empty where it is of another kind."""
+    """Return the annotation of an image; empty for a file of another kind."""
     if kind == "Pascal VOC":
         root = ElementTree.fromstring(text)
         if root.tag != "annotation":
@@ -123,7 +123,7 @@ def _distinct(names: Any) -> list[str]:
 
 
 def _leaves(content: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The values of nested objects by their own names, as ``diagnosis`` in ``meta.clinical``."""
+    """Yield the values of nested objects by their innermost names, as ``diagnosis`` in ``meta.clinical``."""
     for key, value in content.items():
         if isinstance(value, dict):
             yield from _leaves(value)
@@ -150,7 +150,7 @@ def _lines(place: Place, file: str) -> list[str]:
 
 
 def _splits(place: Place) -> dict[str, str]:
-    """The part of each image that lists such as ``ImageSets/Main/train.txt`` name."""
+    """Return the part of each image in lists such as ``ImageSets/Main/train.txt``."""
     found: dict[str, str] = {}
     for file in place.find(r".*\.txt"):
         part, rest = split_word(PurePosixPath(file).stem)
@@ -164,7 +164,7 @@ def _splits(place: Place) -> dict[str, str]:
 
 
 def _listed(place: Place, file: str) -> pd.DataFrame | None:
-    """The rows of CVAT's XML, of a table called ``.txt``, or of a list of images and classes."""
+    """Return the rows of CVAT's XML, of a table called ``.txt``, or of a list of images and classes."""
     name = file.rpartition("/")[2].lower()
     if name.endswith(".xml"):
         root = ElementTree.fromstring(_text(place, file))
@@ -205,7 +205,7 @@ def _one_class(place: Place, file: str, rows: Sequence[Record]) -> pd.DataFrame 
 
 
 def _numbered(place: Place, file: str, images: Sequence[str]) -> pd.DataFrame | None:
-    """``images.txt`` with the classes of the same lines or numbers beside it, as in CUB-200 and FGVC."""
+    """Read ``images.txt`` with a list of classes of the same lines or numbers, as in CUB-200 and FGVC."""
     folder = file.rpartition("/")[0]
     beside = {name: f"{folder}/{name}".lstrip("/") for name in (*_CLASSES, _SPLIT)}
     listed = {name: _lines(place, path) for name, path in beside.items() if path in place.files}

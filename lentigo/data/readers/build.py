@@ -1,4 +1,4 @@
-"""From the rows of a table to samples: what all readers share."""
+"""Build samples from the rows of a table; used by all readers."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ METADATA = {
 
 
 _FEW = 9
-"""So many images may each have a class of their own."""
+"""Maximum number of images of which each may have a class of its own."""
 MARKS = {"": 0, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1, "x": 1}
-"""What a cell of a column for one class may hold, in lower case -> whether the image is of the class."""
+"""Cell of a column for one class, in lower case -> whether the image is of the class."""
 
 
 def published_frame(
     place: Place, images: pd.Series[str], codes: pd.Series[str], labels: LabelSet, source: str
 ) -> pd.DataFrame:
-    """The fixed columns for a published table: files found by their stem, each image its own group.
+    """Build the fixed columns for a published table: files by their stem, each image a group of its own.
 
     Raises:
         DataError: no rows, or a class that the data set does not have.
@@ -68,7 +68,7 @@ def published_frame(
 def add_metadata(
     frame: pd.DataFrame, table: pd.DataFrame, names: Sequence[str] = tuple(METADATA), rest: Iterable[str] = ()
 ) -> pd.DataFrame:
-    """Metadata columns under their common names, and others under their own; ``age`` becomes a number.
+    """Add metadata columns under their common names, and others under their own; ``age`` becomes a number.
 
     Args:
         frame: N rows.
@@ -93,7 +93,7 @@ def add_metadata(
 
 
 def aligned(table: pd.DataFrame, key: str, images: pd.Series[str]) -> pd.DataFrame:
-    """The rows of a table that belong to these images, in their order; empty cells where it has none."""
+    """Return the rows of a table for these images, in their order; cells are empty for images without a row."""
     unique = table.drop_duplicates(key).set_index(key)
     return unique.reindex(images.to_numpy()).fillna("").reset_index(drop=True)
 
@@ -107,7 +107,7 @@ _DATE = re.compile(
 
 
 def doubt(cells: Sequence[str], labels: Sequence[str] = ()) -> str:
-    """What the cells of a column, one an image, hold that is no patient or lesion; empty where they may be.
+    """Describe why the cells of a column cannot be patients or lesions; empty if they can.
 
     Args:
         cells: one an image.
@@ -130,9 +130,7 @@ def doubt(cells: Sequence[str], labels: Sequence[str] = ()) -> str:
 
 
 def group_column(table: pd.DataFrame, reading: Reading | None = None) -> str | None:
-    """The column of a known name that tells the patient or lesion.
-
-    The first that is full, else the first that is not empty.
+    """Return the column of patients or lesions by its name: the first without empty cells, else the first with values.
 
     Args:
         table: one row an image.
@@ -160,7 +158,7 @@ def group_column(table: pd.DataFrame, reading: Reading | None = None) -> str | N
 def with_groups(
     place: Place, frame: pd.DataFrame, groups: Sequence[str], source: GroupSource
 ) -> tuple[pd.DataFrame, GroupSource]:
-    """The frame with these groups; an image without one stands alone, and the source says how many do."""
+    """Set the groups; an image without one is a group of its own, and the source counts such images."""
     told, several = unify(["" if is_unknown(group) else group for group in groups])
     values = pd.Series(told, index=frame.index)
     blank = int((values == "").sum())
@@ -180,14 +178,14 @@ def with_groups(
 def make_samples(
     place: Place, name: str, labels: LabelSet, frame: pd.DataFrame, groups: GroupSource = UNKNOWN
 ) -> Samples:
-    """Samples sorted by image id."""
+    """Create samples, sorted by image id."""
     place.reading.layout = name
     place.reading.columns.setdefault("group", str(groups))
     return Samples(name, place.root, labels, frame.sort_values("image", kind="stable"), groups, place.reading)
 
 
 def one_hot(table: pd.DataFrame, columns: Sequence[str], source: object) -> pd.Series[str]:
-    """The column of each row that is marked (``MARKS``) where no other is.
+    """Return the one marked column (``MARKS``) of each row.
 
     Raises:
         DataError: a row with none or several marks, or a cell that is no mark.
@@ -212,7 +210,7 @@ def one_hot(table: pd.DataFrame, columns: Sequence[str], source: object) -> pd.S
 
 
 def own_classes(place: Place, name: str, values: Sequence[str], source: object) -> tuple[LabelSet, list[str]]:
-    """The classes of an own data set, and each image's class.
+    """Return the classes of an own data set, and each image's class.
 
     Spellings that differ in case, blanks, ``_`` or ``-`` are one class where they name a class that was asked for or
     that is known; those that look alike (bytes of accents, kinds of blanks, letters of no width) are always one.
@@ -250,7 +248,7 @@ def own_classes(place: Place, name: str, values: Sequence[str], source: object) 
 
 
 def _codes_of(labels: LabelSet, values: Sequence[str], source: object) -> dict[str, str]:
-    """Class as written -> code of the label set."""
+    """Map each written class to a code of the label set."""
     by_key = {label_key(text): c.code for c in labels for text in (c.en, c.zh, c.code)}
     found = {}
     for value in sorted(set(values)):
@@ -262,7 +260,7 @@ def _codes_of(labels: LabelSet, values: Sequence[str], source: object) -> dict[s
 
 
 def _one_spelling(reading: Reading, values: Sequence[str]) -> dict[str, str]:
-    """Class as written -> class, one of those known classes that are spelt in several ways."""
+    """Map each written class to a class; spellings of one known class become one."""
     spellings: dict[str, list[str]] = {}
     for value in sorted(set(values)):
         spellings.setdefault(label_key(value), []).append(value)
@@ -283,7 +281,7 @@ def _one_spelling(reading: Reading, values: Sequence[str]) -> dict[str, str]:
 
 
 def _note_doubtful(reading: Reading, found: Sequence[str]) -> None:
-    """Warn of classes that may be no classes, or one class twice."""
+    """Warn of names that may not be classes, and of names that may mean the same class."""
     unsure = [code for code in found if is_unknown(label_key(code))]
     if unsure:
         reading.note(

@@ -1,4 +1,4 @@
-"""Folders of images: which level is the class, which the split, which the patient."""
+"""Read folders of images: find the levels of class, split and patient."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _DATE = re.compile(r"^(19|20)\d\d([\s_\-.]?\d\d){0,2}$")
 
 @dataclass
 class _Tree:
-    """Images by the folders they lie in.
+    """Images with their folders.
 
     Attributes:
         place: for errors and notes.
         images: relative paths.
         parts: the folders of each, without wrappers.
-        split: each image's part; empty where none is told.
-        used: levels that are spoken for.
+        split: each image's part; empty if unknown.
+        used: levels with a known meaning.
     """
 
     place: Place
@@ -60,22 +60,22 @@ class _Tree:
         self.split = [v for v, k in zip(self.split, chosen, strict=True) if k]
 
     def names(self, level: int) -> list[str]:
-        """The folders of a level, 0 the topmost, sorted."""
+        """Return the folders of a level, sorted; 0 is the topmost."""
         return sorted({p[level] for p in self.parts if len(p) > level})
 
     @property
     def depth(self) -> int:
-        """How many levels of folders there are."""
+        """Number of levels of folders."""
         return max((len(p) for p in self.parts), default=0)
 
 
 def has_class_folders(place: Place) -> bool:
-    """Whether images lie in folders."""
+    """Return whether there are images in sub-folders."""
     return any("/" in image for image in place.images)
 
 
 def read_folder(place: Place) -> Samples:
-    """A folder with one sub-folder a class; folders of splits, patients and wrappers may lie above or between.
+    """Read a folder with one sub-folder per class, perhaps with folders of splits, patients and wrappers.
 
     Raises:
         DataError: no folders of images, one class only, an empty class, or levels of which it cannot be told which is
@@ -133,7 +133,7 @@ def _drop_strays(tree: _Tree) -> None:
 
 
 def _unwrap(tree: _Tree) -> None:
-    """Take away levels of one folder only, and levels that number pieces of a data set."""
+    """Remove levels with a single folder, and levels of numbered pieces of a data set."""
     while tree.depth > 1 and len(names := tree.names(0)) == 1 and len(tree.names(1)) > 0 and not is_known(names[0]):
         if not any(len(p) > 1 for p in tree.parts):
             break
@@ -151,7 +151,7 @@ def _unwrap(tree: _Tree) -> None:
 
 
 def _find_split(tree: _Tree) -> None:
-    """Find the level whose folders are training, validation and test, and leave out what lies beside them."""
+    """Find the level whose folders are training, validation and test, and leave out other folders of that level."""
     for level in range(tree.depth):
         told = {name: split_word(name) for name in tree.names(level)}
         found = {name: split for name, (split, _) in told.items() if split}
@@ -184,10 +184,7 @@ def _find_split(tree: _Tree) -> None:
 
 
 def _are_splits(tree: _Tree, level: int, found: Mapping[str, str]) -> bool:
-    """Whether the folders of a level are splits: two kinds, or one beside what is set aside.
-
-    An example of the second is ``train`` beside ``unlabeled``.
-    """
+    """Return whether the folders of a level are splits: of two kinds, or of one beside unused data (``unlabeled``)."""
     if len(set(found.values())) > 1:
         return True
     others = [name for name in tree.names(level) if name not in found]
@@ -196,7 +193,7 @@ def _are_splits(tree: _Tree, level: int, found: Mapping[str, str]) -> bool:
 
 
 def _refuse_lone_split(tree: _Tree, level: int, found: Mapping[str, str]) -> None:
-    """Refuse a folder named as a split beside others with the same sub-folders: it is no class."""
+    """Refuse a folder named as a split beside others with the same sub-folders: it is not a class."""
     below: dict[str, set[str]] = {}
     for parts in tree.parts:
         if len(parts) > level + 1:
@@ -211,7 +208,7 @@ def _refuse_lone_split(tree: _Tree, level: int, found: Mapping[str, str]) -> Non
 
 
 def _class_level(tree: _Tree) -> int:
-    """The level whose folders are the classes."""
+    """Return the level of the classes."""
     place = tree.place
     levels = [level for level in range(tree.depth) if level not in tree.used]
     if not levels:
@@ -255,14 +252,14 @@ def _class_level(tree: _Tree) -> int:
 
 
 def _is_group(names: Sequence[str], *, sure: bool = False) -> bool:
-    """Whether folder names look like ids of patients or lesions."""
+    """Return whether folder names have the form of ids of patients or lesions."""
     if all(_PATIENT.match(n) or _LESION.match(n) for n in names):
         return True
     return not sure and all(_NUMBER.match(n) for n in names) and not all(_DATE.match(n) for n in names)
 
 
 def _group_level(tree: _Tree, level: int, classes: int) -> int | None:
-    """The level whose folders are patients or lesions, where there is one."""
+    """Return the level of patients or lesions; None without one."""
     others = [other for other in range(tree.depth) if other not in (level, *tree.used) and _is_group(tree.names(other))]
     sure = [other for other in others if _is_group(tree.names(other), sure=True)]
     patients = [other for other in sure if all(_PATIENT.match(n) for n in tree.names(other))]
@@ -300,14 +297,14 @@ def _note_merged(tree: _Tree, level: int, groups: int | None) -> None:
 
 
 def _pattern(tree: _Tree, other: int, level: int) -> str:
-    """The regular expression that takes the name of a level's folder from a path."""
+    """Return the regular expression that extracts a level's folder from a path."""
     if other < level:
         return shlex.quote(f"^{re.escape(tree.wrapper)}{'[^/]+/' * other}([^/]+)/")
     return f"'([^/]+)/{'[^/]+/' * (tree.depth - other - 1)}[^/]+$'"
 
 
 def _check_empty(tree: _Tree, level: int) -> None:
-    """A class folder without an image is a mistake that must be reported."""
+    """Check that every class folder has images."""
     place = tree.place
     filled = {tree.wrapper + "/".join(p[: level + 1]) for p in tree.parts}
     parents = {name.rpartition("/")[0] for name in filled}

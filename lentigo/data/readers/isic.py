@@ -35,7 +35,7 @@ _PARTS = {"training": "train", "train": "train", "validation": "val", "test": "t
 
 @dataclass(frozen=True)
 class OneHot:
-    """A challenge whose ground truth has a column a class.
+    """A challenge whose ground truth has one column per class.
 
     Attributes:
         name: of the layout.
@@ -201,17 +201,17 @@ def read_isic2020(place: Place) -> Samples:
 
 
 def is_isic2020(columns: list[str]) -> bool:
-    """Whether these are the columns of ISIC 2020's table, whatever it is called."""
+    """Return whether these are the columns of ISIC 2020's table, whatever its name."""
     return all(find_column(columns, (name,)) for name in ("image_name", "benign_malignant", "target"))
 
 
 def is_archive(columns: list[str]) -> bool:
-    """Whether these are the columns of the archive's metadata, as isic-cli writes them."""
+    """Return whether these are the columns of the archive's metadata, as isic-cli writes them."""
     return find_column(columns, ("isic_id",)) is not None and bool(_diagnoses(columns))
 
 
 def _diagnoses(columns: list[str]) -> list[str]:
-    """The columns that tell the diagnosis, the most specific first."""
+    """Return the columns of the diagnosis, the most specific first."""
     names = ("diagnosis", "diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis_1", "benign_malignant")
     return [c for c in (find_column(columns, (name,)) for name in names) if c is not None]
 

@@ -22,7 +22,7 @@ Rows = Sequence[Sequence[str]]
 
 
 def name_classes(place: Place, values: Sequence[str]) -> list[str]:
-    """The classes by their names, where they are numbers that one legend beside the data names; else as they are."""
+    """Replace numbered classes by the names in a legend beside the data; other classes do not change."""
     codes = set(values)
     given = place.labels is not None and codes <= {*place.labels.codes}
     if given or not all(code.isdecimal() for code in codes) or (place.root / "classes.csv").is_file():
@@ -42,7 +42,7 @@ def name_classes(place: Place, values: Sequence[str]) -> list[str]:
 
 
 def _names(rows: Rows, codes: set[str]) -> dict[str, str]:
-    """Code -> name, by two columns of a legend; empty where none tell all of the codes."""
+    """Return code -> name from two columns of a legend; empty if no two columns name every code."""
     columns = list(zip_longest(*rows[:_MOST], fillvalue=""))
     for numbers, names in permutations(columns, 2):
         told = [(n.removesuffix(".0"), name) for n, name in zip(numbers, names, strict=True)]
@@ -56,7 +56,7 @@ def _names(rows: Rows, codes: set[str]) -> dict[str, str]:
 
 
 def _legends(place: Place) -> Iterator[tuple[str, Rows]]:
-    """Where it comes from, and rows of a number and a name."""
+    """Yield the source of each legend and its rows of a number and a name."""
     for name in place.tables:
         if not place.columns(name):
             continue

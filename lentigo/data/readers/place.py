@@ -1,4 +1,4 @@
-"""The place of a data set: its files, walked once; its tables, read once; and a search for images by name."""
+"""The place of a data set: its files, its tables (each read once), and a search for images by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from lentigo.data.groups import GROUP_COLUMNS
-from lentigo.data.readers.masks import masks
 from lentigo.data.reading import Reading
 from lentigo.data.tables import read_table
 from lentigo.errors import DataError
@@ -27,14 +26,14 @@ from lentigo.tables import (
     image_columns,
     leads,
 )
-from lentigo.walk import walk
+from lentigo.walk import masks, walk
 
 _NOT_TABLES = frozenset({"split.csv", "classes.csv", "phantoms.json", "sample_submission.csv"})
 _JOINED = re.compile(r"\s*[;|,]\s*")
 _DERM7PT = {"case_num", "derm", "clinic"}
-"""Its own reader tells dermoscopy and clinic apart."""
+"""Columns of derm7pt, whose reader separates dermoscopic and clinical images."""
 _MOST_JSON = 12
-"""More JSON files than these are one for each image, and are not looked into."""
+"""With more JSON files, they are taken as one for each image and are not read as tables."""
 
 
 class Place:
@@ -42,15 +41,15 @@ class Place:
 
     Args:
         path: the folder or file.
-        labels: the classes that were asked for.
-        label_by: column, or pattern on paths, that tells the class.
+        labels: the requested classes.
+        label_by: column, or pattern on paths, for the class.
 
     Attributes:
         root: the folder that image paths are relative to.
         file: the single file; None for a folder.
-        reading: what is said about how it was read.
+        reading: the record of how it was read.
         rows: the table's rows with the column ``image``, once a reader has read one.
-        again: images whose name another one has too.
+        again: images that have the name of another one.
         broken: tables that cannot be read -> why.
         masks: images that are masks, heat maps or thumbnails of others.
         annotated: names of tables made of annotation files.
@@ -83,7 +82,7 @@ class Place:
 
     @property
     def files(self) -> list[str]:
-        """All files below, relative, sorted; never what is hidden or left by the system."""
+        """All files below, relative, sorted, without hidden files and files of the system."""
         return self._walked[0]
 
     @property
@@ -114,7 +113,7 @@ class Place:
 
     @cached_property
     def tables(self) -> list[str]:
-        """The tables, those near the top first; splits, lists of classes and JSON of other kinds are none."""
+        """The tables, the topmost first, without splits, lists of classes and JSON of other kinds."""
         if self.file is not None:
             return [self.file.name]
         found = [
@@ -129,23 +128,27 @@ class Place:
         return sorted(found, key=lambda f: (f.count("/"), f))
 
     def add(self, tables: Mapping[str, pd.DataFrame]) -> None:
-        """Take tables that were made of ``annotations``."""
+        """Add tables made from ``annotations``."""
         self._read |= tables
         self.annotated += tables
 
+    def add_columns(self, name: str, table: pd.DataFrame) -> None:
+        """Replace a table by itself with further columns."""
+        self._read[name] = table
+
     def use_annotations(self) -> None:
-        """Take back what was said of annotation files when they were no tables by themselves."""
+        """Remove notes about annotation files that are not tables by themselves."""
         for file in self.annotations:
             self.broken.pop(file, None)
         self.reading.notes = [n for n in self.reading.notes if n.partition(" is not used: ")[0] not in self.annotations]
 
     def find(self, pattern: str) -> list[str]:
-        """The files whose name matches a regular expression in full, whatever its case, those near the top first."""
+        """Return the files whose name matches a regular expression in full, in any case, the topmost first."""
         found = [f for f in self.files if re.fullmatch(pattern, f.rpartition("/")[2], re.IGNORECASE)]
         return sorted(found, key=lambda f: (f.count("/"), f))
 
     def table(self, name: str) -> pd.DataFrame:
-        """One of the tables.
+        """Return one of the tables.
 
         Raises:
             DataError: as `read_table`.
@@ -158,7 +161,7 @@ class Place:
         return self._read[name]
 
     def _by_folder(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """A table of patients or lesions that have a folder each, with a row for each of their images."""
+        """Expand a table of patients or lesions that have a folder each to a row for each of their images."""
         named = [c for c in _group_columns(table) if table[c].is_unique and len(table) > 1]
         if not named or find_column(table.columns, (*PATH_COLUMNS, *IMAGE_COLUMNS)) is not None:
             return table
@@ -173,7 +176,7 @@ class Place:
         return table
 
     def _by_image(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        """A table that names several images a row, as ``left`` and ``right``, with a row for each of them."""
+        """Expand a table that names several images per row, as ``left`` and ``right``, to a row for each."""
         cells = {str(c): table[c].tolist() for c in table.columns}
         if cells.keys() >= _DERM7PT or any(
             leads(cells[c], self.names, any) for c in image_columns(cells, self.names) if c
@@ -199,7 +202,7 @@ class Place:
         return rows[rows["image"] != ""]
 
     def columns(self, name: str) -> list[str]:
-        """A table's columns; none where it cannot be read."""
+        """Return a table's columns; none if it cannot be read."""
         if name in self.broken:
             return []
         try:
@@ -210,16 +213,16 @@ class Place:
 
     @cached_property
     def names(self) -> ImageNames:
-        """Finds the images that tables mean."""
+        """The search for the images that tables name."""
         return ImageNames(self.root, self.images)
 
     def locate(self, name: str) -> str | None:
-        """The image that a table means by a name; see `lentigo.tables.ImageNames.locate`."""
+        """Return the image that a table names; see `lentigo.tables.ImageNames.locate`."""
         return self.names.locate(name)
 
     @cached_property
     def by_stem(self) -> dict[str, str]:
-        """Name without suffix -> image, the first in sorted order where it is there twice; for published ids."""
+        """Name without suffix -> image, the first in sorted order of several; for published ids."""
         found: dict[str, str] = {}
         for image in self.images:
             stem = PurePosixPath(image).stem
@@ -233,5 +236,5 @@ class Place:
 
 
 def _group_columns(table: pd.DataFrame) -> list[str]:
-    """The columns that have a name of groups, patients, cases or lesions."""
+    """Return the columns with a name of groups, patients, cases or lesions."""
     return [str(c) for c in table.columns if any(re.fullmatch(n, column_key(str(c))) for n in GROUP_COLUMNS)]

@@ -58,7 +58,7 @@ def read_ham10000(place: Place) -> Samples:
 
 
 def is_ham(place: Place, table: str) -> bool:
-    """Whether a table of another name has HAM10000's columns and classes."""
+    """Return whether a table of another name has HAM10000's columns and classes."""
     columns = place.columns(table)
     if not {"lesion_id", "image_id", "dx"} <= set(columns):
         return False
@@ -86,7 +86,7 @@ def read_pad_ufes_20(place: Place) -> Samples:
 
 
 def is_pad(columns: list[str]) -> bool:
-    """Whether these are the columns of PAD-UFES-20's metadata."""
+    """Return whether these are the columns of PAD-UFES-20's metadata."""
     return {"diagnostic", "img_id", "patient_id"} <= set(columns)
 
 
@@ -95,7 +95,7 @@ def read_derm7pt(place: Place) -> Samples:
 
     A case is a group.
 
-    Lentigo, melanosis and what is called miscellaneous belong to none of these classes and are left out.
+    Lentigo, melanosis and miscellaneous belong to none of these classes and are left out.
     """
     source = next((t for t in place.tables if is_derm7pt(place.columns(t))), None)
     if source is None:
@@ -139,7 +139,7 @@ def _derm7pt_code(diagnosis: str) -> str:
 
 
 def is_derm7pt(columns: list[str]) -> bool:
-    """Whether these are the columns of derm7pt's metadata."""
+    """Return whether these are the columns of derm7pt's metadata."""
     return {"case_num", "diagnosis", "derm", "clinic"} <= set(columns)
 
 

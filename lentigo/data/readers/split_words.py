@@ -1,33 +1,35 @@
-"""The words by which names of folders, files and columns tell training, validation and test."""
+"""Words for training, validation and test in names of folders, files and columns."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+
+def _plain(name: str) -> str:
+    """Return a name without accents."""
+    return "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+
+
 _SPLIT_WORDS = {
-    **dict.fromkeys(
-        (
-            "train", "training", "trn", "trainings", "lern", "entrenamiento", "entrainement", "apprentissage", "treino",
-            "treinamento", "addestramento", "egitim", "обучение", "训练", "訓練",
+    _plain(word): part
+    for part, words in {
+        "train": (
+            "train training trn trainings trainieren lern entrenamiento entrenar entrainement entraîner apprentissage"
+            " treino treinamento treinar addestramento addestrare allenamento trainen eğitim обучение 训练 訓練 学習"
+            " 훈련 학습"
         ),
-        "train",
-    ),
-    **dict.fromkeys(
-        (
-            "val", "valid", "validation", "validate", "dev", "eval", "validierung", "validierungs", "validacion",
-            "validacao", "validazione", "convalida", "validatie", "dogrulama", "валидация", "验证", "驗證", "検証",
+        "val": (
+            "val valid validation validate dev eval validierung validierungs validieren validación validar validação"
+            " validazione validare convalida valider validatie valideren doğrulama валидация 验证 驗證 検証 검증"
         ),
-        "val",
-    ),
-    **dict.fromkeys(
-        (
-            "test", "testing", "tst", "holdout", "pruf", "prufung", "pruefung", "prueba", "pruebas", "teste", "essai",
-            "тест", "测试", "測試",
+        "test": (
+            "test testing tst holdout prüf prüfung pruefung testen prueba pruebas probar teste testar essai tester"
+            " prova тест 测试 測試 テスト 테스트 시험"
         ),
-        "test",
-    ),
-}  # fmt: skip
+    }.items()
+    for word in words.split()
+}
 _SPLIT_WORD = re.compile(
     rf"({'|'.join(sorted(_SPLIT_WORDS, key=len, reverse=True))})(set|data|daten|bilder|images|imgs|split|集)?$"
 )
@@ -38,14 +40,13 @@ _NOISE = frozenset((
 
 
 def split_word(name: str) -> tuple[str, str]:
-    """The split that a name says, empty where it says none, and what else it says.
+    """Return the split in a name (empty without one) and the rest of the name.
 
     Example:
         >>> split_word("ISIC_Training_set")
         ('train', 'isic')
     """
-    plain = "".join(letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", plain).lower()
+    spaced = re.sub(r"([a-z])([A-Z])", r"\1 \2", _plain(name)).lower()
     words = re.findall(r"[^\W\d_]+", re.sub(r"hold[\s_\-]?out", "holdout", spaced))
     found = [_SPLIT_WORDS[match[1]] for word in words if (match := _SPLIT_WORD.fullmatch(word))]
     rest = [word for word in words if word not in _NOISE and not _SPLIT_WORD.fullmatch(word)]

@@ -1,12 +1,13 @@
-"""A user's own table of images and labels, or one table for each split."""
+"""Read a user's own table of images and labels, or one table for each split."""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -53,6 +54,8 @@ SPLIT_COLUMNS = (
     "split", "set", "subset", "partition", "phase", "part", "fold", "dataset", "data_split", "dataset_split",
     "split_set", "usage",
 )  # fmt: skip
+_DIAGNOSIS = re.compile("diagn|诊断|診斷|診断|진단|диагноз")
+_NO_DIAGNOSIS = re.compile("date|datum|fecha|data|year|age|type|method|confirm|certain|conf|by|code|icd|comment|note")
 _FOLD = re.compile(r"k?folds?(id|no|nr)?|cvfolds?")
 _SLICE_3D = {"isic_id", "iddx_full"}
 _SEX = re.compile(r"(is)?(sex|gender|geschlecht|sexo)?(male|female|man|woman)|(sex|gender|geschlecht|sexo)\w?")
@@ -62,13 +65,13 @@ _SPLIT_FLAG = re.compile(r"(is|in|for)?(train|training|val|valid|validation|test
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns of a table and what they are for.
+    """The roles of a table's columns.
 
     Attributes:
-        image: the id; None where ``path`` is.
-        path: the file; None where ``image`` names it.
-        label: the class; None where ``one_hot`` tells it.
-        one_hot: a column a class.
+        image: the id; None if only ``path`` names the image.
+        path: the file; None if only ``image`` names it.
+        label: the class; None if it is in ``one_hot``.
+        one_hot: one column per class.
     """
 
     image: str | None
@@ -78,13 +81,19 @@ class Roles:
 
     @property
     def complete(self) -> bool:
-        """Whether image and class are told."""
+        """Whether image and class are known."""
         return (self.image or self.path) is not None and (self.label is not None or len(self.one_hot) > 1)
 
 
-def roles_of(place: Place, name: str) -> Roles:
-    """What the columns of a table are for, as far as their names and cells tell."""
-    table = place.table(name)
+def roles_of(place: Place, name: str, table: pd.DataFrame | None = None) -> Roles:
+    """Find the roles of a table's columns by their names and cells.
+
+    Args:
+        place: where the images are.
+        name: of the table.
+        table: its content; None for the table as it was read.
+    """
+    table = place.table(name) if table is None else table
     path, image = image_columns({str(c): table[c].tolist() for c in table.columns}, place.names)
     label = find_column(table.columns, (place.label_by,) if place.label_by else LABEL_COLUMNS)
     if label is not None or (path is None and image is None):
@@ -96,12 +105,21 @@ def roles_of(place: Place, name: str) -> Roles:
         if len(columns) > 1 and (marks.sum(axis=1) == 1).mean() > 0.5:
             return Roles(image, path, None, tuple(columns))
     named = [c for c in table.columns if is_known(str(c)) and label_key(str(c)) not in _NO_DISEASE]
-    alone = len(named) == 1 and _tells_one_disease(str(named[0]), table[named[0]])
-    return Roles(image, path, str(named[0]) if alone else None)
+    if len(named) == 1 and _tells_one_disease(str(named[0]), table[named[0]]):
+        return Roles(image, path, str(named[0]))
+    diagnoses = [str(c) for c in table.columns if _may_be_diagnosis(str(c), table[c])]
+    return Roles(image, path, diagnoses[0] if len(diagnoses) == 1 else None)
+
+
+def _may_be_diagnosis(name: str, cells: pd.Series[str]) -> bool:
+    """Return whether a column is a diagnosis by its name, such as ``Final diagnosis``, and has few different values."""
+    key = column_key(name)
+    few = 2 <= cells.nunique() <= len(cells) / 2
+    return few and _DIAGNOSIS.search(key) is not None and not _NO_DIAGNOSIS.search(key) and not _is_numbers(cells)
 
 
 def _bits(table: pd.DataFrame, *others: str | None) -> list[str]:
-    """The columns of marks, such as 0 and 1, but for others."""
+    """Return the columns of marks, such as 0 and 1, except ``others``."""
     return [
         str(c)
         for c in table.columns
@@ -113,7 +131,7 @@ def _bits(table: pd.DataFrame, *others: str | None) -> list[str]:
 
 
 def _tells_one_disease(name: str, cells: pd.Series[str]) -> bool:
-    """Whether a column has a disease's name and says of every image whether it shows it."""
+    """Return whether a column has a disease's name and marks its presence or absence in every image."""
     said = set(cells.str.lower())
     return is_known(name) and label_key(name) not in _NO_DISEASE and len(said) == 2 and said <= _SAID
 
@@ -123,16 +141,42 @@ _SAID = frozenset((*MARKS, *MALIGNANT, *BENIGN)) - {"malignant", "benign", "m", 
 
 
 def fitting_tables(place: Place) -> list[str]:
-    """The tables with a column for the image and one for the class; of the others it is noted what they lack."""
+    """Return the tables with columns for image and class, and note what the others lack."""
+    readable = [name for name in place.tables if place.columns(name)]
+    if not any(roles_of(place, name).complete for name in readable):
+        _join(place, readable)
     found = _fitting(place, place.tables)
     return found or _fitting(place, read_annotations(place))
+
+
+def _join(place: Place, tables: Sequence[str]) -> None:
+    """Add to a table that names images the columns of another with the class of each case, patient or lesion."""
+    for name, other in permutations(tables, 2):
+        roles, classes = roles_of(place, name), roles_of(place, other)
+        if not (roles.image or roles.path) or classes.image or classes.path:
+            continue
+        table, more = place.table(name), place.table(other)
+        for key in map(str, more.columns):
+            own = find_column(table.columns, (key,))
+            if own is None or not more[key].is_unique or not (there := table[own].isin(more[key])).mean() > 0.5:
+                continue
+            added = more.drop(columns=[c for c in more.columns if c in table.columns and c != key])
+            joined = table[there].join(added.set_index(key), on=own)
+            if not roles_of(place, name, joined).complete:
+                continue
+            for image in table[roles.path or roles.image][~there]:
+                place.reading.ignore(image, f"{other} has no row of its {own}")
+            place.add_columns(name, joined)
+            place.reading.use(other)
+            place.reading.note(f"{name} names the images; {other} has the other columns, by {own}")
+            return
 
 
 def _fitting(place: Place, tables: Iterable[str]) -> list[str]:
     found = []
     for name in tables:
         columns = place.columns(name)
-        if not columns:
+        if not columns or name in place.reading.tables:
             continue
         roles = roles_of(place, name)
         if roles.complete and not (place.label_by is None and _folders_tell_more(place, name, roles)):
@@ -149,7 +193,7 @@ def _fitting(place: Place, tables: Iterable[str]) -> list[str]:
 
 
 def _folders_tell_more(place: Place, name: str, roles: Roles) -> bool:
-    """Whether folders tell more than a column of one disease or value, or than columns of marks for what is none."""
+    """Return whether folder names describe the classes better than a column of one disease or value."""
     folders = {image.rpartition("/")[0] for image in place.images}
     if roles.label is None:
         return any(is_known(part) for f in folders for part in f.split("/")) and not any(map(is_known, roles.one_hot))
@@ -158,7 +202,7 @@ def _folders_tell_more(place: Place, name: str, roles: Roles) -> bool:
 
 
 def _several_marks(place: Place, name: str, roles: Roles) -> str:
-    """What is said of columns of marks that are no classes, since rows have none or several."""
+    """Describe columns of marks that are not classes, because rows have none or several, for messages."""
     table = place.table(name)
     bits = _bits(table, roles.path, roles.image)
     if len(bits) < 2:
@@ -170,10 +214,9 @@ def _several_marks(place: Place, name: str, roles: Roles) -> str:
 
 
 def read_csv(place: Place) -> Samples:
-    """A table with ``path`` or ``image`` (relative to the table) and ``label``; optional ``group``, ``split``, others.
+    """Read a table with ``path`` or ``image`` (relative to it), ``label``; optional ``group``, ``split``, others.
 
-    Where both are there, ``image`` is the id and ``path`` the file. Columns of other usual names will do, a column a
-    class too.
+    With both, ``image`` is the id and ``path`` the file. Other usual names, and one column per class, are accepted.
 
     Raises:
         DataError: no such table or several, a column that is missing, a row without a label, or an image that two rows
@@ -196,23 +239,7 @@ def read_csv(place: Place) -> Samples:
     frame, rows = _without_repeated(place, frame, rows)
     if not frame["path"].duplicated().any() and frame["image"].duplicated().any():
         frame["image"] = rows["image"] = frame["path"]  # the same names in several folders
-    shared = frame[frame["path"].duplicated(keep=False) & ~frame["image"].duplicated(keep=False)]
-    if len(shared):
-        first, second = shared["image"][shared["path"] == shared["path"].iloc[0]].iloc[:2]
-        raise DataError(
-            f"{where}: {first!r} and {second!r} lead to the same image, {shared['path'].iloc[0]}; "
-            "keep one row of each image, or write the folders into the table where two are meant"
-        )
-    again = frame[frame["image"].duplicated(keep=False)]
-    if len(again):
-        image = again["image"].iloc[0]
-        said = [
-            f"{row.label!r}" + (f" ({row.split})" if row.split else "")
-            for row in again[again["image"] == image].itertuples()
-        ]
-        raise DataError(
-            f"{where}: image ids must be unique; {image!r} is there as {', '.join(said)}; keep one row of each image"
-        )
+    _check_unique(frame, where)
     frame["group"] = frame["image"]
     if (frame["split"] != "").any():
         frame["official_split"] = frame["split"]
@@ -228,8 +255,31 @@ def read_csv(place: Place) -> Samples:
     return make_samples(place, "csv", labels, frame, groups)
 
 
+def _check_unique(frame: pd.DataFrame, where: Path) -> None:
+    """Check that each image has one row.
+
+    Raises:
+        DataError: two rows name the same file, or have the same id.
+    """
+    shared = frame[frame["path"].duplicated(keep=False) & ~frame["image"].duplicated(keep=False)]
+    if len(shared):
+        first, second = shared["image"][shared["path"] == shared["path"].iloc[0]].iloc[:2]
+        raise DataError(
+            f"{where}: {first!r} and {second!r} lead to the same image, {shared['path'].iloc[0]}; "
+            "keep one row of each image, or write the folders into the table where two are meant"
+        )
+    again = frame[frame["image"].duplicated(keep=False)]
+    if len(again):
+        image = again["image"].iloc[0]
+        rows = again[again["image"] == image].itertuples()
+        classes = ", ".join(f"{row.label!r}" + (f" ({row.split})" if row.split else "") for row in rows)
+        raise DataError(
+            f"{where}: image ids must be unique; {image!r} is there as {classes}; keep one row of each image"
+        )
+
+
 def add_table(place: Place, samples: Samples) -> Samples:
-    """Samples with groups and metadata from a table beside them that names their images but no class."""
+    """Add groups and metadata from another table that names the images but no class."""
     for name in place.tables:
         table = place.table(name) if name not in place.reading.tables and place.columns(name) else pd.DataFrame()
         if table.empty:
@@ -273,7 +323,7 @@ def _located_or_none(place: Place, text: str, table: str) -> str | None:
 
 
 def _folder_of_part(place: Place, table: str, text: str) -> str | None:
-    """The image of a name in the folder of a table's part, as of ``train.csv`` in ``train``."""
+    """Return an image in the folder of a table's part, as ``train`` for ``train.csv``."""
     within, _, name = table.rpartition("/")
     part = split_word(PurePosixPath(name).stem)[0]
     folders = [f for f in place.folders if f.rpartition("/")[0] == within and part and split_word(f)[0] == part]
@@ -282,7 +332,7 @@ def _folder_of_part(place: Place, table: str, text: str) -> str | None:
 
 
 def _sources(place: Place) -> dict[str, str]:
-    """The tables to read, and the split that each of several is."""
+    """Return the tables to read, each with its split if there are several."""
     if place.file is not None:
         return {place.file.name: ""}
     fitting = fitting_tables(place)
@@ -303,7 +353,7 @@ def _sources(place: Place) -> dict[str, str]:
 
 
 def _rows(place: Place, name: str) -> pd.DataFrame:
-    """One table's rows with ``image``, ``path``, ``written`` (the class) and ``split`` beside its own columns."""
+    """Return one table's rows with ``image``, ``path``, ``written`` (the class) and ``split`` besides its columns."""
     source, table = place.root / name, place.table(name)
     if place.label_by is not None and find_column(table.columns, (place.label_by,)) is None:
         raise DataError(
@@ -351,7 +401,7 @@ def _rows(place: Place, name: str) -> pd.DataFrame:
 
 
 def _classified(place: Place, table: pd.DataFrame, roles: Roles, source: Path) -> tuple[pd.DataFrame, pd.Series[str]]:
-    """The rows that name an image or a class, and the class of each."""
+    """Return the rows that name an image or a class, and the class of each."""
     if roles.label is None:
         written = one_hot(table, roles.one_hot, source)
         place.reading.columns["label"] = f"one-hot columns {', '.join(roles.one_hot)}"
@@ -378,7 +428,7 @@ def _classified(place: Place, table: pd.DataFrame, roles: Roles, source: Path) -
 
 
 def _written(place: Place, table: pd.DataFrame, column: str, source: object) -> pd.Series[str]:
-    """The class of each row as a column says it; that of a column ``malignant`` is called benign or malignant."""
+    """Return the class of each row in a column; values of a column ``malignant`` become benign or malignant."""
     others = [other for name in LABEL_COLUMNS if (other := find_column(table.columns, (name,))) and other != column]
     if place.label_by is None and _is_numbers(table[column]):
         pairs = (table[[column, o]].drop_duplicates() for o in others if not _is_numbers(table[o]))
@@ -423,7 +473,7 @@ def _written(place: Place, table: pd.DataFrame, column: str, source: object) -> 
 
 
 def _without_lists(cells: pd.Series[str], source: object) -> pd.Series[str]:
-    """Cells such as ``["nevus"]`` without the brackets.
+    """Remove the brackets of cells such as ``["nevus"]``.
 
     Raises:
         DataError: a list of several classes.
@@ -447,7 +497,7 @@ def _is_numbers(cells: pd.Series[str]) -> bool:
 
 
 def _located(place: Place, text: str, table: str, line: object) -> str:
-    """The image that a row of a table means, looked for beside the table first."""
+    """Return the image that a row names, searched beside the table first."""
     folder = table.rpartition("/")[0]
     beside = f"{folder}/{text}".replace("\\", "/")
     if folder and ".." not in beside.split("/") and is_file(place.root / beside):
@@ -461,7 +511,7 @@ def _located(place: Place, text: str, table: str, line: object) -> str:
 
 
 def _split(place: Place, table: pd.DataFrame, source: object) -> pd.Series[str]:
-    """The split that each row says; empty where no column does."""
+    """Return the split of each row; empty without a column for it."""
     named = [c for name in SPLIT_COLUMNS if (c := find_column(table.columns, (name,))) is not None]
     taken = (*place.reading.columns.values(), place.label_by)
     for column in dict.fromkeys([*named, *(str(c) for c in table.columns if c not in taken)]):
@@ -493,7 +543,7 @@ def _split(place: Place, table: pd.DataFrame, source: object) -> pd.Series[str]:
 
 
 def _compare_split(place: Place, rows: pd.DataFrame) -> None:
-    """Take the split from the folders of the images where no column tells it; warn where a column says otherwise."""
+    """Take the split from the images' folders if no column has it; warn if column and folder differ."""
     told = [{split_word(part)[0] for part in path.split("/")[:-1]} - {""} for path in rows["path"]]
     within = pd.Series([next(iter(found)) if len(found) == 1 else "" for found in told], rows.index, dtype=object)
     if (rows["split"] == "").all():
@@ -510,7 +560,7 @@ def _compare_split(place: Place, rows: pd.DataFrame) -> None:
 
 
 def _compare_class(place: Place, rows: pd.DataFrame) -> None:
-    """Warn of images in a folder that is named as another class than the table's."""
+    """Warn of images in a folder with the name of another class than the table's."""
     keys = {label_key(written) for written in rows["written"]}
     other = [
         (path, written)
@@ -525,7 +575,7 @@ def _compare_class(place: Place, rows: pd.DataFrame) -> None:
 
 
 def _flagged(place: Place, table: pd.DataFrame, flags: Mapping[str, str], source: object) -> pd.Series[str]:
-    """The split by columns such as ``is_train`` and ``is_test``; what one alone does not mark is of the other."""
+    """Return the split from columns such as ``is_train``; rows that no column marks are of the other part."""
     marked = pd.DataFrame({split: table[c].str.lower().isin([*MALIGNANT, "x"]) for c, split in flags.items()})
     wrong = table.index[marked.sum(axis=1) > 1]
     if len(wrong):
@@ -540,7 +590,7 @@ def _flagged(place: Place, table: pd.DataFrame, flags: Mapping[str, str], source
 
 
 def _without_repeated(place: Place, frame: pd.DataFrame, rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The frame without rows that say the same of the same image again."""
+    """Remove rows that repeat image, path, class and split of another."""
     again = np.asarray(frame.duplicated(["image", "path", "label", "split"]))
     for image in frame["image"][again]:
         place.reading.ignore(image, "a row that stands there twice")

@@ -333,6 +333,24 @@ def test_memory_is_bounded_and_a_crash_is_survived(tmp_path: Path) -> None:
     assert len(replaced) == 2
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the limits there")
+def test_a_process_gives_way_to_the_service_and_leaves_nothing_behind() -> None:
+    sparse = png(1700, 1300, colour=0)  # for the process of low priority, though it decodes quickly
+    with pool() as (decoders, outcomes, _):
+        for name, content in (("photo", PHOTO), ("sparse", sparse)):
+            decoders.submit(outcomes.job(name, content))
+        outcomes.wait("photo", "sparse")
+        niceness = []
+        for pid in children():
+            facts = Path(f"/proc/{pid}")
+            limits = {line[:26].strip(): line[26:47].split()[0] for line in (facts / "limits").read_text().splitlines()}
+            assert (limits["Max core file size"], limits["Max file size"]) == ("0", "0")
+            assert (facts / "oom_score_adj").read_text() == "1000\n"
+            niceness.append(int((facts / "stat").read_text().rpartition(")")[2].split()[16]))
+        quick, slow = sorted(niceness)
+        assert slow == min(19, quick + 10)
+
+
 def test_large_images_keep_nobody_waiting_and_only_a_few_of_them_wait() -> None:
     large = png(5000, 3500, colour=0)
     with pool() as (decoders, outcomes, _):

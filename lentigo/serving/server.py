@@ -61,10 +61,6 @@ class DrainingServer(uvicorn.Server):
         self._stop_at = time.monotonic() + self._service.config.linger_s
         logs.event(logging.INFO, "stopping")
 
-    def stop(self) -> None:
-        """Begin to stop, as a signal would."""
-        self.handle_exit(signal.SIGTERM, None)
-
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, taking one connection at a time.
 

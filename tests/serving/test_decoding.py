@@ -334,7 +334,11 @@ def test_memory_is_bounded_and_a_crash_is_survived(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="reads the limits there")
-def test_a_process_gives_way_to_the_service_and_leaves_nothing_behind() -> None:
+def test_a_process_gives_way_to_the_service_and_leaves_nothing_behind(request: pytest.FixtureRequest) -> None:
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    request.addfinalizer(lambda: resource.setrlimit(resource.RLIMIT_CORE, (soft, hard)))
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
     sparse = png(1700, 1300, colour=0)  # for the process of low priority, though it decodes quickly
     with pool() as (decoders, outcomes, _):
         for name, content in (("photo", PHOTO), ("sparse", sparse)):

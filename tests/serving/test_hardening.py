@@ -947,33 +947,74 @@ def test_sigterm_ends_the_service_within_its_grace_under_attack(
     assert not server.events("worker does not stop, ending it")
 
 
+class Watched:
+    """A supervisor of one worker, by a clock of its own.
+
+    Attributes:
+        killed: when it killed the worker.
+        started: when it started another.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        self.clock, self.board = 1000.0, Board(1)
+        self.killed, self.started = list[float](), list[float]()
+        self.alive = True
+        monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: self.clock))
+        with socket.socket() as listener:
+            self.supervisor = supervisor.Supervisor(ServeConfig(), listener, self.board)
+        worker: Any = SimpleNamespace(
+            is_alive=lambda: self.alive,
+            kill=lambda: self.killed.append(self.clock),
+            join=lambda: None,
+            close=lambda: None,
+            pid=1,
+            exitcode=-9,
+        )
+        self.supervisor._workers, self.supervisor._started = [worker], [self.clock]
+
+        def start(number: int) -> Any:
+            self.started.append(self.clock)
+            return worker
+
+        monkeypatch.setattr(self.supervisor, "_start", start)
+
+    def beat(self, at: float) -> None:
+        """Its event loop ran then."""
+        self.board.memory[metrics._HEAD + metrics._CHECKED] = at
+
+    def look(self, *times: float) -> None:
+        for self.clock in times:
+            self.supervisor._look()
+
+
 def test_workers_that_stood_still_with_their_supervisor_are_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [1000.0]
-    monkeypatch.setattr(supervisor, "time", SimpleNamespace(monotonic=lambda: clock[-1]))
-    board, killed = Board(1), list[float]()
-    with socket.socket() as listener:
-        watching = supervisor.Supervisor(ServeConfig(), listener, board)
-    worker: Any = SimpleNamespace(
-        is_alive=lambda: not killed,
-        kill=lambda: killed.append(clock[-1]),
-        join=lambda: None,
-        close=lambda: None,
-        pid=1,
-        exitcode=-9,
-    )
-    watching._workers, watching._started = [worker], [1000.0]
-    monkeypatch.setattr(watching, "_start", lambda number: worker)
-    board.memory[metrics._HEAD + metrics._CHECKED] = 1001.0  # its event loop runs
+    watched = Watched(monkeypatch)
+    watched.beat(1001.0)
+    watched.look(1002.0, 1400.0, 1404.0, 1408.0, 1412.0, 1416.0, 1420.0)  # a pause of 398 s
+    assert not watched.killed
+    watched.look(1424.0)
+    assert watched.killed == [1424.0]  # it has been silent since the pause
 
-    def look(*times: float) -> None:
-        for now in times:
-            clock.append(now)
-            watching._look()
 
-    look(1002.0, 1400.0, 1404.0, 1408.0, 1412.0, 1416.0, 1420.0)  # a pause of 398 s
-    assert not killed
-    look(1424.0)
-    assert killed == [1424.0]  # it has been silent since the pause
+def test_a_worker_whose_event_loop_never_runs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Watched(monkeypatch)
+    moments = [1000.0 + i for i in range(200)]
+    watched.look(*moments)
+    assert watched.killed == watched.started == [1000.0 + supervisor.START_S + 1]
+
+
+@pytest.mark.parametrize("age", [1.0, supervisor._YOUNG_S + 1])
+def test_workers_that_die_as_soon_as_they_are_started_end_the_service(
+    age: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(monkeypatch)
+    watched.alive = False
+    for turn in range(1, 50):
+        watched.look(1000.0 + turn * age)
+        if watched.supervisor._stop:
+            break
+    young = age < supervisor._YOUNG_S
+    assert (watched.supervisor._failed, len(watched.started)) == ((True, 5) if young else (False, 49))
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
     python benchmarks/inference.py                     # small: 600 pictures, prints the tables
     python benchmarks/inference.py --images 5000 --write   # and puts them into benchmarks/README.md
     python benchmarks/inference.py --stream 20000      # also the memory of a long stream
+    python benchmarks/inference.py --work folder       # keeps what is measured there; the same command goes on with it
 
 Every case runs in its own process, in several alternating rounds, and its best round counts, so that a disturbance
 favours no case. CPU time per image is given beside the rate, because it hardly depends on other load. Needs the make
@@ -309,9 +310,9 @@ SINGLE: dict[str, tuple[str, Callable[[Path, int | None, int], dict[str, Any]]]]
 # What is measured: from the prompt to the answer
 
 
-def cold_starts(work: Path, rounds: int) -> dict[str, float]:
+def start_programs(work: Path) -> dict[str, list[str]]:
     picture = str(pictures(work)[0])
-    programs = {
+    return {
         "`lentigo predict photo.jpg`": [
             sys.executable,
             "-m",
@@ -335,13 +336,21 @@ def cold_starts(work: Path, rounds: int) -> dict[str, float]:
             f"t = torchvision.transforms.functional.to_tensor(Image.open({picture!r}).resize((224, 224)))[None]; print(m(t).argmax())",
         ],
     }
-    spans: dict[str, list[float]] = {name: [] for name in programs}
-    for _ in range(rounds):
-        for name, program in programs.items():
-            began = time.perf_counter()
-            subprocess.run(program, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            spans[name].append(time.perf_counter() - began)
-    return {name: min(times) for name, times in spans.items()}
+
+
+def whole_programs(work: Path) -> dict[str, list[str]]:
+    """Classify the whole folder, from the prompt to the end of the process."""
+    lentigo = [sys.executable, "-m", "lentigo", "predict", str(work / "pictures"), "--model", str(work / "caco")]
+    return {
+        "**lentigo** `predict FOLDER --out out.csv`": [*lentigo, "--out", str(work / "out.csv"), "--quiet"],
+        "(a) as a whole process": [sys.executable, __file__, "--case", "folder", str(work), "eager"],
+    }
+
+
+def seconds(program: list[str]) -> dict[str, float]:
+    began, worked = time.perf_counter(), cpu_seconds()
+    subprocess.run(program, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return {"seconds": time.perf_counter() - began, "cpu": cpu_seconds() - worked}
 
 
 def stream_memory(work: Path, images: int) -> list[tuple[int, float]]:
@@ -370,10 +379,10 @@ def stream_memory(work: Path, images: int) -> list[tuple[int, float]]:
 # Setting up
 
 
-def prepare(work: Path, images: int, given: Path | None) -> str:
-    """Pictures and models to measure with; says in words what the pictures are."""
+def prepare(work: Path, images: int, given: Path | None, side: int | None) -> str:
+    """Make pictures and models to measure with, and return a description of the pictures."""
     folder = work / "pictures"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     if given is not None:
         from lentigo.imaging import find_images
 
@@ -386,8 +395,9 @@ def prepare(work: Path, images: int, given: Path | None) -> str:
         store.mkdir()
         unique = [store / f"{i:03d}.jpg" for i in range(min(images, 100))]
         for i, path in enumerate(unique):
-            render_phantom(CODES[i % len(CODES)], i, 600).crop((0, 75, 600, 525)).save(path, quality=90)
-        what = "rendered 600x450 JPEGs, quality 90"
+            image = render_phantom(CODES[i % len(CODES)], i, side or 600)
+            (image if side else image.crop((0, 75, 600, 525))).save(path, quality=90)
+        what = f"rendered {f'{side}x{side}' if side else '600x450'} JPEGs, quality 90"
     for i in range(images):
         source = unique[i % len(unique)]
         (folder / f"{i:06d}{source.suffix}").symlink_to(source)
@@ -526,10 +536,21 @@ def single_table(found: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     return [*lines, "", told]
 
 
-def cold_table(found: dict[str, float]) -> list[str]:
-    base = found['`python -c "import torch"`']
-    lines = ["| from the prompt to the answer | seconds | of `import torch` |", "|---|---:|---:|"]
-    return lines + [f"| {name} | {seconds:.2f} | {seconds / base:.0%} |" for name, seconds in found.items()]
+def whole_table(found: dict[str, dict[str, float]], images: int) -> list[str]:
+    base = list(found.values())[-1]
+    lines = ["| a whole process | images/s | against (a) | CPU seconds | against (a) |", "|---|---:|---:|---:|---:|"]
+    for name, f in found.items():
+        rate, cpu = base["seconds"] / f["seconds"], base["cpu"] / f["cpu"]
+        lines.append(f"| {name} | {images / f['seconds']:.0f} | {rate:.2f} x | {f['cpu']:.1f} | {cpu:.2f} x |")
+    return lines
+
+
+def cold_table(found: dict[str, dict[str, float]]) -> list[str]:
+    base = found['`python -c "import torch"`']["seconds"]
+    lines = ["| from the prompt to the answer | seconds | CPU seconds | of `import torch` |", "|---|---:|---:|---:|"]
+    return lines + [
+        f"| {name} | {f['seconds']:.2f} | {f['cpu']:.2f} | {f['seconds'] / base:.0%} |" for name, f in found.items()
+    ]
 
 
 def memory_table(found: list[tuple[int, float]]) -> list[str]:
@@ -551,13 +572,80 @@ def write_readme(text: str) -> None:
     README.write_text(new, encoding="utf-8")
 
 
+class Record:
+    """The best round of each case so far, in a file of the work folder, so that a run that was stopped goes on."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def keep(self, group: str, case: str, number: int, measure: Callable[[], dict[str, Any]]) -> None:
+        """Measure a case unless that round of it is there."""
+        cases = self.found.setdefault(group, {})
+        rounds, best = cases.get(case, (0, {}))
+        if rounds > number:
+            return
+        new = measure()
+        best = {key: (max if key == "rate" else min)(best.get(key, value), value) for key, value in new.items()}
+        cases[case] = (number + 1, best)
+        self.path.write_text(json.dumps(self.found), encoding="utf-8")
+
+    def best(self, group: str) -> dict[str, Any]:
+        """Best values of a group's cases, by case."""
+        return {case: values for case, (_, values) in self.found[group].items()}
+
+
+def measure(work: Path, options: argparse.Namespace) -> str:
+    """Measure all cases, and return the tables."""
+    record = Record(work / "record.json")
+    if "about" not in record.found:
+        load_before = os.getloadavg()[0]
+        record.found["about"] = [prepare(work, options.images, options.folder, options.side), load_before]
+    what, load_before = record.found["about"]
+    name, starts = str(work), start_programs(work)
+    for number in range(options.rounds):
+        print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
+        for title, program in whole_programs(work).items():
+            record.keep("whole", title, number, lambda program=program: seconds(program))  # type: ignore[misc]
+        for key in FOLDER:
+            record.keep("folder", key, number, lambda key=key: run_case("folder", name, key))  # type: ignore[misc]
+        for key in SINGLE:
+            for threads in ("1", "0"):
+                arguments = ("single", name, key, threads, str(options.repeats))
+                record.keep("single", f"{key} {threads}", number, lambda a=arguments: run_case(*a))  # type: ignore[misc]
+    for number in range(options.rounds + 2):
+        for title, program in starts.items():
+            record.keep("start", title, number, lambda program=program: seconds(program))  # type: ignore[misc]
+    singles = record.best("single")
+    parts = [
+        "## Inference",
+        "",
+        f"{what}, {SIZE} px, {CLASSES} classes. {machine()}. Load average before the first round: {load_before:.1f} "
+        "(other load increases wall times, but CPU times only slightly).",
+        f"Command: `python benchmarks/inference.py {' '.join(sys.argv[1:])}`. The best of {options.rounds} rounds.",
+        "",
+        *whole_table(record.best("whole"), options.images),
+        "",
+        *folder_table(record.best("folder")),
+        "",
+        *single_table({key: {t: singles[f"{key} {t}"] for t in ("1", "0")} for key in SINGLE}),
+        "",
+        *cold_table(record.best("start")),
+    ]
+    if options.stream:
+        parts += ["", *memory_table(run_case("memory", name, str(options.stream)))]
+    return "\n".join(parts)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=600, help="pictures in the folder")
+    parser.add_argument("--side", type=int, help="render square pictures of this side instead of 600x450")
     parser.add_argument("--folder", type=Path, help="real images in the place of rendered ones")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of which the best counts")
     parser.add_argument("--repeats", type=int, default=200, help="single answers a round")
     parser.add_argument("--stream", type=int, default=0, help="also measure the memory of a stream of this many images")
+    parser.add_argument("--work", type=Path, help="folder for pictures, models and measurements, which is kept")
     parser.add_argument("--write", action="store_true", help=f"put the tables into {README.name}")
     parser.add_argument("--case", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -565,38 +653,7 @@ def main() -> None:
         print(json.dumps(case(options.case)))
         return
     with tempfile.TemporaryDirectory(prefix="lentigo-benchmark-") as name:
-        work, load_before = Path(name), os.getloadavg()[0]
-        what = prepare(work, options.images, options.folder)
-        folders: dict[str, dict[str, Any]] = {}
-        singles: dict[str, dict[str, dict[str, float]]] = {key: {} for key in SINGLE}
-        for number in range(options.rounds):
-            print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
-            for key in FOLDER:
-                found = run_case("folder", name, key)
-                best = folders.setdefault(key, found)
-                folders[key] = found | {k: pick(best[k], found[k]) for k, pick in (("rate", max), ("cpu", min))}
-            for key in SINGLE:
-                for threads in ("1", "0"):
-                    found = run_case("single", name, key, threads, str(options.repeats))
-                    best = singles[key].get(threads, found)
-                    singles[key][threads] = {k: min(best[k], found[k]) for k in found}
-        cold = cold_starts(work, options.rounds + 2)
-        parts = [
-            "## Inference",
-            "",
-            f"{what}, {SIZE} px, {CLASSES} classes. {machine()}. Load average before the first round: {load_before:.1f} "
-            "(other load increases wall times, but CPU times only slightly).",
-            f"Command: `python benchmarks/inference.py {' '.join(sys.argv[1:])}`. The best of {options.rounds} rounds.",
-            "",
-            *folder_table(folders),
-            "",
-            *single_table(singles),
-            "",
-            *cold_table(cold),
-        ]
-        if options.stream:
-            parts += ["", *memory_table(run_case("memory", name, str(options.stream)))]
-    text = "\n".join(parts)
+        text = measure(options.work or Path(name), options)
     print(text)
     if options.write:
         write_readme(text)

@@ -480,10 +480,10 @@ def _decode_quickly(image: Image.Image, file: BinaryIO, max_pixels: int) -> Imag
         from simplejpeg import decode_jpeg  # imported here, since only JPEG needs it
 
         file.seek(0)
-        found = decode_jpeg(file.read(), colorspace="RGBX")
-        if found.shape != (image.height, image.width, 4):
+        found = decode_jpeg(file.read(), colorspace="RGB")
+        if found.shape != (image.height, image.width, 3):
             return image
-        decoded = Image.frombytes("RGB", image.size, found, "raw", "RGBX")
+        decoded = Image.fromarray(found)
         decoded.info = dict(image.info)  # the orientation
         return decoded
     except Exception:  # not installed, or a damaged file: Pillow reads or reports it

@@ -213,10 +213,10 @@ def _language(lang: str, classifier: Classifier) -> str:
 
 def _submission(codes: Sequence[str], form: str, out: Path | None, *, resume: bool) -> Submission | None:
     """Create the collector of a challenge's submission; None for rows."""
-    from lentigo.inference.isic import Submission
-
     if form == "rows":
         return None
+    from lentigo.inference.isic import Submission
+
     if out is None:
         raise DataError(f"--format {form} needs --out submission.csv")
     if resume:

@@ -7,7 +7,6 @@ import io
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from lentigo.errors import BundleError, ImageError, OutputError
 from lentigo.files import write_text
 from lentigo.imaging import Floats, ImageSource, Pixels, open_image
 from lentigo.inference import heatmap as maps
-from lentigo.inference.figure import draw
 from lentigo.inference.verdict import Verdict
 from lentigo.labels import ClassLabel, LabelSet
 
@@ -112,6 +110,8 @@ class Prediction(Verdict):
 
     def _repr_html_(self) -> str:
         """The answer in a notebook: picture, heat map where there is one, and classes with their probabilities."""
+        from html import escape
+
         pictures = [self.picture(), *([self.overlay()] if self.cam is not None else [])]
         images = "".join(
             f'<img alt="" style="height:200px;margin-right:8px" src="{_data_uri(image)}">' for image in pictures
@@ -147,6 +147,8 @@ class Prediction(Verdict):
         Raises:
             OutputError: an unknown suffix, or the disk refuses.
         """
+        from lentigo.inference.figure import draw  # here, since few predictions are drawn
+
         best = self.labels.classes[self.index]
         title = f"can't tell: {'; '.join(self.reasons)}" if self.abstained else f"{best.en}, {self.confidence:.1%}"
         panels = [("image", self.picture())]

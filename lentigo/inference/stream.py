@@ -22,13 +22,13 @@ from types import TracebackType
 
 from lentigo.errors import BundleError, DataError, OutputError, did_you_mean
 from lentigo.inference.classifier import Classifier
-from lentigo.inference.distributed import ray_stream
 from lentigo.inference.sources import Item, Sources
 from lentigo.inference.table import Row, Table, open_table
 from lentigo.inference.worker import Worker
 from lentigo.machine import available_cores
 
 BATCH = 8
+ENGINES = ("local", "ray")
 
 
 @dataclass(slots=True)
@@ -122,9 +122,13 @@ def predict_paths(
         KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table, which a note
             of the exception names.
     """
-    engines: dict[str, Callable[..., Generator[list[Row], None, None]]] = {"local": predict_stream, "ray": ray_stream}
-    if engine not in engines:
-        raise DataError(f"unknown engine {engine!r}{did_you_mean(engine, engines)}")
+    if engine not in ENGINES:
+        raise DataError(f"unknown engine {engine!r}{did_you_mean(engine, ENGINES)}")
+    run: Callable[..., Generator[list[Row], None, None]] = predict_stream
+    if engine == "ray":
+        from lentigo.inference.distributed import ray_stream  # here, since few runs need it
+
+        run = ray_stream
     items = sources if isinstance(sources, Sources) else Sources(sources, remote=engine == "ray")
     if (embeddings or items.metadata) and engine != "local":
         raise DataError(f"embeddings and metadata need the engine local, not {engine}")
@@ -142,7 +146,7 @@ def predict_paths(
         bar = stack.enter_context(_bar(items, table)) if progress else None
         wanted = _undone(items, table, summary)
         more = {"embeddings": True} if embeddings else {}
-        chunks = engines[engine](
+        chunks = run(
             classifier, wanted, heatmaps=heatmaps, batch=batch, workers=workers, fast_decode=fast_decode, **more
         )
         for rows in stack.enter_context(closing(chunks)):

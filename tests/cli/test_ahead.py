@@ -27,7 +27,11 @@ try:
     main()
 except SystemExit as stopped:
     code = stopped.code or 0
-unwanted = [name for name in ("rich", "importlib.metadata") if name in sys.modules]
+unwanted = [
+    name
+    for name in ("rich", "importlib.metadata", "PIL.ImageDraw", "lentigo.inference.distributed", "lentigo.inference.isic")
+    if name in sys.modules
+]
 print([waiting, len(opened), *unwanted], file=sys.stderr)
 sys.exit(code)
 """

@@ -67,8 +67,8 @@ def test_training_goes_on_with_the_layers_it_had() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mobilenetv3_small_caco", "mobilenetv3_small_se", "mobilenetv3_small_seco"])
 def test_the_runtime_keeps_its_blocks(name: str, tmp_path: Path) -> None:
-    """With the batch known, no map is unblocked to be multiplied, in blocks of 8 channels (AVX2) or 16 (AVX-512): at most
-    pooled lines and vectors are, for their small convolutions."""
+    """With the batch known, no map is unblocked to be multiplied, in blocks of 8 channels (AVX2) or 16 (AVX-512): at
+    most pooled lines and vectors are, for their small convolutions."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")

@@ -1,4 +1,4 @@
-"""The command line: one function call a command, errors on one line, results as tables or ``--json``."""
+"""The command line: one function per command, one-line errors, results as tables or ``--json``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 import sys
 
 if sys.argv[1:2] == ["serve"] and hasattr(signal, "SIGHUP"):
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # before the imports below: the service takes it up once it runs
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # before the imports below; the service handles it once it runs
 if sys.argv[1:2] == ["predict"]:
     from lentigo.cli.ahead import open_model
 

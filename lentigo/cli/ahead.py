@@ -1,4 +1,4 @@
-"""Opening the model of ``lentigo predict IMAGE`` while the command line is imported, which takes about as long."""
+"""Open the model of ``lentigo predict IMAGE`` while the command line is imported, which takes about as long."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lentigo.inference.session import DEFAULT, PACKAGED, SessionOptions, open_ah
 def open_model(arguments: Sequence[str]) -> None:
     """Start to open the model, if the arguments are one image file and, optionally, ``--model`` and flags of output.
 
-    Nothing happens otherwise. Only time depends on it: the command parses its arguments and checks the model itself.
+    Only the time depends on this: the command parses its arguments and checks the model itself.
 
     Args:
         arguments: those of ``lentigo predict``.
@@ -29,7 +29,7 @@ def open_model(arguments: Sequence[str]) -> None:
             return
     if len(sources) != 1:
         return
-    import onnxruntime  # noqa: F401  # imports NumPy, of which two threads would wait for each other
+    import onnxruntime  # noqa: F401  # imports NumPy, which two threads cannot import at once
 
     from lentigo.imaging import is_image_name
 

@@ -17,7 +17,7 @@ import typer
 
 from lentigo import __version__
 from lentigo.cli import data, make, use
-from lentigo.cli.output import complaint
+from lentigo.cli.output import message_line
 from lentigo.errors import LentigoError, MissingExtraError
 
 EPILOG = """
@@ -89,14 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             called = list(sys.argv[1:] if arguments is None else arguments)
             _refuse_empty(called)
-            _narrow(called)(args=called)
+            _only_called(called)(args=called)
         finally:
             if sys.stdout is not None:  # None: closed by the caller
                 sys.stdout.flush()  # here, where a full disk or a closed pipe can still be reported
     except SystemExit as done:
         # Typer's exit code for it, 1, means a check that found something here.
         if isinstance(done.__context__, BrokenPipeError):
-            _leave_output()
+            _discard_output()
             sys.exit(0)
         raise
     except LentigoError as error:
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         extra = "ray" if error.name == "ray" else "train"
         _fail(str(MissingExtraError(f"this command (it uses {error.name})", extra)))
     except BrokenPipeError:  # the reader of a pipe went away, as in `lentigo models | head`
-        _leave_output()
+        _discard_output()
         sys.exit(0)
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM):
@@ -116,12 +116,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _fail(f"{error.filename or 'a path'}: cannot be used ({error.strerror})")
         if error.errno not in (errno.ENOSPC, errno.EIO, errno.EFBIG):
             raise
-        _leave_output()
+        _discard_output()
         _fail(f"the output cannot be written ({error.strerror})")
 
 
 def _refuse_empty(arguments: Sequence[str]) -> None:
-    """End where a value is empty, as in ``--data "$FOLDER"`` without the variable; as a path it is this folder."""
+    """Refuse empty values, as in ``--data "$FOLDER"`` with an unset variable: an empty path is the current folder."""
     for before, argument in zip(("", *arguments), arguments, strict=False):
         option, equals, value = argument.partition("=") if argument.startswith("--") else (before, "=", argument)
         if equals and not value.strip() and option not in _MAY_BE_EMPTY:
@@ -129,8 +129,8 @@ def _refuse_empty(arguments: Sequence[str]) -> None:
             _fail(f"{where} is empty; give one, or leave it out")
 
 
-def _narrow(arguments: Sequence[str]) -> typer.Typer:
-    """The app with only the command that is called: Typer builds the options of every command at each start."""
+def _only_called(arguments: Sequence[str]) -> typer.Typer:
+    """Return the app with only the called command, since Typer builds the options of every command at each start."""
     only = copy(app)
     for command in app.registered_commands:
         if arguments and arguments[0] == (command.name or getattr(command.callback, "__name__", None)):
@@ -138,8 +138,8 @@ def _narrow(arguments: Sequence[str]) -> typer.Typer:
     return only
 
 
-def _leave_output() -> None:
-    """Let what is still in the buffer of standard output go nowhere, as Python writes it once more when it ends."""
+def _discard_output() -> None:
+    """Discard the buffer of standard output, which Python would write again at exit."""
     with suppress(OSError, AttributeError):  # a stream without a file; none at all
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.__stdout__.fileno())  # type: ignore[union-attr]
@@ -147,9 +147,9 @@ def _leave_output() -> None:
 
 
 def _fail(message: str) -> None:
-    print(complaint("error", message), file=sys.stderr)
+    print(message_line("error", message), file=sys.stderr)
     sys.exit(2)
 
 
 def _warning(message: Warning | str, *about: Any, **more: Any) -> str:
-    return complaint("warning", str(message)) + "\n"
+    return message_line("warning", str(message)) + "\n"

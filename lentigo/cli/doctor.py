@@ -1,4 +1,4 @@
-"""``lentigo doctor``: what is installed, what is missing, and how to get it."""
+"""``lentigo doctor``: check the installation."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ State = Literal["ok", "missing", "broken", "optional"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's answer.
+    """One checked package, tool or file.
 
     Attributes:
-        part: what it belongs to (``use``, ``train``, ``serve``, ``ray``, ``build``).
+        part: the part of lentigo that needs it (``use``, ``train``, ``serve``, ``ray``, ``build``).
         name: the package, tool or file.
-        state: ``ok``; ``missing`` (needed for the part); ``optional`` (absent, and nothing breaks); ``broken``.
-        detail: the version found, or how to get it.
+        state: ``ok``, ``missing`` (required), ``optional`` (absent) or ``broken``.
+        detail: its version, or how to install it.
     """
 
     part: str
@@ -41,7 +41,7 @@ def _package(part: str, name: str, *, extra: str | None, deep: bool = False) -> 
         how = f"pip install 'lentigo[{extra}]'" if extra else "pip install lentigo"
         return Finding(part, name, "missing" if extra is None else "optional", how)
     if deep:
-        # Wheels that do not belong together install without a word and fail only when they are imported.
+        # Incompatible wheels install without an error and fail on import.
         try:
             import_module(name.replace("-", "_"))
         except Exception as error:
@@ -50,13 +50,13 @@ def _package(part: str, name: str, *, extra: str | None, deep: bool = False) -> 
                 part,
                 name,
                 "broken",
-                f"{version} cannot be imported ({why}); install a pair of torch and torchvision that belongs together",
+                f"{version} cannot be imported ({why}); install compatible versions of torch and torchvision",
             )
     return Finding(part, name, "ok", version)
 
 
 def examine() -> list[Finding]:
-    """Look at the installation; imports torch where it is installed, to find pairs that do not work together."""
+    """Check the installation; imports torch if installed, to detect incompatible versions."""
     found = [
         Finding("use", "lentigo", "ok", lentigo.__version__),
         Finding("use", "python", "ok" if sys.version_info >= (3, 11) else "broken", platform.python_version()),
@@ -128,10 +128,10 @@ def _tool(name: str, use: str) -> Finding:
 
 
 def as_dict(findings: list[Finding]) -> dict[str, Any]:
-    """The answer as JSON: ``healthy`` is False when something needed is missing or broken."""
+    """Return plain values for JSON."""
     return {"healthy": healthy(findings), "findings": [asdict(f) for f in findings]}
 
 
 def healthy(findings: list[Finding]) -> bool:
-    """Whether nothing that is needed is missing or broken."""
+    """Return whether every required part works."""
     return all(f.state in ("ok", "optional") for f in findings)

@@ -71,7 +71,7 @@ class Domain(StrEnum):
 
 
 class Device(StrEnum):
-    """Where to train."""
+    """Devices for training."""
 
     auto = "auto"
     cpu = "cpu"

@@ -1,4 +1,4 @@
-"""How commands show results: a table for people, ``--json`` for programs."""
+"""Output of commands: tables, JSON and messages."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 
 
 def print_json(value: Any) -> None:
-    """Print a JSON document with no NaN in it (those become null)."""
+    """Print a JSON document; NaN becomes null."""
     print(json_line(json.dumps(_finite(value), indent=2, ensure_ascii=False)))
 
 
 def print_table(
     columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "", caption: str = ""
 ) -> None:
-    """Print a table; columns whose cells are all numbers are set to the right."""
+    """Print a table; columns of numbers are right-aligned."""
     terminal = sys.stdout is not None and sys.stdout.isatty()
-    # A pipe has no width of its own: give it room, so that no cell is cut.
+    # A pipe has no width: this one cuts no cell.
     width = shutil.get_terminal_size().columns if terminal else 200
     cells = [[one_line(name) for name in columns], *([_cell(value) for value in row] for row in rows)]
     right = [
@@ -97,12 +97,12 @@ def _simple_table(
 
 
 def say(text: str) -> None:
-    """Print plain text; control characters in it, which could drive a terminal, are shown as escapes."""
+    """Print plain text with control characters escaped, since they could control the terminal."""
     print(lines(text))
 
 
-def complaint(kind: str, message: str) -> str:
-    """An error or a warning as one line."""
+def message_line(kind: str, message: str) -> str:
+    """Format an error or a warning as one line."""
     return f"lentigo: {kind}: " + one_line(" ".join(message.split()))
 
 

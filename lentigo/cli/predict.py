@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from lentigo.inference.table import Row
 
 SHOWN = 50
-"""Rows that are printed."""
+"""Maximum number of printed rows."""
 
 
 @dataclass
 class Shown:
-    """Collects rows as they come, no more of them than are shown.
+    """Collects the rows to show.
 
     Attributes:
         labels: the model's classes.
-        keep: how many rows to hold; None holds all (for JSON, and to put them in order).
-        top_k: how many of the likeliest classes to show; None shows all.
+        keep: maximum number of rows; None keeps all (for JSON, merging and sorting).
+        top_k: number of most probable classes to show; None shows all.
         lang: language of the classes' names, one of ``labels.languages``.
-        vectors: takes the embeddings.
-        merged: the message of `arrange` about the pictures of each lesion.
+        vectors: collects the embeddings.
+        merged: message of `merge_and_sort` on the images of each lesion.
     """
 
     labels: LabelSet
@@ -49,7 +49,7 @@ class Shown:
     merged: str = ""
 
     def add(self, row: Row) -> None:
-        """Take one row."""
+        """Add a row."""
         if self.vectors is not None and row.embedding:
             self.vectors.add(row)
             row = replace(row, embedding=())
@@ -58,11 +58,11 @@ class Shown:
 
     @staticmethod
     def is_one_image(sources: Sequence[str]) -> bool:
-        """Whether the source is a single image file, which needs no progress bar."""
+        """Return whether the source is a single image file."""
         return len(sources) == 1 and is_image_name(Path(sources[0]).name) and is_file(sources[0])
 
     def to_dict(self, model: str, summary: Summary) -> dict[str, Any]:
-        """All rows with named probabilities, and the counts."""
+        """Return all rows with named probabilities, and the counts."""
         counts = {
             "images": summary.images,
             "failed": summary.failed,
@@ -81,8 +81,8 @@ class Shown:
             "rows": rows,
         }
 
-    def arrange(self, spec: Spec, key: Key | None, summary: Summary, *, uncertain: bool) -> None:
-        """Merge the pictures of each lesion, and put the least sure answers first; what cannot be read comes last."""
+    def merge_and_sort(self, spec: Spec, key: Key | None, summary: Summary, *, uncertain: bool) -> None:
+        """Merge the images of each lesion, and sort by uncertainty; unreadable images come last."""
         from lentigo.inference.lesions import merge_rows
 
         if key is not None:
@@ -90,16 +90,16 @@ class Shown:
             self.rows = merge_rows(self.rows, key, spec)
             summary.labels = Counter(row.label for row in self.rows if row.label)
             self.merged = f"{images:,} images merged into {len(self.rows):,} rows" + (
-                f"; WARNING: of {alone:,} images --group-by tells no lesion, and each has a row of its own"
+                f"; WARNING: --group-by gives no lesion for {alone:,} images; each has its own row"
                 * bool(alone)
-                + "; WARNING: --group-by gives all images one lesion; check that it tells one from another"
+                + "; WARNING: --group-by gives the same lesion for all images; check the pattern"
                 * (len(self.rows) == 1 < images)
             )
         if uncertain:
             self.rows.sort(key=_margin)
 
     def write(self, out: Path) -> Path:
-        """Write all rows held as a table."""
+        """Write the collected rows as a table."""
         from lentigo.inference.table import open_table
 
         table = open_table(out, self.labels.codes)
@@ -122,7 +122,7 @@ class Shown:
         return self.labels.classes[self.labels.index(code)].name(self.lang)
 
     def print(self, model: str, summary: Summary) -> None:
-        """Print the rows held (probabilities in per cent), then the counts."""
+        """Print the first rows (probabilities in percent), then the counts."""
         if self.rows:
             classes = self.labels.codes if self.top_k is None else ("likeliest",)
             print_table(
@@ -156,7 +156,7 @@ class Shown:
 
 
 def _margin(row: Row) -> float:
-    """How far the likeliest class is before the next; the least sure answers have the smallest (Settles, 2009, margin sampling)."""
+    """Return the margin between the two most probable classes (margin sampling; Settles, 2009)."""
     if len(row.probabilities) < 2:
         return 2.0
     first, second = sorted(row.probabilities, reverse=True)[:2]
@@ -187,15 +187,15 @@ class Embeddings:
         self.vectors: list[tuple[float, ...]] = []
 
     def add(self, row: Row) -> None:
-        """Take the embedding of one row."""
+        """Add the embedding of a row."""
         self.paths.append(row.path)
         self.vectors.append(row.embedding)
 
     def write(self) -> None:
-        """Write all of them, atomically.
+        """Write the embeddings, atomically.
 
         Raises:
-            OutputError: the disk refuses.
+            OutputError: the file cannot be written.
         """
         import numpy as np
 

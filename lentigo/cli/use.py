@@ -183,7 +183,7 @@ def predict(
     if given.note:
         print(one_line(f"lentigo: {given.note}"), file=sys.stderr)
     if whole:
-        shown.arrange(classifier.spec, key, summary, uncertain=rank is not None)
+        shown.merge_and_sort(classifier.spec, key, summary, uncertain=rank is not None)
         if out is not None:
             summary.out = shown.write(out)
     if vectors is not None:

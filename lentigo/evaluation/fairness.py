@@ -65,7 +65,7 @@ class Subgroup:
         return self.images < SMALL
 
     @property
-    def apart(self) -> bool:
+    def differs(self) -> bool:
         """Return whether the gap's interval excludes zero, on enough images."""
         return not self.small and self.gap.excludes_zero
 
@@ -113,7 +113,7 @@ def subgroup_metrics(
     probabilities = apply_temperature(table.probabilities, temperature)
     scored = malignant_score(probabilities, table.targets, known)
     parts = [
-        _Part(attribute, value, mask, table, probabilities, scored, threshold)
+        _SubgroupMeasure(attribute, value, mask, table, probabilities, scored, threshold)
         for attribute, values in divisions(table.metadata).items()
         for value in _ordered(values)
         if (mask := (values == value).to_numpy()).any()
@@ -135,7 +135,7 @@ def divisions(metadata: pd.DataFrame) -> dict[str, pd.Series[str]]:
     return found
 
 
-class _Part:
+class _SubgroupMeasure:
     """Metrics of one subgroup for weighted rows."""
 
     def __init__(

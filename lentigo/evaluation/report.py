@@ -158,7 +158,7 @@ def write_report(
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Content:
     """Contents of a report; the probabilities are calibrated."""
 
     run: RunFiles
@@ -179,7 +179,7 @@ def _measure(
     *,
     resamples: int,
     prevalence: float,
-) -> _Found:
+) -> _Content:
     table, labels, temperature = run.test, run.labels, calibration.temperature
     thresholds, probabilities = calibration.thresholds, calibration.apply(table.probabilities)
     metrics = evaluate_predictions(
@@ -191,7 +191,7 @@ def _measure(
         heading += " (rendered pictures, no photographs)"
         data = f"pictures rendered by a program, in the layout of {facts.get('data', 'a data set')}"
         facts = {**facts, "data_name": data, "rendered": True}
-    return _Found(
+    return _Content(
         run,
         facts,
         heading,
@@ -203,7 +203,7 @@ def _measure(
     )
 
 
-def _summary(found: _Found) -> dict[str, Any]:
+def _summary(found: _Content) -> dict[str, Any]:
     """Return the content of ``metrics.json``."""
     selective, robustness = plain(found.selective), found.robustness.to_dict() if found.robustness else None
     return {
@@ -224,7 +224,7 @@ def _summary(found: _Found) -> dict[str, Any]:
     }
 
 
-def _page(found: _Found, drawn: Mapping[str, tuple[Figure, str]], tiles: list[Tile]) -> str:
+def _page(found: _Content, drawn: Mapping[str, tuple[Figure, str]], tiles: list[Tile]) -> str:
     run, facts, subgroups = found.run, found.facts, found.subgroups
     shown = {name: drawing for name, drawing in drawn.items() if name not in _FILES_ONLY}
     return templates().get_template("report.html.j2").render(
@@ -238,7 +238,7 @@ def _page(found: _Found, drawn: Mapping[str, tuple[Figure, str]], tiles: list[Ti
         metrics=found.metrics,
         labels=run.labels,
         subgroups={attribute: list(same) for attribute, same in groupby(subgroups, attrgetter("attribute"))},
-        apart=[s for s in subgroups if s.apart],
+        different=[s for s in subgroups if s.differs],
         comparable=any(not s.small and s.images < len(run.test) for s in subgroups),
         small=SMALL,
         groups=recorded_groups(facts),
@@ -321,7 +321,7 @@ def _about(table: PredictionTable, row: int) -> str:
     return ", ".join(words)
 
 
-def _plots(report: _Found) -> dict[str, tuple[Figure, str]]:
+def _plots(report: _Content) -> dict[str, tuple[Figure, str]]:
     """Return all plots with a text description each."""
     run, metrics, probabilities = report.run, report.metrics, report.probabilities
     table, codes = run.test, metrics.codes

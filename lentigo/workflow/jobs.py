@@ -142,9 +142,9 @@ def run_jobs(
     waiting = [(job, state) for job, state in wanted if state.kind in ("absent", "begun")]
     if data is None or not waiting:
         return failed
-    watch = _Watch([job for job, _ in waiting])
-    with only_one(folder), watch.bar, _interrupted_by_sigterm():
-        return failed | _run(waiting, data, jobs, watch, say)
+    progress = _ProgressReport([job for job, _ in waiting])
+    with locked(folder), progress.bar, _interrupted_by_sigterm():
+        return failed | _run(waiting, data, jobs, progress, say)
 
 
 def read_runs(jobs: Iterable[Job], failed: dict[Path, str]) -> dict[Path, RunFiles]:
@@ -165,7 +165,7 @@ def read_runs(jobs: Iterable[Job], failed: dict[Path, str]) -> dict[Path, RunFil
 
 
 @contextmanager
-def only_one(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Lock a folder of runs against other processes; a dead process's lock is replaced.
 
     Raises:
@@ -215,7 +215,7 @@ def _alive(text: str) -> bool:
 
 
 def _run(
-    waiting: list[tuple[Job, State]], data: Path, jobs: int, watch: _Watch, say: Callable[[str], None]
+    waiting: list[tuple[Job, State]], data: Path, jobs: int, progress: _ProgressReport, say: Callable[[str], None]
 ) -> dict[Path, str]:
     total = len(waiting)
     failed: dict[Path, str] = {}
@@ -233,12 +233,12 @@ def _run(
                 one.log.close()
                 taken = clock(time.monotonic() - one.started)
                 if one.process.returncode == 0:
-                    say(f"{one.title} done in {taken}; {watch.left()} left")
+                    say(f"{one.title} done in {taken}; {progress.left()} left")
                 else:
                     failed[one.job.folder] = _reason(one)
                     say(f"{one.title} failed after {taken}: {failed[one.job.folder]}")
-                    watch.drop(one.job)
-            watch.show(len(running), total - len(waiting) - len(running), total, say)
+                    progress.drop(one.job)
+            progress.show(len(running), total - len(waiting) - len(running), total, say)
     except KeyboardInterrupt:
         say("stopping; each run keeps its last whole epoch, and the same command goes on with it")
         raise
@@ -289,7 +289,7 @@ def _stop(running: Sequence[_Running]) -> None:
         one.log.close()
 
 
-class _Watch:
+class _ProgressReport:
     """Progress and remaining time, from logged epochs weighted by pixels: a terminal bar, or a line per minute."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:

@@ -79,23 +79,27 @@ def measure_ood(
     divided = split_of_training(samples, spec)
     parts = {split: divided.subset(split) for split in SPLITS}
     from lentigo.export.abstention import render_ood_sets
-    from lentigo.workflow.ood_study import SPOILT, look, spoil, study_ood
+    from lentigo.workflow.ood_study import DEGRADED, collect_outputs, degrade, study_ood
 
-    seen = {split: look(classifier, _counted(part, classifier.size, split, progress)) for split, part in parts.items()}
+    seen = {
+        split: collect_outputs(classifier, _read_part(part, classifier.size, split, progress))
+        for split, part in parts.items()
+    }
     phantoms = spec.codes if spec.domain == "phantom" else ()
-    unlike = {
-        name: look(classifier, [pixels]) for name, pixels in render_ood_sets(phantoms, classifier.size, STUDY_PICTURES)
+    ood_sets = {
+        name: collect_outputs(classifier, [pixels])
+        for name, pixels in render_ood_sets(phantoms, classifier.size, STUDY_PICTURES)
     }
     for name, images in folders.items():
-        unlike[name] = look(classifier, (np.stack([load(path, classifier.size)]) for path in images))
-    spoilt = {
-        kind: look(
+        ood_sets[name] = collect_outputs(classifier, (np.stack([load(path, classifier.size)]) for path in images))
+    degraded = {
+        kind: collect_outputs(
             classifier,
-            (np.stack([spoil(kind, one) for one in chunk]) for chunk in stream(parts["val"], classifier.size)),
+            (np.stack([degrade(kind, one) for one in chunk]) for chunk in stream(parts["val"], classifier.size)),
         )
-        for kind in SPOILT
+        for kind in DEGRADED
     }
-    study = study_ood(spec, parts, seen, unlike, spoilt, resamples=resamples)
+    study = study_ood(spec, parts, seen, ood_sets, degraded, resamples=resamples)
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-ood"
     facts = made_by(spec) | {
         "data": samples.name,
@@ -124,7 +128,7 @@ def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
     save_plot(study.figure(), folder / "ood")
 
 
-def _counted(samples: Samples, size: int, what: str, progress: bool | Progress) -> Iterator[Pixels]:
+def _read_part(samples: Samples, size: int, what: str, progress: bool | Progress) -> Iterator[Pixels]:
     with shown(progress, f"reading the {what} images", len(samples)) as tick:
         done = 0
         for pixels in stream(samples, size):

@@ -25,12 +25,12 @@ from lentigo.inference.quality import find_faults, measure_quality
 from lentigo.inference.verdict import UNLIKE
 
 Pixels = npt.NDArray[np.uint8]
-SPOILT = ("blurred copies", "darkened copies", "brightened copies")
+DEGRADED = ("blurred copies", "darkened copies", "brightened copies")
 IN_THE_GRAPH = "the bundle's own output"
 
 
 @dataclass(frozen=True)
-class Seen:
+class SetOutputs:
     """Outputs of a bundle for a set of N images.
 
     Attributes:
@@ -57,7 +57,7 @@ class Seen:
         return {name: round(count / len(self), 4) for name, count in sorted(counts.items())}
 
 
-def look(classifier: Classifier, chunks: Iterable[Pixels]) -> Seen:
+def collect_outputs(classifier: Classifier, chunks: Iterable[Pixels]) -> SetOutputs:
     """Classify chunks of images (n, S, S, 3) and collect the outputs."""
     logits, embedding, probabilities, atypicality = [], [], [], []
     reasons: Counter[str] = Counter()
@@ -79,10 +79,10 @@ def look(classifier: Classifier, chunks: Iterable[Pixels]) -> Seen:
             answered += not verdict.reasons
     features = Features(np.concatenate(logits).astype(np.float64), np.concatenate(embedding).astype(np.float64))
     scores = np.concatenate(atypicality).astype(np.float64) if atypicality else None
-    return Seen(features, np.concatenate(probabilities), scores, reasons, hints, answered)
+    return SetOutputs(features, np.concatenate(probabilities), scores, reasons, hints, answered)
 
 
-def spoil(kind: str, pixels: Pixels) -> Pixels:
+def degrade(kind: str, pixels: Pixels) -> Pixels:
     """Return a degraded image (S, S, 3): blurred by 3 pixels at size 224, or with 0.25 or 2.2 times the brightness."""
     if kind == "blurred copies":
         return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(3 * len(pixels) / 224)))
@@ -109,7 +109,7 @@ class Study:
     separations: dict[str, dict[str, Separation]]
     accepted: dict[str, float]
     chosen: str
-    sets: dict[str, Seen]
+    sets: dict[str, SetOutputs]
     coverage: Coverage | None
     scores: dict[str, npt.NDArray[np.float64]]
     threshold: float
@@ -207,9 +207,9 @@ class Study:
 def study_ood(
     spec: Spec,
     parts: Mapping[str, Samples],
-    seen: Mapping[str, Seen],
-    others: Mapping[str, Seen],
-    spoilt: Mapping[str, Seen],
+    seen: Mapping[str, SetOutputs],
+    others: Mapping[str, SetOutputs],
+    degraded: Mapping[str, SetOutputs],
     *,
     resamples: int = RESAMPLES,
 ) -> Study:
@@ -217,7 +217,7 @@ def study_ood(
 
     The scores are fitted to the training images and compared on the validation images; the test images are used only
     for reporting. ``parts`` and ``seen`` have the keys ``train``, ``val`` and ``test``. ``others`` are unrelated
-    images and ``spoilt`` degraded validation images, by name.
+    images and ``degraded`` degraded validation images, by name.
     """
     validation, test = seen["val"], seen["test"]
     scorers = fit_scores(seen["train"].features.embedding, parts["train"].targets)
@@ -245,7 +245,7 @@ def study_ood(
         separations=table,
         accepted=accepted,
         chosen=best,
-        sets={"validation": validation, "test": test, **others, **spoilt},
+        sets={"validation": validation, "test": test, **others, **degraded},
         coverage=coverage,
         scores=spread,
         threshold=threshold,

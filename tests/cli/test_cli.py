@@ -395,7 +395,7 @@ def test_what_grouping_merged_and_left_alone_is_told(
         capsys, "predict", tmp_path, "--model", bundle, "--group-by", r"^(\w)_", "--lang", "ZH", "--quiet"
     )
     assert code == 0
-    assert "3 images merged into 2 rows; WARNING: of 1 images --group-by tells no lesion" in out
+    assert "3 images merged into 2 rows; WARNING: --group-by gives no lesion for 1 images" in out
     assert out.partition("most probable: ")[2].splitlines()[0].endswith(" 2")
 
 

@@ -57,10 +57,10 @@ def test_a_disadvantaged_subgroup_stands_out() -> None:
     found = {
         s.value: s for s in subgroup_metrics(with_metadata(made.with_probabilities(spoiled), metadata), resamples=200)
     }
-    assert found["dark"].apart
+    assert found["dark"].differs
     assert found["dark"].gap.value < -0.5
     fair = {s.value: s for s in subgroup_metrics(with_metadata(made, metadata), resamples=200)}
-    assert not fair["dark"].apart
+    assert not fair["dark"].differs
 
 
 def test_small_subgroups_are_marked_and_claim_nothing() -> None:
@@ -71,7 +71,7 @@ def test_small_subgroups_are_marked_and_claim_nothing() -> None:
     ear = subgroup_metrics(with_metadata(made.with_probabilities(right), pd.DataFrame({"site": site})), resamples=200)[
         1
     ]
-    assert (ear.value, ear.images, ear.small, ear.apart) == ("ear", 3, True, False)
+    assert (ear.value, ear.images, ear.small, ear.differs) == ("ear", 3, True, False)
     assert ear.accuracy.value == 1
     assert ear.accuracy.low is not None
     assert ear.accuracy.low < 0.5  # three right answers prove little

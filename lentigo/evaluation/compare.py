@@ -35,7 +35,13 @@ from lentigo.text import csv_line
 
 ALPHA = 0.05
 _FACTS = ("protocol", "split_seed", "seed", "parameters")
-SHOWN = ("accuracy", "balanced_accuracy", "bacc_ovr", "macro_f1", "macro_auc")
+_HEADINGS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "bacc_ovr": "BACC (one vs rest)",
+    "macro_f1": "macro F1",
+    "macro_auc": "macro AUC",
+}
 TESTED = ("accuracy", "balanced_accuracy")
 
 
@@ -178,7 +184,7 @@ class Comparison:
             {
                 "run": r.name,
                 **{key.replace("_", " "): _fact(r.facts.get(key)) for key in facts},
-                **{_HEADINGS[metric]: r.metrics[metric].text() for metric in SHOWN},
+                **{_HEADINGS[metric]: r.metrics[metric].text() for metric in _HEADINGS},
             }
             for r in self.runs
         ]
@@ -299,7 +305,7 @@ def compare_runs(
     results = []
     for name, _, source, facts, log in entries:
         metrics = evaluate_predictions(tables[name], resamples=resamples).overall
-        results.append(RunResult(name, source, facts, {metric: metrics[metric] for metric in SHOWN}, log))
+        results.append(RunResult(name, source, facts, {metric: metrics[metric] for metric in _HEADINGS}, log))
     return Comparison(tuple(results), pairs, len(base), resampling.groups, base.grouped, resamples, resampling.seed)
 
 
@@ -346,13 +352,6 @@ def corrected_differences(drawn: Sequence[FloatArray], p: Sequence[float] | None
 
 
 _Entry = tuple[str, PredictionTable, Path | None, dict[str, Any], pd.DataFrame | None]
-_HEADINGS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "bacc_ovr": "BACC (one vs rest)",
-    "macro_f1": "macro F1",
-    "macro_auc": "macro AUC",
-}
 
 
 def _tables(runs: Mapping[str, PredictionTable]) -> list[_Entry]:

@@ -309,10 +309,7 @@ def risk_coverage(probabilities: FloatArray, targets: IntArray) -> tuple[FloatAr
     Returns:
         Coverage and risk, (U,) each for U distinct confidences; coverage ascends to 1.
     """
-    ranking = Ranking(probabilities.max(axis=1), probabilities.argmax(axis=1) != targets)
-    wrong, right = ranking.cumulate(np.ones((1, len(targets))))
-    answered = (wrong + right)[0]
-    return answered / len(targets), wrong[0] / answered
+    return Ranking(probabilities.max(axis=1), probabilities.argmax(axis=1) != targets).risk_coverage()
 
 
 class Ranking:
@@ -345,6 +342,12 @@ class Ranking:
         both = np.maximum(true + false, 1)  # avoids 0 / 0 above the first row with a weight
         precision = np.einsum("bu,bu->b", gained, true / both)
         return 1 - ratio(lost, positives * negatives), ratio(precision, positives)
+
+    def risk_coverage(self) -> tuple[FloatArray, FloatArray]:
+        """Return coverage and risk, (U,) each; positives are the errors."""
+        wrong, right = self.cumulate(np.ones((1, len(self.order))))
+        answered = (wrong + right)[0]
+        return answered / answered[-1], wrong[0] / answered
 
     def risk_area(self, weights: FloatArray) -> FloatArray:
         """Return the area under the risk-coverage curve, (B,); positives are the errors."""

@@ -167,14 +167,14 @@ def perturbation_markdown(found: tuple[PerturbationResult, ...], classes: int) -
         accuracy = [f"{100 * r.before.value:.1f}, {100 * r.after.value:.1f}", r.difference.text(signed=True)]
         rows.append([r.change.title, f"{r.images:,}", *accuracy, *auc, r.flipped.text(), r.destination])
     head = ["change", "images", "balanced accuracy, %: before, after", "change, points"]
-    head += ["malignant AUC: before, after", "change", "answers that flip, %", "most of them to"]
+    head += ["malignant AUC: before, after", "change", "changed predictions, %", "mostly to"]
     return [
         "## Perturbation tests",
         "",
         (
-            "Each change against the same images as they are. Guessing gives a balanced accuracy of"
-            f" {100 / classes:.1f} % and an AUC of 0.5: what is left above that without the lesion comes from the rest"
-            " of the image (and from what the estimate of the lesion left over)."
+            "Each change is compared with the unchanged images. Guessing gives a balanced accuracy of"
+            f" {100 / classes:.1f} % and an AUC of 0.5: accuracy above that without the lesion comes from the rest of"
+            " the image (and from parts of the lesion that the segmentation missed)."
         ),
         "",
         *markdown_table(head, rows, "lrrrrrrl"),

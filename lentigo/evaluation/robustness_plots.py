@@ -67,7 +67,7 @@ def perturbation_plot(found: Sequence[PerturbationResult]) -> Figure:
         if percent.any():
             right.barh(at, percent, left=done, height=0.6, color=PALETTE[k % len(PALETTE)], label=code)
         done += percent
-    right.set(title="Answers that flip, %, by the class they flip to")
+    right.set(title="Changed predictions, %, by new class")
     right.tick_params(labelleft=False)
     if done.any():
         right.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8)
@@ -78,7 +78,7 @@ def perturbation_text(found: Sequence[PerturbationResult]) -> str:
     """Describe perturbation results in words."""
     text = "; ".join(
         f"{r.change.title}: balanced accuracy {r.difference.text(signed=True)} points, {r.flipped.text()} % of the"
-        " answers flip" + (f", most to {r.destination}" if r.destination else "")
+        " predictions change" + (f", mostly to {r.destination}" if r.destination else "")
         for r in found
     )
     return f"Effect of hiding parts of the image and of adding artifacts. {text}."

@@ -86,8 +86,7 @@ def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], 
         return found
 
     drawn = resampling.draw(metrics)
-    errors, right = ranking.cumulate(np.ones((1, len(wrong))))
-    answered = (errors + right)[0]
+    coverage, risk = ranking.risk_coverage()
     return Selective(
         by=by,
         aurc=estimate(drawn["aurc"]),
@@ -95,8 +94,8 @@ def measure_selective(by: str, doubt: FloatArray, wrong: npt.NDArray[np.bool_], 
             wanted: estimate(drawn[wanted], proportion_of=max(1, round(wanted * resampling.groups)))
             for wanted in ANSWERED
         },
-        answered=answered / answered[-1],
-        risk=errors[0] / answered,
+        answered=coverage,
+        risk=risk,
     )
 
 

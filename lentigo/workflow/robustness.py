@@ -79,19 +79,7 @@ def run_robustness(
     rows = np.arange(len(samples))
     if limit is not None and limit < len(rows):
         rows = np.sort(np.random.default_rng(SEED).permutation(rows)[:limit])
-    worker = _Worker(classifier.for_stream(BATCH), samples)
-    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-    found: list[_Answers] = []
-    done = 0
-    with shown(progress, "degrading and classifying", len(rows)) as tick, ThreadPoolExecutor(available_cores()) as pool:
-        try:
-            for chunk, answers in zip(chunks, pool.map(worker, chunks), strict=True):
-                found.append(answers)
-                done += len(chunk)
-                tick(done, len(rows))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    found = _classify(_Worker(classifier.for_stream(BATCH), samples), rows, progress)
     target = robustness_folder(predictions)
     images = [image for answers in found for image in answers.images]
     logits = np.concatenate([answers.logits for answers in found], axis=1)  # (V, N, K)
@@ -176,6 +164,23 @@ class _Worker:
             masks = choose_areas(upsample(outputs.cam[0, best], len(pixels)), np.random.default_rng(seed))
             scores[1:] = self.classifier.run(np.stack([delete(pixels, mask) for mask in masks])).probabilities[:, best]
         return scores
+
+
+def _classify(worker: _Worker, rows: npt.NDArray[np.int64], progress: bool | Progress) -> list[_Answers]:
+    """Classify all versions of the images in some rows, in chunks on all cores."""
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    found: list[_Answers] = []
+    done = 0
+    with shown(progress, "degrading and classifying", len(rows)) as tick, ThreadPoolExecutor(available_cores()) as pool:
+        try:
+            for chunk, answers in zip(chunks, pool.map(worker, chunks), strict=True):
+                found.append(answers)
+                done += len(chunk)
+                tick(done, len(rows))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return found
 
 
 def choose_areas(heat: Floats, rng: np.random.Generator) -> tuple[Mask, Mask, Mask]:

@@ -154,6 +154,8 @@ def precision_recall_plot(
     for k, code in enumerate(codes):
         if np.isfinite(areas[code]):
             precision, recall, _ = precision_recall_curve(targets == k, probabilities[:, k])
+            found = recall > 0  # without the vertical line at 0, where no image of the class is found
+            recall, precision = np.append(recall[found], 0), np.append(precision[found], precision[found][-1])
             axes.plot(recall, precision, drawstyle="steps-post", **line_style(k))
             shown.append((areas[code], k, code))
     _key(axes, shown, "average\nprecision")

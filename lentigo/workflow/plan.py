@@ -81,7 +81,7 @@ def plan_training(data: str | Path, overrides: Sequence[str] = ()) -> Plan:
     chosen["network"], features = _network(samples)
     chosen |= _training(images, samples, _short_side(samples))
     recipe = parse_recipe(with_overrides(chosen, overrides))
-    return Plan(recipe, _explain(recipe, samples, counts, features, place))
+    return Plan(recipe, _explain(recipe, samples, counts, features))
 
 
 def name_of(data: Path) -> str:
@@ -177,11 +177,11 @@ def _short_side(samples: Samples) -> int:
 
 
 def _explain(
-    recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]], features: Spec | None, place: Path
+    recipe: Recipe, samples: Samples, counts: dict[str, dict[str, int]], features: Spec | None
 ) -> tuple[str, ...]:
     totals = samples.frame["label"].value_counts()
+    largest, smallest = totals.index[0], totals.index[-1]
     parts = {part: sum(row[part] for row in counts.values()) for part in _PARTS}
-    divided = f"{parts['train']:,} training, {parts['val']:,} validation, {parts['test']:,} test"
     groups = samples.groups
     if groups.kind == "unknown":
         known = f"patients unknown: {LEAK}; {ASK}"
@@ -191,47 +191,57 @@ def _explain(
     sizes = ", then ".join(f"{stage.size} px" for stage in recipe.sizes)
     seen = sum(recipe.size_at(epoch) ** 2 for epoch in range(recipe.epochs)) * (parts["train"] + parts["val"] / 3)
     seconds = (_FIXED_SECONDS + seen * _CORE_SECONDS) / available_cores()
-    start = {"imagenet": "ImageNet", "none": "nothing: random weights"}.get(
-        recipe.network.pretrained, recipe.network.pretrained
-    )
-    if features is not None and recipe.network.pretrained == features.name:
-        start = (
-            f"the features of {features.name}, a packaged model trained on skin lesions (licence: {features.licence})"
-        )
-    elif recipe.network.pretrained == "imagenet" and features is None:
-        start += f", since {FEATURES} was trained on these images"
-    largest, smallest = totals.index[0], totals.index[-1]
     drawn = "rare classes are drawn more often" if recipe.sampling else "classes are drawn as they come"
     small = shortfalls(counts)
-    own = [part for part in _PARTS if part in set(samples.frame.get("official_split", ()))]
-    anew = f", fold {recipe.data.fold + 1} of {recipe.data.folds}" if recipe.data.folds else ""
-    if own and recipe.data.protocol != "official":
-        anew += "; not the data's own"
-        if samples.shared_groups:
-            anew += f", which has {samples.shared_groups:,} {groups.units} in more than one part"
-        elif not {"train", "test"} <= set(own):
-            anew += f", which has no part but {' and '.join(own)}"
-    return (
-        (
-            f"data: {len(samples):,} images in {len(samples.labels)} classes ({samples.name}); the smallest is"
-            f" {smallest} with {int(totals.iloc[-1]):,}, the largest {largest} with {int(totals.iloc[0]):,}"
+    lines = {
+        "data": (
+            f"{len(samples):,} images in {len(samples.labels)} classes ({samples.name}); the smallest is {smallest}"
+            f" with {int(totals.iloc[-1]):,}, the largest {largest} with {int(totals.iloc[0]):,}"
         ),
-        f"groups: {known}",
-        f"split: protocol {recipe.data.protocol}, seed {recipe.data.split_seed}: {divided}" + anew,
-        f"pictures: {domain}",
-        f"network: {recipe.network.name}; starts from {start}",
-        f"size: {sizes} (the shorter side of the images is {_short_side(samples):,} px in the median)",
-        (
-            f"training: {counted(recipe.epochs, 'epoch')}, batch {recipe.batch}, {recipe.optimiser.name} at"
+        "groups": known,
+        "split": _describe_split(recipe, samples, parts),
+        "pictures": domain,
+        "network": f"{recipe.network.name}; starts from {_describe_start(recipe, features)}",
+        "size": f"{sizes} (the shorter side of the images is {_short_side(samples):,} px in the median)",
+        "training": (
+            f"{counted(recipe.epochs, 'epoch')}, batch {recipe.batch}, {recipe.optimiser.name} at"
             f" {recipe.optimiser.lr:g}: {recipe.epochs * parts['train']:,} views of {parts['train']:,} images"
         ),
-        (
-            f"balance: {drawn}: the largest class has {totals.iloc[0] / totals.iloc[-1]:.1f} times the images of the"
-            " smallest"
+        "balance": (
+            f"{drawn}: the largest class has {totals.iloc[0] / totals.iloc[-1]:.1f} times the images of the smallest"
         ),
-        "limited by few images: " + ("; ".join(small) + f"; {MEND}" if small else "nothing"),
-        f"time: about {_clock(seconds)} on this machine's {available_cores()} CPU cores when they are free",
+        "limited by few images": "; ".join([*small, MEND]) if small else "nothing",
+        "time": f"about {_clock(seconds)} on this machine's {available_cores()} CPU cores when they are free",
+    }
+    return tuple(f"{name}: {text}" for name, text in lines.items())
+
+
+def _describe_split(recipe: Recipe, samples: Samples, parts: dict[str, int]) -> str:
+    data, own = recipe.data, [part for part in _PARTS if part in set(samples.frame.get("official_split", ()))]
+    text = (
+        f"protocol {data.protocol}, seed {data.split_seed}: {parts['train']:,} training, {parts['val']:,} validation,"
+        f" {parts['test']:,} test"
     )
+    text += f", fold {data.fold + 1} of {data.folds}" if data.folds else ""
+    if own and data.protocol != "official":
+        text += "; not the data's own"
+        if samples.shared_groups:
+            text += f", which has {samples.shared_groups:,} {samples.groups.units} in more than one part"
+        elif not {"train", "test"} <= set(own):
+            text += f", which has no part but {' and '.join(own)}"
+    return text
+
+
+def _describe_start(recipe: Recipe, features: Spec | None) -> str:
+    """Describe the initial weights; ``features`` is the packaged model that the plan starts from, if any."""
+    start = recipe.network.pretrained
+    if features is not None and start == features.name:
+        return (
+            f"the features of {features.name}, a packaged model trained on skin lesions (licence: {features.licence})"
+        )
+    if start == "imagenet":
+        return "ImageNet" + (f", since {FEATURES} was trained on these images" if features is None else "")
+    return "nothing: random weights" if start == "none" else start
 
 
 def _clock(seconds: float) -> str:

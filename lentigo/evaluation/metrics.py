@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from lentigo.bundle import OperatingPoint
 from lentigo.errors import DataError
-from lentigo.estimate import plain, predictive_values
+from lentigo.estimate import PredictiveValues, plain, predictive_values
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, FloatArray, IntArray, Resampling, estimate
 from lentigo.evaluation.predictions import PredictionTable
 from lentigo.evaluation.temperature import BINS, apply_temperature, bin_of
@@ -526,7 +526,14 @@ class _Malignant:
             sensitivity, specificity = (drawn["malignant", f"{name} {kind}"] for kind in ("sensitivity", "specificity"))
             values = predictive_values(sensitivity, specificity, prevalence)
             rates = estimate(sensitivity, proportion_of=positives), estimate(specificity, proportion_of=negatives)
-            points.append(OperatingResult(name, threshold, *rates, *(estimate(value) for value in values)))
+            # A rate of 0 or 1 in every resample has the exact interval, and so have the values that follow from it.
+            exact = PredictiveValues.of(*rates, prevalence)
+            drawn_values = [estimate(value) for value in values]
+            ppv, npv = (
+                found if found.low is not None else bound
+                for found, bound in zip(drawn_values, (exact.ppv, exact.npv), strict=True)
+            )
+            points.append(OperatingResult(name, threshold, *rates, ppv, npv))
         return MalignantMetrics(
             positives=int(self.positive.sum()),
             negatives=int((1 - self.positive).sum()),

@@ -15,6 +15,7 @@ from lentigo.evaluation import (
     PredictionTable,
     apply_temperature,
     evaluate_predictions,
+    make_predictions,
     malignant_score,
     operating_points,
     risk_coverage,
@@ -288,3 +289,23 @@ def test_numbers_for_json_have_no_nan(made: PredictionTable) -> None:
 
 def test_confusion_counts_rows_as_truth() -> None:
     np.testing.assert_array_equal(confusion_matrix(np.array([0, 0, 1]), np.array([0, 1, 1]), 2), [[1, 1], [0, 1]])
+
+
+def test_a_perfect_sensitivity_gives_the_negative_predictive_value_an_interval() -> None:
+    images = [f"i{k}" for k in range(40)]
+    malignant = np.array([0.9] * 20 + [0.1, 0.95] * 10)
+    made = make_predictions(
+        images=images,
+        paths=images,
+        groups=images,
+        targets=["mel"] * 20 + ["nv"] * 20,
+        probabilities=np.column_stack([malignant, 1 - malignant, np.zeros(40)]),
+        codes=ISIC2017.codes,
+    )
+    measured = evaluate_predictions(made, ISIC2017, resamples=100, thresholds={"half": 0.5}).malignant
+    assert measured is not None
+    (point,) = measured.points
+    assert (point.sensitivity.value, point.specificity.value, point.npv.value) == (1.0, 0.5, 1.0)
+    assert point.npv.low is not None
+    assert 0.98 < point.npv.low < 1  # at a prevalence of 2 %
+    assert point.ppv.low is not None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,22 +17,7 @@ app = typer.Typer(
 )
 
 
-class Protocol(StrEnum):
-    """Split protocols: by lesion (default), by image (as in the papers), by patient, or as published."""
-
-    lesion = "lesion"
-    image = "image"
-    patient = "patient"
-    official = "official"
-
-
-class Phantoms(StrEnum):
-    """Sets of phantoms."""
-
-    ham10000 = "ham10000"
-    hypo = "hypo"
-
-
+Protocol = Literal["lesion", "image", "patient", "official"]
 Data = Annotated[
     Path, typer.Argument(metavar="DATA", help="Data set: a folder, a DermaMNIST .npz, or a CSV with path and label.")
 ]
@@ -58,13 +42,7 @@ LabelBy = Annotated[
 ]
 
 
-class MissingFiles(StrEnum):
-    """Treatment of table rows without an image file."""
-
-    error = "error"
-    skip = "skip"
-
-
+MissingFiles = Literal["error", "skip"]
 Missing = Annotated[MissingFiles, typer.Option(help="Table rows without an image file: error or skip.")]
 SkipUnreadable = Annotated[
     bool, typer.Option("--skip-unreadable", help="Skip images that cannot be decoded, and list them.")
@@ -78,7 +56,7 @@ def info(
     layout: Layout = None,
     group_by: GroupBy = None,
     label_by: LabelBy = None,
-    missing: Missing = MissingFiles.error,
+    missing: Missing = "error",
     skip_unreadable: SkipUnreadable = False,
     as_json: AsJson = False,
 ) -> None:
@@ -87,7 +65,7 @@ def info(
     from lentigo.data.groups import ASK, LEAK
 
     samples = read_samples(
-        data, layout, group_by=group_by, label_by=label_by, missing=missing.value, skip_unreadable=skip_unreadable
+        data, layout, group_by=group_by, label_by=label_by, missing=missing, skip_unreadable=skip_unreadable
     )
     counts = {str(code): int(n) for code, n in samples.frame["label"].value_counts().items()}
     if as_json:
@@ -143,9 +121,7 @@ def audit(
         samples = load_split(samples, split)
     else:
         published = "official_split" in samples.frame.columns
-        samples = split_samples(
-            samples, (protocol or (Protocol.official if published else Protocol.lesion)).value, seed=seed
-        )
+        samples = split_samples(samples, protocol or ("official" if published else "lesion"), seed=seed)
     found = audit_samples(samples, artifacts=artifacts, progress=not as_json)
     if as_json:
         print_json(found.to_dict())
@@ -161,9 +137,9 @@ def split(
     layout: Layout = None,
     group_by: GroupBy = None,
     label_by: LabelBy = None,
-    missing: Missing = MissingFiles.error,
+    missing: Missing = "error",
     skip_unreadable: SkipUnreadable = False,
-    protocol: Annotated[Protocol, typer.Option(help="Split protocol.")] = Protocol.lesion,
+    protocol: Annotated[Protocol, typer.Option(help="Split protocol.")] = "lesion",
     seed: Seed = 0,
     folds: Annotated[int | None, typer.Option(help="Number of folds, instead of 8:1:1.")] = None,
     fold: Annotated[int, typer.Option(help="Validation fold, from 0.")] = 0,
@@ -173,17 +149,17 @@ def split(
     from lentigo.data import kfold_samples, read_samples, save_split, split_samples
 
     samples = read_samples(
-        data, layout, group_by=group_by, label_by=label_by, missing=missing.value, skip_unreadable=skip_unreadable
+        data, layout, group_by=group_by, label_by=label_by, missing=missing, skip_unreadable=skip_unreadable
     )
     if folds is None:
-        samples = split_samples(samples, protocol.value, seed=seed)
+        samples = split_samples(samples, protocol, seed=seed)
     else:
-        samples = kfold_samples(samples, protocol.value, folds=folds, fold=fold, seed=seed)
+        samples = kfold_samples(samples, protocol, folds=folds, fold=fold, seed=seed)
     save_split(samples, out)
-    published = "official_split" in samples.frame.columns and protocol is not Protocol.official
+    published = "official_split" in samples.frame.columns and protocol != "official"
     notes = ["note: the data's own split is not kept; --protocol official keeps it"] if published else []
     if as_json:
-        print_json({"out": str(out), "protocol": protocol.value, "seed": seed, "counts": samples.counts().to_dict()})
+        print_json({"out": str(out), "protocol": protocol, "seed": seed, "counts": samples.counts().to_dict()})
     else:
         for line in (*samples.remarks(), repr(samples), *notes, f"wrote {out}"):
             say(line)
@@ -224,7 +200,9 @@ def review(
 @app.command(epilog="[bold]Example[/bold]: lentigo data phantom phantoms --per-class 60")
 def phantom(
     out: Annotated[Path, typer.Argument(help="Output folder.")],
-    kind: Annotated[Phantoms, typer.Option(help="HAM10000's 7 classes, or hypopigmented lesions.")] = Phantoms.ham10000,
+    kind: Annotated[
+        Literal["ham10000", "hypo"], typer.Option(help="HAM10000's 7 classes, or hypopigmented lesions.")
+    ] = "ham10000",
     per_class: Annotated[int, typer.Option(min=1, help="Images per class.")] = 60,
     size: Annotated[int, typer.Option(min=32, max=2048, help="Side of the images, in pixels.")] = 256,
     seed: Seed = 0,
@@ -232,7 +210,7 @@ def phantom(
     """Render synthetic dermoscopy-like images for demos and tests; accuracy on them is meaningless."""
     from lentigo.synthetic.phantom import write_phantoms
 
-    folder = write_phantoms(out, kind=kind.value, per_class=per_class, size=size, seed=seed, progress=True)
+    folder = write_phantoms(out, kind=kind, per_class=per_class, size=size, seed=seed, progress=True)
     say(f"wrote {folder}; try next: lentigo train phantom-demo --data {folder}")
 
 

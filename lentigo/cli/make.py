@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from lentigo.cli.data import GroupBy, LabelBy, Missing, MissingFiles, Protocol, SkipUnreadable, require_runs
+from lentigo.cli.data import GroupBy, LabelBy, Missing, Protocol, SkipUnreadable, require_runs
 from lentigo.cli.output import AsJson, print_json, print_table, say
 from lentigo.errors import DataError, TrainingError
 
@@ -28,6 +27,7 @@ Set = Annotated[
         help="Override a recipe key, such as --set optimiser.lr=1e-3; repeatable.",
     ),
 ]
+Domain = Literal["clinical", "dermoscopy", "other"]
 Jobs = Annotated[int, typer.Option(min=1, help="Parallel runs; they share the cores.")]
 DataFolder = Annotated[Path, typer.Option("--data", help="Data set: a folder, .npz or .csv.")]
 
@@ -62,22 +62,6 @@ def register(app: typer.Typer) -> None:
     )(sweep)
 
 
-class Domain(StrEnum):
-    """Kinds of images."""
-
-    clinical = "clinical"
-    dermoscopy = "dermoscopy"
-    other = "other"
-
-
-class Device(StrEnum):
-    """Devices for training."""
-
-    auto = "auto"
-    cpu = "cpu"
-    gpu = "gpu"
-
-
 def train(
     recipe: Annotated[
         str | None,
@@ -95,10 +79,10 @@ def train(
     size: Annotated[
         int | None, typer.Option(min=16, max=2048, help="Side of the square input in pixels, in all epochs.")
     ] = None,
-    device: Annotated[Device, typer.Option(help="Device to train on.")] = Device.auto,
+    device: Annotated[Literal["auto", "cpu", "gpu"], typer.Option(help="Device to train on.")] = "auto",
     group_by: GroupBy = None,
     label_by: LabelBy = None,
-    missing: Missing = MissingFiles.error,
+    missing: Missing = "error",
     skip_unreadable: SkipUnreadable = False,
     domain: Annotated[Domain | None, typer.Option(help="Kind of images, for the model card.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
@@ -133,7 +117,7 @@ def train(
     from lentigo.training.preflight import check_device, check_run, describe_ready, is_first_process
 
     check_loggers(logger or ())
-    check_device(device.value)
+    check_device(device)
     keys = {
         "epochs": epochs,
         "batch": batch,
@@ -141,9 +125,9 @@ def train(
         "sizes": None if size is None else [{"from_epoch": 0, "size": size}],
         "data.group_by": group_by,
         "data.label_by": label_by,
-        "data.missing": None if missing is MissingFiles.error else missing.value,
+        "data.missing": None if missing == "error" else missing,
         "data.skip_unreadable": skip_unreadable or None,
-        "data.domain": None if domain is None else domain.value,
+        "data.domain": domain,
     }
     changes = [f"{key}={json.dumps(value)}" for key, value in keys.items() if value is not None] + (overrides or [])
     planned = recipe is None and not resume
@@ -170,7 +154,7 @@ def train(
             resume=resume,
             devices=devices,
             nodes=nodes,
-            accelerator=device.value,
+            accelerator=device,
             progress=not quiet,
             ready=ready,
             loggers=logger or (),
@@ -267,7 +251,7 @@ def evaluate(
             help="Evaluate lesions by the mean over their images; a table column, or a regular expression on file names.",
         ),
     ] = None,
-    missing: Missing = MissingFiles.error,
+    missing: Missing = "error",
     as_json: AsJson = False,
 ) -> None:
     """Write the report (index.html, plots, metrics.json) of a run, or of a bundle on a data set."""
@@ -279,13 +263,13 @@ def evaluate(
         out=out,
         split=split,
         split_file=split_file,
-        protocol=protocol.value if protocol else None,
+        protocol=protocol,
         classes=None if classes is None else _pairs("--classes", classes.split(","), "mel=mel,nv=nv,sk=bkl"),
         robustness=robustness,
         limit=robustness_limit,
         prevalence=prevalence,
         group_by=group_by,
-        missing=missing.value,
+        missing=missing,
     )
     if as_json:
         print_json(result.metrics)
@@ -367,7 +351,7 @@ def export(
         "title": title,
         "version": version,
         "notes": notes,
-        "domain": None if domain is None else domain.value,
+        "domain": domain,
     }
     formats = [name.strip() for name in also.split(",") if name.strip()]
     _export(run, out, about, weights=weights, data=data, compare=variants, also=formats)

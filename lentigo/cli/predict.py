@@ -90,8 +90,7 @@ class Shown:
             self.rows = merge_rows(self.rows, key, spec)
             summary.labels = Counter(row.label for row in self.rows if row.label)
             self.merged = f"{images:,} images merged into {len(self.rows):,} rows" + (
-                f"; WARNING: --group-by gives no lesion for {alone:,} images; each has its own row"
-                * bool(alone)
+                f"; WARNING: --group-by gives no lesion for {alone:,} images; each has its own row" * bool(alone)
                 + "; WARNING: --group-by gives the same lesion for all images; check the pattern"
                 * (len(self.rows) == 1 < images)
             )

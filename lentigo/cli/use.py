@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -34,12 +33,6 @@ Models = Annotated[
         show_default="dermoscopy-7",
     ),
 ]
-
-
-class Rank(StrEnum):
-    """Orders of the rows."""
-
-    uncertain = "uncertain"
 
 
 def register(app: typer.Typer) -> None:
@@ -117,7 +110,8 @@ def predict(
         ),
     ] = None,
     rank: Annotated[
-        Rank | None, typer.Option(help="uncertain: sort by margin, least certain first, to choose images to label.")
+        Literal["uncertain"] | None,
+        typer.Option(help="uncertain: sort by margin, least certain first, to choose images to label."),
     ] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Show the K most probable classes instead of all.")] = None,
     lang: Annotated[str, typer.Option(help="Language of the class names: en, zh, or another of the model's.")] = "en",

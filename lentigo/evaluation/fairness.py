@@ -7,7 +7,7 @@ intervals are not corrected for the number of subgroups: one in twenty excludes 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -71,15 +71,7 @@ class Subgroup:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers."""
-        return {
-            "attribute": self.attribute,
-            "value": self.value,
-            "images": self.images,
-            "groups": self.groups,
-            "classes": self.classes,
-            "small": self.small,
-            **{name: plain(getattr(self, name)) for name in _MEASURED},
-        }
+        return {field.name: plain(getattr(self, field.name)) for field in fields(self)} | {"small": self.small}
 
 
 def subgroup_metrics(

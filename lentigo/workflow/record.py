@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lentigo.bundle import Spec
-from lentigo.files import write_text
+from lentigo.files import write_json
 from lentigo.training.record import command_line, hardware, versions
 from lentigo.workflow.part import EvaluationData, Part
 
@@ -57,4 +56,4 @@ def write_record(folder: Path, spec: Spec, evaluated: EvaluationData, part: Part
         **({} if evaluated.classes is None else {"classes": dict(evaluated.classes)}),
         **({} if evaluated.lesions is None else {"lesions_by": evaluated.by.record}),
     }
-    write_text(folder / "run.json", json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_json(folder / "run.json", record)

@@ -5,7 +5,6 @@ The output folder is the input of `lentigo.evaluation.robustness`, which compute
 
 from __future__ import annotations
 
-import json
 import time
 import zlib
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ from lentigo.data.tables import write_table
 from lentigo.errors import DataError
 from lentigo.evaluation.perturbation import PERTURBATION_FILE
 from lentigo.evaluation.robustness import AREA, OCCLUSION, RECORD, ROBUSTNESS, SCORES, SKIN, robustness_folder
-from lentigo.files import write_text
+from lentigo.files import write_json
 from lentigo.inference import Classifier, softmax, upsample
 from lentigo.inference.stream import BATCH
 from lentigo.machine import available_cores
@@ -102,7 +101,7 @@ def run_robustness(
         "without_lesion": sum("lesion" not in versions for versions in changed.values()),
         "wall_seconds": round(time.monotonic() - began, 1),
     }
-    write_text(target / RECORD, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    write_json(target / RECORD, record)
     return target
 
 

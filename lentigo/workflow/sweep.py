@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from lentigo.data import read_samples
 from lentigo.errors import DataError, RecipeError
 from lentigo.estimate import plain
 from lentigo.evaluation import PredictionTable, RunFiles
-from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.markdown import estimate_text, table_lines
 from lentigo.evaluation.seeds import NAMES, OVERALL, Figures, Measured
 from lentigo.files import write_json, write_text
@@ -50,8 +49,6 @@ def sweep(
     folds: int | None = None,
     jobs: int = 1,
     out: Path | None = None,
-    resamples: int = RESAMPLES,
-    say: Callable[[str], None] = say_line,
 ) -> Sweep:
     """Train a recipe with several seeds, optionally on all folds of a cross-validation, and summarise.
 
@@ -63,8 +60,6 @@ def sweep(
         folds: number of folds, at least 2, without the test part; None for a single split.
         jobs: number of parallel runs.
         out: folder of the runs and the summary; by default ``runs/sweep/<recipe name>``.
-        resamples: number of bootstrap resamples.
-        say: called with one line per step.
 
     Raises:
         RecipeError: an invalid recipe, or one that sets a key of the sweep.
@@ -85,12 +80,12 @@ def sweep(
             wanted[seed, fold] = (job, inspect(job, fingerprint))
     for fold in range(folds or 1):  # before training, since a class may be too small for the folds
         prepare_samples(wanted[0, fold][0].recipe, data)
-    failed = run_jobs(list(wanted.values()), data, folder=place, jobs=jobs, say=say)
+    failed = run_jobs(list(wanted.values()), data, folder=place, jobs=jobs, say=say_line)
     found = read_runs([job for job, _ in wanted.values()], failed)
     runs = {key: found[job.folder] for key, (job, _) in wanted.items() if job.folder in found}
     if not runs:
         raise DataError(f"{place}: no run came to its end: {next(iter(failed.values()), 'none was begun')}")
-    result = _summary(base, runs, folds, resamples)
+    result = _summary(base, runs, folds)
     write_json(place / "sweep.json", result)
     write_text(place / "sweep.md", _markdown(result))
     return Sweep(place / "sweep.json", place / "sweep.md", tuple(failed.values()))
@@ -104,13 +99,11 @@ def _job(recipe: str, overrides: Sequence[str], place: Path, seed: int, fold: in
     return Job(title, recipe, tuple(changes), load_recipe(recipe, changes), place / name)
 
 
-def _summary(
-    recipe: Recipe, runs: Mapping[tuple[int, int], RunFiles], folds: int | None, resamples: int
-) -> dict[str, Any]:
+def _summary(recipe: Recipe, runs: Mapping[tuple[int, int], RunFiles], folds: int | None) -> dict[str, Any]:
     # Runs differ in the seed of the weights and, with folds, in the held-out part.
     numbered = {number: run for number, (_, run) in enumerate(sorted(runs.items()))}
     tables = {number: run.test for number, run in numbered.items()}
-    test = Measured({"test": tables}, resamples=resamples).figures("test")
+    test = Measured({"test": tables}).figures("test")
     first = next(iter(runs.values()))
     seeds = sorted({seed for seed, _ in runs})
     result: dict[str, Any] = {
@@ -140,7 +133,7 @@ def _summary(
             s: pooled for s in seeds if (pooled := _out_of_fold([runs.get((s, f)) for f in range(folds)])) is not None
         }
         if whole:
-            figures = Measured({"folds": whole}, resamples=resamples).figures("folds")
+            figures = Measured({"folds": whole}).figures("folds")
             result["cross_validation"] = {
                 "images": len(next(iter(whole.values()))),
                 "seeds": sorted(whole),

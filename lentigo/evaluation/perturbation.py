@@ -106,13 +106,7 @@ def measure_perturbations(
         block = frame[frame["change"] == name]
         if block.empty:
             continue
-        images = block["image"].astype(str)
-        part = table.subset(table.rows_of(images, PERTURBATION_FILE))
-        if images.duplicated().any():
-            raise DataError(
-                f"{PERTURBATION_FILE}: {name} has image {images[images.duplicated()].iloc[0]!r} twice; write it again"
-            )
-        after = block.set_index(images).loc[part.images.tolist(), list(table.codes)].to_numpy(np.float64)
+        part, after = table.matched(block, table.codes, f"{PERTURBATION_FILE}, {name}")
         found.append(_measure(change, part, after, labels, resamples))
     return tuple(found)
 

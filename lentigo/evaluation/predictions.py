@@ -14,7 +14,6 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -97,22 +96,29 @@ class PredictionTable:
             np.concatenate([table.groups for table in tables]),
         )
 
-    def rows_of(self, images: pd.Series[Any], what: str) -> npt.NDArray[np.bool_]:
-        """Return a mask (N,) of the rows of some images.
+    def matched(self, frame: pd.DataFrame, columns: Sequence[str], what: str) -> tuple[PredictionTable, FloatArray]:
+        """Return the rows whose images another table has, and columns of that table in the same order.
 
         Args:
-            images: ids, in any order.
-            what: name of their file, for the message.
+            frame: the other table, one row per image (column ``image``).
+            columns: M numeric columns of it.
+            what: name of its file, for messages.
+
+        Returns:
+            The n rows, and (n, M) float64.
 
         Raises:
-            DataError: an image is not in the table.
+            DataError: an image is not in this table, or is repeated.
         """
-        wanted = set(images.astype(str))
-        if foreign := wanted - set(self.images):
+        images = frame["image"].astype(str)
+        if foreign := set(images) - set(self.images):
             raise DataError(
                 f"{what}: {len(foreign):,} images are not in the table of predictions, the first {min(foreign)!r}"
             )
-        return np.isin(self.images, list(wanted))
+        if images.duplicated().any():
+            raise DataError(f"{what}: image {images[images.duplicated()].iloc[0]!r} is there twice; write it again")
+        part = self.subset(np.isin(self.images, images))
+        return part, frame.set_index(images).loc[part.images.tolist(), list(columns)].to_numpy(np.float64)
 
     def with_probabilities(self, probabilities: FloatArray) -> PredictionTable:
         """Return the table with other probabilities, such as calibrated ones.

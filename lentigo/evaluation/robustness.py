@@ -219,7 +219,7 @@ def robustness_curves(table: PredictionTable, frame: pd.DataFrame, *, resamples:
     unknown = sorted(set(frame["corruption"]) - set(CORRUPTIONS))
     if unknown:
         raise DataError(f"{ROBUSTNESS}: unknown corruption {unknown[0]!r}; known: {', '.join(CORRUPTIONS)}")
-    part = table.subset(table.rows_of(frame.drop_duplicates("image")["image"], ROBUSTNESS))
+    part, _ = table.matched(frame.drop_duplicates("image"), (), ROBUSTNESS)
     classes = len(table.codes)
     counts: dict[tuple[str, float], Counts] = {}
     for (name, strength), block in frame.groupby(["corruption", "strength"], sort=False):
@@ -259,8 +259,7 @@ def occlusion_check(table: PredictionTable, frame: pd.DataFrame, *, resamples: i
     require_columns(frame, ("image", *SCORES), OCCLUSION)
     if frame.empty:
         raise DataError(f"{OCCLUSION}: no rows")
-    part = table.subset(table.rows_of(frame["image"], OCCLUSION))
-    scores = frame.set_index(frame["image"].astype(str)).loc[part.images.tolist(), list(SCORES)].to_numpy(np.float64)
+    part, scores = table.matched(frame, SCORES, OCCLUSION)
     drops = {name: scores[:, 0] - scores[:, i] for i, name in enumerate(SCORES) if i}
     more = {name: drops["marked"] - drops[name] for name in ("elsewhere", "least")}
     holds = {name: (values > 0).astype(np.float64) for name, values in more.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from lentigo.cli.data import GroupBy, LabelBy, Missing, Protocol, SkipUnreadable, require_runs
-from lentigo.cli.output import AsJson, print_json, print_table, say
+from lentigo.cli.output import AsJson, print_json, print_rows, print_table, say
 from lentigo.errors import DataError, TrainingError
 
 if TYPE_CHECKING:
@@ -454,11 +454,7 @@ def models(
     """List the networks with parameters, multiply-accumulates, paper and licence."""
     from lentigo.networks import list_networks
 
-    rows = list_networks(classes=classes, size=size)
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(list(rows[0]), [list(r.values()) for r in rows], caption="any timm network: timm/NAME")
+    print_rows(list_networks(classes=classes, size=size), as_json=as_json, caption="any timm network: timm/NAME")
 
 
 def recipes(
@@ -480,11 +476,7 @@ def recipes(
         else:
             say(to_yaml(recipe))
         return
-    rows = list_recipes()
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(list(rows[0]), [list(r.values()) for r in rows])
+    print_rows(list_recipes(), as_json=as_json)
 
 
 def reproduce(
@@ -529,13 +521,7 @@ def reproduce(
     from lentigo.reproduce import check_request, list_tables
 
     if table is None:
-        listed = list_tables()
-        if as_json:
-            print_json(listed)
-        else:
-            print_table(
-                list(listed[0]), [list(row.values()) for row in listed], caption="lentigo reproduce TABLE --data DATA"
-            )
+        print_rows(list_tables(), as_json=as_json, caption="lentigo reproduce TABLE --data DATA")
         return
     request = check_request(
         table,

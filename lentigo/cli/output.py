@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +19,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 def print_json(value: Any) -> None:
     """Print a JSON document; NaN becomes null."""
     print(json_line(json.dumps(_finite(value), indent=2, ensure_ascii=False)))
+
+
+def print_rows(rows: Sequence[Mapping[str, object]], *, as_json: bool, caption: str = "") -> None:
+    """Print mappings with the same keys as a table, or as JSON."""
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(list(rows[0]), [list(row.values()) for row in rows], caption=caption)
 
 
 def print_table(

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from lentigo.evaluation.runfiles import RunFiles, read_run
     from lentigo.evaluation.temperature import (
         apply_temperature,
-        expected_calibration_error,
         fit_temperature,
         reliability,
     )
@@ -56,7 +55,6 @@ __all__ = [
     "calibrate",
     "compare_runs",
     "evaluate_predictions",
-    "expected_calibration_error",
     "fit_temperature",
     "make_predictions",
     "malignant_score",
@@ -90,6 +88,6 @@ __getattr__, __dir__ = attach(
         ),
         "report": ("write_report",),
         "runfiles": ("RunFiles", "read_run"),
-        "temperature": ("apply_temperature", "expected_calibration_error", "fit_temperature", "reliability"),
+        "temperature": ("apply_temperature", "fit_temperature", "reliability"),
     },
 )

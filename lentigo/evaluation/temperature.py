@@ -111,11 +111,6 @@ def reliability(probabilities: FloatArray, targets: IntArray) -> Reliability:
     return Reliability(np.linspace(0, 1, BINS + 1), counts.astype(np.int64), confidence, accuracy, float(gap))
 
 
-def expected_calibration_error(probabilities: FloatArray, targets: IntArray) -> float:
-    """Return the expected calibration error of the top class, 0 to 1, over equal-width bins (Guo et al., eq. 3)."""
-    return reliability(probabilities, targets).ece
-
-
 def _log(probabilities: FloatArray) -> FloatArray:
     result: FloatArray = np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
     return result

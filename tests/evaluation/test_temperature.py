@@ -5,7 +5,7 @@ import pytest
 from evaluation_tables import table
 
 from lentigo.errors import DataError
-from lentigo.evaluation import apply_temperature, expected_calibration_error, fit_temperature, reliability
+from lentigo.evaluation import apply_temperature, fit_temperature, reliability
 from lentigo.evaluation.temperature import bin_of
 
 
@@ -25,8 +25,8 @@ def test_the_temperature_that_was_put_in_is_found(true: float) -> None:
     found = fit_temperature(probabilities, targets)
     assert found == pytest.approx(true, rel=0.06)
     if true != 1:
-        before = expected_calibration_error(probabilities, targets)
-        assert expected_calibration_error(apply_temperature(probabilities, found), targets) < before / 2
+        before = reliability(probabilities, targets).ece
+        assert reliability(apply_temperature(probabilities, found), targets).ece < before / 2
 
 
 def test_the_fit_is_the_least_loss_on_a_grid() -> None:
@@ -66,7 +66,7 @@ def test_ece_by_hand() -> None:
         inside = [i for i in range(250) if b / 15 < top[i] <= (b + 1) / 15]
         if inside:
             slow += len(inside) / 250 * abs(right[inside].mean() - top[inside].mean())
-    assert expected_calibration_error(made.probabilities, made.targets) == pytest.approx(slow)
+    assert reliability(made.probabilities, made.targets).ece == pytest.approx(slow)
     bins = reliability(made.probabilities, made.targets)
     assert bins.counts.sum() == 250
     assert np.isnan(bins.accuracy[0])  # seven classes: no top probability below 1/7

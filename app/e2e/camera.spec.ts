@@ -161,6 +161,20 @@ test("the torch is offered where the camera has one", async ({ page, url }) => {
   });
 });
 
+test("going back closes the camera, and it does not open by itself later", async ({ page, url }) => {
+  await openApp(page, url);
+  await page.getByRole("link", { name: "Notebook" }).first().click();
+  await page.getByRole("link", { name: "Check" }).click();
+  await page.getByTestId("camera-button").click();
+  await expect(page.getByTestId("shutter")).toBeEnabled();
+  await page.goBack();
+  await expect(page.getByRole("heading", { name: "Notebook" })).toBeVisible();
+  await expect(page.getByTestId("shutter")).toBeHidden();
+  await page.getByRole("link", { name: "Check" }).click();
+  await expect(page.getByTestId("camera-button")).toBeVisible();
+  await expect(page.getByRole("dialog")).toBeHidden();
+});
+
 test("a refused camera is told, and a file can still be chosen", async ({ url }) => {
   const browser = await chromium.launch(
     launchOptions(["--use-fake-device-for-media-stream", "--deny-permission-prompts"]),

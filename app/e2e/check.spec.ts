@@ -127,6 +127,13 @@ test("the heat map covers the photograph as strongly as the slider says, for the
   expect(map).toEqual(photo);
   await page.getByTestId("heat-toggle").click();
   await expect(heat).toBeHidden();
+  await page.getByTestId("heat-toggle").click();
+  const second = page.getByTestId("bars").locator("li").nth(1);
+  await second.getByRole("button").click();
+  const name = (await second.locator(".bar-name").evaluate((bar) => bar.firstChild!.textContent))!;
+  await expect(page.getByTestId("heat-of")).toContainText(`“${name}”`);
+  await classify(page, "nv.jpg");
+  await expect(heat).toBeHidden(); // another lesion
 });
 
 test("crop and turn change what is classified", async ({ page, url }) => {

@@ -32,6 +32,7 @@ test("the start asks for every file once, for the worker before the page's own s
   );
   expect(preloaded).toContain("bundles/index.json");
   expect(preloaded.filter((name) => /^assets\/main-.*\.js$/.test(name))).toHaveLength(1);
+  expect(preloaded.filter((name) => name.endsWith(".wasm"))).toHaveLength(1); // the largest file, before any script
   for (const name of preloaded) expect(asked).toContain(name);
 
   const needed = ["index.json", "spec.json", "model.onnx", "MODEL_CARD.md", ".wasm", "worker-"];

@@ -375,7 +375,9 @@ export function Check() {
     // What had the focus is gone with the page before.
     if (first.current) first.current = false;
     else if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+    if (empty) heat.value = 0; // the next lesion starts without a map
   }, [empty]);
+  useEffect(() => () => void (cameraOpen.value = false), []); // "back" closes the camera for good
   return (
     <>
       {empty ? (

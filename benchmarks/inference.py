@@ -495,6 +495,8 @@ def folder_table(found: dict[str, dict[str, Any]]) -> list[str]:
         "|---|---:|---:|---:|---:|---:|",
     ]
     for key, (name, _) in FOLDER.items():
+        if key not in found:
+            continue
         f = found[key]
         workers = f" ({f['worker_memory']:.0f})" if f["worker_memory"] > 1 else ""
         rate, cpu = f["rate"] / base["rate"], base["cpu"] / f["cpu"]
@@ -607,7 +609,7 @@ def measure(work: Path, options: argparse.Namespace) -> str:
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr)
         for title, program in whole_programs(work).items():
             record.keep("whole", title, number, lambda program=program: seconds(program))  # type: ignore[misc]
-        for key in FOLDER:
+        for key in [key for key in FOLDER if key not in options.skip]:
             record.keep("folder", key, number, lambda key=key: run_case("folder", name, key))  # type: ignore[misc]
         for key in SINGLE:
             for threads in ("1", "0"):
@@ -646,6 +648,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=200, help="single answers a round")
     parser.add_argument("--stream", type=int, default=0, help="also measure the memory of a stream of this many images")
     parser.add_argument("--work", type=Path, help="folder for pictures, models and measurements, which is kept")
+    parser.add_argument(
+        "--skip", nargs="+", default=[], choices=["compiled", "timm", "plain"], help="cases to leave out"
+    )
     parser.add_argument("--write", action="store_true", help=f"put the tables into {README.name}")
     parser.add_argument("--case", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -1,13 +1,12 @@
-"""The engine for more than one machine: the same rows as the local stream, on Ray Data.
+"""The engine for several machines: the rows of the local stream, on Ray Data.
 
-Three stages follow each other through Ray's object store: *read* fetches a chunk of files, *decode* turns them into the
-network's pixels, *infer* runs them through a classifier that an actor opens once and keeps. Only names go in and only
-rows come back, in order; they pass through the same table as those of the local engine, so that ``--resume``, Ctrl-C
-and every format work alike. Where a machine goes down, Ray does its chunks again elsewhere; every row carries its
-number, and the driver takes each number once.
+A pipeline has three stages: *read* fetches a chunk of files, *decode* makes the network's pixels, and *infer* runs the
+classifiers of several actors. Its input is names, its output rows in order, which are written to the same table as
+those of the local engine; ``--resume``, Ctrl-C and formats are therefore the same. If a machine fails, Ray repeats its
+chunks on another; rows are numbered, and each number is used once.
 
-The bundle travels to the actors as bytes. Each machine needs lentigo with the extra ``ray``, and must be able to read
-the images: from an object store, or from a folder that all share.
+The actors receive the bundle as bytes. Each machine needs lentigo with the extra ``ray`` and access to the images, in
+an object store or a shared folder.
 """
 
 from __future__ import annotations
@@ -61,17 +60,17 @@ def ray_stream(
         items: paths and addresses.
         heatmaps: not written by this engine.
         batch: images in one inference.
-        workers: classifiers at most, each on one core; None lets Ray take what the cluster has.
+        workers: maximum number of classifiers, each on one core; None for the cores of the cluster.
         fast_decode: as in `lentigo.inference.predict_paths`.
 
     Yields:
         The rows of one block, blocks in the order of ``items``.
 
     Raises:
-        DataError: heat maps are asked for, or the cluster cannot be reached.
-        BundleError: the network answers with NaN.
+        DataError: heat maps are requested, or the cluster cannot be reached.
+        BundleError: NaN in the outputs.
         MissingExtraError: Ray is not installed.
-        OutputError: the cluster gave up; the rows so far can be resumed.
+        OutputError: the cluster failed; the rows so far can be resumed.
     """
     if batch < 1 or (workers is not None and workers < 1):
         raise ValueError(f"batch and workers must be at least 1, not {batch} and {workers}")
@@ -102,8 +101,8 @@ def ray_stream(
 
 
 def _libraries() -> Any:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is raised here, and reported once
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # errors are raised here, and reported once
     try:
         import pyarrow  # noqa: F401
         import ray.data
@@ -114,7 +113,7 @@ def _libraries() -> Any:
 
 @contextmanager
 def _cluster() -> Iterator[int]:
-    """The number of cores of a cluster; one that was started here is stopped again."""
+    """Yield the number of cores of the cluster; a cluster that was started here is stopped again."""
     import ray
 
     cluster: Any = ray
@@ -144,7 +143,7 @@ def _content(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _listing(items: Iterable[Item]) -> list[Any]:
-    """The work as Arrow tables of a block each: number, path, source (bytes: names need not be Unicode) and error."""
+    """Return Arrow tables of a block each: number, path, source (bytes, since names need not be Unicode) and error."""
     import pyarrow
 
     schema = pyarrow.schema([("number", "int64"), ("path", "string"), ("source", "binary"), ("error", "string")])
@@ -163,7 +162,7 @@ def _source(item: Item) -> bytes | None:
 
 
 def _read(table: Any, folder: str) -> Any:
-    """First stage: the content of every file, or why there is none; ``folder`` is where paths begin."""
+    """First stage: the content of every file, or its error; paths are relative to ``folder``."""
     wanted = [None if source is None else os.fsdecode(source) for source in table["source"].to_pylist()]
     places = [i for i, source in enumerate(wanted) if source is not None]
     contents: list[bytes | None] = [None] * len(wanted)
@@ -191,7 +190,7 @@ def _fetch(sources: Sequence[str], folder: str) -> list[bytes | ImageError]:
 
 
 def _decode(table: Any, size: int, fast: bool) -> Any:
-    """Second stage: the pixels that the network sees, (size, size, 3) uint8 as bytes."""
+    """Second stage: the network's pixels, (size, size, 3) uint8 as bytes."""
     pixels: list[bytes | None] = []
     errors: list[str | None] = table["error"].to_pylist()
     sources = table["source"].to_pylist()
@@ -207,7 +206,7 @@ def _decode(table: Any, size: int, fast: bool) -> Any:
 
 
 class _Named(BytesIO):
-    """Content with the name that errors about it state."""
+    """Content with a name for messages."""
 
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
@@ -215,7 +214,7 @@ class _Named(BytesIO):
 
 
 class _Infer:
-    """Third stage: an actor with a classifier of its own.
+    """Third stage: an actor with a classifier.
 
     Args:
         files: the bundle, file name -> content.
@@ -250,14 +249,14 @@ class _Infer:
         try:
             for start in range(0, len(items), self.batch):
                 rows += [json.dumps(asdict(row)) for row in self.worker(items[start : start + self.batch])]
-        # Told to the driver as a value: a raised one would be tried again, and lose its type.
+        # As a value for the driver: a raised error would be tried again, and lose its type.
         except BundleError as error:
             rows, fatal = [""] * len(items), str(error)
         return pyarrow.table({"number": table["number"], "row": rows, "fatal": pyarrow.array([fatal] * len(items))})
 
 
 def _collect(pipeline: Any, total: int) -> Iterator[list[Row]]:
-    """Rows as blocks of them come back, each number once, none left out."""
+    """Yield rows block by block, each number once; refuse a result that lacks one."""
     from ray.exceptions import RayError
 
     seen = np.zeros(total, bool)
@@ -286,7 +285,7 @@ def _row(text: str) -> Row:
 
 
 def _with(table: Any, **columns: tuple[str, list[Any]]) -> Any:
-    """The table with columns added or replaced."""
+    """Return the table with columns added or replaced."""
     import pyarrow
 
     for name, (kind, values) in columns.items():

@@ -1,4 +1,4 @@
-"""Several pictures of one lesion: the mean over those that the model can assess, as in the phone app."""
+"""Mean prediction over the images of a lesion that the model can assess, as in the phone app."""
 
 from __future__ import annotations
 
@@ -23,13 +23,12 @@ def group_key(group_by: str, sources: Sequence[str] | Sources) -> Key:
     r"""Make the function that returns the lesion of an image from its path.
 
     Args:
-        group_by: a column of the lists among the sources, or a regular expression on file names: what its brackets hold
-            is the lesion, all of the match without brackets; where it does not match the name, on the folders below a
-            source. A picture of which neither says anything stands alone.
-        sources: what is classified.
+        group_by: a column of the lists among the sources, or a regular expression. It is searched for in the file name,
+            and then in the path below the source; the lesion is its groups, or the whole match if it has none.
+        sources: the images.
 
     Raises:
-        DataError: neither a column of a list nor a regular expression, or two lesions of one picture.
+        DataError: neither a column of a list nor a regular expression, or an image of two lesions.
     """
     known: dict[str, str] = {}
     columns: list[str] = []
@@ -68,16 +67,16 @@ def group_key(group_by: str, sources: Sequence[str] | Sources) -> Key:
 
 
 def merge_rows(rows: Sequence[Row], key: Key, spec: Spec) -> list[Row]:
-    """One row a lesion, in the order in which lesions first appear; ``path`` is the lesion.
+    """Return one row per lesion, in the order of their first images; ``path`` is the lesion.
 
-    Probabilities are the mean over the pictures for which the model does not abstain; where it abstains for all, over
-    all of them, and their reasons stand. A hint tells how many pictures were averaged, and that they disagree where
-    their likeliest classes differ.
+    Probabilities are the mean over the images for which the model does not abstain. If it abstains for all, they are
+    the mean over all, with their reasons. Hints give the number of averaged images, and whether their most probable
+    classes differ.
 
     Args:
-        rows: one a picture.
+        rows: one per image.
         key: the lesion of a path.
-        spec: of the model that gave the rows.
+        spec: of the model that made the rows.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""Where images come from: files, folders, globs, archives, lists and stored arrays, one lazy item an image."""
+"""Sources of images: files, folders, globs, archives, lists and stored arrays, with one lazy item per image."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ _ARRAYS = (".npy", ".npz")
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image to classify, not opened yet, or the reason why there is none.
+    """One image to classify, unopened, or the reason why there is none.
 
     Attributes:
-        path: what stands in the results, always valid Unicode: a path; ``archive.zip#inside/name.jpg``;
-            ``array.npy#17``; ``arrays.npz#train_images/17``.
-        source: what `lentigo.imaging.open_image` opens; None where ``error`` is set.
-        key: a relative path, unique in a run, that files about this image (heat maps) are named by.
+        path: its name in the results, valid Unicode: a path; ``archive.zip#inside/name.jpg``; ``array.npy#17``;
+            ``arrays.npz#train_images/17``.
+        source: as `lentigo.imaging.open_image` takes it; None with an error.
+        key: a relative path, unique in a run, for the names of files about this image, such as heat maps.
         error: why a source could not be read.
-        metadata: age, sex and site, as a list has them; None where they are not asked for.
+        metadata: age, sex and site from a list; None if they are not requested.
     """
 
     path: str
@@ -69,23 +69,22 @@ class Sources:
     """A lazy, repeatable sequence of images.
 
     Args:
-        sources: any of: an image; a folder (searched with its sub-folders, sorted by name; hidden files and
-            links to folders are passed over); a glob such as ``shots/**/*.jpg``; an archive (.zip, .tar,
-            .tar.gz, .tar.bz2, .tar.xz); a table (.csv, .tsv, .xlsx) with a column ``path`` or ``image``, looked for
-            beside and below it as in a data set; a .npy or .npz of uint8 images (N, H, W, 3); ``-`` for paths on
-            standard input, one a line, or one image there.
-        remote: addresses (``s3://``, ``gs://``, ``file://``) are taken too; archives and arrays are not, since their
-            images have no address of their own that another machine could read.
-        metadata: take the columns of age, sex and site from the lists, too.
+        sources: any of: an image; a folder (with its sub-folders, sorted by name, without hidden files and links to
+            folders); a glob such as ``shots/**/*.jpg``; an archive (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz); a table
+            (.csv, .tsv, .xlsx) with a column ``path`` or ``image`` of files beside or below it; a .npy or .npz of uint8
+            images (N, H, W, 3); ``-`` for standard input, which has one image, or paths, one per line.
+        remote: accept addresses (``s3://``, ``gs://``, ``file://``), and no archives and arrays, whose images have no
+            address for other machines.
+        metadata: read the columns of age, sex and site of the lists.
 
     Attributes:
         lists: the tables among the sources: the column that names the images, and the cells.
-        metadata: whether items carry age, sex and site.
+        metadata: whether items have age, sex and site.
         masks: masks, heat maps and thumbnails that iterating has left out of folders so far, each with the reason.
 
     Raises:
-        DataError: a table that cannot be read or has neither column, nothing given, a kind of source that ``remote``
-            rules out, or ``metadata`` without a list that has such a column.
+        DataError: a table that cannot be read or has neither column, no sources, a kind of source that ``remote``
+            excludes, or ``metadata`` without a list that has such a column.
     """
 
     def __init__(
@@ -122,7 +121,7 @@ class Sources:
 
     @property
     def above(self) -> tuple[str, ...]:
-        """Prefixes of the paths of images inside the folders and archives among the sources."""
+        """Prefixes of the paths of images in the folders and archives among the sources."""
         return tuple(
             _unicode(os.path.join(source, "") if os.path.isdir(source) else f"{source}#")  # noqa: PTH112, PTH118
             for source in self._given
@@ -263,7 +262,7 @@ def _read_stdin() -> Iterator[Item]:
         return
     stream: Any = getattr(sys.stdin, "buffer", None) or io.BytesIO(os.fsencode(sys.stdin.read()))
     head = b""
-    # A pipe gives what it has; a path is classified before the next one comes.
+    # read1 does not wait, so that a path is classified before the next one comes.
     while len(head) < _SNIFFED and b"\n" not in head[32:] and (more := stream.read1(_SNIFFED - len(head))):
         head += more
     if is_image_content(head):
@@ -287,7 +286,7 @@ def is_list(source: str) -> bool:
 
 
 def read_list(path: str) -> tuple[str, Cells]:
-    """The column of a list that names the images, and the list.
+    """Return the column of a list that names the images, and the list.
 
     Raises:
         DataError: it cannot be read, or has no such column.
@@ -342,7 +341,7 @@ def _read_tar(path: str, key: str) -> Iterator[Item]:
 
 
 def _bounded(file: IO[bytes]) -> bytes:
-    """A member's content, refused where it is larger than `MAX_BYTES` (a packed bomb)."""
+    """Return the content of a member; refuse more than `MAX_BYTES` (a decompression bomb)."""
     content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise ImageError(f"more than {MAX_BYTES // 2**20} MiB; unpack the archive and look at this file")
@@ -367,7 +366,7 @@ def _read_arrays(path: str, key: str) -> Iterator[Item]:
 
 
 def _read_array(file: IO[bytes], path: str, prefix: str, key: str) -> Iterator[Item]:
-    """Read one stored array image by image, so that memory does not grow with it; nothing is unpickled."""
+    """Read a stored array image by image, in constant memory and without unpickling."""
     version = np.lib.format.read_magic(file)
     read_header: Any = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read_header(file)
@@ -395,12 +394,12 @@ def _read_array(file: IO[bytes], path: str, prefix: str, key: str) -> Iterator[I
 
 
 def _unicode(path: str) -> str:
-    """File names need not be valid Unicode; results must be."""
+    """Escape what is not valid Unicode, as file names may hold."""
     return path.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _flat(path: str) -> str:
-    """A relative path that cannot leave the folder it is joined to."""
+    """Return a relative path that cannot leave the folder that it is joined to."""
     parts = [part for part in _unicode(path).replace("\\", "/").split("/") if part not in {"", "."}]
     return "/".join("__" if part == ".." else part.replace(":", "_").replace("\0", "_") for part in parts)
 

@@ -1,9 +1,7 @@
-"""Streams: classify any number of images in bounded memory, decoding and inferring on all cores.
+"""Classification of any number of images in bounded memory, on all cores, in the order of the sources.
 
-Each worker thread takes a chunk of images through the whole way: decode, resize into its own buffer,
-normalise, infer on one thread. Pillow and ONNX Runtime both let go of the interpreter lock, so the workers keep
-every core busy without waiting for each other, which inference threads inside one batch would have to.
-Results come out in the order of the sources.
+Each worker thread decodes, resizes, normalises and classifies a chunk of images. The decoders and ONNX Runtime release
+the interpreter lock, so that workers do not wait for each other, as the threads of one inference would.
 """
 
 from __future__ import annotations
@@ -33,16 +31,16 @@ ENGINES = ("local", "ray")
 
 @dataclass(slots=True)
 class Summary:
-    """Counts and throughput of a run over many images, without the results.
+    """Counts and throughput of a run.
 
     Attributes:
-        images: rows made in this run, failed ones too.
+        images: rows of this run, including failed ones.
         failed: rows with an error.
         abstained: rows whose answer is "can't tell".
-        skipped: images left out because a resumed table had them already.
-        labels: how often each class was the most probable.
+        skipped: images that a resumed table had already.
+        labels: number of images by most probable class.
         seconds: wall time.
-        out: where the rows are; None where none were written.
+        out: the table; None if none was written.
     """
 
     images: int = 0
@@ -53,6 +51,14 @@ class Summary:
     seconds: float = 0.0
     out: Path | None = None
 
+    def add(self, row: Row) -> None:
+        """Count one row."""
+        self.images += 1
+        self.failed += bool(row.error)
+        self.abstained += bool(row.reasons)
+        if row.label:
+            self.labels[row.label] += 1
+
     @property
     def images_per_second(self) -> float:
         """Throughput of this run."""
@@ -60,12 +66,12 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0, or 2 where every single image failed."""
+        """0, or 2 if every image failed."""
         return 2 if self.images and self.failed == self.images else 0
 
     def __str__(self) -> str:
         parts = [f"{self.images:,} {'image' if self.images == 1 else 'images'} in {self.seconds:.1f} s"]
-        if self.images >= 100:  # of fewer, starting up is most of the time
+        if self.images >= 100:  # for fewer, the start is most of the time
             parts[0] += f" ({self.images_per_second:.0f} images/s)"
         if self.failed:
             parts.append(f"{self.failed:,} failed")
@@ -93,34 +99,33 @@ def predict_paths(
     engine: str = "local",
     embeddings: bool = False,
 ) -> Summary:
-    """Classify images as a bounded stream; broken files become rows with an error and the rest goes on.
+    """Classify images as a bounded stream; an unreadable file becomes a row with an error.
 
     Args:
         classifier: the model.
-        sources: what `lentigo.inference.sources.Sources` takes: images, folders, globs, archives, lists, arrays; or
-            those with ``metadata``.
-        out: a table, written as results come: .csv, .jsonl or .parquet, with the columns ``path``, one a class code
-            (its probability), and those of `lentigo.inference.table.Row`.
-        heatmaps: a folder for one picture an image, with the evidence for its most probable class drawn over it.
+        sources: as for `lentigo.inference.sources.Sources`.
+        out: table to write: .csv, .jsonl or .parquet, with the columns ``path``, the class codes (probabilities) and
+            those of `lentigo.inference.table.Row`.
+        heatmaps: folder for one picture per image, with the class-activation map of the most probable class.
         batch: images in one inference.
-        workers: threads that decode and infer; None takes all cores.
-        resume: go on with the table of an earlier run: images that are in it, failed ones too, are left out.
+        workers: threads that decode and infer; None for one per core.
+        resume: continue the table of an earlier run, without the images in it, including failed ones.
         progress: show a progress bar on standard error.
-        fast_decode: decode large JPEGs at reduced scale (quicker; probabilities differ slightly, see docs/predict.md).
+        fast_decode: decode large JPEGs at reduced scale (faster; probabilities differ slightly, see docs/predict.md).
         on_row: called with every row, in order.
         engine: ``local``, or ``ray`` for a cluster and for addresses (see `lentigo.inference.distributed`).
-        embeddings: give every row its embedding, for ``on_row``; with the engine ``local`` only.
+        embeddings: include the embeddings in the rows; with the engine ``local`` only.
 
     Returns:
         Counts and throughput.
 
     Raises:
         MissingExtraError: the engine is not installed.
-        OutputError: the table or a heat map cannot be written; the rows so far stay and can be resumed.
+        OutputError: the table or a heat map cannot be written; the rows so far are kept and can be resumed.
         DataError: a list without a column of paths, no sources, or metadata that the model or the engine does not take.
-        BundleError: the network exports no maps although heat maps are asked for, or answers with NaN.
-        KeyboardInterrupt: the user stopped the run; the rows so far are kept, in order, in a valid table, which a note
-            of the exception names.
+        BundleError: heat maps of a network without class-activation maps, or NaN in the outputs.
+        KeyboardInterrupt: the user stopped the run; the rows so far are in the table that a note of the exception
+            names.
     """
     if engine not in ENGINES:
         raise DataError(f"unknown engine {engine!r}{did_you_mean(engine, ENGINES)}")
@@ -153,11 +158,7 @@ def predict_paths(
             if table is not None:
                 table.write(rows)
             for row in rows:
-                summary.images += 1
-                summary.failed += bool(row.error)
-                summary.abstained += bool(row.reasons)
-                if row.label:
-                    summary.labels[row.label] += 1
+                summary.add(row)
                 if on_row is not None:
                     on_row(row)
             if bar is not None:
@@ -178,16 +179,16 @@ def predict_stream(
     fast_decode: bool = False,
     embeddings: bool = False,
 ) -> Generator[list[Row], None, None]:
-    """Classify items as they come; the engine under `predict_paths`.
+    """Classify items as they come: the local engine of `predict_paths`.
 
-    At most ``2 * workers + 1`` chunks of ``batch`` images are under way at any time.
+    At most ``2 * workers + 1`` chunks of ``batch`` images are in memory.
 
     Yields:
         The rows of one chunk, chunks in the order of ``items``.
 
     Raises:
         OutputError: a heat map cannot be written.
-        BundleError: the network exports no maps although heat maps are asked for, or answers with NaN.
+        BundleError: heat maps of a network without class-activation maps, or NaN in the outputs.
     """
     if batch < 1 or (workers is not None and workers < 1):
         raise ValueError(f"batch and workers must be at least 1, not {batch} and {workers}")
@@ -218,7 +219,7 @@ def predict_stream(
 def _keep(
     table: Table, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
 ) -> None:
-    """When a run breaks off, leave the rows so far as a valid table; the first error is the one that is raised."""
+    """Close the table of a run that ends with an error, so that its rows are valid; that error is raised."""
     if error is not None:
         path = table.part
         with suppress(OutputError):
@@ -228,7 +229,7 @@ def _keep(
 
 
 def _undone(items: Iterable[Item], table: Table | None, summary: Summary) -> Iterator[Item]:
-    """The items that a resumed table does not hold yet; a path listed twice is done twice."""
+    """Yield the items that a resumed table does not have; a path listed twice is classified twice."""
     for item in items:
         if table is not None and table.done[item.path] > 0:
             table.done[item.path] -= 1
@@ -239,7 +240,7 @@ def _undone(items: Iterable[Item], table: Table | None, summary: Summary) -> Ite
 
 @contextmanager
 def _bar(items: Sources, table: Table | None) -> Iterator[Callable[[Summary], None]]:
-    """A progress bar on standard error with images a second and the time left."""
+    """Show a progress bar on standard error with images per second and the remaining time."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,

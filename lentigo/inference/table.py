@@ -1,9 +1,8 @@
-"""Tables of results, written as they come: CSV, JSON Lines, Parquet; a broken-off one can be gone on with.
+"""Tables of results, written as rows come, in CSV, JSON Lines or Parquet; an interrupted table can be resumed.
 
-Rows go to ``<out>.part`` and are flushed chunk by chunk. When all is done, or the user stops, the part
-file becomes the result. After a crash or a full disk the part file is still there, and `resume` takes it up,
-without its last line where that was cut off. Parquet, which cannot be appended to, is made from a CSV part file at the
-end.
+Rows are appended to ``<out>.part``, which becomes the result at the end, or when the user stops. After a crash or a
+full disk, ``resume`` continues the part file without its last line if that is incomplete. Parquet is made from a CSV
+part file at the end.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ _PARQUET_ROWS = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One image's line in the results.
+    """One row of the results.
 
     Attributes:
         path: the image.
-        probabilities: one a class; empty where the image could not be read.
-        label: code of the most probable class; empty where there is an error.
-        malignant_share: summed probability of the malignant classes; None where that is not known of every class.
+        probabilities: one per class; empty if the image could not be read.
+        label: code of the most probable class; empty with an error.
+        malignant_share: summed probability of the malignant classes; None if the malignancy of a class is unknown.
         flagged: names of the operating points that it reaches.
-        prediction_set: codes of the classes in the conformal set, the likeliest first; None where the model has none.
-        atypicality: how unlike the training images it is; None where the model has no such score.
-        reasons: why the answer is "can't tell"; empty where it stands.
-        hints: what could be better about the image.
-        error: what was wrong with the image; empty where nothing was.
-        embedding: the input of the last layer; empty where it is not requested. It stands in no table.
-        image_alone: probabilities before age, sex and site; empty where these changed nothing. It stands in no table.
+        prediction_set: codes of the classes in the conformal set, the most probable first; None without such sets.
+        atypicality: OOD score; None if the model has none.
+        reasons: why the answer is "can't tell"; empty without abstention.
+        hints: minor faults of the image.
+        error: why the image could not be read; empty otherwise.
+        embedding: the input of the last layer, if requested; not a column.
+        image_alone: probabilities before age, sex and site, if these changed them; not a column.
     """
 
     path: str
@@ -61,7 +60,7 @@ class Row:
 
     @classmethod
     def of(cls, path: str, probabilities: Sequence[float], label: str, verdict: Verdict) -> Row:
-        """The row of an image that was classified."""
+        """Make the row of a classified image."""
         return cls(
             path,
             tuple(probabilities),
@@ -76,10 +75,10 @@ class Row:
         )
 
     def cells(self, classes: int) -> tuple[float | str | None, ...]:
-        """The values in the order of the columns; several in a cell are joined with ``"; "``, missing is None.
+        """Return the values in the order of the columns; lists are joined with ``"; "``, missing values are None.
 
         Args:
-            classes: how many probability columns there are.
+            classes: number of probability columns.
         """
         numbers = self.probabilities or (None,) * classes
         joined = (
@@ -102,13 +101,13 @@ def _joined(values: Sequence[str] | None) -> str | None:
 
 
 class Table(ABC):
-    """A table of results that is being written; use `open_table` to make one.
+    """A table that is being written; made by `open_table`.
 
     Attributes:
         path: the result.
-        part: the file that is written meanwhile.
+        part: the file until then.
         codes: the class codes, which are column names.
-        done: how often each path is in the table already (resumed tables only).
+        done: number of rows of each path in a resumed table.
     """
 
     def __init__(self, path: Path, codes: Sequence[str], *, resume: bool) -> None:
@@ -124,7 +123,7 @@ class Table(ABC):
             if path.is_dir():
                 raise OutputError(f"{path}: a folder; name a file, such as {path / 'results.csv'}")
             fresh = not (resume and self._take_up())
-            # No buffer that a failed write leaves for later.
+            # Unbuffered, so that a failed write leaves nothing for later.
             self._file = self.part.open("wb" if fresh else "ab", buffering=0)
             if fresh:
                 self._append(self._header())
@@ -132,32 +131,32 @@ class Table(ABC):
             raise self._refused(error) from None
 
     def write(self, rows: Sequence[Row]) -> None:
-        """Append rows and hand them to the operating system.
+        """Append rows.
 
         Raises:
-            OutputError: the disk refuses; what was written before stays and can be resumed.
+            OutputError: they cannot be written; the rows before can be resumed.
         """
         try:
             self._append("".join(self._line(row) for row in rows))
         except OSError as error:
-            self._broken = True  # the last line may be cut off: only `resume` may go on from here
+            self._broken = True  # the last line may be incomplete, which only `resume` repairs
             raise self._refused(error) from None
 
     def _append(self, text: str) -> None:
         rest = memoryview(text.encode("utf-8"))
-        while rest:  # a disk that fills up takes a part
+        while rest:  # a disk that fills up writes a part
             rest = rest[self._file.write(rest) :]
 
     def close(self, *, complete: bool = True) -> Path:
         """Turn the part file into the result.
 
-        A broken-off table (``complete=False``) never takes the place of an older, finished one: it stays the part file.
+        An incomplete table (``complete=False``) does not replace an older result: it remains the part file.
 
         Returns:
-            Where the rows are.
+            The file with the rows.
 
         Raises:
-            OutputError: the disk refuses; the part file stays.
+            OutputError: it cannot be written; the part file remains.
         """
         try:
             self._file.close()
@@ -171,7 +170,7 @@ class Table(ABC):
         return self.path
 
     def _take_up(self) -> bool:
-        """Continue the part file of a crash, or else the result of an earlier run; False where there is neither."""
+        """Continue the part file, or else the result, of an earlier run; return False if there is neither."""
         if not self.part.is_file():
             if not self.path.is_file():
                 return False
@@ -201,7 +200,7 @@ class Table(ABC):
         replace_synced(self.part, self.path)
 
     def _reopen(self) -> None:
-        """Make a part file of an earlier result. It is moved: from here on the part file is the only copy."""
+        """Move an earlier result to the part file."""
         self.path.replace(self.part)
 
     @abstractmethod
@@ -212,15 +211,15 @@ class Table(ABC):
 
     @abstractmethod
     def _paths(self) -> Iterator[str]:
-        """The paths in the part file.
+        """Yield the paths in the part file.
 
         Raises:
-            OutputError: it holds other columns.
+            OutputError: it has other columns.
         """
 
 
 class CsvTable(Table):
-    """Comma-separated values, with a header; text that a spreadsheet would run is guarded (`lentigo.text.csv_line`)."""
+    """Comma-separated values with a header; cells that spreadsheets would run are guarded (`lentigo.text.csv_line`)."""
 
     def _header(self) -> str:
         return csv_line(self.columns)
@@ -239,7 +238,7 @@ class CsvTable(Table):
 
 
 class JsonLinesTable(Table):
-    """One JSON object a line with the same keys as the CSV columns; missing values are null."""
+    """One JSON object per line with the CSV columns as keys; missing values are null."""
 
     def _header(self) -> str:
         return ""
@@ -263,7 +262,7 @@ class JsonLinesTable(Table):
 
 
 class ParquetTable(CsvTable):
-    """Parquet, made from the CSV part file when all rows are there."""
+    """Parquet, made from the CSV part file at the end."""
 
     def __init__(self, path: Path, codes: Sequence[str], *, resume: bool) -> None:
         try:
@@ -313,15 +312,15 @@ _TABLES: dict[str, type[Table]] = {".csv": CsvTable, ".jsonl": JsonLinesTable, "
 
 
 def open_table(path: str | Path, codes: Sequence[str], *, resume: bool = False) -> Table:
-    """Begin a table of results, or go on with one.
+    """Begin or resume a table of results.
 
     Args:
-        path: the result; the suffix decides the format: .csv, .jsonl or .parquet.
+        path: the result; the suffix determines the format: .csv, .jsonl or .parquet.
         codes: the class codes, in output order.
-        resume: go on with an earlier table of this name; its paths are in `Table.done`.
+        resume: continue an earlier table of this name; its paths are in `Table.done`.
 
     Raises:
-        OutputError: another suffix, a disk that refuses, or (resuming) results of another model.
+        OutputError: another suffix, a file that cannot be written, or a table of another model to resume.
         MissingExtraError: Parquet without pyarrow.
     """
     target = Path(path)
@@ -340,7 +339,7 @@ def _text(value: float | str | None) -> str:
 
 
 def _whole_length(file: IO[bytes], *, quoted: bool) -> int:
-    """Length of a part file up to its last whole line (CSV: line feeds inside quotes end no line)."""
+    """Return the length of a part file up to its last complete line (in CSV, quoted line feeds end no line)."""
     whole = position = quotes = 0
     for line in file:
         position += len(line)

@@ -45,6 +45,8 @@ QUICK_WORK = 16_000_000
 """Pixels times passes that the processes of usual priority take: a phone's photograph."""
 SPARSE_WORK, SPARSE = 2_000_000, 100
 """More pixels than the first with fewer bytes than a hundredth of them: no photograph is packed so well."""
+DENSE_BYTES, DENSE = 2**20, 8
+"""More bytes than the first and than this many a pixel: what a decoder reads past costs CPU time as well."""
 READY = b"\n"
 """Sent once, when images can be taken."""
 PICTURE_SIDE = 512
@@ -198,7 +200,8 @@ def main(arguments: list[str]) -> None:
 
 def _check_work(length: int, header: ImageHeader) -> None:
     """Raise `CostlyError` for an image that the processes of usual priority do not decode."""
-    if header.work > min(QUICK_WORK, max(SPARSE_WORK, SPARSE * length)):
+    dense = length > DENSE_BYTES + DENSE * header.width * header.height
+    if dense or header.work > min(QUICK_WORK, max(SPARSE_WORK, SPARSE * length)):
         raise CostlyError
 
 

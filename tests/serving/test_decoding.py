@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +42,11 @@ def wild(data, *given, **more):
     if data.startswith(b"\\xff\\xd8\\xffspin"):
         while True:
             pass
+    if data.startswith(b"\\xff\\xd8\\xffburn"):
+        end = time.process_time() + 0.4
+        while time.process_time() < end:
+            pass
+        data = data[7:]
     if data.startswith(b"\\xff\\xd8\\xffsleep"):
         time.sleep(600)
     if data.startswith(b"\\xff\\xd8\\xffcrash"):
@@ -282,6 +287,28 @@ def test_an_image_that_takes_too_much_cpu_time_ends_its_process_alone() -> None:
     assert "CPU time" in spun.detail
     assert isinstance(photo, Decoded)
     assert replaced == [1]
+
+
+@pytest.mark.usefixtures("decoders_run_wild")
+def test_each_image_has_its_own_cpu_time() -> None:
+    names = [f"{i}" for i in range(6)]  # 2.4 s together
+    with pool(decode_cpu_s=0.5) as (decoders, outcomes, replaced):
+        for name in names:
+            decoders.submit(outcomes.job(name, wild("burn", PHOTO)))
+        assert all(isinstance(outcome, Decoded) for outcome in outcomes.wait(*names))
+    assert not replaced
+
+
+@pytest.mark.parametrize(
+    ("pixels", "extra", "slow"), [(64, 2_000_000, True), (64, 900_000, False), (900, 5_000_000, False)]
+)
+def test_files_of_far_more_bytes_than_pixels_are_for_the_process_of_low_priority(
+    pixels: int, extra: int, slow: bool
+) -> None:
+    data = png(pixels, pixels) + bytes(extra)
+    with pytest.raises(CostlyError) if slow else nullcontext():
+        decode(data, 32, 50_000_000, quick=True)
+    assert decode(data, 32, 50_000_000).extent == (pixels, pixels)
 
 
 @pytest.mark.usefixtures("decoders_run_wild")

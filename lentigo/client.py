@@ -59,7 +59,7 @@ class Client:
         url: where it is, such as ``https://gateway.example.org/lentigo``.
         api_key: sent as a bearer token.
         timeout: seconds that a connection and each answer may take.
-        retries: how often to come again after 429 or 503, as late as the service asks; 0 for never.
+        retries: number of retries after 429 or 503, each after the wait that the service gives; 0 for none.
 
     Raises:
         ServiceError: an address that is not http or https.

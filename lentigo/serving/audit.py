@@ -38,7 +38,7 @@ _FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | g
 
 
 class Audit:
-    """Appends records and says when they are on the disk.
+    """Appends records and reports when they are on the disk.
 
     Args:
         path: the file; its folder must exist.

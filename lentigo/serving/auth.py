@@ -35,7 +35,7 @@ _ENTRY = re.compile(r"^(?P<name>[A-Za-z0-9._-]{1,64}):(?P<digest>[0-9a-fA-F]{64}
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One API key as the service knows it.
+    """One API key.
 
     Attributes:
         name: who it was given to; appears in logs.
@@ -182,7 +182,7 @@ class Keyring:
                 given = value.strip()
         digest = hashlib.sha256(given).hexdigest()
         found = None
-        for key in self.keys if given else ():  # every one is compared, so the time says nothing about which came near
+        for key in self.keys if given else ():  # all are compared, so that the time depends on none
             if hmac.compare_digest(digest, key.digest):
                 found = key
         if found is None:
@@ -202,7 +202,7 @@ class Keyring:
             images: how many.
 
         Raises:
-            Problem: too much was sent; says when to come again.
+            Problem: the rate is exceeded; `Retry-After` gives the wait.
         """
         rate = None if key is None else key.rate or self._rate
         if key is None or rate is None:

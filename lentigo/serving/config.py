@@ -66,7 +66,7 @@ class ServeConfig:
         drain_s: longest that a stopping worker goes on answering what it has accepted.
         linger_s: how long a stopping worker still takes requests on open connections.
         load_s: longest that a changed bundle may take to be loaded and to answer one image.
-        reload_s: how often the bundles and the key file are looked at for changes; 0 leaves that to SIGHUP.
+        reload_s: seconds between checks for changed bundles and keys; with 0 only SIGHUP reloads them.
         static: folder of the built phone app.
         log_level: least level that is logged.
         log_format: JSON lines, plain text, or text on a terminal and JSON elsewhere.

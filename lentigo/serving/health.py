@@ -11,12 +11,12 @@ from lentigo.serving.decode_worker import TINY
 from lentigo.serving.model_manager import ModelManager
 
 FRESH_S = 2.0
-"""An answer that is no older than this is not asked for again."""
+"""Seconds for which an answer is reused."""
 _WITHIN_S = 10.0
 
 
 class Health:
-    """Whether a worker does its work.
+    """The readiness of one worker.
 
     Args:
         manager: the models.
@@ -36,7 +36,7 @@ class Health:
         return max([self.passed_at, *(loaded.batcher.progress_at for loaded in self._manager.models)])
 
     async def check(self, within_s: float) -> bool:
-        """Have the tiny image classified, unless that has just been done.
+        """Classify the tiny image, unless that has just been done.
 
         Concurrent calls wait for the same answer, so frequent calls cost little.
 

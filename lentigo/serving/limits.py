@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, MutableMapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 from python_multipart.exceptions import FormParserError
@@ -72,12 +71,17 @@ class Budget:
         self.held = 0
         self.arriving: dict[Lease, asyncio.Timeout] = {}
 
-    def lease(self) -> Lease:
+    @contextmanager
+    def lease(self) -> Iterator[Lease]:
         """An account for one request, closed when the request is answered."""
-        return Lease(self)
+        lease = Lease(self)
+        try:
+            yield lease
+        finally:
+            lease.close()
 
 
-class Lease(AbstractContextManager["Lease"]):
+class Lease:
     """What one request holds of a `Budget`."""
 
     def __init__(self, budget: Budget) -> None:
@@ -109,7 +113,7 @@ class Lease(AbstractContextManager["Lease"]):
             raise Problem("too-slow", "other bodies need the room of one that takes so long; send it again")
 
     def _give_up(self, limit: asyncio.Timeout) -> None:
-        self.__exit__(None, None, None)
+        self.close()
         self._given_up = True
         limit.reschedule(asyncio.get_running_loop().time())
 
@@ -134,9 +138,8 @@ class Lease(AbstractContextManager["Lease"]):
         budget.held += count
         self.held += count
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Hold nothing more."""
         self._budget.held -= self.held
         self.held = 0
 
@@ -223,7 +226,7 @@ class _Part:
 
     @property
     def options(self) -> dict[bytes, bytes]:
-        """What its Content-Disposition says: ``name``, and ``filename`` of a file."""
+        """The options of its Content-Disposition: ``name``, and ``filename`` of a file."""
         disposition = self.headers.get(b"content-disposition", b"")
         if disposition.count(b";") > _OPTIONS:
             raise Problem("bad-multipart", "the disposition of a part has too many options")
@@ -338,7 +341,7 @@ class _Parts:
 
 
 def read_texts(name: str, given: list[bytearray], images: int) -> list[str]:
-    """The text of each image, empty where it says that nothing is known.
+    """The text of each image; empty for values such as ``unknown``.
 
     Raises:
         Problem: neither one for all nor one for each image, no UTF-8, or too long.

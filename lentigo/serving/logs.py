@@ -68,7 +68,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """The same for people."""
+    """One line of plain text a record."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text."""
@@ -77,7 +77,7 @@ class TextFormatter(logging.Formatter):
 
 
 class LineWriter(logging.Handler):
-    """Hands records to a thread that writes them to a file descriptor, and counts those that it has to drop.
+    """Writes records to a file descriptor in a thread, and counts those that it drops.
 
     Args:
         descriptor: where to write.

@@ -215,7 +215,7 @@ class Tally:
         )
 
     def beat(self) -> None:
-        """Say that the event loop is running."""
+        """Record that the event loop is running."""
         self._memory[self._base + _CHECKED] = time.monotonic()
 
 
@@ -245,7 +245,7 @@ def _escape(value: str) -> str:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process; 0 where the system does not say."""
+    """Resident memory of this process; 0 where the system has no figure."""
     try:
         with open("/proc/self/statm", "rb") as file:  # noqa: PTH123  (a kernel file, read often)
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

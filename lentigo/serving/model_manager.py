@@ -42,7 +42,7 @@ class Loaded:
 
 
 class ModelManager:
-    """Loads the configured models, hands out the one asked for, and watches their bundles.
+    """Loads the configured models, returns them by name, and reloads changed bundles.
 
     Args:
         config: which models, and how they are run.
@@ -91,7 +91,7 @@ class ModelManager:
         if not self.ready.is_set():
             raise Problem("not-ready", "the model is still being loaded", headers={"Retry-After": "1"})
         if not self._models:
-            raise Problem("unknown-model", "this service only hands out the app; start it with a model")
+            raise Problem("unknown-model", "this service has no model, only the app; start it with a model")
         if name is None:
             return next(iter(self._models.values()))
         if name not in self._models:

@@ -67,7 +67,7 @@ class _Output(BaseModel):
 
 
 class InferRequest(BaseModel):
-    """An inference request; what else it holds is not looked at."""
+    """An inference request; other members are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -125,7 +125,7 @@ def read_request(content: bytes, config: ServeConfig) -> tuple[InferRequest, lis
 def decode_images(texts: Sequence[bytes]) -> list[bytes]:
     r"""Images in base64, in which JSON may write ``/`` as ``\/`` or ``\u002f``, and ``+`` and ``=`` in the same way.
 
-    A piece is decoded at a time, since other threads stand still.
+    Decoded in pieces, since each blocks the other threads.
 
     Raises:
         Problem: no base64.

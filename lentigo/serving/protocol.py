@@ -162,7 +162,7 @@ class GuardedProtocol(H11Protocol):
         super().connection_made(cast("asyncio.Transport", _GentleTransport(transport, self)))
         if len(self.connections) > self.settings.max_connections and not self._make_room():
             transport.write(
-                Problem("too-many-connections", "too many connections are open; come again in a moment").wire()
+                Problem("too-many-connections", "too many connections are open; try again in a moment").wire()
             )
             transport.close()
             return
@@ -401,6 +401,6 @@ class _GentleTransport:
 
 
 def guarded(config: ServeConfig) -> type[GuardedProtocol]:
-    """The protocol with the limits of one configuration, as uvicorn wants it: a class."""
+    """The protocol with the limits of one configuration: a class, as uvicorn expects."""
     shared: dict[str, Any] = {"settings": config, "silent": {}, "resting": {}, "arriving": {}, "writing": {}}
     return type("ConfiguredProtocol", (GuardedProtocol,), shared)

@@ -75,7 +75,7 @@ class EstimateDocument(BaseModel):
 
 
 class PointValues(BaseModel):
-    """What one operating point says of a lesion."""
+    """Predictive values of one operating point."""
 
     ppv: EstimateDocument = Field(description="Fraction malignant of the lesions that reach its threshold.")
     npv: EstimateDocument = Field(description="Fraction benign of the others.")
@@ -89,7 +89,7 @@ class PredictiveValuesDocument(BaseModel):
 
 
 class PredictionDocument(BaseModel):
-    """What the network says about one image, or why it says nothing (`error`)."""
+    """The prediction for one image, or an `error` in its place."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -136,7 +136,7 @@ class PredictionDocument(BaseModel):
 
 
 class LesionDocument(BaseModel):
-    """What the network says about one lesion: the mean over its images that the model can assess."""
+    """The prediction for one lesion: the mean over its images that the model can assess."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -207,7 +207,7 @@ class ModelDocument(ModelIdentity):
     weights: str
     heatmaps: bool = Field(description="Whether it can say where it looked.")
     metadata: dict[str, list[str]] = Field(
-        description="What it takes beside an image, and the values that it knows; an age is any number of years."
+        description="Inputs that it takes beside an image, and their values; an age is any number of years."
     )
     licence: str
     data_licence: str

@@ -57,7 +57,7 @@ class Service:
         draining: whether it is about to stop: still answers, but is no longer ready, and closes connections after each
             answer.
         failure: why it cannot serve, once that is known.
-        connections: tells how many connections are open; set by the server.
+        connections: returns the number of open connections; set by the server.
         tasks: what runs beside the requests; kept, since the event loop itself holds no task.
 
     Raises:
@@ -80,7 +80,7 @@ class Service:
         self.health: Health
         self._tested = False
         self._pool: DecoderPool
-        self._rate = 50.0  # images a second that are answered, measured; says when to come again
+        self._rate = 50.0  # images answered per second, measured; for Retry-After
         self._keys_seen = self._keys_signature()
 
     @asynccontextmanager
@@ -291,7 +291,7 @@ class Service:
         """Refuse what the queue cannot take.
 
         Raises:
-            Problem: the queue is full; says when to come again.
+            Problem: the queue is full; `Retry-After` gives the wait.
         """
         if self.manager.pending + images > self.config.queue:
             raise Problem(

@@ -29,7 +29,7 @@ _MARGIN_S = 3.0
 START_S = 120.0
 """Seconds that a worker may take until its event loop runs for the first time."""
 _PAUSE_S = 5.0
-"""Seconds between two looks after which the supervisor was itself stopped (``docker pause``), and the workers too."""
+"""A longer gap between two checks means that supervisor and workers were paused (``docker pause``)."""
 _YOUNG_S, _MOST_YOUNG = 10.0, 5
 _LOOK_S = 0.1
 

@@ -23,7 +23,7 @@ _FLUSH_S = 1.0
 
 
 def require() -> None:
-    """See that OpenTelemetry is there.
+    """Check that OpenTelemetry is installed.
 
     Raises:
         ServiceError: it is missing; the message says how to get it.

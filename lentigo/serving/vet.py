@@ -1,6 +1,6 @@
 """Open a bundle and classify one image, in a process of its own: ``python -m lentigo.serving.vet SOURCE``.
 
-A graph that never ends, or that brings ONNX Runtime down, is found out here and not in a worker that answers requests.
+A graph that never ends, or that crashes ONNX Runtime, fails here and not in a worker that answers requests.
 Ends with 0, or with 2 and one line on standard output.
 """
 

@@ -903,6 +903,34 @@ if __name__ == "__mp_main__":
             assert server.stop(20) is not None
 
 
+def started_by(pid: int) -> Iterator[int]:
+    """The processes that one has started, and those that they have."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, children.read_text().split()):
+            yield child
+            yield from started_by(child)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="finds the processes there")
+@pytest.mark.parametrize("what", ["spawn_main", "decode_worker"])
+def test_sigterm_ends_the_service_whose_processes_stand_still(what: str, tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+    before = "import lentigo.serving.supervisor\nlentigo.serving.supervisor._MARGIN_S = 0.3\n"
+    with running(tmp_path, before=before, models=(str(bundle.path),), drain_s=0.3, reload_s=0) as server:
+        processes = list(started_by(server.process.pid))
+        stopped = [pid for pid in processes if what.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        assert stopped
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        with socket.create_connection((server.host, server.port)) as asking:
+            asking.sendall(HEAD + b"Content-Length: %d\r\n\r\n" % len(IMAGE) + IMAGE)
+            assert server.stop(20) == 0
+        end = time.monotonic() + 20
+        while any(Path(f"/proc/{pid}").exists() for pid in processes):
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+
 def test_sigterm_ends_the_service_within_its_grace_under_attack(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

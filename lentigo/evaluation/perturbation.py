@@ -16,7 +16,7 @@ import pandas as pd
 from lentigo.errors import DataError, did_you_mean
 from lentigo.estimate import plain
 from lentigo.evaluation.intervals import RESAMPLES, Estimate, FloatArray, Resampling, estimate
-from lentigo.evaluation.markdown import markdown_table
+from lentigo.evaluation.markdown import table_lines
 from lentigo.evaluation.metrics import Counts, Ranking, malignant_score
 from lentigo.evaluation.predictions import PredictionTable, require_columns
 from lentigo.labels import LabelSet
@@ -152,25 +152,23 @@ def perturbation_markdown(found: tuple[PerturbationResult, ...], classes: int) -
     """Return lines of Markdown for one or more changes, with the accuracy of guessing among ``classes``."""
     rows = []
     for r in found:
-        auc = ["", ""]
+        row = {"perturbation": r.change.title, "images": f"{r.images:,}"}
+        row["balanced accuracy, %: before, after"] = f"{100 * r.before.value:.1f}, {100 * r.after.value:.1f}"
+        row["change, points"] = r.difference.text(signed=True)
+        row |= {"malignant AUC: before, after": "", "change of AUC": ""}
         if r.malignant_before and r.malignant_after and r.malignant_difference:
-            auc = [
-                f"{r.malignant_before.value:.3f}, {r.malignant_after.value:.3f}",
-                r.malignant_difference.text(percent=False, digits=3, signed=True),
-            ]
-        accuracy = [f"{100 * r.before.value:.1f}, {100 * r.after.value:.1f}", r.difference.text(signed=True)]
-        rows.append([r.change.title, f"{r.images:,}", *accuracy, *auc, r.flipped.text(), r.destination])
-    head = ["change", "images", "balanced accuracy, %: before, after", "change, points"]
-    head += ["malignant AUC: before, after", "change", "changed predictions, %", "mostly to"]
+            row["malignant AUC: before, after"] = f"{r.malignant_before.value:.3f}, {r.malignant_after.value:.3f}"
+            row["change of AUC"] = r.malignant_difference.text(percent=False, digits=3, signed=True)
+        rows.append(row | {"changed predictions, %": r.flipped.text(), "mostly to": r.destination})
     return [
         "## Perturbation tests",
         "",
         (
-            "Each change is compared with the unchanged images. Guessing gives a balanced accuracy of"
+            "Each perturbation is compared with the unchanged images. Guessing gives a balanced accuracy of"
             f" {100 / classes:.1f} % and an AUC of 0.5: accuracy above that without the lesion comes from the rest of"
             " the image (and from parts of the lesion that the segmentation missed)."
         ),
         "",
-        *markdown_table(head, rows, "lrrrrrrl"),
+        *table_lines(rows, "lrrrrrrl"),
         "",
     ]

@@ -111,10 +111,6 @@ class Table(_Section):
             return "out-of-fold"
         return "validation" if self.compares == "ideas" else "test"
 
-    def row(self, slug: str) -> Row:
-        """Return a row by its slug."""
-        return next(row for row in self.rows if row.slug == slug)
-
     def choose(self, names: list[str] | None) -> tuple[Row, ...]:
         """Return rows by slug or name; all rows by default.
 

@@ -141,7 +141,7 @@ class Study:
         """Format the results as Markdown tables."""
         sets = list(next(iter(self.separations.values())))
         lines = [
-            "## Scores\n\nFraction of each set that passes a threshold which lets 95 % of the validation images pass"
+            "## Scores\n\nFraction of each set accepted at the threshold that accepts 95 % of the validation images"
             " (FPR at 95 % TPR, %; lower is better), and AUROC.\n"
         ]
         rows = []
@@ -150,8 +150,8 @@ class Study:
             rows.append([score, *cells, f"{100 * _mean_fpr(found):.1f}", f"{100 * self.accepted[score]:.1f}"])
         lines += markdown_table(["score", *sets, "mean", "test images accepted, %"], rows)
         lines.append(
-            "\n## Answers\n\nFraction of each set that is answered by all rules of the bundle, and what was found (%;"
-            " refused, and hints in brackets).\n"
+            "\n## Answers\n\nFraction of each set that the bundle answers, and detected faults (%; refused, with hints"
+            " in brackets).\n"
         )
         faults = sorted({fault for seen in self.sets.values() for fault in seen.reasons | seen.hints})
         rows = []
@@ -163,12 +163,12 @@ class Study:
         if self.coverage is not None:
             c = self.coverage
             lines += [
-                f"\n## Prediction sets on the test images\n\nAim {c.aim:.0%}; {c.size:.2f} classes a set,"
-                f" {c.single:.0%} hold one, {c.empty:.0%} none"
+                f"\n## Prediction sets on the test images\n\nRequired coverage {c.aim:.0%}; {c.size:.2f} classes per"
+                f" set, {c.single:.0%} contain one, {c.empty:.0%} none"
                 + (f"; {', '.join(c.pooled)} share a quantile" if c.pooled else "")
                 + ".\n",
                 *markdown_table(
-                    ["class", "holds the true class, % (95 % interval)"],
+                    ["class", "coverage, % (95 % interval)"],
                     [[code, e.text()] for code, e in (*c.per_class.items(), ("all", c.overall))],
                 ),
             ]
@@ -186,8 +186,8 @@ class Study:
         left.set_yticks(range(len(sets)), sets)
         left.invert_yaxis()
         left.set_xlim(-3, 103)
-        left.set_xlabel("passes, % (lower is better)")
-        left.set_title("Other pictures taken for lesions, by score", loc="left", fontweight="bold")
+        left.set_xlabel("accepted, % (lower is better)")
+        left.set_title("Accepted OOD images, by score", loc="left", fontweight="bold")
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8, frameon=False)
         names = list(self.scores)
         right.boxplot(
@@ -197,7 +197,7 @@ class Study:
         right.invert_yaxis()
         right.axvline(self.threshold, color=plots.PALETTE[1], linestyle="--")
         right.set_xlabel("atypicality (dashed: threshold)")
-        right.set_title("The score that bundles carry", loc="left", fontweight="bold")
+        right.set_title("The score of bundles", loc="left", fontweight="bold")
         for axes in (left, right):
             axes.grid(axis="x", color=plots.GRID, linewidth=0.7)
             axes.spines[["top", "right"]].set_visible(False)

@@ -29,7 +29,10 @@ except SystemExit as stopped:
     code = stopped.code or 0
 unwanted = [
     name
-    for name in ("rich", "importlib.metadata", "PIL.ImageDraw", "lentigo.inference.distributed", "lentigo.inference.isic")
+    for name in (
+        *("rich", "importlib.metadata", "PIL.ImageDraw"),
+        *("lentigo.inference.distributed", "lentigo.inference.isic"),
+    )
     if name in sys.modules
 ]
 print([waiting, len(opened), *unwanted], file=sys.stderr)

@@ -92,7 +92,12 @@ def test_the_small_budget_of_caco_is_the_one_that_runs_were_made_with() -> None:
     recipe = load_recipe(
         table.recipe,
         overrides_of(
-            table, table.row("caco-joint"), load_budget("small", "caco"), protocol="image", seed=2, scratch=False
+            table,
+            table.choose(["caco-joint"])[0],
+            load_budget("small", "caco"),
+            protocol="image",
+            seed=2,
+            scratch=False,
         ),
     )
     assert (recipe.epochs, recipe.batch, recipe.optimiser.lr, recipe.schedule.name, recipe.schedule.warmup) == (
@@ -117,7 +122,12 @@ def test_the_full_budget_of_caco_is_the_papers_recipe_at_128_px() -> None:
         load_recipe(
             table.recipe,
             overrides_of(
-                table, table.row("caco-joint"), load_budget(name, "caco"), protocol="image", seed=0, scratch=False
+                table,
+                table.choose(["caco-joint"])[0],
+                load_budget(name, "caco"),
+                protocol="image",
+                seed=0,
+                scratch=False,
             ),
         )
         for name in ("paper", "full")
@@ -203,7 +213,7 @@ def fake_run(
     labels = {"dsresnet50": ISIC2017, "hypo": PAD_UFES_20}.get(chosen.family, HAM10000)
     protocol = chosen.protocols[0]
     overrides = overrides_of(
-        *(chosen, chosen.row(slug), load_budget("small", chosen.family)),
+        *(chosen, chosen.choose([slug])[0], load_budget("small", chosen.family)),
         **{"protocol": protocol, "seed": seed, "scratch": scratch, "fold": fold},
     )
     recipe = load_recipe(chosen.recipe, overrides)
@@ -303,7 +313,7 @@ def test_ideas_are_evaluated_on_validation(capsys: pytest.CaptureFixture[str], t
     page = (tmp_path / f"{table}-lesion.md").read_text(encoding="utf-8")
     assert "No test image was looked at" in page
     assert "420 validation images" in page
-    assert load_table(table).row("d7-cutmix").notes in page
+    assert load_table(table).choose(["d7-cutmix"])[0].notes in page
     assert not list(tmp_path.glob("*.svg"))
     (tmp_path / "runs" / "small" / "lesion" / "d7-cutmix-seed0" / "predictions" / "val.csv").unlink()
     code, errors = collect(capsys, tmp_path / "runs", tmp_path, *chosen, table=table)
@@ -476,7 +486,7 @@ def test_weights_of_another_network_are_not_taken_for_these(
         return load_recipe(
             table.recipe,
             overrides_of(
-                table, table.row(slug), load_budget("small", "caco"), protocol="lesion", seed=0, scratch=False
+                table, table.choose([slug])[0], load_budget("small", "caco"), protocol="lesion", seed=0, scratch=False
             ),
         )
 

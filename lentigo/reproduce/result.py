@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -203,21 +203,14 @@ def _inside(measured: Estimate, percent: float) -> bool | None:
     return measured.low <= percent / 100 <= measured.high
 
 
-def _curve(logs: Sequence[pd.DataFrame]) -> list[dict[str, Any]]:
+def _curve(logs: Sequence[pd.DataFrame]) -> list[dict[Hashable, Any]]:
     """Return each epoch's mean over the seeds, with the number of seeds that reached it."""
     if not logs:
         return []
     epochs = pd.concat(logs).groupby("epoch")
-    means = epochs.agg({"size": "first", **dict.fromkeys(_CURVE, "mean")})
-    return [
-        {
-            "epoch": int(str(epoch)),
-            "size": int(line["size"]),
-            "seeds": int(count),
-            **{c: round(float(line[c]), 6) for c in _CURVE},
-        }
-        for (epoch, line), count in zip(means.iterrows(), epochs.size(), strict=True)
-    ]
+    means = epochs.agg({"size": "first", **dict.fromkeys(_CURVE, "mean")}).round(6)
+    means.insert(1, "seeds", epochs.size())
+    return means.reset_index().to_dict("records")
 
 
 def _order(rows: Sequence[RowRuns], measured: Measured, metric: str) -> dict[str, Any] | None:

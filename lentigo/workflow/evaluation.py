@@ -114,7 +114,7 @@ def evaluate(
     opened = find_bundle(target)
     spec = opened.spec
     if robustness and group_by is not None:
-        raise DataError("--robustness degrades single pictures: leave out --group-by, or evaluate robustness apart")
+        raise DataError("--robustness needs single images: leave out --group-by, or evaluate robustness separately")
     evaluated = read_evaluation_data(Path(data), spec, classes, group_by, missing)
     samples = evaluated.samples
     part = choose_part(evaluated, spec, split=split, split_file=split_file, protocol=protocol)
@@ -144,13 +144,13 @@ def _check_run(target: Path, *, lesions: bool) -> None:
     """Check that a folder is a run, and that no lesion option is set, since these need the images."""
     if lesions:
         raise DataError(
-            "a run's predictions are one a picture, and complete; --group-by and --missing need the pictures: --data"
-            " DATA"
+            "a run's predictions are complete, with one row per image; --group-by and --missing need the images (--data"
+            " DATA)"
         )
     if (target / SPEC).is_file() or not target.exists():
         raise DataError(
-            f"{target}: {'a bundle' if target.exists() else 'no run folder'}; to evaluate a bundle, give a data"
-            " set too (--data)"
+            f"{target}: {'a bundle' if target.exists() else 'no run folder'}; to evaluate a bundle, also give a"
+            " data set (--data)"
         )
 
 

@@ -107,9 +107,7 @@ def _evaluation_data(samples: Samples, data: Path, spec: Spec, classes: Mapping[
     if classes is None:
         return EvaluationData(known_classes(samples, data, spec), fingerprint, training_images, teacher, 0, None)
     if fingerprint == spec.provenance.fingerprint:
-        raise DataError(
-            f"{data}: {spec.name} was trained on this data set and has its classes; leave out which stands for which"
-        )
+        raise DataError(f"{data}: {spec.name} was trained on this data set and has its classes; omit --classes")
     renamed = rename_classes(samples, data, classes, spec.labels)
     if not len(renamed):
         raise DataError(f"{data}: has no image of the classes {', '.join(classes)}")
@@ -141,8 +139,8 @@ def known_classes(samples: Samples, data: Path, spec: Spec) -> Samples:
         raise DataError(
             f"{data}: {count:,} of {len(samples):,} images are of classes that {spec.name} does not have"
             f" ({', '.join(foreign)}{did_you_mean(foreign[0], spec.codes) if samples.name in _OWN_LAYOUTS else ''}); it"
-            f" has {', '.join(spec.codes)}: say which class stands for which, which leaves the others out (--classes"
-            " THEIRS=OURS,...), or rename them in a CSV with columns path and label"
+            f" has {', '.join(spec.codes)}: map classes with --classes"
+            " THEIRS=OURS,... (images of others are skipped), or rename them in a CSV with columns path and label"
         )
     return replace(samples, labels=spec.labels)
 

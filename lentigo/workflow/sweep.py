@@ -84,7 +84,7 @@ def sweep(
     found = read_runs([job for job, _ in wanted.values()], failed)
     runs = {key: found[job.folder] for key, (job, _) in wanted.items() if job.folder in found}
     if not runs:
-        raise DataError(f"{place}: no run came to its end: {next(iter(failed.values()), 'none was begun')}")
+        raise DataError(f"{place}: no run finished: {next(iter(failed.values()), 'none was started')}")
     result = _summary(base, runs, folds)
     write_json(place / "sweep.json", result)
     write_text(place / "sweep.md", _markdown(result))

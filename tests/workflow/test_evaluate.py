@@ -173,7 +173,7 @@ def test_lesions_by_a_pattern_and_missing_pictures(small: Path, visits: Path, tm
         evaluate(small, data=visits, group_by="patient", out=tmp_path / "out", progress=False)
     with pytest.raises(DataError, match="leave out --group-by"):
         evaluate(small, data=visits, group_by="lesion", robustness=True, out=tmp_path / "out", progress=False)
-    with pytest.raises(DataError, match="need the pictures: --data"):
+    with pytest.raises(DataError, match=r"need the images \(--data"):
         evaluate(tmp_path, group_by="lesion")
     (tmp_path / "10.png").unlink()
     with pytest.raises(DataError, match="1 of 10 images in the table are missing"):
@@ -271,7 +271,7 @@ def test_bad_arguments_get_one_clear_error(
 
 
 def test_a_target_that_is_neither_run_nor_bundle(small: Path, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"a bundle; to evaluate a bundle, give a data set too"):
+    with pytest.raises(DataError, match=r"a bundle; to evaluate a bundle, also give a data set"):
         evaluate(small)
     with pytest.raises(DataError, match="no run folder"):
         evaluate(tmp_path / "gone")

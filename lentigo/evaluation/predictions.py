@@ -2,7 +2,7 @@
 
 A CSV with one row per image: ``image, path, group, target, <one column per class code>, <metadata>``.
 Class-activation maps are stored next to ``test.csv`` in ``test_maps.npz``. See docs/architecture.md,
-"Predictions on file".
+"Files of a run".
 """
 
 from __future__ import annotations

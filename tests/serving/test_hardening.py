@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import os
+import queue
 import shutil
 import signal
 import socket
@@ -19,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -37,7 +39,7 @@ from uvicorn.server import ServerState
 from lentigo.errors import BundleError, ServiceError
 from lentigo.serving import limits, logs, metrics, serve, supervisor, vet
 from lentigo.serving.audit import Audit
-from lentigo.serving.auth import create_key, parse_keys, read_keys
+from lentigo.serving.auth import SLOTS, Keyring, create_key, parse_keys, read_keys
 from lentigo.serving.config import ServeConfig
 from lentigo.serving.metrics import Board
 from lentigo.serving.middleware import RequestMiddleware
@@ -589,6 +591,13 @@ def test_a_key_of_nothing_is_refused() -> None:
         parse_keys(f"open:{hashlib.sha256(b'').hexdigest().upper()}", "keys")
 
 
+def test_more_keys_than_have_places_are_refused() -> None:
+    keys = parse_keys("\n".join(f"k{i}:{i:064x}" for i in range(1, SLOTS // 2 + 2)), "the file")
+    assert Keyring(keys[1:], [0.0] * SLOTS, None, 1).keys
+    with pytest.raises(ServiceError, match="more than"):
+        Keyring(keys, [0.0] * SLOTS, None, 1)
+
+
 def test_a_key_file_may_begin_with_a_bom(tmp_path: Path) -> None:
     (tmp_path / "keys").write_bytes(b"\xef\xbb\xbf# keys\r\n\r\n  " + ENTRY.encode() + b"  \r\n")
     assert [key.name for key in read_keys(ServeConfig(keys_file=tmp_path / "keys"))] == [ENTRY.partition(":")[0]]
@@ -746,6 +755,16 @@ def test_no_audit_line_no_answer_and_no_torn_line(
     assert recorded(path) == ["first", "third", "fourth"]
     torn = [line for line in path.read_text().splitlines() if not line.endswith("}")]
     assert len(torn) == (1 if fault == "short, append only" else 0)
+
+
+def test_no_answer_where_too_many_lines_wait(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "audit")
+    audit._queue = queue.Queue(1)
+    audit._thread = threading.Thread()  # one that writes nothing
+    audit._queue.put((b"", Future()))
+    with pytest.raises(Problem) as refused:
+        asyncio.run(audit.record("id", None, MODEL, [b"{}"]))
+    assert refused.value.kind == "audit-failed"
 
 
 def test_a_log_that_is_truncated_while_a_line_fails_is_not_filled_with_zeros(

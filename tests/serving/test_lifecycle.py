@@ -342,6 +342,25 @@ def test_one_failing_batch_fails_its_requests_only(bundle: Path) -> None:
     asyncio.run(go())
 
 
+def test_all_images_of_a_request_must_fit_into_the_queue(bundle: Path) -> None:
+    async def go() -> None:
+        async with application(models=(str(bundle),), queue=16, max_files=16) as (client, service):
+            classifier = service.manager.get(None).classifier
+            run, goes_on = classifier.run, threading.Event()
+            classifier.run = lambda pixels: (goes_on.wait(60), run(pixels))[1]  # type: ignore[method-assign]
+            try:
+                first = asyncio.create_task(client.post("/v1/predict", content=IMAGE))
+                while not service.manager.pending:
+                    await asyncio.sleep(0.01)
+                refused = await client.post("/v1/predict", files=[("image", ("a.jpg", IMAGE, "image/jpeg"))] * 16)
+                assert (refused.status_code, problem_of(refused)["type"]) == (429, "urn:lentigo:problem:queue-full")
+            finally:
+                goes_on.set()
+            assert (await first).status_code == 200
+
+    asyncio.run(go())
+
+
 def test_bodies_that_are_held_at_once_are_bounded(bundle: Path) -> None:
     held: list[int] = []
 

@@ -58,6 +58,21 @@ def test_a_request_is_a_span_with_its_stages_inside(tmp_path: Path) -> None:
     asyncio.run(go())
 
 
+def test_no_request_fails_for_its_trace(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "tiny", size=32)
+
+    class Broken(traces.Traces):
+        def record(self, *given: object, **more: object) -> None:
+            raise RuntimeError("no such collector")
+
+    async def go() -> None:
+        async with application(models=(str(bundle.path),), reload_s=0) as (client, service):
+            service.traces = Broken(sdk.TracerProvider())
+            assert (await client.post("/v1/predict", content=IMAGE)).status_code == 200
+
+    asyncio.run(go())
+
+
 def test_spans_have_the_time_of_a_clock_that_was_set_after_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter

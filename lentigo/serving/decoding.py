@@ -147,6 +147,8 @@ class DecoderPool:
                     continue
                 with self._lock:
                     self._running[process] = job
+                    if self._closed.is_set():
+                        process.kill()
                 process.send(job, self._config)
             if process is not None and not self._receive(process, lane):
                 process = None if self._closed.is_set() else self._start(lane)
@@ -162,6 +164,8 @@ class DecoderPool:
                 if not lane.waiting:
                     if process is not None:
                         lane.idle.append(process)
+                        if self._closed.is_set():
+                            process.kill()
                     return None
                 job = lane.take()
             if not job.abandoned and time.monotonic() < job.until:

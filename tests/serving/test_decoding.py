@@ -499,6 +499,17 @@ def test_closing_ends_whatever_runs() -> None:
     assert not children()
 
 
+def test_a_process_that_becomes_free_while_the_pool_closes_is_ended() -> None:
+    with pool() as (decoders, outcomes, _):
+        decoders.submit(outcomes.job("photo", PHOTO))
+        outcomes.wait("photo")
+        ended = []
+        process: Any = SimpleNamespace(kill=lambda: ended.append(True))
+        decoders.close()
+        assert decoders._next(decoders._quick, process) is None
+        assert ended
+
+
 @pytest.mark.usefixtures("decoders_run_wild")
 def test_a_504_is_the_end_of_its_work_and_others_are_answered_meanwhile(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "tiny", size=32)

@@ -322,7 +322,8 @@ def test_path_tricks(server: Server, target: bytes) -> None:
      b"GET / HTTP/9.9\r\nHost: localhost\r\n\r\n",
      HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef",
      HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-     HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"],
+     HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+     HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"],
 )  # fmt: skip
 def test_what_is_not_http(server: Server, request_bytes: bytes) -> None:
     answer = exchange(server, request_bytes)

@@ -611,14 +611,13 @@ def measure(work: Path, options: argparse.Namespace) -> str:
             record.keep("whole", title, number, lambda program=program: seconds(program))  # type: ignore[misc]
         for key in [key for key in FOLDER if key not in options.skip]:
             record.keep("folder", key, number, lambda key=key: run_case("folder", name, key))  # type: ignore[misc]
-        for key in SINGLE:
+        for key in () if "single" in options.skip else SINGLE:
             for threads in ("1", "0"):
                 arguments = ("single", name, key, threads, str(options.repeats))
                 record.keep("single", f"{key} {threads}", number, lambda a=arguments: run_case(*a))  # type: ignore[misc]
     for number in range(options.rounds + 2):
         for title, program in starts.items():
             record.keep("start", title, number, lambda program=program: seconds(program))  # type: ignore[misc]
-    singles = record.best("single")
     parts = [
         "## Inference",
         "",
@@ -630,10 +629,11 @@ def measure(work: Path, options: argparse.Namespace) -> str:
         "",
         *folder_table(record.best("folder")),
         "",
-        *single_table({key: {t: singles[f"{key} {t}"] for t in ("1", "0")} for key in SINGLE}),
-        "",
         *cold_table(record.best("start")),
     ]
+    if "single" not in options.skip:
+        singles = record.best("single")
+        parts += ["", *single_table({key: {t: singles[f"{key} {t}"] for t in ("1", "0")} for key in SINGLE})]
     if options.stream:
         parts += ["", *memory_table(run_case("memory", name, str(options.stream)))]
     return "\n".join(parts)
@@ -649,7 +649,7 @@ def main() -> None:
     parser.add_argument("--stream", type=int, default=0, help="also measure the memory of a stream of this many images")
     parser.add_argument("--work", type=Path, help="folder for pictures, models and measurements, which is kept")
     parser.add_argument(
-        "--skip", nargs="+", default=[], choices=["compiled", "timm", "plain"], help="cases to leave out"
+        "--skip", nargs="+", default=[], choices=["compiled", "timm", "plain", "single"], help="cases to leave out"
     )
     parser.add_argument("--write", action="store_true", help=f"put the tables into {README.name}")
     parser.add_argument("--case", nargs="+", help=argparse.SUPPRESS)

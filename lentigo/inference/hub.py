@@ -1,8 +1,8 @@
 """Write bundles to and read them from the Hugging Face Hub or a server with its API (``HF_ENDPOINT``).
 
 An address is ``hf://USER/NAME``, with ``@REVISION`` for a branch, a tag or a commit. Only a commit always names the
-same files. Downloads go into the library's own cache (``HF_HOME``), and every file is held against its SHA-256 in
-``spec.json`` as in any other bundle.
+same files. Downloads are kept in the library's cache (``HF_HOME``), and every file is checked against its SHA-256 in
+``spec.json``, as in any other bundle.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _FILES = (SPEC, MODEL, CARD, GOLDEN)
 
 
 def is_address(name: str | Path) -> bool:
-    """Whether a model's name leads to the hub; what is wrong in it is reported when it is fetched."""
+    """Return whether a model's name is an address on the hub, valid or not."""
     return str(name).startswith("hf:/")
 
 
 def fetch_bundle(address: str | Path) -> Bundle:
     """Download a bundle, or take it from the cache, and verify it.
 
-    A commit that is in the cache is used without asking the hub. Anything else is looked up; where the hub cannot be
-    reached, the revision as last seen is taken from the cache, with a warning. A damaged copy is fetched once more.
+    A commit in the cache is used without a request. Other revisions are looked up; if the hub cannot be reached, the
+    last known one is taken from the cache, with a warning. A damaged copy is fetched once more.
 
     Args:
         address: ``hf://USER/NAME`` or ``hf://USER/NAME@REVISION``.
@@ -74,16 +74,16 @@ def push_bundle(bundle: Bundle, repo: str, *, revision: str | None = None, priva
 
     Args:
         bundle: an opened bundle; its files are verified again as they are read.
-        repo: ``USER/NAME``; made where it is not there.
-        revision: a branch, made where it is not there; the main one when left out.
-        private: make a new repository private.
+        repo: ``USER/NAME``; created if it does not exist.
+        revision: a branch, created if it does not exist; None for the main branch.
+        private: whether a new repository is private.
 
     Returns:
         The address of the commit, ``hf://USER/NAME@COMMIT``.
 
     Raises:
         MissingExtraError: huggingface-hub is not installed.
-        BundleError: a file of the bundle is damaged, or ``repo`` is no name.
+        BundleError: a file of the bundle is damaged, or ``repo`` is not a valid name.
         OutputError: the hub refuses, or cannot be reached.
     """
     repo, _ = _parse(repo if is_address(repo) else f"hf://{repo}")
@@ -110,7 +110,7 @@ def push_bundle(bundle: Bundle, repo: str, *, revision: str | None = None, priva
 
 
 def hub_card(bundle: Bundle, repo: str) -> str:
-    """``README.md`` of a bundle's repository: the hub's metadata block, how to load it, and the bundle's card."""
+    """Return ``README.md`` of a bundle's repository: the hub's metadata block, an example, and the bundle's card."""
     hub, spec = _library(), bundle.spec
     tested = spec.metrics.get("test", {})
     results = [
@@ -154,13 +154,13 @@ def _library() -> Any:
 
 
 def _cached(hub: Any, repo: str, revision: str) -> Path | None:
-    """The folder of a revision in the cache as last seen; None where it was never fetched."""
+    """Return the folder of the last known commit of a revision in the cache; None if there is none."""
     found = hub.try_to_load_from_cache(repo, SPEC, revision=revision)
     return Path(found).parent if isinstance(found, str) else None
 
 
 def _download(hub: Any, repo: str, revision: str, *, again: bool = False) -> Path:
-    """Fetch what makes up a bundle, at one commit; ``again`` also what is in the cache."""
+    """Fetch the files of a bundle at one commit; with ``again`` also those in the cache."""
     api = hub.HfApi(library_name="lentigo", library_version=__version__)
     info = api.model_info(repo, revision=revision, files_metadata=True)
     sizes = {file.rfilename: file.size for file in info.siblings or ()}
@@ -170,7 +170,7 @@ def _download(hub: Any, repo: str, revision: str, *, again: bool = False) -> Pat
             raise BundleError(f"hf://{repo}@{revision}: no bundle there (it has no {name})")
         if (sizes[name] or 0) > limit:
             raise BundleError(f"hf://{repo}@{revision}: {name} is larger than {limit / 2**20:g} MiB")
-    # By the revision's name, so that the cache learns which commit it stands for.
+    # By the revision's name, so that the cache records its commit.
     folder = Path(api.hf_hub_download(repo, SPEC, revision=revision, force_download=again)).parent
     if folder.name != info.sha:
         raise BundleError(f"hf://{repo}@{revision}: changed while it was read; try again")
@@ -180,7 +180,7 @@ def _download(hub: Any, repo: str, revision: str, *, again: bool = False) -> Pat
 
 
 def _unreachable(hub: Any, error: Exception) -> bool:
-    """Whether the hub could not be reached, rather than having refused the request."""
+    """Return whether the hub could not be reached, as opposed to a refused request."""
     response = getattr(error, "response", None)
     return not isinstance(error, (BundleError, ValueError)) and (response is None or response.status_code >= 500)
 
@@ -203,7 +203,7 @@ def _explained(hub: Any, address: str | Path, error: Exception) -> BundleError:
 
 
 def _licence(spec: Spec) -> dict[str, str]:
-    """The licence in the hub's terms: one of its own, or ``other`` with a name."""
+    """Return the licence as one of the hub's, or ``other`` with a name."""
     text = spec.licence.lower()
     creative = re.match(r"cc by(-nc)?(-sa|-nd)? (\d\.\d)", text)
     if creative:

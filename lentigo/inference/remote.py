@@ -1,7 +1,7 @@
 """Images at addresses: object stores (``s3://``, ``gs://``) and ``file://``, listed and read through pyarrow.
 
-Schemes that pyarrow does not know itself (``abfs://``, ``hf://``, ...) go through fsspec where that and its driver are
-installed. Credentials, region and endpoint come from the environment, as these libraries' own pages describe.
+Other schemes (``abfs://``, ``hf://``, ...) are read by fsspec if it and its driver are installed. Credentials, region
+and endpoint come from the environment, as these libraries document.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from urllib.parse import unquote
 from lentigo.errors import DataError, ImageError, MissingExtraError, first_line
 
 READERS = 8
-"""Files of one chunk that are fetched at the same time: an object store answers slowly, but many at once."""
+"""Number of files of a chunk that are fetched at the same time, since an object store has a long latency."""
 
 
 def is_address(source: str) -> bool:
-    """Whether a source is an address with a scheme rather than a path."""
+    """Return whether a source is an address with a scheme, not a path."""
     scheme, found, _ = source.partition("://")
     return bool(found) and scheme.isidentifier()
 
 
 def list_images(address: str, wanted: Callable[[str], bool]) -> Iterator[str]:
-    """The addresses of the images under an address, in the order in which a local folder is walked.
+    """Yield the addresses of the images under an address, in the order of a local folder.
 
     Args:
-        address: a folder (searched with its sub-folders; hidden ones are passed over) or one file.
-        wanted: whether a file name is an image's.
+        address: a folder (with its sub-folders, except hidden ones) or one file.
+        wanted: whether a file name is that of an image.
 
     Raises:
-        DataError: nothing there, no permission, an unknown scheme, or no network.
+        DataError: no such folder, no permission, an unknown scheme, or no network.
         MissingExtraError: pyarrow is not installed.
     """
     files, path = _filesystem(address)
@@ -57,14 +57,14 @@ def list_images(address: str, wanted: Callable[[str], bool]) -> Iterator[str]:
 
 
 def read_many(addresses: list[str], limit: int) -> list[bytes | ImageError]:
-    """Fetch files, several at once.
+    """Fetch files, several at the same time.
 
     Args:
-        addresses: one a file.
-        limit: the most bytes of one file.
+        addresses: one per file.
+        limit: maximum size of a file in bytes.
 
     Returns:
-        The content of each, or why there is none.
+        The content of each file, or its error.
     """
 
     def read(address: str) -> bytes | ImageError:
@@ -92,13 +92,13 @@ def _read(address: str, limit: int) -> bytes:
 
 
 def _filesystem(address: str) -> tuple[Any, str]:
-    """The file system of an address, opened once a process and bucket, and the path in it."""
+    """Return the file system of an address, which is opened once per process and bucket, and the path in it."""
     base, options = _split(address)
     scheme, _, rest = base.partition("://")
     if scheme == "file":
         return _open("file", "", ""), unquote("/" + rest.split("/", 1)[-1])  # file:///path and file://host/path
     bucket, slash, inner = rest.partition("/")
-    # Whoever asks (gs://anonymous@bucket) opens the file system, and is no part of the path in it.
+    # The user (gs://anonymous@bucket) is not part of the path in the file system.
     return _open(scheme, bucket, options), f"{bucket.rpartition('@')[2]}{slash}{inner}".rstrip("/")
 
 
@@ -112,7 +112,7 @@ def _open(scheme: str, bucket: str, options: str) -> Any:
     if scheme == "file":
         return LocalFileSystem()
     if scheme in ("gs", "gcs") and not options:
-        options = "?retry_limit_seconds=60"  # a quarter of an hour otherwise, where there is no network
+        options = "?retry_limit_seconds=60"  # the default without a network is a quarter of an hour
     try:
         return FileSystem.from_uri(f"{scheme}://{bucket}{options}")[0]
     except (ArrowInvalid, NotImplementedError) as reason:
@@ -127,7 +127,7 @@ def _open(scheme: str, bucket: str, options: str) -> Any:
 
 
 def _split(address: str) -> tuple[str, str]:
-    """An address and its options (``?region=...``); only known words count, as file names may hold ``?``."""
+    """Return an address and its options (``?region=...``); only known ones, since file names may contain ``?``."""
     base, mark, options = address.rpartition("?")
     known = ("region=", "endpoint_override=", "scheme=", "anonymous=", "allow_", "retry_limit_seconds=")
     return (base, mark + options) if options.startswith(known) else (address, "")

@@ -93,7 +93,7 @@ class Loss(nn.Module):
 
 
 class CrossEntropy(Loss):
-    """Weighted cross-entropy.
+    """Weighted cross-entropy, -w log p, with label smoothing (Szegedy et al., CVPR 2016, section 7).
 
     Args:
         weights: see :class:`Loss`.
@@ -186,23 +186,11 @@ def ldam_margins(class_counts: Sequence[int], max_margin: float) -> Tensor:
 
 
 class Joint(Loss):
-    """Joint loss ``alpha * focal + (1 - alpha) * LDAM``, both with the current class weights."""
+    """Joint loss ``alpha * focal + (1 - alpha) * LDAM`` (Shi et al., 2023), both with the current class weights."""
 
-    def __init__(
-        self,
-        weights: Tensor,
-        drw_epoch: int | None = None,
-        *,
-        class_counts: Sequence[int],
-        alpha: float = 0.5,
-        gamma: float = 2.0,
-        max_margin: float = 0.5,
-        scale: float = 1.0,
-    ) -> None:
-        super().__init__(weights)
-        self.alpha = alpha
-        self.focal = Focal(weights, drw_epoch, gamma=gamma)
-        self.ldam = LDAM(weights, drw_epoch, class_counts=class_counts, max_margin=max_margin, scale=scale)
+    def __init__(self, focal: Focal, ldam: LDAM, *, alpha: float = 0.5) -> None:
+        super().__init__(focal.weights)
+        self.alpha, self.focal, self.ldam = alpha, focal, ldam
 
     def set_epoch(self, epoch: int) -> None:
         """Set the current epoch of both terms."""
@@ -260,28 +248,17 @@ def create_loss(
             f"gamma and max_margin should not be negative, and scale above 0 (gamma={gamma}, max_margin={max_margin},"
             f" scale={scale})"
         )
-    if label_smoothing and name != "cross_entropy":
-        raise RecipeError(f"label_smoothing belongs to cross_entropy, not to {name}")
-    if logit_adjustment and name != "cross_entropy":
-        raise RecipeError(f"logit_adjustment belongs to cross_entropy, not to {name}")
+    for option, value in (("label_smoothing", label_smoothing), ("logit_adjustment", logit_adjustment)):
+        if value and name != "cross_entropy":
+            raise RecipeError(f"{option} belongs to cross_entropy, not to {name}")
     if drw_epoch is not None and weight_exponent == 0:
         raise RecipeError("drw_epoch defers the class weights, and there are none: set weight_exponent above 0 as well")
     weights = class_weights(class_counts, weight_exponent)
-    match name:
-        case "cross_entropy":
-            shift = logit_adjustment * log_priors(class_counts) if logit_adjustment else None
-            return CrossEntropy(weights, drw_epoch, label_smoothing=label_smoothing, shift=shift)
-        case "focal":
-            return Focal(weights, drw_epoch, gamma=gamma)
-        case "ldam":
-            return LDAM(weights, drw_epoch, class_counts=class_counts, max_margin=max_margin, scale=scale)
-        case _:
-            return Joint(
-                weights,
-                drw_epoch,
-                class_counts=class_counts,
-                alpha=alpha,
-                gamma=gamma,
-                max_margin=max_margin,
-                scale=scale,
-            )
+    if name == "cross_entropy":
+        shift = logit_adjustment * log_priors(class_counts) if logit_adjustment else None
+        return CrossEntropy(weights, drw_epoch, label_smoothing=label_smoothing, shift=shift)
+    focal = Focal(weights, drw_epoch, gamma=gamma)
+    if name == "focal":
+        return focal
+    ldam = LDAM(weights, drw_epoch, class_counts=class_counts, max_margin=max_margin, scale=scale)
+    return ldam if name == "ldam" else Joint(focal, ldam, alpha=alpha)

@@ -32,7 +32,7 @@ _NAMES = (*PATH_COLUMNS, *IMAGE_COLUMNS)
 _DELIMITERS = ",;\t|"
 _PROBED = 20
 _LABEL_STUDIO = re.compile(r"/data/(local-files/\?d=|upload/(\d+/)?[0-9a-f]{8}-)")
-"""What Label Studio puts in front of a file's name."""
+"""Prefix that Label Studio adds to a file's name."""
 _NAMELESS = re.compile(r"column_\d+")
 NOTHING = frozenset(
     ("", "?", "??", "-", "--", ".", "/", "na", "n/a", "n.a.", "#n/a", "nan", "<na>", "null", "nil", "none")
@@ -381,14 +381,10 @@ class ImageNames:
         found = self._locate(name)
         if found is None and "%" in name:
             found = self._locate(unquote(name))
-        if (
-            found is None
-            and (plain := re.sub(r"^/data/(local-files/\?d=|upload/(\d+/)?[0-9a-f]{8}-)", "", name)) != name
-        ):
-            found = self._locate(plain)  # as Label Studio calls its copy
-        if (
-            found is None and by_number and (number := re.fullmatch(r"(\d{1,18})(\.0)?", name))
-        ):  # as spreadsheets write 0007
+        if found is None and (prefix := _LABEL_STUDIO.match(name)):
+            found = self._locate(name[prefix.end() :])
+        # Spreadsheets write 7 for 0007.
+        if found is None and by_number and (number := re.fullmatch(r"(\d{1,18})(\.0)?", name)):
             fitting = self._by_number.get(int(number[1]), [])
             found = fitting[0] if len(fitting) == 1 else None
         return found

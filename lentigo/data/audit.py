@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 THUMBNAIL, INNER = 32, slice(4, 28)
 MAX_DISTANCE, MIN_CORRELATION = 16, 0.98
+"""Of near duplicates: largest Hamming distance of the hashes (0 to 64), smallest correlation of the thumbnails."""
 _BLOCK = 1024
 
 
@@ -51,7 +52,7 @@ class NearPair:
         first: image id.
         second: image id.
         distance: Hamming distance of the perceptual hashes, 0 to 64.
-        correlation: of the thumbnails, ``min_correlation`` to 1.
+        correlation: of the thumbnails, ``MIN_CORRELATION`` to 1.
         turned: the second resembles the first only when turned or mirrored.
     """
 
@@ -229,25 +230,18 @@ class Audit:
 def audit_samples(
     samples: Samples,
     *,
-    max_distance: int = MAX_DISTANCE,
-    min_correlation: float = MIN_CORRELATION,
     orientations: bool = False,
     artifacts: bool = False,
     progress: bool | Progress = False,
-    workers: int | None = None,
 ) -> Audit:
     """Audit a data set; every image is decoded once.
 
     Args:
         samples: what to audit, with its split (without one, splits cannot leak). Read it with ``missing="keep"`` to
             have missing files listed.
-        max_distance: Hamming distance of the hashes (0 to 64) up to which two images are compared more closely.
-        min_correlation: correlation of the thumbnails from which two images are near duplicates.
-        orientations: look for turned and mirrored copies too (eight times the comparisons); these must reach
-            (1 + ``min_correlation``) / 2.
+        orientations: look for rotated and mirrored copies too (eight times the comparisons); see `find_near`.
         artifacts: look for what may go with the class beside the lesion, too; about 20 ms of one core an image.
         progress: True for a bar, or a function called with (done, total).
-        workers: decoding threads; all cores where not given.
 
     Returns:
         What was found. Something shared across training, validation and test is a leak: a group, the same pixels, or
@@ -261,7 +255,7 @@ def audit_samples(
     sizes: list[tuple[int, int]] = []
     scores: list[dict[str, float]] = []
     with shown(progress, "looking at images", len(samples)) as tick:
-        for row, seen in enumerate(_look(samples, workers or available_cores(), artifacts)):
+        for row, seen in enumerate(_look(samples, artifacts)):
             sizes.append(seen.size)
             scores.append(seen.artifacts)
             if seen.thumbnail is None:
@@ -275,9 +269,7 @@ def audit_samples(
     known = {pair for same in exact for pair in _pairs(same)}
     near = tuple(
         NearPair(images[rows[i]], images[rows[j]], distance, correlation, turned)
-        for i, j, distance, correlation, turned in find_near(
-            np.asarray(thumbnails), max_distance, min_correlation, orientations
-        )
+        for i, j, distance, correlation, turned in find_near(np.asarray(thumbnails), orientations)
         if (images[rows[i]], images[rows[j]]) not in known
     )
     placed = samples.frame[samples.frame["split"].isin(SPLITS)]
@@ -287,19 +279,12 @@ def audit_samples(
     return Audit(samples, unreadable, exact, near, straddling, confounders)
 
 
-def find_near(
-    thumbnails: NDArray[np.float32],
-    max_distance: int = MAX_DISTANCE,
-    min_correlation: float = MIN_CORRELATION,
-    orientations: bool = False,
-) -> list[tuple[int, int, int, float, bool]]:
+def find_near(thumbnails: NDArray[np.float32], orientations: bool = False) -> list[tuple[int, int, int, float, bool]]:
     """Find the pairs of nearly equal grey thumbnails, all against all.
 
     Args:
         thumbnails: (N, 32, 32) float32.
-        max_distance: as in :func:`audit_samples`.
-        min_correlation: as in :func:`audit_samples`.
-        orientations: as in :func:`audit_samples`.
+        orientations: look for rotated and mirrored copies too; these must reach (1 + ``MIN_CORRELATION``) / 2.
 
     Returns:
         (i, j, distance, correlation, turned) with i < j, the highest correlation first.
@@ -319,12 +304,12 @@ def find_near(
         turned = bool(turn or mirror)
         # Eight times the tries find eight times the chance resemblances, so that a turned copy must resemble more
         # closely.
-        needed = (1 + min_correlation) / 2 if turned else min_correlation
+        needed = (1 + MIN_CORRELATION) / 2 if turned else MIN_CORRELATION
         turned_hashes = perceptual_hash(other) if turned else hashes
         for start in range(0, len(hashes), _BLOCK):
             # Turned by a quarter, i against j is not j against i: then both orders are looked at.
             distance = np.bitwise_count(hashes[start : start + _BLOCK, None] ^ turned_hashes[None, :])  # (B, N)
-            first, second = np.nonzero(distance <= max_distance)
+            first, second = np.nonzero(distance <= MAX_DISTANCE)
             keep = first + start != second if turn % 2 else first + start < second
             first, second = first[keep], second[keep]
             for a, b in zip(
@@ -377,7 +362,7 @@ class _Seen:
     artifacts: dict[str, float]
 
 
-def _look(samples: Samples, workers: int, artifacts: bool) -> Iterator[_Seen]:
+def _look(samples: Samples, artifacts: bool) -> Iterator[_Seen]:
     """Decode each image and yield what the audit needs of it, in row order."""
 
     def one(row: int) -> _Seen:
@@ -390,6 +375,6 @@ def _look(samples: Samples, workers: int, artifacts: bool) -> Iterator[_Seen]:
         scores = detect_artifacts(np.asarray(image)) if artifacts else {}
         return _Seen(digest, np.asarray(grey, dtype=np.float32), image.size, scores)
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for start in range(0, len(samples), _BLOCK):
             yield from pool.map(one, islice(range(len(samples)), start, start + _BLOCK))

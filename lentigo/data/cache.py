@@ -135,7 +135,6 @@ def open_cache(
     *,
     progress: bool | Progress = True,
     skip_unreadable: bool = False,
-    workers: int | None = None,
 ) -> Cache:
     """Open the cache of samples; it is built first if there is none.
 
@@ -145,7 +144,6 @@ def open_cache(
         directory: where caches lie; :func:`default_directory` where not given.
         progress: show a bar while building, or a function called with (done, total).
         skip_unreadable: leave unreadable images out instead of refusing.
-        workers: decoding threads (Pillow lets others run while it decodes); all cores where not given.
 
     Raises:
         DataError: images cannot be read; the message counts them and names the first few.
@@ -161,7 +159,7 @@ def open_cache(
         with suppress(OSError):
             sidecar.unlink(missing_ok=True)
         prune(folder, max(limit() - len(samples) * size * size * 3, 0))
-        _build(samples, size, array, sidecar, progress, skip_unreadable, workers or available_cores())
+        _build(samples, size, array, sidecar, progress, skip_unreadable)
         found = _check(array, sidecar, samples, size)
     if found is None:
         raise OutputError(f"{array}: the image cache was removed while it was opened; start again")
@@ -213,9 +211,7 @@ def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> tuple[NDA
     return pixels, unreadable
 
 
-def _build(
-    samples: Samples, size: int, array: Path, sidecar: Path, progress: bool | Progress, skip: bool, workers: int
-) -> None:
+def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bool | Progress, skip: bool) -> None:
     rows, needed = len(samples), _HEADER + len(samples) * size * size * 3
     unreadable: dict[str, str] = {}
     temporary: Path | None = None
@@ -231,7 +227,7 @@ def _build(
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file, shown(progress, "decoding images", rows) as tick:
             file.write(bytes(_HEADER))
-            for row, pixels in enumerate(_decode(samples, size, workers)):
+            for row, pixels in enumerate(_decode(samples, size)):
                 if isinstance(pixels, str):
                     unreadable[str(samples.frame["image"].iloc[row])] = pixels
                 else:
@@ -259,7 +255,7 @@ def _build(
                 temporary.unlink(missing_ok=True)
 
 
-def _decode(samples: Samples, size: int, workers: int) -> Iterator[NDArray[np.uint8] | str]:
+def _decode(samples: Samples, size: int) -> Iterator[NDArray[np.uint8] | str]:
     """Yield decoded images in row order, or the reason why one cannot be read; few are in memory at a time."""
 
     def one(row: int) -> NDArray[np.uint8] | str:
@@ -268,6 +264,7 @@ def _decode(samples: Samples, size: int, workers: int) -> Iterator[NDArray[np.ui
         except ImageError as error:
             return str(error)
 
+    workers = available_cores()
     with ThreadPoolExecutor(workers) as pool:
         rows = iter(range(len(samples)))
         pending = deque(pool.submit(one, row) for row in islice(rows, workers * 8))

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torchvision import models as tv
 
 from lentigo.networks.network import Network, PooledHead, PooledNetwork
-from lentigo.networks.pretrained import Pretrained, load_pretrained, read_weights
+from lentigo.networks.pretrained import load_pretrained, read_weights
 from lentigo.networks.registry import register_network
+
+_LICENCE = "BSD-3-Clause (torchvision)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +85,12 @@ class TorchvisionNetwork(PooledNetwork):
         maps: Tensor = self.features(self.rescale(x))
         return maps
 
-    def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load torchvision's weights, or a file with the parameter names of torchvision or of this class.
-
-        Raises:
-            NetworkError: the weights are not available, or are of another architecture.
-        """
+    def load_backbone(self, source: Literal["imagenet"] | Path) -> None:
+        """Load torchvision's weights, or a file; see ``Network.load_backbone``."""
         state = read_weights(source, self.baseline.weights)
         own = self.state_dict()
         state = {key if key in own else self._rename(key): value for key, value in state.items()}
-        self.load_report = load_pretrained(self, state, own, source=str(source), name=name)
+        self.load_report = load_pretrained(self, state, own, source=str(source), name=self.name)
 
     def _rename(self, key: str) -> str:
         if key.startswith(f"{self.baseline.output}."):
@@ -100,6 +98,13 @@ class TorchvisionNetwork(PooledNetwork):
         return f"features.{key}"
 
 
+@register_network(
+    "vgg16",
+    title="VGG16; no pooled head, hence no class-activation map",
+    paper="Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015",
+    link="https://arxiv.org/abs/1409.1556",
+    licence=_LICENCE,
+)
 class VGG16(Network):
     """torchvision's VGG16, without a closed-form map: its head has 7x7 positions and three linear layers.
 
@@ -110,7 +115,7 @@ class VGG16(Network):
 
     head: None
 
-    def __init__(self, classes: int, dropout: float) -> None:
+    def __init__(self, classes: int, *, dropout: float = 0.5) -> None:
         super().__init__()
         self.head = None
         base = tv.vgg16(weights=None, num_classes=classes, dropout=dropout)
@@ -128,14 +133,10 @@ class VGG16(Network):
         embedding = self.classifier[:5](self.avgpool(maps).flatten(1))  # linear, ReLU, dropout, linear, ReLU
         return self.classifier[5:](embedding), embedding
 
-    def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load torchvision's weights, or a file with the same parameter names.
-
-        Raises:
-            NetworkError: the weights are not available, or are of another architecture.
-        """
+    def load_backbone(self, source: Literal["imagenet"] | Path) -> None:
+        """Load torchvision's weights, or a file; see ``Network.load_backbone``."""
         state = read_weights(source, tv.VGG16_Weights.IMAGENET1K_V1)
-        self.load_report = load_pretrained(self, state, self.state_dict(), source=str(source), name=name)
+        self.load_report = load_pretrained(self, state, self.state_dict(), source=str(source), name=self.name)
 
 
 def _register(
@@ -147,14 +148,9 @@ def _register(
     default_dropout: float = 0.0,
     input_size: int = 224,
 ) -> None:
-    @register_network(
-        name, title=title, paper=paper, link=link, licence="BSD-3-Clause (torchvision)", input_size=input_size
-    )
-    def build(*, classes: int, pretrained: Pretrained, dropout: float = default_dropout) -> Network:
-        network = TorchvisionNetwork(classes, baseline, dropout)
-        if pretrained is not None:
-            network.load_backbone(pretrained, name)
-        return network
+    @register_network(name, title=title, paper=paper, link=link, licence=_LICENCE, input_size=input_size)
+    def build(classes: int, *, dropout: float = default_dropout) -> Network:
+        return TorchvisionNetwork(classes, baseline, dropout)
 
 
 _RESNET = ("He et al.: Deep Residual Learning for Image Recognition. CVPR 2016", "https://arxiv.org/abs/1512.03385")
@@ -183,10 +179,8 @@ _register(
     _Baseline(tv.mobilenet_v2, tv.MobileNet_V2_Weights.IMAGENET1K_V1, output="classifier.1"),
     default_dropout=0.2,
 )
-_INCEPTION: dict[str, object] = {
-    "aux_logits": False,
-    "init_weights": True,
-}  # auxiliary classifiers are used in training only, and not by lentigo
+# Auxiliary classifiers are used in training only, and not by lentigo.
+_INCEPTION: dict[str, object] = {"aux_logits": False, "init_weights": True}
 _register(
     "googlenet",
     "GoogLeNet, without auxiliary classifiers",
@@ -204,17 +198,3 @@ _register(
     default_dropout=0.5,
     input_size=299,
 )
-
-
-@register_network(
-    "vgg16",
-    title="VGG16; no pooled head, hence no class-activation map",
-    paper="Simonyan, Zisserman: Very Deep Convolutional Networks for Large-Scale Image Recognition. ICLR 2015",
-    link="https://arxiv.org/abs/1409.1556",
-    licence="BSD-3-Clause (torchvision)",
-)
-def _vgg16(*, classes: int, pretrained: Pretrained, dropout: float = 0.5) -> Network:
-    network = VGG16(classes, dropout)
-    if pretrained is not None:
-        network.load_backbone(pretrained, "vgg16")
-    return network

@@ -12,8 +12,8 @@ from torchvision.models import ResNet50_Weights, resnet50
 from torchvision.models.resnet import Bottleneck
 
 from lentigo.networks.attention import SimAM
-from lentigo.networks.network import Network, PooledHead, PooledNetwork
-from lentigo.networks.pretrained import Pretrained, load_pretrained, read_weights
+from lentigo.networks.network import PooledHead, PooledNetwork
+from lentigo.networks.pretrained import load_pretrained, read_weights
 from lentigo.networks.registry import register_network
 
 Fusion = Literal["add", "concat"]
@@ -88,6 +88,15 @@ class DualScaleBottleneck(nn.Module):
         return relu
 
 
+@register_network(
+    "ds_resnet50",
+    title="ResNet50 with SimAM and a dual-scale dilated cascade in every bottleneck",
+    paper=(
+        "DS-ResNet50: a dual-scale dilated-convolution ResNet50 for skin-lesion images; SimAM: Yang et al., ICML 2021"
+    ),
+    link="https://proceedings.mlr.press/v139/yang21o.html",
+    licence="BSD-3-Clause (torchvision)",
+)
 class DSResNet50(PooledNetwork):
     """torchvision's ResNet50 with its sixteen bottlenecks replaced by :class:`DualScaleBottleneck`.
 
@@ -117,17 +126,13 @@ class DSResNet50(PooledNetwork):
         maps: Tensor = self.features(x)
         return maps
 
-    def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load torchvision's ResNet50 weights, or a file with the parameter names of torchvision or of this class.
-
-        Raises:
-            NetworkError: the weights are not available, or are of another architecture.
-        """
+    def load_backbone(self, source: Literal["imagenet"] | Path) -> None:
+        """Load torchvision's ResNet50 weights, or a file; see ``Network.load_backbone``."""
         state = read_weights(source, ResNet50_Weights.IMAGENET1K_V1)
         with torch.device("meta"):  # names and shapes only
             reference = resnet50(weights=None).state_dict()
         self.load_report = load_pretrained(
-            self, self._renamed(state), self._renamed(reference), source=str(source), name=name
+            self, self._renamed(state), self._renamed(reference), source=str(source), name=self.name
         )
 
     def _renamed(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -141,21 +146,3 @@ class DSResNet50(PooledNetwork):
                     key = re.sub(r"(layer\d\.\d+)\.bn2\.", r"\1.cascade.near.1.", key)
             renamed[key] = value
         return renamed
-
-
-@register_network(
-    "ds_resnet50",
-    title="ResNet50 with SimAM and a dual-scale dilated cascade in every bottleneck",
-    paper=(
-        "DS-ResNet50: a dual-scale dilated-convolution ResNet50 for skin-lesion images; SimAM: Yang et al., ICML 2021"
-    ),
-    link="https://proceedings.mlr.press/v139/yang21o.html",
-    licence="BSD-3-Clause (torchvision)",
-)
-def _ds_resnet50(
-    *, classes: int, pretrained: Pretrained, depthwise: bool = True, fusion: Fusion = "add", dropout: float = 0.0
-) -> Network:
-    network = DSResNet50(classes, depthwise=depthwise, fusion=fusion, dropout=dropout)
-    if pretrained is not None:
-        network.load_backbone(pretrained, "ds_resnet50")
-    return network

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lentigo.errors import NetworkError, first_line
 from lentigo.networks.cam import activation_slope
 from lentigo.networks.network import Network, PooledHead
-from lentigo.networks.pretrained import Pretrained, load_pretrained, read_state_dict
+from lentigo.networks.pretrained import load_pretrained, read_state_dict
 from lentigo.networks.registry import Builder, NetworkInfo, read_options, register_family, register_network
 
 PREFIX = "timm/"
@@ -74,12 +74,8 @@ class TimmNetwork(Network):
             logits = self.features.get_classifier()(embedding)
         return logits, embedding
 
-    def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load timm's weights, or a file with the parameter names of timm or of this class.
-
-        Raises:
-            NetworkError: the weights are not available, or are of another architecture.
-        """
+    def load_backbone(self, source: Literal["imagenet"] | Path) -> None:
+        """Load timm's weights, or a file; see ``Network.load_backbone``."""
         state = self._download() if source == "imagenet" else read_state_dict(source)
         own = self.state_dict()
         state = {key if key in own else self._rename(key): value for key, value in state.items()}
@@ -87,7 +83,7 @@ class TimmNetwork(Network):
         if hidden is not None:
             state["head.hidden.weight"] = hidden.flatten(1)  # a 1x1 convolution in timm
         reference = {key: value for key, value in own.items() if not key.startswith(self._own_classifier)}
-        self.load_report = load_pretrained(self, state, reference, source=str(source), name=name)
+        self.load_report = load_pretrained(self, state, reference, source=str(source), name=self.name)
 
     @property
     def _own_classifier(self) -> tuple[str, ...]:
@@ -183,12 +179,9 @@ def _same(model: Any, head: PooledHead, channels: int) -> bool:
     return theirs.shape == ours.shape and torch.allclose(theirs, ours, rtol=1e-4, atol=1e-5)
 
 
-def _builder(name: str, architecture: str, default_dropout: float = 0.0) -> Builder:
-    def build(*, classes: int, pretrained: Pretrained, dropout: float = default_dropout) -> Network:
-        network = TimmNetwork(architecture, classes, dropout)
-        if pretrained is not None:
-            network.load_backbone(pretrained, name)
-        return network
+def _builder(architecture: str, default_dropout: float = 0.0) -> Builder:
+    def build(classes: int, *, dropout: float = default_dropout) -> Network:
+        return TimmNetwork(architecture, classes, dropout)
 
     return build
 
@@ -209,7 +202,7 @@ def _any_timm(name: str) -> tuple[NetworkInfo, Builder]:
             "timm has no network"
             f" {architecture!r}{f'; did you mean {PREFIX + near[0]!r}?' if near else '; see timm.list_models()'}"
         )
-    builder = _builder(name, architecture)
+    builder = _builder(architecture)
     config = timm.get_pretrained_cfg(architecture)
     size = config.input_size[-1] if config else 224
     licence = f"{(config.license if config else None) or 'see timm'} (timm)"
@@ -232,18 +225,18 @@ register_network(
     paper="Tang et al.: GhostNetV2: Enhance Cheap Operation with Long-Range Attention. NeurIPS 2022",
     link="https://arxiv.org/abs/2211.12905",
     licence="Apache-2.0 (timm)",
-)(_builder("ghostnetv2", "ghostnetv2_100", 0.2))
+)(_builder("ghostnetv2_100", 0.2))
 register_network(
     "mobilenetv4_conv_small",
     title="MobileNetV4, the small convolutional one",
     paper="Qin et al.: MobileNetV4: Universal Models for the Mobile Ecosystem. ECCV 2024",
     link="https://arxiv.org/abs/2404.10518",
     licence="Apache-2.0 (timm)",
-)(_builder("mobilenetv4_conv_small", "mobilenetv4_conv_small", 0.2))
+)(_builder("mobilenetv4_conv_small", 0.2))
 register_network(
     "efficientnetv2_b0",
     title="EfficientNetV2-B0, with TensorFlow's padding",
     paper="Tan, Le: EfficientNetV2: Smaller Models and Faster Training. ICML 2021",
     link="https://arxiv.org/abs/2104.00298",
     licence="Apache-2.0 (timm)",
-)(_builder("efficientnetv2_b0", "tf_efficientnetv2_b0", 0.2))
+)(_builder("tf_efficientnetv2_b0", 0.2))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,9 +23,9 @@ from torchvision.ops.misc import Conv2dNormActivation, SqueezeExcitation
 
 from lentigo.errors import NetworkError
 from lentigo.networks.attention import ATTENTIONS, make_gate_constant
-from lentigo.networks.network import Network, PooledHead, PooledNetwork, initialise
-from lentigo.networks.pretrained import Pretrained, load_pretrained, read_weights
-from lentigo.networks.registry import register_network
+from lentigo.networks.network import PooledHead, PooledNetwork, initialise
+from lentigo.networks.pretrained import load_pretrained, read_weights
+from lentigo.networks.registry import Builder, register_network
 
 Start = Literal["random", "identity", "se"]
 LEAKY_SLOPE = 0.01
@@ -93,17 +94,16 @@ class MobileNetV3(PooledNetwork):
         maps: Tensor = self.features(x)
         return maps
 
-    def load_backbone(self, source: Literal["imagenet"] | Path, name: str) -> None:
-        """Load torchvision's weights, or a file with the parameter names of torchvision or of this class.
+    def load_backbone(self, source: Literal["imagenet"] | Path) -> None:
+        """Load torchvision's weights, or a file; see ``Network.load_backbone``.
 
         Raises:
-            NetworkError: the weights are not available, are of another architecture, or lack the SE that
-                ``start="se"`` needs.
+            NetworkError: as there, and if ``start="se"`` finds no weights of SE.
         """
         weights = read_weights(source, MobileNet_V3_Small_Weights.IMAGENET1K_V1)
         state = {_rename(key): value for key, value in weights.items()}
         reference = mobilenet_v3_small(weights=None).state_dict()
-        self.load_report = load_pretrained(self, state, reference, source=str(source), name=name)
+        self.load_report = load_pretrained(self, state, reference, source=str(source), name=self.name)
         if self.load_report.new or any(key not in self.state_dict() for key in state if key.startswith("features.")):
             self._rescale_projections(state, str(source))  # not this network's own weights
 
@@ -121,6 +121,23 @@ class MobileNetV3(PooledNetwork):
                 factor = gates.get(name, factor)
             project = block[position + 1][0]
             project.weight.mul_(torch.as_tensor(factor / self._gates[name]).view(1, -1, 1, 1))
+
+
+class Hypo(MobileNetV3):
+    """The variant of Gao et al. (2024): MobileNetV3-Small with ECA, LeakyReLU and dilation.
+
+    Args:
+        classes: K, the number of outputs.
+        eca: replace SE by efficient channel attention.
+        leaky: see :class:`MobileNetV3`.
+        dilation: see :class:`MobileNetV3`.
+        **options: the other options of :class:`MobileNetV3`.
+    """
+
+    def __init__(
+        self, classes: int, *, eca: bool = True, leaky: bool = True, dilation: bool = True, **options: Any
+    ) -> None:
+        super().__init__(classes, attention="eca" if eca else "se", leaky=leaky, dilation=dilation, **options)
 
 
 _ATTENTION_BLOCKS = (1, *range(4, 12))  # all but two of the eleven blocks (Howard et al., table 2)
@@ -217,88 +234,40 @@ _GAO = (
 )
 
 
-def _register(name: str, attention: str, title: str, paper: tuple[str, str]) -> None:
-    @register_network(name, title=title, paper=paper[0], link=paper[1], licence=_LICENCE)
-    def build(
-        *,
-        classes: int,
-        pretrained: Pretrained,
-        start: Start = "random",
-        dropout: float = 0.2,
-        stochastic_depth: float = 0.0,
-        norm_momentum: float = NORM_MOMENTUM,
-    ) -> Network:
-        network = MobileNetV3(
-            classes,
-            attention=attention,
-            start=start,
-            dropout=dropout,
-            stochastic_depth=stochastic_depth,
-            norm_momentum=norm_momentum,
-        )
-        if pretrained is not None:
-            network.load_backbone(pretrained, name)
-        return network
+def _register(name: str, title: str, paper: tuple[str, str], builder: Builder) -> None:
+    register_network(name, title=title, paper=paper[0], link=paper[1], licence=_LICENCE)(builder)
 
 
-@register_network(
-    "mobilenetv3_small_stem",
-    title="The first seven of MobileNetV3-Small's thirteen layers, with stride 16: for texture and colour",
-    paper=_HOWARD[0],
-    link=_HOWARD[1],
-    licence=_LICENCE,
-)
-def _stem(
-    *, classes: int, pretrained: Pretrained, dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM
-) -> Network:
+def _stem(classes: int, *, dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM) -> MobileNetV3:
     network = MobileNetV3(classes, dropout=dropout, norm_momentum=norm_momentum)
     network.features = network.features[:7]
     network.head = PooledHead(40, classes, dropout=dropout)
     initialise(network.head)
-    if pretrained is not None:
-        network.load_backbone(pretrained, "mobilenetv3_small_stem")
     return network
 
 
-_register("mobilenetv3_small", "se", "MobileNetV3-Small as published, with squeeze-and-excitation", _HOWARD)
-_register("mobilenetv3_small_se", "se", "MobileNetV3-Small as published, with squeeze-and-excitation", _HOWARD)
-_register("mobilenetv3_small_none", "none", "MobileNetV3-Small without any attention", _HOWARD)
-_register("mobilenetv3_small_eca", "eca", "MobileNetV3-Small, SE replaced by efficient channel attention", _SHI)
-_register("mobilenetv3_small_cbam", "cbam", "MobileNetV3-Small, SE replaced by CBAM", _SHI)
-_register("mobilenetv3_small_coordinate", "coordinate", "MobileNetV3-Small, SE replaced by coordinate attention", _SHI)
-_register("mobilenetv3_small_caco", "caco", "MobileNetV3-Small, SE replaced by channel and coordinate attention", _SHI)
-_register("mobilenetv3_small_seco", "seco", "MobileNetV3-Small, coordinate attention after each SE", _SHI)
-
-
-@register_network(
+for _attention, _title, _paper in (
+    ("se", "MobileNetV3-Small as published, with squeeze-and-excitation", _HOWARD),
+    ("none", "MobileNetV3-Small without any attention", _HOWARD),
+    ("eca", "MobileNetV3-Small, SE replaced by efficient channel attention", _SHI),
+    ("cbam", "MobileNetV3-Small, SE replaced by CBAM", _SHI),
+    ("coordinate", "MobileNetV3-Small, SE replaced by coordinate attention", _SHI),
+    ("caco", "MobileNetV3-Small, SE replaced by channel and coordinate attention", _SHI),
+    ("seco", "MobileNetV3-Small, coordinate attention after each SE", _SHI),
+):
+    _builder = partial(MobileNetV3, attention=_attention, leaky=False, dilation=False)
+    _register(f"mobilenetv3_small_{_attention}", _title, _paper, _builder)
+    if _attention == "se":
+        _register("mobilenetv3_small", _title, _paper, _builder)
+_register(
     "mobilenetv3_small_hypo",
-    title="MobileNetV3-Small with ECA, LeakyReLU and dilated convolutions, each switchable",
-    paper=_GAO[0],
-    link=_GAO[1],
-    licence=_LICENCE,
+    "MobileNetV3-Small with ECA, LeakyReLU and dilated convolutions, each switchable",
+    _GAO,
+    Hypo,
 )
-def _hypo(
-    *,
-    classes: int,
-    pretrained: Pretrained,
-    eca: bool = True,
-    leaky: bool = True,
-    dilation: bool = True,
-    start: Start = "random",
-    dropout: float = 0.2,
-    stochastic_depth: float = 0.0,
-    norm_momentum: float = NORM_MOMENTUM,
-) -> Network:
-    network = MobileNetV3(
-        classes,
-        attention="eca" if eca else "se",
-        leaky=leaky,
-        dilation=dilation,
-        start=start,
-        dropout=dropout,
-        stochastic_depth=stochastic_depth,
-        norm_momentum=norm_momentum,
-    )
-    if pretrained is not None:
-        network.load_backbone(pretrained, "mobilenetv3_small_hypo")
-    return network
+_register(
+    "mobilenetv3_small_stem",
+    "The first seven of MobileNetV3-Small's thirteen layers, with stride 16: for texture and colour",
+    _HOWARD,
+    _stem,
+)

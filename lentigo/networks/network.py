@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from lentigo.errors import NetworkError
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,17 @@ class LoadReport:
     def fraction(self) -> float:
         """Loaded over expected parameters, 0 to 1."""
         return self.loaded / self.expected if self.expected else 0.0
+
+    @property
+    def record(self) -> dict[str, str | float]:
+        """Return the report for ``run.json``."""
+        return {
+            "source": self.source,
+            "fraction": self.fraction,
+            "loaded": self.loaded,
+            "expected": self.expected,
+            "new": self.new,
+        }
 
     def __str__(self) -> str:
         text = (
@@ -123,6 +138,17 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def forward_features(self, x: Tensor) -> Tensor:
         """Feature maps (N, C, h, w) of normalised images (N, 3, S, S)."""
+
+    def load_backbone(self, source: Literal["imagenet"] | Path) -> None:
+        """Load pretrained weights, and set ``load_report``.
+
+        Args:
+            source: ``imagenet`` for the original library's weights, or a file with its parameter names or this class's.
+
+        Raises:
+            NetworkError: the weights are not available, or are of another architecture.
+        """
+        raise NetworkError(f"{self.name} takes no weights of another library")
 
     @abstractmethod
     def forward_head(self, maps: Tensor) -> tuple[Tensor, Tensor]:

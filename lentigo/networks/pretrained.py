@@ -70,6 +70,10 @@ def read_weights(source: Literal["imagenet"] | Path, weights: WeightsEnum) -> di
     return torchvision_state_dict(weights) if source == "imagenet" else read_state_dict(source)
 
 
+_BACKBONE = "features."
+"""Prefix of the names of the backbone's parameters."""
+
+
 def load_pretrained(
     network: nn.Module,
     state: Mapping[str, Tensor],
@@ -77,7 +81,6 @@ def load_pretrained(
     *,
     source: str,
     name: str,
-    backbone: str = "features.",
 ) -> LoadReport:
     """Copy a state dict into all backbone layers of the same name and shape, and into the head if its shapes match.
 
@@ -87,7 +90,6 @@ def load_pretrained(
         reference: a state dict of the original architecture, named as in the network, which ``state`` must cover.
         source: the file's name, for messages.
         name: the network's name, for messages.
-        backbone: prefix of the backbone's names.
 
     Returns:
         The report.
@@ -100,7 +102,7 @@ def load_pretrained(
     wanted = {
         key
         for key in target
-        if key.startswith(backbone) and key in reference and reference[key].shape == target[key].shape
+        if key.startswith(_BACKBONE) and key in reference and reference[key].shape == target[key].shape
     }
     found = {key for key in wanted if key in state and state[key].shape == target[key].shape}
     optional = {key for key in wanted if key.endswith("num_batches_tracked")}
@@ -114,5 +116,5 @@ def load_pretrained(
         )
     fits = {key for key in target if key in state and state[key].shape == target[key].shape}
     network.load_state_dict({key: state[key] for key in fits}, strict=False)
-    new = sum(target[key].numel() for key in parameters - fits if key.startswith(backbone))
+    new = sum(target[key].numel() for key in parameters - fits if key.startswith(_BACKBONE))
     return LoadReport(source, loaded, expected, new, head="head.hidden.weight" in fits)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lentigo.errors import NetworkError, did_you_mean
 from lentigo.networks.graph_weights import load_graph
@@ -18,6 +18,7 @@ from lentigo.networks.options import Option, check_options
 from lentigo.networks.pretrained import Pretrained
 
 Builder = Callable[..., Network]
+B = TypeVar("B", bound=Builder)
 Finder = Callable[[str], "tuple[NetworkInfo, Builder]"]
 
 
@@ -46,22 +47,21 @@ class NetworkInfo:
 
 _REGISTRY: dict[str, tuple[NetworkInfo, Builder]] = {}
 _FAMILIES: dict[str, Finder] = {}
-_RESERVED = ("classes", "pretrained")
 
 
 def register_network(
     name: str, *, title: str, paper: str, licence: str, link: str = "", input_size: int = 224
-) -> Callable[[Builder], Builder]:
-    """Decorate a builder ``build(*, classes, pretrained, <options with defaults>)`` to register it by name.
+) -> Callable[[B], B]:
+    """Decorate a class or function that builds a network, ``build(classes, *, <options with defaults>)``.
 
-    The options, their types and choices are read from the builder's keyword arguments: annotate them with
-    ``bool``, ``int``, ``float`` or ``Literal[...]``.
+    The options, their types and choices are read from the keyword arguments: annotate them with ``bool``, ``int``,
+    ``float`` or ``Literal[...]``.
 
     Raises:
         ValueError: the name is taken.
     """
 
-    def register(builder: Builder) -> Builder:
+    def register(builder: B) -> B:
         if name in _REGISTRY:
             raise ValueError(f"a network named {name!r} is registered already")
         info = NetworkInfo(name, title, paper, link, licence, input_size, read_options(builder))
@@ -82,17 +82,20 @@ def register_family(prefix: str) -> Callable[[Finder], Finder]:
 
 
 def read_options(builder: Builder) -> dict[str, Option]:
-    """Return the options of a builder, from its keyword arguments and their annotations."""
-    hints = typing.get_type_hints(builder)
-    options = {}
-    for parameter in inspect.signature(builder).parameters.values():
-        if parameter.name in _RESERVED:
-            continue
-        hint = hints[parameter.name]
-        if typing.get_origin(hint) is typing.Literal:
-            options[parameter.name] = Option(parameter.default, typing.get_args(hint), str)
-        else:
-            options[parameter.name] = Option(parameter.default, (), hint)
+    """Return the options of a builder: its keyword arguments, except those that ``functools.partial`` has fixed.
+
+    The ``**options`` of a class are those of its base class.
+    """
+    options: dict[str, Option] = {}
+    for name, parameter in inspect.signature(builder, eval_str=True).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            options = read_options(builder.__base__) | options  # type: ignore[attr-defined]
+        elif name not in ("classes", *getattr(builder, "keywords", ())):
+            hint = parameter.annotation
+            if typing.get_origin(hint) is typing.Literal:
+                options[name] = Option(parameter.default, typing.get_args(hint))
+            elif hint is not str:  # not a choice of the user
+                options[name] = Option(parameter.default, kind=hint)
     return options
 
 
@@ -148,11 +151,12 @@ def create_network(name: str, *, classes: int, pretrained: Pretrained | str = No
     if classes < 1:
         raise NetworkError(f"{name} needs at least 1 class, not {classes}")
     check_options(name, options, info.options)
-    if isinstance(pretrained, str) and pretrained != "imagenet":
-        pretrained = Path(pretrained)
-    graph = pretrained if isinstance(pretrained, Path) and pretrained.suffix == ".onnx" else None
-    network = builder(classes=classes, pretrained=None if graph else pretrained, **options)
+    network = builder(classes=classes, **options)
     network.name = name
-    if graph is not None:
-        load_graph(network, graph)
+    if pretrained == "imagenet":
+        network.load_backbone("imagenet")
+    elif pretrained is not None and Path(pretrained).suffix == ".onnx":
+        load_graph(network, Path(pretrained))
+    elif pretrained is not None:
+        network.load_backbone(Path(pretrained))
     return network

@@ -122,7 +122,8 @@ class Batches:
     ) -> None:
         self.samples = samples
         self.recipe = recipe
-        self.extra = tuple(extra.samples for extra in extras)
+        self.extras = tuple(extras)
+        others = [extra.samples for extra in extras]
         self.cache = cache
         self.progress = progress
         self.stream = stream
@@ -134,12 +135,12 @@ class Batches:
                 raise DataError(
                     f"{samples.name}: no image is in {name}; a run needs images for training and others for validation"
                 )
-        own, added = self.rows["train"], np.arange(len(samples), len(samples) + sum(map(len, self.extra)))
+        own, added = self.rows["train"], np.arange(len(samples), len(samples) + sum(map(len, others)))
         self.training_rows: Index = np.concatenate([own, added])  # rows in the pool of all images
-        self.training_targets: Index = np.concatenate([samples.targets[own], *(part.targets for part in self.extra)])
+        self.training_targets: Index = np.concatenate([samples.targets[own], *(part.targets for part in others)])
         self.until = [np.inf if chosen.until_epoch is None else chosen.until_epoch for chosen in recipe.data.extra]
         # The first epoch without each image.
-        self.ends = np.repeat([np.inf, *self.until], [len(own), *map(len, self.extra)])
+        self.ends = np.repeat([np.inf, *self.until], [len(own), *map(len, others)])
 
     def steps(self, epoch: int) -> int:
         """Return the number of steps of an epoch (from 0)."""
@@ -180,10 +181,10 @@ class Batches:
         if size not in self._opened:
             epochs = [epoch for epoch in range(self.recipe.epochs) if self.recipe.size_at(epoch) == size]
             parts = [open_cache(self.samples, size, self.cache, progress=self.progress).pixels]
-            for part, end in zip(self.extra, self.until, strict=True):
+            for extra, end in zip(self.extras, self.until, strict=True):
                 if not epochs or epochs[0] < end:
-                    parts.append(open_cache(part, size, self.cache, progress=self.progress).pixels)
+                    parts.append(open_cache(extra.samples, size, self.cache, progress=self.progress).pixels)
                 else:  # no epoch of this size uses them: keep the row numbers without decoding
-                    parts.append(np.broadcast_to(np.uint8(0), (len(part), size, size, 3)))
+                    parts.append(np.broadcast_to(np.uint8(0), (len(extra.samples), size, size, 3)))
             self._opened[size] = Pool(parts)
         return self._opened[size]

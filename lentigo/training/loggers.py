@@ -10,6 +10,7 @@ from shutil import rmtree
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from lentigo.errors import TrainingError, did_you_mean
+from lentigo.text import one_line
 
 if TYPE_CHECKING:
     from lentigo.training.rundir import Row  # imports torch, which checking names does not need
@@ -99,6 +100,11 @@ class Loggers:
         self.open[name].finalize(status)
 
 
+def _name(folder: Path) -> str:
+    """Return the name of a run in Weights & Biases: its folder's, in printable Unicode, of at most 128 characters."""
+    return one_line(folder.resolve().name)[:128] or "run"
+
+
 class _MLflow:
     """One MLflow run, by the client, without the process-wide state of ``mlflow.start_run``.
 
@@ -153,7 +159,7 @@ class _WandB:
     def __init__(self, folder: Path, known: str | None) -> None:
         import wandb
 
-        self.run = wandb.init(project="lentigo", name=folder.resolve().name, dir=folder, id=known, resume="allow")
+        self.run = wandb.init(project="lentigo", name=_name(folder), dir=folder, id=known, resume="allow")
         self.version: str = self.run.id
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:

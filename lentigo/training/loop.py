@@ -30,7 +30,8 @@ from lentigo.training.optimiser import RunningAverage, create_optimiser, ema_wei
 from lentigo.training.progress import RunProgress
 from lentigo.training.rundir import Row, RunWriter, save_best, update_record
 from lentigo.training.schedule import Monitor, rate_factor
-from lentigo.training.streams import Draws, Stream, torch_seed
+from lentigo.training.steps import descend, seeded_batches
+from lentigo.training.streams import Draws, Stream
 
 _CHECK_EVERY = 25  # steps between checks for a loss that is not finite: reading a value back makes a GPU wait
 
@@ -100,7 +101,7 @@ def fit(
             break
         started = time.monotonic()
         train = learner.train(epoch, monitor.rate)
-        trained = time.monotonic()
+        speed = train["images"] / (time.monotonic() - started)
         val = learner.validate(epoch)
         best = monitor.update(epoch, val[recipe.monitored])
         row: Row = {
@@ -111,23 +112,21 @@ def fit(
             "val_loss": val["loss"],
             "val_accuracy": val["accuracy"],
             "val_balanced_accuracy": val["balanced_accuracy"],
-            "images_per_second": round(train["images"] / (trained - started), 2),
+            "images_per_second": round(speed, 2),
             "seconds": round(time.monotonic() - started, 2),
         }
         if fabric.is_global_zero:
-            state = {"epoch": epoch, "learner": learner.state_dict(), "monitor": monitor.state_dict()}
             if best:
                 save_best(writer.folder, learner.kept(epoch).state_dict(), row)
-            writer.save(row, state)
-            found = {"best": row} if best else {}
-            update_record(writer.folder, wall_seconds=round(writer.seconds, 1), epochs_done=epoch + 1, **found)
-        terms = {f"train_{name}": value for name, value in train.items() if name.startswith("loss/")}
-        fabric.log_dict(row | terms, step=epoch + 1)
+            writer.save(row, {"epoch": epoch, "learner": learner.state_dict(), "monitor": monitor.state_dict()})
+            done = {"wall_seconds": round(writer.seconds, 1), "epochs_done": epoch + 1}
+            update_record(writer.folder, **done, **({"best": row} if best else {}))
+        fabric.log_dict(row | {f"train_{name}": train[name] for name in train if name.startswith("loss/")}, epoch + 1)
+        figures = f"acc {val['accuracy']:.4f}  bacc {val['balanced_accuracy']:.4f}"
         shown.epoch_done(
-            f"lr {row['lr']:.2e}  loss {row['train_loss']:.4f}  val loss {row['val_loss']:.4f}  "
-            f"acc {row['val_accuracy']:.4f}  bacc {row['val_balanced_accuracy']:.4f}",
-            row["images_per_second"],
-            evaluated=f"  | val acc {row['val_accuracy']:.3f}  bacc {row['val_balanced_accuracy']:.3f} |",
+            f"lr {learner.rate:.2e}  loss {train['loss']:.4f}  val loss {val['loss']:.4f}  {figures}",
+            speed,
+            evaluated=f"  | val {figures} |",
             note="  *" if best else "",
         )
 
@@ -180,11 +179,9 @@ class Learner:
         steps, scores = self.batches.steps(epoch), Scores(task.classes, fabric.device)
         # The first step whose loss is not finite, from 1; 0 for none.
         bad_step = torch.zeros((), dtype=torch.int64, device=fabric.device)
-        self.shown.start_epoch(epoch)
         task.criterion.set_epoch(epoch)
         self.model.train()
-        for step, batch in enumerate(self.batches.training(epoch, fabric)):
-            torch.manual_seed(torch_seed(recipe.seed, Stream.DROPOUT, epoch=epoch, step=step, item=fabric.global_rank))
+        for step, batch in seeded_batches(fabric, self.batches, epoch, Stream.DROPOUT, self.shown, scores.describe):
             done = epoch * steps + step  # the schedule follows epochs, whose numbers of steps may differ
             self.rate = (
                 recipe.optimiser.lr * plateau * rate_factor(recipe.schedule, done, steps=steps, epochs=recipe.epochs)
@@ -205,17 +202,12 @@ class Learner:
             loss = torch.stack(list(terms.values())).sum()
             bad_step = torch.where(torch.isfinite(loss.detach()) | (bad_step > 0), bad_step, step + 1)
             if fabric.device.type == "cpu" or step % _CHECK_EVERY == 0 or step + 1 == steps:
-                self._refuse(int(bad_step), epoch, steps)
+                self._check_finite(int(bad_step), epoch, steps)
 
-            self.optimiser.zero_grad()
-            fabric.backward(loss)
-            if recipe.clip:
-                fabric.clip_gradients(self.model, self.optimiser, max_norm=recipe.clip, error_if_nonfinite=False)
-            self.optimiser.step()
+            descend(fabric, self.model, self.optimiser, loss, recipe.clip)
             if self.average is not None:
                 self.average.update(task.network, ema_weight(recipe.ema, done))
             scores.update(terms, logits, batch.targets)
-            self.shown.step((step + 1) / steps, batch.total, scores.describe)
         if self.cycles is not None and epoch + 1 in recipe.cycle_ends:
             self.cycles.update(self._latest, 1 / (recipe.cycle_ends.index(epoch + 1) + 1))
         return scores.figures(fabric)
@@ -259,7 +251,7 @@ class Learner:
         averages = {"average": self.average, "cycles": self.cycles}
         return parts | {name: part for name, part in averages.items() if part is not None}
 
-    def _refuse(self, bad_step: int, epoch: int, steps: int) -> None:
+    def _check_finite(self, bad_step: int, epoch: int, steps: int) -> None:
         if bad_step:
             raise TrainingError(
                 f"the loss is not a finite number in epoch {epoch + 1}, step {bad_step} of {steps}, at learning rate"

@@ -25,7 +25,8 @@ from lentigo.training.batches import Batches
 from lentigo.training.progress import RunProgress
 from lentigo.training.rundir import Row, RunWriter, update_record
 from lentigo.training.schedule import rate_factor
-from lentigo.training.streams import Draws, Stream, torch_seed
+from lentigo.training.steps import descend, seeded_batches
+from lentigo.training.streams import Draws, Stream
 
 WIDTH, BOTTLENECK = 512, 128  # width of the projections, and of the predictor's hidden layer
 COLLAPSED = 0.1
@@ -120,6 +121,7 @@ def pretrain(
     """
     recipe, chosen, history = batches.recipe, batches.recipe.pretrain, writer.history
     augment = Augment(chosen.augment, Normalise(IMAGENET_MEAN, IMAGENET_STD))
+    schedule = ScheduleRecipe(name="cosine", warmup=0.5)
     simsiam = SimSiam(network, chosen.size)
     model, optimiser = fabric.setup(simsiam, create_pretrain_optimiser(simsiam, recipe))
     parts = {"model": simsiam, "optimiser": optimiser, "precision": fabric.strategy.precision}
@@ -130,50 +132,31 @@ def pretrain(
     for epoch in range(len(history), chosen.epochs):
         started, steps = time.monotonic(), batches.steps(epoch)
         sums = torch.zeros(3, device=fabric.device)  # loss, spread and images
-        shown.start_epoch(epoch)
         model.train()
-        for step, batch in enumerate(batches.training(epoch, fabric)):
-            torch.manual_seed(torch_seed(recipe.seed, Stream.PRETRAIN_DROPOUT, epoch=epoch, step=step))
-            factor = rate_factor(
-                ScheduleRecipe(name="cosine", warmup=0.5), epoch * steps + step, steps=steps, epochs=chosen.epochs
-            )
+        for step, batch in seeded_batches(fabric, batches, epoch, Stream.PRETRAIN_DROPOUT, shown):
+            factor = rate_factor(schedule, epoch * steps + step, steps=steps, epochs=chosen.epochs)
             for group in optimiser.param_groups:
                 group["lr"] = chosen.lr * (factor if group["falls"] else 1.0)
             views = [augment(batch, Draws(recipe.seed, epoch, step, batch.total, view=view)).images for view in (1, 2)]
             loss, wide = model(*views)
-            optimiser.zero_grad()
-            fabric.backward(loss)
-            if recipe.clip:
-                fabric.clip_gradients(model, optimiser, max_norm=recipe.clip, error_if_nonfinite=False)
-            optimiser.step()
+            descend(fabric, model, optimiser, loss, recipe.clip)
             sums += batch.total * torch.stack([loss.detach(), wide, torch.ones_like(wide)])
-            shown.step((step + 1) / steps, batch.total)
         total, wide, images = sums.tolist()
         if not math.isfinite(total):
-            raise TrainingError(
-                f"the loss of pretraining is not a finite number in epoch {epoch + 1}; try a lower pretrain.lr"
-                + (" or precision=32" if recipe.precision != "32" else "")
-            )
-        seconds = time.monotonic() - started
-        row: Row = {
-            "epoch": epoch + 1,
-            "size": chosen.size,
-            "loss": total / images,
-            "spread": wide / images,
-            "seconds": round(seconds, 2),
-        }
+            mend = "a lower pretrain.lr" + (" or precision=32" if recipe.precision != "32" else "")
+            raise TrainingError(f"the loss of pretraining is not a finite number in epoch {epoch + 1}; try {mend}")
+        seconds, figures = time.monotonic() - started, {"loss": total / images, "spread": wide / images}
+        row: Row = {"epoch": epoch + 1, "size": chosen.size, **figures, "seconds": round(seconds, 2)}
         writer.save(row, {name: part.state_dict() for name, part in parts.items()})
-        fabric.log_dict({f"pretrain/{name}": row[name] for name in ("loss", "spread")}, step=epoch + 1)
-        collapsed = (
-            "  (collapsed: all projections are nearly equal; try a lower pretrain.lr)"
-            if row["spread"] < COLLAPSED
-            else ""
+        fabric.log_dict({f"pretrain/{name}": value for name, value in figures.items()}, step=epoch + 1)
+        collapsed = "  (collapsed: all projections are nearly equal; try a lower pretrain.lr)"
+        shown.epoch_done(
+            f"loss {row['loss']:.4f}  spread {row['spread']:.2f}",
+            images / seconds,
+            note=collapsed if row["spread"] < COLLAPSED else "",
         )
-        shown.epoch_done(f"loss {row['loss']:.4f}  spread {row['spread']:.2f}", images / seconds, note=collapsed)
-    update_record(
-        writer.folder,
-        pretraining={**history[-1], "images": len(batches.training_rows), "seconds": round(writer.seconds, 1)},
-    )
+    done = {**history[-1], "images": len(batches.training_rows), "seconds": round(writer.seconds, 1)}
+    update_record(writer.folder, pretraining=done)
 
 
 def pretrain_recipe(recipe: Recipe) -> Recipe:

@@ -16,8 +16,8 @@ from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
 from lentigo.config.recipe import Recipe, to_yaml
-from lentigo.data import Samples, save_split
-from lentigo.data.extra import Extra, save_extras
+from lentigo.data import save_split
+from lentigo.data.extra import save_extras
 from lentigo.errors import OutputError, TrainingError, first_line
 from lentigo.files import write_text
 from lentigo.losses import create_loss
@@ -47,7 +47,7 @@ from lentigo.training.rundir import (
 )
 from lentigo.training.start import fit_to_images
 from lentigo.training.streams import Stream, torch_seed
-from lentigo.training.teachers import open_teachers, started_from, taught_by, teachers_to_train
+from lentigo.training.teachers import feature_data, open_teachers, teacher_data, teachers_to_train
 
 
 def train(
@@ -92,42 +92,30 @@ def train(
     started = time.monotonic()
     check_loggers(loggers)
     folder = Path(out) if out is not None else Path("runs") / recipe.name
-    first = is_first_process()
     place = Path(cache) if cache is not None else None
     ready = ready or check_run(recipe, Path(data), folder, resume=resume, cache=place)
     if ready is None:
         return folder
-    samples, extras = ready.samples, ready.extras
     state = read_resumable(folder / LAST) if resume else None
     if recipe.pretrain.epochs and devices * nodes > 1:
         raise TrainingError("pretraining (pretrain.epochs) runs on one device; leave --devices and --nodes at 1")
     for missing in teachers_to_train(recipe, folder):
-        if devices * nodes > 1:
-            raise TrainingError(
-                f"{folder.parent / missing.name}: the teacher is not trained yet; train it first: lentigo train"
-                f" {missing.name}"
-            )
         teacher = folder.parent / missing.name
-        train(
-            missing,
-            data,
-            out=teacher,
-            resume=(teacher / RECIPE).is_file(),
-            accelerator=accelerator,
-            progress=progress,
-            cache=cache,
-        )
-    batches = partial(Batches, samples, extras=extras, cache=place, progress=progress)
+        if devices * nodes > 1:
+            raise TrainingError(f"{teacher}: the teacher is not trained yet; first: lentigo train {missing.name}")
+        begun = (teacher / RECIPE).is_file()
+        train(missing, data, out=teacher, resume=begun, accelerator=accelerator, progress=progress, cache=cache)
+    batches = partial(Batches, ready.samples, extras=ready.extras, cache=place, progress=progress)
     images = batches(recipe)
-    task = create_task(images, extras, folder, pretrained=state is None)
+    task = create_task(images, folder, pretrained=state is None)
     fabric = create_fabric(recipe, devices=devices, nodes=nodes, accelerator=accelerator)
+    first, machine = is_first_process(), hardware(fabric.device, devices * nodes)
     shown = RunProgress(bar=progress, quiet=not first)
-    machine = hardware(fabric.device, devices * nodes)
     if first and state is None:
-        _begin(folder, recipe, samples, extras, task.network, data=Path(data), machine=machine)
+        _begin(folder, images, task.network, data=Path(data), machine=machine)
     if task.network.load_report is not None:
         shown.say(str(task.network.load_report))
-    shown.say(_headline(recipe, samples, extras, machine))
+    shown.say(_headline(images, machine))
     writer = RunWriter(folder, LAST, LOG, started, state)
     try:
         with shown, Loggers(loggers if first else (), folder, writer.history, shown.say) as logger:
@@ -141,7 +129,7 @@ def train(
                 writer.earlier = before.earlier
             fit(fabric, task, images, writer, shown, state)
         if fabric.is_global_zero:
-            _finish(writer, samples, images, fabric.device)
+            _finish(writer, images, fabric.device)
     except OutputError as error:
         kept = folder / LAST
         raise TrainingError(
@@ -151,12 +139,11 @@ def train(
     return folder
 
 
-def create_task(images: Batches, extras: Sequence[Extra], folder: Path, *, pretrained: bool) -> Task:
+def create_task(images: Batches, folder: Path, *, pretrained: bool) -> Task:
     """Create the network, its loss and its teachers.
 
     Args:
         images: the run's images, with its recipe.
-        extras: images of other data sets, for training only.
         folder: the run folder; teachers are beside it.
         pretrained: whether the network starts from the recipe's weights.
 
@@ -174,8 +161,8 @@ def create_task(images: Batches, extras: Sequence[Extra], folder: Path, *, pretr
         fit_to_images(network, images, recipe.size_at(0))
     network.to(memory_format=torch.channels_last)
     # Without copies: weights and margins of the loss depend on the number of original images.
-    trained = (samples.frame["split"].to_numpy() == "train") & ~samples.copies
-    targets = np.concatenate([samples.targets[trained], *(extra.samples.targets for extra in extras)])
+    own = images.rows["train"][~samples.copies[images.rows["train"]]]
+    targets = np.concatenate([samples.targets[own], *(extra.samples.targets for extra in images.extras)])
     options = recipe.loss.model_dump()
     criterion = create_loss(options.pop("name"), np.bincount(targets, minlength=classes).tolist(), **options)
     return Task(recipe, network, criterion, classes, open_teachers(recipe, samples, folder))
@@ -213,40 +200,20 @@ def create_fabric(recipe: Recipe, *, devices: int, nodes: int, accelerator: str)
         raise TrainingError(f"cannot train on {devices} x {accelerator}: {first_line(error)}") from None
 
 
-def _begin(
-    folder: Path,
-    recipe: Recipe,
-    samples: Samples,
-    extras: Sequence[Extra],
-    network: Network,
-    *,
-    data: Path,
-    machine: str,
-) -> None:
+def _begin(folder: Path, images: Batches, network: Network, *, data: Path, machine: str) -> None:
     """Write recipe, split and record before the first epoch."""
+    recipe, samples, extras = images.recipe, images.samples, images.extras
     write_text(folder / RECIPE, to_yaml(recipe))
     save_split(samples, folder / SPLIT)
     if extras:
         save_extras(extras, folder / EXTRA)
-    counts = samples.counts()
-    report = network.load_report
     record = {
         "name": folder.name,
         "command": command_line(),
         "recipe": recipe.name,
         "network": network.name,
-        "parameters": _parameters(network),
-        "pretrained": (
-            None
-            if report is None
-            else {
-                "source": report.source,
-                "fraction": report.fraction,
-                "loaded": report.loaded,
-                "expected": report.expected,
-                "new": report.new,
-            }
-        ),
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "pretrained": None if network.load_report is None else network.load_report.record,
         "data": samples.name,
         **({"data_name": samples.title} if samples.is_own else {}),
         "data_root": str(data),
@@ -254,12 +221,14 @@ def _begin(
         "groups": samples.groups.record,
         "shared_groups": samples.shared_groups,
         "extra": [extra.record for extra in extras],
-        "taught": [*taught_by(recipe, samples, extras, folder), *started_from(recipe, samples)],
+        "taught": [*teacher_data(recipe, samples, extras, folder), *feature_data(recipe, samples)],
         "protocol": recipe.data.protocol,
         "split_seed": recipe.data.split_seed,
         "seed": recipe.seed,
         "copies": int(samples.copies.sum()),
-        "counts": {str(split): {str(code): int(n) for code, n in column.items()} for split, column in counts.items()},
+        "counts": {
+            str(split): {str(code): int(n) for code, n in column.items()} for split, column in samples.counts().items()
+        },
         "labels": [c.record for c in samples.labels],
         "size": recipe.final_size,
         "hardware": machine,
@@ -273,23 +242,19 @@ def _begin(
     write_record(folder, record)
 
 
-def _headline(recipe: Recipe, samples: Samples, extras: Sequence[Extra], machine: str) -> str:
-    split = samples.frame["split"].value_counts()
-    parts = ", ".join(f"{int(split.get(name, 0)):,} {name}" for name in ("train", "val", "test"))
-    more = "".join(f" and {len(extra.samples):,} images of {extra.samples.title}" for extra in extras)
+def _headline(images: Batches, machine: str) -> str:
+    recipe, samples = images.recipe, images.samples
+    parts = ", ".join(f"{len(rows):,} {name}" for name, rows in images.rows.items())
+    more = "".join(f" and {len(extra.samples):,} images of {extra.samples.title}" for extra in images.extras)
     return f"{recipe.name} on {samples.title} ({recipe.data.protocol} protocol: {parts}){more}, {machine}"
 
 
-def _finish(writer: RunWriter, samples: Samples, images: Batches, device: torch.device) -> None:
+def _finish(writer: RunWriter, images: Batches, device: torch.device) -> None:
     """Predict with the best weights and close the record."""
     recipe, network = images.recipe, load_run(writer.folder).network().to(device).to(memory_format=torch.channels_last)
     pixels = images.pixels(recipe.final_size)
     for split in ("val", "test"):
         if len(images.rows[split]):
             path = writer.folder / "predictions" / f"{split}.csv"
-            write_split_predictions(network, samples, pixels, split, path, device=device, batch=recipe.batch)
+            write_split_predictions(network, images.samples, pixels, split, path, device=device, batch=recipe.batch)
     update_record(writer.folder, wall_seconds=round(writer.seconds, 1), finished=True)
-
-
-def _parameters(network: Network) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())

@@ -54,7 +54,7 @@ class Patience:
         self.waited = 0 if better else self.waited + 1
         return better
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Reset, because later values are not comparable with earlier ones."""
         self.best, self.waited = None, 0
 
@@ -85,8 +85,8 @@ class Monitor:
         recipe, schedule = self.recipe, self.recipe.schedule
         size = recipe.size_at(epoch)
         if epoch and size != recipe.size_at(epoch - 1):
-            self.patience.forget()
-            self.plateau.forget()
+            self.patience.reset()
+            self.plateau.reset()
         if schedule.name == "plateau" and not self.plateau.update(value) and self.plateau.waited >= schedule.patience:
             self.rate *= schedule.factor
             self.plateau.waited = 0

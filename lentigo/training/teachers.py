@@ -105,7 +105,7 @@ def check_extra(teacher: Run, student: Recipe) -> None:
         )
 
 
-def taught_by(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder: Path) -> list[dict[str, Any]]:
+def teacher_data(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder: Path) -> list[dict[str, Any]]:
     """List the data sets that teachers, or their teachers, were trained on and the student is not.
 
     Args:
@@ -129,8 +129,8 @@ def taught_by(recipe: Recipe, samples: Samples, extras: Sequence[Extra], folder:
     return found
 
 
-def started_from(recipe: Recipe, samples: Samples) -> list[dict[str, Any]]:
-    """List the data sets of the bundle that a run starts from, as `taught_by` does, with ``by``: ``features``."""
+def feature_data(recipe: Recipe, samples: Samples) -> list[dict[str, Any]]:
+    """List the data sets of the bundle that a run starts from, as `teacher_data` does, with ``by``: ``features``."""
     if recipe.network.bundle is None:
         return []
     spec = read_spec(recipe.network.bundle)

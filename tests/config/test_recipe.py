@@ -292,6 +292,6 @@ def test_patience_counts_epochs_without_better() -> None:
     assert (patience.best, patience.waited) == (2.0, 2)
     again = Patience(**asdict(patience))
     assert again == patience
-    again.forget()
+    again.reset()
     assert again.update(5.0)
     assert [Patience(lowest_is_best=False, best=0.5).update(v) for v in (0.4, 0.6)] == [False, True]

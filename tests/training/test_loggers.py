@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -13,7 +15,7 @@ from tiny_training import cache_folder, data, recipe, whole_run
 
 from lentigo.errors import TrainingError
 from lentigo.training import load_run, loggers, train
-from lentigo.training.loggers import Loggers, check_loggers
+from lentigo.training.loggers import Loggers, check_loggers, create_logger
 
 FIGURES = ["lr", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "images_per_second"]
 
@@ -144,3 +146,21 @@ def test_mlflow_takes_hostile_names_of_folders_and_runs(tmp_path: Path, monkeypa
     logger.finalize("success")
     assert logger.client.get_run(logger.version).info.run_name == folder.name
     assert (folder.parent / "mlflow.db").is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("two\nlines", "two\\x0alines"), ("x\udcff", "x\\udcff"), ("m" * 200, "m" * 128), ("läsion #1 %", None)],
+)
+def test_names_of_runs_are_printable_and_short_in_weights_and_biases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, shown: str | None
+) -> None:
+    started: list[dict[str, object]] = []
+
+    def init(**settings: object) -> SimpleNamespace:
+        started.append(settings)
+        return SimpleNamespace(id="1")
+
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=init))
+    assert create_logger("wandb", tmp_path / name, None).version == "1"
+    assert (started[0]["name"], started[0]["project"]) == (shown or name, "lentigo")

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -30,9 +31,8 @@ from lentigo.data.readers.isic import (
     read_archive,
     read_isic2016,
     read_isic2017,
-    read_isic2018,
-    read_isic2019,
     read_isic2020,
+    read_one_hot_challenge,
 )
 from lentigo.data.readers.place import Place
 from lentigo.data.readers.published import (
@@ -66,8 +66,8 @@ READERS: dict[str, Callable[[Place], Samples]] = {
     "ham10000": read_ham10000,
     "isic2016": read_isic2016,
     "isic2017": read_isic2017,
-    "isic2018": read_isic2018,
-    "isic2019": read_isic2019,
+    "isic2018": partial(read_one_hot_challenge, challenge=ISIC2018_TASK3),
+    "isic2019": partial(read_one_hot_challenge, challenge=ISIC2019_CHALLENGE),
     "isic2020": read_isic2020,
     "isic-archive": read_archive,
     "pad_ufes_20": read_pad_ufes_20,

@@ -122,7 +122,9 @@ def read_isic2017(place: Place) -> Samples:
 
 
 def read_one_hot_challenge(place: Place, challenge: OneHot) -> Samples:
-    """ISIC 2018 task 3 or ISIC 2019 (Combalia et al. 2019): one-hot ground truth, lesions where published.
+    """ISIC 2018 task 3 (Codella et al., arXiv 1902.03368) or ISIC 2019 (Combalia et al., arXiv 1908.02288).
+
+    The ground truth is one-hot. Lesions are the groups where they are published.
 
     Images of class ``UNK`` have no diagnosis and are left out, as are those that the challenge's own score gives no
     weight.
@@ -167,16 +169,6 @@ def read_one_hot_challenge(place: Place, challenge: OneHot) -> Samples:
         return make_samples(place, challenge.name, challenge.labels, frame)
     frame, groups = with_groups(place, frame, more[lesion].tolist(), GroupSource("layout", "lesion_id"))
     return make_samples(place, challenge.name, challenge.labels, frame, groups)
-
-
-def read_isic2018(place: Place) -> Samples:
-    """ISIC 2018 task 3 (Codella et al., arXiv 1902.03368): the classes of HAM10000."""
-    return read_one_hot_challenge(place, ISIC2018_TASK3)
-
-
-def read_isic2019(place: Place) -> Samples:
-    """ISIC 2019 (Combalia et al., arXiv 1908.02288): eight classes."""
-    return read_one_hot_challenge(place, ISIC2019_CHALLENGE)
 
 
 def read_isic2020(place: Place) -> Samples:

@@ -257,11 +257,12 @@ def _sheet_rows(path: Path, sheets: dict[str, list[list[str]]]) -> tuple[list[tu
         return listed, sum(sum(map(bool, row)) for row in sheets[name] if len(row) > 1)
 
     name = max(sheets, key=size)
-    header = _header(sheets[name]) if size(name)[0] else []
+    listed, header = size(name)[0], _header(sheets[name])
     alike = [title for title, rows in sheets.items() if title == name or (header and _header(rows) == header)]
     hidden = sum(row.hidden for sheet in shown if sheet.title in alike for row in sheet.row_dimensions.values())
     told = [
-        f"the sheet {name!r} of {len(sheets)} is read, the largest that names images" * (len(sheets) > 1 == len(alike)),
+        f"the sheet {name!r} of {len(sheets)} is read, the largest{' that names images' * listed}"
+        * (len(sheets) > 1 == len(alike)),
         f"the sheets {some(map(repr, alike))} have the same columns and are read as one table" * (len(alike) > 1),
         f"left out: {counted(len(workbook) - len(shown), 'hidden sheet')}" * (len(workbook) > len(shown)),
         f"{counted(hidden, 'hidden row')} read like the others" * (hidden > 0),

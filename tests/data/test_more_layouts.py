@@ -44,6 +44,19 @@ def test_sheets_of_the_same_columns_are_one_table_whose_sheets_may_be_the_split(
     assert "the sheets 'test', 'train' have the same columns and are read as one table" in notes(samples)
 
 
+def test_sheets_of_years_are_one_table_in_any_language(tmp_path: Path) -> None:
+    tree(tmp_path, *(f"{n}.png" for n in range(9)))
+    years = {
+        str(2021 + year): [["Bild", "Diagnose"], *([f"{n}.png", TWO[n % 2]] for n in range(3 * year, 3 * year + 3))]
+        for year in range(3)
+    }
+    workbook(tmp_path / "t.xlsx", years)
+    (tmp_path / "sample_submission.csv").write_text("image,target\n9.png,0.5\n", encoding="utf-8")
+    samples = read_samples(tmp_path)
+    assert facts(samples) == (set(TWO), {"": 9})
+    assert "sample_submission" not in notes(samples)
+
+
 def test_sheets_of_other_columns_are_not_joined(tmp_path: Path) -> None:
     workbook(tmp_path / "t.xlsx", {"images": rows_of(0, 6), "old": [["image", "guess"], ["9.png", "nevus"]]})
     assert read_cells(tmp_path / "t.xlsx").columns["image"] == tuple(f"{n}.png" for n in range(6))

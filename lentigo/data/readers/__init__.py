@@ -57,7 +57,8 @@ from lentigo.text import counted
 
 Missing = Literal["error", "keep", "skip"]
 _EXPLAINS = re.compile(
-    r"(readme|licen[cs]e|attribution|citation)[^/]*$|(^|/)(classes\.csv|split\.csv|phantoms\.json)$", re.IGNORECASE
+    r"(readme|licen[cs]e|attribution|citation)[^/]*$|(^|/)(classes|split|sample_submission)\.csv$|(^|/)phantoms\.json$",
+    re.IGNORECASE,
 )
 _LOOKED_INTO = 200
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".hdf5", ".h5", ".tfrec", ".parquet", ".lmdb")

@@ -20,7 +20,9 @@ Fusion = Literal["add", "concat"]
 
 
 class DualScaleCascade(nn.Module):
-    """A 3x3 convolution and one of dilation 3 on its output; both outputs are fused.
+    """Dual-scale cascade of DS-ResNet50: ``y = f(x)`` and ``z = g(y)``, fused as ``y + z`` or ``[y, z]``.
+
+    f is a 3x3 convolution and g one of dilation 3 (Yu and Koltun, ICLR 2016), each with batch norm and ReLU.
 
     Args:
         channels: C of the input and of each convolution.
@@ -53,7 +55,7 @@ def _conv_norm(channels: int, *, dilation: int, stride: int, groups: int) -> nn.
 
 
 class DualScaleBottleneck(nn.Module):
-    """1x1 reduction, SimAM, dual-scale cascade, SimAM, 1x1 expansion, and a shortcut.
+    """Bottleneck of DS-ResNet50: 1x1 reduction, SimAM, dual-scale cascade, SimAM, 1x1 expansion, and a shortcut.
 
     Args:
         base: torchvision's bottleneck, whose 1x1 convolutions and shortcut are kept.

@@ -33,7 +33,9 @@ NORM_MOMENTUM = 0.1
 
 
 class MobileNetV3(PooledNetwork):
-    """torchvision's MobileNetV3-Small with the common head; ``features.*`` keeps torchvision's parameter names.
+    """torchvision's MobileNetV3-Small (Howard et al., ICCV 2019) with the common head and another attention.
+
+    ``features.*`` keeps torchvision's parameter names.
 
     Args:
         classes: K, the number of outputs.

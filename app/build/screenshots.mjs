@@ -3,7 +3,7 @@
  *
  * node build/screenshots.mjs PHOTO PHOTO PALE [--static FOLDER] [--out FOLDER]
  *
- * Give two photographs of drawn (never real) lesions, as `lentigo data phantom` makes them, and one of drawn pale
+ * Give two photographs of one drawn (never real) lesion, as `lentigo data phantom` makes them, and one of drawn pale
  * patches.
  */
 
@@ -94,7 +94,7 @@ for (const [look, options] of Object.entries(LOOKS)) {
   await page.getByTestId("case-date").fill("2024-09-14");
   await page.getByTestId("save-case").click();
   await page.getByTestId("compare-button").click();
-  await page.getByTestId("compare").waitFor();
+  await page.locator("[data-testid=lay-over][data-found=true]").waitFor();
   await page.mouse.wheel(0, options.viewport.height / 4);
   await shoot("compare");
   // A patient with the lesion and a sheet of hypopigmented disease.

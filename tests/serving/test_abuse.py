@@ -331,6 +331,11 @@ def test_what_is_not_http(server: Server, request_bytes: bytes) -> None:
     assert b"application/problem+json" in answer
 
 
+def test_a_refused_request_is_given_no_leave_to_send_its_body(server: Server) -> None:
+    head = HEAD.replace(b"image/jpeg", b"text/plain") + b"Content-Length: 100\r\nExpect: 100-continue\r\n\r\n"
+    assert status_of(exchange(server, head)) == 415
+
+
 def test_a_request_hidden_in_another_is_not_answered_twice(server: Server) -> None:
     hidden = b"0\r\n\r\nGET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     answer = exchange(server, HEAD + b"Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n" % len(hidden) + hidden)

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import queue
+import re
 import shutil
 import signal
 import socket
@@ -561,6 +562,21 @@ def test_form_fields_are_no_images(server: Server) -> None:
     assert problem_of(only_fields)["type"].endswith("no-image")
     unnamed = b"--b\r\nContent-Disposition: form-data; name=image\r\n\r\n" + IMAGE + b"\r\n--b--\r\n"
     assert ask(server, unnamed, **{"Content-Type": "multipart/form-data; boundary=b"}).status_code == 200
+
+
+def test_many_form_fields_are_refused(server: Server) -> None:
+    field = b"--f\r\nContent-Disposition: form-data; name=x\r\n\r\n\r\n"
+    body = field * 120 + b"--f\r\nContent-Disposition: form-data; name=image\r\n\r\n" + IMAGE + b"\r\n--f--\r\n"
+    answer = ask(server, body, **{"Content-Type": "multipart/form-data; boundary=f"})
+    assert problem_of(answer)["type"].endswith("too-many-files")
+    fewer = ask(server, body[100 * len(field) :], **{"Content-Type": "multipart/form-data; boundary=f"})
+    assert fewer.status_code == 200
+
+
+@pytest.mark.parametrize("given", [b"short", b"x" * 65, b'abcdefgh"', b"abcdefgh ijk", b"abcdefgh\xff", b"abcdefgh\n"])
+def test_an_id_of_other_characters_is_replaced(given: bytes) -> None:
+    assert logs.request_id([(b"x-request-id", b"abcdefgh-1.2_3")]) == "abcdefgh-1.2_3"
+    assert re.fullmatch("[0-9a-f]{16}", logs.request_id([(b"x-request-id", given)]))
 
 
 def test_many_options_are_refused_unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1151,9 +1167,10 @@ def test_a_bundle_with_other_classes_or_without_an_end_is_not_taken_up(
     async def go() -> None:
         async with application(models=(str(path),), reload_s=0, load_s=20, decoders=1) as (_, service):
             before = service.manager.get(None).identity["sha256"]
-            tiny_bundle(path, 3, size=32, seed=3)
-            await service.reload()
-            assert service.manager.get(None).identity["sha256"] == before
+            for other in ({"classes": 3}, {"name": "another"}):
+                tiny_bundle(path, size=32, seed=3, **other)
+                await service.reload()
+                assert service.manager.get(None).identity["sha256"] == before
             tiny_bundle(path, size=32, seed=4)
             flag.touch()
             object.__setattr__(service.config, "load_s", 1.0)

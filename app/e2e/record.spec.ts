@@ -143,6 +143,8 @@ test("patients: made, found, all their lesions on the body, reminders in the cal
   await expect(page.getByTestId("body-lesion")).toHaveCount(3);
   await expect(page.getByTestId("all-lesions")).toContainText("Head, front");
   await expect(page.getByTestId("patient-lesion")).toHaveCount(2);
+  await expect(page.getByTestId("patient-lesion").getByTestId("verdict-line")).toHaveCount(2);
+  await expect(page.getByTestId("patient-lesion").getByTestId("earlier-alarm")).toHaveCount(1); // of the arm, now calm
   await page.getByTestId("body-lesion").first().click();
   await expect(page.getByTestId("lesion-record")).toBeVisible();
 

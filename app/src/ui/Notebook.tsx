@@ -10,7 +10,7 @@ import { downloadBlob } from "../notebook/download";
 import { searchCases } from "../notebook/search";
 import { exportNotebook, importNotebook } from "../notebook/transfer";
 import { decrypt, isEncrypted } from "../patients/encryption";
-import { clinicalWords, type Filters, lastVerdict, matches, NO_FILTERS, placeKey } from "../patients/search";
+import { clinicalWords, type Filters, matches, NO_FILTERS, placeKey } from "../patients/search";
 import { listPatients, readEverything } from "../patients/store";
 import type { Visit } from "../notebook/types";
 import type { Patient } from "../patients/types";
@@ -22,10 +22,10 @@ import { Confirm } from "./Dialog";
 import { FileInput, SearchBox } from "./fields";
 import { Icon } from "./icons";
 import { Damaged } from "./Kept";
+import { LastVerdict } from "./LastVerdict";
 import { PassphraseDialog } from "./record/ExportDialog";
 import { LongList } from "./record/LongList";
 import { useRead } from "./useRead";
-import { EarlierAlarm, VerdictLine } from "./Verdict";
 
 /** A visit, read when its card is shown: the list itself holds no photograph. */
 function useVisit(id: string | undefined): Visit | null {
@@ -43,7 +43,6 @@ function CaseCard({ one }: { one: CaseBrief }) {
   const last = one.visits.at(-1);
   const visit = useVisit(last?.id);
   const photo = visit?.photos.at(0);
-  const verdict = lastVerdict(one);
   return (
     <li>
       <a class="case-card" href={routeHash({ page: "case", id: one.id })} data-testid="case">
@@ -60,8 +59,7 @@ function CaseCard({ one }: { one: CaseBrief }) {
               {t("conflictCount", { count: one.conflicts.length })}
             </span>
           )}
-          {verdict && <VerdictLine verdict={verdict} />}
-          <EarlierAlarm visits={one.visits} />
+          <LastVerdict one={one} />
         </span>
         <span class="case-dates small">
           {last && dayText(last.date)}

@@ -18,6 +18,7 @@ import { NewLesion } from "../CaseForm";
 import { Confirm } from "../Dialog";
 import { Icon } from "../icons";
 import { Damaged, Kept } from "../Kept";
+import { LastVerdict } from "../LastVerdict";
 import { AllLesions } from "./AllLesions";
 import { Curve } from "./Curve";
 import { ExportDialog } from "./ExportDialog";
@@ -142,8 +143,11 @@ function View({ patient, lesions, sheets, damaged }: Loaded) {
                 <span class="case-words">
                   <strong>{one.title}</strong>
                   <span class="small">
-                    {[siteName(one.site), one.clinical?.diagnosis].filter(Boolean).join(t("listComma"))}
+                    {[siteName(one.site), one.clinical?.diagnosis]
+                      .filter((words) => words && words !== one.title)
+                      .join(t("listComma"))}
                   </span>
+                  <LastVerdict one={one} />
                 </span>
                 <span class="case-dates small">
                   {t("visitCount", { count: one.visits.length })}

@@ -71,8 +71,8 @@ export function isAbove(malignant: number, threshold: number): boolean {
  * Decide what is said about a lesion: above the line for malignant classes, below it, or can't tell.
  *
  * "Below" is said only if the mean and every photograph are below the line, the photographs look like one lesion, and
- * nothing the person answered is a reason for concern. The most probable class plays no part: a benign class can lead where the malignant ones together are
- * above the line.
+ * nothing the person answered is a reason for concern. The most probable class plays no part: a benign class can lead
+ * where the malignant ones together are above the line.
  */
 export function decide(evidence: Evidence): Verdict {
   const { malignant, threshold, reasons, concerns } = evidence;

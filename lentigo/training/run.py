@@ -102,7 +102,9 @@ def train(
     for missing in teachers_to_train(recipe, folder):
         teacher = folder.parent / missing.name
         if devices * nodes > 1:
-            raise TrainingError(f"{teacher}: the teacher is not trained yet; first: lentigo train {missing.name}")
+            raise TrainingError(
+                f"{teacher}: the teacher is not trained yet; train it first: lentigo train {missing.name}"
+            )
         begun = (teacher / RECIPE).is_file()
         train(missing, data, out=teacher, resume=begun, accelerator=accelerator, progress=progress, cache=cache)
     batches = partial(Batches, ready.samples, extras=ready.extras, cache=place, progress=progress)

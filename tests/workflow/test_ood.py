@@ -422,4 +422,4 @@ def test_the_report_shows_coverage_and_selective_accuracy(tmp_path: Path) -> Non
     )
     page = result.index.read_text()
     assert 'id="selective"' in page
-    assert "right, by atypicality" in page
+    assert "accuracy, by atypicality" in page

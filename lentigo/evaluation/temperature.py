@@ -8,17 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp, softmax
 
 from lentigo.errors import DataError
+from lentigo.evaluation.intervals import FloatArray, IntArray
 
 BINS = 15  # equal-width bins of the top probability, as in Guo et al.
 TEMPERATURES = (0.05, 20.0)
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 def apply_temperature(probabilities: FloatArray, temperature: float | None) -> FloatArray:

@@ -169,11 +169,9 @@ class Sources:
             yield Item(_unicode(source), source, key)
 
     def _pictures(self, folder: str, key: str) -> Iterator[Item]:
-        found = list(_read_folder(folder, key))
-        left_out = masks(item.path.replace(os.sep, "/") for item in found)
-        for item in found:
-            if item.path.replace(os.sep, "/") not in left_out:
-                yield item
+        named = [(item.path.replace(os.sep, "/"), item) for item in _read_folder(folder, key)]
+        left_out = masks(name for name, _ in named)
+        yield from (item for name, item in named if name not in left_out)
         self.masks.update(left_out)
 
     @property

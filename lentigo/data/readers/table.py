@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import product
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -142,19 +142,17 @@ _SAID = frozenset((*MARKS, *MALIGNANT, *BENIGN)) - {"malignant", "benign", "m", 
 
 def fitting_tables(place: Place) -> list[str]:
     """Return the tables with columns for image and class, and note what the others lack."""
-    readable = [name for name in place.tables if place.columns(name)]
-    if not any(roles_of(place, name).complete for name in readable):
-        _join(place, readable)
+    roles = {name: roles_of(place, name) for name in place.tables if place.columns(name)}
+    if not any(one.complete for one in roles.values()):
+        _join(place, roles)
     found = _fitting(place, place.tables)
     return found or _fitting(place, read_annotations(place))
 
 
-def _join(place: Place, tables: Sequence[str]) -> None:
+def _join(place: Place, roles: Mapping[str, Roles]) -> None:
     """Add to a table that names images the columns of another with the class of each case, patient or lesion."""
-    for name, other in permutations(tables, 2):
-        roles, classes = roles_of(place, name), roles_of(place, other)
-        if not (roles.image or roles.path) or classes.image or classes.path:
-            continue
+    columns = {name: one.path or one.image for name, one in roles.items()}
+    for name, other in product([n for n in roles if columns[n]], [n for n in roles if not columns[n]]):
         table, more = place.table(name), place.table(other)
         for key in map(str, more.columns):
             own = find_column(table.columns, (key,))
@@ -164,7 +162,7 @@ def _join(place: Place, tables: Sequence[str]) -> None:
             joined = table[there].join(added.set_index(key), on=own)
             if not roles_of(place, name, joined).complete:
                 continue
-            for image in table[roles.path or roles.image][~there]:
+            for image in table[columns[name]][~there]:
                 place.reading.ignore(image, f"{other} has no row of its {own}")
             place.add_columns(name, joined)
             place.reading.use(other)

@@ -39,15 +39,9 @@ const preload: Plugin = {
         chunk.imports.forEach(need);
       };
       if (page !== undefined) need(page.fileName);
-      const runtime = Object.keys(bundle).filter((name) => name.endsWith(".wasm"));
       const links: Record<string, string | boolean>[] = [
         ...[...needed].map((name) => ({ rel: "modulepreload", crossorigin: true, href: `./${name}` })),
-        ...["bundles/index.json", ...runtime].map((name) => ({
-          rel: "preload",
-          as: "fetch",
-          crossorigin: true,
-          href: `./${name}`,
-        })),
+        { rel: "preload", as: "fetch", crossorigin: true, href: "./bundles/index.json" },
       ];
       return links.map((attrs) => ({ tag: "link", attrs, injectTo: "head" }));
     },

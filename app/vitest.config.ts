@@ -7,6 +7,7 @@ export default defineConfig({
     pool: "threads",
     maxWorkers: 1, // one process: starting more costs longer than the tests take
     isolate: false,
+    server: { deps: { inline: [/@tensorflow/] } }, // modules of another kind than Node takes them for
     testTimeout: 30_000, // a busy machine is slow, not wrong
   },
 });

@@ -6,6 +6,7 @@ import { transformWithOxc } from "vite";
 import { sha256 } from "./bundles.mjs";
 
 const NOT_CACHED = /\.(br|gz|map)$/;
+const RARE = /^(onnxruntime|ort-wasm)/; // the second runtime: cached when a model first needs it
 
 /** What the first start needs: the page, its assets, and the default bundle without its test images. */
 async function filesToCache(out, packaged) {
@@ -17,7 +18,8 @@ async function filesToCache(out, packaged) {
     { url: "bundles/index.json", file: "bundles/index.json", pinned: false },
   ];
   for (const name of (await readdir(path.join(out, "assets"))).sort()) {
-    if (!NOT_CACHED.test(name)) files.push({ url: `assets/${name}`, file: `assets/${name}`, pinned: true });
+    if (NOT_CACHED.test(name)) continue;
+    files.push({ url: `assets/${name}`, file: `assets/${name}`, pinned: true, rare: RARE.test(name) });
   }
   const bundle = packaged.default;
   if (bundle !== null) {
@@ -40,7 +42,7 @@ export async function writeServiceWorker(source, out, packaged) {
   const version = sha256(code + digests.join("\n")).slice(0, 16);
   const own = digests.filter((_, i) => !files[i].url.startsWith("bundles/"));
   const app = sha256(code + own.join("\n")).slice(0, 16);
-  const list = { app, version, files: files.map(({ url, pinned }) => ({ url, pinned })) };
+  const list = { app, version, files: files.map(({ url, pinned, rare }) => ({ url, pinned, rare })) };
   await writeFile(path.join(out, "sw.js"), `const PRECACHE = ${JSON.stringify(list)};\n${code}`);
-  return files;
+  return files.filter(({ rare }) => !rare);
 }

@@ -1,9 +1,13 @@
+import { createHash } from "node:crypto";
 import { cpSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import { decode } from "fast-png";
+import { zipSync } from "fflate";
+import { PbfWriter } from "pbf";
 import { chromium, type Page } from "@playwright/test";
 import { launchOptions } from "../build/chromium.mjs";
 import { serve } from "../build/serve.mjs";
+import { BUNDLES, bytesOf, textOf } from "../tests/fixtures";
 import { choose, classify, expect, modelReady, openApp, photoPath, STATIC, test } from "./app";
 
 test.use({ serviceWorkers: "allow" });
@@ -35,6 +39,61 @@ test("opens and classifies with the network cut and the server gone", async () =
   expect(Object.keys(await classify(page, "mel.jpg"))).toHaveLength(7);
   await page.goto(`${url}#/notebook`);
   await expect(page.getByTestId("no-cases")).toBeVisible();
+  await browser.close();
+});
+
+/** The bundle "alpha" with an operator that the usual runtime does not know, and another name. */
+function bundleOfOtherOperators(): Uint8Array {
+  const node = new PbfWriter(); // messages one after the other are one message: this node is one more of the graph
+  const write = (): void => {
+    for (const [tag, text] of [
+      [1, "logits"],
+      [2, "unused"],
+      [4, "Softmax"],
+    ] as const)
+      node.writeStringField(tag, text);
+  };
+  node.writeMessage(7, () => node.writeMessage(1, write, null), null);
+  const files: Record<string, Uint8Array> = Object.fromEntries(
+    ["MODEL_CARD.md", "golden.json"].map((name) => [name, bytesOf(BUNDLES, "alpha", name)]),
+  );
+  files["model.onnx"] = Buffer.concat([bytesOf(BUNDLES, "alpha", "model.onnx"), node.finish()]);
+  const spec = JSON.parse(textOf(BUNDLES, "alpha", "spec.json")) as { files: Record<string, string> };
+  spec.files["model.onnx"] = createHash("sha256").update(files["model.onnx"]).digest("hex");
+  files["spec.json"] = Buffer.from(JSON.stringify({ ...spec, name: "gamma", title: "Other operators" }));
+  return zipSync(files);
+}
+
+test("a model of other operators brings its runtime along, and keeps it for use without a network", async ({}, info) => {
+  const file = info.outputPath("gamma.zip");
+  writeFileSync(file, bundleOfOtherOperators());
+  const { server, url } = await serve(STATIC);
+  const browser = await chromium.launch(launchOptions());
+  const context = await browser.newContext({ locale: "en-GB" });
+  const page = await context.newPage();
+  const asked: string[] = [];
+  context.on("request", (request) => asked.push(new URL(request.url()).pathname));
+  await openApp(page, url);
+  await installed(page);
+  const answer = await classify(page, "mel.jpg");
+  expect(asked.filter((name) => name.includes("ort-wasm"))).toEqual([]);
+  await page.getByRole("link", { name: "Models" }).click();
+  await page.getByTestId("bundle-input").setInputFiles(file);
+  await expect(page.getByTestId("notice-done")).toContainText("Other operators is ready");
+  await page.getByRole("link", { name: "Check" }).click();
+  const agrees = async (): Promise<void> => {
+    const other = await classify(page, "mel.jpg");
+    for (const [code, value] of Object.entries(answer)) expect(Math.abs(other[code] - value)).toBeLessThan(1e-3);
+  };
+  await agrees();
+  expect(asked.filter((name) => name.includes("ort-wasm"))).not.toEqual([]);
+  await context.setOffline(true);
+  server.closeAllConnections();
+  server.close();
+  await page.reload();
+  await modelReady(page);
+  await expect(page.getByTestId("model-badge")).toContainText("Other operators");
+  await agrees();
   await browser.close();
 });
 

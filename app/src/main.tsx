@@ -1,13 +1,14 @@
-/** The page, then the model, then what makes the app work offline. */
+/** The page, and what makes the app work offline once the model is there. */
 
 import { effect } from "@preact/signals";
 import { render } from "preact";
 import { startLanguage } from "./state/preferences";
 import { startOffline } from "./state/offline";
-import { captureUnknown, model, startModels } from "./state/models";
+import { captureUnknown, model } from "./state/models";
 import { startDraft } from "./state/draft";
 import { takeShared } from "./state/shared";
 import { classifyWaiting, forgetAnswers } from "./state/session";
+import { modelStarted } from "./startup";
 import { App } from "./ui/App";
 
 void startLanguage().then(() => {
@@ -30,7 +31,7 @@ effect(() => {
   });
 });
 
-void startModels().finally(() => {
+void modelStarted.finally(() => {
   performance.mark("lentigo:model-ready");
   // After the model has come and is shown, so that they do not compete for the line and the processor.
   requestAnimationFrame(() => setTimeout(() => void startOffline()));

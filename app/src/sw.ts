@@ -11,8 +11,11 @@ interface Precache {
   app: string;
   /** Digest over every file of this version. */
   version: string;
-  /** Addresses relative to the app; `pinned` ones hold a digest, so that the same address is always the same file. */
-  files: { url: string; pinned: boolean }[];
+  /**
+   * Addresses relative to the app; `pinned` ones hold a digest, so that the same address is always the same file, and
+   * `rare` ones are fetched when they are first needed.
+   */
+  files: { url: string; pinned: boolean; rare?: boolean }[];
 }
 
 declare const PRECACHE: Precache;
@@ -20,6 +23,7 @@ const worker = self as unknown as ServiceWorkerGlobalScope;
 
 const PREFIX = "lentigo-";
 const CURRENT = PREFIX + PRECACHE.version;
+const RARE = PRECACHE.files.filter(({ rare }) => rare).map(({ url }) => new URL(url, worker.registration.scope).href);
 const SHARED = `${PREFIX}shared`;
 /** On this very machine a server answers or refuses at once, and may have been started with other models since. */
 const NEAR = ["localhost", "127.0.0.1", "[::1]"].includes(worker.location.hostname);
@@ -28,10 +32,11 @@ const MODELS = `${PREFIX}models`; // bundles that were chosen later; not tied to
 async function fill(): Promise<void> {
   const cache = await caches.open(CURRENT);
   await Promise.all(
-    PRECACHE.files.map(async ({ url, pinned }) => {
+    PRECACHE.files.map(async ({ url, pinned, rare }) => {
       const address = new URL(url, worker.registration.scope).href;
       const known = pinned ? await caches.match(address) : undefined; // an update fetches only what changed
       if (known !== undefined) return cache.put(address, known);
+      if (rare) return;
       const response = await fetch(address, { cache: pinned ? "default" : "reload" });
       if (!response.ok) throw new Error(`${url}: ${response.status}`);
       await cache.put(address, response);
@@ -57,6 +62,7 @@ async function answer(request: Request): Promise<Response> {
   if (cached !== undefined) return cached;
   const response = await fetch(request);
   if (response.ok && new URL(request.url).searchParams.has("v")) await keepModelFile(request, response.clone());
+  if (response.ok && RARE.includes(request.url)) await current.put(request, response.clone()).catch(() => undefined);
   return response;
 }
 

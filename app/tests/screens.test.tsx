@@ -344,7 +344,7 @@ describe("a kept photograph", () => {
     const drawn: boolean[] = [];
     vi.spyOn(HTMLCanvasElement.prototype, "getContext").mockReturnValue({
       drawImage: ({ width }: ImageBitmap) => drawn.push(width > 0), // a closed bitmap is 0 pixels wide
-    } as unknown as RenderingContext);
+    } as never);
     const bitmap = (): ImageBitmap => {
       const made = { width: 4, height: 4, close: () => void Object.assign(made, { width: 0, height: 0 }) };
       return made;

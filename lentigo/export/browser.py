@@ -63,7 +63,7 @@ const call = (id, name, request) =>
     worker.postMessage({ id, name, request });
   });
 const base = new URL("bundle/", location.href).href;
-const opened = await call(0, "open", { kind: "url", base, specDigest: "DIGEST" });
+const opened = await call(0, "open", { kind: "url", base, digests: DIGESTS });
 await tell(opened.ok ? await call(1, "check", null) : opened);
 """
 # Errors of this machine or of the built app, not of the bundle.
@@ -111,9 +111,8 @@ def run_browser(bundle: Bundle, *, static: Path = STATIC, seconds: float = 120.0
     workers = sorted(static.glob("assets/worker-*.js"))
     if len(workers) != 1:
         raise BrowserUnavailableError("no built app (make app)")
-    script = _SCRIPT.replace("WORKER", workers[0].name).replace(
-        "DIGEST", hashlib.sha256((bundle.path / SPEC).read_bytes()).hexdigest()
-    )
+    digests = {**bundle.spec.files, SPEC: hashlib.sha256((bundle.path / SPEC).read_bytes()).hexdigest()}
+    script = _SCRIPT.replace("WORKER", workers[0].name).replace("DIGESTS", json.dumps(digests))
     pages: dict[str, bytes | Path] = {"": _PAGE.encode(), "page.js": script.encode()}
     pages |= {f"assets/{path.name}": path for path in static.glob("assets/*")}
     pages |= {f"bundle/{name}": bundle.path / name for name in (SPEC, *bundle.spec.files)}

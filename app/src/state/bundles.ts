@@ -1,9 +1,8 @@
 /** Where a model's files are kept: bundles that the person loaded, in the device's database. */
 
 import { AppError } from "../core/errors";
-import { CARD, MODEL, parseSpec, SPEC } from "../core/spec";
+import { parseSpec, SPEC } from "../core/spec";
 import { database, storageError, type StoredBundle } from "../notebook/database";
-import { fetchFile } from "../worker/fetch";
 import type { BundleSource } from "../worker/protocol";
 import { deviceEntry, type ModelEntry } from "./catalogue";
 
@@ -52,16 +51,11 @@ export async function deleteBundle(name: string): Promise<void> {
   }
 }
 
-/** What the worker opens: a model's files, fetched here while its runtime starts there. @throws AppError: unreachable */
+/** What the worker opens. @throws AppError: a loaded model is no longer on this device */
 export async function sourceOf(entry: ModelEntry): Promise<BundleSource> {
   if (entry.origin !== "device") {
     const base = new URL(`bundles/${entry.name}/`, document.baseURI).href;
-    const digests: Record<string, string> = { ...entry.files, [SPEC]: entry.digest };
-    const wanted = [SPEC, MODEL, CARD].filter((name) => name in digests);
-    const fetched = await Promise.all(
-      wanted.map(async (name) => [name, await fetchFile(base, name, digests[name])] as const),
-    );
-    return { kind: "url", base, specDigest: entry.digest, fetched: Object.fromEntries(fetched) };
+    return { kind: "url", base, digests: { ...entry.files, [SPEC]: entry.digest } };
   }
   const stored = await (await database()).get("bundles", entry.name);
   if (stored === undefined) throw new AppError("bundleNotFound");

@@ -43,7 +43,7 @@ export interface ModelEntry {
   bytes: number;
   /** SHA-256 of its spec.json. */
   digest: string;
-  /** SHA-256 of its other files, where they are to be fetched. */
+  /** SHA-256 of its other files, where the worker fetches them. */
   files?: Record<string, string>;
 }
 

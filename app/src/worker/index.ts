@@ -1,5 +1,6 @@
 /** The worker: everything that takes longer than a frame. It answers one call after the other. */
 
+import kernels from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import { digest as digestOf, verifyFile } from "../core/bundle";
 import { AppError, plainError } from "../core/errors";
 import { NO_EDIT } from "../core/geometry";
@@ -23,48 +24,34 @@ interface Opened {
 }
 
 let opened: Opened | null = null;
-let runtime: Promise<void> | null = null;
-
-async function start(module: WebAssembly.Module | null): Promise<null> {
-  runtime = startRuntime(module);
-  await runtime;
-  return null;
-}
+const runtime = startRuntime(kernels);
+runtime.catch(() => undefined); // told when a model is opened
 
 async function open(source: BundleSource): Promise<Calls["open"]["response"]> {
   const began = performance.now();
   checkReadBack();
+  const files = Promise.all([MODEL, CARD].map((name) => readFile(source, name)));
+  files.catch(() => undefined); // told below, after what is wrong with the specification
   const specBytes = await readFile(source, SPEC);
-  if (source.kind === "url" && (await digestOf(specBytes)) !== source.specDigest)
+  if (source.kind === "url" && (await digestOf(specBytes)) !== source.digests[SPEC])
     throw new AppError("bundleDamaged", { file: SPEC });
   const spec = parseSpec(new TextDecoder().decode(specBytes));
-  const [model, card] = await Promise.all([
-    readVerified(source, spec, MODEL),
-    readVerified(source, spec, CARD),
-    (runtime ??= startRuntime(null)),
-  ]);
+  const [model, card] = await files;
+  await Promise.all([verifyFile(spec, MODEL, model), verifyFile(spec, CARD, card), runtime]);
   const network = await Network.open(spec, model);
   // Only now: where anything above fails, the model that was open stays.
   await opened?.network.release();
-  if (source.kind === "url") delete source.fetched; // let go of
   opened = { spec, source, network };
   return { spec, card: new TextDecoder().decode(card), milliseconds: performance.now() - began };
 }
 
-async function readVerified(source: BundleSource, spec: Spec, name: string): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = await readFile(source, name, spec.files[name]);
-  await verifyFile(spec, name, bytes);
-  return bytes;
-}
-
-async function readFile(source: BundleSource, name: string, digest?: string): Promise<Uint8Array<ArrayBuffer>> {
+async function readFile(source: BundleSource, name: string): Promise<Uint8Array<ArrayBuffer>> {
   if (source.kind === "files") {
     if (name === SPEC) return new TextEncoder().encode(source.spec);
     if (!(name in source.files)) throw new AppError("bundleFileMissing", { file: name });
     return new Uint8Array(await source.files[name].arrayBuffer());
   }
-  const { base, specDigest, fetched } = source;
-  return new Uint8Array(fetched?.[name] ?? (await fetchFile(base, name, digest ?? specDigest)));
+  return new Uint8Array(await fetchFile(source.base, name, source.digests[name] ?? ""));
 }
 
 function current(): Opened {
@@ -113,7 +100,9 @@ async function preview(request: Calls["preview"]["request"]): Promise<Calls["pre
 
 async function check(): Promise<Calls["check"]["response"]> {
   const { spec, source, network } = current();
-  const golden = parseGolden(new TextDecoder().decode(await readVerified(source, spec, GOLDEN)));
+  const bytes = await readFile(source, GOLDEN);
+  await verifyFile(spec, GOLDEN, bytes);
+  const golden = parseGolden(new TextDecoder().decode(bytes));
   const { size, mean, std } = spec.input;
   const differences: Calls["check"]["response"] = [];
   for (const example of golden.cases) {
@@ -145,8 +134,6 @@ async function warmUp(): Promise<null> {
 
 function answer(request: Request): Promise<Calls[CallName]["response"]> {
   switch (request.name) {
-    case "start":
-      return start(request.request);
     case "open":
       return open(request.request);
     case "classify":

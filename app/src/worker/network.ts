@@ -1,40 +1,12 @@
-/** The bundle's graph in ONNX Runtime: WebAssembly with SIMD, one thread. */
+/** A bundle's graph, in the runtime that can run it. */
 
-import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
 import { AppError } from "../core/errors";
 import type { Spec } from "../core/spec";
+import { type Graph, parseGraph, type ValueInfo } from "./onnx";
+import { UnsupportedError } from "./operators";
 import type { Cams } from "./protocol";
-import { wasmUrl } from "./runtime";
-
-// A graph of one Identity node: loading it starts the runtime while the weights are still on their way.
-const SMALLEST_GRAPH = "CAg6NwoQCgFhEgFiIghJZGVudGl0eRIBZ1oPCgFhEgoKCAgBEgQKAggBYg8KAWISCgoICAESBAoCCAFCBAoAEA0=";
-
-/** How graphs name the dimension of their batch (`lentigo.bundle`). */
-const BATCH_AXIS = "batch";
-
-/** Graphs of fewer parameters are opened as the bundle has them. */
-const SMALL = 5e6;
-
-/**
- * Whether a graph is optimised only once the page can be used.
- *
- * Optimising a small graph saves a tenth of a classification, and would hold up the start for longer than that. An int8
- * graph needs the optimiser: only then is its arithmetic done in integers.
- */
-function optimisedLater({ weights, network }: Spec): boolean {
-  return weights !== "int8" && network.parameters < SMALL;
-}
-
-/** How a graph is loaded. Repacked weights save nothing in a small one. */
-function optionsFor(spec: Spec, opening: boolean): InferenceSession.SessionOptions {
-  const asItIs = optimisedLater(spec);
-  return {
-    executionProviders: ["wasm"],
-    graphOptimizationLevel: asItIs ? (opening ? "disabled" : "extended") : "all",
-    ...(asItIs && { extra: { session: { disable_prepacking: "1" } } }),
-    freeDimensionOverrides: { [BATCH_AXIS]: 1 }, // with a batch that is not known, a graph takes twice as long to load
-  };
-}
+import type { Output, Runner } from "./runner";
+import { Interpreter, startKernels } from "./tensorflow";
 
 /** What the graph says about one image. */
 export interface Outputs {
@@ -46,71 +18,60 @@ export interface Outputs {
 }
 
 /**
- * Start ONNX Runtime.
+ * Start the usual runtime.
  *
- * @param module its compiled code; null to fetch and compile it here
- * @throws AppError: WebAssembly is missing or forbidden
+ * @param url of its WebAssembly
+ * @throws AppError: WebAssembly is missing or forbidden, or cannot be fetched
  */
-export async function startRuntime(module: WebAssembly.Module | null): Promise<void> {
+export async function startRuntime(url: string): Promise<void> {
   if (typeof WebAssembly !== "object") throw new AppError("wasmMissing");
-  const { instantiate } = WebAssembly;
-  if (module === null) env.wasm.wasmPaths = { wasm: wasmUrl };
-  else {
-    // ONNX Runtime takes bytes, not modules: it gets none, and asks the browser to compile them.
-    env.wasm.wasmBinary = new ArrayBuffer(0);
-    WebAssembly.instantiate = (async (_: BufferSource, imports: WebAssembly.Imports) => {
-      return { module, instance: await instantiate(module, imports) };
-    }) as typeof instantiate;
-  }
-  env.wasm.numThreads = 1;
-  env.wasm.proxy = false; // this is the worker
-  env.logLevel = "error";
-  try {
-    const bytes = Uint8Array.from(atob(SMALLEST_GRAPH), (character) => character.charCodeAt(0));
-    const session = await InferenceSession.create(bytes, { executionProviders: ["wasm"] });
-    await session.release();
-  } catch (error) {
-    const detail = firstLine(error);
-    throw new AppError(/fetch|network|load/i.test(detail) ? "runtimeUnreachable" : "wasmBlocked", { detail });
-  } finally {
-    WebAssembly.instantiate = instantiate;
-  }
+  await startKernels(url).catch(cannotStart);
+}
+
+function cannotStart(error: unknown): never {
+  const detail = firstLine(error);
+  throw new AppError(/fetch|network|load|import/i.test(detail) ? "runtimeUnreachable" : "wasmBlocked", { detail });
 }
 
 /** A loaded graph. */
 export class Network {
   private constructor(
-    private session: InferenceSession,
+    private readonly runner: Runner,
     private readonly spec: Spec,
-    private readonly names: string[],
-    /** What is still to be optimised. */
-    private model: Uint8Array | null,
+    private readonly shapes: Record<string, readonly number[]>,
   ) {}
 
   /**
    * Load a graph.
    *
-   * @throws AppError: ONNX Runtime cannot load it, or it is not what the specification says
+   * @throws AppError: it is no ONNX file or not what the specification says, or no runtime can load it
    */
   static async open(spec: Spec, model: Uint8Array): Promise<Network> {
-    let session: InferenceSession;
+    let graph: Graph;
     try {
-      session = await InferenceSession.create(model, optionsFor(spec, true));
+      graph = parseGraph(model);
     } catch (error) {
       throw new AppError("modelUnloadable", { detail: firstLine(error) });
     }
     const { size } = spec.input;
     const classes = spec.classes.length;
-    const outputs: Record<string, number[]> = { logits: [classes], embedding: [spec.outputs.embedding] };
-    if (spec.outputs.cam !== null) outputs["cam"] = [classes, ...spec.outputs.cam];
-    if (spec.outputs.atypicality) outputs["atypicality"] = [];
-    const detail =
-      mismatch(session.inputMetadata, { image: [3, size, size] }) ?? mismatch(session.outputMetadata, outputs);
-    if (detail !== null) {
-      await session.release();
-      throw new AppError("modelMismatch", { detail });
+    const shapes: Record<string, number[]> = { logits: [classes], embedding: [spec.outputs.embedding] };
+    if (spec.outputs.cam !== null) shapes["cam"] = [classes, ...spec.outputs.cam];
+    if (spec.outputs.atypicality) shapes["atypicality"] = [];
+    const detail = mismatch(graph.inputs, { image: [3, size, size] }) ?? mismatch(graph.outputs, shapes);
+    if (detail !== null) throw new AppError("modelMismatch", { detail });
+    const names = Object.keys(shapes);
+    try {
+      return new Network(new Interpreter(graph, names), spec, shapes);
+    } catch (error) {
+      if (!(error instanceof UnsupportedError)) throw new AppError("modelUnloadable", { detail: firstLine(error) });
     }
-    return new Network(session, spec, Object.keys(outputs), optimisedLater(spec) ? model : null);
+    const { Session } = await import("./onnxruntime").catch(cannotStart);
+    try {
+      return new Network(await Session.open(model, names), spec, shapes);
+    } catch (error) {
+      throw new AppError("modelUnloadable", { detail: firstLine(error) });
+    }
   }
 
   /**
@@ -119,69 +80,46 @@ export class Network {
    * @throws AppError: the shapes are not those of the specification, or the network answers with NaN or infinity
    */
   async run(image: Float32Array<ArrayBuffer>): Promise<Outputs> {
-    const { size } = this.spec.input;
-    const classes = this.spec.classes.length;
-    const input = new Tensor("float32", image, [1, 3, size, size]);
-    let results: InferenceSession.OnnxValueMapType;
+    let results: Record<string, Output>;
     try {
-      results = await this.session.run({ image: input }, this.names);
+      results = await this.runner.run(image, this.spec.input.size);
     } catch (error) {
       throw new AppError("modelMismatch", { detail: firstLine(error) });
     }
-    const take = (name: string, shape: number[]): Float32Array<ArrayBuffer> => {
-      const { dims, data } = results[name] as Tensor;
-      if (
-        dims.length !== shape.length + 1 ||
-        shape.some((side, i) => dims[i + 1] !== side) ||
-        !(data instanceof Float32Array)
-      ) {
-        throw new AppError("modelMismatch", { detail: `${name} [${dims.join(", ")}]` });
-      }
+    for (const [name, shape] of Object.entries(this.shapes)) {
+      const { shape: found, data } = results[name];
+      if (found.length !== shape.length + 1 || shape.some((side, i) => found[i + 1] !== side))
+        throw new AppError("modelMismatch", { detail: `${name} [${found.join(", ")}]` });
       if (!data.every(Number.isFinite)) throw new AppError("modelNotFinite");
-      return new Float32Array(data); // a copy: the runtime's own memory is let go below
-    };
-    try {
-      const cam = this.spec.outputs.cam;
-      return {
-        logits: take("logits", [classes]),
-        embedding: take("embedding", [this.spec.outputs.embedding]),
-        cam: cam === null ? null : { shape: [classes, ...cam], values: take("cam", [classes, ...cam]) },
-        atypicality: this.spec.outputs.atypicality ? take("atypicality", [])[0] : null,
-      };
-    } finally {
-      for (const name of this.names) results[name].dispose();
-      input.dispose();
     }
+    const { logits, embedding, cam, atypicality } = results;
+    const sides = this.spec.outputs.cam;
+    return {
+      logits: logits.data,
+      embedding: embedding.data,
+      cam: sides === null ? null : { shape: [this.spec.classes.length, ...sides], values: cam.data },
+      atypicality: this.spec.outputs.atypicality ? atypicality.data[0] : null,
+    };
   }
 
-  /** Optimise the graph where that was put off, and run it once on nothing, so that its code is compiled. */
+  /** Run the graph once on nothing, so that its code is compiled. */
   async warmUp(): Promise<void> {
-    if (this.model !== null) {
-      const optimised = await InferenceSession.create(this.model, optionsFor(this.spec, false));
-      this.model = null;
-      await this.session.release();
-      this.session = optimised;
-    }
     await this.run(new Float32Array(3 * this.spec.input.size ** 2));
   }
 
   release(): Promise<void> {
-    return this.session.release();
+    return this.runner.release();
   }
 }
 
-/** What is missing or has another shape than expected, behind the batch; null where nothing is. */
-function mismatch(
-  found: readonly InferenceSession.ValueMetadata[],
-  expected: Record<string, readonly number[]>,
-): string | null {
+/** What is missing or has another type or shape than expected, behind the batch; null where nothing is. */
+function mismatch(found: readonly ValueInfo[], expected: Record<string, readonly number[]>): string | null {
   for (const [name, shape] of Object.entries(expected)) {
     const value = found.find((candidate) => candidate.name === name);
-    if (value === undefined || !value.isTensor) return name;
-    const sides = value.shape.slice(1); // symbolic ones come as text and may be anything
-    const wrong =
-      sides.length !== shape.length || sides.some((side, i) => typeof side === "number" && side !== shape[i]);
-    if (wrong) return `${name} [${value.shape.join(", ")}]`;
+    if (value === undefined || !value.float) return name;
+    const sides = value.shape.slice(1); // one that the file leaves open may be anything
+    if (sides.length !== shape.length || sides.some((side, i) => side !== null && side !== shape[i]))
+      return `${name} [${value.shape.map((side) => side ?? "?").join(", ")}]`;
   }
   return null;
 }

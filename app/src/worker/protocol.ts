@@ -12,9 +12,7 @@ export type BundleSource =
   | {
       kind: "url";
       /** of the folder, with a trailing slash */ base: string;
-      /** SHA-256 of spec.json */ specDigest: string;
-      /** What the page has fetched meanwhile, not verified; the other files are fetched when they are needed. */
-      fetched?: Record<string, ArrayBuffer>;
+      /** SHA-256 of each file */ digests: Record<string, string>;
     }
   | { kind: "files"; spec: string; files: Record<string, Blob> };
 
@@ -48,8 +46,6 @@ export interface Analysis {
 }
 
 export interface Calls {
-  /** Start the runtime, from the module where the page could compile it. */
-  start: { request: WebAssembly.Module | null; response: null };
   /** Load a bundle in the place of the one before, which stays where that fails. */
   open: { request: BundleSource; response: { spec: Spec; card: string; milliseconds: number } };
   classify: { request: { blob: Blob; edit: Edit }; response: Analysis };

@@ -84,9 +84,9 @@ def _coco(content: Mapping[str, Any]) -> list[Record]:
 
 def _via(one: Record) -> _Image:
     regions = one.get("regions") or ()
-    told = [region["region_attributes"] for region in (regions.values() if isinstance(regions, dict) else regions)]
-    told += [one.get("region_attributes") or {}, one.get("file_attributes") or {}]
-    return one["filename"], [pair for attributes in told for pair in attributes.items()], {}
+    listed = [region["region_attributes"] for region in (regions.values() if isinstance(regions, dict) else regions)]
+    listed += [one.get("region_attributes") or {}, one.get("file_attributes") or {}]
+    return one["filename"], [pair for attributes in listed for pair in attributes.items()], {}
 
 
 def _label_studio(one: Record) -> _Image:
@@ -141,15 +141,15 @@ def _merged(images: Iterable[_Image]) -> list[Record]:
     others: dict[str, Record] = {}
     for image, said, more in images:
         others.setdefault(str(image), {}).update(more)
-        told = found.setdefault(str(image), {})
+        tags = found.setdefault(str(image), {})
         for name, value in said:
             # A checkbox of VIA is {"melanoma": true}.
             values = [key for key, on in value.items() if on] if isinstance(value, dict) else [value]
-            told.setdefault(name, []).extend(v for v in values if v not in ("", None, *told.get(name, ())))
-    names = sorted({name for told in found.values() for name, values in told.items() if values})
+            tags.setdefault(name, []).extend(v for v in values if v not in ("", None, *tags.get(name, ())))
+    names = sorted({name for tags in found.values() for name, values in tags.items() if values})
     calls = {name: "label" if len(names) == 1 else name for name in names}
     return [
         {"image": image, **others[image]}
-        | {calls[name]: values[0] if len(values) == 1 else values for name, values in told.items() if values}
-        for image, told in found.items()
+        | {calls[name]: values[0] if len(values) == 1 else values for name, values in tags.items() if values}
+        for image, tags in found.items()
     ]

@@ -26,7 +26,7 @@ def decode_frame(source: bytes, runner: Any) -> bytearray:
 
     Args:
         source: the encoded frame.
-        runner: pydicom's `DecodeRunner`; told that the samples come plane by plane.
+        runner: pydicom's `DecodeRunner`; set to samples in planes.
 
     Returns:
         rows x columns little-endian samples, plane by plane.

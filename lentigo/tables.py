@@ -260,7 +260,7 @@ def _sheet_rows(path: Path, sheets: dict[str, list[list[str]]]) -> tuple[list[tu
     listed, header = size(name)[0], _header(sheets[name])
     alike = [title for title, rows in sheets.items() if title == name or (header and _header(rows) == header)]
     hidden = sum(row.hidden for sheet in shown if sheet.title in alike for row in sheet.row_dimensions.values())
-    told = [
+    notes = [
         f"the sheet {name!r} of {len(sheets)} is read, the largest{' that names images' * listed}"
         * (len(sheets) > 1 == len(alike)),
         f"the sheets {some(map(repr, alike))} have the same columns and are read as one table" * (len(alike) > 1),
@@ -272,7 +272,7 @@ def _sheet_rows(path: Path, sheets: dict[str, list[list[str]]]) -> tuple[list[tu
     if len(alike) > 1:  # numbered through all sheets
         rows = [[*row[: len(header)], title] for title, part in parts.items() for row in part[1:] if any(row)]
         rows.insert(0, [*header, "sheet"])
-    return list(enumerate(rows, start=1)), "; ".join(filter(None, told))
+    return list(enumerate(rows, start=1)), "; ".join(filter(None, notes))
 
 
 def _header(rows: Sequence[list[str]]) -> list[str]:

@@ -81,8 +81,8 @@ def walk(root: str, skipped: Skipped | None = None, *, folders: list[str] | None
 
 
 def _walk(folder: str, inner: str, skipped: Skipped | None, folders: list[str] | None) -> Iterator[str]:
-    told = None if skipped is None else lambda name, why: skipped(inner + name, why)
-    for name, is_folder in entries(folder, told):
+    report = None if skipped is None else lambda name, why: skipped(inner + name, why)
+    for name, is_folder in entries(folder, report):
         if is_folder:
             if folders is not None:
                 folders.append(inner + name)

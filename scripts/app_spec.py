@@ -53,7 +53,7 @@ def _type(schema: dict[str, Any]) -> str:
     """A JSON Schema, as pydantic writes it, in valibot."""
     unknown = set(schema) - _KNOWN
     if unknown:
-        raise ValueError(f"the app cannot be told of {sorted(unknown)} in {schema}")
+        raise ValueError(f"no valibot schema for {sorted(unknown)} in {schema}")
     match schema:
         case {"$ref": reference}:
             name = reference.rsplit("/", 1)[-1]
@@ -78,7 +78,7 @@ def _type(schema: dict[str, Any]) -> str:
             return _piped(f"v.array({_type(items)})", schema)
         case {"type": "object"}:
             return _object(schema)
-    raise ValueError(f"the app cannot be told of {schema}")
+    raise ValueError(f"no valibot schema for {schema}")
 
 
 def _field(schema: dict[str, Any], required: bool) -> str:

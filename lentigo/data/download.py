@@ -363,12 +363,12 @@ def _continues(response: http.client.HTTPResponse, start: int) -> bool:
 
 def _length(url: str, response: http.client.HTTPResponse) -> int:
     """Return the announced length in bytes; 0 if the server does not announce it."""
-    told = response.headers.get("Content-Length")
-    if told is None:
+    length = response.headers.get("Content-Length")
+    if length is None:
         return 0
-    if not (told.isascii() and told.isdigit() and len(told) < 20):
-        raise DataError(f"{url}: the server says {one_line(told[:40])!r} where the length of the file should stand")
-    return int(told)
+    if not (length.isascii() and length.isdigit() and len(length) < 20):
+        raise DataError(f"{url}: the server says {one_line(length[:40])!r} where the length of the file should stand")
+    return int(length)
 
 
 class _TooLargeError(DataError):

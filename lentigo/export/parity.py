@@ -39,7 +39,7 @@ _FLOAT16_FACTOR = 20.0
 _FLOAT16_MAPS = 50.0  # of maps, whose sums suffer from cancellation
 
 _MISSING = {
-    "torch": "the trained network is not at hand (give the run folder)",
+    "torch": "the trained network is not available (give the run folder)",
     "litert": "the runtime is not installed: pip install 'lentigo[litert]'",
     "executorch": "the runtime is not installed: pip install 'lentigo[executorch]'",
     "coreml": "runs on Apple's systems only",

@@ -70,7 +70,7 @@ class Worker:
                 rows.append(Row(item.path, error=str(error).replace("the bytes given", item.path, 1)))
                 continue
             rows.append(None)
-            seen = slice(read, read + 1)  # while the processor still has the pixels at hand
+            seen = slice(read, read + 1)  # while the pixels are still in the processor's cache
             normalise(pixels[seen], spec.input.mean, spec.input.std, out=floats[seen])
             reasons, hints = assess_quality(pixels[read])
             faults.append((reasons, (*hints, FIRST_OF_SEVERAL) if is_first_of_several(image) else hints))

@@ -24,7 +24,7 @@ from lentigo.reproduce.tables import SCRATCH, Row, overrides_of, slug_of
 from lentigo.reproduce.weights import find_weights
 from lentigo.workflow.jobs import Job, State, inspect, read_runs, run_jobs, say_line
 
-_KINDS = {"done": "at hand", "begun": "begun", "absent": "to train", "blocked": "blocked"}
+_KINDS = {"done": "finished", "begun": "unfinished", "absent": "to train", "blocked": "blocked"}
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ class Plan:
         ]
         lines += self.notes
         for job, state in jobs:
-            line = f"{_KINDS[state.kind]:9}{job.folder!s:{width}}  {job.epochs_done()}/{job.recipe.epochs} epochs"
+            line = f"{_KINDS[state.kind]:11}{job.folder!s:{width}}  {job.epochs_done()}/{job.recipe.epochs} epochs"
             lines.append(f"{line}  {state.reason}".rstrip())
-        lines += [f"not run   {row.row.name}: {row.refused}" for row in self.rows if row.refused]
+        lines += [f"not run     {row.row.name}: {row.refused}" for row in self.rows if row.refused]
         if images:
             lines.append(f"left to train: {left} epochs of {images:,} images, {left * images:,} images in all")
         return "\n".join(lines)
@@ -178,9 +178,9 @@ def _plan_row(plan: Plan, row: Row, at_hand: dict[str, Any]) -> RowPlan:
         return every(scratch=False, environment=environment)
     if row.start == "imagenet" or request.weights == "imagenet":
         done = {key: one for key, one in pretrained.jobs.items() if one[1].kind == "done"}
-        return RowPlan(row, pretrained.slug, done, f"needs ImageNet weights that are not at hand ({reason})")
+        return RowPlan(row, pretrained.slug, done, f"needs ImageNet weights, which are not available ({reason})")
     plan.notes.append(
-        f"{row.name}: no ImageNet weights at hand, so it starts from scratch, as {row.slug}{SCRATCH} ({reason})"
+        f"{row.name}: no ImageNet weights available, so it starts from scratch, as {row.slug}{SCRATCH} ({reason})"
     )
     return every(scratch=True)
 

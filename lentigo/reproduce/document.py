@@ -23,18 +23,18 @@ _METHOD = (
 )
 _PAIRS = (
     "Same lesions and seeds on both sides; p is the two-sided bootstrap p after Holm's correction. **\\***: p is below"
-    " 0.05 and the interval leaves out zero. McNemar's test takes images as independent and holds for one trained"
+    " 0.05 and the interval excludes zero. McNemar's test treats images as independent and applies to one trained"
     " network each."
 )
 _VALIDATION = (
-    "Validation images, which also set each run's temperature and chose its epoch: the level is too good, and the"
-    " calibration error more so. No test image was looked at."
+    "Validation images, which also set each run's temperature and chose its epoch: the level is optimistic, the"
+    " calibration error most of all. Test images are not used."
 )
 _FOLDS = (
     "Cross-validation in {folds} folds: each image is evaluated once, by a network not trained on its group;"
     " each run keeps its last epoch, so that no evaluated image chose anything. Probabilities without a temperature."
 )
-_SCALED = "Training was {how} than in the recipe as printed: read the order of the rows, not their level."
+_SCALED = "Training was {how} than in the recipe as printed: compare the order of the rows, not their level."
 
 
 def to_markdown(result: Data, figures: Sequence[str]) -> str:
@@ -49,7 +49,7 @@ def to_markdown(result: Data, figures: Sequence[str]) -> str:
         "Recall by class": _recall_table(result, rows, names),
         "Cost": _cost_table(rows) if result["part"] != "validation" else _ideas_table(rows),
         "Plots": [f"![{name}]({name})" for name in figures],
-        "Where this comes from": _provenance(result, rows),
+        "Provenance": _provenance(result, rows),
     }
     lines = [f"# {result['table']}, `{result['protocol']}` protocol: {result['title'].lower()}", ""]
     for title, body in sections.items():
@@ -147,7 +147,7 @@ def _order_table(result: Data, names: Data) -> list[str]:
                 "order measured": ", ".join(names[slug] for slug in order["measured"]),
                 "printed pairs that hold": pairs(order["hold"]),
                 "reversed": pairs(order["reversed"]),
-                "not told apart": str(len(order["inside_the_noise"])),
+                "not significant": str(len(order["not_significant"])),
                 "of mixed start": str(order["pairs_of_mixed_start"]),
                 "printed figure inside the interval": f"{sum(inside)} of {len(inside)}" if inside else "–",
             }

@@ -67,8 +67,7 @@ def check_request(
         )
     if data is None and not collect:
         raise DataError(
-            f"table {table.name} is trained on {table.data}: say where it is (--data), or take the runs at hand"
-            " (--collect)"
+            f"table {table.name} is trained on {table.data}: say where it is (--data), or use finished runs (--collect)"
         )
     scale, wanted = load_budget(budget, table.family), table.choose(list(rows))
     fingerprint, images = None, 0

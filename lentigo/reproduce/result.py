@@ -223,11 +223,11 @@ def _order(rows: Sequence[RowRuns], measured: Measured, metric: str) -> dict[str
     if not couples:
         return None
     alike = [(a, b) for a, b in couples if starts[a] == starts[b]]
-    found: dict[str, list[list[str]]] = {"hold": [], "reversed": [], "inside_the_noise": []}
+    found: dict[str, list[list[str]]] = {"hold": [], "reversed": [], "not_significant": []}
     for pair in measured.pairs(alike, [metric]):
         difference = pair.differences[metric]
         kind = "hold" if difference.estimate.value > 0 else "reversed"
-        kind = kind if difference.real else "inside_the_noise"
+        kind = kind if difference.real else "not_significant"
         found[kind].append([pair.second, pair.first])
     values = {slug: measured.figures(slug).overall[metric].value for slug in printed}
     return {

@@ -281,7 +281,7 @@ def test_a_table_from_runs_at_hand(capsys: pytest.CaptureFixture[str], at_hand: 
     order = result["order"]["accuracy"]
     assert ["caco-cross_entropy", "se-cross_entropy"] in order["hold"]
     assert ["caco-joint", "caco-cross_entropy"] in order["reversed"]
-    assert order["pairs"] == len(order["hold"]) + len(order["reversed"]) + len(order["inside_the_noise"]) == 9
+    assert order["pairs"] == len(order["hold"]) + len(order["reversed"]) + len(order["not_significant"]) == 9
     assert {one["class"] for one in result["recall_of_rare_classes"]} == {"akiec", "df", "vasc"}
     assert result["provenance"].keys() >= {"command", "fingerprint", "split", "hardware", "wall_seconds"}
 
@@ -289,7 +289,7 @@ def test_a_table_from_runs_at_hand(capsys: pytest.CaptureFixture[str], at_hand: 
     assert "| CaCo + joint | ImageNet | 0, 1, 2 | 93.39 |" in page
     assert "balanced accuracy | BACC, one against the rest" in page
     assert "CaCo + joint above CaCo + CE" in page
-    assert str(at_hand.parent) not in page.split("## Where")[0]
+    assert str(at_hand.parent) not in page.split("## Provenance")[0]
     for kind in ("curves", "confusion"):
         picture = tmp_path / f"caco-table4-lesion-{kind}.svg"
         assert picture.stat().st_size < 150_000
@@ -311,7 +311,7 @@ def test_ideas_are_evaluated_on_validation(capsys: pytest.CaptureFixture[str], t
     assert rows["d7-cutmix"]["measured"]["accuracy"]["value"] == pytest.approx(0.8, abs=0.08)
     assert result["pairs"][0]["differences"]["balanced_accuracy"]["real"]
     page = (tmp_path / f"{table}-lesion.md").read_text(encoding="utf-8")
-    assert "No test image was looked at" in page
+    assert "Test images are not used" in page
     assert "420 validation images" in page
     assert load_table(table).choose(["d7-cutmix"])[0].notes in page
     assert not list(tmp_path.glob("*.svg"))

@@ -406,10 +406,10 @@ def _others(place: Place) -> list[str]:
 
 def _note_unused(place: Place, samples: Samples) -> None:
     """Note which files below the folder are not used."""
-    listed, told = set(samples.frame["path"]), set(place.again)
+    listed, repeated = set(samples.frame["path"]), set(place.again)
     if samples.name not in ("dermamnist", "folder"):
         for image in place.images:
-            if image not in listed and image not in told:
+            if image not in listed and image not in repeated:
                 place.reading.ignore(image, "an image that no row of the table is used for")
     for table, why in place.broken.items():
         if table not in place.reading.tables:
@@ -433,10 +433,10 @@ def _group_by(place: Place, samples: Samples, wanted: str, lone_groups: bool) ->
     column = None if rows is None else find_column(rows.columns, (wanted,))
     if column is not None and rows is not None:
         cells = rows.drop_duplicates("image").set_index("image")[column].reindex(frame["image"]).fillna("")
-        told = cells.tolist()
+        values = cells.tolist()
         source = GroupSource("column", column)
     elif wanted == "PatientID":
-        told = [patient_of(place.root / p) if p.lower().endswith((".dcm", ".dicom")) else "" for p in frame["path"]]
+        values = [patient_of(place.root / p) if p.lower().endswith((".dcm", ".dicom")) else "" for p in frame["path"]]
         source = GroupSource("column", wanted)
     elif re.fullmatch(r"[\w ]+", wanted):
         columns = [] if rows is None else [str(c) for c in rows.columns if c != "image"]
@@ -447,19 +447,19 @@ def _group_by(place: Place, samples: Samples, wanted: str, lone_groups: bool) ->
         )
     else:
         source, paths = GroupSource("pattern", wanted), frame["path"].tolist()
-        told, in_names = match_pattern("--group-by", wanted, paths)
+        values, in_names = match_pattern("--group-by", wanted, paths)
         if not in_names:
             place.reading.note(
                 f"--group-by {wanted!r} does not match every file name and is looked for in the folders too:"
-                f" {paths[0]} is of {told[0]!r}"
+                f" {paths[0]} is of {values[0]!r}"
             )
-    holds = doubt(told, frame["label"].tolist())
+    holds = doubt(values, frame["label"].tolist())
     if source.kind == "pattern" and holds.startswith("one value for all" if lone_groups else "one value"):
         raise DataError(
-            f"{place.path}: --group-by {wanted!r} gives {holds}, such as {told[0]!r} of {frame['path'].iloc[0]}, which"
-            " tells no patients or lesions; give a pattern of what differs between them"
+            f"{place.path}: --group-by {wanted!r} gives {holds}, such as {values[0]!r} of {frame['path'].iloc[0]},"
+            " which tells no patients or lesions; give a pattern of what differs between them"
         )
-    frame, groups = with_groups(place, frame, told, source)
+    frame, groups = with_groups(place, frame, values, source)
     if holds:
         place.reading.note(f"WARNING: --group-by {wanted!r} gives {holds}; check that it tells the patients or lesions")
     place.reading.columns["group"] = str(groups)

@@ -113,20 +113,20 @@ def doubt(cells: Sequence[str], labels: Sequence[str] = ()) -> str:
         cells: one an image.
         labels: the images' classes, where a value for each class is a doubt as well.
     """
-    told = [cell for cell in cells if not is_unknown(cell)]
-    unified = unify(told)[0]
+    stated = [cell for cell in cells if not is_unknown(cell)]
+    unified = unify(stated)[0]
     different = len(set(unified))
-    if not told:
+    if not stated:
         return ""
-    if different == 1 and len(told) == len(cells) > 1:
+    if different == 1 and len(stated) == len(cells) > 1:
         return "one value for all images"
     if different == len(cells):
         return "another value for every image"
-    if labels and len(told) == len(cells) and len({*zip(unified, labels, strict=True)}) == len({*labels}):
+    if labels and len(stated) == len(cells) and len({*zip(unified, labels, strict=True)}) == len({*labels}):
         return "one value for each class"
-    if all(map(_DATE.fullmatch, told)):
+    if all(map(_DATE.fullmatch, stated)):
         return "dates"
-    return "file names" if all(map(is_image_name, told)) else ""
+    return "file names" if all(map(is_image_name, stated)) else ""
 
 
 def group_column(table: pd.DataFrame, reading: Reading | None = None) -> str | None:
@@ -142,7 +142,7 @@ def group_column(table: pd.DataFrame, reading: Reading | None = None) -> str | N
         for c in table.columns
         if re.fullmatch(name, column_key(str(c)))
     }
-    there = [c for c, told in known.items() if told.any()]
+    there = [c for c, present in known.items() if present.any()]
     holding = {column: "" if reading is None else doubt(table[column].tolist()) for column in there}
     fit = [column for column in there if not holding[column]]
     chosen = next((c for c in fit if known[c].all()), fit[0] if fit else None)
@@ -159,8 +159,8 @@ def with_groups(
     place: Place, frame: pd.DataFrame, groups: Sequence[str], source: GroupSource
 ) -> tuple[pd.DataFrame, GroupSource]:
     """Set the groups; an image without one is a group of its own, and the source counts such images."""
-    told, several = unify(["" if is_unknown(group) else group for group in groups])
-    values = pd.Series(told, index=frame.index)
+    unified, several = unify(["" if is_unknown(group) else group for group in groups])
+    values = pd.Series(unified, index=frame.index)
     blank = int((values == "").sum())
     if blank == len(values):
         return frame.assign(group=frame["image"]), UNKNOWN

@@ -78,8 +78,7 @@ def read_folder(place: Place) -> Samples:
     """Read a folder with one sub-folder per class, perhaps with folders of splits, patients and wrappers.
 
     Raises:
-        DataError: no folders of images, one class only, an empty class, or levels of which it cannot be told which is
-            the class.
+        DataError: no folders of images, one class only, an empty class, or more than one level that may be the class.
     """
     if place.file is not None:
         raise DataError(f"{place.path}: not a folder")
@@ -141,7 +140,7 @@ def _unwrap(tree: _Tree) -> None:
         tree.wrapper += f"{names[0]}/"
         tree.parts = [p[1:] for p in tree.parts]
         if split:
-            tree.place.reading.note(f"all images lie in {names[0]!r}, so that no split is told")
+            tree.place.reading.note(f"all images lie in {names[0]!r}, which states no split")
         _drop_strays(tree)
     for level in range(tree.depth - 1, -1, -1):
         names = tree.names(level)
@@ -153,18 +152,18 @@ def _unwrap(tree: _Tree) -> None:
 def _find_split(tree: _Tree) -> None:
     """Find the level whose folders are training, validation and test, and leave out other folders of that level."""
     for level in range(tree.depth):
-        told = {name: split_word(name) for name in tree.names(level)}
-        found = {name: split for name, (split, _) in told.items() if split}
+        splits = {name: split_word(name) for name in tree.names(level)}
+        found = {name: split for name, (split, _) in splits.items() if split}
         if not _are_splits(tree, level, found):
             _refuse_lone_split(tree, level, found)
             continue
-        if len({told[name][1] for name in found}) > 1:
+        if len({splits[name][1] for name in found}) > 1:
             raise DataError(
                 f"{tree.place.path}: folders {some(found)} name a class and a split at once; make folders train, val"
                 " and test with the "
                 r"classes inside, or take the class from the path: --label-by '^([^/]+)_(?:train|test)'"
             )
-        strange = [name for name in told if name not in found]
+        strange = [name for name in splits if name not in found]
         if any(is_known(name) for name in strange):
             raise DataError(
                 f"{tree.place.path}: {some(found)} look like splits, but {some(strange)} lie beside them; "

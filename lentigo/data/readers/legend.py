@@ -45,10 +45,10 @@ def _names(rows: Rows, codes: set[str]) -> dict[str, str]:
     """Return code -> name from two columns of a legend; empty if no two columns name every code."""
     columns = list(zip_longest(*rows[:_MOST], fillvalue=""))
     for numbers, names in permutations(columns, 2):
-        told = [(n.removesuffix(".0"), name) for n, name in zip(numbers, names, strict=True)]
-        told = [(n, name) for n, name in told if n in codes]
-        named = dict(told)
-        if len(told) == len(codes) == len(named) == len(set(named.values())) and not any(
+        pairs = [(n.removesuffix(".0"), name) for n, name in zip(numbers, names, strict=True)]
+        pairs = [(n, name) for n, name in pairs if n in codes]
+        named = dict(pairs)
+        if len(pairs) == len(codes) == len(named) == len(set(named.values())) and not any(
             not name or name.isdecimal() for name in named.values()
         ):
             return dict(sorted(named.items(), key=lambda pair: int(pair[0])))

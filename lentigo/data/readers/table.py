@@ -292,8 +292,8 @@ def add_table(place: Place, samples: Samples) -> Samples:
         if rows.empty:
             continue
         place.reading.use(name)
-        told = aligned(rows, "image", samples.frame["image"])
-        rows = told.assign(image=samples.frame["image"].to_numpy())
+        facts = aligned(rows, "image", samples.frame["image"])
+        rows = facts.assign(image=samples.frame["image"].to_numpy())
         if place.rows is not None:
             before = aligned(place.rows, "image", samples.frame["image"])
             rows = pd.concat([rows, before[[c for c in before.columns if c not in rows.columns]]], axis=1)
@@ -304,11 +304,11 @@ def add_table(place: Place, samples: Samples) -> Samples:
             f" {name} what else is known"
             + (f"; {absent:,} of {len(samples):,} images have no row in it" if absent else "")
         )
-        frame = add_metadata(samples.frame, told, rest=[str(c) for c in told.columns])
-        group = group_column(told, place.reading) if samples.groups.kind == "unknown" else None
+        frame = add_metadata(samples.frame, facts, rest=[str(c) for c in facts.columns])
+        group = group_column(facts, place.reading) if samples.groups.kind == "unknown" else None
         groups = samples.groups
         if group is not None:
-            frame, groups = with_groups(place, frame, told[group].tolist(), GroupSource("column", group))
+            frame, groups = with_groups(place, frame, facts[group].tolist(), GroupSource("column", group))
         return replace(samples, frame=frame, groups=groups)
     return samples
 
@@ -334,12 +334,12 @@ def _sources(place: Place) -> dict[str, str]:
     if place.file is not None:
         return {place.file.name: ""}
     fitting = fitting_tables(place)
-    told = {
+    splits = {
         name: next(filter(None, (split_word(part)[0] for part in PurePosixPath(name).with_suffix("").parts[::-1])), "")
         for name in fitting
     }
-    if len(fitting) > 1 and all(told.values()) and len(set(told.values())) == len(fitting):
-        return told
+    if len(fitting) > 1 and all(splits.values()) and len(set(splits.values())) == len(fitting):
+        return splits
     tables = fitting or place.tables
     shallow = [t for t in tables if t.count("/") == min(t.count("/") for t in tables)]
     if len(shallow) != 1:
@@ -542,8 +542,8 @@ def _split(place: Place, table: pd.DataFrame, source: object) -> pd.Series[str]:
 
 def _compare_split(place: Place, rows: pd.DataFrame) -> None:
     """Take the split from the images' folders if no column has it; warn if column and folder differ."""
-    told = [{split_word(part)[0] for part in path.split("/")[:-1]} - {""} for path in rows["path"]]
-    within = pd.Series([next(iter(found)) if len(found) == 1 else "" for found in told], rows.index, dtype=object)
+    splits = [{split_word(part)[0] for part in path.split("/")[:-1]} - {""} for path in rows["path"]]
+    within = pd.Series([next(iter(found)) if len(found) == 1 else "" for found in splits], rows.index, dtype=object)
     if (rows["split"] == "").all():
         if (within != "").all() and within.nunique() > 1:
             rows["split"] = within

@@ -82,6 +82,17 @@ test("a browser that changes canvas pixels is told", async ({ page, url }) => {
   await expect(page.getByTestId("model-problem")).toContainText("protection against fingerprinting");
 });
 
+test("a runtime that cannot be fetched is told, and fetched when the connection is back", async ({ page, url }) => {
+  await page.route("**/tfjs-backend-wasm*", (route) => route.abort());
+  await page.addInitScript(() => localStorage.setItem("lentigo.notice", "read"));
+  await page.goto(url);
+  const problem = page.getByTestId("model-problem");
+  await expect(problem).toContainText(/The program that runs the model could not be fetched \(tfjs-backend-wasm/);
+  await page.unroute("**/tfjs-backend-wasm*");
+  await problem.getByRole("button", { name: "Try again" }).click();
+  await modelReady(page);
+});
+
 test("a model that cannot be fetched is told, and fetched when the connection is back", async ({ page, url }) => {
   await page.route("**/model.onnx*", (route) => route.abort());
   await page.addInitScript(() => localStorage.setItem("lentigo.notice", "read"));

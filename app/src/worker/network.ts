@@ -25,12 +25,17 @@ export interface Outputs {
  */
 export async function startRuntime(url: string): Promise<void> {
   if (typeof WebAssembly !== "object") throw new AppError("wasmMissing");
-  await startKernels(url).catch(cannotStart);
+  await startKernels(url).catch((error: unknown) => cannotStart(url, error));
 }
 
-function cannotStart(error: unknown): never {
-  const detail = firstLine(error);
-  throw new AppError(/fetch|network|load|import/i.test(detail) ? "runtimeUnreachable" : "wasmBlocked", { detail });
+/** A runtime does not start: its WebAssembly cannot be fetched, or none may run. */
+async function cannotStart(url: string, error: unknown): Promise<never> {
+  const reached = await fetch(url).then(
+    ({ ok }) => ok,
+    () => false,
+  );
+  if (reached) throw new AppError("wasmBlocked", { detail: firstLine(error) });
+  throw new AppError("runtimeUnreachable", { detail: url.split("/").at(-1) ?? url });
 }
 
 /** A loaded graph. */
@@ -66,11 +71,15 @@ export class Network {
     } catch (error) {
       if (!(error instanceof UnsupportedError)) throw new AppError("modelUnloadable", { detail: firstLine(error) });
     }
-    const { Session } = await import("./onnxruntime").catch(cannotStart);
+    const { Session, wasmUrl } = await import("./onnxruntime").catch((error: unknown) => {
+      throw new AppError("runtimeUnreachable", { detail: firstLine(error) });
+    });
     try {
       return new Network(await Session.open(model, names), spec, shapes);
     } catch (error) {
-      throw new AppError("modelUnloadable", { detail: firstLine(error) });
+      const detail = firstLine(error);
+      if (detail.includes("no available backend")) await cannotStart(wasmUrl, error);
+      throw new AppError("modelUnloadable", { detail });
     }
   }
 

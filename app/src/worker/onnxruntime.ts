@@ -4,6 +4,8 @@ import { env, InferenceSession, Tensor } from "onnxruntime-web/wasm";
 import wasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
 import type { Output, Runner } from "./runner";
 
+export { wasmUrl };
+
 /** How graphs name the dimension of their batch (`lentigo.bundle`). */
 const BATCH_AXIS = "batch";
 

@@ -782,10 +782,11 @@ def test_logs_hold_ids_and_figures_but_nothing_personal(served: Run, caplog: pyt
         served(test)
     lines = [JsonFormatter().format(record) for record in caplog.records]
     assert not any("Jane" in line or "Doe" in line or "127.0.0.1" in line for line in lines)
-    first, second = [json.loads(line) for line in lines if '"event": "request"' in line]
-    assert first["request_id"] == "ward-7.00042"
+    requests = [json.loads(line) for line in lines if '"event": "request"' in line]
+    # Another test's server may still log in this process.
+    first = next(one for one in requests if one["request_id"] == "ward-7.00042")
+    second = next(one for one in requests if one["route"] == "other")
     assert (first["route"], first["status"], first["images"]) == ("/v1/predict", 200, 1)
-    assert second["route"] == "other"
     assert len(second["request_id"]) == 16
     assert all("request_id=" in TextFormatter().format(r) for r in caplog.records if r.getMessage() == "request")
 

@@ -15,7 +15,10 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 @pytest.mark.parametrize(
     ("table", "budget", "protocol", "committed"),
-    [("hypo-ablation", "small", "patient", "hypo-ablation-patient.json")],
+    [
+        ("hypo-ablation", "small", "patient", "hypo-ablation-patient.json"),
+        ("caco-table5", "full", "lesion", "full/caco-table5-lesion.json"),
+    ],
 )
 def test_the_kept_runs_give_the_committed_figures(
     tmp_path: Path, table: str, budget: str, protocol: str, committed: str

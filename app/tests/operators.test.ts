@@ -151,6 +151,9 @@ const ROWS: NodeSpec[] = [
   { operator: "Flatten", inputs: ["p"], output: "x" },
 ];
 
+/** Resize as attention exports it. */
+const REPEATED = { mode: "nearest", coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" };
+
 type Case = [name: string, nodes: NodeSpec[], constants?: Record<string, Tensor>];
 
 const single = (operator: string, attributes: Record<string, Given> = {}, ...others: string[]): NodeSpec[] => [
@@ -176,7 +179,7 @@ const CASES: Case[] = [
   [
     "convolution of one dimension",
     [
-      ...ROWS.slice(0, 1).map((node) => ({ ...node, output: "p" })),
+      ROWS[0],
       { operator: "Squeeze", inputs: ["p", "three"], output: "q" },
       { operator: "Reshape", inputs: ["q", "line"], output: "x" },
       { operator: "Conv", inputs: ["x", "w"], attributes: { pads: [1, 1] } },
@@ -306,7 +309,7 @@ const CASES: Case[] = [
       {
         operator: "Resize",
         inputs: [before.length > 0 ? "x" : "image", "", "scales"],
-        attributes: { mode: "nearest", coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" },
+        attributes: REPEATED,
       },
     ],
     { scales: numbers(...scales) },
@@ -325,7 +328,7 @@ const CASES: Case[] = [
         operator: "Resize",
         inputs: ["x", "", "scales"],
         output: "r",
-        attributes: { mode: "nearest", coordinate_transformation_mode: "asymmetric", nearest_mode: "floor" },
+        attributes: REPEATED,
       },
       { operator: "Mul", inputs: ["r", other] },
     ],

@@ -49,7 +49,7 @@ export function tensorOf({ data, shape }: Constant): Tensor {
   return engine().makeTensor(data, shape, "float32");
 }
 
-const product = (sides: readonly number[]): number => sides.reduce((area, side) => area * side, 1);
+export const product = (sides: readonly number[]): number => sides.reduce((area, side) => area * side, 1);
 const scalar = (value: number): Tensor => tensorOf({ data: Float32Array.of(value), shape: [] });
 const reshape = (x: Tensor, shape: number[]): Tensor => run("Reshape", { x }, { shape });
 const transpose = (x: Tensor, perm: number[]): Tensor => run("Transpose", { x }, { perm });
@@ -91,13 +91,23 @@ export function first(value: Value): Tensor {
   return value.channelsLast ? transpose(last(value), [0, 3, 1, 2]) : value.tensor;
 }
 
+/** A step that computes each number from the same place of its input, wherever the channels are. */
+function elementwise(node: Node, compute: (x: Tensor) => Tensor): Step {
+  return (read) => {
+    const value = read(node.inputs[0]);
+    return { ...value, tensor: compute(value.tensor) };
+  };
+}
+
+/** A step whose input and output have their channels last. */
+function spatial(node: Node, compute: (x: Tensor) => Tensor): Step {
+  return (read) => ({ tensor: compute(last(read(node.inputs[0]))), channelsLast: true });
+}
+
 function unary(kernel: string, attributes: (node: Node, context: Context) => Record<string, unknown> = () => ({})) {
   return (node: Node, context: Context): Step => {
     const given = attributes(node, context);
-    return (read) => {
-      const value = read(node.inputs[0]);
-      return { ...value, tensor: run(kernel, { x: value.tensor }, given) };
-    };
+    return elementwise(node, (x) => run(kernel, { x }, given));
   };
 }
 
@@ -199,11 +209,11 @@ const convolution: Operator = (node, context) => {
   const added = bias === undefined ? null : context.keep(() => tensorOf(bias));
   const placement = placementOf(node, weights.shape.length - 2);
   const attributes = { ...placement, ...context.activation, depthwise: group > 1 };
-  if (!flat)
-    return (read) => ({ tensor: convolve(last(read(node.inputs[0])), filter, added, attributes), channelsLast: true });
+  if (!flat) return spatial(node, (x) => convolve(x, filter, added, attributes));
   return (read) => {
-    const [batch, channels, length] = first(read(node.inputs[0])).shape;
-    const x = transpose(reshape(first(read(node.inputs[0])), [batch, channels, 1, length]), [0, 2, 3, 1]);
+    const line = first(read(node.inputs[0]));
+    const [batch, channels, length] = line.shape;
+    const x = transpose(reshape(line, [batch, channels, 1, length]), [0, 2, 3, 1]);
     const found = transpose(convolve(x, filter, added, attributes), [0, 3, 1, 2]);
     return { tensor: reshape(found, [batch, outputs, -1]) };
   };
@@ -217,12 +227,9 @@ function pool(kernel: "AvgPool" | "MaxPool"): Operator {
     check(kernel === "MaxPool" || pad === "valid", node); // at a border the two count differently
     if (filterSize.every((side) => side === 1)) {
       check(strides.every((side) => side === 1) && pad === "valid", node);
-      return (read) => ({ tensor: run("Identity", { x: last(read(node.inputs[0])) }), channelsLast: true });
+      return spatial(node, (x) => run("Identity", { x }));
     }
-    return (read) => ({
-      tensor: run(kernel, { x: last(read(node.inputs[0])) }, { filterSize, strides, pad }),
-      channelsLast: true,
-    });
+    return spatial(node, (x) => run(kernel, { x }, { filterSize, strides, pad }));
   };
 }
 
@@ -291,7 +298,7 @@ const resize: Operator = (node, context) => {
   check(axes[0] === 2 && axes[1] === 3 && Boolean(node.inputs[3]) && !node.inputs[2], node);
   check(["stretch", undefined].includes(node.attributes["keep_aspect_ratio_policy"] as string | undefined), node);
   const [height, width] = numbers(node, context, 3);
-  return (read) => ({ tensor: blend(blend(last(read(node.inputs[0])), 1, height), 2, width), channelsLast: true });
+  return spatial(node, (x) => blend(blend(x, 1, height), 2, width));
 };
 
 /** One axis of (N, H, W, C) at another length by the triangle filter; outside, the pixels of the border go on. */
@@ -385,24 +392,13 @@ export const OPERATORS: Record<string, Operator> = {
     const multiply = dense(context, matrix, bias);
     return (read) => ({ tensor: multiply(first(read(node.inputs[0]))) });
   },
-  GlobalAveragePool: (node) => (read) => ({
-    tensor: reduced("Mean", last(read(node.inputs[0])), [1, 2]),
-    channelsLast: true,
-  }),
+  GlobalAveragePool: (node) => spatial(node, (x) => reduced("Mean", x, [1, 2])),
   Greater: binary("Greater"),
-  HardSigmoid: (node, context) => {
-    const open = gate(context, number(node, "alpha", 0.2), number(node, "beta", 0.5));
-    return (read) => {
-      const value = read(node.inputs[0]);
-      return { ...value, tensor: open(value.tensor) };
-    };
-  },
+  HardSigmoid: (node, context) =>
+    elementwise(node, gate(context, number(node, "alpha", 0.2), number(node, "beta", 0.5))),
   HardSwish: (node, context) => {
     const open = gate(context, 1 / 6, 0.5);
-    return (read) => {
-      const value = read(node.inputs[0]);
-      return { ...value, tensor: run("Multiply", { a: value.tensor, b: open(value.tensor) }) };
-    };
+    return elementwise(node, (x) => run("Multiply", { a: x, b: open(x) }));
   },
   Identity: unary("Identity"),
   LeakyRelu: unary("LeakyRelu", (node) => ({ alpha: number(node, "alpha", 0.01) })),
@@ -435,10 +431,7 @@ export const OPERATORS: Record<string, Operator> = {
   Pow: (node, context) => {
     const exponent = context.constant(node.inputs[1]);
     if (exponent?.data.length !== 1 || exponent.data[0] !== 2) return binary("Pow")(node);
-    return (read) => {
-      const value = read(node.inputs[0]);
-      return { ...value, tensor: square(value.tensor) };
-    };
+    return elementwise(node, square);
   },
   ReduceL2: reduce((x, axis) => run("Sqrt", { x: reduced("Sum", square(x), axis) })),
   ReduceLogSumExp: reduce((x, axis) => {

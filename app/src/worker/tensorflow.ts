@@ -14,6 +14,7 @@ import {
   type Context,
   first,
   OPERATORS,
+  product,
   type Step,
   tensorOf,
   UnsupportedError,
@@ -110,7 +111,7 @@ export class Interpreter implements Runner {
 
   private constant(name = ""): Constant | undefined {
     const found = this.graph.constants.get(name);
-    if (found !== undefined && found.data.length !== found.shape.reduce((product, side) => product * side, 1))
+    if (found !== undefined && found.data.length !== product(found.shape))
       throw new UnsupportedError(`type of ${name}`);
     return found;
   }

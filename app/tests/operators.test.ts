@@ -1,13 +1,12 @@
 /** Each operator of src/worker/operators.ts against ONNX Runtime, on graphs of one node. */
 
 import { createRequire } from "node:module";
-import { engine } from "@tensorflow/tfjs-core";
 import { env } from "onnxruntime-web/wasm";
 import { PbfWriter } from "pbf";
 import { beforeAll, describe, expect, test } from "vitest";
 import { parseGraph, singles } from "../src/worker/onnx";
 import { Session } from "../src/worker/onnxruntime";
-import { OPERATORS, UnsupportedError } from "../src/worker/operators";
+import { backend, OPERATORS, UnsupportedError } from "../src/worker/operators";
 import { Interpreter, startKernels } from "../src/worker/tensorflow";
 import { bytesOf } from "./fixtures";
 
@@ -125,13 +124,13 @@ const image = Float32Array.from(noise(3 * SIZE * SIZE));
 
 /** The largest difference of both runtimes, as a fraction of the largest value; their shapes must agree. */
 async function difference(bytes: Uint8Array): Promise<number> {
-  const { numTensors } = engine().memory();
+  const held = backend().numDataIds();
   const interpreter = new Interpreter(parseGraph(bytes), ["y"]);
   const session = await Session.open(bytes, ["y"]);
   const [mine, theirs] = [(await interpreter.run(image, SIZE))["y"], (await session.run(image, SIZE))["y"]];
   const again = (await interpreter.run(image, SIZE))["y"];
   await Promise.all([interpreter.release(), session.release()]);
-  expect(engine().memory().numTensors).toBe(numTensors);
+  expect(backend().numDataIds()).toBe(held);
   expect(mine.shape).toEqual(theirs.shape);
   expect(again.data).toEqual(mine.data); // nothing of the first run is left over
   const scale = Math.max(...theirs.data.map(Math.abs), 1e-6);
@@ -233,6 +232,14 @@ const CASES: Case[] = [
     [`${operator} of an image`, single(operator, {}, "c"), { c: tensor(1, 3, 6, 6) }],
     [`${operator} after a pool`, [POOLED, { operator, inputs: ["x", "image"] }]],
   ]),
+  [
+    "Expand to the shape that it has",
+    [
+      { operator: "Relu", inputs: ["image"], output: "x" },
+      { operator: "Expand", inputs: ["x", "s"] },
+    ],
+    { s: list(1, 3, 6, 6) },
+  ],
   ["Pow, squared", single("Pow", {}, "c"), { c: scalar(2) }],
   [
     "Pow",

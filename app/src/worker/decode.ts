@@ -45,7 +45,7 @@ function decodeError(header: ImageHeader): AppError {
 export function toSquare({ bitmap, orientation }: Decoded, edit: Edit, size: number): Uint8Array<ArrayBuffer> {
   const { transform, size: part } = placement(bitmap, orientation, edit);
   const rows = Math.min(part.height, Math.max(1, Math.floor(STRIP_PIXELS / part.width)));
-  const context = opaqueCanvas({ width: part.width, height: rows }, true);
+  const context = stripCanvas({ width: part.width, height: rows });
   const weights = triangleWeights(part.width, size);
   const narrow = new Uint8Array(part.height * size * 3);
   context.imageSmoothingEnabled = false; // pixels are moved, not interpolated
@@ -85,6 +85,15 @@ export function toPicture(
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
   return { picture: context.canvas.transferToImageBitmap(), size };
+}
+
+let strip: OffscreenCanvasRenderingContext2D | null = null;
+
+/** A canvas to read back from, at least of a size. It is kept for the next photograph, since making one is slow. */
+function stripCanvas(size: Size): OffscreenCanvasRenderingContext2D {
+  if (strip === null || strip.canvas.width < size.width || strip.canvas.height < size.height)
+    strip = opaqueCanvas(size, true);
+  return strip;
 }
 
 /** A canvas filled with white, on which transparency is composited. */

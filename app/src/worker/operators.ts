@@ -5,7 +5,8 @@
  * node's output. What an entry does not know it refuses, so that another runtime takes the graph.
  */
 
-import { engine, type NamedAttrMap, type NamedTensorMap, type Tensor } from "@tensorflow/tfjs-core";
+import { engine, getKernel, type NamedAttrMap, type TensorInfo as Tensor } from "@tensorflow/tfjs-core";
+import type { BackendWasm } from "@tensorflow/tfjs-backend-wasm/dist/base";
 import type { Constant, Node } from "./onnx";
 
 /** A graph has an operator, attribute or type that is not known here. */
@@ -41,16 +42,54 @@ const FLOAT = 1;
 /** Where an axis of (N, C, H, W) is in (N, H, W, C). */
 const LAST = [0, 3, 1, 2];
 
+export const backend = (): BackendWasm => engine().backend as BackendWasm;
+
+/** What was made since `scoped` was called. */
+let made: Tensor[] = [];
+
+function note(tensor: Tensor): Tensor {
+  made.push(tensor);
+  return tensor;
+}
+
+/**
+ * Free everything that `compute` makes but its result, which belongs to the caller.
+ *
+ * The library's own `tidy` and `runKernel` do the same for tensors that can be differentiated, and take longer than
+ * the small kernels.
+ */
+export function scoped(compute: () => Value): Value {
+  const outer = made;
+  made = [];
+  try {
+    let value = compute();
+    if (!made.includes(value.tensor)) value = { ...value, tensor: run("Identity", { x: value.tensor }) };
+    made.splice(made.indexOf(value.tensor), 1);
+    return value;
+  } finally {
+    made.forEach(free);
+    made = outer;
+  }
+}
+
+export function free({ dataId }: Tensor): void {
+  backend().disposeData(dataId);
+}
+
 function run(kernel: string, inputs: Record<string, Tensor>, attributes: Record<string, unknown> = {}): Tensor {
-  return engine().runKernel<Tensor>(kernel, inputs as NamedTensorMap, attributes as NamedAttrMap);
+  const attrs = attributes as NamedAttrMap;
+  return note(getKernel(kernel, "wasm").kernelFunc({ inputs, attrs, backend: backend() }) as Tensor);
 }
 
 export function tensorOf({ data, shape }: Constant): Tensor {
-  return engine().makeTensor(data, shape, "float32");
+  return note(backend().makeOutput(shape, "float32", undefined, data));
 }
 
+/** The numbers of a tensor, copied from the kernels' memory. */
+export const valuesOf = ({ dataId }: Tensor): Float32Array<ArrayBuffer> =>
+  backend().readSync(dataId) as Float32Array<ArrayBuffer>;
+
 export const product = (sides: readonly number[]): number => sides.reduce((area, side) => area * side, 1);
-const scalar = (value: number): Tensor => tensorOf({ data: Float32Array.of(value), shape: [] });
 const reshape = (x: Tensor, shape: number[]): Tensor => run("Reshape", { x }, { shape });
 const transpose = (x: Tensor, perm: number[]): Tensor => run("Transpose", { x }, { perm });
 
@@ -75,12 +114,15 @@ function numbers(node: Node, context: Context, input: number): number[] {
   return Array.from(constant.data);
 }
 
+/** A tensor as ONNX has it, with channels last. */
+export function channelsLast(tensor: Tensor): Value {
+  const whole = tensor.shape.length === 4 ? tensor : reshape(tensor, [1, 1, 1, 1, ...tensor.shape].slice(-4));
+  return { tensor: transpose(whole, [0, 2, 3, 1]), channelsLast: true };
+}
+
 /** The value with channels last, repeated to its extent. */
-function last({ tensor, channelsLast, extent }: Value): Tensor {
-  if (!channelsLast) {
-    const whole = tensor.rank === 4 ? tensor : reshape(tensor, [1, 1, 1, 1, ...tensor.shape].slice(-4));
-    return transpose(whole, [0, 2, 3, 1]);
-  }
+function last({ tensor, channelsLast: already, extent }: Value): Tensor {
+  if (!already) return channelsLast(tensor).tensor;
   if (extent === undefined) return tensor;
   const [, height, width] = tensor.shape as number[];
   return run("Tile", { x: tensor }, { reps: [1, extent[0] / height, extent[1] / width, 1] });
@@ -126,7 +168,7 @@ function combine(kernel: string, left: Value, right: Value): Value {
 /** The value with channels last, not repeated where broadcasting to the other one does the same. */
 function beside(value: Value, other: Value): Tensor {
   const { tensor, extent } = value;
-  if (tensor.size === 1 && extent === undefined) return tensor;
+  if (product(tensor.shape) === 1 && extent === undefined) return tensor;
   const [, height, width] = other.tensor.shape;
   const broadcast = other.channelsLast && !other.extent && extent?.[0] === height && extent[1] === width;
   return broadcast ? tensor : last(value);
@@ -134,7 +176,9 @@ function beside(value: Value, other: Value): Tensor {
 
 /** `x` times a constant plus a constant, limited to [0, 1]. */
 function gate(context: Context, scale: number, offset: number): (x: Tensor) => Tensor {
-  const [factor, shift] = [scale, offset].map((value) => context.keep(() => scalar(value)));
+  const [factor, shift] = [scale, offset].map((value) =>
+    context.keep(() => tensorOf({ data: Float32Array.of(value), shape: [] })),
+  );
   return (x) => {
     const line = run("Add", { a: run("Multiply", { a: x, b: factor }), b: shift });
     return run("ClipByValue", { x: line }, { clipValueMin: 0, clipValueMax: 1 });
@@ -246,7 +290,7 @@ function reduce(compute: (x: Tensor, axis: number[]) => Tensor): Operator {
       const value = read(node.inputs[0]);
       const x = value.channelsLast ? last(value) : value.tensor;
       const all = [...x.shape.keys()];
-      const axes = (given.length > 0 ? given : all).map((axis) => (axis + x.rank) % x.rank);
+      const axes = (given.length > 0 ? given : all).map((axis) => (axis + x.shape.length) % x.shape.length);
       const found = compute(x, value.channelsLast ? axes.map((axis) => LAST[axis]) : axes);
       if (keep) return { tensor: found, ...(value.channelsLast && { channelsLast: true }) };
       const whole = value.channelsLast ? transpose(found, [0, 3, 1, 2]) : found;
@@ -310,7 +354,7 @@ function blend(x: Tensor, axis: 1 | 2, length: number): Tensor {
   const input = sides[axis];
   const scale = input / length;
   const support = Math.max(scale, 1);
-  const source = x.dataSync<"float32">();
+  const source = valuesOf(x);
   const result = new Float32Array(outer * length * inner);
   for (let i = 0; i < length; i++) {
     const center = (i + 0.5) * scale - 0.5;
@@ -367,7 +411,7 @@ export const OPERATORS: Record<string, Operator> = {
       const values = node.inputs.map(read);
       const channelsLast = values.some((value) => value.channelsLast);
       const tensors = values.map(channelsLast ? last : first);
-      const at = (axis + tensors[0].rank) % tensors[0].rank;
+      const at = (axis + tensors[0].shape.length) % tensors[0].shape.length;
       const tensor = run("Concat", tensors as unknown as Record<string, Tensor>, {
         axis: channelsLast ? LAST[at] : at,
       });
@@ -377,7 +421,7 @@ export const OPERATORS: Record<string, Operator> = {
   Conv: convolution,
   Div: binary("RealDiv"),
   Expand: (node) => (read) => ({
-    tensor: broadcast(first(read(node.inputs[0])), Array.from(read(node.inputs[1]).tensor.dataSync())),
+    tensor: broadcast(first(read(node.inputs[0])), Array.from(valuesOf(read(node.inputs[1]).tensor))),
   }),
   Flatten: reshaped((node) => {
     const axis = number(node, "axis", 1);
@@ -480,7 +524,7 @@ export const OPERATORS: Record<string, Operator> = {
   Where: (node) => (read) => {
     const [condition, t, e] = node.inputs.map((name) => first(read(name)));
     const { shape } = condition;
-    if (t.size > condition.size || e.size > condition.size) throw new UnsupportedError("Where");
+    if (Math.max(product(t.shape), product(e.shape)) > product(shape)) throw new UnsupportedError("Where");
     return { tensor: run("Select", { condition, t: broadcast(t, shape), e: broadcast(e, shape) }) };
   },
 };

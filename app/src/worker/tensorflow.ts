@@ -5,20 +5,24 @@
  * lentigo's own networks.
  */
 
-import { engine, env, setBackend, type Tensor } from "@tensorflow/tfjs-core";
+import { env, setBackend, type TensorInfo } from "@tensorflow/tfjs-core";
 import { setWasmPaths } from "@tensorflow/tfjs-backend-wasm/dist/base";
 import "./kernels";
 import type { Constant, Graph, Node } from "./onnx";
 import {
   activationOf,
+  channelsLast,
   type Context,
   first,
+  free,
   OPERATORS,
   product,
+  scoped,
   type Step,
   tensorOf,
   UnsupportedError,
   type Value,
+  valuesOf,
 } from "./operators";
 import type { Output, Runner } from "./runner";
 
@@ -47,7 +51,7 @@ interface Prepared {
 
 /** A graph whose weights are in the kernels' memory. */
 export class Interpreter implements Runner {
-  private readonly kept: Tensor[] = [];
+  private readonly kept: TensorInfo[] = [];
   private readonly constants = new Map<string, Value>();
   private readonly plan: Prepared[] = [];
 
@@ -116,34 +120,42 @@ export class Interpreter implements Runner {
     return found;
   }
 
-  private keep(make: () => Tensor): Tensor {
-    const tensor = engine().keep(engine().tidy(make));
+  private keep(make: () => TensorInfo): TensorInfo {
+    const { tensor } = scoped(() => ({ tensor: make() }));
     this.kept.push(tensor);
     return tensor;
   }
 
   // Nothing waits in here: the kernels run at once.
   async run(image: Float32Array<ArrayBuffer>, size: number): Promise<Record<string, Output>> {
+    const values = new Map<string, Value>();
+    const drop = (name: string): void => {
+      const value = values.get(name);
+      if (value !== undefined) free(value.tensor);
+      values.delete(name);
+    };
+    const read = (name: string): Value => values.get(name) ?? this.constantValue(name);
     const found: Record<string, Output> = {};
-    engine().tidy(() => {
-      const values = new Map<string, Value>([
-        ["image", { tensor: engine().makeTensor(image, [1, 3, size, size], "float32") }],
-      ]);
-      const read = (name: string): Value => values.get(name) ?? this.constantValue(name);
+    try {
+      values.set(
+        "image",
+        scoped(() => channelsLast(tensorOf({ data: image, shape: [1, 3, size, size] }))),
+      );
       for (const { step, output, over } of this.plan) {
-        let value: Value | null = null;
-        engine().tidy(() => (value = step(read)).tensor);
-        if (value !== null) values.set(output, value);
-        for (const name of over) {
-          values.get(name)?.tensor.dispose();
-          values.delete(name);
-        }
+        values.set(
+          output,
+          scoped(() => step(read)),
+        );
+        over.forEach(drop);
       }
       for (const name of this.outputs) {
-        const tensor = first(read(name));
-        found[name] = { shape: tensor.shape, data: tensor.dataSync<"float32">() as Float32Array<ArrayBuffer> };
+        const { tensor } = scoped(() => ({ tensor: first(read(name)) }));
+        found[name] = { shape: tensor.shape, data: valuesOf(tensor) };
+        free(tensor);
       }
-    });
+    } finally {
+      [...values.keys()].forEach(drop);
+    }
     this.graph.constants.clear(); // all that is read has been put into the kernels' memory
     return found;
   }
@@ -159,6 +171,6 @@ export class Interpreter implements Runner {
   }
 
   async release(): Promise<void> {
-    for (const tensor of this.kept) tensor.dispose();
+    this.kept.forEach(free);
   }
 }

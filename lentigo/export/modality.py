@@ -28,7 +28,7 @@ Kind = Literal["dermoscopy", "clinical"]
 OTHER: dict[Kind, str] = {"dermoscopy": "not like dermoscopy", "clinical": "not like a photograph of a lesion"}
 """Description of a high score, for users."""
 
-MARGIN: dict[Kind, float] = {"dermoscopy": 0.0, "clinical": 1.0}
+MARGIN: dict[Kind, float] = {"dermoscopy": 0.75, "clinical": 0.75}
 """Largest logit of the other kinds minus the logit of the model's kind, above which a picture counts as another
 kind."""
 

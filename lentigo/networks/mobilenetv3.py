@@ -240,10 +240,10 @@ def _register(name: str, title: str, paper: tuple[str, str], builder: Builder) -
     register_network(name, title=title, paper=paper[0], link=paper[1], licence=_LICENCE)(builder)
 
 
-def _stem(classes: int, *, dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM) -> MobileNetV3:
+def _stem(classes: int, *, layers: int = 7, dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM) -> MobileNetV3:
     network = MobileNetV3(classes, dropout=dropout, norm_momentum=norm_momentum)
-    network.features = network.features[:7]
-    network.head = PooledHead(40, classes, dropout=dropout)
+    network.features = network.features[:layers]
+    network.head = PooledHead(network.features[-1].out_channels, classes, dropout=dropout)
     initialise(network.head)
     return network
 

@@ -85,6 +85,12 @@ PARAMETERS = {f"mobilenetv3_small_{name}": seven for name, (_, seven) in COUNTS.
 }
 
 
+def test_the_stem_has_as_many_blocks_as_asked() -> None:
+    network = create_network("mobilenetv3_small_stem", classes=3, layers=10)
+    assert parameters(network) == 282_368 + 97 * 3  # the head reads 96 channels
+    assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+
+
 @pytest.mark.parametrize("name", network_names())
 def test_contract(name: str) -> None:
     """One batch through every network: shapes, forward == head(features), every parameter learns, same seed same

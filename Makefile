@@ -11,7 +11,7 @@ help: ## list the targets
 setup: ## make .venv with everything the project needs
 	@bash scripts/setup.sh
 
-demo: setup ## the whole job on rendered phantoms: train, judge, export, classify, report
+demo: setup ## the whole job on rendered phantoms: train, evaluate, export, classify, report
 	@bash scripts/demo.sh
 
 test: setup ## every check: style, types, Python tests, app build, browser tests

@@ -108,6 +108,7 @@ describe("export and import", () => {
     expect(await keyOf(altered("lentigo-notebook", "other"))).toBe("importNotNotebook");
     expect(await keyOf(altered('"version":1', '"version":2'))).toBe("importNewer");
     expect(await keyOf(altered("data:image/jpeg;base64,", "https://example.org/"))).toBe("importInvalid");
+    expect(await keyOf(altered("data:image/jpeg;base64,", "data:image/jpeg;base64,A"))).toBe("importInvalid");
     expect(await keyOf(altered('"date":"2024-02-01"', '"date":"yesterday"'))).toBe("importInvalid");
   });
 });
@@ -177,6 +178,15 @@ test("an import with more probabilities than classes is refused, and hides nothi
   await mergeIntoNotebook([oneCase("a", "Arm", ["2024-02-01"]), wrong]);
   expect((await readCase("w"))!.visits).toEqual([]);
   expect((await listCases()).cases).toHaveLength(2);
+});
+
+test.each([
+  { shape: [2, 2, 2], values: [0, 1] },
+  { shape: [-1, -1, 2], values: [0, 1] },
+])("an import with a heat map of another size than it says is refused", async (cam) => {
+  const wrong = oneCase("w", "Wrong", ["2024-02-01"]);
+  wrong.visits[0].photos[0].cam = cam as never;
+  await expect(importCases(await exportCases([wrong]))).rejects.toMatchObject({ key: "importInvalid" });
 });
 
 describe("an import is merged", () => {

@@ -245,6 +245,10 @@ test("a file under a passphrase comes back with it, and not without", async () =
   await expect(decrypt(new Blob([JSON.stringify(changed)]), "correct horse")).rejects.toMatchObject({
     key: "passphraseWrong",
   });
+  const cut = { ...changed, data: changed.data.slice(0, -1) };
+  await expect(decrypt(new Blob([JSON.stringify(cut)]), "correct horse")).rejects.toMatchObject({
+    key: "importNotNotebook",
+  });
   const slow = { ...changed, kdf: { name: "PBKDF2", hash: "SHA-256", iterations: 1e9, salt: "" } };
   await expect(decrypt(new Blob([JSON.stringify(slow)]), "correct horse")).rejects.toMatchObject({
     key: "importNotNotebook",

@@ -25,7 +25,13 @@ const instant = v.pipe(
   v.check((text) => !Number.isNaN(Date.parse(text))),
   v.transform((text) => new Date(text).toISOString()),
 );
-const image = v.pipe(v.string(), v.regex(/^data:image\/(jpeg|png|webp);base64,[A-Za-z0-9+/]+={0,2}$/));
+/** Base64 comes in groups of four: of another length it cannot be decoded. */
+const image = v.pipe(
+  v.string(),
+  v.regex(/^data:image\/(jpeg|png|webp);base64,[A-Za-z0-9+/]+={0,2}$/),
+  v.check((url) => (url.length - url.indexOf(",") - 1) % 4 === 0),
+);
+const side = v.pipe(number, v.integer(), v.minValue(1), v.maxValue(10_000));
 
 const site = v.object({ region: text, view: v.picklist(["front", "back"]), x: share, y: share });
 
@@ -90,7 +96,12 @@ const photo = v.object({
   height: pixels,
   probabilities: v.array(share),
   reasons: v.array(reason),
-  cam: v.nullable(v.object({ shape: v.tuple([number, number, number]), values: v.array(number) })),
+  cam: v.nullable(
+    v.pipe(
+      v.object({ shape: v.tuple([side, side, side]), values: v.array(number) }),
+      v.check(({ shape: [classes, height, width], values }) => classes * height * width === values.length),
+    ),
+  ),
   measure: v.exactOptional(measure),
 });
 

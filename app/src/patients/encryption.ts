@@ -9,7 +9,11 @@ const ITERATIONS = 600_000;
 const MOST_ITERATIONS = 5_000_000; // a file must not hold the device up
 export const SHORTEST_PASSPHRASE = 10;
 
-const base64 = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]*={0,2}$/));
+const base64 = v.pipe(
+  v.string(),
+  v.regex(/^[A-Za-z0-9+/]*={0,2}$/),
+  v.check((text) => text.length % 4 === 0), // others cannot be decoded
+);
 const envelope = v.object({
   kind: v.literal(KIND),
   version: v.literal(1),

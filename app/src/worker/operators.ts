@@ -363,11 +363,12 @@ function blend(x: Tensor, axis: 1 | 2, length: number): Tensor {
     for (let k = from; k < to; k++) weights.push(Math.max(0, 1 - Math.abs(k - center) / support));
     const sum = weights.reduce((total, weight) => total + weight, 0);
     weights.forEach((weight, k) => {
+      const part = weight / sum;
       const pixel = Math.min(Math.max(from + k, 0), input - 1);
       for (let block = 0; block < outer; block++) {
         let at = (block * input + pixel) * inner;
         let put = (block * length + i) * inner;
-        for (const end = put + inner; put < end; put++, at++) result[put] += (weight / sum) * source[at];
+        for (const end = put + inner; put < end; put++, at++) result[put] += part * source[at];
       }
     });
   }

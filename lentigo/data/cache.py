@@ -58,16 +58,11 @@ class Cache:
 
     Attributes:
         pixels: (N, size, size, 3) uint8, read-only, mapped from disk; row i is row i of ``samples.frame``.
-        samples: the samples that the rows belong to: those asked for, less the unreadable ones where these were
-            skipped.
         path: the array's file.
-        unreadable: image id -> reason, for images that were skipped.
     """
 
     pixels: NDArray[np.uint8]
-    samples: Samples
     path: Path
-    unreadable: dict[str, str]
 
 
 def limit() -> int:
@@ -134,7 +129,6 @@ def open_cache(
     directory: str | Path | None = None,
     *,
     progress: bool | Progress = True,
-    skip_unreadable: bool = False,
 ) -> Cache:
     """Open the cache of samples; it is built first if there is none.
 
@@ -143,7 +137,6 @@ def open_cache(
         size: side of the square in pixels.
         directory: where caches lie; :func:`default_directory` where not given.
         progress: show a bar while building, or a function called with (done, total).
-        skip_unreadable: leave unreadable images out instead of refusing.
 
     Raises:
         DataError: images cannot be read; the message counts them and names the first few.
@@ -154,19 +147,16 @@ def open_cache(
     folder = Path(directory) if directory is not None else default_directory()
     key = _key(samples, size)
     array, sidecar = folder / f"{key}.npy", folder / f"{key}.json"
-    found = _check(array, sidecar, samples, size)
-    if found is None:
+    pixels = _check(array, sidecar, samples, size)
+    if pixels is None:
         with suppress(OSError):
             sidecar.unlink(missing_ok=True)
         prune(folder, max(limit() - len(samples) * size * size * 3, 0))
-        _build(samples, size, array, sidecar, progress, skip_unreadable)
-        found = _check(array, sidecar, samples, size)
-    if found is None:
+        _build(samples, size, array, sidecar, progress)
+        pixels = _check(array, sidecar, samples, size)
+    if pixels is None:
         raise OutputError(f"{array}: the image cache was removed while it was opened; start again")
-    pixels, unreadable = found
-    if unreadable and not skip_unreadable:
-        raise _refusal(samples, unreadable)
-    return Cache(pixels, samples.without(unreadable) if unreadable else samples, array, unreadable)
+    return Cache(pixels, array)
 
 
 def bytes_to_build(samples: Samples, size: int, directory: str | Path | None = None) -> int:
@@ -182,12 +172,11 @@ def _key(samples: Samples, size: int) -> str:
     return f"{samples.name}-{size}-{digest.hexdigest()[:24]}"
 
 
-def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> tuple[NDArray[np.uint8], dict[str, str]] | None:
-    """Return the pixels of a valid cache and its unreadable images; None if it must be built."""
+def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> NDArray[np.uint8] | None:
+    """Return the pixels of a valid cache; None if it must be built."""
     try:
         record = json.loads(sidecar.read_text(encoding="utf-8"))
-        unreadable: dict[str, str] = record["unreadable"]
-        shape = (len(samples) - len(unreadable), size, size, 3)
+        shape = (len(samples), size, size, 3)
         if (
             record["preprocessing"] != PREPROCESSING
             or record["fingerprint"] != samples.fingerprint
@@ -208,12 +197,12 @@ def _check(array: Path, sidecar: Path, samples: Samples, size: int) -> tuple[NDA
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return pixels, unreadable
+    return pixels
 
 
-def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bool | Progress, skip: bool) -> None:
+def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bool | Progress) -> None:
     rows, needed = len(samples), _HEADER + len(samples) * size * size * 3
-    unreadable: dict[str, str] = {}
+    unreadable: list[str] = []
     temporary: Path | None = None
     try:
         array.parent.mkdir(parents=True, exist_ok=True)
@@ -226,24 +215,21 @@ def _build(samples: Samples, size: int, array: Path, sidecar: Path, progress: bo
         handle, name = tempfile.mkstemp(prefix=f".{array.stem}.", suffix=".npy", dir=array.parent)
         temporary = Path(name)
         with os.fdopen(handle, "wb") as file, shown(progress, "decoding images", rows) as tick:
-            file.write(bytes(_HEADER))
+            file.write(_header(rows, size))
             for row, pixels in enumerate(_decode(samples, size)):
                 if isinstance(pixels, str):
-                    unreadable[str(samples.frame["image"].iloc[row])] = pixels
+                    unreadable.append(pixels)
                 else:
                     file.write(pixels.tobytes())
                 tick(row + 1, rows)
-            if unreadable and (not skip or len(unreadable) == rows):
-                raise _refusal(samples, unreadable)
-            file.seek(0)
-            file.write(_header(rows - len(unreadable), size))
+        if unreadable:
+            raise _refusal(samples, unreadable)
         temporary.chmod(0o644)
         record = {
             "preprocessing": PREPROCESSING,
             "fingerprint": samples.fingerprint,
-            "shape": [rows - len(unreadable), size, size, 3],
+            "shape": [rows, size, size, 3],
             "probe": _probe(np.load(temporary, mmap_mode="r", allow_pickle=False)),
-            "unreadable": unreadable,
         }
         replace_synced(temporary, array)
         write_text(sidecar, json.dumps(record, indent=1) + "\n")
@@ -274,7 +260,7 @@ def _decode(samples: Samples, size: int) -> Iterator[NDArray[np.uint8] | str]:
 
 
 def _header(rows: int, size: int) -> bytes:
-    """Return the .npy 1.0 header, always 128 bytes, so that the number of rows can be written last."""
+    """Return the .npy 1.0 header, always 128 bytes."""
     text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, {size}, {size}, 3), }}"
     return b"\x93NUMPY\x01\x00" + (_HEADER - 10).to_bytes(2, "little") + text.ljust(_HEADER - 11).encode() + b"\n"
 
@@ -287,7 +273,7 @@ def _probe(pixels: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def _refusal(samples: Samples, unreadable: dict[str, str]) -> DataError:
-    first = "; ".join(list(unreadable.values())[:3])
+def _refusal(samples: Samples, unreadable: list[str]) -> DataError:
+    first = "; ".join(unreadable[:3])
     more = f" (and {len(unreadable) - 3} more)" if len(unreadable) > 3 else ""
     return DataError(f"{samples.root}: {len(unreadable)} of {len(samples)} images cannot be read: {first}{more}")

@@ -22,10 +22,10 @@ def samples(tmp_path: Path) -> Samples:
     return read_samples(folder(tmp_path / "data", {"a": 5, "b": 4}, size=40))
 
 
-def opened(samples: Samples, directory: Path, **options: bool) -> tuple[Cache, int]:
+def opened(samples: Samples, directory: Path) -> tuple[Cache, int]:
     """The cache, and how many images had to be decoded for it."""
     seen: list[int] = []
-    found = open_cache(samples, 24, directory, progress=lambda done, total: seen.append(total), **options)
+    found = open_cache(samples, 24, directory, progress=lambda done, total: seen.append(total))
     return found, len(seen)
 
 
@@ -103,26 +103,6 @@ def test_unreadable_images_are_counted_in_one_error(samples: Samples, tmp_path: 
     with pytest.raises(DataError, match=r"3 of 9 images cannot be read: .*a.1\.png.*; .*a.3\.png.*; .*b.3\.png"):
         opened(samples, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
-
-
-def test_unreadable_images_can_be_skipped(samples: Samples, tmp_path: Path) -> None:
-    samples.file(1).write_bytes(b"not an image")
-    for expected in (9, 0):
-        found, decoded = opened(read_samples(samples.root), tmp_path, skip_unreadable=True)
-        assert decoded == expected
-        assert list(found.unreadable) == ["a/1.png"]
-        assert found.pixels.shape == (8, 24, 24, 3)
-        assert found.samples.frame["image"].tolist() == [i for i in samples.frame["image"] if i != "a/1.png"]
-        np.testing.assert_array_equal(found.pixels[1], load(samples.file(2), 24))
-    with pytest.raises(DataError, match="1 of 9 images cannot be read"):
-        opened(read_samples(samples.root), tmp_path)
-
-
-def test_nothing_readable_is_an_error_even_when_skipping(samples: Samples, tmp_path: Path) -> None:
-    for row in range(9):
-        samples.file(row).write_bytes(b"no image")
-    with pytest.raises(DataError, match="9 of 9"):
-        opened(read_samples(samples.root), tmp_path, skip_unreadable=True)
 
 
 def test_a_full_disk_is_an_output_error(samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

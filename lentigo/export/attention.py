@@ -1,4 +1,4 @@
-"""Attention layers rewritten for ONNX Runtime: the same arithmetic in operators that keep its blocked memory layout.
+"""Layers rewritten for ONNX Runtime: the same arithmetic in operators that keep its blocked memory layout.
 
 Between convolutions ONNX Runtime keeps maps in blocks of 8 or 16 channels (NCHWc) if every operator supports them.
 Broadcast products, concatenation of positions and maxima over axes do not: the map is unblocked, multiplied in runs of
@@ -23,18 +23,31 @@ ALIGNMENT = 4
 multiple of this."""
 
 
-def deploy_attention(network: nn.Module) -> None:
-    """Replace a network's attention layers by those of this module.
+def deploy_layers(network: nn.Module) -> None:
+    """Replace a network's layers by those of this module.
 
     Args:
         network: in evaluation mode; changed in place, and no longer trainable.
     """
     for name, child in list(network.named_children()):
-        kind = _DEPLOYED.get(type(child))
-        if kind is None:
-            deploy_attention(child)
-        else:
-            setattr(network, name, kind(child).eval())
+        if (kind := _DEPLOYED.get(type(child))) is not None:
+            child = kind(child).eval()
+            setattr(network, name, child)
+        deploy_layers(child)
+
+
+class DeployedHardswish(nn.Hardswish):
+    """Hard swish as one operator of ONNX. The decomposition of PyTorch's own takes half the time of an export."""
+
+    def __init__(self, layer: nn.Hardswish) -> None:
+        super().__init__()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Compute ``x relu6(x + 3) / 6`` of each number."""
+        if not (torch.onnx.is_in_onnx_export() and hasattr(torch.onnx, "ops")):  # from PyTorch 2.8
+            return super().forward(input)
+        out: Tensor = torch.onnx.ops.symbolic("HardSwish", (input,), dtype=input.dtype, shape=input.shape)
+        return out
 
 
 class DeployedSqueezeExcite(nn.Module):
@@ -127,6 +140,7 @@ class DeployedSeCo(nn.Module):
 
 
 _DEPLOYED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Hardswish: DeployedHardswish,
     SqueezeExcitation: DeployedSqueezeExcite,
     SqueezeExcite: DeployedSqueezeExcite,
     ChannelAttention: DeployedChannelAttention,

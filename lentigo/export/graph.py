@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from lentigo import NOTICE, __version__
 from lentigo.bundle import Spec
 from lentigo.errors import BundleError, first_line
-from lentigo.export.attention import deploy_attention
+from lentigo.export.attention import deploy_layers
 from lentigo.files import write_bytes
 from lentigo.inference.session import BATCH_AXIS
 from lentigo.networks import Network
@@ -52,7 +52,7 @@ class DeployedNetwork(nn.Module):
         self.network = copy.deepcopy(network)
         self.to("cpu", torch.float32).eval()
         if attention:
-            deploy_attention(self.network)
+            deploy_layers(self.network)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from lentigo.export.attention import deploy_attention
+from lentigo.export.attention import deploy_layers
 from lentigo.export.graph import export_graph
 from lentigo.inference.session import BATCH_AXIS
 from lentigo.networks import create_network
@@ -40,7 +40,7 @@ def test_equals_the_trained_layer(kind: type[nn.Module], shape: tuple[int, int, 
     x = torch.randn(shape, generator=torch.Generator().manual_seed(2)).double()
     with torch.no_grad():
         expected = network(x)
-        deploy_attention(network)
+        deploy_layers(network)
         found = network(x)
     assert type(network[0]) is not kind
     assert not torch.allclose(expected, x, atol=1e-2)  # the gate does something
@@ -51,7 +51,7 @@ def test_pads_hidden_channels_to_what_the_runtime_blocks() -> None:
     hidden = {}
     for channels in (96, 240, 288, 576):
         network = nn.Sequential(CaCo(channels).eval())
-        deploy_attention(network)
+        deploy_layers(network)
         hidden[channels] = [
             m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d) and m.out_channels != channels
         ]

@@ -28,7 +28,7 @@ Kind = Literal["dermoscopy", "clinical"]
 OTHER: dict[Kind, str] = {"dermoscopy": "not like dermoscopy", "clinical": "not like a photograph of a lesion"}
 """Description of a high score, for users."""
 
-MARGIN: dict[Kind, float] = {"dermoscopy": 0.75, "clinical": 0.75}
+MARGIN = 0.75
 """Largest logit of the other kinds minus the logit of the model's kind, above which a picture counts as another
 kind."""
 
@@ -46,7 +46,7 @@ def modality_bundle() -> Bundle:
 def append_modality(content: bytes, kind: Kind, threshold: float) -> bytes:
     """Raise the output ``atypicality`` of a graph for pictures of another kind.
 
-    The new score is the maximum of the former one and ``threshold + m - MARGIN[kind]``, with m = largest logit of the
+    The new score is the maximum of the former one and ``threshold + m - MARGIN``, with m = largest logit of the
     other kinds - logit of the model's kind. It exceeds the threshold if m exceeds the margin.
 
     Args:
@@ -71,7 +71,7 @@ def append_modality(content: bytes, kind: Kind, threshold: float) -> bytes:
     arrays: dict[str, np.ndarray[Any, Any]] = {
         "own": own,
         "never": own * np.float32(1e4),  # excludes the model's kind from the maximum
-        "threshold": np.array(threshold - MARGIN[kind], np.float32),
+        "threshold": np.array(threshold - MARGIN, np.float32),
         "column": np.array([1], np.int64),
         "extent": np.array([bundle.spec.input.size] * 2, np.int64),
     }

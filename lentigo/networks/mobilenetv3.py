@@ -240,10 +240,12 @@ def _register(name: str, title: str, paper: tuple[str, str], builder: Builder) -
     register_network(name, title=title, paper=paper[0], link=paper[1], licence=_LICENCE)(builder)
 
 
-def _stem(classes: int, *, layers: int = 7, dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM) -> MobileNetV3:
+def _stem(
+    classes: int, *, layers: Literal[7, 10] = 7, dropout: float = 0.2, norm_momentum: float = NORM_MOMENTUM
+) -> MobileNetV3:
     network = MobileNetV3(classes, dropout=dropout, norm_momentum=norm_momentum)
     network.features = network.features[:layers]
-    network.head = PooledHead(network.features[-1].out_channels, classes, dropout=dropout)
+    network.head = PooledHead({7: 40, 10: 96}[layers], classes, dropout=dropout)
     initialise(network.head)
     return network
 
@@ -269,7 +271,7 @@ _register(
 )
 _register(
     "mobilenetv3_small_stem",
-    "The first seven of MobileNetV3-Small's thirteen layers, with stride 16: for texture and colour",
+    "The first seven or ten of MobileNetV3-Small's thirteen layers, for texture and colour",
     _HOWARD,
     _stem,
 )

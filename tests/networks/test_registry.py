@@ -89,6 +89,8 @@ def test_the_stem_has_as_many_blocks_as_asked() -> None:
     network = create_network("mobilenetv3_small_stem", classes=3, layers=10)
     assert parameters(network) == 282_368 + 97 * 3  # the head reads 96 channels
     assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+    with pytest.raises(NetworkError, match="has no layers=8"):
+        create_network("mobilenetv3_small_stem", classes=3, layers=8)
 
 
 @pytest.mark.parametrize("name", network_names())

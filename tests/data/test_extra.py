@@ -32,7 +32,7 @@ SPLIT: dict[str, Any] = {"protocol": "image", "fractions": [0.6, 0.2, 0.2]}
 CLASSES = {"mole": "naevus", "cancer": "melanoma"}
 KINDS = {"mole": 6, "cancer": 5, "ruler": 4}
 # The quickest to export.
-RECIPE = tiny_run.RECIPE | {"network": {"name": "mobilenetv3_small_none", "pretrained": "none"}}
+RECIPE = tiny_run.RECIPE | {"network": {"name": "mobilenetv3_small_stem", "pretrained": "none"}}
 
 
 @pytest.fixture

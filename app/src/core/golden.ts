@@ -1,6 +1,7 @@
 /** Golden vectors: inputs and outputs that every runtime must reproduce (`golden.json` of a bundle). */
 
 import * as v from "valibot";
+import { base64, fromBase64 } from "./base64";
 import { AppError } from "./errors";
 import type { Quality } from "./quality";
 
@@ -12,7 +13,7 @@ const schema = v.object({
   cases: v.array(
     v.object({
       name: v.string(),
-      png: v.string(),
+      png: base64,
       width: v.number(),
       height: v.number(),
       pixels: v.object({ stride: v.number(), values: numbers }),
@@ -80,7 +81,7 @@ export function parseGolden(text: string): Golden {
 
 /** The bytes of a case's source image. */
 export function goldenImage(example: GoldenCase): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(example.png), (character) => character.charCodeAt(0));
+  return fromBase64(example.png);
 }
 
 function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {

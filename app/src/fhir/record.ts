@@ -3,6 +3,7 @@
  * outlines, Observation for figures and for what a model said, DiagnosticReport.
  */
 
+import { toBase64 } from "../core/base64";
 import { RESEARCH } from "../core/research";
 import { type Doubt, isAnswer, type Verdict } from "../core/verdict";
 import { diagnosisName } from "../hypo/diagnoses";
@@ -80,13 +81,6 @@ const quantity = (value: number, unit: string, code = unit): Quantity => ({
   code,
 });
 
-async function base64(blob: Blob): Promise<string> {
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  let binary = "";
-  for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
-  return btoa(binary);
-}
-
 /** Collects resources of one patient. */
 class Record {
   readonly resources: Resource[] = [];
@@ -150,7 +144,7 @@ class Record {
         {
           attachment: {
             contentType: photo.image.type || "image/jpeg",
-            data: await base64(photo.image),
+            data: toBase64(new Uint8Array(await photo.image.arrayBuffer())),
             width: photo.width,
             height: photo.height,
             creation: date,

@@ -1,12 +1,12 @@
 /** A proposed outline against a mask drawn by a person; run in a browser by build/outlines.mjs. */
 
+import { fromBase64 } from "../core/base64";
 import { rasterise } from "./contour";
 import type { Pixels } from "./raster";
 import { segment } from "./segment";
 
 async function pixelsOf(base64: string, side: number): Promise<Pixels> {
-  const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
-  const bitmap = await createImageBitmap(new Blob([bytes]));
+  const bitmap = await createImageBitmap(new Blob([fromBase64(base64)]));
   const factor = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const [width, height] = [Math.round(bitmap.width * factor), Math.round(bitmap.height * factor)];
   const canvas = new OffscreenCanvas(width, height);

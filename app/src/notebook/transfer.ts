@@ -1,6 +1,7 @@
 /** The notebook as one JSON file, images included: written, and read back with every field checked. */
 
 import * as v from "valibot";
+import { base64, fromBase64, toBase64 } from "../core/base64";
 import { AppError } from "../core/errors";
 import { RESEARCH } from "../core/research";
 import { DOMAINS } from "../core/spec";
@@ -25,11 +26,10 @@ const instant = v.pipe(
   v.check((text) => !Number.isNaN(Date.parse(text))),
   v.transform((text) => new Date(text).toISOString()),
 );
-/** Base64 comes in groups of four: of another length it cannot be decoded. */
 const image = v.pipe(
   v.string(),
-  v.regex(/^data:image\/(jpeg|png|webp);base64,[A-Za-z0-9+/]+={0,2}$/),
-  v.check((url) => (url.length - url.indexOf(",") - 1) % 4 === 0),
+  v.regex(/^data:image\/(jpeg|png|webp);base64,./),
+  v.check((url) => v.is(base64, url.slice(url.indexOf(",") + 1))),
 );
 const side = v.pipe(number, v.integer(), v.minValue(1), v.maxValue(10_000));
 
@@ -301,14 +301,10 @@ async function withDataUrl(photo: SheetPhoto | null): Promise<object | null> {
 }
 
 async function toDataUrl(blob: Blob): Promise<string> {
-  const bytes = new Uint8Array(await blob.arrayBuffer());
-  let binary = "";
-  for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
-  return `data:${blob.type};base64,${btoa(binary)}`;
+  return `data:${blob.type};base64,${toBase64(new Uint8Array(await blob.arrayBuffer()))}`;
 }
 
 function fromDataUrl(url: string): Blob {
   const [head, body] = url.split(",", 2);
-  const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
-  return new Blob([bytes], { type: head.slice("data:".length, head.indexOf(";")) });
+  return new Blob([fromBase64(body)], { type: head.slice("data:".length, head.indexOf(";")) });
 }

@@ -1,6 +1,7 @@
 /** A file under a passphrase: AES-GCM with a key from PBKDF2, by the browser's own WebCrypto. */
 
 import * as v from "valibot";
+import { base64, fromBase64, toBase64 } from "../core/base64";
 import { AppError } from "../core/errors";
 
 const KIND = "lentigo-encrypted";
@@ -9,11 +10,6 @@ const ITERATIONS = 600_000;
 const MOST_ITERATIONS = 5_000_000; // a file must not hold the device up
 export const SHORTEST_PASSPHRASE = 10;
 
-const base64 = v.pipe(
-  v.string(),
-  v.regex(/^[A-Za-z0-9+/]*={0,2}$/),
-  v.check((text) => text.length % 4 === 0), // others cannot be decoded
-);
 const envelope = v.object({
   kind: v.literal(KIND),
   version: v.literal(1),
@@ -26,16 +22,6 @@ const envelope = v.object({
   cipher: v.object({ name: v.literal("AES-GCM"), iv: base64 }),
   data: base64,
 });
-
-function toText(bytes: Uint8Array): string {
-  let binary = "";
-  for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
-  return btoa(binary);
-}
-
-function toBytes(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-}
 
 function subtle(): SubtleCrypto {
   // Browsers leave it out on pages that are neither https nor on this machine.
@@ -60,9 +46,9 @@ export async function encrypt(content: Blob, passphrase: string): Promise<Blob> 
   const whole: v.InferOutput<typeof envelope> = {
     kind: KIND,
     version: 1,
-    kdf: { name: "PBKDF2", hash: "SHA-256", iterations: ITERATIONS, salt: toText(salt) },
-    cipher: { name: "AES-GCM", iv: toText(iv) },
-    data: toText(new Uint8Array(data)),
+    kdf: { name: "PBKDF2", hash: "SHA-256", iterations: ITERATIONS, salt: toBase64(salt) },
+    cipher: { name: "AES-GCM", iv: toBase64(iv) },
+    data: toBase64(new Uint8Array(data)),
   };
   return new Blob([JSON.stringify(whole)], { type: "application/json" });
 }
@@ -83,9 +69,9 @@ export async function decrypt(file: Blob, passphrase: string): Promise<Blob> {
   const found = v.safeParse(envelope, raw);
   if (!found.success) throw new AppError("importNotNotebook");
   const { kdf, cipher, data } = found.output;
-  const key = await keyFrom(passphrase, toBytes(kdf.salt), kdf.iterations);
+  const key = await keyFrom(passphrase, fromBase64(kdf.salt), kdf.iterations);
   try {
-    const content = await subtle().decrypt({ name: "AES-GCM", iv: toBytes(cipher.iv) }, key, toBytes(data));
+    const content = await subtle().decrypt({ name: "AES-GCM", iv: fromBase64(cipher.iv) }, key, fromBase64(data));
     return new Blob([content], { type: "application/json" });
   } catch {
     throw new AppError("passphraseWrong");

@@ -44,7 +44,7 @@ class DeployedNetwork(nn.Module):
 
     Args:
         network: the trained network, on any device, in any mode; it is copied.
-        attention: whether to replace attention layers by those of `lentigo.export.attention`.
+        attention: whether to replace layers by those of `lentigo.export.attention`.
     """
 
     def __init__(self, network: Network, *, attention: bool = True) -> None:

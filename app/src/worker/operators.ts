@@ -64,7 +64,7 @@ export function scoped(compute: () => Value): Value {
   try {
     let value = compute();
     if (!made.includes(value.tensor)) value = { ...value, tensor: run("Identity", { x: value.tensor }) };
-    made.splice(made.indexOf(value.tensor), 1);
+    made = made.filter((tensor) => tensor !== value.tensor);
     return value;
   } finally {
     made.forEach(free);
@@ -257,8 +257,8 @@ const convolution: Operator = (node, context) => {
   return (read) => {
     const line = first(read(node.inputs[0]));
     const [batch, channels, length] = line.shape;
-    const x = transpose(reshape(line, [batch, channels, 1, length]), [0, 2, 3, 1]);
-    const found = transpose(convolve(x, filter, added, attributes), [0, 3, 1, 2]);
+    const { tensor: x } = channelsLast(reshape(line, [batch, channels, 1, length]));
+    const found = first({ tensor: convolve(x, filter, added, attributes), channelsLast: true });
     return { tensor: reshape(found, [batch, outputs, -1]) };
   };
 };
@@ -292,14 +292,11 @@ function reduce(compute: (x: Tensor, axis: number[]) => Tensor): Operator {
       const all = [...x.shape.keys()];
       const axes = (given.length > 0 ? given : all).map((axis) => (axis + x.shape.length) % x.shape.length);
       const found = compute(x, value.channelsLast ? axes.map((axis) => LAST[axis]) : axes);
-      if (keep) return { tensor: found, ...(value.channelsLast && { channelsLast: true }) };
-      const whole = value.channelsLast ? transpose(found, [0, 3, 1, 2]) : found;
-      return {
-        tensor: reshape(
-          whole,
-          whole.shape.filter((_, axis) => !axes.includes(axis)),
-        ),
-      };
+      const kept: Value = { tensor: found, ...(value.channelsLast && { channelsLast: true }) };
+      if (keep) return kept;
+      const whole = first(kept);
+      const sides = whole.shape.filter((_, axis) => !axes.includes(axis));
+      return { tensor: reshape(whole, sides) };
     };
   };
 }

@@ -129,6 +129,7 @@ export class Interpreter implements Runner {
   // Nothing waits in here: the kernels run at once.
   async run(image: Float32Array<ArrayBuffer>, size: number): Promise<Record<string, Output>> {
     const values = new Map<string, Value>();
+    const compute = (name: string, step: () => Value): void => void values.set(name, scoped(step));
     const drop = (name: string): void => {
       const value = values.get(name);
       if (value !== undefined) free(value.tensor);
@@ -137,15 +138,9 @@ export class Interpreter implements Runner {
     const read = (name: string): Value => values.get(name) ?? this.constantValue(name);
     const found: Record<string, Output> = {};
     try {
-      values.set(
-        "image",
-        scoped(() => channelsLast(tensorOf({ data: image, shape: [1, 3, size, size] }))),
-      );
+      compute("image", () => channelsLast(tensorOf({ data: image, shape: [1, 3, size, size] })));
       for (const { step, output, over } of this.plan) {
-        values.set(
-          output,
-          scoped(() => step(read)),
-        );
+        compute(output, () => step(read));
         over.forEach(drop);
       }
       for (const name of this.outputs) {

@@ -40,10 +40,16 @@ from lentigo.labels import ClassLabel, Code, LabelSet, Line
 from lentigo.tables import MetadataField, is_unknown
 from lentigo.text import one_line
 
+MODALITY = "modality"
+"""Name of the optional output of the graph that names the kind of picture: (N, 3), the logits of `MODALITIES`."""
 FORMAT = 3
 """Newest format. Format 1 has no ``atypicality`` and no abstention; format 3 is written only with ``metadata``."""
 TEST_AT = "test at "
 """Prefix of an operating point's name in ``metrics``, for its sensitivity and specificity on the test part."""
+Domain = Literal["dermoscopy", "clinical", "phantom", "other", "not stated"]
+"""Kind of images a model is made for; for a user's data, as given by the user."""
+MODALITIES: tuple[Domain, ...] = ("dermoscopy", "other", "clinical")
+"""Kinds of pictures, in the order of the columns of the output `MODALITY`."""
 _MAX_DEPTH = 32
 RESERVED = frozenset(
     ("path", "label", "malignant_share", "flagged", "prediction_set", "atypicality", "reasons", "hints", "error")
@@ -80,7 +86,7 @@ class InputSpec(_Model):
 class OutputSpec(_Model):
     """The graph's outputs: ``logits`` (N, K), ``embedding`` (N, D) and, optionally, ``cam`` and ``atypicality``.
 
-    ``cam`` is (N, K, h, w), ``atypicality`` (N,).
+    ``cam`` is (N, K, h, w), ``atypicality`` (N,). A graph may also have `MODALITY`, which no key declares.
     """
 
     embedding: Annotated[int, Field(ge=1, le=2**20)]
@@ -283,10 +289,6 @@ class Provenance(_Model):
     created: Line
     lentigo: Line
     notes: str = ""
-
-
-Domain = Literal["dermoscopy", "clinical", "phantom", "other", "not stated"]
-"""Kind of images a model is made for; for a user's data, as given by the user."""
 
 
 class Spec(_Model):

@@ -19,6 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from lentigo.bundle import (
+    MODALITIES,
+    MODALITY,
     Abstention,
     Bundle,
     Conformal,
@@ -52,6 +54,7 @@ def tiny_bundle(
     cam: bool = True,
     poison: float | None = None,
     abstention: Abstention | None = None,
+    modality: bool = False,
     conformal: Conformal | None = None,
     operating_points: tuple[OperatingPoint, ...] = (),
     metadata: Metadata | None = None,
@@ -71,13 +74,15 @@ def tiny_bundle(
         poison: a value (NaN, infinity) to put into the last bias, for tests of bad models.
         abstention: passed on to the spec, as are the next two; with one, the graph has an ``atypicality``: the free
             energy.
+        modality: give the graph a ``modality``: red images are dermoscopy, green ones plain photographs, blue ones
+            other pictures.
         conformal: see `abstention`.
         operating_points: see `abstention`.
         files: further files for the bundle.
     """
     if labels is None:
         labels = HAM10000 if classes == 7 else LabelSet.of("own", [f"class_{i}" for i in range(classes)])
-    model = _graph(len(labels), size, seed, cam, poison, abstention is not None)
+    model = _graph(len(labels), size, seed, cam, poison, abstention is not None, modality)
     content = model.SerializeToString()
     spec = Spec(
         name=name,
@@ -142,7 +147,9 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _graph(classes: int, size: int, seed: int, cam: bool, poison: float | None, atypicality: bool) -> onnx.ModelProto:
+def _graph(
+    classes: int, size: int, seed: int, cam: bool, poison: float | None, atypicality: bool, modality: bool
+) -> onnx.ModelProto:
     rng = np.random.default_rng(seed)
     grid = size // PATCH
     bias = rng.normal(0, 0.3, classes).astype(np.float32)
@@ -197,6 +204,15 @@ def _graph(classes: int, size: int, seed: int, cam: bool, poison: float | None, 
             helper.make_node("Neg", ["evidence"], ["atypicality"]),
         ]
         outputs.append(helper.make_tensor_value_info("atypicality", TensorProto.FLOAT, ["N"]))
+    if modality:
+        colours = {"dermoscopy": 0, "clinical": 1, "other": 2}
+        constants["colours"] = np.eye(3, dtype=np.float32)[:, [colours[kind] for kind in MODALITIES]]
+        nodes += [
+            helper.make_node("GlobalAveragePool", ["image"], ["mean4"]),
+            helper.make_node("Flatten", ["mean4"], ["mean"]),
+            helper.make_node("MatMul", ["mean", "colours"], [MODALITY]),
+        ]
+        outputs.append(helper.make_tensor_value_info(MODALITY, TensorProto.FLOAT, ["N", len(MODALITIES)]))
     graph = helper.make_graph(
         nodes,
         "tiny",
@@ -222,7 +238,7 @@ def _golden(content: bytes, spec: Spec) -> dict[str, Any]:
     probabilities = scaled / scaled.sum(1, keepdims=True)
     cases = []
     for i, image in enumerate(images):
-        cam, atypicality = arrays.get("cam"), arrays.get("atypicality")
+        cam, atypicality, modality = arrays.get("cam"), arrays.get("atypicality"), arrays.get(MODALITY)
         cases.append(
             {
                 "name": f"blob-{i}",
@@ -234,6 +250,7 @@ def _golden(content: bytes, spec: Spec) -> dict[str, Any]:
                 "probabilities": probabilities[i].tolist(),
                 "embedding": arrays["embedding"][i].tolist(),
                 "atypicality": None if atypicality is None else float(atypicality[i]),
+                "modality": None if modality is None else modality[i].tolist(),
                 "quality": measure_quality(pixels[i]).to_dict(),
                 "cam": None if cam is None else {"shape": list(cam[i].shape), "values": cam[i].ravel().tolist()},
             }

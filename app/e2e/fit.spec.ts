@@ -84,6 +84,8 @@ test("in landscape and on a tablet the photograph and the answer stand side by s
   }
   await page.setViewportSize({ width: 360, height: 640 });
   await expect(page.getByTestId("verdict")).toBeInViewport({ ratio: 1 }); // nothing to scroll for
+  const [save, nav] = [await page.getByTestId("save").boundingBox(), await page.locator(".nav").boundingBox()];
+  expect(save!.y + save!.height).toBeLessThanOrEqual(nav!.y); // at hand, and not beneath the navigation
 });
 
 test("the header is one line on a tablet, a crop is applied without scrolling, and paper has dark ink", async ({

@@ -119,6 +119,17 @@ test.describe("dermatoscope or plain camera", () => {
     await page.getByTestId("fitting-model").click();
     await expect.poll(async () => Object.keys(await shown(page)).length).toBe(6);
   });
+
+  test("what the model recognises as a plain photograph is named, and the fitting model is one touch away", async ({
+    page,
+  }) => {
+    await choose(page, "green.png");
+    await page.getByTestId("taken-dermatoscope").click();
+    await expect(page.getByTestId("verdict")).toContainText("This looks like a plain photograph");
+    await page.getByRole("button", { name: "My photographs are taken with a plain camera" }).click();
+    await expect(page.getByTestId("model-badge")).toContainText("Close-up photographs, 6 classes");
+    await expect(page.getByTestId("taken").getByRole("radio", { name: "with a plain camera" })).toBeChecked();
+  });
 });
 
 test("a reload and a closed tab lose no photograph, no crop and no answer to a question", async ({ url }) => {

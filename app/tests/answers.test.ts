@@ -44,31 +44,50 @@ describe("probabilities", () => {
 });
 
 describe("abstention", () => {
+  const score = (atypicality: number | null) => ({ atypicality, modality: null });
+
   test.each(Object.entries(expected))("%s is judged as in Python", (_, one) => {
     const pixels = fromBase64(one.pixels);
     const quality = measureQuality(pixels, spec.input.size);
     for (const [name, value] of Object.entries(one.quality)) {
       expect(Math.abs(quality[name as keyof Quality] - value)).toBeLessThan(1e-3 * Math.max(1, value));
     }
-    const { reasons, hints } = judge(spec, one.atypicality, pixels);
+    const { reasons, hints } = judge(spec, score(one.atypicality), pixels);
     expect([reasons.length, hints.length]).toEqual([one.reasons, one.hints]);
   });
 
   test("fires above the threshold only", () => {
     const pixels = fromBase64(expected["mel.jpg"].pixels);
     const { threshold } = spec.abstention!;
-    expect(judge(spec, threshold, pixels).reasons).toEqual([]);
-    expect(judge(spec, threshold + 0.01, pixels).reasons).toEqual([
+    expect(judge(spec, score(threshold), pixels).reasons).toEqual([]);
+    expect(judge(spec, score(threshold + 0.01), pixels).reasons).toEqual([
       { key: "unlike", score: threshold + 0.01, threshold },
     ]);
   });
 
+  test.each([
+    ["dermoscopy", [0, 1, 2], "clinical"],
+    ["dermoscopy", [0, 2, 1], "other"],
+    ["dermoscopy", [2, 1, 0], undefined],
+    ["clinical", [2, 1, 0], "dermoscopy"],
+    ["clinical", [0, 1, 2], undefined],
+    ["phantom", [0, 1, 2], undefined],
+  ] as const)("a model for %s names the kind of an image with the logits %j: %s", (domain, modality, kind) => {
+    const pixels = fromBase64(expected["mel.jpg"].pixels);
+    const { threshold } = spec.abstention!;
+    const reasonsAt = (atypicality: number) => judge({ ...spec, domain }, { atypicality, modality }, pixels).reasons;
+    expect(reasonsAt(threshold)).toEqual([]);
+    expect(reasonsAt(threshold + 1).map((reason) => reason.kind)).toEqual([kind]);
+  });
+
   test("a bundle without a threshold never abstains for being unlike", () => {
-    expect(judge({ ...spec, abstention: null }, 1e9, fromBase64(expected["mel.jpg"].pixels)).reasons).toEqual([]);
+    expect(judge({ ...spec, abstention: null }, score(1e9), fromBase64(expected["mel.jpg"].pixels)).reasons).toEqual(
+      [],
+    );
   });
 
   test("an image that cannot be judged is refused whatever the model", () => {
-    const flat = judge({ ...spec, abstention: null }, null, new Uint8Array(3 * spec.input.size ** 2).fill(128));
+    const flat = judge({ ...spec, abstention: null }, score(null), new Uint8Array(3 * spec.input.size ** 2).fill(128));
     expect(flat).toEqual({ reasons: [{ key: "flat" }], hints: [] });
   });
 });

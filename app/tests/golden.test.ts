@@ -17,6 +17,8 @@ import { Session } from "../src/worker/onnxruntime";
 import { OPERATORS } from "../src/worker/operators";
 import { bundleFolders, bytesOf, opaque, textOf } from "./fixtures";
 
+const QUANTITIES = ["probabilities", "logits", "embedding", "cam", "atypicality", "modality", "quality"] as const;
+
 beforeAll(async () => {
   const { resolve } = createRequire(import.meta.url);
   env.wasm.wasmBinary = bytesOf(resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm")).buffer;
@@ -61,32 +63,19 @@ describe.each(bundleFolders().map((folder) => ({ name: path.basename(folder), fo
         const { rgba, width, height } = decodePng(goldenImage(example));
         const { size, mean, std } = spec.input;
         const pixels = resizeToSquare(rgba, width, height, size);
-        const { logits, embedding, cam, atypicality } = await network.run(normalise(pixels, size, mean, std));
+        const outputs = await network.run(normalise(pixels, size, mean, std));
+        const { logits, embedding, cam, atypicality, modality } = outputs;
+        const compared = { ...outputs, pixels, size, cam: cam?.values ?? null };
         const quality = measureQuality(pixels, size);
         const difference = compareGolden(golden, example, {
-          pixels,
-          size,
-          logits,
+          ...compared,
           probabilities: softmax(logits, spec.temperature),
-          embedding,
-          cam: cam?.values ?? null,
-          atypicality,
           quality,
         });
         expect(difference).toMatchObject({ name: example.name, passed: true });
-        for (const quantity of ["probabilities", "logits", "embedding", "cam", "atypicality", "quality"] as const)
-          expect(difference[quantity], quantity).toBeLessThan(1e-3);
+        for (const quantity of QUANTITIES) expect(difference[quantity], quantity).toBeLessThan(1e-3);
         // Another answer in any quantity is found.
-        const right = {
-          pixels,
-          size,
-          logits,
-          probabilities: example.probabilities,
-          embedding,
-          cam: cam?.values ?? null,
-          atypicality,
-          quality,
-        };
+        const right = { ...compared, probabilities: example.probabilities, quality };
         const wrong = [
           { pixels: pixels.map((value) => value ^ 4) },
           { logits: logits.map((value) => value * 1.01) },
@@ -94,6 +83,7 @@ describe.each(bundleFolders().map((folder) => ({ name: path.basename(folder), fo
           { embedding: embedding.slice(1) },
           { cam: cam === null ? new Float32Array(1) : null },
           { atypicality: (atypicality ?? 1) * 1.01 },
+          { modality: modality === null ? [1] : modality.map((value) => value * 1.01) },
           // Bundles of format 1 hold no measures of quality.
           ...(example.quality === null ? [] : [{ quality: { ...quality, brightness: quality.brightness * 1.02 } }]),
         ];

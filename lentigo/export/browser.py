@@ -32,7 +32,7 @@ from lentigo.serving.config import STATIC
 
 CHROMIUM = "LENTIGO_CHROMIUM"
 """Environment variable: path of Chromium, or ``none`` to skip the browser."""
-QUANTITIES = ("pixels", "logits", "probabilities", "embedding", "cam", "atypicality", "quality")
+QUANTITIES = ("pixels", "logits", "probabilities", "embedding", "cam", "atypicality", "modality", "quality")
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _TYPES = {

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from lentigo.bundle import Spec
+from lentigo.bundle import MODALITY, Spec
 from lentigo.export.ood_score import OUTPUT
 from lentigo.export.session import Session
 from lentigo.imaging import normalise, open_image
@@ -56,7 +56,7 @@ def make_golden(content: bytes, spec: Spec) -> bytes:
         png, width, height = _render(code, seed, round(across * size), round(down * size))
         pixels = resize(open_image(png), size)  # (S, S, 3)
         outputs = session(normalise(pixels[None], spec.input.mean, spec.input.std))
-        cam, atypicality = outputs.get("cam"), outputs.get(OUTPUT)
+        cam, atypicality, modality = outputs.get("cam"), outputs.get(OUTPUT), outputs.get(MODALITY)
         cases.append(
             {
                 "name": name,
@@ -68,6 +68,7 @@ def make_golden(content: bytes, spec: Spec) -> bytes:
                 "probabilities": _numbers(softmax(outputs["logits"], spec.temperature)[0]),
                 "embedding": _numbers(outputs["embedding"][0]),
                 "atypicality": None if atypicality is None else _numbers(atypicality)[0],
+                "modality": None if modality is None else _numbers(modality[0]),
                 "quality": {name: _number(value) for name, value in measure_quality(pixels).to_dict().items()},
                 "cam": None if cam is None else {"shape": list(cam[0].shape), "values": _numbers(cam[0])},
             }

@@ -194,7 +194,7 @@ def _in_onnxruntime(
         difference = _largest(pixels[::stride, ::stride].ravel().astype(np.int64), case["pixels"]["values"])
         differences.append(Difference("onnxruntime", case["name"], "pixels", difference, pixel_tolerance))
         answer = classifier.run(image[None])
-        names = ("logits", "probabilities", "embedding", "cam", "atypicality")
+        names = ("logits", "probabilities", "embedding", "cam", "atypicality", "modality")
         found: Outputs = {name: None if (batch := getattr(answer, name)) is None else batch[0] for name in names}
         differences += _compare("onnxruntime", case, found, tolerance, tolerance)
         if "quality" in case:  # bundles of format 1 have none

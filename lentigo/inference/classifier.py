@@ -11,14 +11,14 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lentigo.bundle import MODEL, SPEC, Bundle, Metadata, Spec
+from lentigo.bundle import MODALITIES, MODALITY, MODEL, SPEC, Bundle, Metadata, Spec
 from lentigo.errors import BundleError, DataError, did_you_mean, first_line
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
 from lentigo.inference.hub import fetch_bundle, is_address
 from lentigo.inference.prediction import Prediction
 from lentigo.inference.quality import assess_quality
 from lentigo.inference.session import DEFAULT, PACKAGED, SessionOptions, open_session
-from lentigo.inference.verdict import Verdict, assess
+from lentigo.inference.verdict import Verdict, assess, modality_of
 from lentigo.labels import LabelSet
 from lentigo.resampler import resize
 
@@ -35,6 +35,8 @@ class Outputs:
         embedding: (N, D) float32, the input of the last linear layer.
         cam: (N, K, h, w) float32, the exact Grad-CAM of every class; None where the network has no pooled head.
         atypicality: (N,) float32, OOD score of each image; None if the bundle has no such score.
+        modality: (N, 3) float32, logits of the kinds of pictures (`lentigo.bundle.MODALITIES`); None if the bundle
+            does not tell them.
     """
 
     logits: Floats
@@ -42,6 +44,7 @@ class Outputs:
     embedding: Floats
     cam: Floats | None
     atypicality: Floats | None = None
+    modality: Floats | None = None
 
 
 def softmax(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -110,7 +113,7 @@ class Classifier:
         has_maps = self.spec.outputs.cam is not None
         self.maps = maps and has_maps
         expected = _expected_outputs(self.spec, maps=self.maps)
-        kept = tuple(expected) if has_maps and not maps else None
+        kept = (*expected, MODALITY) if has_maps and not maps else None
         options = SessionOptions(threads, spinning, batch, kept)
         self._session: Any = open_session(bundle.model, bundle.read(MODEL), options)
         self._outputs = _check_graph(self._session, bundle, expected)
@@ -174,6 +177,7 @@ class Classifier:
             found["embedding"],
             found.get("cam"),
             found.get("atypicality"),
+            found.get(MODALITY),
         )
 
     def _run(self, image: Floats) -> list[Floats]:
@@ -298,7 +302,8 @@ class Classifier:
         if (after == before).all():
             return prediction
         faults = assess_quality(prediction.pixels)
-        verdict = assess(self.spec, after[0].tolist(), prediction.atypicality, faults, before[0].tolist())
+        score, modality = prediction.atypicality, prediction.modality
+        verdict = assess(self.spec, after[0].tolist(), score, faults, before[0].tolist(), modality)
         return replace(prediction, probabilities=after[0], **vars(verdict))
 
     def assess(self, outputs: Outputs, index: int, pixels: Pixels) -> Verdict:
@@ -310,7 +315,9 @@ class Classifier:
             pixels: (size, size, 3) uint8, what the network saw.
         """
         atypicality = None if outputs.atypicality is None else float(outputs.atypicality[index])
-        return assess(self.spec, outputs.probabilities[index].tolist(), atypicality, assess_quality(pixels))
+        modality = modality_of(None if outputs.modality is None else outputs.modality[index])
+        probabilities = outputs.probabilities[index].tolist()
+        return assess(self.spec, probabilities, atypicality, assess_quality(pixels), modality=modality)
 
 
 def load(
@@ -369,6 +376,8 @@ def _check_graph(session: Any, bundle: Bundle, expected: dict[str, list[int]]) -
     spec = bundle.spec
     inputs = {i.name: i.shape for i in session.get_inputs()}
     outputs = {o.name: o.shape for o in session.get_outputs()}
+    if MODALITY in outputs:
+        expected = {**expected, MODALITY: [len(MODALITIES)]}
     wrong = _mismatch(inputs, {"image": [3, spec.input.size, spec.input.size]}) or _mismatch(outputs, expected)
     if wrong:
         raise BundleError(f"{bundle.model}: {wrong}; the graph and {SPEC} do not belong together")

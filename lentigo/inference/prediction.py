@@ -178,6 +178,7 @@ class Prediction(Verdict):
             "reasons": list(self.reasons),
             "hints": list(self.hints),
             "atypicality": self.atypicality,
+            "modality": self.modality,
             "prediction_set": None if self.prediction_set is None else list(self.prediction_set),
             "operating_points": dict(self.operating_points),
             "probabilities": dict(zip(self.labels.codes, self.probabilities.tolist(), strict=True)),

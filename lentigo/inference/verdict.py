@@ -7,10 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lentigo.bundle import Spec
+from lentigo.bundle import MODALITIES, Domain, Spec
 from lentigo.inference.quality import Faults
 
 UNLIKE = "the image is unlike those the model was trained on"
+_KINDS: dict[Domain, str] = {
+    "dermoscopy": "dermoscopy",
+    "clinical": "a plain photograph of a lesion",
+    "other": "another kind of picture",
+}
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,8 @@ class Verdict:
         reasons: why the answer is "can't tell", in words; empty without abstention.
         hints: minor faults of the image, in words.
         atypicality: OOD score; its median over the training images is 1. None if the bundle has no such score.
+        modality: kind of picture that the image looks most like, ``dermoscopy``, ``clinical`` (a plain photograph of a
+            lesion) or ``other``; None if the bundle does not tell.
         prediction_set: codes of the classes that contain the true one with the bundle's coverage, the most probable
             first (may be empty); None if the bundle has none.
         malignant: summed probability of the malignant classes; None if the malignancy of a class is unknown.
@@ -31,6 +38,7 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
     atypicality: float | None = None
+    modality: Domain | None = None
     prediction_set: tuple[str, ...] | None = None
     malignant: float | None = None
     operating_points: dict[str, bool] = field(default_factory=dict)
@@ -43,6 +51,7 @@ def assess(
     atypicality: float | None,
     faults: Faults,
     image_alone: Sequence[float] = (),
+    modality: Domain | None = None,
 ) -> Verdict:
     """Evaluate one answer by the bundle's thresholds and the quality of the image.
 
@@ -55,10 +64,11 @@ def assess(
         atypicality: the graph's output; None if it has no such output.
         faults: result of `lentigo.inference.quality.assess_quality` on the network's input.
         image_alone: (K,) the same before age, sex and site, if these changed it.
+        modality: kind of picture, by `modality_of`.
     """
     reasons, hints = faults
     if spec.abstention is not None and atypicality is not None and atypicality > spec.abstention.threshold:
-        reasons += (UNLIKE,)
+        reasons += (unlike(spec.domain, modality),)
     labels = spec.labels
     malignant = labels.malignant_probability(probabilities)
     alone = labels.malignant_probability(image_alone) if image_alone else None
@@ -68,11 +78,29 @@ def assess(
         reasons,
         hints,
         atypicality,
+        modality,
         _prediction_set(spec, image_alone or probabilities),
         None if malignant is None else float(malignant),
         reached,
         tuple(image_alone),
     )
+
+
+def modality_of(logits: Sequence[float] | None) -> Domain | None:
+    """Return the most probable kind of picture by the graph's output ``modality``, (3,); None without one."""
+    return None if logits is None else MODALITIES[int(np.argmax(logits))]
+
+
+def unlike(domain: Domain, modality: Domain | None) -> str:
+    """Describe why an OOD score is above the threshold: another kind of picture than the model's, or an unusual image.
+
+    Args:
+        domain: kind of images that the model is made for.
+        modality: kind that the image looks most like, if known.
+    """
+    if modality is None or modality == domain or domain not in _KINDS:
+        return UNLIKE
+    return f"the image looks like {_KINDS[modality]}, not like {_KINDS[domain]}"
 
 
 def _prediction_set(spec: Spec, probabilities: Sequence[float]) -> tuple[str, ...] | None:

@@ -17,7 +17,7 @@ from lentigo.inference.heatmap import save_heatmap
 from lentigo.inference.quality import FIRST_OF_SEVERAL, Faults, assess_quality
 from lentigo.inference.sources import Item
 from lentigo.inference.table import Row
-from lentigo.inference.verdict import assess
+from lentigo.inference.verdict import assess, modality_of
 
 HEATMAP_SIZE = 512
 
@@ -88,6 +88,7 @@ class Worker:
             changed = (outputs.probabilities != alone).any(axis=1).tolist()
             best = outputs.probabilities.argmax(axis=1).tolist()
             atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
+            kinds = outputs.modality
             answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
             for number, (place, probabilities, index) in enumerate(answers):
                 verdict = assess(
@@ -96,6 +97,7 @@ class Worker:
                     None if atypical is None else atypical[number],
                     faults[number],
                     alone[number].tolist() if changed[number] else (),
+                    modality_of(None if kinds is None else kinds[number]),
                 )
                 row = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
                 rows[place] = (

@@ -110,6 +110,13 @@ class PredictionDocument(BaseModel):
             " score."
         ),
     )
+    modality: str | None = Field(
+        None,
+        description=(
+            "Kind of picture that the image looks most like: `dermoscopy`, `clinical` (a plain photograph of a lesion)"
+            " or `other`. Null where the model does not tell."
+        ),
+    )
     prediction_set: list[str] | None = Field(
         None,
         description=(
@@ -245,6 +252,7 @@ EXAMPLE: dict[str, Any] = {
             "reasons": [],
             "hints": [],
             "atypicality": 0.94,
+            "modality": "dermoscopy",
             "prediction_set": ["nv"],
             "operating_points": {"sensitivity_90": False, "sensitivity_95": False},
             "probabilities": {"nv": 0.912, "bkl": 0.047, "mel": 0.033},

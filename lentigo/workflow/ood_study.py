@@ -22,7 +22,7 @@ from lentigo.evaluation.markdown import markdown_table
 from lentigo.evaluation.ood import CARRIED, Features, fit_scores, separate, threshold_at
 from lentigo.inference import Classifier
 from lentigo.inference.quality import find_faults, measure_quality
-from lentigo.inference.verdict import UNLIKE
+from lentigo.inference.verdict import unlike
 
 Pixels = npt.NDArray[np.uint8]
 DEGRADED = ("blurred copies", "darkened copies", "brightened copies")
@@ -73,7 +73,7 @@ def collect_outputs(classifier: Classifier, chunks: Iterable[Pixels]) -> SetOutp
         for i, image in enumerate(pixels):
             verdict = classifier.assess(outputs, i, image)
             quality = measure_quality(image)
-            reasons.update(["unlike"] * (UNLIKE in verdict.reasons))
+            reasons.update(["unlike"] * (unlike(classifier.spec.domain, verdict.modality) in verdict.reasons))
             reasons.update(filter(None, [find_faults(quality, classifier.size, "refuse")]))
             hints.update(filter(None, [find_faults(quality, classifier.size, "hint") if verdict.hints else None]))
             answered += not verdict.reasons

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from lentigo.bundle import MODALITY
 from lentigo.errors import BundleError
 from lentigo.export.modality import MARGIN, Kind, append_modality, modality_bundle
 from lentigo.export.session import Session
@@ -39,11 +40,16 @@ def shrink(images: np.ndarray, side: int) -> np.ndarray:
     return (weights @ images @ weights.T).astype(np.float32)
 
 
-def margins(images: np.ndarray, own: str) -> np.ndarray:
-    """Largest logit of the other kinds less that of this one, by the network itself."""
+def kinds_of(images: np.ndarray) -> np.ndarray:
+    """The logits of the kinds by the network itself."""
     bundle = modality_bundle()
-    logits = Session(bundle.read("model.onnx"))(shrink(images, bundle.spec.input.size))["logits"]
-    codes = list(bundle.spec.codes)
+    logits: np.ndarray = Session(bundle.read("model.onnx"))(shrink(images, bundle.spec.input.size))["logits"]
+    return logits
+
+
+def margins(images: np.ndarray, own: str) -> np.ndarray:
+    """Largest logit of the other kinds less that of this one."""
+    logits, codes = kinds_of(images), list(modality_bundle().spec.codes)
     return np.delete(logits, codes.index(own), axis=1).max(axis=1) - logits[:, codes.index(own)]
 
 
@@ -61,7 +67,8 @@ def test_the_score_is_raised_where_the_other_kind_is_likelier(size: int) -> None
         # ONNX Runtime has its own rounding of the filter.
         np.testing.assert_allclose(after["atypicality"], expected, atol=0.06)
         np.testing.assert_array_equal(after["logits"], before["logits"])
-        assert set(after) == set(before)
+        assert set(after) == {*before, MODALITY}
+        np.testing.assert_allclose(after[MODALITY], kinds_of(images), atol=0.06)
 
 
 def test_a_graph_without_a_score_is_refused() -> None:

@@ -142,7 +142,7 @@ def test_golden_vectors_are_in_the_form_of_the_contract(bundle: Bundle) -> None:
     assert any(max(w, h) < 64 for w, h in shapes)  # must be enlarged
     assert any(min(w, h) > 120 for w, h in shapes)
     for case in golden["cases"]:
-        outputs = {"logits", "probabilities", "embedding", "cam", "atypicality", "quality"}
+        outputs = {"logits", "probabilities", "embedding", "cam", "atypicality", "modality", "quality"}
         assert set(case) == {"name", "png", "width", "height", "pixels", *outputs}
         assert case["pixels"]["stride"] == 16
         assert len(case["pixels"]["values"]) == 4 * 4 * 3

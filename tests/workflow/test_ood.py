@@ -322,6 +322,35 @@ def test_rows_and_screen_say_that_it_cannot_tell(
     assert "can't tell: the image is unlike those" in re.sub(r"\s+", " ", capsys.readouterr().out)
 
 
+@pytest.mark.parametrize(
+    ("domain", "colour", "modality", "reason"),
+    [
+        ("dermoscopy", 0, "dermoscopy", "the image is unlike those the model was trained on"),
+        ("dermoscopy", 1, "clinical", "the image looks like a plain photograph of a lesion, not like dermoscopy"),
+        ("dermoscopy", 2, "other", "the image looks like another kind of picture, not like dermoscopy"),
+        ("clinical", 0, "dermoscopy", "the image looks like dermoscopy, not like a plain photograph of a lesion"),
+        ("phantom", 1, "clinical", "the image is unlike those the model was trained on"),
+    ],
+)
+def test_a_picture_of_another_kind_is_named(
+    tmp_path: Path, domain: str, colour: int, modality: str, reason: str
+) -> None:
+    written = tiny_bundle(tmp_path / "kinds", name="kinds", modality=True, **RULES)  # type: ignore[arg-type]
+    spec = json.loads((written.path / "spec.json").read_text())
+    (written.path / "spec.json").write_text(json.dumps(spec | {"domain": domain}))
+    pixels = np.array(blob_image(3))
+    pixels[..., [i for i in range(3) if i != colour]] //= 3
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    for maps in (True, False):
+        classifier = Classifier(Bundle.open(written.path), maps=maps)
+        answer = classifier.predict(tmp_path / "picture.png")
+        assert (answer.modality, answer.to_dict()["modality"]) == (modality, modality)
+        assert answer.reasons[-1] == reason
+        rows = []
+        predict_paths(classifier, tmp_path / "picture.png", progress=False, on_row=rows.append)
+        assert rows[0].reasons == answer.reasons
+
+
 def test_a_blank_image_is_refused_by_any_bundle(tmp_path: Path) -> None:
     plain = Classifier(tiny_bundle(tmp_path / "plain"))
     answer = plain.predict(np.full((80, 80, 3), 150, np.uint8))

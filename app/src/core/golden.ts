@@ -21,6 +21,7 @@ const schema = v.object({
       probabilities: numbers,
       embedding: numbers,
       cam: v.nullable(v.object({ shape: numbers, values: numbers })),
+      modality: v.nullish(numbers, null),
       // Bundles of format 1 have neither of these.
       atypicality: v.nullish(v.number(), null),
       quality: v.nullish(
@@ -50,6 +51,7 @@ export interface GoldenDifference {
   embedding: number;
   cam: number;
   atypicality: number;
+  modality: number;
   /** relative to the golden value of each measure, where that is above 1 */
   quality: number;
   passed: boolean;
@@ -64,6 +66,7 @@ export interface GoldenAnswer {
   embedding: ArrayLike<number>;
   cam: ArrayLike<number> | null;
   atypicality: number | null;
+  modality: ArrayLike<number> | null;
   quality: Quality;
 }
 
@@ -130,6 +133,7 @@ export function compareGolden(golden: Golden, example: GoldenCase, actual: Golde
     embedding: relativeDifference(actual.embedding, example.embedding),
     cam: relativeDifference(actual.cam ?? [], example.cam?.values ?? []),
     atypicality: relativeDifference(listed(actual.atypicality), listed(example.atypicality)),
+    modality: relativeDifference(actual.modality ?? [], example.modality ?? []),
   };
   const quality = qualityDifference(actual.quality, example.quality);
   const { tolerance } = golden;

@@ -1,7 +1,12 @@
 /** When to answer "can't tell": an image that cannot be judged, or one unlike those the model learned from. */
 
 import { type Fault, findFault, type Hint, measureQuality } from "./quality";
+import { argmax } from "./probabilities";
 import type { Spec } from "./spec";
+
+/** Kinds of pictures, in the order of the graph's output `modality`: `MODALITIES` of `lentigo.bundle`. */
+export const MODALITIES = ["dermoscopy", "other", "clinical"] as const;
+export type Modality = (typeof MODALITIES)[number];
 
 /** Why the answer is "can't tell". */
 export interface Reason {
@@ -9,6 +14,8 @@ export interface Reason {
   /** Of `unlike`: the graph's atypicality and the bundle's threshold. */
   score?: number;
   threshold?: number;
+  /** Of `unlike`: what the image looks like, where that is another kind of picture than the model's. */
+  kind?: Modality;
 }
 
 export interface Verdict {
@@ -20,9 +27,14 @@ export interface Verdict {
  * Reasons to abstain, and hints, as `lentigo.inference.verdict` finds them.
  *
  * @param atypicality of the graph; null where it has no such output
+ * @param modality of the graph, one logit a kind; null where it has no such output
  * @param pixels (size, size, 3) uint8, what the network saw
  */
-export function judge(spec: Spec, atypicality: number | null, pixels: Uint8Array): Verdict {
+export function judge(
+  spec: Spec,
+  { atypicality, modality }: { atypicality: number | null; modality: ArrayLike<number> | null },
+  pixels: Uint8Array,
+): Verdict {
   const { size } = spec.input;
   const quality = measureQuality(pixels, size);
   const reasons: Reason[] = [];
@@ -32,7 +44,10 @@ export function judge(spec: Spec, atypicality: number | null, pixels: Uint8Array
   if (refused !== null) reasons.push({ key: refused });
   else if (noted !== null) hints.push({ key: noted });
   if (spec.abstention !== null && atypicality !== null && atypicality > spec.abstention.threshold) {
-    reasons.push({ key: "unlike", score: atypicality, threshold: spec.abstention.threshold });
+    const kind = modality === null ? null : MODALITIES[argmax(modality)];
+    const another = kind !== spec.domain && (spec.domain === "dermoscopy" || spec.domain === "clinical");
+    const { threshold } = spec.abstention;
+    reasons.push({ key: "unlike", score: atypicality, threshold, ...(kind !== null && another && { kind }) });
   }
   return { reasons, hints };
 }

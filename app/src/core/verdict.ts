@@ -91,6 +91,12 @@ export function decide(evidence: Evidence): Verdict {
   return { kind: "below" };
 }
 
+/** How the photographs seem to be taken, where the model abstains since they are of another kind than its own. */
+export function seemsTaken(verdict: Verdict): Capture | undefined {
+  if (verdict.kind !== "unsure" || verdict.doubt !== "abstained") return undefined;
+  return CAPTURES.find((taken) => verdict.reasons.some(({ kind }) => kind === DOMAIN_OF[taken]));
+}
+
 const NO_ANSWER: ReadonlySet<Doubt> = new Set(["abstained", "otherKind", "different"]);
 
 /** Whether the model's figures are an answer about the lesion, also where there is no verdict. */

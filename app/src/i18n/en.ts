@@ -73,6 +73,11 @@ const text = {
   cannotTell: "Can't tell",
   reasonUnlike:
     "This image is unlike those the model learned from. Try a sharp, evenly lit photograph with the lesion in the middle.",
+  looksDermoscopy:
+    "This looks like an image taken through a dermatoscope. The model in use is for plain photographs of lesions.",
+  looksClinical: "This looks like a plain photograph. The model in use is for images taken through a dermatoscope.",
+  looksOther:
+    "This looks neither like an image taken through a dermatoscope nor like a plain photograph of a lesion. Try a sharp, evenly lit photograph with the lesion in the middle.",
   notAnAnswer: "These numbers are not an answer; they only show what the model would have said.",
   install: "Install on this device",
   malignant: "malignant",
@@ -105,6 +110,7 @@ const text = {
   takenCamera: "with a plain camera",
   takenCameraText: "A phone or a camera, held at a distance from the skin.",
   useFitting: "Use the model for my photographs",
+  takenSo: "My photographs are taken {taken}",
   verdictAbove: "Above the line for malignant classes",
   verdictBelow: "Below the line for malignant classes",
   verdictAboveShort: "above the line",

@@ -68,6 +68,11 @@ export const es: Translation = {
     cannotTell: "No se puede decir",
     reasonUnlike:
       "Esta imagen no se parece a aquellas de las que aprendió el modelo. Pruebe con una fotografía nítida, con luz uniforme y la lesión en el centro.",
+    looksDermoscopy:
+      "Parece una imagen tomada con un dermatoscopio. El modelo en uso es para fotografías corrientes de lesiones.",
+    looksClinical: "Parece una fotografía corriente. El modelo en uso es para imágenes tomadas con un dermatoscopio.",
+    looksOther:
+      "No parece ni una imagen tomada con un dermatoscopio ni una fotografía corriente de una lesión. Pruebe con una fotografía nítida, con luz uniforme y la lesión en el centro.",
     notAnAnswer: "Estas cifras no son una respuesta; solo muestran lo que el modelo habría dicho.",
     install: "Instalar en este dispositivo",
     malignant: "maligno",
@@ -99,6 +104,7 @@ export const es: Translation = {
     takenCamera: "con una cámara corriente",
     takenCameraText: "Un teléfono o una cámara, a cierta distancia de la piel.",
     useFitting: "Usar el modelo para mis fotografías",
+    takenSo: "Mis fotografías se toman {taken}",
     verdictAbove: "Por encima de la línea de las clases malignas",
     verdictBelow: "Por debajo de la línea de las clases malignas",
     verdictAboveShort: "por encima de la línea",

@@ -65,6 +65,9 @@ export const zh: Translation = {
 
     cannotTell: "无法判断",
     reasonUnlike: "这张图像与模型学习过的图像差别太大。请拍一张清晰、光线均匀、皮损居中的照片再试。",
+    looksDermoscopy: "这张图像像是用皮肤镜拍摄的，而正在使用的模型适用于皮损的普通照片。",
+    looksClinical: "这张图像像是普通照片，而正在使用的模型适用于用皮肤镜拍摄的图像。",
+    looksOther: "这张图像既不像用皮肤镜拍摄的，也不像皮损的普通照片。请拍一张清晰、光线均匀、皮损居中的照片再试。",
     notAnAnswer: "以下数值不是答案，仅显示模型原本会给出的内容。",
     install: "安装到本设备",
     malignant: "恶性",
@@ -95,6 +98,7 @@ export const zh: Translation = {
     takenCamera: "用普通相机",
     takenCameraText: "用手机或相机，与皮肤保持距离拍摄。",
     useFitting: "使用适合我的照片的模型",
+    takenSo: "我的照片是{taken}拍摄的",
     verdictAbove: "高于恶性类别的界线",
     verdictBelow: "低于恶性类别的界线",
     verdictAboveShort: "高于界线",

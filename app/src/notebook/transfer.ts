@@ -5,6 +5,7 @@ import { base64, fromBase64, toBase64 } from "../core/base64";
 import { AppError } from "../core/errors";
 import { RESEARCH } from "../core/research";
 import { DOMAINS } from "../core/spec";
+import { MODALITIES } from "../core/trust";
 import { CAPTURES, CONCERNS } from "../core/verdict";
 import { DEPIGMENTATION, isScored, SCORED_REGIONS } from "../hypo/vasi";
 import type { Patient, Sheet, SheetPhoto } from "../patients/types";
@@ -39,6 +40,7 @@ const reason = v.object({
   key: v.picklist(["unlike", "dark", "bright", "flat", "blurred"]),
   score: v.exactOptional(number),
   threshold: v.exactOptional(number),
+  kind: v.exactOptional(v.picklist(MODALITIES)),
 });
 
 /** Whether the calendar has the day, unlike 31 February. */

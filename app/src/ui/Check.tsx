@@ -5,7 +5,7 @@ import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { argmax } from "../core/probabilities";
 import { usedBy } from "../core/metadata";
 import type { ClassSpec, Spec } from "../core/spec";
-import { isAnswer } from "../core/verdict";
+import { isAnswer, seemsTaken } from "../core/verdict";
 import { className, errorText, percent, t } from "../i18n";
 import { capture, captureUnknown, chooseCapture, model, retryModel } from "../state/models";
 import { engine } from "../state/engine";
@@ -26,7 +26,7 @@ import {
   smallAnswer,
   startOver,
 } from "../state/session";
-import { CaptureQuestion, CaptureSwitch } from "./Capture";
+import { CAPTURE_NAMES, CaptureQuestion, CaptureSwitch } from "./Capture";
 import { Icon } from "./icons";
 import { later } from "./later";
 import { Lens } from "./Lens";
@@ -277,14 +277,16 @@ function factsOf({ malignant, beside, set }: Answer, spec: Spec): Facts {
 /** What leads the answer: the verdict, and what is odd about several photographs. */
 export function Lead({ answer, spec }: { answer: Answer; spec: Spec }) {
   const { verdict } = answer;
-  const taken = capture.value;
+  const said = verdict.kind === "unsure" && verdict.doubt === "otherKind" ? capture.value : null;
+  const seems = seemsTaken(verdict);
+  const taken = said ?? seems;
   return (
     <>
       <VerdictBanner verdict={verdict} facts={factsOf(answer, spec)} />
-      {verdict.kind === "unsure" && verdict.doubt === "otherKind" && taken !== null && (
+      {taken != null && (
         <div class="actions actions-start">
           <button type="button" class="button" onClick={() => void chooseCapture(taken)} data-testid="fitting-model">
-            {t("useFitting")}
+            {said !== null ? t("useFitting") : t("takenSo", { taken: t(CAPTURE_NAMES[taken]) })}
           </button>
         </div>
       )}
@@ -314,25 +316,25 @@ function Session() {
   }, [spec, photos.value.length]);
   const classIndex = chosen.value ?? (result === null ? 0 : argmax(result.probabilities));
   return (
-    <DropArea class="session">
+    <DropArea class="session-area">
       <h1 class="visually-hidden">{t("checkTitle")}</h1>
-      <div class="session-verdict">
-        <p class="visually-hidden" aria-live="polite" data-testid="spoken">
-          {result !== null &&
-            spec !== null &&
-            !busy.value &&
-            verdictInWords(result.verdict, factsOf(result, spec), result.differ)}
-        </p>
-        <ModelProblem />
-        {result !== null && spec !== null && <Lead answer={result} spec={spec} />}
-      </div>
-      <div class="session-photo">
-        {photo && <Figure photo={photo} spec={spec} classIndex={classIndex} />}
-        <Strip spec={spec} onEdit={() => (editing.value = true)} />
-      </div>
-      <div class="session-answer" aria-busy={busy.value}>
-        {result !== null && spec !== null && (
-          <>
+      <div class="session">
+        <div class="session-verdict">
+          <p class="visually-hidden" aria-live="polite" data-testid="spoken">
+            {result !== null &&
+              spec !== null &&
+              !busy.value &&
+              verdictInWords(result.verdict, factsOf(result, spec), result.differ)}
+          </p>
+          <ModelProblem />
+          {result !== null && spec !== null && <Lead answer={result} spec={spec} />}
+        </div>
+        <div class="session-photo">
+          {photo && <Figure photo={photo} spec={spec} classIndex={classIndex} />}
+          <Strip spec={spec} onEdit={() => (editing.value = true)} />
+        </div>
+        <div class="session-answer" aria-busy={busy.value}>
+          {result !== null && spec !== null && (
             <Results
               answer={result}
               spec={spec}
@@ -340,26 +342,30 @@ function Session() {
               chosen={classIndex}
               onChoose={(index) => (chosen.value = index)}
             />
-            <div class="actions actions-start">
-              <button
-                type="button"
-                class="button button-primary"
-                disabled={busy.value}
-                onClick={() => (saving.value = true)}
-                data-testid="save"
-              >
-                <Icon name="save" />
-                {t("saveToNotebook")}
-              </button>
-              <button type="button" class="button" onClick={startOver} data-testid="start-over">
-                {t("startOver")}
-              </button>
-            </div>
-          </>
-        )}
-        <CaptureSwitch />
-        <ModelBadge milliseconds={photo?.analysis?.timing.total} />
+          )}
+          <CaptureSwitch />
+          <ModelBadge milliseconds={photo?.analysis?.timing.total} />
+        </div>
       </div>
+      {result !== null && spec !== null && (
+        <div class="session-actions">
+          <button
+            type="button"
+            class="button button-primary"
+            disabled={busy.value}
+            aria-label={t("saveToNotebook")}
+            title={t("saveToNotebook")}
+            onClick={() => (saving.value = true)}
+            data-testid="save"
+          >
+            <Icon name="save" />
+            {t("save")}
+          </button>
+          <button type="button" class="button" onClick={startOver} data-testid="start-over">
+            {t("startOver")}
+          </button>
+        </div>
+      )}
       {editing.value && photo && <Editor photo={photo} onClose={() => (editing.value = false)} />}
       {saving.value && result !== null && spec !== null && (
         <SaveDialog answer={result} spec={spec} onClose={() => (saving.value = false)} />

@@ -3,7 +3,7 @@
 import type { Known } from "../core/metadata";
 import type { ClassSpec } from "../core/spec";
 import { isAnswer, type PredictiveValues, type Verdict } from "../core/verdict";
-import type { Reason } from "../core/trust";
+import type { Modality, Reason } from "../core/trust";
 import type { Visit } from "../notebook/types";
 import { besideOf, earlierAlarm, type Judged } from "../notebook/verdict";
 import { className, dayText, finePercent, partName, percent, sexName, t } from "../i18n";
@@ -11,6 +11,11 @@ import type { TextKey } from "../i18n/en";
 
 export const HINTS = { dark: "hintDark", bright: "hintBright", blurred: "hintBlurred", flat: "hintFlat" } as const;
 const REASONS = { ...HINTS, unlike: "reasonUnlike" } as const;
+const LOOKS = {
+  dermoscopy: "looksDermoscopy",
+  clinical: "looksClinical",
+  other: "looksOther",
+} as const satisfies Record<Modality, TextKey>;
 
 const TITLES = { above: "verdictAbove", below: "verdictBelow", unsure: "cannotTell" } as const;
 const SHORT = { above: "verdictAboveShort", below: "verdictBelowShort", unsure: "cannotTell" } as const;
@@ -67,7 +72,7 @@ function knownInWords({ age, sex, site }: Known): string {
 }
 
 function reasonText(reason: Reason): string {
-  return t(REASONS[reason.key]);
+  return t(reason.kind ? LOOKS[reason.kind] : REASONS[reason.key]);
 }
 
 /** Why, and what the line misses: one sentence an entry. */

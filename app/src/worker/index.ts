@@ -67,9 +67,8 @@ async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<A
     const afterDecode = performance.now();
     const pixels = toSquare(decoded, edit, spec.input.size);
     const afterResize = performance.now();
-    const { logits, embedding, cam, atypicality } = await network.run(
-      normalise(pixels, spec.input.size, spec.input.mean, spec.input.std),
-    );
+    const outputs = await network.run(normalise(pixels, spec.input.size, spec.input.mean, spec.input.std));
+    const { logits, embedding, cam } = outputs;
     const afterInfer = performance.now();
     const { picture, size } = toPicture(decoded, edit, PICTURE_SIDE);
     return {
@@ -77,7 +76,7 @@ async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<A
       logits: Array.from(logits),
       embedding: Array.from(embedding),
       cam,
-      ...judge(spec, atypicality, pixels),
+      ...judge(spec, outputs, pixels),
       picture,
       size,
       timing: {
@@ -109,17 +108,15 @@ async function check(): Promise<Calls["check"]["response"]> {
     const decoded = await decode(new Blob([goldenImage(example)], { type: "image/png" }));
     const pixels = toSquare(decoded, NO_EDIT, size);
     decoded.bitmap.close();
-    const { logits, embedding, cam, atypicality } = await network.run(normalise(pixels, size, mean, std));
-    const probabilities = softmax(logits, spec.temperature);
+    const outputs = await network.run(normalise(pixels, size, mean, std));
+    const probabilities = softmax(outputs.logits, spec.temperature);
     differences.push(
       compareGolden(golden, example, {
+        ...outputs,
         pixels,
         size,
-        logits,
         probabilities,
-        embedding,
-        cam: cam?.values ?? null,
-        atypicality,
+        cam: outputs.cam?.values ?? null,
         quality: measureQuality(pixels, size),
       }),
     );

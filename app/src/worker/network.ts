@@ -2,6 +2,7 @@
 
 import { AppError } from "../core/errors";
 import type { Spec } from "../core/spec";
+import { MODALITIES } from "../core/trust";
 import { type Graph, parseGraph, type ValueInfo } from "./onnx";
 import { UnsupportedError } from "./operators";
 import type { Cams } from "./protocol";
@@ -15,6 +16,8 @@ export interface Outputs {
   cam: Cams | null;
   /** How unlike the training images the image is; null where the graph does not say. */
   atypicality: number | null;
+  /** One logit a kind of picture; null where the graph does not tell them. */
+  modality: Float32Array<ArrayBuffer> | null;
 }
 
 /**
@@ -63,6 +66,7 @@ export class Network {
     const shapes: Record<string, number[]> = { logits: [classes], embedding: [spec.outputs.embedding] };
     if (spec.outputs.cam !== null) shapes["cam"] = [classes, ...spec.outputs.cam];
     if (spec.outputs.atypicality) shapes["atypicality"] = [];
+    if (graph.outputs.some(({ name }) => name === "modality")) shapes["modality"] = [MODALITIES.length];
     const detail = mismatch(graph.inputs, { image: [3, size, size] }) ?? mismatch(graph.outputs, shapes);
     if (detail !== null) throw new AppError("modelMismatch", { detail });
     const names = Object.keys(shapes);
@@ -101,13 +105,14 @@ export class Network {
         throw new AppError("modelMismatch", { detail: `${name} [${found.join(", ")}]` });
       if (!data.every(Number.isFinite)) throw new AppError("modelNotFinite");
     }
-    const { logits, embedding, cam, atypicality } = results;
+    const { logits, embedding, cam, atypicality, modality } = results;
     const sides = this.spec.outputs.cam;
     return {
       logits: logits.data,
       embedding: embedding.data,
       cam: sides === null ? null : { shape: [this.spec.classes.length, ...sides], values: cam.data },
       atypicality: this.spec.outputs.atypicality ? atypicality.data[0] : null,
+      modality: "modality" in this.shapes ? modality.data : null,
     };
   }
 

@@ -10,7 +10,7 @@ import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -80,7 +80,8 @@ class Sources:
     Attributes:
         lists: the tables among the sources: the column that names the images, and the cells.
         metadata: whether items have age, sex and site.
-        masks: masks, heat maps and thumbnails that iterating has left out of folders so far, each with the reason.
+        masks: masks, heat maps and thumbnails that iterating has left out of folders and archives so far, each with
+            the reason.
 
     Raises:
         DataError: a table that cannot be read or has neither column, no sources, a kind of source that ``remote``
@@ -158,9 +159,9 @@ class Sources:
             matches = (path for path in found if not os.path.isdir(path))  # noqa: PTH112
             yield from _some((_file(path) for path in matches), source, key, "nothing matches this pattern")
         elif lower.endswith(".zip") and is_file(source):
-            yield from _some(_read_zip(source, key), source, key, "no images in this archive")
+            yield from _some(self._read_zip(source, key), source, key, "no images in this archive")
         elif lower.endswith(_ARCHIVES) and is_file(source):
-            yield from _some(_read_tar(source, key), source, key, "no images in this archive")
+            yield from _some(self._read_tar(source, key), source, key, "no images in this archive")
         elif source in self.lists:
             yield from _some(self._read_list(source), source, key, "no rows in this list")
         elif lower.endswith(_ARRAYS) and is_file(source):
@@ -176,13 +177,58 @@ class Sources:
 
     @property
     def note(self) -> str:
-        """What iterating left out of folders, and how to include it; empty for nothing."""
+        """What iterating left out of folders and archives, and how to include it; empty for nothing."""
         if not self.masks:
             return ""
         return (
             f"left out: {counted(len(self.masks), 'file')} named as mask, heat map or thumbnail of an image, such as"
-            f" {next(iter(self.masks))}; to classify such files, name them, their folder or a pattern ('FOLDER/*')"
+            f" {next(iter(self.masks))}; to classify such files, name them, their folder or a pattern ('FOLDER/*');"
+            " unpack an archive first"
         )
+
+    def _read_zip(self, path: str, key: str) -> Iterator[Item]:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = [one for one in archive.infolist() if not one.is_dir() and _wanted_member(one.filename)]
+                left_out = self._leave_out(path, [one.filename for one in members])
+                for member in members:
+                    if member.filename in left_out:
+                        continue
+                    name, inner = f"{path}#{member.filename}", f"{key}/{_flat(member.filename)}"
+                    try:
+                        with archive.open(member) as file:
+                            yield Item(_unicode(name), _bounded(file), inner)
+                    except ImageError as error:
+                        yield _failed(name, inner, str(error))
+                    except Exception as error:  # wrong password, bad CRC, unknown compression, ...
+                        yield _failed(name, inner, f"cannot be unpacked ({error})")
+        except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+            yield _failed(path, key, f"damaged archive ({error})")
+
+    def _read_tar(self, path: str, key: str) -> Iterator[Item]:
+        names: list[str] = []
+        with suppress(Exception):  # damage is reported below, after the images before it
+            names += (member.name for member, _ in _tar_members(path))
+        left_out = self._leave_out(path, names)
+        try:
+            for member, archive in _tar_members(path):
+                if member.name in left_out:
+                    continue
+                name, inner = f"{path}#{member.name}", f"{key}/{_flat(member.name)}"
+                file = archive.extractfile(member)
+                try:
+                    yield Item(_unicode(name), _bounded(file) if file else b"", inner)
+                except ImageError as error:
+                    yield _failed(name, inner, str(error))
+        except (OSError, EOFError, tarfile.TarError, ValueError) as error:
+            yield _failed(path, key, f"damaged archive ({error})")
+        except Exception as error:  # the decompressors' own error types
+            yield _failed(path, key, f"damaged archive ({type(error).__name__}: {error})")
+
+    def _leave_out(self, archive: str, names: Iterable[str]) -> Collection[str]:
+        left_out = masks(names)
+        self.masks.update({_unicode(f"{archive}#{name}"): reason for name, reason in left_out.items()})
+        return left_out
 
     def _read_list(self, source: str) -> Iterator[Item]:
         column, cells = self.lists[source]
@@ -301,41 +347,13 @@ def _below(folder: Path) -> Iterator[str]:
         yield from (path for path in walk(str(folder)) if _wanted(path.rpartition("/")[2]))
 
 
-def _read_zip(path: str, key: str) -> Iterator[Item]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                if member.is_dir() or not _wanted_member(member.filename):
-                    continue
-                name, inner = f"{path}#{member.filename}", f"{key}/{_flat(member.filename)}"
-                try:
-                    with archive.open(member) as file:
-                        yield Item(_unicode(name), _bounded(file), inner)
-                except ImageError as error:
-                    yield _failed(name, inner, str(error))
-                except Exception as error:  # wrong password, bad CRC, unknown compression, ...
-                    yield _failed(name, inner, f"cannot be unpacked ({error})")
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        yield _failed(path, key, f"damaged archive ({error})")
-
-
-def _read_tar(path: str, key: str) -> Iterator[Item]:
-    try:
-        with tarfile.open(path, "r|*") as archive:
-            for member in archive:
-                archive.members = []  # type: ignore[attr-defined]  # read once, in order: a list of all would only grow
-                if not member.isfile() or not _wanted_member(member.name):
-                    continue
-                name, inner = f"{path}#{member.name}", f"{key}/{_flat(member.name)}"
-                file = archive.extractfile(member)
-                try:
-                    yield Item(_unicode(name), _bounded(file) if file else b"", inner)
-                except ImageError as error:
-                    yield _failed(name, inner, str(error))
-    except (OSError, EOFError, tarfile.TarError, ValueError) as error:
-        yield _failed(path, key, f"damaged archive ({error})")
-    except Exception as error:  # the decompressors' own error types
-        yield _failed(path, key, f"damaged archive ({type(error).__name__}: {error})")
+def _tar_members(path: str) -> Iterator[tuple[tarfile.TarInfo, tarfile.TarFile]]:
+    """Yield the images of an archive, in order."""
+    with tarfile.open(path, "r|*") as archive:
+        for member in archive:
+            archive.members = []  # type: ignore[attr-defined]  # read once, in order: a list of all would only grow
+            if member.isfile() and _wanted_member(member.name):
+                yield member, archive
 
 
 def _bounded(file: IO[bytes]) -> bytes:

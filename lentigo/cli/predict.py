@@ -67,6 +67,7 @@ class Shown:
             "images": summary.images,
             "failed": summary.failed,
             "abstained": summary.abstained,
+            "reasons": dict(summary.reasons),
             "skipped": summary.skipped,
             "seconds": summary.seconds,
         }
@@ -88,7 +89,7 @@ class Shown:
         if key is not None:
             images, alone = len(self.rows), sum(key(row.path) is None for row in self.rows)
             self.rows = merge_rows(self.rows, key, spec)
-            summary.labels = Counter(row.label for row in self.rows if row.label)
+            summary.labels = Counter(row.label for row in self.rows if row.label and not row.reasons)
             self.merged = f"{images:,} images merged into {len(self.rows):,} rows" + (
                 f"; WARNING: --group-by gives no lesion for {alone:,} images; each has its own row" * bool(alone)
                 + "; WARNING: --group-by gives the same lesion for all images; check the pattern"
@@ -120,20 +121,24 @@ class Shown:
     def _name(self, code: str) -> str:
         return self.labels.classes[self.labels.index(code)].name(self.lang)
 
-    def print(self, model: str, summary: Summary) -> None:
+    def print(self, spec: Spec, summary: Summary) -> None:
         """Print the first rows (probabilities in percent), then the counts."""
         if self.rows:
             classes = self.labels.codes if self.top_k is None else ("likeliest",)
             print_table(
                 ("image", "answer", "confidence", *classes),
                 [self._cells(row) for row in self.rows[:SHOWN]],
-                title=f"{model}: probabilities in %",
+                title=f"{spec.name}: probabilities in %",
             )
             hidden = (len(self.rows) if self.keep is None else summary.images) - min(len(self.rows), SHOWN)
             if hidden > 0:
                 say(f"... and {hidden:,} more; write them all with --out results.csv")
         if summary.images > 1 and summary.labels:
             say("most probable: " + ", ".join(f"{self._name(code)} {n:,}" for code, n in summary.labels.most_common()))
+        if summary.images > 1 and summary.reasons:
+            say("can't tell: " + ", ".join(f"{reason} {n:,}" for reason, n in summary.reasons.most_common()))
+        if hint := _other_model(spec, summary):
+            say(hint)
         if self.merged:
             say(self.merged)
         if self.vectors is not None:
@@ -152,6 +157,19 @@ class Shown:
         if self.top_k is not None:
             percents = ["; ".join(f"{self._name(code)} {100 * p:.1f}" for code, p in self._top(row, self.top_k))]
         return [row.path, answer, f"{100 * max(row.probabilities):.1f}", *percents]
+
+
+def _other_model(spec: Spec, summary: Summary) -> str:
+    """Name the packaged models for the kind of most images, where that is not the model's; empty otherwise."""
+    from lentigo.inference import find_bundle, packaged_bundles
+    from lentigo.inference.verdict import KINDS, UNLIKE, unlike
+
+    for kind, name in KINDS.items():
+        reason = unlike(spec.domain, kind)
+        if reason != UNLIKE and 2 * summary.reasons[reason] > summary.images:
+            fitting = [one for one in packaged_bundles() if find_bundle(one).spec.domain == kind]
+            return f"for {name}: --model {' or '.join(fitting)}" if fitting else ""
+    return ""
 
 
 def _margin(row: Row) -> float:

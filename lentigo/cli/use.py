@@ -189,7 +189,7 @@ def predict(
     elif as_json:
         print_json(shown.to_dict(classifier.spec.name, summary))
     else:
-        shown.print(classifier.spec.name, summary)
+        shown.print(classifier.spec, summary)
     raise typer.Exit(summary.exit_code)
 
 

@@ -37,8 +37,9 @@ class Summary:
         images: rows of this run, including failed ones.
         failed: rows with an error.
         abstained: rows whose answer is "can't tell".
+        reasons: number of them by reason; an image can have several.
         skipped: images that a resumed table had already.
-        labels: number of images by most probable class.
+        labels: number of images by most probable class, without those whose answer is "can't tell".
         seconds: wall time.
         out: the table; None if none was written.
     """
@@ -46,6 +47,7 @@ class Summary:
     images: int = 0
     failed: int = 0
     abstained: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
     labels: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
@@ -56,7 +58,8 @@ class Summary:
         self.images += 1
         self.failed += bool(row.error)
         self.abstained += bool(row.reasons)
-        if row.label:
+        self.reasons.update(row.reasons)
+        if row.label and not row.reasons:
             self.labels[row.label] += 1
 
     @property

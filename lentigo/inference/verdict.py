@@ -11,11 +11,12 @@ from lentigo.bundle import MODALITIES, Domain, Spec
 from lentigo.inference.quality import Faults
 
 UNLIKE = "the image is unlike those the model was trained on"
-_KINDS: dict[Domain, str] = {
+KINDS: dict[Domain, str] = {
     "dermoscopy": "dermoscopy",
     "clinical": "a plain photograph of a lesion",
     "other": "another kind of picture",
 }
+"""Names of the kinds of pictures that a graph tells apart."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ def unlike(domain: Domain, modality: Domain | None) -> str:
         domain: kind of images that the model is made for.
         modality: kind that the image looks most like, if known.
     """
-    if modality is None or modality == domain or domain not in _KINDS:
+    if modality is None or modality == domain or domain not in KINDS:
         return UNLIKE
-    return f"the image looks like {_KINDS[modality]}, not like {_KINDS[domain]}"
+    return f"the image looks like {KINDS[modality]}, not like {KINDS[domain]}"
 
 
 def _prediction_set(spec: Spec, probabilities: Sequence[float]) -> tuple[str, ...] | None:

@@ -351,6 +351,25 @@ def test_a_picture_of_another_kind_is_named(
         assert rows[0].reasons == answer.reasons
 
 
+@pytest.mark.parametrize(("colour", "offered"), [(1, True), (2, False)])
+def test_the_command_line_names_the_model_that_fits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], colour: int, offered: bool
+) -> None:
+    written = tiny_bundle(tmp_path / "kinds", name="kinds", modality=True, **RULES)  # type: ignore[arg-type]
+    spec = json.loads((written.path / "spec.json").read_text())
+    (written.path / "spec.json").write_text(json.dumps(spec | {"domain": "dermoscopy"}))
+    for seed in (3, 4):
+        pixels = np.array(blob_image(seed))
+        pixels[..., [i for i in range(3) if i != colour]] //= 3
+        (tmp_path / "set").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "set" / f"{seed}.png")
+    with pytest.raises(SystemExit):
+        main(["predict", str(tmp_path / "set"), "--model", str(written.path), "--quiet"])
+    out = " ".join(capsys.readouterr().out.split())
+    assert "not like dermoscopy 2" in out
+    assert ("for a plain photograph of a lesion: --model smartphone-6" in out) is offered
+
+
 def test_a_blank_image_is_refused_by_any_bundle(tmp_path: Path) -> None:
     plain = Classifier(tiny_bundle(tmp_path / "plain"))
     answer = plain.predict(np.full((80, 80, 3), 150, np.uint8))

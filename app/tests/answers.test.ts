@@ -3,7 +3,7 @@ import { classMap, colourise, enlarge } from "../src/core/heatmap";
 import { argmax, malignantShare, meanOf, predictionSet, softmax } from "../src/core/probabilities";
 import { findFault, luma, meanDifference, measureQuality, type Quality } from "../src/core/quality";
 import { parseSpec } from "../src/core/spec";
-import { judge } from "../src/core/trust";
+import { assess } from "../src/core/abstention";
 import { BUNDLES, expected, fromBase64, opaque, textOf } from "./fixtures";
 
 const spec = parseSpec(textOf(BUNDLES, "alpha", "spec.json"));
@@ -46,21 +46,21 @@ describe("probabilities", () => {
 describe("abstention", () => {
   const score = (atypicality: number | null) => ({ atypicality, modality: null });
 
-  test.each(Object.entries(expected))("%s is judged as in Python", (_, one) => {
+  test.each(Object.entries(expected))("%s is assessed as in Python", (_, one) => {
     const pixels = fromBase64(one.pixels);
     const quality = measureQuality(pixels, spec.input.size);
     for (const [name, value] of Object.entries(one.quality)) {
       expect(Math.abs(quality[name as keyof Quality] - value)).toBeLessThan(1e-3 * Math.max(1, value));
     }
-    const { reasons, hints } = judge(spec, score(one.atypicality), pixels);
+    const { reasons, hints } = assess(spec, score(one.atypicality), pixels);
     expect([reasons.length, hints.length]).toEqual([one.reasons, one.hints]);
   });
 
   test("fires above the threshold only", () => {
     const pixels = fromBase64(expected["mel.jpg"].pixels);
     const { threshold } = spec.abstention!;
-    expect(judge(spec, score(threshold), pixels).reasons).toEqual([]);
-    expect(judge(spec, score(threshold + 0.01), pixels).reasons).toEqual([
+    expect(assess(spec, score(threshold), pixels).reasons).toEqual([]);
+    expect(assess(spec, score(threshold + 0.01), pixels).reasons).toEqual([
       { key: "unlike", score: threshold + 0.01, threshold },
     ]);
   });
@@ -75,19 +75,19 @@ describe("abstention", () => {
   ] as const)("a model for %s names the kind of an image with the logits %j: %s", (domain, modality, kind) => {
     const pixels = fromBase64(expected["mel.jpg"].pixels);
     const { threshold } = spec.abstention!;
-    const reasonsAt = (atypicality: number) => judge({ ...spec, domain }, { atypicality, modality }, pixels).reasons;
+    const reasonsAt = (atypicality: number) => assess({ ...spec, domain }, { atypicality, modality }, pixels).reasons;
     expect(reasonsAt(threshold)).toEqual([]);
     expect(reasonsAt(threshold + 1).map((reason) => reason.kind)).toEqual([kind]);
   });
 
   test("a bundle without a threshold never abstains for being unlike", () => {
-    expect(judge({ ...spec, abstention: null }, score(1e9), fromBase64(expected["mel.jpg"].pixels)).reasons).toEqual(
+    expect(assess({ ...spec, abstention: null }, score(1e9), fromBase64(expected["mel.jpg"].pixels)).reasons).toEqual(
       [],
     );
   });
 
-  test("an image that cannot be judged is refused whatever the model", () => {
-    const flat = judge({ ...spec, abstention: null }, score(null), new Uint8Array(3 * spec.input.size ** 2).fill(128));
+  test("an image of poor quality is refused whatever the model", () => {
+    const flat = assess({ ...spec, abstention: null }, score(null), new Uint8Array(3 * spec.input.size ** 2).fill(128));
     expect(flat).toEqual({ reasons: [{ key: "flat" }], hints: [] });
   });
 });

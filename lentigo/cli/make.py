@@ -417,12 +417,12 @@ def ood(
     """Evaluate a bundle's out-of-distribution (OOD) detection, quality checks and prediction sets."""
     from lentigo.workflow import measure_ood
 
-    study, folder_out = measure_ood(bundle, data, others=_pairs("--ood", ood or (), "photographs=FOLDER"), out=out)
+    measures, folder_out = measure_ood(bundle, data, others=_pairs("--ood", ood or (), "photographs=FOLDER"), out=out)
     if as_json:
-        print_json(study.to_dict())
+        print_json(measures.to_dict())
         return
-    sets = list(next(iter(study.separations.values())))
-    rows = [(score, *(f"{100 * found[n].fpr:.1f}" for n in sets)) for score, found in study.separations.items()]
+    sets = list(next(iter(measures.separations.values())))
+    rows = [(score, *(f"{100 * found[n].fpr:.1f}" for n in sets)) for score, found in measures.separations.items()]
     print_table(("score", *sets), rows, title="accepted OOD images at 95 % accepted validation images (FPR), %")
     say(f"written to {folder_out}: ood.md, ood.json and a figure")
 

@@ -26,9 +26,9 @@ from lentigo.workflow.part import known_classes, split_of_training
 from lentigo.workflow.record import made_by
 
 if TYPE_CHECKING:
-    from lentigo.workflow.ood_study import Study
+    from lentigo.workflow.ood_measures import OodMeasures
 
-STUDY_PICTURES = 200
+SYNTHETIC_IMAGES = 200
 """Number of images per synthetic set."""
 
 
@@ -40,7 +40,7 @@ def measure_ood(
     out: str | Path | None = None,
     resamples: int = RESAMPLES,
     progress: bool | Progress = True,
-) -> tuple[Study, Path]:
+) -> tuple[OodMeasures, Path]:
     """Evaluate a bundle's OOD scores on sets of unrelated images, its quality checks and its prediction sets.
 
     The scores are fitted to the training images and compared on the validation images of the bundle's training
@@ -79,7 +79,7 @@ def measure_ood(
     divided = split_of_training(samples, spec)
     parts = {split: divided.subset(split) for split in SPLITS}
     from lentigo.export.abstention import render_ood_sets
-    from lentigo.workflow.ood_study import DEGRADED, collect_outputs, degrade, study_ood
+    from lentigo.workflow.ood_measures import DEGRADED, collect_outputs, compare_scores, degrade
 
     seen = {
         split: collect_outputs(classifier, _read_part(part, classifier.size, split, progress))
@@ -88,7 +88,7 @@ def measure_ood(
     phantoms = spec.codes if spec.domain == "phantom" else ()
     ood_sets = {
         name: collect_outputs(classifier, [pixels])
-        for name, pixels in render_ood_sets(phantoms, classifier.size, STUDY_PICTURES)
+        for name, pixels in render_ood_sets(phantoms, classifier.size, SYNTHETIC_IMAGES)
     }
     for name, images in folders.items():
         ood_sets[name] = collect_outputs(classifier, (np.stack([load(path, classifier.size)]) for path in images))
@@ -99,7 +99,7 @@ def measure_ood(
         )
         for kind in DEGRADED
     }
-    study = study_ood(spec, parts, seen, ood_sets, degraded, resamples=resamples)
+    measures = compare_scores(spec, parts, seen, ood_sets, degraded, resamples=resamples)
     folder = Path(out) if out is not None else Path("runs") / f"{spec.name}-ood"
     facts = made_by(spec) | {
         "data": samples.name,
@@ -109,23 +109,23 @@ def measure_ood(
         "images": {split: len(part) for split, part in parts.items()},
         "wall_seconds": round(time.monotonic() - started, 1),
     }
-    _write_study(study, folder, facts)
-    return study, folder
+    _write(measures, folder, facts)
+    return measures, folder
 
 
-def _write_study(study: Study, folder: Path, facts: dict[str, Any]) -> None:
+def _write(measures: OodMeasures, folder: Path, facts: dict[str, Any]) -> None:
     from lentigo.evaluation.plots import save_plot
 
-    write_json(folder / "ood.json", facts | study.to_dict())
+    write_json(folder / "ood.json", facts | measures.to_dict())
     counted = ", ".join(f"{count:,} {split}" for split, count in facts["images"].items())
     head = (
         f"# Out-of-distribution detection of {facts['bundle']['name']}\n\n`{facts['command']}`; {facts['data']}"
         f" (fingerprint `{facts['fingerprint'][:16]}`), protocol {facts['protocol']}, split seed {facts['split_seed']}:"
         f" {counted} images; {facts['hardware']}; {facts['wall_seconds']:.0f} s. Scores are fitted to training images"
-        f" and compared on validation images; test images are only reported on. Lowest mean FPR: {study.chosen}.\n\n"
+        f" and compared on validation images; test images are only reported on. Lowest mean FPR: {measures.chosen}.\n\n"
     )
-    write_text(folder / "ood.md", head + study.markdown() + f"\n{NOTICE}\n")
-    save_plot(study.figure(), folder / "ood")
+    write_text(folder / "ood.md", head + measures.markdown() + f"\n{NOTICE}\n")
+    save_plot(measures.figure(), folder / "ood")
 
 
 def _read_part(samples: Samples, size: int, what: str, progress: bool | Progress) -> Iterator[Pixels]:

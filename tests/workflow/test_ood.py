@@ -414,12 +414,12 @@ def test_export_fills_everything_in() -> None:
 
 
 def test_the_study_measures_every_score_on_every_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lentigo.workflow.ood.STUDY_PICTURES", 10)
+    monkeypatch.setattr("lentigo.workflow.ood.SYNTHETIC_IMAGES", 10)
     others = tmp_path / "others"
     others.mkdir()
     for i in range(3):
         blob_image(i).save(others / f"{i}.png")
-    study, folder = measure_ood(
+    measures, folder = measure_ood(
         tiny_export().path, tiny_data(), others={"blobs": others}, out=tmp_path / "out", resamples=20, progress=False
     )
     written = json.loads((folder / "ood.json").read_text())
@@ -433,7 +433,7 @@ def test_the_study_measures_every_score_on_every_set(tmp_path: Path, monkeypatch
         for score, found in written["scores"].items()
     }
     assert means[written["best"]] == min(
-        means[score] for score in study.separations if score != "the bundle's own output"
+        means[score] for score in measures.separations if score != "the bundle's own output"
     )
     carried, own = written["scores"][ood.CARRIED]["sets"], written["scores"]["the bundle's own output"]["sets"]
     assert all(abs(carried[name]["auroc"] - own[name]["auroc"]) < 0.05 for name in carried)

@@ -2,7 +2,7 @@
 
 import { argmax } from "./probabilities";
 import type { Domain, Spec } from "./spec";
-import type { Reason } from "./trust";
+import type { Reason } from "./abstention";
 
 /** What a person can answer about the lesion. Each answer can raise concern; none can lower it. */
 export const CONCERNS = ["new", "growing", "changing", "bleeding", "itching", "ugly"] as const;

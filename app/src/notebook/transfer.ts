@@ -5,7 +5,7 @@ import { base64, fromBase64, toBase64 } from "../core/base64";
 import { AppError } from "../core/errors";
 import { RESEARCH } from "../core/research";
 import { DOMAINS } from "../core/spec";
-import { MODALITIES } from "../core/trust";
+import { MODALITIES } from "../core/abstention";
 import { CAPTURES, CONCERNS } from "../core/verdict";
 import { DEPIGMENTATION, isScored, SCORED_REGIONS } from "../hypo/vasi";
 import type { Patient, Sheet, SheetPhoto } from "../patients/types";

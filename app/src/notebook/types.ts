@@ -2,7 +2,7 @@
 
 import type { Known } from "../core/metadata";
 import type { ClassSpec, Domain } from "../core/spec";
-import type { Reason } from "../core/trust";
+import type { Reason } from "../core/abstention";
 import type { Clinical, Measure } from "../patients/types";
 import type { Capture, Concern, PredictiveValues } from "../core/verdict";
 

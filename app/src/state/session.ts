@@ -6,7 +6,7 @@ import { type Edit, NO_EDIT } from "../core/geometry";
 import { agrees, type Field, heldOf, heldShare, type Known, logRatios, partOf, reweigh } from "../core/metadata";
 import { malignantShare, meanOf, predictionSet } from "../core/probabilities";
 import type { Spec } from "../core/spec";
-import type { Reason } from "../core/trust";
+import type { Reason } from "../core/abstention";
 import { type Concern, CONCERNS, decide, looksDifferent, type Verdict } from "../core/verdict";
 import type { Site } from "../notebook/types";
 import type { Analysis } from "../worker/protocol";
@@ -103,9 +103,9 @@ export interface Answer {
 
 /** What is said about photographs of one lesion together: the mean over those on which the model does not abstain. */
 function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Concern[], told: Known): Answer {
-  const trusted = done.filter((analysis) => analysis.reasons.length === 0);
-  const abstained = trusted.length === 0;
-  const counted = abstained ? done : trusted;
+  const answering = done.filter((analysis) => analysis.reasons.length === 0);
+  const abstained = answering.length === 0;
+  const counted = abstained ? done : answering;
   const alone = meanOf(counted.map((analysis) => analysis.probabilities));
   const ratios = logRatios(spec.metadata, told);
   const probabilities = meanOf(counted.map((analysis) => reweigh(analysis.probabilities, ratios)));
@@ -113,12 +113,12 @@ function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Conc
   const malignant = heldShare(before, after);
   const reasons = abstained ? done[0].reasons : [];
   const differ = looksDifferent(
-    trusted.map((one) => ({ probabilities: one.probabilities, set: predictionSet(one.probabilities, spec) })),
+    answering.map((one) => ({ probabilities: one.probabilities, set: predictionSet(one.probabilities, spec) })),
   );
   const verdict = decide({
     malignant,
     differ,
-    each: trusted.map((analysis) => heldOf(analysis.probabilities, ratios, spec.classes)),
+    each: answering.map((analysis) => heldOf(analysis.probabilities, ratios, spec.classes)),
     threshold: operatingPoint(spec)?.threshold ?? null,
     abstained,
     reasons,

@@ -16,7 +16,7 @@ import { guideOf, useLevel, useLiveHint } from "./useLive";
 import { HINTS } from "./Verdict";
 
 const NOTHING: Controls = { torch: false, zoom: null, focus: null };
-const CHECK_SIDE = 224; // pixels on which a shot is judged
+const CHECK_SIDE = 224; // pixels on which a shot is checked
 
 /** A photograph that was taken and not used yet. */
 interface Shot {

@@ -17,7 +17,7 @@ import { downloadBlob } from "../notebook/download";
 import { plainVisit } from "../notebook/record";
 import { exportCases } from "../notebook/transfer";
 import type { Visit } from "../notebook/types";
-import { judged } from "../notebook/verdict";
+import { answersOf } from "../notebook/verdict";
 import { ageOf, listPatients } from "../patients/store";
 import { tellDone, tellError } from "../state/notices";
 import { go, routeHash } from "../state/route";
@@ -236,7 +236,7 @@ function Loaded({ one, damaged }: Opened) {
       </div>
       <Damaged count={damaged} />
       <Conflicts one={one} />
-      <EarlierAlarm visits={judged(one.visits)} />
+      <EarlierAlarm visits={answersOf(one.visits)} />
       {!comparing.value && <Models visits={one.visits} />}
       {hasMaps && (
         <label class="heat-slider no-print">

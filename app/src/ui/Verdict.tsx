@@ -3,9 +3,9 @@
 import type { Known } from "../core/metadata";
 import type { ClassSpec } from "../core/spec";
 import { isAnswer, type PredictiveValues, type Verdict } from "../core/verdict";
-import type { Modality, Reason } from "../core/trust";
+import type { Modality, Reason } from "../core/abstention";
 import type { Visit } from "../notebook/types";
-import { besideOf, earlierAlarm, type Judged } from "../notebook/verdict";
+import { besideOf, earlierAlarm, type Answered } from "../notebook/verdict";
 import { className, dayText, finePercent, partName, percent, sexName, t } from "../i18n";
 import type { TextKey } from "../i18n/en";
 
@@ -100,8 +100,8 @@ export function verdictSentences(verdict: Verdict, { malignant, point, values, b
     const [alone, both] = [percent(beside.alone), percent(beside.both)];
     sentences.push(t("besideSays", { known: knownInWords(beside.known), alone, both }));
   }
-  const judged = verdict.kind !== "unsure" || verdict.doubt === "disagree" || verdict.doubt === "concern";
-  if (judged && point?.sensitivity !== undefined && point.specificity !== undefined) {
+  const lineHolds = verdict.kind !== "unsure" || verdict.doubt === "disagree" || verdict.doubt === "concern";
+  if (lineHolds && point?.sensitivity !== undefined && point.specificity !== undefined) {
     const [missed, alarms] = [countIn(100, 1 - point.sensitivity), countIn(100, 1 - point.specificity)];
     sentences.push(t("lineMisses", { missed, alarms }));
   }
@@ -153,7 +153,7 @@ export function VerdictMark({ kind }: { kind: Verdict["kind"] }) {
 }
 
 /** That a lesion whose last answer is not above the line was above it before. */
-export function EarlierAlarm({ visits }: { visits: readonly Judged[] }) {
+export function EarlierAlarm({ visits }: { visits: readonly Answered[] }) {
   const day = earlierAlarm(visits);
   return (
     day && (

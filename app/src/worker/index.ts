@@ -9,7 +9,7 @@ import { softmax } from "../core/probabilities";
 import { measureQuality } from "../core/quality";
 import { CARD, GOLDEN, MODEL, parseSpec, SPEC, type Spec } from "../core/spec";
 import { normalise } from "../core/tensor";
-import { judge } from "../core/trust";
+import { assess } from "../core/abstention";
 import { checkReadBack, decode, toPicture, toSquare } from "./decode";
 import { fetchFile } from "./fetch";
 import { Network, startRuntime } from "./network";
@@ -76,7 +76,7 @@ async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<A
       logits: Array.from(logits),
       embedding: Array.from(embedding),
       cam,
-      ...judge(spec, outputs, pixels),
+      ...assess(spec, outputs, pixels),
       picture,
       size,
       timing: {

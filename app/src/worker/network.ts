@@ -2,7 +2,7 @@
 
 import { AppError } from "../core/errors";
 import type { Spec } from "../core/spec";
-import { MODALITIES } from "../core/trust";
+import { MODALITIES } from "../core/abstention";
 import { type Graph, parseGraph, type ValueInfo } from "./onnx";
 import { UnsupportedError } from "./operators";
 import type { Cams } from "./protocol";

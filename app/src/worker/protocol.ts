@@ -5,7 +5,7 @@ import type { Edit, Size } from "../core/geometry";
 import type { GoldenDifference } from "../core/golden";
 import type { Hint } from "../core/quality";
 import type { Spec } from "../core/spec";
-import type { Reason } from "../core/trust";
+import type { Reason } from "../core/abstention";
 
 /** Where a bundle's files are. */
 export type BundleSource =

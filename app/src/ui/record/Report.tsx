@@ -5,7 +5,7 @@ import { isAnswer } from "../../core/verdict";
 import { className, dayText, percent, siteName, t } from "../../i18n";
 import { openCase, type Opened } from "../../notebook/cases";
 import type { Visit } from "../../notebook/types";
-import { judged, visitVerdict } from "../../notebook/verdict";
+import { answersOf, visitVerdict } from "../../notebook/verdict";
 import { readPatient } from "../../patients/store";
 import type { Patient } from "../../patients/types";
 import { BodyFigure } from "../BodyMap";
@@ -61,7 +61,7 @@ function View({ one, damaged, patient }: Shown) {
       aside={one.site && <BodyFigure view={one.site.view} site={one.site} />}
       above={<Damaged count={damaged} />}
     >
-      <EarlierAlarm visits={judged(one.visits)} />
+      <EarlierAlarm visits={answersOf(one.visits)} />
       <div class="report-visits">
         {visits.map((visit) => (
           <ReportVisit key={visit.id} visit={visit} />

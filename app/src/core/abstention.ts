@@ -1,4 +1,4 @@
-/** When to answer "can't tell": an image that cannot be judged, or one unlike those the model learned from. */
+/** When to answer "can't tell": an image that cannot be answersOf, or one unlike those the model learned from. */
 
 import { type Fault, findFault, type Hint, measureQuality } from "./quality";
 import { argmax } from "./probabilities";
@@ -18,7 +18,7 @@ export interface Reason {
   kind?: Modality;
 }
 
-export interface Verdict {
+export interface Assessment {
   reasons: Reason[];
   hints: Hint[];
 }
@@ -30,11 +30,11 @@ export interface Verdict {
  * @param modality of the graph, one logit a kind; null where it has no such output
  * @param pixels (size, size, 3) uint8, what the network saw
  */
-export function judge(
+export function assess(
   spec: Spec,
   { atypicality, modality }: { atypicality: number | null; modality: ArrayLike<number> | null },
   pixels: Uint8Array,
-): Verdict {
+): Assessment {
   const { size } = spec.input;
   const quality = measureQuality(pixels, size);
   const reasons: Reason[] = [];

@@ -1,4 +1,4 @@
-"""Study of a bundle's abstention ("can't tell"): OOD scores, quality checks and coverage of prediction sets."""
+"""Measures of a bundle's abstention ("can't tell"): OOD scores, quality checks and coverage of prediction sets."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ def degrade(kind: str, pixels: Pixels) -> Pixels:
 
 
 @dataclass(frozen=True)
-class Study:
-    """Results of a study.
+class OodMeasures:
+    """Results of `compare_scores`.
 
     Attributes:
         separations: score -> set -> separation of that set from the validation images.
@@ -204,7 +204,7 @@ class Study:
         return figure
 
 
-def study_ood(
+def compare_scores(
     spec: Spec,
     parts: Mapping[str, Samples],
     seen: Mapping[str, SetOutputs],
@@ -212,7 +212,7 @@ def study_ood(
     degraded: Mapping[str, SetOutputs],
     *,
     resamples: int = RESAMPLES,
-) -> Study:
+) -> OodMeasures:
     """Compare the scores, count "can't tell" and measure the prediction sets.
 
     The scores are fitted to the training images and compared on the validation images; the test images are used only
@@ -241,7 +241,7 @@ def study_ood(
         coverage = measure_coverage(
             test.probabilities, targets, groups, spec.conformal, spec.codes, resamples=resamples
         )
-    return Study(
+    return OodMeasures(
         separations=table,
         accepted=accepted,
         chosen=best,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { classMap, colourise, enlarge } from "../src/core/heatmap";
-import { argmax, malignantShare, meanOf, predictionSet, softmax } from "../src/core/probabilities";
+import { argmax, malignantProbability, meanOf, predictionSet, softmax } from "../src/core/probabilities";
 import { findFault, luma, meanDifference, measureQuality, type Quality } from "../src/core/quality";
 import { parseSpec } from "../src/core/spec";
 import { assess } from "../src/core/abstention";
@@ -28,10 +28,12 @@ describe("probabilities", () => {
     expect(argmax([0.4, 0.4, 0.2])).toBe(0);
   });
 
-  test("the malignant share is the sum over the malignant classes, where all are known", () => {
+  test("the malignant probability is the sum over the malignant classes, where all are known", () => {
     const classes = [true, false, true].map((malignant, i) => ({ code: `c${i}`, en: "", zh: "", malignant }));
-    expect(malignantShare([0.2, 0.5, 0.3], classes)).toBeCloseTo(0.5);
-    expect(malignantShare([0.2, 0.5, 0.3], [...classes.slice(0, 2), { ...classes[2], malignant: null }])).toBeNull();
+    expect(malignantProbability([0.2, 0.5, 0.3], classes)).toBeCloseTo(0.5);
+    expect(
+      malignantProbability([0.2, 0.5, 0.3], [...classes.slice(0, 2), { ...classes[2], malignant: null }]),
+    ).toBeNull();
   });
 
   test("the prediction set holds what reaches its threshold, the likeliest first", () => {

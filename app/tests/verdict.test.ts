@@ -1,7 +1,7 @@
 // @vitest-environment happy-dom
 
 import { describe, expect, test } from "vitest";
-import { argmax, malignantShare } from "../src/core/probabilities";
+import { argmax, malignantProbability } from "../src/core/probabilities";
 import { parseSpec, type Spec } from "../src/core/spec";
 import {
   concernOf,
@@ -42,7 +42,7 @@ function evidence(change: Partial<Evidence> = {}): Evidence {
 
 describe("the verdict", () => {
   test("a benign class that leads never hides an alarm, in any of the words", () => {
-    const malignant = malignantShare(BENIGN_LEADS, spec.classes)!;
+    const malignant = malignantProbability(BENIGN_LEADS, spec.classes)!;
     expect(spec.classes[argmax(BENIGN_LEADS)].malignant).toBe(false);
     const verdict = decide(evidence({ malignant, each: [malignant] }));
     expect(verdict.kind).toBe("above");

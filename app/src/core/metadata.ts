@@ -1,6 +1,6 @@
 /** Age, sex and body site beside the image, by Bayes' rule: `lentigo.bundle.Metadata` in Python. */
 
-import { malignantShare } from "./probabilities";
+import { malignantProbability } from "./probabilities";
 import type { ClassSpec, Spec } from "./spec";
 import { AGES } from "./spec.generated";
 
@@ -79,8 +79,8 @@ export function reweigh(probabilities: readonly number[], ratios: readonly numbe
   return scaled.map((p) => p / sum);
 }
 
-/** The malignant share that is held against the line: metadata can raise concern and never lower it. */
-export function heldShare(alone: number | null, both: number | null): number | null {
+/** The malignant probability that is held against the line: metadata can raise concern and never lower it. */
+export function heldProbability(alone: number | null, both: number | null): number | null {
   return alone === null || both === null ? null : Math.max(alone, both);
 }
 
@@ -90,5 +90,8 @@ export function heldOf(
   ratios: readonly number[] | null,
   classes: readonly ClassSpec[],
 ): number | null {
-  return heldShare(malignantShare(probabilities, classes), malignantShare(reweigh(probabilities, ratios), classes));
+  return heldProbability(
+    malignantProbability(probabilities, classes),
+    malignantProbability(reweigh(probabilities, ratios), classes),
+  );
 }

@@ -1,4 +1,4 @@
-/** From logits to what is said: calibrated probabilities, the malignant share, prediction sets. */
+/** From logits to what is said: calibrated probabilities, the malignant probability, prediction sets. */
 
 import type { ClassSpec, Spec } from "./spec";
 
@@ -24,7 +24,7 @@ export function meanOf(vectors: readonly (readonly number[])[]): number[] {
 }
 
 /** Summed probability of the malignant classes; null where that is not known of every class. */
-export function malignantShare(probabilities: readonly number[], classes: readonly ClassSpec[]): number | null {
+export function malignantProbability(probabilities: readonly number[], classes: readonly ClassSpec[]): number | null {
   if (classes.some((label) => label.malignant === null)) return null;
   return probabilities.reduce((sum, p, i) => (classes[i].malignant === true ? sum + p : sum), 0);
 }

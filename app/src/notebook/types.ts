@@ -83,7 +83,7 @@ export interface Visit {
   classes: ClassSpec[];
   /** Of the photographs together; after age, sex and site, where these were known. */
   probabilities: number[];
-  /** The malignant share that is held against the line. */
+  /** The malignant probability that is held against the line. */
   malignant: number | null;
   /** The line; its sensitivity and specificity on validation are missing in older records. */
   operatingPoint: { name: string; threshold: number; sensitivity?: number; specificity?: number } | null;

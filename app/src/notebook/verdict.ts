@@ -1,19 +1,23 @@
 /** The verdict about a kept visit: decided from what was kept, by the same rule as when it was new. */
 
 import { heldOf, type Known, reweigh } from "../core/metadata";
-import { malignantShare, meanOf } from "../core/probabilities";
+import { malignantProbability, meanOf } from "../core/probabilities";
 import { decide, type Evidence, type Verdict } from "../core/verdict";
 import type { Visit } from "./types";
 
 const answeredOf = (visit: Visit): Visit["photos"] => visit.photos.filter((photo) => photo.reasons.length === 0);
 
-/** The malignant share before and after age, sex and site; null where these said nothing. */
+/** The malignant probability before and after age, sex and site; null where these said nothing. */
 export function besideOf(visit: Visit): { known: Known; alone: number | null; both: number | null } | null {
   const answered = answeredOf(visit).map((photo) => photo.probabilities);
   if (visit.beside === undefined || answered.length === 0) return null;
   const { known, ratios } = visit.beside;
-  const alone = malignantShare(meanOf(answered), visit.classes);
-  return { known, alone, both: malignantShare(meanOf(answered.map((one) => reweigh(one, ratios))), visit.classes) };
+  const alone = malignantProbability(meanOf(answered), visit.classes);
+  return {
+    known,
+    alone,
+    both: malignantProbability(meanOf(answered.map((one) => reweigh(one, ratios))), visit.classes),
+  };
 }
 
 /** What the verdict is decided from; null where no model was asked. */

@@ -1,4 +1,4 @@
-/** Which operating point the malignant share is held against, and what it says at a stated prevalence. */
+/** Which operating point the malignant probability is held against, and what it says at a stated prevalence. */
 
 import { signal } from "@preact/signals";
 import type { OperatingPoint, Spec } from "../core/spec";

@@ -3,8 +3,8 @@
 import { computed, signal } from "@preact/signals";
 import { AppError } from "../core/errors";
 import { type Edit, NO_EDIT } from "../core/geometry";
-import { agrees, type Field, heldOf, heldShare, type Known, logRatios, partOf, reweigh } from "../core/metadata";
-import { malignantShare, meanOf, predictionSet } from "../core/probabilities";
+import { agrees, type Field, heldOf, heldProbability, type Known, logRatios, partOf, reweigh } from "../core/metadata";
+import { malignantProbability, meanOf, predictionSet } from "../core/probabilities";
 import type { Spec } from "../core/spec";
 import type { Reason } from "../core/abstention";
 import { type Concern, CONCERNS, decide, looksDifferent, type Verdict } from "../core/verdict";
@@ -86,9 +86,9 @@ export interface Answer {
   verdict: Verdict;
   /** After age, sex and site, where these are known. */
   probabilities: number[];
-  /** The malignant share that is held against the line. */
+  /** The malignant probability that is held against the line. */
   malignant: number | null;
-  /** What age, sex and site did: log ratios, (K,), and the malignant share before and after; null where nothing. */
+  /** What age, sex and site did: log ratios, (K,), and the malignant probability before and after; null where nothing. */
   beside: { ratios: number[]; alone: number | null; both: number | null } | null;
   /** Positions of the classes in the conformal prediction set; null where the model has none. */
   set: number[] | null;
@@ -109,8 +109,11 @@ function answerOf(done: readonly Analysis[], spec: Spec, answered: readonly Conc
   const alone = meanOf(counted.map((analysis) => analysis.probabilities));
   const ratios = logRatios(spec.metadata, told);
   const probabilities = meanOf(counted.map((analysis) => reweigh(analysis.probabilities, ratios)));
-  const [before, after] = [malignantShare(alone, spec.classes), malignantShare(probabilities, spec.classes)];
-  const malignant = heldShare(before, after);
+  const [before, after] = [
+    malignantProbability(alone, spec.classes),
+    malignantProbability(probabilities, spec.classes),
+  ];
+  const malignant = heldProbability(before, after);
   const reasons = abstained ? done[0].reasons : [];
   const differ = looksDifferent(
     answering.map((one) => ({ probabilities: one.probabilities, set: predictionSet(one.probabilities, spec) })),

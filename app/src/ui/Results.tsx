@@ -10,7 +10,7 @@ import { Bars } from "./Bars";
 import { Beside } from "./Beside";
 import { Chips } from "./Chips";
 import { Icon } from "./icons";
-import { MalignantShare } from "./MalignantShare";
+import { MalignantProbability } from "./MalignantProbability";
 import { Questions } from "./Questions";
 import { HINTS } from "./Verdict";
 
@@ -85,7 +85,7 @@ export function Results({ answer, spec, hints, chosen, onChoose }: Props) {
         muted={muted}
       />
       {answer.malignant !== null && !muted && (
-        <MalignantShare
+        <MalignantProbability
           share={answer.malignant}
           points={spec.operating_points}
           chosen={operatingPoint(spec)}

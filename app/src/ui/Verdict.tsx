@@ -41,7 +41,7 @@ export const CONCERN_NAMES = {
 export interface Facts {
   malignant: number | null;
   point: { threshold: number; sensitivity?: number; specificity?: number } | null;
-  /** Age, sex and site, and the malignant share before and after them; null where they said nothing. */
+  /** Age, sex and site, and the malignant probability before and after them; null where they said nothing. */
   beside?: { known: Known; alone: number | null; both: number | null } | null;
   /** The prediction set; null where the model has none. */
   set?: { classes: readonly ClassSpec[]; coverage: number } | null;

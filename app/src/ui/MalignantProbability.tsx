@@ -10,7 +10,7 @@ interface Props {
   onChoose: (name: string) => void;
 }
 
-export function MalignantShare({ share, points, chosen, onChoose }: Props) {
+export function MalignantProbability({ share, points, chosen, onChoose }: Props) {
   return (
     <section class="share" data-testid="share">
       <div class="share-head">

@@ -348,7 +348,7 @@ function Session() {
         </div>
       </div>
       {result !== null && spec !== null && (
-        <div class="session-actions">
+        <div class="session-actions no-print">
           <button
             type="button"
             class="button button-primary"

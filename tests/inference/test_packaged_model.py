@@ -103,6 +103,12 @@ def test_it_answers_pictures_of_its_own_kind_only(bundle: Bundle, pictures: str,
     answered = 1 - summary.abstained / len(files)
     own = (pictures == "pad_ufes_20") == (bundle.spec.name == "smartphone-6")
     assert answered >= 0.88 if own else answered <= 0.15
+    if not own:  # and the reason names the kind
+        kind = "a plain photograph of a lesion" if pictures == "pad_ufes_20" else "dermoscopy"
+        named = sum(
+            count for reason, count in summary.reasons.items() if reason.startswith(f"the image looks like {kind}")
+        )
+        assert named >= 0.85 * summary.abstained
 
 
 def test_age_and_site_move_smartphone_6_as_its_card_says() -> None:

@@ -11,14 +11,14 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from lentigo.bundle import MODALITIES, MODALITY, MODEL, SPEC, Bundle, Metadata, Spec
+from lentigo.bundle import MODALITIES, MODALITY, MODEL, SPEC, Bundle, Domain, Metadata, Spec
 from lentigo.errors import BundleError, DataError, did_you_mean, first_line
 from lentigo.imaging import Floats, ImageSource, Pixels, normalise, open_image
 from lentigo.inference.hub import fetch_bundle, is_address
 from lentigo.inference.prediction import Prediction
 from lentigo.inference.quality import assess_quality
 from lentigo.inference.session import DEFAULT, PACKAGED, SessionOptions, open_session
-from lentigo.inference.verdict import Verdict, assess, modality_of
+from lentigo.inference.verdict import Verdict, assess
 from lentigo.labels import LabelSet
 from lentigo.resampler import resize
 
@@ -45,6 +45,13 @@ class Outputs:
     cam: Floats | None
     atypicality: Floats | None = None
     modality: Floats | None = None
+
+    def ood(self, index: int) -> tuple[float | None, Domain | None]:
+        """Return one image's OOD score, and the most probable kind of picture; None for what the bundle lacks."""
+        return (
+            None if self.atypicality is None else float(self.atypicality[index]),
+            None if self.modality is None else MODALITIES[int(self.modality[index].argmax())],
+        )
 
 
 def softmax(logits: NDArray[Any], temperature: float = 1.0) -> NDArray[np.float64]:
@@ -314,8 +321,7 @@ class Classifier:
             index: which of the batch.
             pixels: (size, size, 3) uint8, what the network saw.
         """
-        atypicality = None if outputs.atypicality is None else float(outputs.atypicality[index])
-        modality = modality_of(None if outputs.modality is None else outputs.modality[index])
+        atypicality, modality = outputs.ood(index)
         probabilities = outputs.probabilities[index].tolist()
         return assess(self.spec, probabilities, atypicality, assess_quality(pixels), modality=modality)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from lentigo.bundle import MODALITIES, Domain, Spec
+from lentigo.bundle import Domain, Spec
 from lentigo.inference.quality import Faults
 
 UNLIKE = "the image is unlike those the model was trained on"
@@ -65,7 +65,7 @@ def assess(
         atypicality: the graph's output; None if it has no such output.
         faults: result of `lentigo.inference.quality.assess_quality` on the network's input.
         image_alone: (K,) the same before age, sex and site, if these changed it.
-        modality: kind of picture, by `modality_of`.
+        modality: most probable kind of picture; None if the graph does not tell.
     """
     reasons, hints = faults
     if spec.abstention is not None and atypicality is not None and atypicality > spec.abstention.threshold:
@@ -85,11 +85,6 @@ def assess(
         reached,
         tuple(image_alone),
     )
-
-
-def modality_of(logits: Sequence[float] | None) -> Domain | None:
-    """Return the most probable kind of picture by the graph's output ``modality``, (3,); None without one."""
-    return None if logits is None else MODALITIES[int(np.argmax(logits))]
 
 
 def unlike(domain: Domain, modality: Domain | None) -> str:

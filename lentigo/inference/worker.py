@@ -17,7 +17,7 @@ from lentigo.inference.heatmap import save_heatmap
 from lentigo.inference.quality import FIRST_OF_SEVERAL, Faults, assess_quality
 from lentigo.inference.sources import Item
 from lentigo.inference.table import Row
-from lentigo.inference.verdict import assess, modality_of
+from lentigo.inference.verdict import assess
 
 HEATMAP_SIZE = 512
 
@@ -87,18 +87,11 @@ class Worker:
                 outputs = replace(outputs, probabilities=self.classifier.check_metadata().update(alone, metadata))
             changed = (outputs.probabilities != alone).any(axis=1).tolist()
             best = outputs.probabilities.argmax(axis=1).tolist()
-            atypical = None if outputs.atypicality is None else outputs.atypicality.tolist()
-            kinds = outputs.modality
             answers = zip(places, outputs.probabilities.tolist(), best, strict=True)
             for number, (place, probabilities, index) in enumerate(answers):
-                verdict = assess(
-                    spec,
-                    probabilities,
-                    None if atypical is None else atypical[number],
-                    faults[number],
-                    alone[number].tolist() if changed[number] else (),
-                    modality_of(None if kinds is None else kinds[number]),
-                )
+                atypicality, modality = outputs.ood(number)
+                before = alone[number].tolist() if changed[number] else ()
+                verdict = assess(spec, probabilities, atypicality, faults[number], before, modality)
                 row = Row.of(chunk[place].path, probabilities, spec.classes[index].code, verdict)
                 rows[place] = (
                     replace(row, embedding=tuple(outputs.embedding[number].tolist())) if self.embeddings else row

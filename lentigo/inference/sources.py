@@ -208,7 +208,8 @@ class Sources:
     def _read_tar(self, path: str, key: str) -> Iterator[Item]:
         names: list[str] = []
         with suppress(Exception):  # damage is reported below, after the images before it
-            names += (member.name for member, _ in _tar_members(path))
+            for member, _ in _tar_members(path):
+                names.append(member.name)
         left_out = self._leave_out(path, names)
         try:
             for member, archive in _tar_members(path):

@@ -1,4 +1,4 @@
-/** When to answer "can't tell": an image that cannot be answersOf, or one unlike those the model learned from. */
+/** When to answer "can't tell": an image of poor quality, or one unlike those the model learned from. */
 
 import { type Fault, findFault, type Hint, measureQuality } from "./quality";
 import { argmax } from "./probabilities";

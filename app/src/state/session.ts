@@ -88,7 +88,7 @@ export interface Answer {
   probabilities: number[];
   /** The malignant probability that is held against the line. */
   malignant: number | null;
-  /** What age, sex and site did: log ratios, (K,), and the malignant probability before and after; null where nothing. */
+  /** What age, sex and site did: log ratios, (K,), and malignant probability before and after; null where nothing. */
   beside: { ratios: number[]; alone: number | null; both: number | null } | null;
   /** Positions of the classes in the conformal prediction set; null where the model has none. */
   set: number[] | null;

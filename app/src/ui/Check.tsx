@@ -278,12 +278,11 @@ function factsOf({ malignant, beside, set }: Answer, spec: Spec): Facts {
 export function Lead({ answer, spec }: { answer: Answer; spec: Spec }) {
   const { verdict } = answer;
   const said = verdict.kind === "unsure" && verdict.doubt === "otherKind" ? capture.value : null;
-  const seems = seemsTaken(verdict);
-  const taken = said ?? seems;
+  const taken = said ?? seemsTaken(verdict);
   return (
     <>
       <VerdictBanner verdict={verdict} facts={factsOf(answer, spec)} />
-      {taken != null && (
+      {taken !== undefined && (
         <div class="actions actions-start">
           <button type="button" class="button" onClick={() => void chooseCapture(taken)} data-testid="fitting-model">
             {said !== null ? t("useFitting") : t("takenSo", { taken: t(CAPTURE_NAMES[taken]) })}

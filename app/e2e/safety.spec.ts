@@ -91,6 +91,8 @@ test.describe("dermatoscope or plain camera", () => {
     for (let i = 0; i < 3; i++) await page.keyboard.press("Escape");
     await expect(dialog).toBeVisible();
     await expect(page.getByTestId("results")).toBeHidden();
+    await expect(page.getByTestId("taken-dermatoscope")).toContainText("Your photograph looks like this.");
+    await expect(page.getByTestId("taken-looks")).toHaveCount(1);
     await page.getByTestId("taken-camera").click();
     await expect(dialog).toBeHidden();
     expect(Object.keys(await shown(page))).toHaveLength(6); // the model for plain cameras
@@ -124,6 +126,7 @@ test.describe("dermatoscope or plain camera", () => {
     page,
   }) => {
     await choose(page, "green.png");
+    await expect(page.getByTestId("taken-camera")).toContainText("Your photograph looks like this.");
     await page.getByTestId("taken-dermatoscope").click();
     await expect(page.getByTestId("verdict")).toContainText("This looks like a plain photograph");
     await page.getByRole("button", { name: "My photographs are taken with a plain camera" }).click();

@@ -8,6 +8,11 @@ import type { Spec } from "./spec";
 export const MODALITIES = ["dermoscopy", "other", "clinical"] as const;
 export type Modality = (typeof MODALITIES)[number];
 
+/** The most probable kind of a graph's output `modality`; null where it has none. */
+export function modalityOf(logits: ArrayLike<number> | null): Modality | null {
+  return logits === null ? null : MODALITIES[argmax(logits)];
+}
+
 /** Why the answer is "can't tell". */
 export interface Reason {
   key: Fault | "unlike";
@@ -44,7 +49,7 @@ export function assess(
   if (refused !== null) reasons.push({ key: refused });
   else if (noted !== null) hints.push({ key: noted });
   if (spec.abstention !== null && atypicality !== null && atypicality > spec.abstention.threshold) {
-    const kind = modality === null ? null : MODALITIES[argmax(modality)];
+    const kind = modalityOf(modality);
     const another = kind !== spec.domain && (spec.domain === "dermoscopy" || spec.domain === "clinical");
     const { threshold } = spec.abstention;
     reasons.push({ key: "unlike", score: atypicality, threshold, ...(kind !== null && another && { kind }) });

@@ -2,7 +2,7 @@
 
 import { argmax } from "./probabilities";
 import type { Domain, Spec } from "./spec";
-import type { Reason } from "./abstention";
+import type { Modality, Reason } from "./abstention";
 
 /** What a person can answer about the lesion. Each answer can raise concern; none can lower it. */
 export const CONCERNS = ["new", "growing", "changing", "bleeding", "itching", "ugly"] as const;
@@ -91,10 +91,15 @@ export function decide(evidence: Evidence): Verdict {
   return { kind: "below" };
 }
 
+/** How photographs of a kind are taken; undefined for drawn images and other pictures. */
+export function takenAs(kind: Domain | Modality | null): Capture | undefined {
+  return CAPTURES.find((taken) => DOMAIN_OF[taken] === kind);
+}
+
 /** How the photographs seem to be taken, where the model abstains since they are of another kind than its own. */
 export function seemsTaken(verdict: Verdict): Capture | undefined {
   if (verdict.kind !== "unsure" || verdict.doubt !== "abstained") return undefined;
-  return CAPTURES.find((taken) => verdict.reasons.some(({ kind }) => kind === DOMAIN_OF[taken]));
+  return verdict.reasons.map(({ kind }) => takenAs(kind ?? null)).find((taken) => taken !== undefined);
 }
 
 const NO_ANSWER: ReadonlySet<Doubt> = new Set(["abstained", "otherKind", "different"]);

@@ -109,6 +109,7 @@ const text = {
   takenDermatoscopeText: "A lens with its own light is held on the skin.",
   takenCamera: "with a plain camera",
   takenCameraText: "A phone or a camera, held at a distance from the skin.",
+  takenLooks: "Your photograph looks like this.",
   useFitting: "Use the model for my photographs",
   takenSo: "My photographs are taken {taken}",
   verdictAbove: "Above the line for malignant classes",

@@ -103,6 +103,7 @@ export const es: Translation = {
     takenDermatoscopeText: "Una lente con luz propia que se apoya en la piel.",
     takenCamera: "con una cámara corriente",
     takenCameraText: "Un teléfono o una cámara, a cierta distancia de la piel.",
+    takenLooks: "Su fotografía parece de este tipo.",
     useFitting: "Usar el modelo para mis fotografías",
     takenSo: "Mis fotografías se toman {taken}",
     verdictAbove: "Por encima de la línea de las clases malignas",

@@ -97,6 +97,7 @@ export const zh: Translation = {
     takenDermatoscopeText: "把带光源的镜头贴在皮肤上拍摄。",
     takenCamera: "用普通相机",
     takenCameraText: "用手机或相机，与皮肤保持距离拍摄。",
+    takenLooks: "您的照片看起来是这一种。",
     useFitting: "使用适合我的照片的模型",
     takenSo: "我的照片是{taken}拍摄的",
     verdictAbove: "高于恶性类别的界线",

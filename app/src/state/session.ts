@@ -7,7 +7,7 @@ import { agrees, type Field, heldOf, heldProbability, type Known, logRatios, par
 import { malignantProbability, meanOf, predictionSet } from "../core/probabilities";
 import type { Spec } from "../core/spec";
 import type { Reason } from "../core/abstention";
-import { type Concern, CONCERNS, decide, looksDifferent, type Verdict } from "../core/verdict";
+import { type Capture, type Concern, CONCERNS, decide, looksDifferent, takenAs, type Verdict } from "../core/verdict";
 import type { Site } from "../notebook/types";
 import type { Analysis } from "../worker/protocol";
 import { engine } from "./engine";
@@ -217,6 +217,13 @@ async function classify(id: number): Promise<void> {
     if (now.analysis === null) dropPhoto(id);
     else update(id, { edit: now.analysed ?? NO_EDIT }); // as it was when it could be classified
   }
+}
+
+/** How the selected photograph seems to be taken, by the model's graph; undefined where it does not tell. */
+export async function seemsTakenSelected(): Promise<Capture | undefined> {
+  const photo = selected.value;
+  if (photo === null) return undefined;
+  return takenAs(await engine.call("kind", { blob: photo.blob, edit: photo.edit }));
 }
 
 /** Turn or crop a photograph and classify it again. */

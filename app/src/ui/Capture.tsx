@@ -1,15 +1,24 @@
 /** How the photographs are taken: asked once, remembered, and changed at any time. */
 
+import { useEffect, useState } from "preact/hooks";
 import { type Capture, CAPTURES } from "../core/verdict";
 import { t } from "../i18n";
-import { capture, captureUnknown, chooseCapture } from "../state/models";
+import { capture, captureUnknown, chooseCapture, model } from "../state/models";
+import { seemsTakenSelected } from "../state/session";
 import { Dialog } from "./Dialog";
 
 export const CAPTURE_NAMES = { dermatoscope: "takenDermatoscope", camera: "takenCamera" } as const;
 const CAPTURE_TEXTS = { dermatoscope: "takenDermatoscopeText", camera: "takenCameraText" } as const;
 
-/** Asked before the first photograph is classified. */
+/** Asked before the first photograph is classified. What the model's graph takes that for is marked. */
 export function CaptureQuestion() {
+  const [seems, setSeems] = useState<Capture>();
+  const ready = model.value.kind === "ready";
+  useEffect(() => {
+    if (!ready) return;
+    // A photograph that cannot be read is told about once it is to be classified.
+    seemsTakenSelected().then(setSeems, () => undefined);
+  }, [ready]);
   return (
     <Dialog title={t("takenQuestion")} class="dialog-narrow">
       <p>{t("takenWhy")}</p>
@@ -24,6 +33,11 @@ export function CaptureQuestion() {
           >
             <strong>{t(CAPTURE_NAMES[taken])}</strong>
             <span class="small">{t(CAPTURE_TEXTS[taken])}</span>
+            {seems === taken && (
+              <span class="small choice-looks" data-testid="taken-looks">
+                {t("takenLooks")}
+              </span>
+            )}
           </button>
         ))}
       </div>

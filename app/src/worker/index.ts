@@ -9,7 +9,7 @@ import { softmax } from "../core/probabilities";
 import { measureQuality } from "../core/quality";
 import { CARD, GOLDEN, MODEL, parseSpec, SPEC, type Spec } from "../core/spec";
 import { normalise } from "../core/tensor";
-import { assess } from "../core/abstention";
+import { assess, modalityOf } from "../core/abstention";
 import { checkReadBack, decode, toPicture, toSquare } from "./decode";
 import { fetchFile } from "./fetch";
 import { Network, startRuntime } from "./network";
@@ -92,6 +92,18 @@ async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<A
   }
 }
 
+async function kind({ blob, edit }: Calls["kind"]["request"]): Promise<Calls["kind"]["response"]> {
+  const { spec, network } = current();
+  const { size, mean, std } = spec.input;
+  const decoded = await decode(blob);
+  try {
+    const { modality } = await network.run(normalise(toSquare(decoded, edit, size), size, mean, std));
+    return modalityOf(modality);
+  } finally {
+    decoded.bitmap.close();
+  }
+}
+
 async function preview(request: Calls["preview"]["request"]): Promise<Calls["preview"]["response"]> {
   const { blob, edit, side = PICTURE_SIDE } = request;
   return toPicture(await decode(blob), edit, side);
@@ -135,6 +147,8 @@ function answer(request: Request): Promise<Calls[CallName]["response"]> {
       return open(request.request);
     case "classify":
       return classify(request.request);
+    case "kind":
+      return kind(request.request);
     case "preview":
       return preview(request.request);
     case "check":
@@ -144,8 +158,10 @@ function answer(request: Request): Promise<Calls[CallName]["response"]> {
   }
 }
 
-function transferables(value: object | null): Transferable[] {
-  return value !== null && "picture" in value && value.picture instanceof ImageBitmap ? [value.picture] : [];
+function transferables(value: Calls[CallName]["response"]): Transferable[] {
+  return typeof value === "object" && value !== null && "picture" in value && value.picture instanceof ImageBitmap
+    ? [value.picture]
+    : [];
 }
 
 // One call at a time: a session is not reentrant, and two decoded photographs may not fit into a phone's memory.

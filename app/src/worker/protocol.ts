@@ -5,7 +5,7 @@ import type { Edit, Size } from "../core/geometry";
 import type { GoldenDifference } from "../core/golden";
 import type { Hint } from "../core/quality";
 import type { Spec } from "../core/spec";
-import type { Reason } from "../core/abstention";
+import type { Modality, Reason } from "../core/abstention";
 
 /** Where a bundle's files are. */
 export type BundleSource =
@@ -49,6 +49,8 @@ export interface Calls {
   /** Load a bundle in the place of the one before, which stays where that fails. */
   open: { request: BundleSource; response: { spec: Spec; card: string; milliseconds: number } };
   classify: { request: { blob: Blob; edit: Edit }; response: Analysis };
+  /** The most probable kind of picture; null where the open bundle does not tell kinds. */
+  kind: { request: { blob: Blob; edit: Edit }; response: Modality | null };
   /** The edited photograph, its longer side at most `side` pixels: for the crop editor, and at full size. */
   preview: { request: { blob: Blob; edit: Edit; side?: number }; response: { picture: ImageBitmap; size: Size } };
   /** Run the golden vectors of the open bundle on this very device. */

@@ -39,10 +39,10 @@ const WARM_UP = 5;
 const STARTS = Number(values.starts);
 
 const median = (numbers) => percentile(numbers, 0.5);
-const percentile = (numbers, share) => [...numbers].sort((a, b) => a - b)[Math.floor(share * (numbers.length - 1))];
+const percentile = (numbers, fraction) => [...numbers].sort((a, b) => a - b)[Math.floor(fraction * (numbers.length - 1))];
 const rounded = (value, digits = 0) => Number(value.toFixed(digits));
 
-/** Stop the processes that run pages for a share of the time; returns what ends that. */
+/** Stop the processes that run pages for a fraction of the time; returns what ends that. */
 async function slowDown(browser, factor) {
   if (factor === 1) return () => undefined;
   const devtools = await browser.newBrowserCDPSession();

@@ -62,7 +62,7 @@ const built = await build({
 });
 const script = built[0].output[0].code;
 
-const quantile = (sorted, share) => sorted[Math.round(share * (sorted.length - 1))];
+const quantile = (sorted, fraction) => sorted[Math.round(fraction * (sorted.length - 1))];
 const rounded = (value) => Number(value.toFixed(3));
 const browser = await chromium.launch(launchOptions());
 try {

@@ -43,7 +43,7 @@ test("the answer: verdict, chips, bars, line, what the model knows, notice", asy
   await expect(page.getByTestId("prediction-set").getByRole("listitem").first()).toContainText("Melanoma");
   await expect(page.getByTestId("knows")).toContainText("This model knows 7 classes only");
   await expect(page.getByTestId("knows")).toContainText("Other diseases exist");
-  await page.getByTestId("share").getByRole("radio", { name: "90 %" }).check();
+  await page.getByTestId("malignant-probability").getByRole("radio", { name: "90 %" }).check();
   await expect(verdict).toContainText("the line is at 35 %");
   await classify(page, "orientation-6.jpg");
   await expect(verdict).toHaveAttribute("data-kind", "below");
@@ -97,7 +97,7 @@ test("an image unlike the training images gets no answer, with the reason", asyn
   await expect(verdict).toContainText("Can't tell");
   await expect(verdict).toContainText("unlike those the model learned from");
   await expect(verdict).toContainText("hardly anything to see");
-  await expect(page.getByTestId("share")).toBeHidden();
+  await expect(page.getByTestId("malignant-probability")).toBeHidden();
   await expect(page.getByTestId("prediction-set")).toBeHidden();
   await expect(page.getByTestId("hints")).toBeHidden();
 });

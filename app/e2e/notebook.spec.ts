@@ -22,7 +22,7 @@ test("a case is saved, found, compared, printed, exported, deleted and imported"
   await expect(page.getByTestId("visit")).toHaveCount(2);
   await page.getByTestId("compare-button").click();
   await expect(page.getByTestId("compare").getByTestId("visit")).toHaveCount(2);
-  await expect(page.getByTestId("compare-share")).toContainText("on the first date");
+  await expect(page.getByTestId("compare-probability")).toContainText("on the first date");
   const sides = page.getByTestId("compare").getByTestId("visit");
   const first = sides.first();
   const [top, other] = await sides.evaluateAll((all) => all.map((side) => side.getBoundingClientRect().top));

@@ -324,15 +324,15 @@ test("hypopigmented disease: photographs in pairs, patches, per cent of a region
         await page.mouse.move(...at(x, y), { steps: 8 });
       }
       await page.mouse.up();
-      const share = numberIn(await page.getByTestId("share").textContent());
+      const fraction = numberIn(await page.getByTestId("fraction").textContent());
       const truth = (100 * PATCHES.shapes.reduce((sum, shape) => sum + Math.abs(signedArea(shape)), 0)) / (300 * 200);
-      expect(Math.abs(share / truth - 1)).toBeLessThan(0.1);
+      expect(Math.abs(fraction / truth - 1)).toBeLessThan(0.1);
     }
     await page.getByTestId("save-outline").click();
     await expect(stage).toBeHidden();
   }
   await page.reload();
-  await expect(page.getByTestId("share-visible")).toBeVisible();
+  await expect(page.getByTestId("fraction-visible")).toBeVisible();
   await expect(page.getByTestId("treatment")).toHaveValue("narrowband UV-B");
   await page.getByTestId("report-link").click();
   for (const said of ["V-7", "vitiligo", "narrowband UV-B", "VASI = 1 × 50 % + 3 × 25 % = 1.25", "medical device"]) {

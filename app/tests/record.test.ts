@@ -2,7 +2,7 @@ import "fake-indexeddb/auto";
 import { expect, test } from "vitest";
 import { fhirRecord } from "../src/fhir/record";
 import { DIAGNOSES } from "../src/hypo/diagnoses";
-import { shareOfRegion } from "../src/hypo/share";
+import { fractionOfRegion } from "../src/hypo/fraction";
 import { type RegionScore, vasi, withScore } from "../src/hypo/vasi";
 import { type CaseWithVisits, deleteEverything, listCases, readCase, mergeIntoNotebook } from "../src/notebook/cases";
 import { briefOf } from "../src/notebook/brief";
@@ -180,11 +180,11 @@ test("per cent of a region counts a patch once, and only its part inside", () =>
     { x, y: y + side },
   ];
   const region = box(0, 0, 100);
-  expect(shareOfRegion(region, [box(10, 10, 20)])).toBeCloseTo(0.04, 3);
-  expect(shareOfRegion(region, [box(10, 10, 20), box(10, 10, 20)])).toBeCloseTo(0.04, 3);
-  expect(shareOfRegion(region, [box(90, 90, 20)])).toBeCloseTo(0.01, 3);
-  expect(shareOfRegion(region, [])).toBe(0);
-  expect(shareOfRegion(null, [region])).toBeNull();
+  expect(fractionOfRegion(region, [box(10, 10, 20)])).toBeCloseTo(0.04, 3);
+  expect(fractionOfRegion(region, [box(10, 10, 20), box(10, 10, 20)])).toBeCloseTo(0.04, 3);
+  expect(fractionOfRegion(region, [box(90, 90, 20)])).toBeCloseTo(0.01, 3);
+  expect(fractionOfRegion(region, [])).toBe(0);
+  expect(fractionOfRegion(null, [region])).toBeNull();
 });
 
 test("figures are written in the manner of the language, and no zero has a sign", async () => {

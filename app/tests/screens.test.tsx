@@ -256,10 +256,10 @@ describe("a kept visit", () => {
     const compared = (...visits: Visit[]) => draw(h(Compare, { visits, heat: 0 }));
     const one = compared(visit, { ...visit, id: "w" });
     expect(one.querySelector(".bars-muted")).toBeNull();
-    expect(one.querySelector("[data-testid=compare-share]")).not.toBeNull();
+    expect(one.querySelector("[data-testid=compare-probability]")).not.toBeNull();
     const two = compared(visit, other);
     expect(two.querySelector(".bars-muted")).not.toBeNull();
-    expect(two.querySelector("[data-testid=compare-share]")).toBeNull();
+    expect(two.querySelector("[data-testid=compare-probability]")).toBeNull();
     expect(two.textContent).toContain("Research use only");
     const onPaper = (kept: Visit): string => draw(h(ReportVisit, { visit: kept })).textContent!;
     expect(onPaper(visit)).toContain("Melanocytic nevus 90");

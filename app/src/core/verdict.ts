@@ -82,10 +82,10 @@ export function decide(evidence: Evidence): Verdict {
   if (malignant === null) return unsure("noMalignancy");
   if (threshold === null) return unsure("noLine");
   if (isAbove(malignant, threshold)) {
-    const disagree = evidence.each.some((share) => share !== null && !isAbove(share, threshold));
+    const disagree = evidence.each.some((one) => one !== null && !isAbove(one, threshold));
     return { kind: "above", concerns, ...(disagree && { disagree }) };
   }
-  if (evidence.each.some((share) => share !== null && isAbove(share, threshold))) return unsure("disagree");
+  if (evidence.each.some((one) => one !== null && isAbove(one, threshold))) return unsure("disagree");
   if (evidence.differ) return unsure("different");
   if (concerns.length > 0) return unsure("concern");
   return { kind: "below" };

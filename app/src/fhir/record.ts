@@ -7,7 +7,7 @@ import { toBase64 } from "../core/base64";
 import { RESEARCH } from "../core/research";
 import { type Doubt, isAnswer, type Verdict } from "../core/verdict";
 import { diagnosisName } from "../hypo/diagnoses";
-import { shareOfRegion } from "../hypo/share";
+import { fractionOfRegion } from "../hypo/fraction";
 import { hasTotal, vasi } from "../hypo/vasi";
 import { areaMm2, diameterMm, figures, SHAPE_ERRORS } from "../measure/figures";
 import type { CaseWithVisits } from "../notebook/cases";
@@ -345,13 +345,13 @@ async function sheetReport(record: Record, sheet: Sheet): Promise<void> {
       const photograph = await record.photograph(key, sheet.date, photo, title);
       photographs.push(photograph);
       results.push(...measured(record, key, sheet.date, photo, photograph, structure));
-      const share = shareOfRegion(photo.region, photo.measure.shapes);
-      if (share === null) continue;
+      const fraction = fractionOfRegion(photo.region, photo.measure.shapes);
+      if (fraction === null) continue;
       results.push(
         record.observe(`share:${key}`, own("share-of-region", "Share of the region, on the photograph"), sheet.date, {
           bodyStructure: structure,
           derivedFrom: [photograph],
-          valueQuantity: quantity(100 * share, "%"),
+          valueQuantity: quantity(100 * fraction, "%"),
         }),
       );
     }

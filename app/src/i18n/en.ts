@@ -88,8 +88,8 @@ const text = {
   heatNone: "This model draws no heat maps.",
   setOf: "Classes that remain at {coverage} coverage",
   setEmpty: "At {coverage} coverage no class fits well.",
-  shareTitle: "Malignant classes together",
-  shareLine: "Line for a sensitivity of",
+  probabilityTitle: "Malignant classes together",
+  probabilityLine: "Line for a sensitivity of",
   hintDark: "The photograph is too dark. Use more light, or the torch.",
   hintBright: "The photograph is too bright. Turn away from the light, or switch the torch off.",
   hintBlurred: "The photograph is blurred. Hold still, and let the camera focus.",
@@ -118,9 +118,9 @@ const text = {
   verdictBelowShort: "below the line",
   earlierAbove: "Above the line before, last on {date}",
   verdictAboveText:
-    "The malignant classes together reach {share}; the line is at {threshold}. That is a reason to show the lesion to a doctor.",
+    "The malignant classes together reach {probability}; the line is at {threshold}. That is a reason to show the lesion to a doctor.",
   verdictBelowText:
-    "The malignant classes together reach {share}; the line is at {threshold}. That does not rule out cancer.",
+    "The malignant classes together reach {probability}; the line is at {threshold}. That does not rule out cancer.",
   malignantRemain: "At {coverage} coverage malignant classes remain: {names}.",
   lineMisses:
     "Of 100 malignant images in validation about {missed} lay below this line; of 100 benign ones about {alarms} lay above it.",

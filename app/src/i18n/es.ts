@@ -83,8 +83,8 @@ export const es: Translation = {
     heatNone: "Este modelo no dibuja mapas de calor.",
     setOf: "Clases que quedan con una cobertura del {coverage}",
     setEmpty: "Con una cobertura del {coverage} ninguna clase encaja bien.",
-    shareTitle: "Clases malignas en conjunto",
-    shareLine: "Línea para una sensibilidad de",
+    probabilityTitle: "Clases malignas en conjunto",
+    probabilityLine: "Línea para una sensibilidad de",
     hintDark: "La fotografía es demasiado oscura. Use más luz o la linterna.",
     hintBright: "La fotografía es demasiado clara. Apártese de la luz o apague la linterna.",
     hintBlurred: "La fotografía está borrosa. No se mueva y deje que la cámara enfoque.",
@@ -112,8 +112,9 @@ export const es: Translation = {
     verdictBelowShort: "por debajo de la línea",
     earlierAbove: "Antes por encima de la línea, la última vez el {date}",
     verdictAboveText:
-      "Las clases malignas suman {share}; la línea está en {threshold}. Es una razón para enseñar la lesión a un médico.",
-    verdictBelowText: "Las clases malignas suman {share}; la línea está en {threshold}. Eso no descarta un cáncer.",
+      "Las clases malignas suman {probability}; la línea está en {threshold}. Es una razón para enseñar la lesión a un médico.",
+    verdictBelowText:
+      "Las clases malignas suman {probability}; la línea está en {threshold}. Eso no descarta un cáncer.",
     malignantRemain: "Con una cobertura del {coverage} quedan clases malignas: {names}.",
     lineMisses:
       "De 100 imágenes malignas de la validación, unas {missed} quedaron por debajo de esta línea; de 100 benignas, unas {alarms} quedaron por encima.",

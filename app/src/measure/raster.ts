@@ -222,13 +222,13 @@ export function fillHoles(mask: Mask): Mask {
 const MOST_SORTED = 20_000;
 
 /** A quantile; of very many values, of an even sample of them. */
-export function quantile(values: ArrayLike<number>, share: number): number {
+export function quantile(values: ArrayLike<number>, fraction: number): number {
   const step = Math.max(1, Math.floor(values.length / MOST_SORTED));
   const sorted = new Float32Array(Math.ceil(values.length / step));
   for (let i = 0; i < sorted.length; i++) sorted[i] = values[i * step];
   sorted.sort();
   if (sorted.length === 0) return Number.NaN;
-  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(share * (sorted.length - 1))))];
+  return sorted[Math.min(sorted.length - 1, Math.max(0, Math.round(fraction * (sorted.length - 1))))];
 }
 
 const BINS = 256;

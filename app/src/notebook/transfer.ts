@@ -17,7 +17,7 @@ const KIND = "lentigo-notebook";
 const VERSION = 1;
 
 const number = v.pipe(v.number(), v.finite());
-const share = v.pipe(number, v.minValue(0), v.maxValue(1));
+const fraction = v.pipe(number, v.minValue(0), v.maxValue(1));
 const identity = v.pipe(v.string(), v.minLength(1), v.maxLength(100));
 const text = v.pipe(v.string(), v.maxLength(100_000));
 /** Written anew in UTC: versions are told apart by comparing these as text. */
@@ -34,7 +34,7 @@ const image = v.pipe(
 );
 const side = v.pipe(number, v.integer(), v.minValue(1), v.maxValue(10_000));
 
-const site = v.object({ region: text, view: v.picklist(["front", "back"]), x: share, y: share });
+const site = v.object({ region: text, view: v.picklist(["front", "back"]), x: fraction, y: fraction });
 
 const reason = v.object({
   key: v.picklist(["unlike", "dark", "bright", "flat", "blurred"]),
@@ -96,7 +96,7 @@ const photo = v.object({
   image,
   width: pixels,
   height: pixels,
-  probabilities: v.array(share),
+  probabilities: v.array(fraction),
   reasons: v.array(reason),
   cam: v.nullable(
     v.pipe(
@@ -107,7 +107,7 @@ const photo = v.object({
   measure: v.exactOptional(measure),
 });
 
-const estimate = v.object({ value: share, low: v.nullable(share), high: v.nullable(share) });
+const estimate = v.object({ value: fraction, low: v.nullable(fraction), high: v.nullable(fraction) });
 
 const visit = v.pipe(
   v.object({
@@ -124,14 +124,14 @@ const visit = v.pipe(
         names: v.exactOptional(v.record(text, text)),
       }),
     ),
-    probabilities: v.array(share),
-    malignant: v.nullable(share),
+    probabilities: v.array(fraction),
+    malignant: v.nullable(fraction),
     operatingPoint: v.nullable(
       v.object({
         name: text,
         threshold: number,
-        sensitivity: v.exactOptional(share),
-        specificity: v.exactOptional(share),
+        sensitivity: v.exactOptional(fraction),
+        specificity: v.exactOptional(fraction),
       }),
     ),
     concerns: v.exactOptional(v.array(v.picklist(CONCERNS))),
@@ -144,8 +144,8 @@ const visit = v.pipe(
     taken: v.exactOptional(v.picklist(CAPTURES)),
     domain: v.exactOptional(v.picklist(DOMAINS)),
     differ: v.exactOptional(v.boolean()),
-    set: v.exactOptional(v.object({ coverage: share, codes: v.array(text) })),
-    values: v.exactOptional(v.object({ prevalence: share, ppv: estimate, npv: estimate })),
+    set: v.exactOptional(v.object({ coverage: fraction, codes: v.array(text) })),
+    values: v.exactOptional(v.object({ prevalence: fraction, ppv: estimate, npv: estimate })),
     edited: v.exactOptional(instant),
     abstained: v.boolean(),
     model: v.nullable(v.object({ name: text, version: text, title: text, digest: text })),

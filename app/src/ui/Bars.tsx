@@ -29,7 +29,7 @@ export function Bars({ classes, probabilities, chosen, onChoose, muted = false }
             </span>
             <span class="bar-value">{percent(probabilities[i])}</span>
             <span class={`bar-track ${classes[i].malignant === true ? "bar-malignant" : ""}`}>
-              <span class="bar-fill" style={{ "--share": probabilities[i] }} />
+              <span class="bar-fill" style={{ "--fraction": probabilities[i] }} />
             </span>
           </>
         );

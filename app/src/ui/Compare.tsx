@@ -26,7 +26,7 @@ function Rows({ first, second, muted }: { first: Visit; second: Visit; muted: bo
             <span key={side} class="compare-bar">
               <span class="small">{dayText(visit.date)}</span>
               <span class={`bar-track ${visit.classes[i].malignant === true ? "bar-malignant" : ""}`}>
-                <span class="bar-fill" style={{ "--share": visit.probabilities[i] }} />
+                <span class="bar-fill" style={{ "--fraction": visit.probabilities[i] }} />
               </span>
               <span class="bar-value">{percent(visit.probabilities[i])}</span>
             </span>
@@ -104,7 +104,7 @@ export function Compare({ visits, heat }: { visits: readonly Visit[]; heat: numb
       </div>
       {muted && <p class="small">{t("notAnAnswer")}</p>}
       {oneModel && !muted && first.malignant !== null && second.malignant !== null && (
-        <p data-testid="compare-share">
+        <p data-testid="compare-probability">
           {t("compareShare", { first: percent(first.malignant), second: percent(second.malignant) })}
         </p>
       )}

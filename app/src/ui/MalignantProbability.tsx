@@ -4,26 +4,26 @@ import type { OperatingPoint } from "../core/spec";
 import { finePercent, percent, t } from "../i18n";
 
 interface Props {
-  share: number;
+  probability: number;
   points: readonly OperatingPoint[];
   chosen: OperatingPoint | null;
   onChoose: (name: string) => void;
 }
 
-export function MalignantProbability({ share, points, chosen, onChoose }: Props) {
+export function MalignantProbability({ probability, points, chosen, onChoose }: Props) {
   return (
-    <section class="share" data-testid="share">
-      <div class="share-head">
-        <h3>{t("shareTitle")}</h3>
-        <span class="share-value">{percent(share)}</span>
+    <section class="malignant-probability" data-testid="malignant-probability">
+      <div class="malignant-probability-head">
+        <h3>{t("probabilityTitle")}</h3>
+        <span class="malignant-probability-value">{percent(probability)}</span>
       </div>
-      <div class="share-track" aria-hidden="true">
-        <span class="share-fill" style={{ "--share": share }} />
-        {chosen && <span class="share-line" style={{ left: `${chosen.threshold * 100}%` }} />}
+      <div class="malignant-probability-track" aria-hidden="true">
+        <span class="malignant-probability-fill" style={{ "--fraction": probability }} />
+        {chosen && <span class="malignant-probability-line" style={{ left: `${chosen.threshold * 100}%` }} />}
       </div>
       {chosen && points.length > 1 && (
         <fieldset class="segments">
-          <legend>{t("shareLine")}</legend>
+          <legend>{t("probabilityLine")}</legend>
           {points.map((point) => (
             <label key={point.name}>
               <input

@@ -86,7 +86,7 @@ export function Results({ answer, spec, hints, chosen, onChoose }: Props) {
       />
       {answer.malignant !== null && !muted && (
         <MalignantProbability
-          share={answer.malignant}
+          probability={answer.malignant}
           points={spec.operating_points}
           chosen={operatingPoint(spec)}
           onChoose={chooseOperatingPoint}

@@ -83,7 +83,7 @@ export function verdictSentences(verdict: Verdict, { malignant, point, values, b
     if (verdict.doubt === "abstained") sentences.push(...verdict.reasons.map(reasonText));
     else sentences.push(t(DOUBTS[verdict.doubt]));
   } else if (line) {
-    const numbers = { share: percent(malignant), threshold: finePercent(point.threshold) };
+    const numbers = { probability: percent(malignant), threshold: finePercent(point.threshold) };
     sentences.push(t(verdict.kind === "above" ? "verdictAboveText" : "verdictBelowText", numbers));
     if (verdict.kind === "above" && verdict.disagree) sentences.push(t("aboveDisagree"));
   }
@@ -111,7 +111,7 @@ export function verdictSentences(verdict: Verdict, { malignant, point, values, b
       sentences.push(t("malignantAbove", { prevalence, count: countOf(100, values.ppv) }));
     } else {
       const { value, low, high } = values.npv;
-      const rest = (share: number | null): number | null => (share === null ? null : 1 - share);
+      const rest = (fraction: number | null): number | null => (fraction === null ? null : 1 - fraction);
       const malignantOnes = { value: 1 - value, low: rest(high), high: rest(low) };
       sentences.push(t("malignantBelow", { prevalence, count: countOf(1000, malignantOnes) }));
     }
@@ -119,10 +119,10 @@ export function verdictSentences(verdict: Verdict, { malignant, point, values, b
   return sentences;
 }
 
-/** A share as so many of `total`; few, but not none, are not called none, nor nearly all all. */
-function countIn(total: number, share: number): string {
-  const count = Math.round(total * share);
-  const exact = Number((total * share).toFixed(9)); // 1 - 0.9 is not quite 0.1
+/** A fraction as so many of `total`; few, but not none, are not called none, nor nearly all all. */
+function countIn(total: number, fraction: number): string {
+  const count = Math.round(total * fraction);
+  const exact = Number((total * fraction).toFixed(9)); // 1 - 0.9 is not quite 0.1
   if (count === 0 && exact > 0) return "<1";
   return count === total && exact < total ? `>${total - 1}` : String(count);
 }

@@ -144,7 +144,7 @@ export const recordText = {
   regionLower: "Lower extremities with buttocks and groin",
   regionFeet: "Feet",
   regionFace: "Face and neck (apart)",
-  shareOfRegion: "{share} % of the outlined region",
+  fractionOfRegion: "{fraction} % of the outlined region",
   handUnits: "Hand units",
   depigmentation: "Residual depigmentation",
   product: "Product",

@@ -151,7 +151,7 @@ export const esRecord: RecordTranslation = {
     regionLower: "Extremidades inferiores con nalgas e ingles",
     regionFeet: "Pies",
     regionFace: "Cara y cuello (aparte)",
-    shareOfRegion: "{share} % de la región contorneada",
+    fractionOfRegion: "{fraction} % de la región contorneada",
     handUnits: "Unidades de mano",
     depigmentation: "Despigmentación residual",
     product: "Producto",

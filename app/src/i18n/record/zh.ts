@@ -139,7 +139,7 @@ export const zhRecord: RecordTranslation = {
     regionLower: "下肢（含臀部和腹股沟）",
     regionFeet: "足",
     regionFace: "面颈部（单独评分）",
-    shareOfRegion: "占所勾画部位的 {share}%",
+    fractionOfRegion: "占所勾画部位的 {fraction}%",
     handUnits: "手掌单位",
     depigmentation: "残余色素脱失",
     product: "乘积",

@@ -57,7 +57,7 @@ function laidOver({ fixed, moving }: Loaded, { transform }: Registration): Offsc
 export function LayOver({ first, second }: { first: Visit; second: Visit }) {
   const loaded = useSignal<Loaded | null>(null);
   const view = useSignal<Manner>("swipe");
-  const share = useSignal(50);
+  const divider = useSignal(50);
   const blinking = useSignal(false);
   const top = useRef<HTMLCanvasElement>(null);
   const bottom = useRef<HTMLCanvasElement>(null);
@@ -111,7 +111,7 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
   const swipe = (event: PointerEvent): void => {
     if (view.value !== "swipe" || event.buttons === 0) return;
     const { left, width } = (event.currentTarget as HTMLElement).getBoundingClientRect();
-    share.value = Math.round(100 * Math.min(1, Math.max(0, (event.clientX - left) / width)));
+    divider.value = Math.round(100 * Math.min(1, Math.max(0, (event.clientX - left) / width)));
   };
   return (
     <section class="lay-over" data-testid="lay-over" data-found={found === null ? "" : "true"}>
@@ -152,7 +152,7 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
           class={view.value === "difference" ? "lay-difference" : ""}
           style={{
             visibility: hidden ? "hidden" : "visible",
-            clipPath: view.value === "swipe" ? `inset(0 0 0 ${share.value}%)` : "none",
+            clipPath: view.value === "swipe" ? `inset(0 0 0 ${divider.value}%)` : "none",
           }}
           data-testid="lay-top"
         />
@@ -164,8 +164,8 @@ export function LayOver({ first, second }: { first: Visit; second: Visit }) {
             type="range"
             min="0"
             max="100"
-            value={share.value}
-            onInput={(event) => (share.value = Number(event.currentTarget.value))}
+            value={divider.value}
+            onInput={(event) => (divider.value = Number(event.currentTarget.value))}
             data-testid="swipe"
           />
         </label>

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { t } from "../../i18n";
 import type { TextKey } from "../../i18n/en";
-import { shareOfRegion } from "../../hypo/share";
+import { fractionOfRegion } from "../../hypo/fraction";
 import { signedArea, simplify } from "../../measure/contour";
 import type { Point } from "../../measure/raster";
 import { COINS, coinScale, fieldScale, rulerScale, type Scale } from "../../measure/scale";
@@ -209,7 +209,7 @@ export function OutlineEditor({ image, width, height, measure, region, onSave, o
     marks.value = [];
   };
   const current: Measure = { target: target.value, shapes: shapes.value, proposed: proposed.value, scale: scale.value };
-  const share = shareOfRegion(place.value, shapes.value);
+  const fraction = fractionOfRegion(place.value, shapes.value);
   const tools: [Tool, TextKey][] = [
     ["push", "toolPush"],
     ["draw", "toolDraw"],
@@ -373,7 +373,9 @@ export function OutlineEditor({ image, width, height, measure, region, onSave, o
             </button>
           </div>
           <MeasureFigures measure={current} longerSide={longer} />
-          {share !== null && <p data-testid="share">{t("shareOfRegion", { share: number(100 * share, 1) })}</p>}
+          {fraction !== null && (
+            <p data-testid="fraction">{t("fractionOfRegion", { fraction: number(100 * fraction, 1) })}</p>
+          )}
           <div class="actions">
             <button type="button" class="button" onClick={onClose}>
               {t("cancel")}

@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { fhirRecord } from "../../fhir/record";
 import { diagnosisName } from "../../hypo/diagnoses";
-import { shareOfRegion } from "../../hypo/share";
+import { fractionOfRegion } from "../../hypo/fraction";
 import { hasTotal, vasi } from "../../hypo/vasi";
 import { dayText, language, siteName, t, today } from "../../i18n";
 import type { CaseBrief } from "../../notebook/brief";
@@ -37,8 +37,8 @@ interface Loaded {
 
 function SheetCard({ sheet }: { sheet: Sheet }) {
   const score = hasTotal(sheet.scores) ? vasi(sheet.scores) : null;
-  const shares = sheet.pairs.flatMap(({ visible }) =>
-    visible ? (shareOfRegion(visible.region, visible.measure.shapes) ?? []) : [],
+  const fractions = sheet.pairs.flatMap(({ visible }) =>
+    visible ? (fractionOfRegion(visible.region, visible.measure.shapes) ?? []) : [],
   );
   return (
     <li>
@@ -52,9 +52,9 @@ function SheetCard({ sheet }: { sheet: Sheet }) {
               .join(t("listComma"))}
           </span>
           {score && <span class="small">{`VASI ${number(score.total, 1)}`}</span>}
-          {shares.length > 0 && (
+          {fractions.length > 0 && (
             <span class="small">
-              {t("shareOfRegion", { share: shares.map((share) => number(100 * share, 1)).join(" / ") })}
+              {t("fractionOfRegion", { fraction: fractions.map((fraction) => number(100 * fraction, 1)).join(" / ") })}
             </span>
           )}
         </span>

@@ -3,7 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { DIAGNOSES, diagnosisName } from "../../hypo/diagnoses";
-import { shareOfRegion } from "../../hypo/share";
+import { fractionOfRegion } from "../../hypo/fraction";
 import {
   DEPIGMENTATION,
   type Depigmentation,
@@ -82,7 +82,7 @@ function PhotoSlot({
   const remove = async (removed: SheetPhoto): Promise<void> => {
     if (await onChange(null)) tellDone("photoRemoved", {}, () => void onChange(removed));
   };
-  const share = photo && shareOfRegion(photo.region, photo.measure.shapes);
+  const fraction = photo && fractionOfRegion(photo.region, photo.measure.shapes);
   return (
     <div class="photo-slot">
       <h4>{t(LIGHT_NAMES[light])}</h4>
@@ -136,8 +136,8 @@ function PhotoSlot({
           {photo.measure.shapes.length > 0 && (
             <MeasureFigures measure={photo.measure} longerSide={Math.max(photo.width, photo.height)} />
           )}
-          {share !== null && (
-            <p data-testid={`share-${light}`}>{t("shareOfRegion", { share: number(100 * share, 1) })}</p>
+          {fraction !== null && (
+            <p data-testid={`fraction-${light}`}>{t("fractionOfRegion", { fraction: number(100 * fraction, 1) })}</p>
           )}
           {editing.value && (
             <OutlineEditor

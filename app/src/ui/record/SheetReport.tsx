@@ -1,7 +1,7 @@
 /** One date of a patient with hypopigmented disease on paper: photographs with patches, VASI with its steps, treatment. */
 
 import { diagnosisName } from "../../hypo/diagnoses";
-import { shareOfRegion } from "../../hypo/share";
+import { fractionOfRegion } from "../../hypo/fraction";
 import { vasi } from "../../hypo/vasi";
 import { dayText, language, t } from "../../i18n";
 import type { SheetPhoto } from "../../patients/types";
@@ -15,7 +15,7 @@ import { Paper, patientText } from "./Paper";
 import { LIGHT_NAMES, LIGHTS, readSheets, REGION_NAMES, type SheetShown, VasiTotal } from "./SheetPage";
 
 function Photograph({ photo, title }: { photo: SheetPhoto; title: string }) {
-  const share = shareOfRegion(photo.region, photo.measure.shapes);
+  const fraction = fractionOfRegion(photo.region, photo.measure.shapes);
   return (
     <div class="report-visit">
       <h2>{title}</h2>
@@ -23,7 +23,7 @@ function Photograph({ photo, title }: { photo: SheetPhoto; title: string }) {
       {photo.measure.shapes.length > 0 && (
         <MeasureFigures measure={photo.measure} longerSide={Math.max(photo.width, photo.height)} />
       )}
-      {share !== null && <p class="small">{t("shareOfRegion", { share: number(100 * share, 1) })}</p>}
+      {fraction !== null && <p class="small">{t("fractionOfRegion", { fraction: number(100 * fraction, 1) })}</p>}
     </div>
   );
 }

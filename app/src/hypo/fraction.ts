@@ -6,7 +6,10 @@ import type { Point } from "../measure/raster";
 const GRID = 512; // cells of the region's longer side
 
 /** Share (0 to 1) of the region that lies inside any patch; null without a region. */
-export function shareOfRegion(region: readonly Point[] | null, patches: readonly (readonly Point[])[]): number | null {
+export function fractionOfRegion(
+  region: readonly Point[] | null,
+  patches: readonly (readonly Point[])[],
+): number | null {
   if (region === null || region.length < 3) return null;
   const xs = region.map(({ x }) => x);
   const ys = region.map(({ y }) => y);

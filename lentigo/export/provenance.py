@@ -36,7 +36,7 @@ class DataFacts:
     @property
     def non_commercial(self) -> bool:
         """Whether the licence restricts derived works to non-commercial use."""
-        return "NC" in self.licence
+        return "NC" in self.licence or "non-commercial" in self.licence
 
 
 DATA: dict[str, DataFacts] = {
@@ -50,6 +50,14 @@ DATA: dict[str, DataFacts] = {
         " lesions were chosen, and photographs cropped around them. Classes outside the seven do not occur.",
         (".jpg", "JPEG of 600 x 450 px"),
     ),
+    "isic2016": DataFacts(
+        "ISIC 2016, part 3",
+        "CC0",
+        "Gutman D. et al., Skin Lesion Analysis toward Melanoma Detection: the ISBI 2016 challenge, arXiv 1605.01397",
+        "dermoscopy",
+        "Images come from several centres and devices, mostly from light skin. Melanoma against all other lesions.",
+        (".jpg", "JPEG of up to several thousand pixels"),
+    ),
     "isic2017": DataFacts(
         "ISIC 2017, part 3",
         "the challenge's own terms",
@@ -58,6 +66,53 @@ DATA: dict[str, DataFacts] = {
         "Images come from several centres and devices, mostly from light skin. Melanoma, nevus and seborrheic keratosis"
         " only.",
         (".jpg", "JPEG of up to several thousand pixels"),
+    ),
+    "isic2018": DataFacts(
+        "ISIC 2018, task 3",
+        "CC BY-NC 4.0",
+        "Codella N. et al., Skin Lesion Analysis Toward Melanoma Detection 2018, arXiv 1902.03368; its training images"
+        " are HAM10000 (Tschandl P. et al., Scientific Data 5:180161 (2018))",
+        "dermoscopy",
+        "Images come mostly from two centres (Vienna and Queensland) and from light skin; two thirds are melanocytic"
+        " nevi. Classes outside the seven do not occur.",
+        (".jpg", "JPEG of 600 x 450 px"),
+    ),
+    "isic2019": DataFacts(
+        "ISIC 2019",
+        "CC BY-NC 4.0",
+        "BCN20000 (Combalia M. et al., arXiv 1908.02288), HAM10000 (Tschandl P. et al., Scientific Data 5:180161"
+        " (2018)) and MSK (Codella N. et al., arXiv 1710.05006)",
+        "dermoscopy",
+        "Images come from Barcelona, Vienna, Queensland and New York, mostly from light skin, each with its own image"
+        " size and classes.",
+        (".jpg", "JPEG of 600 x 450 to 1024 x 1024 px"),
+    ),
+    "isic2020": DataFacts(
+        "ISIC 2020",
+        "CC BY-NC 4.0",
+        "Rotemberg V. et al., A patient-centric dataset of images and metadata for identifying melanomas using clinical"
+        " context, Scientific Data 8:34 (2021), doi 10.1038/s41597-021-00815-z",
+        "dermoscopy",
+        "Images come from several centres, mostly from light skin; 1.8 % are melanomas. Most benign lesions have no"
+        " diagnosis.",
+        (".jpg", "JPEG of up to several thousand pixels"),
+    ),
+    "isic-archive": DataFacts(
+        "the ISIC archive",
+        "CC0, CC BY or CC BY-NC, image by image",
+        "International Skin Imaging Collaboration, isic-archive.com",
+        "not stated",
+        "A selection from the collections of many centres, mostly from light skin.",
+        (".jpg", "JPEG of up to several thousand pixels"),
+    ),
+    "derm7pt": DataFacts(
+        "derm7pt",
+        "own terms, non-commercial",
+        "Kawahara J. et al., Seven-point checklist and skin lesion classification using multitask multimodal neural"
+        " nets, IEEE J. Biomed. Health Inform. 23:538 (2019), doi 10.1109/JBHI.2018.2824327",
+        "dermoscopy",
+        "Images come from a teaching atlas, whose cases were chosen, mostly from light skin.",
+        (".jpg", "JPEG of about 768 x 512 px"),
     ),
     "dermamnist": DataFacts(
         "DermaMNIST (HAM10000 at low resolution)",
@@ -94,8 +149,8 @@ def data_facts(run: Run, test: PredictionTable) -> DataFacts | None:
 
 
 def data_domain(facts: DataFacts | None, run: Run) -> Domain:
-    """Return the kind of the images; for a user's data, the recipe's ``data.domain``."""
-    if facts is not None:
+    """Return the kind of the images; the recipe's ``data.domain`` where the data set does not tell it."""
+    if facts is not None and facts.domain != "not stated":
         return facts.domain
     return run.recipe.data.domain or "not stated"
 
@@ -142,18 +197,19 @@ def other_notes(run: Run) -> list[str]:
     for (facts, entry), chosen in zip(_known(run, "extra"), run.recipe.data.extra, strict=True):
         classes = ", ".join(f"`{theirs}` as `{own}`" for theirs, own in chosen.classes.items())
         notes.append(
-            f"Training, and training only, also saw {entry['images']:,} images of {_named(facts, entry)}: {classes}. A"
-            " published test part was left out, if there is one; figures on its other images say nothing of new ones."
+            f"Training, and training only, also saw {entry['images']:,} images of {_named(facts, entry)}: {classes}."
         )
+    if run.record.get("extra"):
+        notes.append("Published test parts of these data were left out; figures on the rest say nothing of new images.")
+    taught: dict[str, list[str]] = {}
     for facts, entry in _known(run, "taught"):
         if entry.get("by") == "features":
             who = f"Training started from the features of `{entry['teacher']}`. It, or a teacher of it,"
         else:
             who = f"The teacher `{entry['teacher']}`, or a teacher of it,"
-        notes.append(
-            f"{who} was trained on {entry['images']:,} images of {_named(facts, entry)}; figures on that data set say"
-            " nothing of new images."
-        )
+        taught.setdefault(who, []).append(f"{entry['images']:,} images of {_named(facts, entry)}")
+    for who, data in taught.items():
+        notes.append(f"{who} was trained on {'; '.join(data)}. Figures on these data say nothing of new images.")
     return notes
 
 

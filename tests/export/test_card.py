@@ -8,8 +8,9 @@ import pytest
 
 from lentigo.bundle import Grouping, Provenance
 from lentigo.config import parse_recipe
+from lentigo.data.readers import READERS
 from lentigo.export.card import _protocol
-from lentigo.export.provenance import model_name, model_title, other_notes
+from lentigo.export.provenance import DATA, data_domain, model_name, model_title, other_notes
 from lentigo.training import Run
 
 
@@ -43,6 +44,27 @@ def test_a_bundle_of_own_data_has_the_name_of_its_run(tmp_path: Path, record: di
     run = Run(tmp_path, parse_recipe({"name": "a-recipe"}), record)
     assert model_name(run) == name
     assert ("Photos" in model_title([None], run)) == ("data_name" in record)
+
+
+def test_every_published_data_set_has_a_licence_a_source_and_a_kind() -> None:
+    published = set(READERS) - {"folder", "csv"}
+    assert published <= set(DATA)
+    assert all(DATA[name].licence and DATA[name].source and DATA[name].bias for name in published)
+    restricted = {name for name in published if DATA[name].non_commercial}
+    assert restricted == published - {"isic2016", "isic2017", "pad_ufes_20"}
+    run = Run(Path(), parse_recipe({"name": "a-recipe", "data": {"domain": "clinical"}}), {"data": "isic2019"})
+    assert data_domain(DATA["isic2019"], run) == "dermoscopy"
+    assert data_domain(DATA["isic-archive"], run) == "clinical"  # the archive holds both kinds
+
+
+def test_data_of_a_teacher_stand_in_one_sentence() -> None:
+    taught = [
+        {"data": name, "images": 10, "teacher": "dermoscopy-7", "by": "features"} for name in ("isic2019", "photos")
+    ]
+    (note,) = other_notes(Run(Path(), parse_recipe({"name": "a-recipe"}), {"data": "folder", "taught": taught}))
+    assert note.startswith("Training started from the features of `dermoscopy-7`. It, or a teacher of it, was trained")
+    assert "10 images of ISIC 2019 (BCN20000" in note
+    assert "licence: CC BY-NC 4.0); 10 images of `photos`. Figures on these data say nothing" in note
 
 
 def test_patients_on_both_sides_stand_in_the_card(tmp_path: Path) -> None:

@@ -140,6 +140,9 @@ DATA: dict[str, DataFacts] = {
 }
 """Facts by the name of the data set's reader, and of phantoms."""
 
+MODALITY_DATA = tuple(DATA[name] for name in ("ham10000", "isic2017", "isic2019", "isic-archive", "pad_ufes_20"))
+"""Data sets that the graph of `lentigo.export.modality` was trained on."""
+
 
 def data_facts(run: Run, test: PredictionTable) -> DataFacts | None:
     """Return the facts about the run's data, if known; phantoms are recognised by their image ids."""
@@ -180,10 +183,9 @@ def model_licence(training_data: Sequence[DataFacts | None]) -> str:
 
 
 def data_licence(training_data: Sequence[DataFacts | None]) -> str:
-    """Return licences and sources of all data sets, in one line."""
-    return " | ".join(
-        f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in training_data
-    )
+    """Return licences and sources of all data sets, each once, in one line."""
+    lines = [f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in training_data]
+    return " | ".join(dict.fromkeys(lines))
 
 
 def other_notes(run: Run) -> list[str]:

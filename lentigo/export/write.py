@@ -13,7 +13,7 @@ from typing import get_args
 
 import numpy as np
 
-from lentigo.bundle import CARD, GOLDEN, MODEL, Abstention, Bundle, Metadata, write_bundle
+from lentigo.bundle import CARD, GOLDEN, MODALITY, MODEL, Abstention, Bundle, Metadata, write_bundle
 from lentigo.data.samples import split_key
 from lentigo.errors import BundleError, did_you_mean
 from lentigo.evaluation import calibrate, evaluate_predictions
@@ -24,12 +24,20 @@ from lentigo.evaluation.runfiles import read_run
 from lentigo.export.abstention import SMALLEST, add_abstention, collect_features
 from lentigo.export.card import write_card
 from lentigo.export.golden import make_golden
-from lentigo.export.graph import describe_graph, export_graph
+from lentigo.export.graph import describe_graph, export_graph, output_shapes
 from lentigo.export.images import RunImages, read_images
 from lentigo.export.mobile import check_formats, convert
 from lentigo.export.modality import OTHER, Kind
 from lentigo.export.parity import ParityReport, check_parity
-from lentigo.export.provenance import DATA, data_domain, data_facts, model_name, other_notes, training_data_facts
+from lentigo.export.provenance import (
+    DATA,
+    MODALITY_DATA,
+    data_domain,
+    data_facts,
+    model_name,
+    other_notes,
+    training_data_facts,
+)
 from lentigo.export.quantize import Variant, Weights, check_drop, measure_variant, quantise_int8, store_float16
 from lentigo.export.session import Session
 from lentigo.export.spec import make_spec
@@ -102,12 +110,16 @@ def export_run(
         )
     domain = about.domain or data_domain(source.facts, run)
     graph = build_graph(source, chosen, compare=compare, kind=domain if domain in OTHER else None, progress=progress)
+    notes = [_data_note(source), *other_notes(run)]
+    if MODALITY in output_shapes(graph.content):  # a further graph, with the licences of its own training data
+        source = replace(source, training_data=[*source.training_data, *MODALITY_DATA])
+        known = ", ".join(facts.title for facts in MODALITY_DATA)
+        notes.append(f"The graph that separates kinds of pictures was trained on images of {known}.")
     figures = measure(source, resamples)
     spec = make_spec(source, graph, figures, about)
     mobile = tuple(convert(graph.network, spec.input.size, form) for form in formats)
     graph = replace(graph, content=describe_graph(graph.content, spec), mobile=mobile)
-    note = " ".join(filter(None, (_data_note(source), *other_notes(run))))
-    card = write_card(spec, source, graph, figures, note)
+    card = write_card(spec, source, graph, figures, " ".join(filter(None, notes)))
     parts = {MODEL: graph.content, CARD: card.encode("utf-8"), GOLDEN: make_golden(graph.content, spec)}
     parts |= {one.file: one.content for one in mobile}
     with tempfile.TemporaryDirectory(prefix="lentigo-") as staging:

@@ -21,7 +21,7 @@ from lentigo.bundle import Bundle
 from lentigo.data import Samples
 from lentigo.errors import BundleError, DataError, LentigoError, OutputError
 from lentigo.evaluation import apply_temperature, fit_temperature, read_predictions
-from lentigo.export import About, check_parity, export_run
+from lentigo.export import About, abstention, check_parity, export_run
 from lentigo.export.images import read_images
 from lentigo.export.quantize import Variant, check_drop
 from lentigo.imaging import load
@@ -233,6 +233,18 @@ def test_a_bundle_that_fails_its_golden_answers_is_not_written(
     ):
         export_run(run, tmp_path / "out" / "bundle", resamples=0, cache=tiny_cache())
     assert not (tmp_path / "out").exists()
+
+
+def test_the_licences_of_the_graph_that_separates_kinds_stand_in_the_bundle(
+    run: Path, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(abstention, "MIN_ACCEPTED", 0.0)  # phantoms are no dermoscopy
+    images = {"data": tiny_data(), "cache": tiny_cache()}
+    both = export_run(run, tmp_path / "b", resamples=0, about=About(domain="dermoscopy"), **images)
+    assert (bundle.spec.licence, both.spec.licence) == ("Apache-2.0", "CC BY-NC-SA 4.0 (as the data)")
+    assert "Pacheco" in both.spec.data_licence
+    assert "The graph that separates kinds of pictures was trained on images of HAM10000, ISIC 2017" in both.card
+    assert "non-commercial use only" in both.card
 
 
 @pytest.mark.parametrize("weights", ["fp16", "int8"])

@@ -20,7 +20,8 @@ def _line(value: str) -> str:
     return value
 
 
-Line = Annotated[str, Field(max_length=1000), AfterValidator(_line)]
+LINE_LENGTH = 1000
+Line = Annotated[str, Field(max_length=LINE_LENGTH), AfterValidator(_line)]
 Code = Annotated[Line, Field(min_length=1, max_length=100)]
 Language = Annotated[str, Field(max_length=20)]
 

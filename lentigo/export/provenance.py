@@ -9,6 +9,7 @@ from typing import Any
 from lentigo.bundle import Domain, as_name
 from lentigo.data.groups import recorded_groups
 from lentigo.evaluation import PredictionTable
+from lentigo.labels import LINE_LENGTH
 from lentigo.synthetic.phantom import all_rendered
 from lentigo.training import Run
 
@@ -183,9 +184,12 @@ def model_licence(training_data: Sequence[DataFacts | None]) -> str:
 
 
 def data_licence(training_data: Sequence[DataFacts | None]) -> str:
-    """Return licences and sources of all data sets, each once, in one line."""
-    lines = [f"{f.licence}; {f.source}" if f else "not stated: a data set of the user's own" for f in training_data]
-    return " | ".join(dict.fromkeys(lines))
+    """Return licences and sources of all data sets, each once, in one line; licences alone if it would be too long."""
+    own = "not stated: a data set of the user's own"
+    full = " | ".join(dict.fromkeys(f"{f.licence}; {f.source}" if f else own for f in training_data))
+    if len(full) <= LINE_LENGTH:
+        return full
+    return " | ".join(dict.fromkeys(f"{f.title}: {f.licence}" if f else own for f in training_data))
 
 
 def other_notes(run: Run) -> list[str]:

@@ -10,7 +10,8 @@ from lentigo.bundle import Grouping, Provenance
 from lentigo.config import parse_recipe
 from lentigo.data.readers import READERS
 from lentigo.export.card import _protocol
-from lentigo.export.provenance import DATA, data_domain, model_name, model_title, other_notes
+from lentigo.export.provenance import DATA, data_domain, data_licence, model_name, model_title, other_notes
+from lentigo.labels import LINE_LENGTH
 from lentigo.training import Run
 
 
@@ -55,6 +56,14 @@ def test_every_published_data_set_has_a_licence_a_source_and_a_kind() -> None:
     run = Run(Path(), parse_recipe({"name": "a-recipe", "data": {"domain": "clinical"}}), {"data": "isic2019"})
     assert data_domain(DATA["isic2019"], run) == "dermoscopy"
     assert data_domain(DATA["isic-archive"], run) == "clinical"  # the archive holds both kinds
+
+
+def test_the_licences_of_many_data_sets_fit_into_a_line() -> None:
+    few, many = data_licence([DATA["pad_ufes_20"], None, DATA["pad_ufes_20"]]), data_licence([*DATA.values(), None])
+    assert few.startswith("CC BY 4.0; Pacheco")
+    assert few.endswith(" | not stated: a data set of the user's own")
+    assert len(many) <= LINE_LENGTH
+    assert all(f"{facts.title}: {facts.licence}" in many for facts in DATA.values())
 
 
 def test_data_of_a_teacher_stand_in_one_sentence() -> None:

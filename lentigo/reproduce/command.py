@@ -1,4 +1,7 @@
-"""``lentigo reproduce``: plan a table, train missing runs, compute metrics and write the table."""
+"""``lentigo reproduce``: plan a table, train missing runs, compute metrics and write the table.
+
+Modules that import torch are imported in functions: a plan, and a table of finished runs, need none of them.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lentigo.config.recipe import load_recipe
 from lentigo.errors import DataError, LentigoError
@@ -15,14 +18,14 @@ from lentigo.evaluation.intervals import RESAMPLES
 from lentigo.evaluation.panels import confusion_panels, curves_plot, save_svg
 from lentigo.evaluation.seeds import Measured
 from lentigo.files import write_json, write_text
-from lentigo.reproduce.cost import Cost, measure_cost
 from lentigo.reproduce.document import to_markdown
-from lentigo.reproduce.external import external_result, predict_external
 from lentigo.reproduce.request import Request
 from lentigo.reproduce.result import RowRuns, build_result, pool_folds
 from lentigo.reproduce.tables import SCRATCH, Row, overrides_of, slug_of
-from lentigo.reproduce.weights import find_weights
 from lentigo.workflow.jobs import Job, State, inspect, read_runs, run_jobs, say_line
+
+if TYPE_CHECKING:
+    from lentigo.reproduce.cost import Cost
 
 _KINDS = {"done": "finished", "begun": "unfinished", "absent": "to train", "blocked": "blocked"}
 
@@ -172,6 +175,8 @@ def _plan_row(plan: Plan, row: Row, at_hand: dict[str, Any]) -> RowPlan:
     recipe = next(iter(pretrained.jobs.values()))[0].recipe
     network = recipe.network.model_dump_json()
     if network not in at_hand:
+        from lentigo.reproduce.weights import find_weights
+
         at_hand[network] = find_weights(recipe)
     start, environment, reason = at_hand[network]
     if start == "imagenet":
@@ -219,6 +224,8 @@ def _check(request: Request, rows: Sequence[RowRuns]) -> None:
 
 
 def _cost(request: Request, row: Row, rows: Sequence[RowRuns], say: Callable[[str], None]) -> Cost | None:
+    from lentigo.reproduce.cost import measure_cost
+
     classes = next(len(run.labels) for one in rows for run in one.runs.values())
     overrides = overrides_of(request.table, row, request.budget, protocol=request.protocol, seed=0, scratch=True)
     network, size = load_recipe(request.table.recipe, overrides).network, request.table.profile_size
@@ -242,10 +249,12 @@ def _write(
     measured = Measured(tables, resamples=resamples, temperatures=temperatures)
     data = request.data or Path(str(next(iter(present[0].runs.values())).record.get("data_root", ".")))
     reference = next((row.slug for row in rows if row.row.slug == table.reference), "")
-    external = [
-        external_result(one, reference, temperatures, resamples=resamples)
-        for one in predict_external(rows, table.elsewhere, data, say)
-    ]
+    external = []
+    if table.elsewhere:
+        from lentigo.reproduce.external import external_result, predict_external
+
+        for one in predict_external(rows, table.elsewhere, data, say):
+            external.append(external_result(one, reference, temperatures, resamples=resamples))
     result = build_result(request, rows, measured, external)
     figures = []
     if table.compares == "networks":  # a plot of two dozen ideas is unreadable

@@ -9,8 +9,7 @@ import numpy as np
 
 from lentigo.evaluation.markdown import estimate_text, p_text, table_lines
 from lentigo.evaluation.seeds import NAMES, OVERALL, PAIRED, PROBABILITY
-from lentigo.reproduce.external import METRICS as EXTERNAL
-from lentigo.reproduce.result import PRINTED
+from lentigo.reproduce.result import EXTERNAL, PRINTED
 
 Data = Mapping[str, Any]
 

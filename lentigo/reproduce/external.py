@@ -16,11 +16,10 @@ from lentigo.errors import DataError, TrainingError
 from lentigo.estimate import plain
 from lentigo.evaluation import PredictionTable, read_predictions
 from lentigo.evaluation.seeds import Measured
-from lentigo.reproduce.result import RowRuns
+from lentigo.reproduce.result import EXTERNAL, RowRuns
 from lentigo.training.predict import write_split_predictions
 from lentigo.training.rundir import load_run
 
-METRICS = ("balanced_accuracy", "macro_auc", "malignant_auc")
 _BATCH = 128
 
 
@@ -92,12 +91,15 @@ def external_result(
         "images": measured.images,
         "groups": measured.groups,
         "rows": {
-            slug: {"seeds": list(one.seeds), **plain({name: (one.overall | one.probability)[name] for name in METRICS})}
+            slug: {
+                "seeds": list(one.seeds),
+                **plain({name: (one.overall | one.probability)[name] for name in EXTERNAL}),
+            }
             for slug, one in figures.items()
         },
         "pairs": [
             {"second": pair.second, "seeds": list(pair.seeds), "differences": plain(pair.differences)}
-            for pair in measured.pairs(couples, METRICS)
+            for pair in measured.pairs(couples, EXTERNAL)
         ],
         "trained_on_it": list(external.excluded),
     }

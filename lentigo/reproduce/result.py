@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,14 +15,18 @@ from lentigo.estimate import plain
 from lentigo.evaluation import PredictionTable, RunFiles
 from lentigo.evaluation.intervals import Estimate
 from lentigo.evaluation.seeds import PAIRED, Figures, Measured
-from lentigo.reproduce.cost import Cost
 from lentigo.reproduce.request import Request
 from lentigo.reproduce.tables import Row, Table
 from lentigo.training.record import command_line, versions
 
+if TYPE_CHECKING:
+    from lentigo.reproduce.cost import Cost
+
 FORMAT = 1
 # Metric -> key of the paper's value; the paper's BACC is compared with two metrics, in separate columns.
 PRINTED = {"accuracy": "accuracy", "balanced_accuracy": "bacc", "bacc_ovr": "bacc"}
+EXTERNAL = ("balanced_accuracy", "macro_auc", "malignant_auc")
+"""Metrics of external data sets."""
 _CURVE = ("train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy")
 
 

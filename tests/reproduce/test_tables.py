@@ -505,7 +505,7 @@ def test_weights_of_another_network_are_not_taken_for_these(
 def test_rows_without_weights_start_from_scratch_or_are_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(command, "find_weights", lambda recipe: ("scratch", {}, "no network here"))
+    monkeypatch.setattr(weights, "find_weights", lambda recipe: ("scratch", {}, "no network here"))
     found = reproduce(check_request("caco-table2", data=tiny_data(), runs=tmp_path, seeds=1), dry_run=True)
     assert isinstance(found, command.Plan)
     rows = {row.row.name: row for row in found.rows}
@@ -524,7 +524,7 @@ def test_rows_without_weights_start_from_scratch_or_are_left_out(
     samples = read_samples(tiny_data())
     assert f"{2 * 6 * found.request.images:,} images in all" in found.describe()
     assert 0 < found.request.images < len(samples)
-    monkeypatch.setattr(command, "find_weights", lambda recipe: ("imagenet", {"LENTIGO_WEIGHTS": None}, ""))
+    monkeypatch.setattr(weights, "find_weights", lambda recipe: ("imagenet", {"LENTIGO_WEIGHTS": None}, ""))
     found = reproduce(check_request("caco-table5", data=tiny_data(), runs=tmp_path, seeds=1), dry_run=True)
     assert isinstance(found, command.Plan)
     assert all(job.environment == {"LENTIGO_WEIGHTS": None} for job, _ in found.jobs())

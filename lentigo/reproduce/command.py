@@ -1,6 +1,6 @@
 """``lentigo reproduce``: plan a table, train missing runs, compute metrics and write the table.
 
-Modules that import torch are imported in functions: a plan, and a table of finished runs, need none of them.
+Modules that import torch are imported in functions: a table of finished runs needs none of them.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import { Dialog } from "./Dialog";
 export const CAPTURE_NAMES = { dermatoscope: "takenDermatoscope", camera: "takenCamera" } as const;
 const CAPTURE_TEXTS = { dermatoscope: "takenDermatoscopeText", camera: "takenCameraText" } as const;
 
-/** Asked before the first photograph is classified. What the model's graph takes that for is marked. */
+/** Asked before the first photograph is classified. The kind that the model's graph recognises is marked. */
 export function CaptureQuestion() {
   const [seems, setSeems] = useState<Capture>();
   const ready = model.value.kind === "ready";

@@ -3,7 +3,7 @@
 import kernels from "@tensorflow/tfjs-backend-wasm/dist/tfjs-backend-wasm-simd.wasm?url";
 import { digest as digestOf, verifyFile } from "../core/bundle";
 import { AppError, plainError } from "../core/errors";
-import { NO_EDIT } from "../core/geometry";
+import { type Edit, NO_EDIT } from "../core/geometry";
 import { compareGolden, goldenImage, parseGolden } from "../core/golden";
 import { softmax } from "../core/probabilities";
 import { measureQuality } from "../core/quality";
@@ -12,7 +12,7 @@ import { normalise } from "../core/tensor";
 import { assess, modalityOf } from "../core/abstention";
 import { checkReadBack, decode, toPicture, toSquare } from "./decode";
 import { fetchFile } from "./fetch";
-import { Network, startRuntime } from "./network";
+import { Network, type Outputs, startRuntime } from "./network";
 import type { Analysis, BundleSource, CallName, Calls, Request, Response } from "./protocol";
 
 const PICTURE_SIDE = 1280;
@@ -92,16 +92,24 @@ async function classify({ blob, edit }: Calls["classify"]["request"]): Promise<A
   }
 }
 
-async function kind({ blob, edit }: Calls["kind"]["request"]): Promise<Calls["kind"]["response"]> {
-  const { spec, network } = current();
+/** What the graph sees of an image file, and what it says. */
+async function look(
+  { spec, network }: Opened,
+  blob: Blob,
+  edit: Edit,
+): Promise<{ pixels: Uint8Array; outputs: Outputs }> {
   const { size, mean, std } = spec.input;
   const decoded = await decode(blob);
   try {
-    const { modality } = await network.run(normalise(toSquare(decoded, edit, size), size, mean, std));
-    return modalityOf(modality);
+    const pixels = toSquare(decoded, edit, size);
+    return { pixels, outputs: await network.run(normalise(pixels, size, mean, std)) };
   } finally {
     decoded.bitmap.close();
   }
+}
+
+async function kind({ blob, edit }: Calls["kind"]["request"]): Promise<Calls["kind"]["response"]> {
+  return modalityOf((await look(current(), blob, edit)).outputs.modality);
 }
 
 async function preview(request: Calls["preview"]["request"]): Promise<Calls["preview"]["response"]> {
@@ -110,17 +118,15 @@ async function preview(request: Calls["preview"]["request"]): Promise<Calls["pre
 }
 
 async function check(): Promise<Calls["check"]["response"]> {
-  const { spec, source, network } = current();
+  const { spec, source } = current();
   const bytes = await readFile(source, GOLDEN);
   await verifyFile(spec, GOLDEN, bytes);
   const golden = parseGolden(new TextDecoder().decode(bytes));
-  const { size, mean, std } = spec.input;
+  const { size } = spec.input;
   const differences: Calls["check"]["response"] = [];
   for (const example of golden.cases) {
-    const decoded = await decode(new Blob([goldenImage(example)], { type: "image/png" }));
-    const pixels = toSquare(decoded, NO_EDIT, size);
-    decoded.bitmap.close();
-    const outputs = await network.run(normalise(pixels, size, mean, std));
+    const file = new Blob([goldenImage(example)], { type: "image/png" });
+    const { pixels, outputs } = await look(current(), file, NO_EDIT);
     const probabilities = softmax(outputs.logits, spec.temperature);
     differences.push(
       compareGolden(golden, example, {

@@ -38,12 +38,14 @@ test("age and site change the probabilities, never lower concern, and are kept a
   await expect(page.getByTestId("beside-site")).toHaveValue("face");
   await page.getByTestId("beside-site").selectOption("back");
   await page.getByTestId("save").click();
+  await expect(page.getByTestId("site")).toBeVisible(); // before that, Escape would not reach the dialog
   await expect(page.getByTestId("site")).toHaveValue("");
   await page.keyboard.press("Escape");
   await page.getByTestId("beside-site").selectOption("face");
   await page.getByTestId("save").click();
   await expect(page.getByTestId("site")).toHaveValue("front:face");
   await expect(page.getByTestId("saved-verdict")).toHaveText("Above the line for malignant classes");
+  await expect(page.getByTestId("saved-verdict")).toBeVisible();
   await page.keyboard.press("Escape");
   await save(page, "Known", { site: "back:upperBack" });
   await expect(page.getByTestId("visit").getByTestId("verdict")).toContainText("with age 45, Upper back");

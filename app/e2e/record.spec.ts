@@ -289,6 +289,7 @@ test("hypopigmented disease: photographs in pairs, patches, per cent of a region
   await page.getByTestId("use-shot").click();
   await expect(page.getByTestId("outline-visible")).toBeVisible();
   await page.getByTestId("camera-wood").click();
+  await expect(page.getByTestId("ghost")).toBeVisible();
   await expect(page.getByTestId("ghost")).toBeChecked();
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "Remove this photograph" }).click();

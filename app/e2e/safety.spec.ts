@@ -165,6 +165,7 @@ test("a reload and a closed tab lose no photograph, no crop and no answer to a q
   await first.getByTestId("save").click();
   await expect(first.getByTestId("case-title")).toHaveValue("half written");
   await expect(first.getByTestId("case-note")).toHaveValue("seen in spring");
+  await expect(first.getByTestId("case-note")).toBeVisible();
   await first.keyboard.press("Escape");
 
   // Another tab has a check of its own while this one is open, and takes over what a closed one leaves.

@@ -599,6 +599,7 @@ class Record:
 
 def measure(work: Path, options: argparse.Namespace) -> str:
     """Measure all cases, and return the tables."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # pip compiles what it installs, and so do these processes
     record = Record(work / "record.json")
     if "about" not in record.found:
         load_before = os.getloadavg()[0]

@@ -190,6 +190,8 @@ class DistilRecipe(_Section):
             augmentation), 1 to 8.
         size: side in pixels to which images are enlarged for the teachers; None for the size of the epoch. A network
             trained on larger images is inaccurate on small ones, and more accurate on the same images enlarged.
+        precision: ``bf16-mixed`` for the teachers alone, which halves their time on CPUs with AVX512-BF16; None for the
+            run's.
     """
 
     teachers: tuple[str, ...] = ()
@@ -197,6 +199,7 @@ class DistilRecipe(_Section):
     temperature: Positive = 2.0
     views: Annotated[int, Field(ge=1, le=8)] = 1
     size: Annotated[int, Field(ge=16, le=2048)] | None = None
+    precision: Literal["bf16-mixed"] | None = None
 
 
 class OptimiserRecipe(_Section):

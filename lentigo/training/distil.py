@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from copy import deepcopy
 
 import torch
@@ -23,7 +24,7 @@ class Teachers:
 
     Args:
         networks: trained networks with the student's classes.
-        recipe: temperature and weight of the loss term, number of views and size of the images.
+        recipe: temperature and weight of the loss term, number of views, size of the images, precision.
     """
 
     def __init__(self, networks: Sequence[Network], recipe: DistilRecipe) -> None:
@@ -34,6 +35,7 @@ class Teachers:
         self.temperature = recipe.temperature
         self.views = recipe.views
         self.size = recipe.size
+        self.bfloat16 = recipe.precision == "bf16-mixed"
 
     def to(self, device: torch.device) -> None:
         """Move the networks to a device."""
@@ -45,11 +47,12 @@ class Teachers:
         """Return the mean softmax (N, K) over teachers and views, at the temperature, of images (N, 3, S, S)."""
         if self.size is not None and images.shape[-1] < self.size:
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", align_corners=False)
-        answers = [
-            F.softmax(network(view(images, number)).float() / self.temperature, dim=1)
-            for number in range(self.views)
-            for network in self.networks
-        ]
+        with torch.autocast(images.device.type, torch.bfloat16) if self.bfloat16 else nullcontext():
+            answers = [
+                F.softmax(network(view(images, number)).float() / self.temperature, dim=1)
+                for number in range(self.views)
+                for network in self.networks
+            ]
         return torch.stack(answers).mean(0)
 
     def loss(self, logits: Tensor, images: Tensor) -> Tensor:

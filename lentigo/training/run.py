@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -177,6 +178,8 @@ def create_fabric(recipe: Recipe, *, devices: int, nodes: int, accelerator: str)
         TrainingError: the devices are not available, or do not support the precision.
     """
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    # Of several processes with weights in channels-last order: only the order in memory differs.
+    warnings.filterwarnings("ignore", message="Grad strides do not match")
     gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
     if recipe.precision == "16-mixed" and not gpu:
         raise TrainingError("precision 16-mixed needs a GPU; use precision=bf16-mixed or precision=32")

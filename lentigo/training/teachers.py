@@ -30,14 +30,20 @@ def is_recipe(teacher: str) -> bool:
 
 
 def teachers_to_train(recipe: Recipe, folder: Path) -> list[Recipe]:
-    """Return the packaged recipes of teachers whose runs are not finished, with the student's data."""
-    same = {key: getattr(recipe.data, key) for key in ("protocol", "fractions", "split_seed", "folds", "fold", "extra")}
+    """Return the packaged recipes of teachers whose runs are not finished, with the student's data.
+
+    A teacher uses each additional data set until the epoch that its own recipe states.
+    """
+    same = {key: getattr(recipe.data, key) for key in ("protocol", "fractions", "split_seed", "folds", "fold")}
     found = []
     for teacher in recipe.distil.teachers:
         place = teacher_place(teacher, folder)
         if is_recipe(teacher) and not ((place / RECORD).is_file() and load_run(place).finished):
             trained = load_recipe(teacher)
-            found.append(trained.model_copy(update={"data": trained.data.model_copy(update=same)}))
+            until = {one.folder: one.until_epoch for one in trained.data.extra}
+            extra = [one.model_copy(update={"until_epoch": until.get(one.folder)}) for one in recipe.data.extra]
+            data = trained.data.model_copy(update={**same, "extra": tuple(extra)})
+            found.append(trained.model_copy(update={"data": data}))
     return found
 
 
@@ -94,10 +100,11 @@ def check_extra(teacher: Run, student: Recipe) -> None:
     Raises:
         TrainingError: the data sets differ.
     """
-    if teacher.recipe.data.extra != student.data.extra:
-        described = [
-            ", ".join(one.folder for one in chosen.extra) or "none" for chosen in (teacher.recipe.data, student.data)
-        ]
+    teachers, students = (
+        [(one.folder, one.classes) for one in chosen.data.extra] for chosen in (teacher.recipe, student)
+    )
+    if teachers != students:
+        described = [", ".join(folder for folder, _ in chosen) or "none" for chosen in (teachers, students)]
         raise TrainingError(
             f"{teacher.folder}: this teacher was trained with other data sets (data.extra: {described[0]}) than this"
             f" run has ({described[1]}); move its folder away to train it again, or name the folder in"

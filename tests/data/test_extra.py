@@ -245,6 +245,22 @@ def test_teacher_named_by_its_recipe_learns_from_the_students_extra(
     assert load_run(tmp_path / "student").record["taught"] == []
 
 
+def test_teacher_named_by_its_recipe_keeps_its_own_last_epoch_of_the_extra(
+    other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"folder": str(other), "classes": CLASSES}
+    tutor = recipe(name="tutor", epochs=2, data={"extra": [extra | {"until_epoch": 1}]})
+    monkeypatch.setattr(teachers, "recipe_names", lambda: ["tutor"])
+    monkeypatch.setattr(teachers, "load_recipe", lambda name: tutor if name == "tutor" else load_recipe(name))
+    pupil = recipe(
+        data=SPLIT | {"extra": [extra | {"until_epoch": 2}]}, epochs=3, distil={"teachers": ["tutor"], "weight": 0.7}
+    )
+    run_into(tmp_path / "student", pupil)
+    assert load_run(tmp_path / "tutor").recipe.data == pupil.data.model_copy(
+        update={"extra": tutor.data.extra}
+    )  # the student's split, its own epochs
+
+
 @pytest.mark.slow
 def test_what_only_a_teacher_has_learnt_from_is_told(other: Path, tmp_path: Path) -> None:
     classes = {"mole": "nv", "cancer": "mel"}

@@ -111,6 +111,17 @@ def test_teachers_see_small_images_enlarged() -> None:
     assert torch.allclose(group.targets(large), torch.softmax(network(large), 1), atol=1e-5)  # never reduced
 
 
+def test_teachers_alone_can_run_in_bfloat16() -> None:
+    torch.manual_seed(0)
+    network, images = Convolution(), torch.randn(2, 3, 64, 64)
+    exact, rounded = (
+        Teachers([network], DistilRecipe(precision=precision)).targets(images)  # type: ignore[list-item]
+        for precision in (None, "bf16-mixed")
+    )
+    assert rounded.dtype == torch.float32
+    assert 0 < float((exact - rounded).abs().max()) < 0.02
+
+
 def test_teachers_never_learn() -> None:
     group = teachers(2.0)
     logits = torch.randn(4, 3, requires_grad=True)
